@@ -1,0 +1,41 @@
+# Two commands: `make run` makes everything, `make test` runs every test. Both set up .venv first.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# A clone that borrows another's environment still runs its own code.
+export PYTHONPATH := src
+
+.PHONY: run test setup lint format lock
+
+run: setup
+	@snakemake --cores all || { \
+	  echo "make: stopped. After a hard kill, 'snakemake --unlock' first; then 'make run' goes on from here." >&2; \
+	  exit 1; }
+	@python -m llmill results
+
+test: setup
+	python -m pytest
+
+setup: .venv/ready
+
+.venv/ready: requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "llmill needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --requirement requirements.lock
+	.venv/bin/pip install --quiet --no-deps --editable .
+	touch "$@"
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+format: setup
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile workflow
+
+# Exact versions of what is installed; local parts of a version (+cpu) do not belong in a lock file.
+lock: setup
+	pip freeze --exclude-editable | sed 's/+cpu//; s/ @ .*//' > requirements.lock

@@ -1,0 +1,1 @@
+"""llmill: a reproducible pipeline that makes language models."""

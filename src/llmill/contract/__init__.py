@@ -1,0 +1,1 @@
+"""What every stage relies on: parameters, the reader of dvc.yaml, records, runtime, tracking, and the runner."""

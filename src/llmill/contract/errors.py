@@ -1,0 +1,13 @@
+"""The one error a user may see: a single line that says what, where and what to do."""
+
+
+class UserError(Exception):
+    """A mistake that the user can mend. Printed as one line on stderr, exit code 1, no traceback."""
+
+
+class Stopped(Exception):
+    """A signal asked the stage to stop; its state is saved. Exit code 128 + `signum`."""
+
+    def __init__(self, signum: int):
+        super().__init__(f"stopped by signal {signum}; the same command continues from here")
+        self.signum = signum

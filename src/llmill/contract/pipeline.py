@@ -1,0 +1,99 @@
+"""Reads `dvc.yaml`, the one place where a stage's command, edges and outputs stand.
+
+In: `dvc.yaml` and the values of `params.yaml`. Out: one `Stage` per stage and matrix value, in the file's order.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmill.contract.errors import UserError
+
+FILE = Path("dvc.yaml")
+SOURCE = "src/llmill/"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage, or one variant of a matrix stage, with every `${...}` filled in."""
+
+    name: str
+    variant: str | None
+    cmd: str
+    deps: tuple[str, ...]
+    params: tuple[str, ...]
+    out: str
+
+    @property
+    def address(self) -> str:
+        """What DVC calls it: `classify@all`."""
+        return f"{self.name}@{self.variant}" if self.variant else self.name
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The dependencies that are source files, or the lock file of the packages."""
+        return tuple(d for d in self.deps if d.startswith(SOURCE) or d == "requirements.lock")
+
+    @property
+    def data(self) -> tuple[str, ...]:
+        """The dependencies that are not code."""
+        return tuple(d for d in self.deps if d not in self.code)
+
+
+def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
+    """Stages by address. `values` fill the templates (the `paths` of `params.yaml`)."""
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; work in the root of the repository") from None
+    stages = [s for name, entry in entries.items() for s in _variants(name, entry, values)]
+    return {stage.address: stage for stage in stages}
+
+
+def variants(stages: dict[str, Stage], name: str) -> list[str]:
+    """The matrix values of a stage, in the file's order."""
+    return [s.variant for s in stages.values() if s.name == name and s.variant]
+
+
+def producer(stages: dict[str, Stage], path: str) -> Stage | None:
+    """The stage whose folder holds `path`."""
+    return next((s for s in stages.values() if path == s.out or path.startswith(s.out + "/")), None)
+
+
+def parents(stages: dict[str, Stage], stage: Stage) -> list[Stage]:
+    """The stages whose results this one reads, each once."""
+    found = (producer(stages, path) for path in stage.deps)
+    return list(dict.fromkeys(s for s in found if s))
+
+
+def _variants(name: str, entry: dict[str, Any], values: dict[str, Any]) -> list[Stage]:
+    if "matrix" not in entry:
+        return [_stage(name, None, entry, values)]
+    ((key, items),) = entry["matrix"].items()
+    return [_stage(name, item, entry, {**values, "item": {key: item}}) for item in items]
+
+
+def _stage(name: str, variant: str | None, entry: dict[str, Any], values: dict[str, Any]) -> Stage:
+    def fill(text: str) -> str:
+        return re.sub(r"\$\{([\w.]+)\}", lambda m: _lookup(values, m[1]), text)
+
+    (out,) = entry["outs"]
+    return Stage(
+        name=name,
+        variant=variant,
+        cmd=fill(entry["cmd"]),
+        deps=tuple(fill(d) for d in entry.get("deps", [])),
+        params=tuple(entry.get("params", [])),
+        out=fill(out),
+    )
+
+
+def _lookup(values: dict[str, Any], dotted: str) -> str:
+    for part in dotted.split("."):
+        if part not in values:
+            raise UserError(f"{FILE}: ${{{dotted}}} stands in no section of params.yaml")
+        values = values[part]
+    return str(values)

@@ -1,0 +1,115 @@
+"""Records: what a stage was made from and what it made, by content; and writes that are whole or not at all.
+
+`record.json` is written last; a folder without it is not a result.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from llmill.contract.errors import UserError
+
+NAME = "record.json"
+SKIPPED = {"__pycache__"}
+
+
+def sha256_text(text: str) -> str:
+    """Hash of a text's UTF-8 bytes, in hex."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hash of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_under(folder: Path) -> list[Path]:
+    """Every file below a folder, sorted, without bytecode."""
+    found = (p for p in folder.rglob("*") if p.is_file() and not SKIPPED & set(p.parts))
+    return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
+
+
+def content_hash(path: Path) -> str:
+    """Hash of what a file or folder holds; of a folder: the names and hashes of its files."""
+    if path.is_dir():
+        lines = (f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in files_under(path))
+        return sha256_text("".join(lines))
+    if not path.exists():
+        raise UserError(f"{path}: missing; `dvc pull`, or `dvc repro` of the stage that makes it")
+    return sha256_file(path)
+
+
+def to_json(value: Any) -> str:
+    """The one JSON form of everything written here."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: a temporary sibling, flushed to disk, then renamed."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, whole or not at all."""
+    write_bytes(path, to_json(value).encode())
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of ours; raises `UserError` naming it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: missing; `dvc pull`, or `dvc repro` of the stage that makes it"
+        ) from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); `dvc checkout` restores it") from None
+
+
+def outputs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Bytes and hash of every file of a result, but for the record itself."""
+    return {
+        p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)}
+        for p in files_under(folder)
+        if p != folder / NAME
+    }
+
+
+def write(folder: Path, stage: str, parameters: dict[str, Any], inputs: dict[str, str]) -> str:
+    """Write a result's record as its last file; returns the record's own hash."""
+    value = {"stage": stage, "parameters": parameters, "inputs": inputs, "outputs": outputs(folder)}
+    write_json(folder / NAME, value)
+    return sha256_file(folder / NAME)
+
+
+def temporary_sibling(folder: Path) -> Path:
+    """An empty folder beside the final one, on the same disk."""
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    return temporary
+
+
+def publish(temporary: Path, folder: Path) -> None:
+    """Put a complete folder in its place: the old aside, the new in place, the old removed."""
+    old = folder.with_name(folder.name + ".old.tmp")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def hash_inputs(paths: Iterable[str]) -> dict[str, str]:
+    """Content hash of each declared input."""
+    return {path: content_hash(Path(path)) for path in paths}

@@ -1,0 +1,76 @@
+"""When a stage must stop: a signal, or the death of the `dvc` or `snakemake` that started it.
+
+Signals to those two do not reach the stage, so it watches them.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+import psutil
+
+from llmill.contract.errors import Stopped
+
+STARTERS = ("dvc", "snakemake")
+POLL_SECONDS = 0.5
+
+
+class Stop:
+    """The first signal, remembered for whoever saves at the end of a step; raised at once where nobody does."""
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._deferred = False
+
+    def listen(self) -> None:
+        """Take SIGTERM and SIGINT, and watch the starters from a thread."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._receive)
+        starters = _starters()
+        if starters:
+            threading.Thread(target=_watch, args=(starters,), daemon=True).start()
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Inside, a first signal is only remembered: the loop asks `signum`, saves, and raises `Stopped` itself."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        first = self.signum is None
+        self.signum = signum
+        if not (self._deferred and first):
+            raise Stopped(signum)
+
+
+def _starters() -> list[psutil.Process]:
+    """The ancestors that are dvc or snakemake: by the name of the program or of its script."""
+    found = []
+    for process in psutil.Process().parents():
+        try:
+            words = [os.path.basename(word) for word in process.cmdline()[:3]]
+        except psutil.Error:
+            continue
+        if any(word in STARTERS for word in words):
+            found.append(process)
+    return found
+
+
+def _watch(starters: list[psutil.Process]) -> None:
+    while all(_alive(process) for process in starters):
+        time.sleep(POLL_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,217 @@
+"""MLflow, and the only import of it: one run per stage that really ran.
+
+The run's id lies in the stage's scratch folder, so that a stage that was killed continues its run.
+A tracking failure never stops a stage: it is said once, and the rest of the run goes untracked.
+"""
+
+import functools
+import json
+import logging
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+URI = "MLFLOW_TRACKING_URI"
+RUN_FILE = "mlflow_run.json"
+RECORD_TAG = "llmill.record"
+DIGEST_LENGTH = 36  # what MLflow's column holds
+
+
+def uri() -> str:
+    """The tracking server: as the environment says, else a file at the root of the repository."""
+    return os.environ.get(URI) or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def guarded(call: Callable[..., None]) -> Callable[..., None]:
+    """Let a failing call switch tracking off, with one line, and go on."""
+
+    @functools.wraps(call)
+    def safely(self: "Track", *args: Any, **kwargs: Any) -> None:
+        if self.off:
+            return
+        try:
+            call(self, *args, **kwargs)
+        except Exception as error:
+            self.off = True
+            reason = " ".join(str(error).split())[:200]
+            print(
+                f"llmill: tracking is off for the rest of this stage: {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    return safely
+
+
+class Track:
+    """The MLflow run of one stage."""
+
+    def __init__(self, scratch: Path):
+        self.off = False
+        self._file = scratch / RUN_FILE
+
+    @guarded
+    def start(
+        self, experiment: str, name: str, parameters: dict[str, Any], inputs: dict[str, str]
+    ) -> None:
+        """Open the run, or continue the one that a killed stage left; log what is known before the work."""
+        mlflow = _mlflow()
+        with FileLock("scratch/mlflow.lock"):
+            mlflow.set_experiment(experiment)
+        left = json.loads(self._file.read_text())["run_id"] if self._file.exists() else None
+        if left:
+            mlflow.MlflowClient().set_terminated(left, "KILLED")
+        run = mlflow.start_run(run_id=left, run_name=name, log_system_metrics=True)
+        self._file.write_text(json.dumps({"run_id": run.info.run_id}))
+        if not left:
+            mlflow.log_params(_flat(parameters))
+        mlflow.set_tags(_surroundings())
+        mlflow.log_dict(inputs, "inputs.json")
+
+    @guarded
+    def dataset(self, name: str, path: str, digest: str) -> None:
+        """A data set that went in, with its content hash as digest."""
+        mlflow = _mlflow()
+        from mlflow.data.code_dataset_source import CodeDatasetSource
+        from mlflow.data.meta_dataset import MetaDataset
+
+        source = CodeDatasetSource(tags={"path": path, "sha256": digest})
+        mlflow.log_input(
+            MetaDataset(source, name=name, digest=digest[:DIGEST_LENGTH]), context=name
+        )
+
+    @guarded
+    def parent(self, stage: str, record: str) -> None:
+        """The run that made an input, found by the hash of its record."""
+        mlflow = _mlflow()
+        found = mlflow.search_runs(
+            filter_string=f"tags.`{RECORD_TAG}` = '{record}'",
+            search_all_experiments=True,
+            max_results=1,
+            output_format="list",
+        )
+        if found:
+            mlflow.set_tag(f"llmill.parent.{stage}", found[0].info.run_id)
+
+    @guarded
+    def metrics(self, values: dict[str, float], step: int | None = None) -> None:
+        """Figures of one interval, in one call."""
+        _mlflow().log_metrics({k: float(v) for k, v in values.items()}, step=step)
+
+    @guarded
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Rows (samples, predictions) as an MLflow table."""
+        if rows:
+            columns = {key: [row.get(key) for row in rows] for key in rows[0]}
+            _mlflow().log_table(columns, f"{name}.json")
+
+    @guarded
+    def figure(self, name: str, figure: Any) -> None:
+        """A matplotlib figure."""
+        _mlflow().log_figure(figure, f"{name}.png")
+
+    @guarded
+    def text(self, name: str, text: str) -> None:
+        """A text file."""
+        _mlflow().log_text(text, name)
+
+    @guarded
+    def tag(self, name: str, value: str) -> None:
+        """A tag of the run."""
+        _mlflow().set_tag(name, value)
+
+    @guarded
+    def finish(
+        self, status: str, record: str | None = None, outputs: dict[str, Any] | None = None
+    ) -> None:
+        """Close the run as FINISHED, FAILED or KILLED."""
+        mlflow = _mlflow()
+        if record:
+            mlflow.set_tag(RECORD_TAG, record)
+            mlflow.log_dict(outputs, "outputs.json")
+        mlflow.end_run(status)
+        if status == "FAILED":
+            self._file.unlink(missing_ok=True)
+
+
+@functools.cache
+def _mlflow() -> Any:
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    warnings.filterwarnings("ignore", module="mlflow")
+    import mlflow
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    mlflow.set_tracking_uri(uri())
+    return mlflow
+
+
+def mark_killed(run_file: Path) -> None:
+    """Mark the run that a vanished stage left open, unless it ended by itself."""
+    mlflow = _mlflow()
+    run_id = json.loads(run_file.read_text())["run_id"]
+    client = mlflow.MlflowClient()
+    if client.get_run(run_id).info.status == "RUNNING":
+        client.set_terminated(run_id, "KILLED")
+
+
+def runs_by_record() -> dict[str, dict[str, str]]:
+    """Run id and git commit by the hash of the record that the run wrote."""
+    mlflow = _mlflow()
+    runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    return {
+        run.data.tags[RECORD_TAG]: {
+            "run_id": run.info.run_id,
+            "commit": run.data.tags.get("git.commit", "-"),
+            "dirty": run.data.tags.get("git.dirty", "-"),
+        }
+        for run in runs
+        if RECORD_TAG in run.data.tags
+    }
+
+
+def _surroundings() -> dict[str, str]:
+    """Tags about code and machine: what may vary while the outputs stay the same."""
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
+    return {
+        "git.commit": _git("rev-parse", "HEAD"),
+        "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
+        "python": platform.python_version(),
+        "torch": torch.__version__ if torch else "not used",
+        "cpu": _cpu(),
+        "cores": str(os.cpu_count()),
+        "gpu": gpu,
+    }
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat

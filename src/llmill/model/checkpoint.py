@@ -1,0 +1,99 @@
+"""The checkpoint folder: `config.json` (shape and kind), `model.safetensors`, and the tokenizer's `bpe/`.
+
+Every later stage reads a model's shape and tokenizer from here, never from `params.yaml`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.params import Model
+from llmill.model.heads import ClassModel
+from llmill.model.transformer import Transformer
+from llmill.text.tokenizer import Tokenizer
+
+CONFIG, WEIGHTS, BPE = "config.json", "model.safetensors", "bpe"
+RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model in evaluation mode on the CPU, its tokenizer, and for a classifier its labels."""
+
+    model: Transformer | ClassModel
+    tokenizer: Tokenizer
+    labels: list[str] | None = None  # of a classifier; one unnamed output is a score
+    max_length: int | None = None  # tokens a classifier or scorer reads
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint into a new folder."""
+    model = checkpoint.model
+    body = model.body if isinstance(model, ClassModel) else model
+    folder.mkdir(parents=True)
+    config = {
+        "model": model.config.model_dump(mode="json"),
+        "vocab_size": body.vocab_size,
+        "outputs": model.head.out_features if isinstance(model, ClassModel) else None,
+        "labels": checkpoint.labels,
+        "max_length": checkpoint.max_length,
+    }
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored(model).items()}
+    record.write_json(folder / CONFIG, config)
+    record.write_bytes(folder / WEIGHTS, safetensors.save(tensors))
+    checkpoint.tokenizer.save(folder / BPE)
+
+
+def load(folder: Path) -> Checkpoint:
+    """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does not fit."""
+    config = record.read_json(folder / CONFIG)
+    tokenizer = Tokenizer.load(folder / BPE)
+    try:
+        model: Transformer | ClassModel = Transformer(
+            Model(**config["model"]), config["vocab_size"]
+        )
+    except (ValidationError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
+    if tokenizer.n_vocab != config["vocab_size"]:
+        raise UserError(
+            f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, the model {config['vocab_size']}; {RESTORE}"
+        )
+    if config["outputs"] is not None:
+        model = ClassModel(model, config["outputs"])
+    _fill(model, folder / WEIGHTS)
+    return Checkpoint(model.eval(), tokenizer, config["labels"], config["max_length"])
+
+
+def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors to store: a tied head only once, as the embedding."""
+    tensors = model.state_dict()
+    if isinstance(model, Transformer) and model.config.tied:
+        del tensors["head.weight"]
+    return tensors
+
+
+def _fill(model: torch.nn.Module, path: Path) -> None:
+    try:
+        tensors = safetensors.load(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing; {RESTORE}") from None
+    except SafetensorError as error:
+        raise UserError(f"{path}: cut short or damaged ({error}); {RESTORE}") from None
+    wanted = _stored(model)
+    for name in sorted(wanted.keys() | tensors.keys()):
+        have = tuple(tensors[name].shape) if name in tensors else "no such tensor"
+        want = tuple(wanted[name].shape) if name in wanted else "no such tensor"
+        if have != want:
+            raise UserError(f"{path}: {name}: the file has {have}, the model {want}; {RESTORE}")
+        if not tensors[name].isfinite().all():
+            raise UserError(f"{path}: {name}: not all numbers are finite; {RESTORE}")
+    model.load_state_dict(
+        tensors, strict=not (isinstance(model, Transformer) and model.config.tied)
+    )

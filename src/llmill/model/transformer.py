@@ -1,0 +1,178 @@
+"""One decoder file with switches: GPT-2's block and the small modern block differ in a handful of choices.
+
+GPT-2 (Radford et al. 2019): LayerNorm, learned positions, GELU, biases, dropout, tied embedding.
+Modern: parameter-free RMSNorm (also on the embedding), rotary positions (Su et al. 2021), normalised queries and
+keys, squared ReLU (So et al. 2021), no bias, untied head, output projections that begin at zero.
+
+Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size, V vocabulary.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llmill.contract.params import Model
+
+EPSILON = 1e-5
+INIT_STD = 0.02
+
+
+class Norm(nn.Module):
+    """LayerNorm or RMSNorm over the last dimension, with or without weights."""
+
+    def __init__(self, config: Model):
+        super().__init__()
+        self.kind = config.norm
+        self.shape = (config.n_embd,)
+        self.weight = nn.Parameter(torch.ones(config.n_embd)) if config.norm_weight else None
+        with_bias = config.norm_weight and config.bias and config.norm == "layernorm"
+        self.bias = nn.Parameter(torch.zeros(config.n_embd)) if with_bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind == "layernorm":
+            return F.layer_norm(x, self.shape, self.weight, self.bias, EPSILON)
+        return F.rms_norm(x, self.shape, self.weight, EPSILON)
+
+
+class Rotary(nn.Module):
+    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with the position."""
+
+    def __init__(self, config: Model):
+        super().__init__()
+        size = config.n_embd // config.n_head
+        frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)  # (D/2,)
+        angle = torch.arange(config.block_size).float()[:, None] * frequency  # (T, D/2)
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]
+        first, second = x.chunk(2, dim=-1)  # (B, H, T, D/2) each
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+class Attention(nn.Module):
+    """Causal self-attention; several query heads may share a key-value head."""
+
+    def __init__(self, config: Model):
+        super().__init__()
+        self.n_head, self.n_kv_head = config.n_head, config.n_kv_head
+        self.size = config.n_embd // config.n_head
+        self.dropout, self.qk_norm = config.dropout, config.qk_norm
+        width = (self.n_head + 2 * self.n_kv_head) * self.size
+        self.qkv = nn.Linear(config.n_embd, width, bias=config.bias)
+        self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
+        self.rotary = Rotary(config) if config.position == "rotary" else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, c = x.shape
+        heads = self.qkv(x).view(b, t, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
+        q, k, v = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
+        q, k = self.rotary(q), self.rotary(k)
+        if self.qk_norm:
+            q, k = (
+                F.rms_norm(q, (self.size,), None, EPSILON),
+                F.rms_norm(k, (self.size,), None, EPSILON),
+            )
+        y = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=True,
+            enable_gqa=self.n_kv_head != self.n_head,
+        )  # (B, H, T, D)
+        return self.out(y.transpose(1, 2).reshape(b, t, c))
+
+
+class FeedForward(nn.Module):
+    """GELU, squared ReLU, or SwiGLU (Shazeer 2020)."""
+
+    def __init__(self, config: Model):
+        super().__init__()
+        self.kind = config.mlp
+        gates = 2 if config.mlp == "swiglu" else 1
+        self.up = nn.Linear(config.n_embd, gates * config.mlp_hidden, bias=config.bias)
+        self.down = nn.Linear(config.mlp_hidden, config.n_embd, bias=config.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.up(x)
+        if self.kind == "gelu":
+            h = F.gelu(h, approximate="tanh")
+        elif self.kind == "relu2":
+            h = F.relu(h).square()
+        else:
+            gate, value = h.chunk(2, dim=-1)
+            h = F.silu(gate) * value
+        return self.down(h)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each normalised before and added to the stream."""
+
+    def __init__(self, config: Model):
+        super().__init__()
+        self.norm1, self.attention = Norm(config), Attention(config)
+        self.norm2, self.mlp = Norm(config), FeedForward(config)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x)))
+        return x + self.dropout(self.mlp(self.norm2(x)))
+
+
+class Transformer(nn.Module):
+    """A language model: token ids (B, T) in, logits of the next token (B, T, V) out."""
+
+    def __init__(self, config: Model, vocab_size: int):
+        super().__init__()
+        self.config, self.vocab_size = config, vocab_size
+        self.embedding = nn.Embedding(vocab_size, config.n_embd)
+        learned = config.position == "learned"
+        self.position = nn.Embedding(config.block_size, config.n_embd) if learned else None
+        self.norm0 = Norm(config) if config.norm_embedding else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.norm = Norm(config)
+        self.head = nn.Linear(config.n_embd, vocab_size, bias=False)
+        self._initialise()
+        if config.tied:
+            self.head.weight = self.embedding.weight
+
+    def hidden(self, idx: Tensor) -> Tensor:
+        """The stream after the final norm, (B, T, C). Raises ValueError above `block_size`."""
+        t = idx.size(1)
+        if t > self.config.block_size:
+            raise ValueError(f"{t} tokens, but the context holds {self.config.block_size}")
+        x = self.embedding(idx)  # (B, T, C)
+        if self.position is not None:
+            x = x + self.position(torch.arange(t, device=idx.device))
+        x = self.dropout(self.norm0(x))
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+    def forward(self, idx: Tensor) -> Tensor:
+        return self.head(self.hidden(idx))
+
+    def _initialise(self) -> None:
+        """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual outputs zero."""
+        for name, parameter in self.named_parameters():
+            if parameter.dim() < 2:
+                continue
+            residual = name.endswith(("attention.out.weight", "mlp.down.weight"))
+            if self.config.tied:
+                depth = (2 * self.config.n_layer) ** -0.5 if residual else 1.0
+                nn.init.normal_(parameter, std=INIT_STD * depth)
+            elif residual:
+                nn.init.zeros_(parameter)
+            elif name == "embedding.weight" or name == "position.weight":
+                nn.init.normal_(parameter, std=1.0 if self.config.norm_embedding else INIT_STD)
+            elif name == "head.weight":
+                nn.init.normal_(parameter, std=0.001)
+            else:
+                bound = (3.0 / parameter.size(1)) ** 0.5
+                nn.init.uniform_(parameter, -bound, bound)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)

@@ -1,0 +1,98 @@
+"""Fine-tune the foundation model into a classifier.
+
+    python -m llmill classify last_block
+
+In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.csv`, `metrics.json`.
+The variant says what is trainable: the new head alone, the last block with it, or everything.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from llmill.contract import record, runtime
+from llmill.contract.params import Classify, Selected
+from llmill.contract.stage import Job
+from llmill.model import checkpoint
+from llmill.model.heads import ClassModel, freeze
+from llmill.tasks import classification
+from llmill.training.batches import Examples, collate_labels
+from llmill.training.loop import fit, write_curve
+from llmill.training.losses import class_loss
+
+Labelled = list[tuple[list[int], float]]  # token ids and the number of the class
+
+
+def run(params: Selected, job: Job) -> None:
+    """Replace the output layer by a class head and train what the variant leaves trainable."""
+    settings = params.classify
+    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
+    folder = Path(params.paths.prepare, "classification")
+    rows = {name: classification.read(folder / f"{name}.jsonl") for name in ("train", "validate")}
+    labels = sorted({row.label for row in rows["train"]})
+    length = min(settings.max_length, foundation.model.config.block_size)
+    train, held_out = (
+        [
+            (classification.encode(foundation.tokenizer, row.text, length), labels.index(row.label))
+            for row in rows[name]
+        ]
+        for name in ("train", "validate")
+    )
+    runtime.start(settings.seed, settings.threads)
+    model = ClassModel(foundation.model, len(labels))
+    freeze(model, job.variant)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    job.say(f"{len(train)} messages, {trainable:,} trainable parameters")
+    weights = class_weights(settings, [label for _, label in train], len(labels))
+    collate = partial(collate_labels, weights=weights)
+    batches = Examples(train, collate, settings.training.batch_size, settings.seed)
+
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
+        return judge(model, held_out)
+
+    loss = class_loss(weights.to(runtime.device(params.runtime)))
+    curve = fit(model, batches, loss, validate, settings.training, params.runtime, job)
+    model.cpu().eval()
+    checkpoint.save(
+        job.out / "checkpoint",
+        checkpoint.Checkpoint(model, foundation.tokenizer, labels, length),
+    )
+    write_curve(job.out / "curves.csv", curve)
+    metrics = {
+        **judge(model, held_out),
+        "trainable_parameters": trainable,
+        "steps": curve[-1]["step"],
+        "train_messages": len(train),
+        "validate_messages": len(held_out),
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+
+
+def class_weights(settings: Classify, labels: list[int], n_class: int) -> Tensor:
+    """One weight a class: all 1, or such that every class has the same total weight."""
+    if settings.class_weights == "none":
+        return torch.ones(n_class)
+    counts = torch.bincount(torch.tensor(labels), minlength=n_class)
+    return len(labels) / (n_class * counts)
+
+
+@torch.inference_mode()
+def judge(model: nn.Module, examples: Labelled) -> dict[str, float]:
+    """Mean loss and accuracy, every message counting the same."""
+    device = next(model.parameters()).device
+    plain = torch.ones(model.head.out_features)
+    loss = class_loss(plain.to(device))
+    total, right = 0.0, 0
+    for start in range(0, len(examples), 64):
+        batch = collate_labels(examples[start : start + 64], plain)
+        logits = model(*(x.to(device) for x in batch.inputs))
+        targets = batch.targets.to(device)
+        total += float(loss(logits, targets))
+        right += int((logits.argmax(dim=-1) == targets).sum())
+    return {
+        "validation_loss": total / len(examples),
+        "validation_accuracy": right / len(examples),
+    }

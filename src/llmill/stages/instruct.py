@@ -1,0 +1,117 @@
+"""Fine-tune the foundation model into an assistant that follows instructions.
+
+    python -m llmill instruct
+
+In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `metrics.json`, and `answers/`: the
+test split answered by the foundation model (`pretrain.json`) and by the tuned one (`instruct.json`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from llmill.contract import record, runtime
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.model import checkpoint
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+from llmill.tasks import instruction
+from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import prompt
+from llmill.text.tokenizer import Tokenizer
+from llmill.training.batches import Example, Examples, collate_texts, response_example
+from llmill.training.loop import fit, write_curve
+from llmill.training.losses import token_loss
+
+
+def run(params: Selected, job: Job) -> None:
+    """Answer the test split, train on responses, answer it again."""
+    settings = params.instruct
+    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
+    model, tokenizer = foundation.model, foundation.tokenizer
+    folder = Path(params.paths.prepare, "instruction")
+    entries = {s: instruction.read(folder / f"{s}.jsonl") for s in ("train", "validate", "test")}
+    runtime.start(settings.seed, settings.threads)
+    (job.out / "answers").mkdir()
+    before = answers(model, tokenizer, entries["test"], settings.max_new_tokens)
+    record.write_json(job.out / "answers" / "pretrain.json", before)
+    job.say(f"{len(entries['train'])} instructions, {len(before)} answered before training")
+    block = model.config.block_size
+    train, held_out = (
+        [example(entry, tokenizer, block, settings.mask_prompt) for entry in entries[split]]
+        for split in ("train", "validate")
+    )
+    batches = Examples(train, collate_texts, settings.training.batch_size, settings.seed)
+
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
+        return {"validation_loss": loss_over(model, held_out)}
+
+    curve = fit(model, batches, token_loss, validate, settings.training, params.runtime, job)
+    model.cpu().eval()
+    after = answers(model, tokenizer, entries["test"], settings.max_new_tokens)
+    record.write_json(job.out / "answers" / "instruct.json", after)
+    job.track.table("answers", after)
+    checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
+    write_curve(job.out / "curves.csv", curve)
+    metrics = {
+        "validation_loss": loss_over(model, held_out),
+        "steps": curve[-1]["step"],
+        "train_instructions": len(train),
+        "test_instructions": len(after),
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+
+
+def prompt_ids(tokenizer: Tokenizer, entry: Instruction) -> list[int]:
+    """The prompt as a document begins: after <|endoftext|>."""
+    return [tokenizer.end_of_text, *tokenizer.encode(prompt(entry.instruction, entry.input))]
+
+
+def example(entry: Instruction, tokenizer: Tokenizer, block: int, mask_prompt: bool) -> Example:
+    """Ids and targets of one instruction with its response."""
+    response = [*tokenizer.encode(entry.output), tokenizer.end_of_text]
+    return response_example(prompt_ids(tokenizer, entry), response, block, mask_prompt)
+
+
+def answers(
+    model: Transformer, tokenizer: Tokenizer, entries: list[Instruction], max_new_tokens: int
+) -> list[dict[str, Any]]:
+    """Greedy answers; a prompt too long for the context loses its left."""
+    room = model.config.block_size - max_new_tokens
+    rows = []
+    for start in range(0, len(entries), 64):
+        group = entries[start : start + 64]
+        made = generate(
+            model,
+            [prompt_ids(tokenizer, entry)[-room:] for entry in group],
+            max_new_tokens=max_new_tokens,
+            end_of_text=tokenizer.end_of_text,
+        )
+        for entry, ids in zip(group, made, strict=True):
+            rows.append(
+                {
+                    "instruction": entry.instruction,
+                    "input": entry.input,
+                    "output": entry.output,
+                    "kind": entry.kind,
+                    "answer": tokenizer.decode(ids).strip(),
+                }
+            )
+    return rows
+
+
+@torch.inference_mode()
+def loss_over(model: nn.Module, examples: list[Example]) -> float:
+    """Mean loss in nats per learnt token."""
+    device = next(model.parameters()).device
+    nats, weight = 0.0, 0.0
+    for start in range(0, len(examples), 32):
+        batch = collate_texts(examples[start : start + 32])
+        logits = model(*(x.to(device) for x in batch.inputs))
+        nats += float(token_loss(logits, batch.targets.to(device)))
+        weight += batch.weight
+    return nats / max(1.0, weight)

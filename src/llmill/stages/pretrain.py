@@ -1,0 +1,136 @@
+"""Train the foundation model: next-token prediction over fixed windows.
+
+    python -m llmill pretrain
+
+In: token shards and the tokenizer. Out: `checkpoint/`, `curves.csv`, `samples.json`, `metrics.json`.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
+from llmill.contract.params import Sampling, Selected
+from llmill.contract.stage import Job
+from llmill.model import checkpoint
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+from llmill.text.shards import Shards
+from llmill.text.tokenizer import Tokenizer
+from llmill.training.batches import Windows, windows
+from llmill.training.loop import fit, write_curve
+from llmill.training.losses import token_loss
+
+
+def run(params: Selected, job: Job) -> None:
+    """Train on the training shards, validate on the others, sample along the way."""
+    settings, block = params.pretrain, params.model.block_size
+    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, "bpe"))
+    train = load(Path(params.paths.tokenize, "train"), tokenizer, block)
+    held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
+    runtime.start(settings.seed, settings.threads)
+    model = Transformer(params.model, tokenizer.n_vocab)
+    parameters = sum(p.numel() for p in model.parameters())
+    job.say(f"{parameters:,} parameters, {train.tokens:,} tokens")
+    batches = Windows(train, block, settings.training.batch_size, settings.seed)
+    sampler = Sampler(tokenizer, settings.samples, settings.seed, job)
+
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
+        sampler.write(model, step)
+        return loss_over(model, held_out, block, tokenizer, settings.validate_windows)
+
+    curve = fit(model, batches, token_loss, validate, settings.training, params.runtime, job)
+    model.cpu().eval()
+    figures = loss_over(model, held_out, block, tokenizer, at_most=None)
+    checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
+    write_curve(job.out / "curves.csv", curve)
+    samples = sampler.gather()
+    record.write_json(job.out / "samples.json", samples)
+    job.track.table("samples", samples)
+    metrics = {
+        **figures,
+        "perplexity": math.exp(figures["validation_loss"]),
+        "parameters": parameters,
+        "steps": curve[-1]["step"],
+        "tokens": curve[-1]["tokens"],
+        "epochs": curve[-1]["tokens"] / train.tokens,
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+
+
+def load(folder: Path, tokenizer: Tokenizer, block_size: int) -> Shards:
+    """Shards that fit the tokenizer and hold at least one window."""
+    shards = Shards.load(folder)
+    if shards.n_vocab != tokenizer.n_vocab:
+        raise UserError(
+            f"{folder}: made with {shards.n_vocab} tokens, the tokenizer has {tokenizer.n_vocab}"
+        )
+    if shards.tokens <= block_size:
+        raise UserError(
+            f"{folder}: {shards.tokens} tokens are fewer than one window of {block_size}; "
+            "add text, raise prepare.validate_share, or lower model.block_size"
+        )
+    return shards
+
+
+@torch.inference_mode()
+def loss_over(
+    model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
+) -> dict[str, float]:
+    """Mean loss in nats per token and bits per byte over non-overlapping windows, spread evenly if not all.
+
+    The bytes are those of the predicted tokens; <|endoftext|> has none, its loss counts.
+    """
+    device = next(model.parameters()).device
+    sizes = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
+    sizes[tokenizer.end_of_text] = 0
+    available = (shards.tokens - 1) // block_size
+    count = available if at_most is None else min(at_most, available)
+    numbers = [i * available // count for i in range(count)]
+    nats, tokens, n_bytes = 0.0, 0, 0
+    for start in range(0, count, 16):
+        batch = windows(shards, block_size, numbers[start : start + 16])
+        nats += float(token_loss(model(batch.inputs[0].to(device)), batch.targets.to(device)))
+        tokens += batch.tokens
+        n_bytes += int(sizes[batch.targets.numpy()].sum())
+    return {"validation_loss": nats / tokens, "bits_per_byte": nats / math.log(2) / max(1, n_bytes)}
+
+
+class Sampler:
+    """Writes sample texts with a random state of its own, one file a step, so that a resumed run has them all."""
+
+    def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, job: Job):
+        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.folder = job.scratch / "samples"
+        self.folder.mkdir(exist_ok=True)
+
+    def write(self, model: nn.Module, step: int) -> None:
+        """Continue each prompt."""
+        prompts = [
+            [self.tokenizer.end_of_text, *self.tokenizer.encode(p)] for p in self.settings.prompts
+        ]
+        answers = generate(
+            model,
+            prompts,
+            max_new_tokens=self.settings.max_new_tokens,
+            end_of_text=self.tokenizer.end_of_text,
+            temperature=self.settings.temperature,
+            top_k=self.settings.top_k,
+            seed=self.seed,
+        )
+        rows = [
+            {"step": step, "prompt": prompt, "text": self.tokenizer.decode(ids)}
+            for prompt, ids in zip(self.settings.prompts, answers, strict=True)
+        ]
+        record.write_json(self.folder / f"{step:09d}.json", rows)
+
+    def gather(self) -> list[dict[str, object]]:
+        """All samples, in the order of the steps."""
+        return [
+            row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)
+        ]

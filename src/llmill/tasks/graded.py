@@ -1,0 +1,100 @@
+"""Responses whose score is known by how they were made, for teaching and measuring the embedded judge.
+
+In: instructions with references (and, where the data offers them, paraphrases and wrong answers). Out: for each, some
+responses with their kind and known score in [0, 1].
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from llmill.tasks.instruction import Instruction
+
+SCORES = {
+    "reference": 1.0,
+    "paraphrase": 1.0,
+    "half": 0.5,  # the first half of a longer reference
+    "wrong": 0.25,  # fluent, of the right form, and false
+    "other": 0.1,  # the reference of another instruction
+    "noise": 0.0,  # words of any references, in no order
+}
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One response to an instruction, and what it is worth."""
+
+    entry: Instruction
+    kind: str
+    answer: str
+    score: float
+
+
+def graded(entries: list[Instruction], responses: int, seed: int) -> list[Graded]:
+    """The reference and up to `responses - 1` others of each entry, by kinds in turn so that all are alike common.
+
+    Words and other answers come from `entries` themselves, so a held-out split uses nothing of the training split.
+    """
+    rng = random.Random(seed)
+    words = sorted({word for entry in entries for word in entry.output.split()})
+    made = []
+    for entry in entries:
+        kinds = [k for k in MAKERS if k != "reference"]
+        rng.shuffle(kinds)
+        answers = {"reference": entry.output}
+        for kind in kinds:
+            if len(answers) < responses and (answer := MAKERS[kind](entry, entries, words, rng)):
+                answers[kind] = answer
+        made += [Graded(entry, k, answer, SCORES[k]) for k, answer in answers.items()]
+    return made
+
+
+def _reference(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    return entry.output
+
+
+def _paraphrase(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    return rng.choice(entry.paraphrases) if entry.paraphrases else ""
+
+
+def _half(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    parts = entry.output.split()
+    return " ".join(parts[: len(parts) // 2]) if len(parts) >= 4 else ""
+
+
+def _wrong(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    """One of the data's wrong answers, else the reference with one of its longer words exchanged."""
+    if entry.wrong:
+        return rng.choice(entry.wrong)
+    parts = entry.output.split()
+    places = [i for i, word in enumerate(parts) if len(word) > 3 or word[:1].isdigit()]
+    if not places:
+        return ""
+    place = rng.choice(places)
+    return " ".join([*parts[:place], _another(parts[place], words, rng), *parts[place + 1 :]])
+
+
+def _other(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    right = {entry.output, *entry.paraphrases}
+    found = rng.choice(entries).output
+    return "" if found in right else found
+
+
+def _noise(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    return " ".join(rng.choices(words, k=max(3, len(entry.output.split()))))
+
+
+def _another(word: str, words: list[str], rng: random.Random) -> str:
+    found = rng.choice(words)
+    return found if found != word else words[(words.index(word) + 1) % len(words)]
+
+
+Maker = Callable[[Instruction, list, list[str], random.Random], str]
+MAKERS: dict[str, Maker] = {
+    "reference": _reference,
+    "paraphrase": _paraphrase,
+    "half": _half,
+    "wrong": _wrong,
+    "other": _other,
+    "noise": _noise,
+}

@@ -1,0 +1,1 @@
+"""Raw text on its way to the model: fetched, cleaned, split, tokenized, stored in shards."""

@@ -1,0 +1,244 @@
+"""Reads and checks `sources.yaml`, the one place where downloadable files stand.
+
+In: `sources.yaml` and the `download` section. Out: the sources by role. `pin` writes hashes that were got into it.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.params import Download
+
+FILE = Path("sources.yaml")
+WORLD = "world"  # generated, so it stands in no table
+ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer")
+SPLITS = ("dev", "val", "test")
+CLASSIFICATION = "SMSSpamCollection"  # the name that later stages read, whatever the file was called
+TOKENIZER = {"encoder.json", "vocab.bpe"}
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
+Text = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Entry(BaseModel):
+    """A strict, frozen part of the table."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class File(Entry):
+    """One file: its place in a mirror, what it must be, and where it is had."""
+
+    path: Text
+    bytes: Annotated[int, Field(gt=0)] | None
+    sha256: Sha256 | None
+    urls: Annotated[list[Text], Field(min_length=1)]
+    title: str | None = None
+    note: bool = False  # a readme or licence that lies beside the data and is read by no stage
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return PurePosixPath(self.path).name
+
+    @model_validator(mode="after")
+    def stays_inside(self) -> Self:
+        parts = self.path.split("/")
+        if "\\" in self.path or any(part in ("", ".", "..") for part in parts):
+            raise ValueError(f"path '{self.path}' must be relative, with / and without .. parts")
+        for url in self.urls:
+            scheme, found, _ = url.partition("://")
+            if found and scheme.lower() not in ("http", "https"):
+                raise ValueError(f"url '{url}': http://, https:// or a path on this machine is known")
+        return self
+
+
+class Source(Entry):
+    """A named set of files for one role."""
+
+    name: Name
+    title: Text
+    role: Literal["text", "classification", "instruction", "preference", "mmlu", "tokenizer"]
+    format: Literal["gutenberg", "prose", "paragraphs"] | None = None
+    licence: Text
+    files: Annotated[list[File], Field(min_length=1)]
+
+    def place(self, file: File) -> str:
+        """Where a file goes, below the folder of the role."""
+        if self.role == "text":
+            return f"{self.name}/{file.name}"
+        if file.note:
+            return file.name
+        if self.role == "mmlu":
+            return "/".join(file.path.split("/")[-2:])
+        return CLASSIFICATION if self.role == "classification" else file.name
+
+    @model_validator(mode="after")
+    def suits_its_role(self) -> Self:
+        if (self.role == "text") != (self.format is not None):
+            raise ValueError("format belongs to role text, and text needs one: gutenberg, prose or paragraphs")
+        data = [file for file in self.files if not file.note]
+        wrong = next((file.path for file in data if not _suits(self.role, file)), None)
+        if wrong:
+            raise ValueError(f"'{wrong}' does not suit role {self.role}, which takes {TAKES[self.role]}")
+        if self.role in ("classification", "instruction", "preference") and len(data) != 1:
+            raise ValueError(f"role {self.role} takes one file of data, found {len(data)}")
+        if self.role == "tokenizer" and {file.name for file in data} != TOKENIZER:
+            raise ValueError(f"role tokenizer takes {TAKES['tokenizer']}, both of them")
+        readable = next((f.path for f in self.files if f.note and _suits(self.role, f)), None)
+        if readable and self.role != "classification":
+            raise ValueError(f"note '{readable}' would be read as data; give it another ending")
+        places = [self.place(file) for file in self.files]
+        twice = next((place for place in places if places.count(place) > 1), None)
+        if twice or "sources.json" in places:
+            raise ValueError(f"two files would be written to {self.role}/{twice or 'sources.json'}")
+        return self
+
+
+TAKES = {
+    "text": "files that end in .txt",
+    "classification": "one file of label<TAB>text rows",
+    "instruction": "one .json list",
+    "preference": "one .json list",
+    "mmlu": ".csv files in folders dev, val and test",
+    "tokenizer": "encoder.json and vocab.bpe",
+}
+
+
+def _suits(role: str, file: File) -> bool:
+    if role == "mmlu":
+        parent = PurePosixPath(file.path).parent.name
+        return file.name.endswith(".csv") and parent in SPLITS
+    if role == "tokenizer":
+        return file.name in TOKENIZER
+    endings = {"text": ".txt", "instruction": ".json", "preference": ".json"}
+    return file.name.endswith(endings.get(role, ""))
+
+
+def read(file: Path = FILE) -> dict[str, Source]:
+    """Every source by name; raises `UserError` with one line about the first thing that does not fit."""
+    try:
+        tree = _parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; `git checkout {file}` restores it") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict) or not tree:
+        raise UserError(f"{file}: expected sources by name, found {type(tree).__name__}")
+    return {str(name): _source(str(name), entry, file) for name, entry in tree.items()}
+
+
+def _source(name: str, entry: Any, file: Path) -> Source:
+    if not isinstance(entry, dict):
+        raise UserError(f"{file}: {name}: expected title, role, licence and files")
+    if name == WORLD:
+        raise UserError(f"{file}: '{WORLD}' is the built-in source; give this one another name")
+    if "name" in entry:
+        raise UserError(f"{file}: unknown field '{name}.name'; the name stands before the colon")
+    try:
+        return Source.model_validate({**entry, "name": name})
+    except ValidationError as error:
+        raise UserError(f"{file}: {_one_line(name, error)}") from None
+
+
+def _one_line(name: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    location = first["loc"]
+    where = ".".join([name, *(str(part) for part in location)])
+    if first["type"] == "extra_forbidden":
+        known = list((File if len(location) > 1 else Source).model_fields)
+        near = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        return f"unknown field '{where}'; {hint}"
+    if first["type"] == "missing":
+        return f"missing field '{where}'"
+    shown = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+    return f"{where}{shown}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Source]]:
+    """The files' sources that the section names, as (role, source); `world` is not among them."""
+    named = [("text", name) for name in download.text]
+    named += [(role, getattr(download, role)) for role in ROLES[1:] if getattr(download, role)]
+    twice = next((name for name in download.text if download.text.count(name) > 1), None)
+    if twice:
+        raise UserError(f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source")
+    return [(role, _find(role, name, known)) for role, name in named if name != WORLD]
+
+
+def _find(role: str, name: str, known: dict[str, Source]) -> Source:
+    suitable = [source.name for source in known.values() if source.role == role]
+    said = f"params.yaml: download.{role} names '{name}'"
+    if name not in known:
+        near = difflib.get_close_matches(name, [*known, WORLD], n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"for {role} it has {', '.join(suitable)}"
+        raise UserError(f"{said}, which is not in {FILE}; {hint}")
+    if known[name].role != role:
+        raise UserError(
+            f"{said}, whose role in {FILE} is {known[name].role}; for {role} it has {', '.join(suitable)}"
+        )
+    return known[name]
+
+
+def got(known: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
+    """What the finished stage `download` got: bytes and sha256 by the path in `sources.yaml`."""
+    found: dict[str, tuple[int, str]] = {}
+    for listed in sorted(download.glob("*/sources.json")):
+        for entry in record.read_json(listed):
+            if entry["name"] in known:
+                source = known[entry["name"]]
+                have = {item["path"]: (item["bytes"], item["sha256"]) for item in entry["files"]}
+                places = {file.path: source.place(file) for file in source.files}
+                found |= {path: have[place] for path, place in places.items() if place in have}
+    return found
+
+
+def pin(file: Path, found: dict[str, tuple[int, str]]) -> list[str]:
+    """Write bytes and sha256 into the nulls of the files found; every other byte stays. Returns the paths pinned."""
+    text = file.read_bytes().decode()
+    pinned, edits = [], []
+    for path, values in _files(yaml.compose(text, Loader=yaml.SafeLoader)):
+        nulls = {k: v for k, v in values.items() if k in ("bytes", "sha256") and v.tag.endswith(":null")}
+        if path in found and nulls:
+            size, sha256 = found[path]
+            pinned.append(path)
+            edits += [(node, str(size) if key == "bytes" else sha256) for key, node in nulls.items()]
+    for node, value in sorted(edits, key=lambda edit: edit[0].start_mark.index, reverse=True):
+        start, end = node.start_mark.index, node.end_mark.index
+        text = text[:start] + (value if end > start else f" {value}") + text[end:]
+    if pinned:
+        record.write_bytes(file, text.encode())
+    return pinned
+
+
+def _files(root: yaml.Node | None) -> Iterator[tuple[str, dict[str, yaml.Node]]]:
+    """Each file's path and its fields as nodes, which know where in the text they stand."""
+    for source in _fields(root).values():
+        listed = _fields(source).get("files")
+        for file in listed.value if isinstance(listed, yaml.SequenceNode) else []:
+            fields = _fields(file)
+            if isinstance(fields.get("path"), yaml.ScalarNode):
+                yield fields["path"].value, fields
+
+
+def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:
+    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+
+
+def _parse(text: str) -> Any:
+    """YAML in which no name stands twice: the second would silently replace the first."""
+    loader = yaml.SafeLoader(text)
+    root = loader.get_single_node()
+    for node in (root, *_fields(root).values()):
+        names = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice:
+            raise yaml.YAMLError(f"'{twice}' stands twice")
+    return loader.construct_document(root) if root else None

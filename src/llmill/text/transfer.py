@@ -1,0 +1,256 @@
+"""One address into one partial file: streamed, resumed by byte range, tried again when the connection fails.
+
+Beside the partial file a `.json` names the address it comes from and its validator; a partial file without one is
+not continued. What arrives is complete, not yet known to be right: `llmill.text.fetch` compares the hash.
+"""
+
+import contextlib
+import email.utils
+import errno
+import http
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+
+TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds
+PROGRESS = 1 << 20  # so many new bytes make a failed try no failure
+SPARE = 1 << 24  # a file longer than it should be is not read for ever
+
+Position = Callable[[int], None]  # told how many bytes of the file are here
+
+
+class Failure(Exception):
+    """This address gives nothing usable; another one may. `unreachable`: no server answered."""
+
+    def __init__(self, reason: str, unreachable: bool = False):
+        super().__init__(reason)
+        self.unreachable = unreachable
+
+
+class Again(Failure):
+    """The same address may work later; after `wait` seconds where the server said so."""
+
+    def __init__(self, reason: str, unreachable: bool = False, wait: float = 0.0):
+        super().__init__(reason, unreachable)
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class Network:
+    """How to ask: the connections, how often to try again, and what to do meanwhile."""
+
+    client: httpx.Client
+    retries: int
+    say: Callable[[str], None]
+    sleep: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is known of the file beforehand: its bytes, and whether its hash will be compared."""
+
+    url: str
+    bytes: int | None
+    hashed: bool
+
+
+def client(timeout: float) -> httpx.Client:
+    """Connections that follow redirects and give up after `timeout` seconds without a byte."""
+    # identity: a byte range of a compressed stream is no byte range of the file
+    headers = {"User-Agent": "llmill", "Accept-Encoding": "identity"}
+    try:
+        return httpx.Client(timeout=timeout, follow_redirects=True, headers=headers)
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise UserError(f"no HTTP ({error}); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY") from None
+
+
+def transfer(wanted: Wanted, part: Path, network: Network, at: Position) -> bool:
+    """Bring the whole file into `part`; True if a part of it came with an earlier answer. Raises `Failure`."""
+    tries, best, resumed = 0, size(part), False
+    while True:
+        start = _start(wanted, part)
+        resumed = start > 0
+        at(start)
+        try:
+            fresh = _ask(wanted, part, start, network, at)
+            return resumed and not fresh
+        except Again as problem:
+            tries = 0 if size(part) >= best + PROGRESS else tries
+            best = max(best, size(part))
+            if tries >= network.retries:
+                raise Failure(str(problem), problem.unreachable) from None
+            wait = problem.wait or min(LONGEST_WAIT, FIRST_WAIT * 2**tries)
+            tries += 1
+        network.say(f"{wanted.url}: {problem}; again in {wait:g} s ({tries} of {network.retries})")
+        network.sleep(wait)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
+
+
+def forget(part: Path) -> None:
+    """Remove a partial file and what was noted of it."""
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def room(folder: Path, needed: int) -> None:
+    """Raise `UserError` unless the disk of `folder` has so many bytes free."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise UserError(f"{folder}: {needed:,} bytes needed, {free:,} free on its disk; make room there")
+
+
+@contextlib.contextmanager
+def disk_full_is_one_line(folder: Path) -> Iterator[None]:
+    """A disk that fills up while writing is the user's to mend."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{folder}: the disk is full; make room there and run again") from None
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _noted(part: Path) -> dict[str, str | None]:
+    try:
+        return record.read_json(_note(part))
+    except UserError:  # missing, or half-written by a kill: then nothing is continued
+        return {}
+
+
+def _start(wanted: Wanted, part: Path) -> int:
+    """Where to go on: the end of a part of the same address that can be told from a changed file, else 0."""
+    noted = _noted(part)
+    if noted.get("url") == wanted.url and (noted.get("validator") or wanted.hashed):
+        return size(part)
+    forget(part)
+    return 0
+
+
+def _ask(wanted: Wanted, part: Path, start: int, network: Network, at: Position) -> bool:
+    """One request; True if the answer was the whole file. Raises `Again` or `Failure`."""
+    headers = {}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+        if validator := _noted(part).get("validator"):
+            headers["If-Range"] = validator
+    try:
+        with network.client.stream("GET", wanted.url, headers=headers) as response:
+            return _take(wanted, part, start, response, at)
+    except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+        raise Failure(str(error)) from None
+    except httpx.DecodingError as error:
+        forget(part)
+        raise Again(f"{error}") from None
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise Again(f"no connection ({_reason(error)})", unreachable=True) from None
+    except httpx.TransportError as error:
+        raise Again(f"the connection broke off ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _take(wanted: Wanted, part: Path, start: int, response: httpx.Response, at: Position) -> bool:
+    """Store the body of an answer, by what its status says it is."""
+    if response.status_code == 200:
+        forget(part)
+        _write(wanted, part, response, _length(response), at)
+        return True
+    if response.status_code == 206 and start:
+        begin, total = _content_range(response)
+        if begin != start or (wanted.bytes and total and total != wanted.bytes):
+            forget(part)
+            raise Again("the server sent other bytes than those asked for")
+        _write(wanted, part, response, total, at)
+        return False
+    if response.status_code == 416 and start:
+        if _content_range(response)[1] == start:
+            return False  # all of it was here already
+        forget(part)
+        raise Again("the part that is here does not belong to the file that the server has")
+    raise _refused(response)
+
+
+def _refused(response: httpx.Response) -> Failure:
+    status = response.status_code
+    phrases = {code.value: code.phrase for code in http.HTTPStatus}
+    said = f"HTTP {status} {phrases.get(status, '')}".strip()
+    return Again(said, wait=_retry_after(response)) if status in TRY_AGAIN else Failure(said)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the server asks for, at most a minute; 0 if it asks for none."""
+    value = response.headers.get("Retry-After", "")
+    if value.isdecimal():
+        return min(LONGEST_WAIT, float(value))
+    try:
+        wait = (email.utils.parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return 0.0
+    return min(LONGEST_WAIT, max(0.0, wait))
+
+
+def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
+    """First byte and total of `bytes 5-9/10`; None for what it does not say."""
+    value = response.headers.get("Content-Range", "")
+    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", value.strip())
+    if not found:
+        return None, None
+    first, total = found.groups()
+    return (int(first) if first else None), (int(total) if total != "*" else None)
+
+
+def _length(response: httpx.Response) -> int | None:
+    value = response.headers.get("Content-Length", "")
+    return int(value) if value.isdecimal() and not _encoded(response) else None
+
+
+def _encoded(response: httpx.Response) -> bool:
+    return response.headers.get("Content-Encoding", "identity").lower() != "identity"
+
+
+def _write(
+    wanted: Wanted, part: Path, response: httpx.Response, total: int | None, at: Position
+) -> None:
+    """Append the body to `part`; raises `Again` if it ends early."""
+    here = size(part)
+    room(part.parent, (total or wanted.bytes or 0) - here)
+    longest = wanted.bytes + SPARE if wanted.bytes else None
+    with disk_full_is_one_line(part.parent):
+        if not here and not _encoded(response):  # noted before the first byte: the two always belong together
+            record.write_json(_note(part), {"url": wanted.url, "validator": _validator(response)})
+        with part.open("ab") as file:
+            for block in response.iter_bytes():
+                file.write(block)
+                here += len(block)
+                at(here)
+                if longest and here > longest:
+                    return
+    expected = total if total is not None else wanted.bytes
+    if expected and here < expected:
+        raise Again(f"the connection broke off after {here:,} of {expected:,} bytes")
+
+
+def _validator(response: httpx.Response) -> str | None:
+    """What tells a changed file in `If-Range`: a strong ETag, else the date; weak tags are not allowed there."""
+    tag = response.headers.get("ETag", "")
+    return tag if tag.startswith('"') else response.headers.get("Last-Modified")

@@ -1,0 +1,1 @@
+"""Training: the one loop, its schedule, optimizer, losses, batches, and the state it resumes from."""

@@ -1,0 +1,46 @@
+"""Optimizers: AdamW with decay on matrices only, or Muon (Jordan 2024) for the blocks' matrices and AdamW for the rest.
+
+Each group remembers its peak rate; the loop sets `lr = peak * factor`.
+"""
+
+from torch import nn
+from torch.optim import AdamW, Muon
+from torch.optim import Optimizer as TorchOptimizer
+
+from llmill.contract.params import Optimizer
+
+PEAK = "peak_lr"
+
+
+def build(model: nn.Module, settings: Optimizer) -> list[TorchOptimizer]:
+    """One or two optimizers over the trainable parameters, each parameter in exactly one group."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in named if p.dim() == 2 and "blocks." in name]
+    rest = [p for name, p in named if not (p.dim() == 2 and "blocks." in name)]
+    if settings.kind == "muon" and matrices:
+        muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
+        optimizers: list[TorchOptimizer] = [muon, _adamw(rest, settings)]
+    else:
+        optimizers = [_adamw(matrices + rest, settings)]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group[PEAK] = group["lr"]
+    return optimizers
+
+
+def set_rate(optimizers: list[TorchOptimizer], factor: float) -> None:
+    """Set every group's rate to this multiple of its peak."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group[PEAK] * factor
+
+
+def _adamw(parameters: list[nn.Parameter], settings: Optimizer) -> AdamW:
+    decayed = [p for p in parameters if p.dim() >= 2]
+    plain = [p for p in parameters if p.dim() < 2]
+    groups = [
+        {"params": decayed, "weight_decay": settings.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    first, second = settings.betas
+    return AdamW([g for g in groups if g["params"]], lr=settings.lr, betas=(first, second))

@@ -1,0 +1,65 @@
+"""`python -m llmill verify`: hash the chain again, from raw file to metric, and name the first broken link.
+
+Prints each stage's record hash beside the MLflow run and git commit that made it: these vary from run to run, so they
+stand in no hashed output.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from llmill.contract import params, pipeline, record
+from llmill.contract.errors import UserError
+from llmill.contract.pipeline import Stage
+from llmill.contract.tracking import runs_by_record
+
+
+def verify_chain(pin: bool) -> None:
+    """Check every stage in order; raises `UserError` at the first broken link."""
+    tree = params.load()
+    stages = pipeline.load({"paths": tree.paths.model_dump()})
+    if pin:
+        pin_sources(Path(tree.paths.download))
+    hashes = {stage.address: verify_stage(stage) for stage in stages.values()}
+    runs = runs_by_record()
+    table = Table("stage", "record", "MLflow run", "commit", "dirty", title="every link holds")
+    for address, sha256 in hashes.items():
+        run = runs.get(sha256, {"run_id": "not here", "commit": "-", "dirty": "-"})
+        table.add_row(address, sha256[:16], run["run_id"], run["commit"][:12], run["dirty"])
+    Console().print(table)
+
+
+def verify_stage(stage: Stage) -> str:
+    """Compare a stage's record with its files and with its inputs; returns the record's hash."""
+    folder = Path(stage.out)
+    saved = record.read_json(folder / record.NAME)
+    found = record.outputs(folder)
+    for name in sorted(saved["outputs"].keys() | found.keys()):
+        if saved["outputs"].get(name) != found.get(name):
+            what = "missing" if name not in found else "not in the record"
+            if name in found and name in saved["outputs"]:
+                what = "other bytes than its record says"
+            raise UserError(f"{folder / name}: {what}; `dvc checkout {folder}` restores it")
+    for path, sha256 in saved["inputs"].items():
+        if record.content_hash(Path(path)) != sha256:
+            raise UserError(
+                f"{stage.address}: made from another {path} than is here; `dvc repro` makes it anew"
+            )
+    return record.sha256_file(folder / record.NAME)
+
+
+def pin_sources(download: Path) -> None:
+    """Write the hashes of what was got into `sources.yaml`, where they were not known."""
+    from llmill.text import sources
+
+    got = {
+        file["path"]: (file["bytes"], file["sha256"])
+        for listed in sorted(download.glob("*/sources.json"))
+        for source in record.read_json(listed)
+        for file in source["files"]
+    }
+    if not got:
+        raise UserError(f"{download}: nothing was downloaded yet; run the download stage first")
+    pinned = sources.pin(sources.FILE, got)
+    print(f"sources.yaml: {len(pinned)} hashes written" + "".join(f"\n  {p}" for p in pinned))

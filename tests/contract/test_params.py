@@ -1,0 +1,94 @@
+"""params.yaml: every mistake is one line with the file, the parameter, the value and what is allowed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmill.contract import params
+from llmill.contract.errors import UserError
+from tests.conftest import ROOT
+
+WORLD = ROOT / "presets" / "world.yaml"
+
+
+def changed(tmp_path: Path, dotted: str, value: object) -> Path:
+    """The world preset with one value changed; `...` removes it."""
+    tree = yaml.safe_load(WORLD.read_text())
+    *path, last = dotted.split(".")
+    node = tree
+    for part in path:
+        node = node[part]
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    return file
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "presets").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_preset_fits_the_schema(preset):
+    assert params.load(preset).name == preset.stem
+
+
+MISTAKES = [
+    ("pretrain.sed", 1, "unknown parameter 'pretrain.sed'; did you mean 'seed'?"),
+    ("pretrain.training.optimizer.lrr", 1, "unknown parameter 'pretrain.training.optimizer.lrr'; did you mean 'lr'?"),
+    ("modell", {}, "unknown parameter 'modell'; did you mean 'model'?"),
+    ("pretrain.seed", ..., "missing parameter 'pretrain.seed'"),
+    ("pretrain.seed", "one", "pretrain.seed = 'one': Input should be a valid integer"),
+    ("pretrain.training.optimizer.lr", -1.0, "lr = -1.0: Input should be greater than 0"),
+    ("model.norm", "batchnorm", "model.norm = 'batchnorm': Input should be 'layernorm' or 'rmsnorm'"),
+    ("model.n_head", 3, "n_embd 128 is not divisible by n_head 3"),
+    ("model.n_kv_head", 3, "n_head 4 is not divisible by n_kv_head 3"),
+    ("classify.max_length", 300, "classify.max_length 300 is above model.block_size 256"),
+    ("download.text", ["gutenberg"], "must name the same sources"),
+    ("download.mmlu", "mmlu", "every other role must be world too"),
+    ("tokenizer.kind", "gpt2", "tokenizer.kind gpt2 needs download.tokenizer"),
+    ("tokenizer.vocab_size", 100, "vocab_size = 100: Input should be greater than or equal to 257"),
+    ("pretrain.training.epochs", 1.0, "exactly one of max_steps and epochs"),
+    ("prepare.classification.test_share", 0.95, "leave nothing to train on"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dotted", "value", "line"), MISTAKES, ids=[m[0] for m in MISTAKES])
+def test_a_mistake_is_named_in_one_line(tmp_path, dotted, value, line):
+    file = changed(tmp_path, dotted, value)
+    with pytest.raises(UserError) as error:
+        params.load(file)
+    assert line in str(error.value)
+    assert str(error.value).startswith(str(file))
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no such file; `cp presets/world.yaml params.yaml`"):
+        params.load(tmp_path / "params.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1")
+    with pytest.raises(UserError, match="not YAML"):
+        params.load(broken)
+
+
+def test_one_e_minus_three_is_a_number_as_it_is_for_dvc(tmp_path):
+    text = WORLD.read_text().replace("lr: 0.006", "lr: 6e-3")
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    assert params.load(file).pretrain.training.optimizer.lr == 0.006
+
+
+def test_a_stage_reads_its_own_sections_only():
+    chosen = params.select(params.load(WORLD), ["tokenizer"])
+    assert chosen.tokenizer.vocab_size == 1024
+    assert chosen.paths.pretrain == "results/pretrain"
+    assert chosen.paths.tokenize == "data/tokenize"
+    with pytest.raises(AttributeError, match="section 'pretrain' is not among this stage's"):
+        _ = chosen.pretrain
+
+
+def test_parameters_cannot_be_changed_after_reading():
+    tree = params.load(WORLD)
+    with pytest.raises(Exception, match="frozen"):
+        tree.tokenizer.vocab_size = 2000

@@ -1,0 +1,243 @@
+"""The runner, in a toy repository with real processes: records, locks, signals, the death of the parent, tracking."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+
+STAGE = '''"""A toy stage: counts slowly, saving each step."""
+import os, time
+from pathlib import Path
+from llmill.contract.errors import Stopped, UserError
+
+def run(params, job):
+    job.state.mkdir(exist_ok=True)
+    counter = job.state / "count"
+    start = int(counter.read_text()) if counter.exists() else 0
+    with job.stop.deferred():
+        for i in range(start, params.tokenize.processes):
+            counter.write_text(str(i + 1))
+            job.say(f"step {i + 1}")
+            time.sleep(float(os.environ.get("PAUSE", "0")))
+            if job.stop.signum:
+                raise Stopped(job.stop.signum)
+    if os.environ.get("FAIL"):
+        (job.out / "half").write_text("half")
+        raise UserError("input.txt: too short; add a line")
+    (job.out / "result").write_text(Path("input.txt").read_text() * start if start else "whole")
+    job.track.metrics({"figure": 1.5}, step=1)
+'''
+DVC = """
+stages:
+  tokenize:
+    cmd: python -m llmill tokenize
+    params: [tokenize]
+    deps: [input.txt, src/llmill/stages/tokenize.py]
+    outs: ["${paths.data}/tokenize"]
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A repository with one stage of its own code, in a path with a space."""
+    root = tmp_path / "a toy"
+    (root / "src").mkdir(parents=True)
+    subprocess.run(["cp", "-r", ROOT / "src" / "llmill", root / "src"], check=True)
+    (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
+    (root / "dvc.yaml").write_text(DVC)
+    (root / "input.txt").write_text("text\n")
+    (root / "params.yaml").write_text((ROOT / "presets" / "world.yaml").read_text())
+    return root
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "LLMILL_AUDIT")}
+    return {**kept, "PYTHONPATH": "src", **extra}
+
+
+def start(toy: Path, *words: str, **extra: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        words or (sys.executable, "-m", "llmill", "tokenize"),
+        cwd=toy,
+        env=environment(**extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def until_step(process: subprocess.Popen, step: int) -> None:
+    """Read lines until the stage says that it reached a step."""
+    for line in process.stdout:
+        if line.endswith(f"step {step}\n"):
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def runs(toy: Path) -> list[tuple[str, str]]:
+    """Name and status of every MLflow run, oldest first."""
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db');"
+        "found = mlflow.search_runs(search_all_experiments=True, output_format='list');"
+        "print('|'.join(f'{r.info.run_name} {r.info.status}' for r in reversed(found)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=toy, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip().split("|")
+
+
+def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_else(toy):
+    code, out, err = finish(start(toy))
+    assert (code, err) == (0, "")
+    assert "tokenize: step 2" in out
+    record = json.loads((toy / "data/tokenize/record.json").read_text())
+    assert record["parameters"] == {"tokenize": {"processes": 2}}
+    assert list(record["inputs"]) == ["input.txt", "src/llmill/stages/tokenize.py"]
+    assert list(record["outputs"]) == ["result"]
+    assert runs(toy) == ["tokenize FINISHED"]
+    assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
+    assert not list(toy.rglob("*.tmp"))
+
+
+def test_a_users_mistake_is_one_line_exit_code_one_and_nothing_half_written(toy):
+    code, _, err = finish(start(toy, FAIL="1"))
+    assert (code, err) == (1, "llmill: input.txt: too short; add a line\n")
+    assert not (toy / "data/tokenize").exists()
+    assert not list((toy / "data").rglob("*.tmp"))
+    assert runs(toy) == ["tokenize FAILED"]
+
+
+def test_a_wrong_parameter_of_any_section_stops_every_stage(toy):
+    file = toy / "params.yaml"
+    file.write_text(file.read_text().replace("  shots: 2", "  shot: 2"))
+    code, _, err = finish(start(toy))
+    assert code == 1
+    assert err == "llmill: params.yaml: unknown parameter 'mmlu.shot'; did you mean 'shots'?\n" or (
+        err == "llmill: params.yaml: missing parameter 'mmlu.shots'\n"
+    )
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum):
+    process = start(toy, PAUSE="0.5")
+    until_step(process, 1)
+    process.send_signal(signum)
+    code, _, err = finish(process)
+    assert code == 128 + signum
+    assert err.startswith(f"llmill: stopped by signal {int(signum)}")
+    assert runs(toy) == ["tokenize KILLED"]
+    code, out, _ = finish(start(toy))
+    assert code == 0
+    assert "step 1" not in out
+    assert runs(toy) == ["tokenize FINISHED"]
+
+
+def test_after_a_hard_kill_the_next_start_marks_the_run_and_continues_it(toy):
+    process = start(toy, PAUSE="0.5")
+    until_step(process, 1)
+    process.kill()
+    process.communicate()
+    assert runs(toy) == ["tokenize RUNNING"]
+    file = toy / "params.yaml"
+    file.write_text(file.read_text().replace("processes: 2", "processes: 3"))
+    assert finish(start(toy))[0] == 0  # other parameters: another run; the dead one is closed
+    assert sorted(runs(toy)) == ["tokenize FINISHED", "tokenize KILLED"]
+
+
+def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
+    process = start(toy, PAUSE="0.5")
+    until_step(process, 1)
+    process.kill()
+    process.communicate()
+    module = toy / "src/llmill/stages/tokenize.py"
+    module.write_text(module.read_text() + "# changed\n")
+    code, _, err = finish(start(toy))
+    assert code == 1
+    assert "an interrupted run of other code (src/llmill/stages/tokenize.py)" in err
+    assert err.count("\n") == 1
+    words = (sys.executable, "-m", "llmill", "tokenize", "--resume-anyway")
+    assert finish(start(toy, *words))[0] == 0
+
+
+def test_a_second_process_of_the_same_stage_is_refused(toy):
+    first = start(toy, PAUSE="1")
+    until_step(first, 1)
+    code, _, err = finish(start(toy))
+    assert code == 1
+    assert "scratch/tokenize: another process is running this stage" in err
+    assert finish(first)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["dvc", "snakemake"])
+def test_the_death_of_its_starter_stops_the_stage(toy, name):
+    starter = toy / name
+    starter.write_text(
+        "import subprocess, sys; subprocess.run([sys.executable, '-m', 'llmill', 'tokenize'])"
+    )
+    parent = start(toy, sys.executable, str(starter), PAUSE="1.2")
+    until_step(parent, 1)
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    psutil.wait_procs([child], timeout=30)
+    assert not child.is_running()
+    parent.communicate()
+    assert not (toy / "data/tokenize").exists()
+    assert runs(toy) == ["tokenize KILLED"]
+
+
+def test_code_of_another_folder_is_refused(toy):
+    (toy / "src/llmill/stages/tokenize.py").write_text("broken(")
+    done = subprocess.run(
+        [sys.executable, "-m", "llmill", "tokenize"],
+        cwd=toy,
+        env={**environment(), "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "llmill was imported from another folder than ./src" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_tracking_server_that_is_away_is_said_once_and_stops_nothing(toy):
+    code, _, err = finish(start(toy, MLFLOW_TRACKING_URI="http://127.0.0.1:9"))
+    assert code == 0
+    assert err.count("llmill: tracking is off for the rest of this stage") == 1
+    assert (toy / "data/tokenize/record.json").exists()
+
+
+def test_two_stages_that_create_the_database_at_once_both_track(toy):
+    other = toy / "dvc.yaml"
+    other.write_text(DVC.replace("  tokenize:\n", "  tokenize:\n    matrix: {v: [a, b]}\n").replace(
+        "tokenize\n    params", "tokenize ${item.v}\n    params").replace("/tokenize\"", "/tokenize/${item.v}\""))  # fmt: skip
+    words = [(sys.executable, "-m", "llmill", "tokenize", v) for v in "ab"]
+    processes = [start(toy, *w) for w in words]
+    results = [finish(p) for p in processes]
+    assert [code for code, _, _ in results] == [0, 0]
+    assert [err for _, _, err in results] == ["", ""]
+    assert sorted(runs(toy)) == ["tokenize@a FINISHED", "tokenize@b FINISHED"]
+
+
+def test_an_undeclared_read_fails_under_audit(toy):
+    (toy / "results").mkdir()
+    (toy / "results" / "secret").write_text("x")
+    module = toy / "src/llmill/stages/tokenize.py"
+    module.write_text(module.read_text() + '\n_run = run\ndef run(params, job):\n    open("results/secret")\n')
+    done = finish(start(toy, LLMILL_AUDIT="1"))
+    assert done[0] == 1
+    assert "results/secret: opened, but no dependency in dvc.yaml" in done[2]
+    assert finish(start(toy))[0] == 0

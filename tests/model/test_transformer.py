@@ -1,0 +1,105 @@
+"""The decoder: shapes, causality, parameter counts of published models, determinism."""
+
+import pytest
+import torch
+
+from llmill.contract.params import Model
+from llmill.model.heads import ClassModel, freeze
+from llmill.model.transformer import Transformer
+
+GPT2 = Model(
+    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=12, norm="layernorm", norm_weight=True,
+    norm_embedding=False, position="learned", rotary_base=10000.0, mlp="gelu", mlp_hidden=64,
+    qk_norm=False, bias=True, dropout=0.0, tied=True,
+)  # fmt: skip
+MODERN = GPT2.model_copy(
+    update={
+        "norm": "rmsnorm", "norm_weight": False, "norm_embedding": True, "position": "rotary",
+        "mlp": "relu2", "qk_norm": True, "bias": False, "tied": False,
+    }
+)  # fmt: skip
+LLAMA = MODERN.model_copy(
+    update={"norm_weight": True, "norm_embedding": False, "mlp": "swiglu", "qk_norm": False, "n_kv_head": 1}
+)
+BLOCKS = pytest.mark.parametrize("config", [GPT2, MODERN, LLAMA], ids=["gpt2", "modern", "llama"])
+
+
+def model(config: Model, seed: int = 0) -> Transformer:
+    torch.manual_seed(seed)
+    made = Transformer(config, 50).eval()
+    with torch.no_grad():  # projections that begin at zero would hide what attention does
+        for p in made.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return made
+
+
+def test_gpt2_124m_has_the_published_number_of_parameters():
+    shape = GPT2.model_copy(
+        update={"n_layer": 12, "n_head": 12, "n_kv_head": 12, "n_embd": 768, "block_size": 1024, "mlp_hidden": 3072}
+    )
+    with torch.device("meta"):
+        count = sum(p.numel() for p in Transformer(shape, 50257).parameters())
+    assert count == 124_439_808
+
+
+@BLOCKS
+def test_a_later_token_never_changes_an_earlier_logit(config):
+    idx = torch.randint(0, 50, (1, 12), generator=torch.Generator().manual_seed(1))
+    changed = idx.clone()
+    changed[0, 8] = (changed[0, 8] + 1) % 50
+    before, after = model(config)(idx), model(config)(changed)
+    torch.testing.assert_close(before[:, :8], after[:, :8])
+    assert not torch.allclose(before[:, 8:], after[:, 8:])
+
+
+@BLOCKS
+def test_the_order_of_earlier_tokens_matters(config):
+    made = model(config)
+    one, other = made(torch.tensor([[3, 7, 9]])), made(torch.tensor([[7, 3, 9]]))
+    assert not torch.allclose(one[:, -1], other[:, -1])
+
+
+@BLOCKS
+def test_the_same_seed_gives_the_same_weights(config):
+    one, two = model(config).state_dict(), model(config).state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_an_untrained_model_guesses_evenly():
+    torch.manual_seed(0)
+    logits = Transformer(MODERN, 50)(torch.arange(12)[None])
+    loss = torch.nn.functional.cross_entropy(logits[0], torch.arange(12))
+    torch.testing.assert_close(loss, torch.log(torch.tensor(50.0)), atol=0.05, rtol=0)
+
+
+def test_rotary_attention_depends_on_distance_alone():
+    made = model(MODERN)
+    rotary = made.blocks[0].attention.rotary
+    q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
+    turned_q, turned_k = (rotary(x.expand(1, 1, 12, 8)) for x in (q, k))
+    near = (turned_q[0, 0, 3] * turned_k[0, 0, 1]).sum()
+    far = (turned_q[0, 0, 9] * turned_k[0, 0, 7]).sum()
+    torch.testing.assert_close(near, far)
+
+
+def test_more_tokens_than_the_context_are_refused():
+    with pytest.raises(ValueError, match="13 tokens, but the context holds 12"):
+        model(GPT2)(torch.zeros(1, 13, dtype=torch.long))
+
+
+def test_padding_never_changes_the_class():
+    classifier = ClassModel(model(MODERN), 2)
+    ids = torch.tensor([[4, 8, 15]])
+    alone = classifier(ids, torch.tensor([3]))
+    padded = classifier(torch.cat((ids, torch.full((1, 6), 23)), dim=1), torch.tensor([3]))
+    torch.testing.assert_close(alone, padded)
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [("last_layer", 34), ("last_block", 34 + 3072), ("all", 34 + 2 * 3072 + 50 * 16)],
+)
+def test_a_variant_trains_exactly_its_part(variant, expected):
+    classifier = ClassModel(model(MODERN), 2)
+    freeze(classifier, variant)
+    assert sum(p.numel() for p in classifier.parameters() if p.requires_grad) == expected

@@ -1,0 +1,68 @@
+# Reads dvc.yaml and params.yaml for the rules: a fact that stands there is written nowhere else.
+
+import sys
+from pathlib import Path
+
+from llmill.contract import params as parameters
+from llmill.contract import pipeline
+from llmill.contract.errors import UserError
+from llmill.contract.record import files_under
+from llmill.contract.stage import refuse_other_source
+
+try:
+    refuse_other_source()
+    TREE = parameters.load()
+    STAGES = pipeline.load({"paths": TREE.paths.model_dump()})
+except UserError as error:
+    sys.exit(f"llmill: {error}")
+
+# How a rule brings its stage up to date. An executor without a shared file system sets it to "{params.command}".
+RUN = "dvc --wait-for-lock repro --single-item {params.stage} 2>&1 | tee {log}"
+
+# What a training asks of a cluster; `runtime.device: cpu` asks for none.
+GPUS = 0 if TREE.runtime.device == "cpu" else 1
+
+
+def address(name, wildcards):
+    """The stage that a job is about: `pretrain`, or `classify@all`."""
+    return "@".join([name, *wildcards])
+
+
+def records(name):
+    """The one small file per stage that Snakemake follows: of every variant."""
+    return [f"{stage.out}/record.json" for stage in STAGES.values() if stage.name == name]
+
+
+def inputs(name):
+    """What a job waits for: the records of the stages it reads, and source files one by one, never a folder."""
+
+    def of(wildcards):
+        stage = STAGES[address(name, wildcards)]
+        made = [f"{parent.out}/record.json" for parent in pipeline.parents(STAGES, stage)]
+        given = [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
+        files = [[str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d] for d in given]
+        return made + [file for group in files for file in group]
+
+    return of
+
+
+def stage(name):
+    """The stage's name for DVC."""
+    return lambda wildcards: address(name, wildcards)
+
+
+def command(name):
+    """The stage's own command, for executors that run it without DVC."""
+    return lambda wildcards: STAGES[address(name, wildcards)].cmd
+
+
+def sections(name):
+    """The values of the stage's sections of params.yaml: another value schedules it."""
+    listed = next(s.params for s in STAGES.values() if s.name == name)
+    return parameters.select(TREE, listed).dump()
+
+
+def cores(name):
+    """The number of threads or processes that the stage's own section gives."""
+    section = getattr(TREE, name)
+    return getattr(section, "threads", None) or getattr(section, "processes", 1)

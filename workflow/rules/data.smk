@@ -1,0 +1,89 @@
+# From raw files to token shards.
+
+
+rule download:
+    input:
+        inputs("download"),
+    output:
+        f"{TREE.paths.download}/record.json",
+    log:
+        "results/logs/download.log",
+    benchmark:
+        "results/benchmarks/download.tsv"
+    params:
+        stage=stage("download"),
+        command=command("download"),
+        sections=sections("download"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("download")
+    resources:
+        mem_mb=1000,
+    shell:
+        RUN
+
+
+rule prepare:
+    input:
+        inputs("prepare"),
+    output:
+        f"{TREE.paths.prepare}/record.json",
+    log:
+        "results/logs/prepare.log",
+    benchmark:
+        "results/benchmarks/prepare.tsv"
+    params:
+        stage=stage("prepare"),
+        command=command("prepare"),
+        sections=sections("prepare"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("prepare")
+    resources:
+        mem_mb=3000,
+    shell:
+        RUN
+
+
+rule tokenizer:
+    input:
+        inputs("tokenizer"),
+    output:
+        f"{TREE.paths.tokenizer}/record.json",
+    log:
+        "results/logs/tokenizer.log",
+    benchmark:
+        "results/benchmarks/tokenizer.tsv"
+    params:
+        stage=stage("tokenizer"),
+        command=command("tokenizer"),
+        sections=sections("tokenizer"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("tokenizer")
+    resources:
+        mem_mb=3000,
+    shell:
+        RUN
+
+
+rule tokenize:
+    input:
+        inputs("tokenize"),
+    output:
+        f"{TREE.paths.tokenize}/record.json",
+    log:
+        "results/logs/tokenize.log",
+    benchmark:
+        "results/benchmarks/tokenize.tsv"
+    params:
+        stage=stage("tokenize"),
+        command=command("tokenize"),
+        sections=sections("tokenize"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("tokenize")
+    resources:
+        mem_mb=3000,
+    shell:
+        RUN

@@ -1,0 +1,67 @@
+# What the models are worth.
+
+
+rule accuracy:
+    input:
+        inputs("accuracy"),
+    output:
+        f"{TREE.paths.accuracy}/record.json",
+    log:
+        "results/logs/accuracy.log",
+    benchmark:
+        "results/benchmarks/accuracy.tsv"
+    params:
+        stage=stage("accuracy"),
+        command=command("accuracy"),
+        sections=sections("accuracy"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("accuracy")
+    resources:
+        mem_mb=3000,
+    shell:
+        RUN
+
+
+rule mmlu:
+    input:
+        inputs("mmlu"),
+    output:
+        f"{TREE.paths.mmlu}/{{model}}/record.json",
+    log:
+        "results/logs/mmlu-{model}.log",
+    benchmark:
+        "results/benchmarks/mmlu-{model}.tsv"
+    params:
+        stage=stage("mmlu"),
+        command=command("mmlu"),
+        sections=sections("mmlu"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("mmlu")
+    resources:
+        mem_mb=3000,
+    shell:
+        RUN
+
+
+rule judge:
+    input:
+        inputs("judge"),
+    output:
+        f"{TREE.paths.judge}/{{model}}/record.json",
+    log:
+        "results/logs/judge-{model}.log",
+    benchmark:
+        "results/benchmarks/judge-{model}.tsv"
+    params:
+        stage=stage("judge"),
+        command=command("judge"),
+        sections=sections("judge"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("judge")
+    resources:
+        mem_mb=3000,
+    shell:
+        RUN

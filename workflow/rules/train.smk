@@ -1,0 +1,93 @@
+# Models: the foundation, the classifiers, the assistant, and the judge.
+
+
+rule pretrain:
+    input:
+        inputs("pretrain"),
+    output:
+        f"{TREE.paths.pretrain}/record.json",
+    log:
+        "results/logs/pretrain.log",
+    benchmark:
+        "results/benchmarks/pretrain.tsv"
+    params:
+        stage=stage("pretrain"),
+        command=command("pretrain"),
+        sections=sections("pretrain"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("pretrain")
+    resources:
+        mem_mb=3000,
+        gpu=GPUS,
+    shell:
+        RUN
+
+
+rule classify:
+    input:
+        inputs("classify"),
+    output:
+        f"{TREE.paths.classify}/{{variant}}/record.json",
+    log:
+        "results/logs/classify-{variant}.log",
+    benchmark:
+        "results/benchmarks/classify-{variant}.tsv"
+    params:
+        stage=stage("classify"),
+        command=command("classify"),
+        sections=sections("classify"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("classify")
+    resources:
+        mem_mb=3000,
+        gpu=GPUS,
+    shell:
+        RUN
+
+
+rule instruct:
+    input:
+        inputs("instruct"),
+    output:
+        f"{TREE.paths.instruct}/record.json",
+    log:
+        "results/logs/instruct.log",
+    benchmark:
+        "results/benchmarks/instruct.tsv"
+    params:
+        stage=stage("instruct"),
+        command=command("instruct"),
+        sections=sections("instruct"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("instruct")
+    resources:
+        mem_mb=3000,
+        gpu=GPUS,
+    shell:
+        RUN
+
+
+rule grader:
+    input:
+        inputs("grader"),
+    output:
+        f"{TREE.paths.grader}/record.json",
+    log:
+        "results/logs/grader.log",
+    benchmark:
+        "results/benchmarks/grader.tsv"
+    params:
+        stage=stage("grader"),
+        command=command("grader"),
+        sections=sections("grader"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("grader")
+    resources:
+        mem_mb=3000,
+        gpu=GPUS,
+    shell:
+        RUN
