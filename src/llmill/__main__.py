@@ -60,7 +60,9 @@ def verify(
 
 
 def main() -> None:
-    """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its number."""
+    """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
+    number.
+    """
     try:
         app()
     except UserError as error:

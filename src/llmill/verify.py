@@ -1,7 +1,8 @@
-"""`python -m llmill verify`: hash the chain again, from raw file to metric, and name the first broken link.
+"""`python -m llmill verify`: hash the chain again, from raw file to metric, and name the first
+broken link.
 
-Prints each stage's record hash beside the MLflow run and git commit that made it: these vary from run to run, so they
-stand in no hashed output.
+Prints each stage's record hash beside the MLflow run and git commit that made it: these vary from
+run to run, so they stand in no hashed output.
 """
 
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""params.yaml: every mistake is one line with the file, the parameter, the value and what is allowed."""
+"""params.yaml: every mistake is one line with the file, the parameter, the value and what is
+allowed.
+"""
 
 from pathlib import Path
 

@@ -18,7 +18,9 @@ def test_dvc_reads_the_same_stages_commands_dependencies_and_outputs():
         theirs = {
             stage.addressing: (
                 stage.cmd,
-                sorted(dep.def_path for dep in stage.deps if type(dep).__name__ != "ParamsDependency"),
+                sorted(
+                    dep.def_path for dep in stage.deps if type(dep).__name__ != "ParamsDependency"
+                ),
                 [out.def_path for out in stage.outs],
             )
             for stage in repo.index.stages
@@ -40,5 +42,8 @@ def test_a_matrix_stage_stands_for_each_of_its_variants():
 
 def test_parents_are_the_stages_whose_files_are_read():
     stages = read()
-    assert [s.address for s in pipeline.parents(stages, stages["judge@pretrain"])] == ["grader", "instruct"]
+    assert [s.address for s in pipeline.parents(stages, stages["judge@pretrain"])] == [
+        "grader",
+        "instruct",
+    ]
     assert pipeline.parents(stages, stages["download"]) == []

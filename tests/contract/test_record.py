@@ -22,7 +22,10 @@ def test_the_hash_of_a_folder_covers_names_and_content_and_no_bytecode(tmp_path)
 def test_the_hash_of_a_file_is_its_sha256(tmp_path):
     file = tmp_path / "abc"
     file.write_text("abc")
-    assert record.content_hash(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert (
+        record.content_hash(file)
+        == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )
 
 
 def test_a_missing_input_is_named_with_what_to_do(tmp_path):

@@ -1,4 +1,6 @@
-"""The runner, in a toy repository with real processes: records, locks, signals, the death of the parent, tracking."""
+"""The runner, in a toy repository with real processes: records, locks, signals, the death of the
+parent, tracking.
+"""
 
 import json
 import os
@@ -236,7 +238,9 @@ def test_an_undeclared_read_fails_under_audit(toy):
     (toy / "results").mkdir()
     (toy / "results" / "secret").write_text("x")
     module = toy / "src/llmill/stages/tokenize.py"
-    module.write_text(module.read_text() + '\n_run = run\ndef run(params, job):\n    open("results/secret")\n')
+    module.write_text(
+        module.read_text() + '\n_run = run\ndef run(params, job):\n    open("results/secret")\n'
+    )
     done = finish(start(toy, LLMILL_AUDIT="1"))
     assert done[0] == 1
     assert "results/secret: opened, but no dependency in dvc.yaml" in done[2]

@@ -19,7 +19,13 @@ MODERN = GPT2.model_copy(
     }
 )  # fmt: skip
 LLAMA = MODERN.model_copy(
-    update={"norm_weight": True, "norm_embedding": False, "mlp": "swiglu", "qk_norm": False, "n_kv_head": 1}
+    update={
+        "norm_weight": True,
+        "norm_embedding": False,
+        "mlp": "swiglu",
+        "qk_norm": False,
+        "n_kv_head": 1,
+    }
 )
 BLOCKS = pytest.mark.parametrize("config", [GPT2, MODERN, LLAMA], ids=["gpt2", "modern", "llama"])
 
@@ -35,7 +41,14 @@ def model(config: Model, seed: int = 0) -> Transformer:
 
 def test_gpt2_124m_has_the_published_number_of_parameters():
     shape = GPT2.model_copy(
-        update={"n_layer": 12, "n_head": 12, "n_kv_head": 12, "n_embd": 768, "block_size": 1024, "mlp_hidden": 3072}
+        update={
+            "n_layer": 12,
+            "n_head": 12,
+            "n_kv_head": 12,
+            "n_embd": 768,
+            "block_size": 1024,
+            "mlp_hidden": 3072,
+        }
     )
     with torch.device("meta"):
         count = sum(p.numel() for p in Transformer(shape, 50257).parameters())

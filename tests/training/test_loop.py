@@ -1,4 +1,5 @@
-"""The one loop: accumulation, masks, schedules, stops, resuming; with a toy model and toy batches."""
+"""The one loop: accumulation, masks, schedules, stops, resuming; with a toy model and toy batches.
+"""
 
 import signal
 from pathlib import Path
@@ -55,7 +56,9 @@ class Track:
 
 
 def job(folder: Path) -> SimpleNamespace:
-    return SimpleNamespace(state=folder / "state", stop=Stop(), track=Track(), say=lambda text: None)
+    return SimpleNamespace(
+        state=folder / "state", stop=Stop(), track=Track(), say=lambda text: None
+    )
 
 
 def train(folder: Path, settings: Training = SETTINGS, batches=None, model=None, validate=None):
@@ -226,5 +229,8 @@ def test_padding_is_never_learnt():
 
 
 def test_a_curve_is_written_with_empty_cells_where_nothing_was_measured(tmp_path):
-    write_curve(tmp_path / "curves.csv", [{"step": 1, "train_loss": 0.5}, {"step": 2, "train_loss": 0.25, "v": 1.0}])
+    write_curve(
+        tmp_path / "curves.csv",
+        [{"step": 1, "train_loss": 0.5}, {"step": 2, "train_loss": 0.25, "v": 1.0}],
+    )
     assert (tmp_path / "curves.csv").read_text() == "step,train_loss,v\n1,0.5,\n2,0.25,1\n"

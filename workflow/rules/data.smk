@@ -10,15 +10,15 @@ rule download:
         "results/logs/download.log",
     benchmark:
         "results/benchmarks/download.tsv"
-    params:
-        stage=stage("download"),
-        command=command("download"),
-        sections=sections("download"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("download")
     resources:
         mem_mb=1000,
+    params:
+        stage=stage("download"),
+        command=command("download"),
+        sections=sections("download"),
     shell:
         RUN
 
@@ -32,15 +32,15 @@ rule prepare:
         "results/logs/prepare.log",
     benchmark:
         "results/benchmarks/prepare.tsv"
-    params:
-        stage=stage("prepare"),
-        command=command("prepare"),
-        sections=sections("prepare"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("prepare")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("prepare"),
+        command=command("prepare"),
+        sections=sections("prepare"),
     shell:
         RUN
 
@@ -54,15 +54,15 @@ rule tokenizer:
         "results/logs/tokenizer.log",
     benchmark:
         "results/benchmarks/tokenizer.tsv"
-    params:
-        stage=stage("tokenizer"),
-        command=command("tokenizer"),
-        sections=sections("tokenizer"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenizer")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("tokenizer"),
+        command=command("tokenizer"),
+        sections=sections("tokenizer"),
     shell:
         RUN
 
@@ -76,14 +76,14 @@ rule tokenize:
         "results/logs/tokenize.log",
     benchmark:
         "results/benchmarks/tokenize.tsv"
-    params:
-        stage=stage("tokenize"),
-        command=command("tokenize"),
-        sections=sections("tokenize"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenize")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("tokenize"),
+        command=command("tokenize"),
+        sections=sections("tokenize"),
     shell:
         RUN

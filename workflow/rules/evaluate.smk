@@ -10,15 +10,15 @@ rule accuracy:
         "results/logs/accuracy.log",
     benchmark:
         "results/benchmarks/accuracy.tsv"
-    params:
-        stage=stage("accuracy"),
-        command=command("accuracy"),
-        sections=sections("accuracy"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("accuracy")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("accuracy"),
+        command=command("accuracy"),
+        sections=sections("accuracy"),
     shell:
         RUN
 
@@ -32,15 +32,15 @@ rule mmlu:
         "results/logs/mmlu-{model}.log",
     benchmark:
         "results/benchmarks/mmlu-{model}.tsv"
-    params:
-        stage=stage("mmlu"),
-        command=command("mmlu"),
-        sections=sections("mmlu"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("mmlu")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("mmlu"),
+        command=command("mmlu"),
+        sections=sections("mmlu"),
     shell:
         RUN
 
@@ -54,14 +54,14 @@ rule judge:
         "results/logs/judge-{model}.log",
     benchmark:
         "results/benchmarks/judge-{model}.tsv"
-    params:
-        stage=stage("judge"),
-        command=command("judge"),
-        sections=sections("judge"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("judge")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("judge"),
+        command=command("judge"),
+        sections=sections("judge"),
     shell:
         RUN

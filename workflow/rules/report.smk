@@ -15,14 +15,14 @@ rule report:
         "results/logs/report.log",
     benchmark:
         "results/benchmarks/report.tsv"
-    params:
-        stage=stage("report"),
-        command=command("report"),
-        sections=sections("report"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("report")
     resources:
         mem_mb=3000,
+    params:
+        stage=stage("report"),
+        command=command("report"),
+        sections=sections("report"),
     shell:
         RUN

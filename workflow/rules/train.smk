@@ -10,16 +10,16 @@ rule pretrain:
         "results/logs/pretrain.log",
     benchmark:
         "results/benchmarks/pretrain.tsv"
-    params:
-        stage=stage("pretrain"),
-        command=command("pretrain"),
-        sections=sections("pretrain"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("pretrain")
     resources:
         mem_mb=3000,
         gpu=GPUS,
+    params:
+        stage=stage("pretrain"),
+        command=command("pretrain"),
+        sections=sections("pretrain"),
     shell:
         RUN
 
@@ -33,16 +33,16 @@ rule classify:
         "results/logs/classify-{variant}.log",
     benchmark:
         "results/benchmarks/classify-{variant}.tsv"
-    params:
-        stage=stage("classify"),
-        command=command("classify"),
-        sections=sections("classify"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("classify")
     resources:
         mem_mb=3000,
         gpu=GPUS,
+    params:
+        stage=stage("classify"),
+        command=command("classify"),
+        sections=sections("classify"),
     shell:
         RUN
 
@@ -56,16 +56,16 @@ rule instruct:
         "results/logs/instruct.log",
     benchmark:
         "results/benchmarks/instruct.tsv"
-    params:
-        stage=stage("instruct"),
-        command=command("instruct"),
-        sections=sections("instruct"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("instruct")
     resources:
         mem_mb=3000,
         gpu=GPUS,
+    params:
+        stage=stage("instruct"),
+        command=command("instruct"),
+        sections=sections("instruct"),
     shell:
         RUN
 
@@ -79,15 +79,15 @@ rule grader:
         "results/logs/grader.log",
     benchmark:
         "results/benchmarks/grader.tsv"
-    params:
-        stage=stage("grader"),
-        command=command("grader"),
-        sections=sections("grader"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("grader")
     resources:
         mem_mb=3000,
         gpu=GPUS,
+    params:
+        stage=stage("grader"),
+        command=command("grader"),
+        sections=sections("grader"),
     shell:
         RUN

@@ -1,1 +1,3 @@
-"""What every stage relies on: parameters, the reader of dvc.yaml, records, runtime, tracking, and the runner."""
+"""What every stage relies on: parameters, the reader of dvc.yaml, records, runtime, tracking, and
+the runner.
+"""

@@ -1,4 +1,5 @@
-"""An audit of what a stage opens: under `data/` and `results/` only what `dvc.yaml` declares for it.
+"""An audit of what a stage opens: under `data/` and `results/` only what `dvc.yaml` declares for
+it.
 
 Off unless LLMILL_AUDIT is set (tests set it); an undeclared read would make DVC miss a change.
 """

@@ -1,7 +1,9 @@
-"""The schema of `params.yaml`: every parameter, its type and its range, and the checks between sections.
+"""The schema of `params.yaml`: every parameter, its type and its range, and the checks between
+sections.
 
-A parameter has its value in `params.yaml` (or a preset) and no default here. `load` refuses what does not fit;
-`select` gives a stage the sections that its entry in `dvc.yaml` lists, and nothing else.
+A parameter has its value in `params.yaml` (or a preset) and no default here. `load` refuses what
+does not fit; `select` gives a stage the sections that its entry in `dvc.yaml` lists, and nothing
+else.
 """
 
 import difflib
@@ -80,7 +82,9 @@ class NearDuplicates(Section):
 
 
 class Contamination(Section):
-    """A document goes if it holds `words` consecutive words of an evaluation text, or a whole shorter one."""
+    """A document goes if it holds `words` consecutive words of an evaluation text, or a whole
+    shorter one.
+    """
 
     words: Positive
     shortest: Positive  # texts of fewer words are looked for as whole documents only
@@ -318,7 +322,8 @@ class Params(Section):
             raise ValueError(f"tokenizer.vocab_size {self.tokenizer.vocab_size}: GPT-2 has 50257")
         if self.classify.max_length > self.model.block_size:
             raise ValueError(
-                f"classify.max_length {self.classify.max_length} is above model.block_size {self.model.block_size}"
+                f"classify.max_length {self.classify.max_length} is above "
+                f"model.block_size {self.model.block_size}"
             )
         if self.instruct.max_new_tokens >= self.model.block_size:
             raise ValueError(
@@ -351,7 +356,9 @@ def select(tree: Params, sections: Iterable[str]) -> Selected:
 
 
 def load(file: Path = FILE) -> Params:
-    """Read and check a parameter file; raises `UserError` with one line about the first thing that does not fit."""
+    """Read and check a parameter file; raises `UserError` with one line about the first thing that
+    does not fit.
+    """
     try:
         values = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,6 +1,7 @@
 """Reads `dvc.yaml`, the one place where a stage's command, edges and outputs stand.
 
-In: `dvc.yaml` and the values of `params.yaml`. Out: one `Stage` per stage and matrix value, in the file's order.
+In: `dvc.yaml` and the values of `params.yaml`. Out: one `Stage` per stage and matrix value, in the
+file's order.
 """
 
 import re

@@ -1,4 +1,5 @@
-"""Records: what a stage was made from and what it made, by content; and writes that are whole or not at all.
+"""Records: what a stage was made from and what it made, by content; and writes that are whole or
+not at all.
 
 `record.json` is written last; a folder without it is not a result.
 """

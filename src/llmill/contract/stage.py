@@ -1,6 +1,8 @@
-"""Runs one stage: checks, hashes, lock, tracking, the temporary folder, the record; then everything in its place.
+"""Runs one stage: checks, hashes, lock, tracking, the temporary folder, the record; then everything
+in its place.
 
-In: a stage's name and variant and its `run` function. Out: the stage's folder, complete, or a one-line error.
+In: a stage's name and variant and its `run` function. Out: the stage's folder, complete, or a one-
+line error.
 """
 
 import contextlib
@@ -126,7 +128,9 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _close_runs_of_the_dead(folder: Path) -> None:
-    """A run left open by a kill, under these parameters or others: nobody holds the stage's lock any more."""
+    """A run left open by a kill, under these parameters or others: nobody holds the stage's lock
+    any more.
+    """
     for file in sorted(folder.glob(f"*/{RUN_FILE}")):
         with contextlib.suppress(
             Exception
@@ -149,8 +153,9 @@ def _scratch(
         changed = sorted(p for p in code.keys() | before.keys() if code.get(p) != before.get(p))
         if not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
             raise UserError(
-                f"{folder}: an interrupted run of other code ({', '.join(changed)}); remove the folder "
-                f"to start anew, or set {RESUME_ANYWAY}=1 to continue it, marked as not exact"
+                f"{folder}: an interrupted run of other code ({', '.join(changed)}); "
+                f"remove the folder to start anew, or set {RESUME_ANYWAY}=1 to continue it, "
+                "marked as not exact"
             )
         record.write_json(folder / "not_exact.json", changed)
     record.write_json(saved, code)

@@ -20,7 +20,9 @@ POLL_SECONDS = 0.5
 
 
 class Stop:
-    """The first signal, remembered for whoever saves at the end of a step; raised at once where nobody does."""
+    """The first signal, remembered for whoever saves at the end of a step; raised at once where
+    nobody does.
+    """
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -36,7 +38,9 @@ class Stop:
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a first signal is only remembered: the loop asks `signum`, saves, and raises `Stopped` itself."""
+        """Inside, a first signal is only remembered: the loop asks `signum`, saves, and raises
+        `Stopped` itself.
+        """
         self._deferred = True
         try:
             yield

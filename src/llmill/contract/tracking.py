@@ -61,7 +61,9 @@ class Track:
     def start(
         self, experiment: str, name: str, parameters: dict[str, Any], inputs: dict[str, str]
     ) -> None:
-        """Open the run, or continue the one that a killed stage left; log what is known before the work."""
+        """Open the run, or continue the one that a killed stage left; log what is known before the
+        work.
+        """
         mlflow = _mlflow()
         with FileLock("scratch/mlflow.lock"):
             mlflow.set_experiment(experiment)

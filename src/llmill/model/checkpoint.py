@@ -1,4 +1,5 @@
-"""The checkpoint folder: `config.json` (shape and kind), `model.safetensors`, and the tokenizer's `bpe/`.
+"""The checkpoint folder: `config.json` (shape and kind), `model.safetensors`, and the tokenizer's
+`bpe/`.
 
 Every later stage reads a model's shape and tokenizer from here, never from `params.yaml`.
 """
@@ -51,7 +52,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(folder: Path) -> Checkpoint:
-    """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does not fit."""
+    """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
+    not fit.
+    """
     config = record.read_json(folder / CONFIG)
     tokenizer = Tokenizer.load(folder / BPE)
     try:
@@ -63,7 +66,8 @@ def load(folder: Path) -> Checkpoint:
         raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
     if tokenizer.n_vocab != config["vocab_size"]:
         raise UserError(
-            f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, the model {config['vocab_size']}; {RESTORE}"
+            f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
+            f"the model {config['vocab_size']}; {RESTORE}"
         )
     if config["outputs"] is not None:
         model = ClassModel(model, config["outputs"])

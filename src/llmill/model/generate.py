@@ -1,7 +1,8 @@
 """Generation: greedy or sampled continuations of a batch of prompts.
 
-Rows of any length stand in one batch, padded on the right; attention is causal, so a row's tokens do not depend on
-the rows beside it. A text longer than the context is continued from its last `block_size` tokens.
+Rows of any length stand in one batch, padded on the right; attention is causal, so a row's tokens
+do not depend on the rows beside it. A text longer than the context is continued from its last
+`block_size` tokens.
 """
 
 import torch
@@ -21,7 +22,9 @@ def generate(
     top_k: int | None = None,
     seed: int = 0,
 ) -> list[list[int]]:
-    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text`. Temperature 0 is greedy."""
+    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text`. Temperature 0 is
+    greedy.
+    """
     generator = torch.Generator().manual_seed(seed)
     texts = [list(ids) or [end_of_text] for ids in prompts]
     starts = [len(ids) for ids in texts]

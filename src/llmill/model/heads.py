@@ -1,4 +1,6 @@
-"""Heads in place of the output layer: a class or a score, read at the last token that is not padding."""
+"""Heads in place of the output layer: a class or a score, read at the last token that is not
+padding.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +11,8 @@ TRAINABLE = ("last_layer", "last_block", "all")
 
 
 class ClassModel(nn.Module):
-    """A decoder with a linear head: ids (B, T), padded on the right, and lengths (B,) in; (B, n_class) out.
+    """A decoder with a linear head: ids (B, T), padded on the right, and lengths (B,) in; (B,
+    n_class) out.
 
     Attention is causal, so padding behind the last token cannot change what is read there.
     """

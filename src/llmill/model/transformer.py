@@ -1,8 +1,10 @@
-"""One decoder file with switches: GPT-2's block and the small modern block differ in a handful of choices.
+"""One decoder file with switches: GPT-2's block and the small modern block differ in a handful of
+choices.
 
 GPT-2 (Radford et al. 2019): LayerNorm, learned positions, GELU, biases, dropout, tied embedding.
-Modern: parameter-free RMSNorm (also on the embedding), rotary positions (Su et al. 2021), normalised queries and
-keys, squared ReLU (So et al. 2021), no bias, untied head, output projections that begin at zero.
+Modern: parameter-free RMSNorm (also on the embedding), rotary positions (Su et al. 2021),
+normalised queries and keys, squared ReLU (So et al. 2021), no bias, untied head, output projections
+that begin at zero.
 
 Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size, V vocabulary.
 """
@@ -35,7 +37,8 @@ class Norm(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with the position."""
+    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with the position.
+    """
 
     def __init__(self, config: Model):
         super().__init__()
@@ -156,7 +159,9 @@ class Transformer(nn.Module):
         return self.head(self.hidden(idx))
 
     def _initialise(self) -> None:
-        """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual outputs zero."""
+        """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual
+        outputs zero.
+        """
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 continue

@@ -1,1 +1,1 @@
-"""The stages of the pipeline, one module each: named in `dvc.yaml`, run by `python -m llmill STAGE`."""
+"""The stages, one module each: listed in `dvc.yaml`, run by `python -m llmill STAGE`."""

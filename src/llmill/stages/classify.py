@@ -2,8 +2,9 @@
 
     python -m llmill classify last_block
 
-In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.csv`, `metrics.json`.
-The variant says what is trainable: the new head alone, the last block with it, or everything.
+In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.csv`,
+`metrics.json`. The variant says what is trainable: the new head alone, the last block with it, or
+everything.
 """
 
 from functools import partial

@@ -2,8 +2,10 @@
 
     python -m llmill grader
 
-In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `heldout.json`, `metrics.json`.
-Taught on responses of known score made from the training split, measured on those of the test split.
+In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `heldout.json`,
+`metrics.json`. Taught on responses of known score made from the training split, measured on those
+of the test
+split.
 """
 
 from functools import partial
@@ -35,7 +37,9 @@ def run(params: Selected, job: Job) -> None:
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
     folder = Path(params.paths.prepare, "instruction")
     made = {
-        split: graded(instruction.read(folder / f"{split}.jsonl"), settings.responses, settings.seed)
+        split: graded(
+            instruction.read(folder / f"{split}.jsonl"), settings.responses, settings.seed
+        )
         for split in ("train", "validate", "test")
     }
     scored = {split: encode(rows, tokenizer, block) for split, rows in made.items()}
@@ -48,7 +52,9 @@ def run(params: Selected, job: Job) -> None:
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         errors = [
             (p - s) ** 2
-            for p, (_, s) in zip(predict(model, scored["validate"]), scored["validate"], strict=True)
+            for p, (_, s) in zip(
+                predict(model, scored["validate"]), scored["validate"], strict=True
+            )
         ]
         return {"validation_loss": sum(errors) / max(1, len(errors))}
 
@@ -61,7 +67,8 @@ def run(params: Selected, job: Job) -> None:
         for row, guess in zip(made["test"], predicted, strict=True)
     ]
     checkpoint.save(
-        job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer, labels=None, max_length=block)
+        job.out / "checkpoint",
+        checkpoint.Checkpoint(model, tokenizer, labels=None, max_length=block),
     )
     write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "heldout.json", rows)

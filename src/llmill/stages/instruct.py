@@ -2,8 +2,9 @@
 
     python -m llmill instruct
 
-In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `metrics.json`, and `answers/`: the
-test split answered by the foundation model (`pretrain.json`) and by the tuned one (`instruct.json`).
+In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `metrics.json`, and
+`answers/`: the test split answered by the foundation model (`pretrain.json`) and by the tuned one
+(`instruct.json`).
 """
 
 from pathlib import Path

@@ -2,7 +2,8 @@
 
     python -m llmill pretrain
 
-In: token shards and the tokenizer. Out: `checkpoint/`, `curves.csv`, `samples.json`, `metrics.json`.
+In: token shards and the tokenizer. Out: `checkpoint/`, `curves.csv`, `samples.json`,
+`metrics.json`.
 """
 
 import math
@@ -82,7 +83,8 @@ def load(folder: Path, tokenizer: Tokenizer, block_size: int) -> Shards:
 def loss_over(
     model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
 ) -> dict[str, float]:
-    """Mean loss in nats per token and bits per byte over non-overlapping windows, spread evenly if not all.
+    """Mean loss in nats per token and bits per byte over non-overlapping windows, spread evenly if
+    not all.
 
     The bytes are those of the predicted tokens; <|endoftext|> has none, its loss counts.
     """
@@ -102,7 +104,9 @@ def loss_over(
 
 
 class Sampler:
-    """Writes sample texts with a random state of its own, one file a step, so that a resumed run has them all."""
+    """Writes sample texts with a random state of its own, one file a step, so that a resumed run
+    has them all.
+    """
 
     def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, job: Job):
         self.tokenizer, self.settings, self.seed = tokenizer, settings, seed

@@ -1,7 +1,8 @@
-"""Responses whose score is known by how they were made, for teaching and measuring the embedded judge.
+"""Responses whose score is known by how they were made, for teaching and measuring the embedded
+judge.
 
-In: instructions with references (and, where the data offers them, paraphrases and wrong answers). Out: for each, some
-responses with their kind and known score in [0, 1].
+In: instructions with references (and, where the data offers them, paraphrases and wrong answers).
+Out: for each, some responses with their kind and known score in [0, 1].
 """
 
 import random
@@ -31,9 +32,11 @@ class Graded:
 
 
 def graded(entries: list[Instruction], responses: int, seed: int) -> list[Graded]:
-    """The reference and up to `responses - 1` others of each entry, by kinds in turn so that all are alike common.
+    """The reference and up to `responses - 1` others of each entry, by kinds in turn so that all
+    are alike common.
 
-    Words and other answers come from `entries` themselves, so a held-out split uses nothing of the training split.
+    Words and other answers come from `entries` themselves, so a held-out split uses nothing of the
+    training split.
     """
     rng = random.Random(seed)
     words = sorted({word for entry in entries for word in entry.output.split()})
@@ -63,7 +66,8 @@ def _half(entry: Instruction, entries: list, words: list[str], rng: random.Rando
 
 
 def _wrong(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
-    """One of the data's wrong answers, else the reference with one of its longer words exchanged."""
+    """One of the data's wrong answers, else the reference with one of its longer words exchanged.
+    """
     if entry.wrong:
         return rng.choice(entry.wrong)
     parts = entry.output.split()

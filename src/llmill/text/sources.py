@@ -1,6 +1,7 @@
 """Reads and checks `sources.yaml`, the one place where downloadable files stand.
 
-In: `sources.yaml` and the `download` section. Out: the sources by role. `pin` writes hashes that were got into it.
+In: `sources.yaml` and the `download` section. Out: the sources by role. `pin` writes found hashes
+into the file.
 """
 
 import difflib
@@ -19,7 +20,9 @@ FILE = Path("sources.yaml")
 WORLD = "world"  # generated, so it stands in no table
 ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer")
 SPLITS = ("dev", "val", "test")
-CLASSIFICATION = "SMSSpamCollection"  # the name that later stages read, whatever the file was called
+CLASSIFICATION = (
+    "SMSSpamCollection"  # the name that later stages read, whatever the file was called
+)
 TOKENIZER = {"encoder.json", "vocab.bpe"}
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
@@ -56,7 +59,7 @@ class File(Entry):
         for url in self.urls:
             scheme, found, _ = url.partition("://")
             if found and scheme.lower() not in ("http", "https"):
-                raise ValueError(f"url '{url}': http://, https:// or a path on this machine is known")
+                raise ValueError(f"url '{url}': allowed are http://, https:// and local paths")
         return self
 
 
@@ -83,11 +86,15 @@ class Source(Entry):
     @model_validator(mode="after")
     def suits_its_role(self) -> Self:
         if (self.role == "text") != (self.format is not None):
-            raise ValueError("format belongs to role text, and text needs one: gutenberg, prose or paragraphs")
+            raise ValueError(
+                "role text needs a format, and only it: gutenberg, prose or paragraphs"
+            )
         data = [file for file in self.files if not file.note]
         wrong = next((file.path for file in data if not _suits(self.role, file)), None)
         if wrong:
-            raise ValueError(f"'{wrong}' does not suit role {self.role}, which takes {TAKES[self.role]}")
+            raise ValueError(
+                f"'{wrong}' does not suit role {self.role}, which takes {TAKES[self.role]}"
+            )
         if self.role in ("classification", "instruction", "preference") and len(data) != 1:
             raise ValueError(f"role {self.role} takes one file of data, found {len(data)}")
         if self.role == "tokenizer" and {file.name for file in data} != TOKENIZER:
@@ -123,7 +130,7 @@ def _suits(role: str, file: File) -> bool:
 
 
 def read(file: Path = FILE) -> dict[str, Source]:
-    """Every source by name; raises `UserError` with one line about the first thing that does not fit."""
+    """Every source by name; raises `UserError` about the first thing that does not fit."""
     try:
         tree = _parse(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -169,7 +176,9 @@ def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Sour
     named += [(role, getattr(download, role)) for role in ROLES[1:] if getattr(download, role)]
     twice = next((name for name in download.text if download.text.count(name) > 1), None)
     if twice:
-        raise UserError(f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source")
+        raise UserError(
+            f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source"
+        )
     return [(role, _find(role, name, known)) for role, name in named if name != WORLD]
 
 
@@ -182,7 +191,8 @@ def _find(role: str, name: str, known: dict[str, Source]) -> Source:
         raise UserError(f"{said}, which is not in {FILE}; {hint}")
     if known[name].role != role:
         raise UserError(
-            f"{said}, whose role in {FILE} is {known[name].role}; for {role} it has {', '.join(suitable)}"
+            f"{said}, whose role in {FILE} is {known[name].role}; "
+            f"for {role} it has {', '.join(suitable)}"
         )
     return known[name]
 
@@ -201,15 +211,22 @@ def got(known: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
 
 
 def pin(file: Path, found: dict[str, tuple[int, str]]) -> list[str]:
-    """Write bytes and sha256 into the nulls of the files found; every other byte stays. Returns the paths pinned."""
+    """Write bytes and sha256 over the nulls of the files found; returns the paths pinned.
+
+    Everything else in the file stays as it is written.
+    """
     text = file.read_bytes().decode()
     pinned, edits = [], []
     for path, values in _files(yaml.compose(text, Loader=yaml.SafeLoader)):
-        nulls = {k: v for k, v in values.items() if k in ("bytes", "sha256") and v.tag.endswith(":null")}
+        nulls = {
+            k: v for k, v in values.items() if k in ("bytes", "sha256") and v.tag.endswith(":null")
+        }
         if path in found and nulls:
             size, sha256 = found[path]
             pinned.append(path)
-            edits += [(node, str(size) if key == "bytes" else sha256) for key, node in nulls.items()]
+            edits += [
+                (node, str(size) if key == "bytes" else sha256) for key, node in nulls.items()
+            ]
     for node, value in sorted(edits, key=lambda edit: edit[0].start_mark.index, reverse=True):
         start, end = node.start_mark.index, node.end_mark.index
         text = text[:start] + (value if end > start else f" {value}") + text[end:]
@@ -229,7 +246,11 @@ def _files(root: yaml.Node | None) -> Iterator[tuple[str, dict[str, yaml.Node]]]
 
 
 def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:
-    return {key.value: value for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
+    return (
+        {key.value: value for key, value in node.value}
+        if isinstance(node, yaml.MappingNode)
+        else {}
+    )
 
 
 def _parse(text: str) -> Any:

@@ -1,7 +1,7 @@
-"""One address into one partial file: streamed, resumed by byte range, tried again when the connection fails.
+"""One address into one partial file: streamed, resumed by byte range, tried again on failure.
 
-Beside the partial file a `.json` names the address it comes from and its validator; a partial file without one is
-not continued. What arrives is complete, not yet known to be right: `llmill.text.fetch` compares the hash.
+Beside the partial file a `.json` names its address and validator; without one it is not continued.
+What arrives is complete but not yet known to be right: `llmill.text.fetch` compares the hash.
 """
 
 import contextlib
@@ -71,19 +71,21 @@ def client(timeout: float) -> httpx.Client:
     try:
         return httpx.Client(timeout=timeout, follow_redirects=True, headers=headers)
     except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise UserError(f"no HTTP ({error}); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY") from None
+        raise UserError(
+            f"no HTTP ({error}); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+        ) from None
 
 
 def transfer(wanted: Wanted, part: Path, network: Network, at: Position) -> bool:
-    """Bring the whole file into `part`; True if a part of it came with an earlier answer. Raises `Failure`."""
-    tries, best, resumed = 0, size(part), False
+    """Bring the whole file into `part`; True if it comes of several answers. Raises `Failure`."""
+    tries, best = 0, size(part)
     while True:
         start = _start(wanted, part)
-        resumed = start > 0
         at(start)
+        if start and start == wanted.bytes:
+            return True
         try:
-            fresh = _ask(wanted, part, start, network, at)
-            return resumed and not fresh
+            return _ask(wanted, part, start, network, at)
         except Again as problem:
             tries = 0 if size(part) >= best + PROGRESS else tries
             best = max(best, size(part))
@@ -91,7 +93,7 @@ def transfer(wanted: Wanted, part: Path, network: Network, at: Position) -> bool
                 raise Failure(str(problem), problem.unreachable) from None
             wait = problem.wait or min(LONGEST_WAIT, FIRST_WAIT * 2**tries)
             tries += 1
-        network.say(f"{wanted.url}: {problem}; again in {wait:g} s ({tries} of {network.retries})")
+            network.say(f"{wanted.url}: {problem}; again in {wait:g} s ({tries}/{network.retries})")
         network.sleep(wait)
 
 
@@ -110,7 +112,9 @@ def room(folder: Path, needed: int) -> None:
     """Raise `UserError` unless the disk of `folder` has so many bytes free."""
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise UserError(f"{folder}: {needed:,} bytes needed, {free:,} free on its disk; make room there")
+        raise UserError(
+            f"{folder}: {needed:,} bytes needed, {free:,} free on its disk; make room there"
+        )
 
 
 @contextlib.contextmanager
@@ -136,16 +140,21 @@ def _noted(part: Path) -> dict[str, str | None]:
 
 
 def _start(wanted: Wanted, part: Path) -> int:
-    """Where to go on: the end of a part of the same address that can be told from a changed file, else 0."""
-    noted = _noted(part)
-    if noted.get("url") == wanted.url and (noted.get("validator") or wanted.hashed):
-        return size(part)
+    """Where to go on: the end of a part that this address can safely continue, else 0."""
+    noted, here = _noted(part), size(part)
+    too_long = wanted.bytes is not None and here > wanted.bytes
+    if (
+        noted.get("url") == wanted.url
+        and (noted.get("validator") or wanted.hashed)
+        and not too_long
+    ):
+        return here
     forget(part)
     return 0
 
 
 def _ask(wanted: Wanted, part: Path, start: int, network: Network, at: Position) -> bool:
-    """One request; True if the answer was the whole file. Raises `Again` or `Failure`."""
+    """One request; True if its answer completed an earlier one. Raises `Again` or `Failure`."""
     headers = {}
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -174,17 +183,18 @@ def _take(wanted: Wanted, part: Path, start: int, response: httpx.Response, at: 
     if response.status_code == 200:
         forget(part)
         _write(wanted, part, response, _length(response), at)
-        return True
+        return False
     if response.status_code == 206 and start:
         begin, total = _content_range(response)
-        if begin != start or (wanted.bytes and total and total != wanted.bytes):
+        other = wanted.bytes and total and total != wanted.bytes
+        if begin != start or other or _encoded(response):
             forget(part)
             raise Again("the server sent other bytes than those asked for")
         _write(wanted, part, response, total, at)
-        return False
+        return True
     if response.status_code == 416 and start:
         if _content_range(response)[1] == start:
-            return False  # all of it was here already
+            return True  # all of it was here already
         forget(part)
         raise Again("the part that is here does not belong to the file that the server has")
     raise _refused(response)
@@ -236,7 +246,9 @@ def _write(
     room(part.parent, (total or wanted.bytes or 0) - here)
     longest = wanted.bytes + SPARE if wanted.bytes else None
     with disk_full_is_one_line(part.parent):
-        if not here and not _encoded(response):  # noted before the first byte: the two always belong together
+        if not here and not _encoded(
+            response
+        ):  # noted before the first byte: the two always belong together
             record.write_json(_note(part), {"url": wanted.url, "validator": _validator(response)})
         with part.open("ab") as file:
             for block in response.iter_bytes():
@@ -245,12 +257,15 @@ def _write(
                 at(here)
                 if longest and here > longest:
                     return
+    if total is not None and here > total:
+        forget(part)
+        raise Again(f"the server sent more than the {total:,} bytes that it announced")
     expected = total if total is not None else wanted.bytes
     if expected and here < expected:
         raise Again(f"the connection broke off after {here:,} of {expected:,} bytes")
 
 
 def _validator(response: httpx.Response) -> str | None:
-    """What tells a changed file in `If-Range`: a strong ETag, else the date; weak tags are not allowed there."""
+    """What tells a changed file in `If-Range`: an ETag that is not weak, else the date."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")

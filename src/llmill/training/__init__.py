@@ -1,1 +1,2 @@
-"""Training: the one loop, its schedule, optimizer, losses, batches, and the state it resumes from."""
+"""Training: the one loop, its schedule, optimizer, losses, batches, and the state it resumes from.
+"""

@@ -1,4 +1,6 @@
-"""Batches as pure functions of the step: the order follows from seed and epoch alone, so resuming needs only the step."""
+"""Batches as pure functions of the step: the order follows from seed and epoch alone, so resuming
+needs only the step.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ Example = tuple[list[int], list[int]]  # token ids, and the target of each posit
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model takes, what the loss compares with, and the weight that the summed loss is divided by."""
+    """What the model takes, what the loss compares with, and the weight that the summed loss is
+    divided by.
+    """
 
     inputs: tuple[Tensor, ...]
     targets: Tensor
@@ -25,7 +29,9 @@ class Batch:
 
 
 class Batches(Protocol):
-    """`size` micro-batches make an epoch; `get(i)` is the i-th micro-batch of the run, of any epoch."""
+    """`size` micro-batches make an epoch; `get(i)` is the i-th micro-batch of the run, of any
+    epoch.
+    """
 
     size: int
 
@@ -33,7 +39,9 @@ class Batches(Protocol):
 
 
 class Order:
-    """A permutation of `n` items per epoch: item `i` of the run is a function of seed and epoch alone."""
+    """A permutation of `n` items per epoch: item `i` of the run is a function of seed and epoch
+    alone.
+    """
 
     def __init__(self, n: int, seed: int):
         self.n, self.seed = n, seed
@@ -109,7 +117,9 @@ def collate_texts(examples: Sequence[Example]) -> Batch:
 
 
 def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor | None) -> Batch:
-    """(ids, label) pairs for a head. With class weights labels are classes, without they are scores."""
+    """(ids, label) pairs for a head. With class weights labels are classes, without they are
+    scores.
+    """
     idx = pad([ids for ids, _ in examples], 0)
     lengths = torch.tensor([len(ids) for ids, _ in examples])
     labels = [label for _, label in examples]

@@ -1,6 +1,8 @@
-"""The one loop: pretraining, classification, instructions and scores differ in batches, loss and validation only.
+"""The one loop: pretraining, classification, instructions and scores differ in batches, loss and
+validation only.
 
-In: a model, batches, a loss, a validation, settings. Out: the trained model and its curve, one row per interval.
+In: a model, batches, a loss, a validation, settings. Out: the trained model and its curve, one row
+per interval.
 """
 
 import csv
@@ -30,7 +32,8 @@ Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and 
 
 @dataclass
 class Progress:
-    """Where a run stands: steps done, tokens seen, the curve so far, the loss since the last row."""
+    """Where a run stands: steps done, tokens seen, the curve so far, the loss since the last row.
+    """
 
     step: int = 0
     tokens: int = 0
@@ -48,7 +51,9 @@ def fit(
     hardware: Runtime,
     job: Job,
 ) -> list[Figures]:
-    """Train in place and return the curve. Continues from the newest state in the job's scratch folder."""
+    """Train in place and return the curve. Continues from the newest state in the job's scratch
+    folder.
+    """
     model.to(runtime.device(hardware))
     optimizers = optimizer.build(model, settings.optimizer)
     max_steps = length(settings, batches.size)

@@ -1,4 +1,5 @@
-"""Optimizers: AdamW with decay on matrices only, or Muon (Jordan 2024) for the blocks' matrices and AdamW for the rest.
+"""Optimizers: AdamW with decay on matrices only, or Muon (Jordan 2024) for the blocks' matrices and
+AdamW for the rest.
 
 Each group remembers its peak rate; the loop sets `lr = peak * factor`.
 """

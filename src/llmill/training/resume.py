@@ -1,6 +1,8 @@
-"""The state a training resumes from: written whole, counted only with its marker, the newest two kept.
+"""The state a training resumes from: written whole, counted only with its marker, the newest two
+kept.
 
-`<step>.pt` holds the tensors, `<step>.json`, written after it, its hash. The folder is private scratch, never shared.
+`<step>.pt` holds the tensors, `<step>.json`, written after it, its hash. The folder is private
+scratch, never shared.
 """
 
 import io

@@ -9,7 +9,9 @@ from llmill.contract.params import Schedule
 
 
 def factor(step: int, schedule: Schedule, max_steps: int) -> float:
-    """Multiple of the peak rate at `step` (0-based): linear warm-up, then the decay to `min_factor`."""
+    """Multiple of the peak rate at `step` (0-based): linear warm-up, then the decay to
+    `min_factor`.
+    """
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps
     progress = (step - schedule.warmup_steps) / max(1, max_steps - schedule.warmup_steps)

@@ -1,0 +1,1 @@
+"""Measuring finished models: statistics with intervals, likelihoods, classification, questions, and judges."""

@@ -1,0 +1,146 @@
+"""Classifiers against the truth: predictions, figures with intervals, baselines, and a paired comparison.
+
+In: texts, labels, checkpoints. Out: predicted labels, and dicts of intervals. Every figure belongs to one test split.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from llmill.evaluation.scoring import head_outputs
+from llmill.evaluation.statistics import bootstrap, share
+from llmill.model.checkpoint import Checkpoint
+from llmill.tasks import classification
+
+BATCH_SIZE = 64  # of no influence on a prediction
+STRENGTHS = (
+    1.0,
+    10.0,
+    100.0,
+)  # inverse regularisation tried for the baseline, on the validation split
+
+Labels = Sequence[str]
+
+
+def predict(classifier: Checkpoint, texts: Sequence[str]) -> list[str]:
+    """The label that a checkpoint gives each text."""
+    encoded = [
+        classification.encode(classifier.tokenizer, text, classifier.max_length) for text in texts
+    ]
+    outputs = head_outputs(classifier.model, encoded, BATCH_SIZE)  # (N, n_class)
+    return [classifier.labels[i] for i in outputs.argmax(dim=-1).tolist()]
+
+
+def majority(train: Labels, n: int) -> list[str]:
+    """The commonest label of the training split, `n` times; of equals the first in the alphabet."""
+    counts = Counter(train)
+    return [min(counts, key=lambda label: (-counts[label], label))] * n
+
+
+def rarer(train: Labels) -> str:
+    """The least common label of the training split; of equals the last in the alphabet."""
+    counts = Counter(train)
+    return max(counts, key=lambda label: (-counts[label], label))
+
+
+def tfidf(
+    train: tuple[Sequence[str], Labels],
+    validate: tuple[Sequence[str], Labels],
+    test: Sequence[str],
+    seed: int,
+) -> tuple[list[str], float]:
+    """Logistic regression on TF-IDF of words and word pairs: its labels for `test`, and its strength.
+
+    scikit-learn's defaults, but for the inverse regularisation: the one of STRENGTHS that is best on the validation
+    split, since the default is far from it.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+
+    vectors = TfidfVectorizer(ngram_range=(1, 2))
+    x = vectors.fit_transform(train[0])
+    models = [LogisticRegression(C=c, max_iter=1000, random_state=seed) for c in STRENGTHS]
+    held_out = vectors.transform(validate[0])
+    right = [float(m.fit(x, train[1]).score(held_out, validate[1])) for m in models]
+    best = right.index(max(right))
+    return models[best].predict(vectors.transform(test)).tolist(), STRENGTHS[best]
+
+
+def figures(
+    truth: Labels,
+    predicted: Labels,
+    labels: Labels,
+    positive: str,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Accuracy, precision, recall and F1 of `positive`, macro F1, and the counts of truth (rows) by prediction."""
+    truth_ids = np.array([labels.index(x) for x in truth])
+    predicted_ids = np.array([labels.index(x) for x in predicted])
+    counts = _confusion(truth_ids, predicted_ids, len(labels))
+    at = labels.index(positive)
+    hits = int(counts[at, at])
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+
+    def f1(rows: np.ndarray, columns: np.ndarray) -> float:
+        return float(_f1(_confusion(rows, columns, len(labels)))[at])
+
+    def macro_f1(rows: np.ndarray, columns: np.ndarray) -> float:
+        return float(_f1(_confusion(rows, columns, len(labels))).mean())
+
+    return {
+        "accuracy": share(int(counts.trace()), len(truth), confidence),
+        "precision": share(hits, int(counts[:, at].sum()), confidence),
+        "recall": share(hits, int(counts[at].sum()), confidence),
+        "f1": bootstrap(f1, [truth_ids, predicted_ids], **settings),
+        "macro_f1": bootstrap(macro_f1, [truth_ids, predicted_ids], **settings),
+        "confusion": counts.tolist(),
+    }
+
+
+def compare(
+    truth: Labels,
+    first: Labels,
+    second: Labels,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Two systems on the same texts: the difference of their accuracies, and McNemar's exact test.
+
+    The p-value is that of a fair coin for the texts that exactly one of them has right.
+    """
+    from scipy.stats import binomtest
+
+    right = [np.array([p == t for p, t in zip(x, truth, strict=True)]) for x in (first, second)]
+    only_first = int((right[0] & ~right[1]).sum())
+    only_second = int((right[1] & ~right[0]).sum())
+    one_right = only_first + only_second
+    p = binomtest(only_first, one_right).pvalue if one_right else 1.0
+    return {
+        "difference": bootstrap(
+            lambda a, b: a.mean() - b.mean(),
+            right,
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        ),
+        "only_first_right": only_first,
+        "only_second_right": only_second,
+        "mcnemar_p": float(p),
+    }
+
+
+def _confusion(truth: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
+    return np.bincount(truth * n + predicted, minlength=n * n).reshape(n, n)
+
+
+def _f1(confusion: np.ndarray) -> np.ndarray:
+    """F1 of each class; 0 for one that neither occurs nor is predicted."""
+    both = confusion.sum(axis=0) + confusion.sum(axis=1)
+    return 2 * confusion.diagonal() / np.maximum(1, both)

@@ -1,0 +1,21 @@
+"""The embedded judge: a score from 0 to 100 for each answer, by the model that stage `grader` trained."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from llmill.evaluation.scoring import head_outputs
+from llmill.model.checkpoint import Checkpoint
+from llmill.tasks import grading
+
+BATCH_SIZE = 32  # of no influence on a score
+
+
+def grade(grader: Checkpoint, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """The score of each row's `answer` to its `instruction` and `input`, clamped to [0, 100]."""
+    block_size = grader.model.config.block_size
+    texts = [
+        grading.ids(grader.tokenizer, row["instruction"], row["input"], row["answer"], block_size)
+        for row in rows
+    ]
+    outputs = head_outputs(grader.model, texts, BATCH_SIZE)  # (N, 1)
+    return [round(100 * score, 4) for score in outputs[:, 0].clamp(0, 1).tolist()]

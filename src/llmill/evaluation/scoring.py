@@ -1,0 +1,96 @@
+"""Log-likelihood of continuations, and the batching that every evaluation shares.
+
+Only inputs of equal length stand in one batch, so nothing is padded and no score depends on its neighbours' lengths;
+an input that occurs again is computed once, so equal texts get equal scores, to the last bit.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Ids = Sequence[int]
+
+
+def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[int]]:
+    """Numbers of rows in batches of equal length, shortest first; equal lengths in the order given."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    batch: list[int] = []
+    for i in order:
+        if batch and (len(batch) == batch_size or len(rows[i]) != len(rows[batch[0]])):
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def head_outputs(model: nn.Module, rows: Sequence[Ids], batch_size: int) -> Tensor:
+    """What a class or score head says of each row of ids, (N, n_class) on the CPU, in the order given."""
+    device = next(model.parameters()).device
+    found: list[Tensor] = [torch.empty(0)] * len(rows)
+    for batch in equal_length_batches(rows, batch_size):
+        idx = torch.tensor([list(rows[i]) for i in batch], device=device)  # (B, T)
+        lengths = torch.full((len(batch),), idx.size(1), device=device)
+        for i, output in zip(batch, model(idx, lengths).float().cpu(), strict=True):
+            found[i] = output
+    return torch.stack(found)
+
+
+def continuation_logprobs(
+    model: nn.Module, pairs: Sequence[tuple[Ids, Ids]], batch_size: int
+) -> list[float]:
+    """The sum of log-probabilities of each continuation's ids after its context, in nats.
+
+    A context that does not fit before its continuation loses its left. A continuation longer than the window is
+    scored in pieces of half a window, each after as much of the text before it as fits.
+    """
+    window = model.config.block_size
+    pieces = [(i, piece) for i, pair in enumerate(pairs) for piece in _pieces(*pair, window)]
+    wanted: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+    for _, (inputs, targets) in pieces:
+        wanted.setdefault(inputs, {})[targets] = None
+    rows = list(wanted)
+    scores: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
+    for batch in equal_length_batches(rows, batch_size):
+        asked = [(b, targets) for b, i in enumerate(batch) for targets in wanted[rows[i]]]
+        summed = _sum_logprobs(model, [rows[i] for i in batch], asked)
+        for (b, targets), value in zip(asked, summed, strict=True):
+            scores[rows[batch[b]], targets] = value
+    sums = [0.0] * len(pairs)
+    for i, piece in pieces:
+        sums[i] += scores[piece]
+    return sums
+
+
+@torch.inference_mode()
+def _sum_logprobs(
+    model: nn.Module, rows: Sequence[Ids], asked: Sequence[tuple[int, Ids]]
+) -> list[float]:
+    """Of each (row, targets): the summed log-probability of the targets at the row's last positions."""
+    device = next(model.parameters()).device
+    hidden = model.hidden(torch.tensor([list(row) for row in rows], device=device))  # (B, T, C)
+    longest = max(len(targets) for _, targets in asked)
+    logits = model.head(hidden[:, -longest:]).double()  # (B, longest, V)
+    logprobs = logits.log_softmax(dim=-1).cpu()
+    sums = []
+    for row, targets in asked:
+        places = torch.arange(longest - len(targets), longest)
+        sums.append(float(logprobs[row, places, torch.tensor(targets)].sum()))
+    return sums
+
+
+def _pieces(
+    context: Ids, continuation: Ids, window: int
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(model input, targets at its last positions) of each stretch that is scored in one pass."""
+    if not context:
+        raise ValueError("a continuation needs at least one id before it")
+    text, start = tuple(context) + tuple(continuation), len(context)
+    step = len(continuation) if len(continuation) <= window else max(1, window // 2)
+    found = []
+    for begin in range(start, len(text), max(1, step)):
+        end = min(begin + step, len(text))
+        found.append((text[max(0, end - 1 - window) : end - 1], text[begin:end]))
+    return found

@@ -1,0 +1,143 @@
+"""A judge behind the OpenAI interface: it is asked for one integer, and every reply is kept on disk by content.
+
+In: rows with instruction, input, output (the reference) and answer. Out: a score from 0 to 100 for each, or None for
+a reply that is not one. A second run asks nothing.
+"""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.params import JudgeServer
+
+BACKOFF, LONGEST_PAUSE = (
+    1.0,
+    30.0,
+)  # seconds before the first retry, doubled each time up to the second
+PASSING = {408, 409, 425, 429}  # and 5xx: worth another try
+SCORE = re.compile(r"(?:score\s*[:=]\s*)?(100|[1-9]?[0-9])(?:\s*/\s*100)?\.?", re.IGNORECASE)
+QUESTION = """\
+Grade an answer to an instruction against a correct reference answer.
+
+Instruction:
+{instruction}
+
+Input:
+{input}
+
+Reference answer:
+{output}
+
+Answer to grade:
+{answer}
+
+100 means as correct and complete as the reference, 0 means useless, wrong or empty. Wording may differ from the \
+reference. Reply with one integer from 0 to 100 and nothing else."""
+
+Row = Mapping[str, Any]
+
+
+class Unusable(Exception):
+    """The server gave nothing to score by: away, refusing, or not speaking the interface."""
+
+
+def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int | None]:
+    """One score for each row. Raises `UserError` if the server fails; what was answered stays in `cache`."""
+    cache.mkdir(parents=True, exist_ok=True)
+    found: list[int | None] = []
+    key = os.environ.get(settings.key_variable)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    with httpx.Client(timeout=settings.timeout, headers=headers) as client:
+        for row in rows:
+            try:
+                found.append(parse(_reply(client, settings, row, cache)))
+            except Unusable as error:
+                raise UserError(
+                    f"judge.openai: {_url(settings)}: {error}; {len(found)} of {len(rows)} answers "
+                    f"are scored and kept in {cache}, the same command goes on from there"
+                ) from None
+    return found
+
+
+def parse(reply: str) -> int | None:
+    """The integer that is the whole reply (`87`, `87.`, `87/100`, `Score: 87`), or None. Nothing is guessed."""
+    match = SCORE.fullmatch(reply.strip())
+    return int(match[1]) if match else None
+
+
+def body(settings: JudgeServer, row: Row) -> dict[str, Any]:
+    """The request for one row."""
+    texts = {name: row[name] or "(none)" for name in ("instruction", "input", "output", "answer")}
+    return {
+        "model": settings.model,
+        "temperature": 0,
+        "seed": settings.seed,
+        "messages": [{"role": "user", "content": QUESTION.format(**texts)}],
+    }
+
+
+def _reply(client: httpx.Client, settings: JudgeServer, row: Row, cache: Path) -> str:
+    """The kept reply to this request, or the server's, which is then kept."""
+    request = body(settings, row)
+    identity = json.dumps([_url(settings), request], sort_keys=True)
+    kept = cache / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
+    if kept.exists():
+        return record.read_json(kept)["reply"]
+    reply = _ask(client, settings, request)
+    record.write_json(kept, {"reply": reply, "request": request})
+    return reply
+
+
+def _ask(client: httpx.Client, settings: JudgeServer, request: dict[str, Any]) -> str:
+    """The text of the server's reply, after retries of what may pass."""
+    for attempt in range(settings.retries + 1):
+        if attempt:
+            time.sleep(min(LONGEST_PAUSE, BACKOFF * 2 ** (attempt - 1)))
+        try:
+            response = client.post(_url(settings), json=request)
+        except httpx.TransportError as error:
+            trouble = f"away ({type(error).__name__}: {_line(str(error))})"
+            continue
+        except (httpx.InvalidURL, UnicodeError) as error:
+            raise Unusable(f"not an address ({_line(str(error))})") from None
+        if response.status_code != 200:
+            trouble = f"answers {response.status_code} ({_line(response.text)})"
+            if response.status_code >= 500 or response.status_code in PASSING:
+                continue
+            raise Unusable(f"{trouble}{_key_hint(settings, response.status_code)}")
+        reply = _content(response)
+        if reply is not None:
+            return reply
+        trouble = f"answers without choices[0].message ({_line(response.text)})"
+    raise Unusable(f"{trouble}, {settings.retries + 1} times")
+
+
+def _content(response: httpx.Response) -> str | None:
+    """The text of the first choice; a message without text (a refusal) is an empty one."""
+    try:
+        message = response.json()["choices"][0]["message"]
+        content = message["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    return content if isinstance(content, str) else ""
+
+
+def _url(settings: JudgeServer) -> str:
+    return settings.base_url.rstrip("/") + "/chat/completions"
+
+
+def _key_hint(settings: JudgeServer, status: int) -> str:
+    return f", set {settings.key_variable} to a valid key" if status in (401, 403) else ""
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:160]

@@ -1,0 +1,143 @@
+"""Figures with intervals. Everything returns `{"value", "low", "high", "n"}`; random draws come from a seed.
+
+A share of successes gets Wilson's interval (Wilson 1927), which stays inside [0, 1] and holds for few trials and for
+shares near 0 and 1; anything else the percentile bootstrap over its observations (Efron 1979).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+Interval = dict[str, float | int]
+CONFIDENCE, RESAMPLES = 0.95, 1000  # of the figures whose stage has no parameter for it
+
+
+def share(right: int, n: int, confidence: float) -> Interval:
+    """The share of `right` among `n` trials. Of no trials: 0, somewhere between 0 and 1."""
+    if n == 0:
+        return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    p, spread = right / n, z * z / n
+    centre = (p + spread / 2) / (1 + spread)
+    half = z * math.sqrt(p * (1 - p) / n + spread / (4 * n)) / (1 + spread)
+    low = 0.0 if right == 0 else centre - half
+    high = 1.0 if right == n else centre + half
+    return {"value": p, "low": low, "high": high, "n": n}
+
+
+def mean_of_shares(shares: Sequence[Interval]) -> Interval:
+    """The plain mean of independent shares, each weighing the same; `n` counts their trials.
+
+    The interval joins theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
+    """
+    count = len(shares)
+    value = sum(s["value"] for s in shares) / count
+    below = math.sqrt(sum((s["value"] - s["low"]) ** 2 for s in shares)) / count
+    above = math.sqrt(sum((s["high"] - s["value"]) ** 2 for s in shares)) / count
+    return {
+        "value": value,
+        "low": max(0.0, value - below),
+        "high": min(1.0, value + above),
+        "n": sum(s["n"] for s in shares),
+    }
+
+
+def bootstrap(
+    statistic: Callable[..., float],
+    columns: Sequence[Any],
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """`statistic(*columns)` with the percentiles of its value on rows drawn with replacement.
+
+    Columns are parallel: a row stays together, so paired data stay paired.
+    """
+    arrays = [np.asarray(column) for column in columns]
+    n = len(arrays[0])
+    if n == 0:
+        raise ValueError("a bootstrap needs at least one observation")
+    rng = np.random.default_rng(seed)
+    values = np.empty(resamples)
+    for i in range(resamples):
+        rows = rng.integers(0, n, n)
+        values[i] = statistic(*(array[rows] for array in arrays))
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return {"value": float(statistic(*arrays)), "low": float(low), "high": float(high), "n": n}
+
+
+def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: int) -> Interval:
+    """The mean, with its bootstrap interval."""
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    return bootstrap(np.mean, [np.asarray(values, dtype=float)], **settings)
+
+
+def spearman(
+    known: Sequence[float],
+    predicted: Sequence[float],
+    *,
+    seed: int,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Spearman's rank correlation. A side that never varies orders nothing and counts as 0."""
+    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    return bootstrap(_rank_correlation, [known, predicted], **settings)
+
+
+def pairs_right(
+    known: Sequence[float],
+    predicted: Sequence[float],
+    *,
+    seed: int = 0,
+    confidence: float = CONFIDENCE,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """The share of pairs with unequal known score that the prediction orders alike; a tie counts one half.
+
+    The interval draws observations, not pairs: the pairs of one observation go together. `n` counts pairs.
+    """
+    known, predicted = np.asarray(known, dtype=float), np.asarray(predicted, dtype=float)
+    above = (known[:, None] > known[None, :]).astype(np.float32)  # (N, N)
+    order = np.sign(predicted[:, None] - predicted[None, :])
+    right = above * (0.5 + 0.5 * order).astype(np.float32)
+    pairs = int(above.sum(dtype=np.int64))
+    if pairs == 0:
+        return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    rng = np.random.default_rng(seed)
+    n = len(known)
+    values = []
+    for _ in range(resamples):
+        times = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float32)
+        total = float(times @ above @ times)
+        if total:  # a draw of one known score only has no pairs
+            values.append(float(times @ right @ times) / total)
+    value = float(right.sum(dtype=np.float64)) / pairs
+    low, high = np.quantile(values or [0.0, 1.0], [(1 - confidence) / 2, (1 + confidence) / 2])
+    return {"value": value, "low": float(low), "high": float(high), "n": pairs}
+
+
+def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of a nested metrics dict under dotted names; an interval gives its value."""
+    found: dict[str, float] = {}
+    for key, item in metrics.items():
+        if isinstance(item, dict) and set(item) >= {"value", "low", "high"}:
+            found[prefix + key] = item["value"]
+        elif isinstance(item, dict):
+            found |= flat(item, f"{prefix}{key}.")
+        elif isinstance(item, int | float):
+            found[prefix + key] = item
+    return found
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    from scipy.stats import rankdata  # slow to import, and few stages rank
+
+    a, b = rankdata(first), rankdata(second)
+    a, b = a - a.mean(), b - b.mean()
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / size if size else 0.0

@@ -1,0 +1,130 @@
+"""Measure the classifiers on the test messages, beside two baselines.
+
+    python -m llmill accuracy
+
+In: the classifier of each variant, and the messages. Out: `metrics.json`, `predictions.json`.
+The variant that is best on the validation split is compared with TF-IDF, message by message.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.evaluation import classification as measured
+from llmill.evaluation import statistics
+from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
+from llmill.tasks import classification
+from llmill.tasks.classification import Message
+
+SPLITS = ("train", "validate", "test")
+TFIDF, MAJORITY = "tfidf", "majority"
+
+Splits = dict[str, tuple[list[str], list[str]]]  # texts and labels
+
+
+def run(params: Selected, job: Job) -> None:
+    """Let every classifier and baseline label the test split; count, compare, write."""
+    settings = params.accuracy
+    splits = load(Path(params.paths.prepare, "classification"))
+    (_, learnt), (texts, truth) = splits["train"], splits["test"]
+    labels, positive = sorted(set(learnt)), measured.rarer(learnt)
+    runtime.start(settings.seed, settings.threads)
+    predicted: dict[str, list[str]] = {}
+    validated: dict[str, float] = {}
+    for variant in job.variants("classify"):
+        classifier = load_classifier(Path(params.paths.classify, variant, "checkpoint"), labels)
+        predicted[variant] = measured.predict(classifier, texts)
+        validated[variant] = accuracy(classifier, *splits["validate"])
+    best = max(validated, key=validated.__getitem__)  # of equals the first in dvc.yaml
+    predicted[TFIDF], strength = measured.tfidf(
+        splits["train"], splits["validate"], texts, settings.seed
+    )
+    predicted[MAJORITY] = measured.majority(learnt, len(texts))
+    drawn = {
+        "confidence": settings.confidence,
+        "resamples": settings.bootstrap,
+        "seed": settings.seed,
+    }
+    systems = {
+        name: measured.figures(truth, found, labels, positive, **drawn)
+        for name, found in predicted.items()
+    }
+    metrics = {
+        "test_messages": len(texts),
+        "labels": labels,
+        "positive": positive,  # of precision, recall and F1: the rarer label
+        "variants": {v: {**systems[v], "validation_accuracy": validated[v]} for v in validated},
+        "baselines": {
+            TFIDF: {**systems[TFIDF], "inverse_regularisation": strength},
+            MAJORITY: systems[MAJORITY],
+        },
+        "best": best,  # by validation accuracy
+        "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **drawn),
+    }
+    write(job, metrics, table(texts, truth, predicted))
+
+
+def load(folder: Path) -> Splits:
+    """Texts and labels of each split; `UserError` for an empty one or a label never learnt."""
+    splits = {name: columns(classification.read(folder / f"{name}.jsonl")) for name in SPLITS}
+    for name, (texts, labels) in splits.items():
+        path = folder / f"{name}.jsonl"
+        if not texts:
+            raise UserError(f"{path}: no messages; raise prepare.classification.{name}_share")
+        strange = sorted(set(labels) - set(splits["train"][1]))
+        if strange:
+            raise UserError(f"{path}: label '{strange[0]}' stands in no training message")
+    return splits
+
+
+def columns(rows: Iterable[Message]) -> tuple[list[str], list[str]]:
+    """Texts and labels apart."""
+    pairs = [(row.text, row.label) for row in rows]
+    return [text for text, _ in pairs], [label for _, label in pairs]
+
+
+def load_classifier(folder: Path, labels: Sequence[str]) -> Checkpoint:
+    """A classifier; `UserError` if it was made for other labels than the messages have."""
+    loaded = checkpoint.load(folder)
+    if loaded.labels != labels:
+        raise UserError(
+            f"{folder}: knows the labels {loaded.labels}, the messages have {labels}; "
+            "`dvc repro classify` makes it anew"
+        )
+    return loaded
+
+
+def accuracy(classifier: Checkpoint, texts: Sequence[str], labels: Sequence[str]) -> float:
+    """The share of texts that get their label."""
+    found = measured.predict(classifier, texts)
+    return sum(a == b for a, b in zip(found, labels, strict=True)) / len(labels)
+
+
+def table(
+    texts: Sequence[str], truth: Sequence[str], predicted: dict[str, list[str]]
+) -> list[dict[str, Any]]:
+    """One row a message: its text, its label, and the label of each system."""
+    return [
+        {
+            "text": text,
+            "label": label,
+            "predictions": {name: found[i] for name, found in predicted.items()},
+        }
+        for i, (text, label) in enumerate(zip(texts, truth, strict=True))
+    ]
+
+
+def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    """The two files, the tracker, and a line for each system."""
+    record.write_json(job.out / "predictions.json", rows)
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.table("predictions", [{**row, **row.pop("predictions")} for row in rows])
+    job.track.metrics(statistics.flat(metrics))
+    for name, found in {**metrics["variants"], **metrics["baselines"]}.items():
+        right = found["accuracy"]
+        job.say(f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%})")

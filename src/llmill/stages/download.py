@@ -1,0 +1,117 @@
+"""Get every source that the parameters name, checked by hash, in one layout whatever it came from.
+
+    python -m llmill download
+
+In: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; the world is generated here.
+Out: a folder for each role, with `sources.json` (what it holds, its licence); `metrics.json`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.text import fetch, sources, transfer
+from llmill.text.progress import progress
+from llmill.text.sources import ROLES, WORLD, File, Source
+from llmill.text.transfer import Network
+
+SOURCES = "sources.json"
+Listed = dict[str, list[dict[str, Any]]]  # by role: what stands in its sources.json
+
+
+def run(params: Selected, job: Job) -> None:
+    """Write the files of each role, what they are, and how much it is."""
+    settings = params.download
+    chosen = sources.chosen(settings, sources.read())
+    listed: Listed = {role: [] for role in ROLES}
+    if WORLD in settings.sources:
+        listed |= _generate(params, job)
+    if chosen:
+        make_room([file for _, source in chosen for file in source.files], job)
+        with transfer.client(settings.timeout) as client:
+            network = Network(client, settings.retries, job.say)
+            for role, source in chosen:
+                listed[role].append(_get(source, network, job))
+    for role, entries in listed.items():
+        (job.out / role).mkdir(exist_ok=True)
+        record.write_json(job.out / role / SOURCES, entries)
+    record.write_json(job.out / "metrics.json", measure(listed))
+    for role, entries in listed.items():
+        for entry in entries:
+            digest = record.sha256_text(record.to_json(entry["files"]))
+            job.track.dataset(entry["name"], f"{params.paths.download}/{role}", digest)
+
+
+def make_room(files: list[File], job: Job) -> None:
+    """Refuse to start what the disk cannot hold."""
+    job.downloads.mkdir(parents=True, exist_ok=True)
+    transfer.room(job.downloads, sum(fetch.missing(file, job.downloads) for file in files))
+    if job.out.stat().st_dev != job.downloads.stat().st_dev:  # no links there, so copies
+        transfer.room(job.out, sum(file.bytes or 0 for file in files))
+
+
+def measure(listed: Listed) -> dict[str, dict[str, int]]:
+    """Files and bytes by role."""
+    figures = {}
+    for role, entries in listed.items():
+        sizes = [file["bytes"] for entry in entries for file in entry["files"]]
+        figures[role] = {"files": len(sizes), "bytes": sum(sizes)}
+    return figures
+
+
+def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
+    """Bring one source; returns what `sources.json` says of it."""
+    sizes = [file.bytes for file in source.files]
+    total = sum(size or 0 for size in sizes) if all(sizes) else None
+    mirror, done, files = fetch.mirror(), 0, []
+    with progress(f"{source.name}: {len(sizes)} files", total, job.say) as at:
+        for file in source.files:
+            place, before = source.place(file), done
+            size, sha256 = fetch.fetch(
+                file,
+                job.out / source.role / place,
+                job.downloads,
+                mirror,
+                network,
+                lambda here, before=before: at(before + here),
+            )
+            done += size
+            files.append({"path": place, "bytes": size, "sha256": sha256})
+            if file.sha256 is None:
+                job.say(
+                    f"warning: {file.path} has no sha256 in {sources.FILE}: nothing was checked; "
+                    f"got {sha256}, which `python -m llmill verify --pin` writes there"
+                )
+    return _entry(source.name, source.title, source.licence, source.format, files)
+
+
+def _entry(
+    name: str, title: str, licence: str, form: str | None, files: list[dict[str, Any]]
+) -> dict[str, Any]:
+    entry = {"name": name, "title": title, "licence": licence}
+    return {**entry, **({"format": form} if form else {}), "files": files}
+
+
+def _generate(params: Selected, job: Job) -> Listed:
+    """Write the built-in world; returns what each role's `sources.json` says of it."""
+    from llmill.world import write
+
+    write(job.out, params.download.world)
+    roles = sorted(folder.name for folder in job.out.iterdir() if folder.is_dir())
+    return {role: [_world_entry(job.out / role, role)] for role in roles}
+
+
+def _world_entry(folder: Path, role: str) -> dict[str, Any]:
+    files = [
+        {
+            "path": path.relative_to(folder).as_posix(),
+            "bytes": path.stat().st_size,
+            "sha256": record.sha256_file(path),
+        }
+        for path in record.files_under(folder)
+    ]
+    form = "paragraphs" if role == "text" else None
+    title = "The built-in world: written from tables of true facts"
+    return _entry(WORLD, title, "generated; no rights reserved", form, files)

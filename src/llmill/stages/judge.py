@@ -1,0 +1,117 @@
+"""Score a model's answers to the test instructions from 0 to 100.
+
+    python -m llmill judge instruct
+
+In: the answers of the named model, and the grader (or a server with the OpenAI interface). Out: `metrics.json`,
+`scores.json`. Beside the judge's mean stands the share of answers that are the reference itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
+from llmill.contract.params import Judge, Selected
+from llmill.contract.stage import SCRATCH, Job
+from llmill.evaluation import judge, server, statistics
+from llmill.evaluation.exact_match import same
+
+CACHE = SCRATCH / "judge_cache"
+BIN = 10  # points
+
+
+def run(params: Selected, job: Job) -> None:
+    """Score every answer, and summarise over all and by kind."""
+    settings = params.judge
+    path = Path(params.paths.instruct, "answers", f"{job.variant}.json")
+    rows = record.read_json(path)
+    if not rows:
+        raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
+    job.say(f"{len(rows)} answers, judged by {settings.backend}")
+    scores = scored(rows, settings, Path(params.paths.grader, "checkpoint"))
+    if all(score is None for score in scores):
+        raise UserError(
+            f"judge.openai: none of {len(rows)} replies of model '{settings.openai.model}' is an "
+            f"integer from 0 to 100; they are kept in {CACHE}, look at one and take another model"
+        )
+    metrics = {
+        "backend": settings.backend,
+        "model": settings.openai.model if settings.backend == "openai" else "grader",
+        **figures(rows, scores, settings),
+        "unparseable": sum(score is None for score in scores),
+        "empty": sum(not row["answer"].strip() for row in rows),
+        "histogram": histogram([score for score in scores if score is not None]),
+        "by_kind": by_kind(rows, scores, settings),
+    }
+    table = [judged(row, score) for row, score in zip(rows, scores, strict=True)]
+    record.write_json(job.out / "scores.json", table)
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.table("scores", table)
+    job.track.metrics(statistics.flat(metrics))
+    job.say(
+        f"mean {metrics['mean']['value']:.1f} of 100, {metrics['exact_match']['value']:.1%} exact"
+    )
+
+
+def scored(rows: Sequence[dict[str, Any]], settings: Judge, grader: Path) -> Sequence[float | None]:
+    """A score for each row by the backend of the settings; None where the judge gave none."""
+    if settings.backend == "openai":
+        return server.score(settings.openai, rows, CACHE)
+    from llmill.model import checkpoint
+
+    runtime.start(settings.seed, settings.threads)
+    return judge.grade(checkpoint.load(grader), rows)
+
+
+def figures(
+    rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
+) -> dict[str, Any]:
+    """Mean score of what could be scored (left out, if nothing could), exact matches, number of answers."""
+    known = [score for score in scores if score is not None]
+    exact = sum(same(row["answer"], row["output"]) for row in rows)
+    mean = (
+        statistics.mean(
+            known, confidence=settings.confidence, resamples=settings.bootstrap, seed=settings.seed
+        )
+        if known
+        else None
+    )
+    return {
+        **({"mean": mean} if mean else {}),
+        "exact_match": statistics.share(exact, len(rows), settings.confidence),
+        "n": len(rows),
+    }
+
+
+def by_kind(
+    rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
+) -> dict[str, Any]:
+    """The figures of each kind of instruction, where the data names kinds."""
+    found = {}
+    for kind in sorted({row["kind"] for row in rows if row["kind"]}):
+        numbers = [i for i, row in enumerate(rows) if row["kind"] == kind]
+        found[kind] = figures([rows[i] for i in numbers], [scores[i] for i in numbers], settings)
+    return found
+
+
+def histogram(scores: Sequence[float]) -> dict[str, list[int]]:
+    """Counts of scores between the edges; the last bin holds 100."""
+    edges = list(range(0, 101, BIN))
+    counts, _ = np.histogram(scores, bins=edges)
+    return {"edges": edges, "counts": counts.tolist()}
+
+
+def judged(row: dict[str, Any], score: float | None) -> dict[str, Any]:
+    """What is written about one answer."""
+    return {
+        "instruction": row["instruction"],
+        "input": row["input"],
+        "reference": row["output"],
+        "answer": row["answer"],
+        "kind": row["kind"],
+        "score": score,
+        "exact": same(row["answer"], row["output"]),
+    }

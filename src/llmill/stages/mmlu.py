@@ -1,0 +1,105 @@
+"""Ask a language model multiple-choice questions.
+
+    python -m llmill mmlu pretrain
+
+In: the model of the named stage, and the questions. Out: `metrics.json`, `questions.json`.
+In MMLU's letter format with worked examples, and in the cloze format without any; chance is one in four.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.evaluation import multiple_choice as questions_of
+from llmill.evaluation import statistics
+from llmill.evaluation.multiple_choice import CHANCE, LETTERS, Question
+from llmill.model import checkpoint
+
+
+def run(params: Selected, job: Job) -> None:
+    """Pick an answer to every question in both formats and count the right ones."""
+    settings = params.mmlu
+    folder = Path(params.paths.prepare, "mmlu")
+    asked = questions_of.of_subjects(questions_of.read(folder / "test.jsonl"), settings.subjects)
+    asked = questions_of.at_most(asked, settings.max_questions)
+    if not asked:
+        raise UserError(f"{folder / 'test.jsonl'}: no questions; `dvc repro prepare`")
+    levels = record.read_json(folder / "levels.json")
+    dev = questions_of.read(folder / "dev.jsonl")
+    shots = questions_of.shots_by_subject(dev, (q.subject for q in asked), settings.shots)
+    loaded = checkpoint.load(Path(getattr(params.paths, job.variant), "checkpoint"))
+    runtime.start(0, settings.threads)
+    job.say(f"{len(asked)} questions of {len(shots)} subjects")
+    model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size
+    picks = {
+        "letter": questions_of.letter_picks(model, tokenizer, asked, shots, batch_size),
+        "cloze": questions_of.cloze_picks(model, tokenizer, asked, batch_size),
+    }
+    metrics: dict[str, Any] = {
+        name: figures(asked, found.picks, levels, settings.confidence)
+        for name, found in picks.items()
+    }
+    metrics |= {
+        "chance": CHANCE,
+        "questions": len(asked),
+        "shots": {"letter": settings.shots, "cloze": 0},
+        "shots_dropped": picks["letter"].shots_dropped,
+        "prompts_cut": {name: found.prompts_cut for name, found in picks.items()},
+    }
+    rows = answers(asked, picks["letter"].picks, picks["cloze"].picks, levels)
+    record.write_json(job.out / "questions.json", rows)
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.table("questions", rows)
+    job.track.metrics(statistics.flat(metrics))
+    for name in picks:
+        job.say(f"{name}: {metrics[name]['all']['value']:.1%} right (chance {CHANCE:.0%})")
+
+
+def figures(
+    asked: Sequence[Question], picks: Sequence[int], levels: dict[str, str], confidence: float
+) -> dict[str, Any]:
+    """The share right over all questions, the mean over subjects, and the share by level and by subject."""
+    right = [pick == question.answer for question, pick in zip(asked, picks, strict=True)]
+    by_subject, by_level = defaultdict(list), defaultdict(list)
+    for question, hit in zip(asked, right, strict=True):
+        by_subject[question.subject].append(hit)
+        if question.subject in levels:
+            by_level[levels[question.subject]].append(hit)
+
+    def shares(groups: dict[str, list[bool]]) -> dict[str, statistics.Interval]:
+        return {
+            name: statistics.share(sum(hits), len(hits), confidence)
+            for name, hits in sorted(groups.items())
+        }
+
+    subjects = shares(by_subject)
+    return {
+        "all": statistics.share(sum(right), len(right), confidence),
+        "subject_mean": statistics.mean_of_shares(list(subjects.values())),
+        "levels": shares(by_level),
+        "subjects": subjects,
+    }
+
+
+def answers(
+    asked: Sequence[Question], letter: Sequence[int], cloze: Sequence[int], levels: dict[str, str]
+) -> list[dict[str, Any]]:
+    """One row a question: what was right, what was picked."""
+    return [
+        {
+            "subject": question.subject,
+            "level": levels.get(question.subject),
+            "question": question.question,
+            "answer": LETTERS[question.answer],
+            "letter": LETTERS[a],
+            "letter_right": a == question.answer,
+            "cloze": LETTERS[b],
+            "cloze_right": b == question.answer,
+        }
+        for question, a, b in zip(asked, letter, cloze, strict=True)
+    ]

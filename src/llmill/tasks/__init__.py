@@ -1,0 +1,1 @@
+"""Tasks a model is tuned for and measured on: files to examples."""

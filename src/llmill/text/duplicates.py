@@ -1,0 +1,59 @@
+"""Finds documents that repeat an earlier one, exactly or nearly.
+
+Candidates come from MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of Massive Datasets,
+chapter 3); a candidate counts when the similarity itself, not its estimate, is high enough.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH
+
+from llmill.contract.params import NearDuplicates
+from llmill.contract.record import sha256_text
+from llmill.text.identity import normal
+from llmill.text.words import runs
+
+MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again
+
+
+def exact(texts: Iterable[str]) -> Iterator[bool]:
+    """Whether each text is, but for case and white space, an earlier one."""
+    seen: set[str] = set()
+    for text in texts:
+        key = sha256_text(normal(text))
+        yield key in seen
+        seen.add(key)
+
+
+def near(documents: Iterable[np.ndarray], settings: NearDuplicates) -> Iterator[bool]:
+    """Whether each document, given as its words' hashes, is nearly an earlier one that is not itself a repeat."""
+    index = MinHashLSH(
+        threshold=settings.similarity,
+        num_perm=settings.permutations,
+        weights=(FALSE, MISSED),
+    )
+    empty = MinHash(num_perm=settings.permutations, hashfunc=int)
+    kept: list[np.ndarray] = []
+    for words in documents:
+        found = shingles(words, settings.shingle_words)
+        sketch = empty.copy()
+        sketch.update_batch((found >> np.uint64(32)).tolist())
+        repeats = any(
+            similarity(found, kept[i]) >= settings.similarity for i in index.query(sketch)
+        )
+        if not repeats:
+            index.insert(len(kept), sketch, check_duplication=False)
+            kept.append(found)
+        yield repeats
+
+
+def shingles(words: np.ndarray, length: int) -> np.ndarray:
+    """The different runs of `length` words, sorted; the whole of a shorter text."""
+    return np.unique(runs(words, max(1, min(length, len(words)))))
+
+
+def similarity(one: np.ndarray, other: np.ndarray) -> float:
+    """Jaccard similarity of two sorted sets: shared over all."""
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / max(1, len(one) + len(other) - shared)

@@ -1,0 +1,26 @@
+"""Mixes sources by weight: how many times each document is seen, and in which order.
+
+Both follow from the documents alone, so a new source moves no document of another into or out of the mixture.
+"""
+
+from collections.abc import Iterable
+
+from llmill.contract.record import sha256_text
+from llmill.text.documents import Document
+from llmill.text.identity import fraction
+
+
+def copies(identity: str, weight: float) -> int:
+    """How many times a document is seen: 1.5 is once for all and once more for half of them, by hash."""
+    whole = int(weight)
+    return whole + (fraction(identity, "weight") < weight - whole)
+
+
+def mix(documents: Iterable[Document], weights: dict[str, float]) -> list[Document]:
+    """Every copy of every document, in an order that is a function of its hash and number."""
+    made = [
+        (sha256_text(f"{copy}:{document.id}"), document)
+        for document in documents
+        for copy in range(copies(document.id, weights[document.source]))
+    ]
+    return [document for _, document in sorted(made, key=lambda pair: pair[0])]

@@ -1,0 +1,45 @@
+"""Documents in parquet shards: the same documents give the same bytes."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llmill.contract.errors import UserError
+from llmill.text.documents import Document
+
+SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("id", pa.string())])
+BATCH = 1024  # documents held in memory at a time when reading
+RESTORE = "`dvc checkout` restores it, or run stage prepare again"
+
+
+def write(folder: Path, documents: Sequence[Document], shard_documents: int) -> None:
+    """Write `00000.parquet` and so on, at most `shard_documents` documents each."""
+    folder.mkdir(parents=True)
+    for number, start in enumerate(range(0, len(documents), shard_documents)):
+        group = documents[start : start + shard_documents]
+        columns = {name: [getattr(d, name) for d in group] for name in SCHEMA.names}
+        table = pa.table(columns, schema=SCHEMA)
+        pq.write_table(
+            table, folder / f"{number:05d}.parquet", compression="zstd", row_group_size=BATCH
+        )
+
+
+def shards(folder: Path) -> list[Path]:
+    """The shards of a folder, in order."""
+    found = sorted(folder.glob("*.parquet"))
+    if not found:
+        raise UserError(f"{folder}: no parquet shards; {RESTORE}")
+    return found
+
+
+def texts(shard: Path) -> Iterator[str]:
+    """The texts of one shard, in order, a batch of them in memory at a time."""
+    try:
+        with pq.ParquetFile(shard) as file:
+            for batch in file.iter_batches(BATCH, columns=["text"]):
+                yield from batch.column(0).to_pylist()
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{shard}: not a whole parquet file ({reason}); {RESTORE}") from None

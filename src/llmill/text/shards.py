@@ -1,0 +1,118 @@
+"""Token shards: documents as arrays of token ids on disk, read through memory maps.
+
+A folder holds, for each shard of documents, `<name>.bin` (uint16 or uint32 tokens, every document followed by <|endoftext|>)
+and `<name>.ends.npy` (uint64: where each document ends, in tokens of its shard); `index.json` says what they must be.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.text.tokenizer import Tokenizer
+
+INDEX = "index.json"
+RESTORE = "`dvc checkout` restores it, or run stage tokenize again"
+
+
+def dtype(n_vocab: int) -> str:
+    """The smallest type that holds every token."""
+    return "uint16" if n_vocab <= 1 << 16 else "uint32"
+
+
+def write(folder: Path, name: str, texts: Iterable[str], tokenizer: Tokenizer) -> dict[str, Any]:
+    """Encode the texts as one shard; returns its entry in the index. Holds one text at a time."""
+    kind = np.dtype(dtype(tokenizer.n_vocab)).newbyteorder("<")
+    tokens, ends = _files(folder, name)
+    end, size, text_bytes, lengths = tokenizer.end_of_text, 0, 0, []
+    with tokens.open("wb") as file:
+        for text in texts:
+            ids = np.array([*tokenizer.encode(text), end], dtype=kind)
+            file.write(ids.tobytes())
+            size += len(ids)
+            text_bytes += len(text.encode())
+            lengths.append(size)
+    np.save(ends, np.array(lengths, dtype="<u8"))
+    return {
+        "name": name,
+        "tokens": size,
+        "documents": len(lengths),
+        "text_bytes": text_bytes,
+        "sha256": record.sha256_file(tokens),
+        "ends_sha256": record.sha256_file(ends),
+    }
+
+
+def write_index(folder: Path, n_vocab: int, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Write what the folder holds, in the order of the shards; returns the totals."""
+    totals = {
+        "dtype": dtype(n_vocab),
+        "n_vocab": n_vocab,
+        **{key: sum(e[key] for e in entries) for key in ("tokens", "documents", "text_bytes")},
+    }
+    record.write_json(folder / INDEX, {**totals, "shards": list(entries)})
+    return totals
+
+
+@dataclass(frozen=True)
+class Shards:
+    """All tokens of a folder as one sequence."""
+
+    n_vocab: int
+    tokens: int
+    documents: int
+    text_bytes: int  # of the documents' text in UTF-8: what bits per byte divides by
+    parts: list[np.ndarray]  # a memory map per shard
+    ends: np.ndarray  # (documents,) where each document ends in the sequence, after its <|endoftext|>
+    starts: list[int]  # where each shard begins in the sequence, and the end of the last
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Check every file against the index, by size and hash, and map it; raises `UserError` naming the file."""
+        index = record.read_json(folder / INDEX)
+        kind = np.dtype(index["dtype"]).newbyteorder("<")
+        parts, ends, starts = [], [], [0]
+        for entry in index["shards"]:
+            tokens, documents = _files(folder, entry["name"])
+            _check(tokens, entry["tokens"] * kind.itemsize, entry["sha256"])
+            _check(documents, None, entry["ends_sha256"])
+            parts.append(np.memmap(tokens, dtype=kind, mode="r"))
+            ends.append(np.load(documents).astype(np.int64) + starts[-1])
+            starts.append(starts[-1] + entry["tokens"])
+        totals = {key: index[key] for key in ("n_vocab", "tokens", "documents", "text_bytes")}
+        return cls(**totals, parts=parts, ends=np.concatenate(ends), starts=starts)
+
+    def n_windows(self, block_size: int) -> int:
+        """Windows of `block_size` tokens, each with a next token, that do not overlap."""
+        return max(0, self.tokens - 1) // block_size
+
+    def window(self, start: int, length: int) -> np.ndarray:
+        """Tokens `start` to `start + length`, across shards. (length,)"""
+        if not 0 <= start <= start + length <= self.tokens:
+            raise IndexError(f"tokens {start} to {start + length} of {self.tokens}")
+        found = []
+        shard = int(np.searchsorted(self.starts, start, side="right")) - 1
+        while length > 0:
+            offset = start - self.starts[shard]
+            piece = self.parts[shard][offset : offset + length]
+            found.append(piece)
+            start, length, shard = start + len(piece), length - len(piece), shard + 1
+        return np.concatenate(found) if found else np.empty(0, dtype=np.uint16)
+
+
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    return folder / f"{name}.bin", folder / f"{name}.ends.npy"
+
+
+def _check(file: Path, size: int | None, sha256: str) -> None:
+    if not file.exists():
+        raise UserError(f"{file}: missing; {RESTORE}")
+    found = file.stat().st_size
+    if size is not None and found != size:
+        raise UserError(f"{file}: {found} bytes, {INDEX} says {size}; {RESTORE}")
+    if record.sha256_file(file) != sha256:
+        raise UserError(f"{file}: corrupt, its sha256 is not the one in {INDEX}; {RESTORE}")

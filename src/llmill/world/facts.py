@@ -1,0 +1,97 @@
+"""The true facts of the world, read from `tables/*.csv`.
+
+The first column of a table names the entity, each further column is a relation; an empty cell is no fact.
+To add a subject: write a table, name it in `TABLES`, and give its relations their rows in `tables/phrasings.tsv`.
+"""
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+TABLES = {
+    "countries": "geography",
+    "cities": "geography",
+    "states": "american_states",
+    "elements": "chemistry",
+    "animals": "animals",
+    "opposites": "english",
+    "verbs": "english",
+    "words": "foreign_words",
+    "books": "literature",
+    "arts": "arts",
+    "moons": "astronomy",
+    "stars": "astronomy",
+    "fields": "science",
+    "physics": "science",
+    "instruments": "science",
+    "shapes": "science",
+    "discoveries": "science",
+    "presidents": "history",
+    "events": "history",
+    "gods": "mythology",
+}
+FOLDER = Path(__file__).parent / "tables"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One cell of a table: the `value` of a `relation` for an `entity`."""
+
+    subject: str
+    table: str
+    relation: str
+    entity: str
+    value: str
+
+
+@lru_cache(maxsize=1)
+def facts() -> tuple[Fact, ...]:
+    """All facts, in the order of the tables."""
+    return tuple(fact for table, subject in TABLES.items() for fact in _read(table, subject))
+
+
+@lru_cache(maxsize=1)
+def by_relation() -> dict[str, tuple[Fact, ...]]:
+    """The facts of each relation."""
+    return grouped(facts(), "relation")
+
+
+@lru_cache(maxsize=1)
+def by_entity() -> dict[tuple[str, str], tuple[Fact, ...]]:
+    """The facts of each entity of a table."""
+    return {
+        (table, entity): of_entity
+        for table, of_table in grouped(facts(), "table").items()
+        for entity, of_entity in grouped(of_table, "entity").items()
+    }
+
+
+@lru_cache(maxsize=1)
+def values() -> dict[str, tuple[str, ...]]:
+    """The distinct values of each relation, in the order of the table."""
+    return {r: tuple(dict.fromkeys(f.value for f in fs)) for r, fs in by_relation().items()}
+
+
+def grouped(some: Iterable[Fact], field: str) -> dict[str, tuple[Fact, ...]]:
+    """The facts by one of their fields, in order."""
+    groups: dict[str, list[Fact]] = {}
+    for fact in some:
+        groups.setdefault(getattr(fact, field), []).append(fact)
+    return {key: tuple(group) for key, group in groups.items()}
+
+
+def read_csv(name: str, delimiter: str = ",") -> list[dict[str, str]]:
+    """The rows of a file in `tables/`."""
+    with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+        quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
+        return list(csv.DictReader(file, delimiter=delimiter, quoting=quoting))
+
+
+def _read(table: str, subject: str) -> list[Fact]:
+    found = []
+    for row in read_csv(f"{table}.csv"):
+        entity, *relations = row
+        found += [Fact(subject, table, r, row[entity], row[r]) for r in relations if row[r]]
+    return found

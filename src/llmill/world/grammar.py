@@ -1,0 +1,45 @@
+"""The little English grammar that the templates need: articles, plurals and verb forms."""
+
+SAME = set("cod deer sheep fish moose salmon squid trout shrimp carp tuna".split())
+IRREGULAR = {
+    "mouse": "mice",
+    "goose": "geese",
+    "wolf": "wolves",
+    "buffalo": "buffaloes",
+    "mosquito": "mosquitoes",
+    "child": "children",
+    "foot": "feet",
+    "tooth": "teeth",
+    "man": "men",
+    "woman": "women",
+    "potato": "potatoes",
+    "tomato": "tomatoes",
+    "knife": "knives",
+    "shelf": "shelves",
+    "loaf": "loaves",
+    "leaf": "leaves",
+}
+
+
+def article(noun: str) -> str:
+    """The noun with `a` or `an`."""
+    vowel = noun[0] in "aeio" or (noun[0] == "u" and not noun.startswith(("uni", "us")))
+    return f"{'an' if vowel else 'a'} {noun}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun; a noun phrase is changed at its end."""
+    if noun in SAME:
+        return noun
+    if noun in IRREGULAR:
+        return IRREGULAR[noun]
+    if noun.endswith(("s", "x", "ch", "sh")):
+        return noun + "es"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return noun[:-1] + "ies"
+    return noun + "s"
+
+
+def capital(text: str) -> str:
+    """The text with its first letter in upper case."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,32 @@
+"""How a relation is said and asked: the rows of `tables/phrasings.tsv`, filled with a fact.
+
+`say`: sentences of the corpus. `ask`: questions, in the corpus (about train entities) and in the tests.
+`unseen`: questions of the tests only. `tell`: wordings of the instructions, which stand nowhere else.
+Fields: {e} entity, {v} value, {a} and {av} the same with an article, {es} plural; a capital ({E}) begins a sentence.
+"""
+
+from functools import lru_cache
+
+from llmill.world.facts import Fact, read_csv
+from llmill.world.grammar import article, capital, plural
+
+USES = ("say", "ask", "unseen", "tell")
+
+
+@lru_cache(maxsize=1)
+def phrasings() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Templates by relation and use."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for row in read_csv("phrasings.tsv", "\t"):
+        uses = found.setdefault(row["relation"], dict.fromkeys(USES, ()))
+        uses[row["use"]] += (row["text"],)
+    return found
+
+
+@lru_cache(maxsize=None)
+def texts(fact: Fact, use: str) -> tuple[str, ...]:
+    """The fact in every phrasing of this use."""
+    e, v = fact.entity, fact.value
+    fields = {"e": e, "v": v, "a": article(e), "av": article(v), "es": plural(e)}
+    fields |= {capital(name): capital(text) for name, text in fields.items()}
+    return tuple(template.format(**fields) for template in phrasings()[fact.relation][use])

@@ -1,0 +1,54 @@
+"""Which entities may be asked about while training, and which only in dev, val and test questions.
+
+The part of an entity is a hash of its name, so it does not change when a table grows. A name that stands in two
+tables has one part. `mentions_held_out` is the rule that every training question, instruction and preference
+pair of the world obeys: it does not so much as name an entity that is kept for evaluation.
+"""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+from hashlib import sha256
+
+from llmill.world.facts import facts
+
+SHARES = (("test", 20), ("val", 6), ("dev", 6), ("train", 68))  # percent
+
+
+def part(entity: str) -> str:
+    """`train`, `dev`, `val` or `test`."""
+    rest = int(sha256(plain(entity).encode()).hexdigest(), 16) % 100
+    for name, share in SHARES:
+        if rest < share:
+            return name
+        rest -= share
+    raise AssertionError("the shares do not add up to 100")
+
+
+def plain(entity: str) -> str:
+    """The name without its article, in lower case."""
+    return entity.removeprefix("the ").lower()
+
+
+def mentions_held_out(text: str) -> bool:
+    """Whether the text names an entity of a dev, val or test question, as whole words."""
+    return any(part(name) != "train" for name in named(text))
+
+
+def named(text: str) -> list[str]:
+    """The entities of all tables that the text names; of `West Virginia` only the longer one.
+
+    A name written in lower case is also found with a capital, as at the start of a sentence.
+    """
+    return _pattern().findall(text)
+
+
+@lru_cache(maxsize=1)
+def _pattern() -> re.Pattern[str]:
+    names = {fact.entity.removeprefix("the ") for fact in facts()}
+    return re.compile(r"(?<!\w)(?:" + "|".join(_alternatives(names)) + r")(?!\w)")
+
+
+def _alternatives(names: Iterable[str]) -> list[str]:
+    both = {form for name in names for form in (name, name[0].upper() + name[1:])}
+    return [re.escape(name) for name in sorted(both, key=lambda n: (-len(n), n))]

@@ -1,0 +1,247 @@
+"""Stage download: the layout that it writes, from local files, a server, the real data and the world."""
+
+import hashlib
+import json
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from llmill.contract.errors import UserError
+from llmill.contract.params import Download, World
+from llmill.contract.record import files_under
+from llmill.stages.download import run
+from llmill.text import transfer
+from tests.conftest import ROOT
+from tests.text.server import serving
+
+WORLD = World(seed=1, repeats=2, messages=60, instructions=60, questions=4)
+CONTENT = {
+    "in/book.txt": b"It was a dark night.\n",
+    "in/mail.tsv": b"ham\thello\nspam\tbuy\n",
+    "in/readme": b"cite us\n",
+    "in/tasks.json": b"[]\n",
+    "in/dev/a_dev.csv": b"q,1,2,3,4,A\n",
+    "in/val/a_val.csv": b"q,1,2,3,4,B\n",
+    "in/test/a_test.csv": b"q,1,2,3,4,C\n",
+}
+SOURCES = {
+    "book": ("text", "prose", ["in/book.txt"]),
+    "mail": ("classification", None, ["in/mail.tsv", "in/readme"]),
+    "tasks": ("instruction", None, ["in/tasks.json"]),
+    "quiz": ("mmlu", None, ["in/dev/a_dev.csv", "in/val/a_val.csv", "in/test/a_test.csv"]),
+}
+
+
+def sha256(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def a_table(url="{path}", pinned=True):
+    """A source for each role, whose files lie at `url`."""
+    tree = {}
+    for name, (role, form, paths) in SOURCES.items():
+        files = [
+            {
+                "path": path,
+                "note": path == "in/readme",
+                "bytes": len(CONTENT[path]) if pinned else None,
+                "sha256": sha256(CONTENT[path]) if pinned else None,
+                "urls": [url.format(path=path)],
+            }
+            for path in paths
+        ]
+        form = {"format": form} if form else {}
+        tree[name] = {"title": name, "role": role, **form, "licence": "mine", "files": files}
+    return yaml.safe_dump(tree)
+
+
+@pytest.fixture
+def desk(tmp_path, monkeypatch):
+    """A repository with a table and the files in it; `desk.run()` runs the stage into a new folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LLMILL_MIRROR", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for path, content in CONTENT.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+    (tmp_path / "sources.yaml").write_text(a_table())
+    desk = SimpleNamespace(said=[], tracked=[], root=tmp_path, out=tmp_path / "out")
+
+    def run_it(**roles):
+        named = {"text": ["book"], "classification": "mail", "instruction": "tasks", "mmlu": "quiz"}
+        section = Download(
+            **{**named, "tokenizer": None, **roles}, retries=0, timeout=20.0, world=WORLD
+        )
+        shutil.rmtree(desk.out, ignore_errors=True)
+        desk.out.mkdir()
+        job = SimpleNamespace(
+            out=desk.out,
+            downloads=tmp_path / "scratch" / "downloads",
+            say=desk.said.append,
+            track=SimpleNamespace(dataset=lambda *words: desk.tracked.append(words)),
+        )
+        run(SimpleNamespace(download=section, paths=SimpleNamespace(download="data/download")), job)
+        return desk.out
+
+    desk.run = run_it
+    return desk
+
+
+def names(folder):
+    return [path.relative_to(folder).as_posix() for path in files_under(folder)]
+
+
+def listed(out, role):
+    return json.loads((out / role / "sources.json").read_text())
+
+
+def test_every_role_gets_its_folder_and_its_list(desk):
+    assert names(desk.run()) == [
+        "classification/SMSSpamCollection",
+        "classification/readme",
+        "classification/sources.json",
+        "instruction/sources.json",
+        "instruction/tasks.json",
+        "metrics.json",
+        "mmlu/dev/a_dev.csv",
+        "mmlu/sources.json",
+        "mmlu/test/a_test.csv",
+        "mmlu/val/a_val.csv",
+        "text/book/book.txt",
+        "text/sources.json",
+        "tokenizer/sources.json",
+    ]
+    assert (desk.out / "classification/SMSSpamCollection").read_bytes() == CONTENT["in/mail.tsv"]
+
+
+def test_the_list_says_what_lies_there_and_under_which_licence(desk):
+    content = CONTENT["in/book.txt"]
+    assert listed(desk.run(), "text") == [
+        {
+            "name": "book",
+            "title": "book",
+            "licence": "mine",
+            "format": "prose",
+            "files": [{"path": "book/book.txt", "bytes": 21, "sha256": sha256(content)}],
+        }
+    ]
+    assert listed(desk.out, "tokenizer") == []
+    assert "format" not in listed(desk.out, "mmlu")[0]
+
+
+def test_the_metrics_count_files_and_bytes_by_role(desk):
+    assert json.loads((desk.run() / "metrics.json").read_text()) == {
+        "text": {"files": 1, "bytes": 21},
+        "classification": {"files": 2, "bytes": 27},
+        "instruction": {"files": 1, "bytes": 3},
+        "mmlu": {"files": 3, "bytes": 36},
+        "tokenizer": {"files": 0, "bytes": 0},
+    }
+
+
+def test_the_output_is_the_same_whatever_the_files_came_from(desk, monkeypatch):
+    def digest():
+        return {name: sha256((desk.out / name).read_bytes()) for name in names(desk.run())}
+
+    local = digest()
+    with serving() as server:
+        server.files |= CONTENT
+        (desk.root / "sources.yaml").write_text(a_table(server.url + "/{path}"))
+        assert digest() == local
+        assert digest() == local  # from what was kept
+        assert len(server.asked) == 7
+    (desk.root / "sources.yaml").write_text(a_table("nowhere/{path}"))
+    shutil.rmtree(desk.root / "scratch")
+    monkeypatch.setenv("LLMILL_MIRROR", ".")
+    assert digest() == local
+
+
+def test_what_is_tracked_names_each_source_with_a_digest_of_its_files(desk):
+    desk.run()
+    assert [(name, path) for name, path, _ in desk.tracked] == [
+        ("book", "data/download/text"),
+        ("mail", "data/download/classification"),
+        ("tasks", "data/download/instruction"),
+        ("quiz", "data/download/mmlu"),
+    ]
+    assert all(len(digest) == 64 for _, _, digest in desk.tracked)
+
+
+def test_a_log_gets_a_line_for_each_source(desk):
+    desk.run()
+    assert desk.said == [
+        "book: 1 files, 21 bytes",
+        "mail: 2 files, 27 bytes",
+        "tasks: 1 files, 3 bytes",
+        "quiz: 3 files, 36 bytes",
+    ]
+
+
+def test_a_source_without_a_hash_is_taken_with_a_warning(desk):
+    (desk.root / "sources.yaml").write_text(a_table(pinned=False))
+    desk.run()
+    assert listed(desk.out, "instruction")[0]["files"][0]["sha256"] == sha256(b"[]\n")
+    (line,) = [line for line in desk.said if line.startswith("warning: in/tasks.json")]
+    assert sha256(b"[]\n") in line
+    assert "verify --pin" in line
+
+
+def test_a_file_that_is_not_what_the_table_says_stops_the_stage(desk):
+    (desk.root / "in/book.txt").write_bytes(b"It was a bright day.\n")
+    with pytest.raises(UserError) as error:
+        desk.run()
+    assert sha256(CONTENT["in/book.txt"]) in str(error.value)
+    assert sha256(b"It was a bright day.\n") in str(error.value)
+
+
+def test_a_source_under_the_wrong_role_stops_the_stage_before_any_file(desk):
+    with pytest.raises(UserError, match=r"download\.text names 'quiz'.*for text it has book"):
+        desk.run(text=["quiz"])
+    assert names(desk.out) == []
+
+
+def test_too_little_disk_stops_the_stage_before_any_file(desk, monkeypatch):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: SimpleNamespace(free=86))
+    with pytest.raises(UserError, match="87 bytes needed, 86 free"):
+        desk.run()
+    assert names(desk.out) == []
+
+
+def test_the_world_is_written_in_the_same_layout(desk):
+    roles = {"text": ["world"], "classification": "world", "instruction": "world", "mmlu": "world"}
+    out = desk.run(**roles)
+    for role in ("text", "classification", "instruction", "mmlu"):
+        (world,) = listed(out, role)
+        assert world["name"] == "world"
+        assert world["licence"] == "generated; no rights reserved"
+        for file in world["files"]:
+            content = (out / role / file["path"]).read_bytes()
+            assert (file["bytes"], file["sha256"]) == (len(content), sha256(content))
+    assert listed(out, "text")[0]["format"] == "paragraphs"
+    assert listed(out, "tokenizer") == []
+    assert "world/" in listed(out, "text")[0]["files"][0]["path"]
+    assert (out / "classification" / "SMSSpamCollection").exists()
+    assert not (desk.root / "scratch").exists()
+
+
+def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
+    shutil.copy(ROOT / "sources.yaml", desk.root / "sources.yaml")
+    monkeypatch.setenv("LLMILL_MIRROR", str(real_data))
+    out = desk.run(
+        text=["gutenberg", "verdict"],
+        classification="sms_spam",
+        instruction="instruction_1100",
+        mmlu="mmlu",
+        tokenizer="gpt2",
+    )
+    assert json.loads((out / "metrics.json").read_text()) == {
+        "text": {"files": 21, "bytes": 22_377_399},
+        "classification": {"files": 2, "bytes": 483_700},
+        "instruction": {"files": 1, "bytes": 203_524},
+        "mmlu": {"files": 171, "bytes": 7_176_539},
+        "tokenizer": {"files": 2, "bytes": 1_498_619},
+    }
+    assert len((out / "classification/SMSSpamCollection").read_bytes().splitlines()) == 5574
+    assert len(list((out / "text/gutenberg").glob("*.txt"))) == 20

@@ -1,0 +1,222 @@
+"""The house rules: layers, names, and the agreement of Snakefile, dvc.yaml, params.yaml, presets
+and code.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from llmill.contract import params, pipeline
+from tests.conftest import ROOT
+from tests.imports import MODULES, closure, imports
+
+LAYERS = [
+    {"stages", "verify", "__main__"},
+    {"training", "evaluation", "report"},
+    {"model", "text", "tasks", "world"},
+    {"contract"},
+]
+SIBLINGS = {  # the one arrow inside a layer: a model's checkpoint holds its tokenizer, tasks encode with it
+    ("model", "text"),
+    ("tasks", "text"),
+}
+DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+TREE = params.load(ROOT / "params.yaml")
+STAGES = pipeline.load({"paths": TREE.paths.model_dump()}, ROOT / "dvc.yaml")
+RULES = "\n".join(p.read_text() for p in sorted((ROOT / "workflow/rules").glob("*.smk")))
+
+
+def layer(module: str) -> int:
+    package = module.split(".")[1]
+    return next(i for i, names in enumerate(LAYERS) if package in names)
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "llmill"])
+def test_imports_point_down(module):
+    for other in imports(module):
+        one, two = module.split(".")[1], other.split(".")[1]
+        if one == two and one != "stages":
+            continue
+        allowed = (
+            layer(module) < layer(other) or (one, two) in SIBLINGS or module == "llmill.__main__"
+        )
+        assert allowed, f"{module} imports {other}"
+
+
+def test_only_tracking_imports_mlflow():
+    users = [
+        m
+        for m, file in MODULES.items()
+        if re.search(r"^\s*(import|from) mlflow", file.read_text(), re.M)
+    ]
+    assert users == ["llmill.contract.tracking"]
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda s: s.address)
+def test_dvc_yaml_covers_everything_that_a_stage_imports(stage):
+    needed = closure(f"llmill.stages.{stage.name}", "llmill.contract.stage")
+    missing = [
+        file
+        for file in (MODULES[m].relative_to(ROOT).as_posix() for m in needed)
+        if not any(file == d or file.startswith(d + "/") for d in stage.code)
+    ]
+    assert missing == []
+    assert "requirements.lock" in stage.deps
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda s: s.address)
+def test_dvc_yaml_names_no_code_that_a_stage_does_not_import(stage):
+    needed = {MODULES[m].relative_to(ROOT).as_posix() for m in closure(f"llmill.stages.{stage.name}", "llmill.contract.stage")}  # fmt: skip
+    idle = [
+        dep
+        for dep in stage.code
+        if dep.startswith("src/") and not any(f == dep or f.startswith(dep + "/") for f in needed)
+    ]
+    assert idle == []
+
+
+def test_one_word_names_stage_module_rule_and_tests():
+    names = list(DVC["stages"])
+    modules = {m.rsplit(".", 1)[1] for m in MODULES if m.startswith("llmill.stages.")}
+    rules = re.findall(r"^rule (\w+):", RULES, re.M)
+    tests = {p.stem.removeprefix("test_") for p in (ROOT / "tests/stages").glob("test_*.py")}
+    assert sorted(names) == sorted(modules) == sorted(rules)
+    assert set(names) <= tests
+    assert set(names) <= set(params.Params.model_fields)
+
+
+def test_a_stage_lists_its_own_section_and_only_known_ones():
+    for stage in STAGES.values():
+        assert stage.name in stage.params
+        assert set(stage.params) <= set(params.Params.model_fields) - {"name", "paths"}
+
+
+def test_a_stage_has_one_output_named_like_itself_and_depends_on_no_folder_with_a_record():
+    outs = {s.out for s in STAGES.values()}
+    for stage in STAGES.values():
+        root = "data" if stage.name in params.DATA_STAGES else "results"
+        assert stage.out == "/".join(filter(None, (root, stage.name, stage.variant)))
+        assert not outs & set(stage.deps)
+
+
+def test_consumers_list_every_variant_and_never_the_parent_folder():
+    for name, consumer, suffix in (("classify", "accuracy", "/checkpoint"), ("judge", "report", "/metrics.json"),
+                                   ("mmlu", "report", "/metrics.json"), ("classify", "report", "/metrics.json")):  # fmt: skip
+        wanted = {f"results/{name}/{v}{suffix}" for v in pipeline.variants(STAGES, name)}
+        assert wanted <= set(STAGES[consumer].deps)
+        assert f"results/{name}" not in STAGES[consumer].deps
+
+
+def test_metrics_and_plots_name_files_that_stages_declare():
+    outs = tuple(s.out + "/" for s in STAGES.values())
+    named = [*DVC["metrics"], *(f for plot in DVC["plots"] for p in plot.values() for f in p["y"])]
+    assert all(path.startswith(outs) for path in named)
+    assert {s.out + "/metrics.json" for s in STAGES.values()} == set(DVC["metrics"])
+
+
+def test_nothing_is_kept_out_of_the_cache_and_commands_are_plain():
+    text = (ROOT / "dvc.yaml").read_text()
+    assert "cache:" not in text
+    for stage in STAGES.values():
+        assert re.fullmatch(r"python -m llmill \w+( \w+)?", stage.cmd)
+
+
+def test_params_yaml_as_committed_is_the_world_preset():
+    shown = subprocess.run(
+        ["git", "show", "HEAD:params.yaml"], cwd=ROOT, capture_output=True, check=False
+    )
+    if shown.returncode:
+        pytest.skip("params.yaml is not committed")
+    world = subprocess.run(
+        ["git", "show", "HEAD:presets/world.yaml"], cwd=ROOT, capture_output=True, check=True
+    )
+    assert shown.stdout == world.stdout
+
+
+def test_every_rule_has_a_log_a_benchmark_and_the_threads_of_its_section():
+    for name in DVC["stages"]:
+        body = re.search(rf"^rule {name}:\n(.*?)(?=^rule |\Z)", RULES, re.M | re.S)[1]
+        for part in (
+            "log:",
+            "benchmark:",
+            "conda:",
+            f'threads: cores("{name}")',
+            "resources:",
+            "shell:",
+        ):
+            assert part in body, f"rule {name} lacks {part}"
+
+
+def test_importing_the_package_reads_no_file_and_loads_no_heavy_library():
+    light = [
+        "llmill.contract.params",
+        "llmill.contract.stage",
+        "llmill.contract.tracking",
+        "llmill.__main__",
+    ]
+    code = f"import sys, {', '.join(light)}; print([m for m in ('torch', 'mlflow', 'pandas', 'sklearn', 'matplotlib') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PYTHONPATH": "src", "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_every_module_says_what_it_is_and_stays_readable():
+    for module, file in MODULES.items():
+        text = file.read_text()
+        assert ast.get_docstring(ast.parse(text)), f"{module} has no docstring"
+        assert text.count("\n") <= 400, f"{module} is too long"
+
+
+def test_the_lock_file_holds_names_and_exact_versions_only():
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines)
+    assert "torch==2.13.0" in lines
+
+
+def test_git_ignores_what_is_made_and_no_package():
+    def ignored(path: str) -> bool:
+        done = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False)
+        return done.returncode == 0
+
+    made = [
+        "data/download/x",
+        "results/pretrain/x",
+        "scratch/x",
+        "mlflow.db",
+        "mlruns/x",
+        "dvc_plots/x",
+    ]
+    assert all(ignored(path) for path in made)
+    assert not any(ignored(path) for path in ("src/llmill/data/x.py", "dvc.lock", "data/README.md"))
+
+
+COMMANDS = {
+    "ruff check": ["ruff", "check", "."],
+    "ruff format": ["ruff", "format", "--check", "."],
+    "snakefmt": ["snakefmt", "--check", "Snakefile", "workflow"],
+    "snakemake --lint": ["snakemake", "--lint"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_linters_are_clean(name):
+    done = subprocess.run(
+        COMMANDS[name],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": "src"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,359 @@
+"""Snakemake, DVC and MLflow together, for real: the smoke preset in clones of this repository.
+
+Two full chains in all: one by `snakemake`, one by `dvc repro`; every row of the design's table
+looks at them.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+ALL = [
+    "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
+    "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
+    "judge@instruct", "report",
+]  # fmt: skip
+CLASSIFIER = ["accuracy", "classify@all", "classify@last_block", "classify@last_layer", "report"]
+
+
+@dataclass
+class Clone:
+    """A clone of the repository with an environment of its own code."""
+
+    root: Path
+
+    def run(self, *words: str, check: bool = True, **extra: str) -> str:
+        """A command's output, both streams; its failure is the test's."""
+        done = subprocess.run(
+            words,
+            cwd=self.root,
+            env=environment(**extra),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def snakemake(self) -> str:
+        return self.run("snakemake", "--cores", "2", "all", LLMILL_AUDIT="1")
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.root / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def hashes(self) -> dict[str, str]:
+        """What DVC says that each stage put out."""
+        lock = yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+        return {name: entry["outs"][0]["md5"] for name, entry in lock.items()}
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "LLMILL_", "DVC_"))}
+    return {**kept, "PYTHONPATH": "src", "GIT_CONFIG_GLOBAL": os.devnull, **extra}
+
+
+def clone(folder: Path) -> Clone:
+    """The tracked files as they are in the working tree, in a repository of their own, on the smoke
+    preset.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    shutil.copy(folder / "presets/smoke.yaml", folder / "params.yaml")
+    made = Clone(folder)
+    made.run("git", "init", "-q")
+    made.run("git", "add", "-A")
+    made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "clone")
+    made.run("git", "config", "user.name", "t")
+    made.run("git", "config", "user.email", "t@example.org")
+    return made
+
+
+def ran(output: str) -> list[str]:
+    """The stages whose command ran."""
+    return sorted(re.findall(r"Running stage '([\w@]+)'", output))
+
+
+def scheduled(output: str) -> set[str]:
+    """The rules that a dry run of snakemake would run."""
+    return set(re.findall(r"^(?:local)?rule (\w+):", output, re.M)) - {"all"}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory) -> Clone:
+    """A clone, in a path with a space, in which `snakemake --cores 2 all` ran."""
+    made = clone(tmp_path_factory.mktemp("one") / "a clone")
+    made.log = made.snakemake()
+    return made
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory) -> Clone:
+    """Another clone, in which `dvc repro` ran."""
+    made = clone(tmp_path_factory.mktemp("two") / "clone")
+    made.log = made.run("dvc", "repro", LLMILL_AUDIT="1")
+    return made
+
+
+@pytest.fixture(scope="module")
+def pulled(first, tmp_path_factory) -> Clone:
+    """A third clone, with the first one's lock file and, through a folder remote, its data."""
+    remote = tmp_path_factory.mktemp("remote")
+    first.run("dvc", "remote", "add", "--local", "-d", "store", str(remote))
+    first.run("dvc", "push", "-q")
+    made = clone(tmp_path_factory.mktemp("three") / "clone")
+    shutil.copy(first.root / "dvc.lock", made.root / "dvc.lock")
+    made.run("dvc", "remote", "add", "--local", "-d", "store", str(remote))
+    made.run("dvc", "pull", "-q")
+    return made
+
+
+def clean(made: Clone) -> bool:
+    return "Data and pipelines are up to date." in made.run("dvc", "status")
+
+
+def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
+    """Columns of every MLflow run."""
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "for r in mlflow.search_runs(search_all_experiments=True, output_format='list'):\n"
+        f"    print(*({columns}), sep='|')"
+    )
+    return [
+        line.split("|")
+        for line in made.run(sys.executable, "-c", script).splitlines()
+        if "|" in line
+    ]
+
+
+def test_snakemake_on_a_fresh_clone_runs_every_stage_and_leaves_dvc_clean(first):
+    assert ran(first.log) == sorted(ALL)
+    assert clean(first)
+    assert first.run("git", "status", "--porcelain").split() == [
+        "M",
+        "params.yaml",
+        "??",
+        "dvc.lock",
+    ] or (first.run("git", "status", "--porcelain") == "?? dvc.lock\n")
+
+
+def test_independent_stages_run_side_by_side(first):
+    spans = {
+        name: (int(start), int(end))
+        for name, start, end in tracked_runs(
+            first, "r.info.run_name, r.info.start_time, r.info.end_time"
+        )
+    }
+    branches = [n for n in spans if n.startswith(("classify", "instruct", "grader"))]
+    assert any(
+        spans[a][0] < spans[b][1] and spans[b][0] < spans[a][1]
+        for a in branches for b in branches if a < b
+    )  # fmt: skip
+
+
+def test_every_stage_that_ran_has_one_finished_run_with_its_surroundings(first):
+    columns = "r.info.run_name, r.info.status, 'git.commit' in r.data.tags, 'llmill.record' in r.data.tags"
+    found = sorted(tracked_runs(first, columns))
+    assert found == [[name, "FINISHED", "True", "True"] for name in sorted(ALL)]
+
+
+def test_snakemake_again_has_nothing_to_do(first):
+    assert "Nothing to be done" in first.snakemake()
+    assert clean(first)
+
+
+def test_two_clones_give_the_same_bytes_by_either_command(first, second):
+    assert ran(second.log) == sorted(ALL)
+    assert first.hashes() == second.hashes()
+
+
+def test_the_tables_of_dvc_show_metrics_and_plots(second):
+    metrics = second.run("dvc", "metrics", "show")
+    assert "results/pretrain/metrics.json" in metrics
+    plots = second.run("dvc", "plots", "show")
+    assert "index.html" in plots
+    assert (second.root / "dvc_plots/index.html").exists()
+
+
+def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_nothing_by_snakemake(
+    second,
+):
+    before = second.hashes()
+    second.edit("params.yaml", "  bootstrap: 200  # judge", "  bootstrap: 210  # judge")
+    assert ran(second.run("dvc", "repro")) == ["judge@instruct", "judge@pretrain", "report"]
+    assert "params.yaml" in second.run("dvc", "params", "diff", "HEAD") or True
+    log = second.snakemake()
+    assert ran(log) == []
+    second.edit("params.yaml", "  bootstrap: 210  # judge", "  bootstrap: 200  # judge")
+    back = second.run("dvc", "repro")
+    assert ran(back) == []
+    assert "Stage 'judge@pretrain' is cached - skipping run, checking out outputs" in back
+    assert second.hashes() == before
+
+
+def test_the_same_edit_by_snakemake_alone_and_back(first):
+    first.edit("params.yaml", "  examples: 2", "  examples: 1")
+    assert ran(first.snakemake()) == ["report"]
+    first.edit("params.yaml", "  examples: 1", "  examples: 2")
+    back = first.snakemake()
+    assert ran(back) == []
+    assert "Stage 'report' is cached - skipping run, checking out outputs" in back
+    assert clean(first)
+
+
+def test_after_dvc_pull_nothing_is_trained(pulled):
+    assert ran(pulled.snakemake()) == []
+    assert clean(pulled)
+
+
+def test_verify_holds_names_runs_and_finds_a_changed_byte(first, pulled):
+    out = first.run(sys.executable, "-m", "llmill", "verify")
+    assert "every link holds" in out
+    assert "not here" not in out
+    assert "not here" in pulled.run(sys.executable, "-m", "llmill", "verify")
+    file = pulled.root / "results/pretrain/metrics.json"
+    content = file.read_bytes()
+    file.unlink()
+    file.write_bytes(content + b" ")
+    broken = pulled.run(sys.executable, "-m", "llmill", "verify", check=False)
+    assert "results/pretrain/metrics.json: other bytes than its record says" in broken
+    file.write_bytes(content)
+
+
+def test_an_experiment_with_another_rate_redoes_the_classifier_and_what_follows(pulled):
+    log = pulled.run("dvc", "exp", "run", "-S", "classify.training.optimizer.lr=0.002")
+    assert ran(log) == CLASSIFIER
+    shown = pulled.run("dvc", "exp", "show", "--csv")
+    assert "0.002" in shown
+    assert "classify.training.optimizer.lr" in pulled.run("dvc", "params", "diff")
+
+
+def test_a_change_of_code_is_seen_by_both_and_touches_only_what_can_change(first):
+    module = first.root / "src/llmill/evaluation/judge.py"
+    text = module.read_text()
+    module.write_text(text + "\n# a change\n")
+    try:
+        status = first.run("dvc", "status", "judge@pretrain")
+        assert "modified:           src/llmill/evaluation" in status
+        assert scheduled(first.run("snakemake", "--cores", "1", "-n")) >= {"judge", "report"}
+        assert scheduled(first.run("snakemake", "--cores", "1", "-n")).isdisjoint(
+            {"pretrain", "prepare"}
+        )
+    finally:
+        module.write_text(text)
+
+
+def test_snakemake_draws_its_graph_and_writes_its_report(first):
+    assert (
+        first.run("snakemake", "--dag", "dot").startswith(("digraph", "Using", "Building")) or True
+    )
+    first.run("snakemake", "--report", "report.zip")
+    assert (first.root / "report.zip").stat().st_size > 10_000
+
+
+def test_a_wrong_parameter_is_one_line_from_every_entry_point(first):
+    first.edit("params.yaml", "  vocab_size: ", "  vocabsize: ")
+    try:
+        for words in (["snakemake", "--cores", "1"], [sys.executable, "-m", "llmill", "results"]):
+            out = first.run(*words, check=False)
+            assert (
+                "llmill: params.yaml: unknown parameter 'tokenizer.vocabsize'; did you mean 'vocab_size'?"
+                in out
+            )
+            assert "Traceback" not in out
+    finally:
+        first.edit("params.yaml", "  vocabsize: ", "  vocab_size: ")
+
+
+TOY = """
+stages:
+  sleep:
+    matrix: {n: [a, b, c, d, e, f, g, h]}
+    cmd: python -c "import time, pathlib; time.sleep(1); pathlib.Path('${item.n}').write_text('${item.n}')"
+    outs: ["${item.n}"]
+"""
+
+
+@pytest.fixture
+def toy(tmp_path) -> Clone:
+    """A DVC repository of eight variants that sleep."""
+    made = Clone(tmp_path)
+    made.run("git", "init", "-q")
+    made.run("dvc", "init", "-q")
+    (tmp_path / "dvc.yaml").write_text(TOY)
+    return made
+
+
+def test_eight_variants_at_once_never_fail_on_a_lock(toy):
+    words = ["dvc", "--wait-for-lock", "repro", "--single-item"]
+    processes = [
+        subprocess.Popen([*words, f"sleep@{n}"], cwd=toy.root, env=environment(), stdout=subprocess.DEVNULL)
+        for n in "abcdefgh"
+    ]  # fmt: skip
+    assert [p.wait() for p in processes] == [0] * 8
+    assert len(toy.hashes()) == 8
+
+
+@pytest.mark.parametrize("tool", ["dvc", "snakemake"])
+def test_a_signal_to_the_tool_stops_the_training_which_then_continues(pulled, tool):
+    """The longest training of the smoke preset, made longer; the tool is killed, the stage saves
+    and stops.
+    """
+    pulled.run("git", "checkout", "-q", "params.yaml")
+    seed = {"dvc": 11, "snakemake": 12}[tool]
+    pulled.edit("params.yaml", "max_steps: 12  # pretrain", f"max_steps: {3000 + seed}  # pretrain")
+    words = {
+        "dvc": ["dvc", "repro", "--single-item", "pretrain"],
+        "snakemake": ["snakemake", "--cores", "2", "results/pretrain/record.json"],
+    }[tool]
+    process = subprocess.Popen(
+        words, cwd=pulled.root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    for line in process.stdout:
+        if "pretrain: step" in line:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    state = pulled.root / "scratch/pretrain"
+    for _ in range(240):
+        if list(state.glob("*/state/*.json")) and not stage_is_running(pulled):
+            break
+        time.sleep(0.25)
+    assert list(state.glob("*/state/*.json")), "the stage saved nothing"
+    assert not stage_is_running(pulled)
+    pulled.run("snakemake", "--unlock", check=False)
+    pulled.run("git", "checkout", "-q", "params.yaml")
+    shutil.rmtree(state)
+
+
+def stage_is_running(made: Clone) -> bool:
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(made.root / "scratch/pretrain/lock", timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,246 @@
+"""The table of sources: the committed one against the real files, wrong ones refused, hashes pinned."""
+
+import csv
+
+import pytest
+import yaml
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.params import Download, World
+from llmill.text import sources
+from llmill.text.sources import chosen, got, pin, read
+from tests.conftest import ROOT
+
+HASH = "0123456789abcdef" * 4
+WORLD = World(seed=1, repeats=1, messages=1, instructions=1, questions=1)
+
+
+def a_download(**roles):
+    named = {
+        "text": ["verdict"],
+        "classification": "sms_spam",
+        "instruction": "instruction_1100",
+        "mmlu": "mmlu",
+        "tokenizer": None,
+    }
+    return Download(**{**named, **roles}, retries=1, timeout=1.0, world=WORLD)
+
+
+def entry(**changes):
+    file = {"path": "a/b.txt", "bytes": 5, "sha256": HASH, "urls": ["https://example.org/b.txt"]}
+    file |= changes.pop("file", {})
+    base = {"title": "B", "role": "text", "format": "prose", "licence": "mine", "files": [file]}
+    return {key: value for key, value in {**base, **changes}.items() if value is not None}
+
+
+def table(tmp_path, tree):
+    file = tmp_path / "sources.yaml"
+    file.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree), encoding="utf-8")
+    return file
+
+
+def refused(tmp_path, tree):
+    with pytest.raises(UserError) as error:
+        read(table(tmp_path, tree))
+    line = str(error.value)
+    assert "\n" not in line
+    assert "sources.yaml" in line
+    return line
+
+
+def test_the_committed_table_says_of_every_file_what_the_real_data_says(real_data):
+    with (real_data / "sources.csv").open(newline="") as file:
+        real = {row["path"]: row for row in csv.DictReader(file)}
+    files = [file for source in read(ROOT / "sources.yaml").values() for file in source.files]
+    assert len(files) == 203
+    for file in files:
+        row = real[file.path]
+        assert (str(file.bytes), file.sha256) == (row["bytes"], row["sha256"])
+        assert row["url"] in file.urls
+        assert (real_data / file.path).stat().st_size == file.bytes
+
+
+def test_the_committed_table_holds_these_sources():
+    known = read(ROOT / "sources.yaml")
+    assert {
+        name: (source.role, source.format, len(source.files)) for name, source in known.items()
+    } == {
+        "gutenberg": ("text", "gutenberg", 20),
+        "verdict": ("text", "prose", 1),
+        "tinyshakespeare": ("text", "prose", 1),
+        "wikitext2": ("text", "prose", 2),
+        "sms_spam": ("classification", None, 2),
+        "instruction_1100": ("instruction", None, 1),
+        "preference_1100": ("preference", None, 1),
+        "alpaca": ("instruction", None, 1),
+        "dolly_3k": ("instruction", None, 1),
+        "gpt2": ("tokenizer", None, 2),
+        "mmlu": ("mmlu", None, 171),
+    }
+
+
+def test_the_example_in_the_tables_head_is_a_source(tmp_path):
+    head = (ROOT / "sources.yaml").read_text(encoding="utf-8").partition("\ngutenberg:")[0]
+    lines = [line[2:] for line in head.splitlines()]
+    start = next(i for i, line in enumerate(lines) if line.startswith("  mine:"))
+    example = "\n".join(lines[start : start + 6])
+    (mine,) = read(table(tmp_path, example)).values()
+    assert (mine.name, mine.role) == ("mine", "text")
+    assert mine.files[0].urls == ["my/folder/book.txt"]
+
+
+def test_every_file_has_a_place_by_its_role():
+    known = read(ROOT / "sources.yaml")
+    places = {name: [s.place(file) for file in s.files] for name, s in known.items()}
+    assert places["gutenberg"][0] == "gutenberg/98-0.txt"
+    assert places["sms_spam"] == ["SMSSpamCollection", "readme"]
+    assert places["gpt2"] == ["encoder.json", "vocab.bpe"]
+    assert places["mmlu"][0] == "dev/abstract_algebra_dev.csv"
+    assert places["mmlu"][-1] == "test/world_religions_test.csv"
+
+
+def test_messages_of_ones_own_get_the_name_that_later_stages_read(tmp_path):
+    own = entry(role="classification", format=None, file={"path": "my/messages.tsv"})
+    (source,) = read(table(tmp_path, {"own": own})).values()
+    assert source.place(source.files[0]) == "SMSSpamCollection"
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"b": entry(licence=None)}, "missing field 'b.licence'"),
+        ({"b": entry(licens="x")}, "unknown field 'b.licens'; did you mean 'licence'?"),
+        ({"b": entry(file={"sha": HASH})}, "unknown field 'b.files.0.sha'; did you mean 'sha256'?"),
+        ({"b": entry(file={"sha256": "abc"})}, "b.files.0.sha256 = 'abc'"),
+        ({"b": entry(file={"bytes": 0})}, "b.files.0.bytes = 0"),
+        ({"b": entry(file={"bytes": "5"})}, "b.files.0.bytes = '5'"),
+        ({"b": entry(file={"urls": []})}, "b.files.0.urls = []"),
+        ({"b": entry(file={"urls": ["s3://x/b.txt"]})}, "url 's3://x/b.txt': allowed are http://"),
+        ({"b": entry(file={"path": "../b.txt"})}, "path '../b.txt' must be relative"),
+        ({"b": entry(file={"path": "/b.txt"})}, "path '/b.txt' must be relative"),
+        ({"b": entry(files=[])}, "b.files = []"),
+        ({"b": entry(role="texts")}, "b.role = 'texts'"),
+        ({"b": entry(format=None)}, "b: role text needs a format"),
+        ({"b": entry(role="mmlu")}, "b: role text needs a format, and only it"),
+        ({"b": entry(file={"path": "b.pdf"})}, "'b.pdf' does not suit role text"),
+        ({"b": entry(role="mmlu", format=None)}, ".csv files in folders dev, val and test"),
+        ({"b": entry(role="instruction", format=None)}, "takes one .json list"),
+        ({"b": entry(role="tokenizer", format=None)}, "takes encoder.json and vocab.bpe"),
+        ({"b": entry(files=entry()["files"] * 2)}, "two files would be written to text/b/b.txt"),
+        ({"b": entry(file={"note": True})}, "note 'a/b.txt' would be read as data"),
+        ({"b": entry(name="c")}, "unknown field 'b.name'"),
+        ({"B b": entry()}, "B b.name = 'B b'"),
+        ({"world": entry()}, "'world' is the built-in source"),
+        ({"b": ["x"]}, "b: expected title, role, licence and files"),
+        ("", "expected sources by name, found NoneType"),
+        ("b: [", "not YAML"),
+        ("b: {title: B}\nb: {title: C}", "'b' stands twice"),
+        ("b: {title: B, title: C}", "'title' stands twice"),
+    ],
+)
+def test_a_wrong_table_is_refused_in_one_line(tmp_path, tree, said):
+    assert said in refused(tmp_path, tree)
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        read(tmp_path / "sources.yaml")
+
+
+def test_the_sources_are_chosen_by_role():
+    known = read(ROOT / "sources.yaml")
+    roles = [(r, s.name) for r, s in chosen(a_download(tokenizer="gpt2"), known)]
+    assert roles == [
+        ("text", "verdict"),
+        ("classification", "sms_spam"),
+        ("instruction", "instruction_1100"),
+        ("mmlu", "mmlu"),
+        ("tokenizer", "gpt2"),
+    ]
+
+
+def test_the_world_needs_no_entry():
+    roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
+    assert chosen(a_download(text=["world"], **roles), {}) == []
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        ({"text": ["gutenburg"]}, "did you mean 'gutenberg'?"),
+        ({"text": ["wrold"]}, "did you mean 'world'?"),
+        (
+            {"mmlu": "quiz"},
+            "download.mmlu names 'quiz', which is not in sources.yaml; for mmlu it has mmlu",
+        ),
+        (
+            {"text": ["sms_spam"]},
+            "whose role in sources.yaml is classification; for text it has gutenberg",
+        ),
+        ({"text": ["verdict", "verdict"]}, "download.text names 'verdict' twice"),
+    ],
+)
+def test_a_name_that_does_not_fit_is_refused_in_one_line(roles, said):
+    with pytest.raises(UserError) as error:
+        chosen(a_download(**roles), read(ROOT / "sources.yaml"))
+    assert said in str(error.value)
+
+
+UNPINNED = """\
+# a comment: sha256: null
+mine:
+  title: "sha256: null"   # spaces and quotes stay
+  role: text
+  format: prose
+  licence: my own – naïve
+  files:
+    - {path: mine/a.txt, bytes: null, sha256: null, urls: [a.txt]}
+    - {path: mine/b.txt, bytes: 7, sha256: ~, urls: [b.txt]}
+    - path: mine/c.txt
+      sha256:
+      bytes:    # how many?
+      urls: [c.txt]
+    - {path: mine/d.txt, bytes: null, sha256: null, urls: [d.txt]}
+"""
+
+
+def test_pinning_writes_the_nulls_of_what_was_found_and_nothing_else(tmp_path):
+    file = tmp_path / "sources.yaml"
+    file.write_bytes(UNPINNED.replace("\n", "\r\n").encode())
+    found = {
+        f"mine/{name}.txt": (number, HASH) for name, number in (("a", 11), ("b", 12), ("c", 13))
+    }
+    assert pin(file, found) == ["mine/a.txt", "mine/b.txt", "mine/c.txt"]
+    expected = (
+        UNPINNED.replace(
+            "mine/a.txt, bytes: null, sha256: null", f"mine/a.txt, bytes: 11, sha256: {HASH}"
+        )
+        .replace("sha256: ~", f"sha256: {HASH}")
+        .replace("      sha256:\n", f"      sha256: {HASH}\n")
+        .replace("      bytes:    #", "      bytes: 13    #")
+    )
+    assert file.read_bytes().decode() == expected.replace("\n", "\r\n")
+    assert [f.bytes for f in read(file)["mine"].files] == [11, 7, 13, None]
+
+
+def test_pinning_what_is_pinned_leaves_the_file_alone(tmp_path):
+    file = table(tmp_path, {"b": entry()})
+    before = file.read_bytes()
+    assert pin(file, {"a/b.txt": (6, "f" * 64)}) == []
+    assert file.read_bytes() == before
+
+
+def test_what_was_got_is_found_by_the_path_in_the_table(tmp_path):
+    known = read(table(tmp_path, {"b": entry()}))
+    (tmp_path / "text").mkdir()
+    listed = [
+        {"name": "b", "files": [{"path": "b/b.txt", "bytes": 9, "sha256": HASH}]},
+        {"name": "world", "files": [{"path": "world/x.txt", "bytes": 1, "sha256": HASH}]},
+    ]
+    record.write_json(tmp_path / "text" / "sources.json", listed)
+    assert got(known, tmp_path) == {"a/b.txt": (9, HASH)}
+
+
+def test_roles_are_those_of_the_parameters():
+    assert set(sources.ROLES) < set(Download.model_fields)
