@@ -54,12 +54,7 @@ def pin_sources(download: Path) -> None:
     """Write the hashes of what was got into `sources.yaml`, where they were not known."""
     from llmill.text import sources
 
-    got = {
-        file["path"]: (file["bytes"], file["sha256"])
-        for listed in sorted(download.glob("*/sources.json"))
-        for source in record.read_json(listed)
-        for file in source["files"]
-    }
+    got = sources.got(sources.read(), download)
     if not got:
         raise UserError(f"{download}: nothing was downloaded yet; run the download stage first")
     pinned = sources.pin(sources.FILE, got)

@@ -172,9 +172,9 @@ def test_what_is_tracked_names_each_source_with_a_digest_of_its_files(desk):
 def test_a_log_gets_a_line_for_each_source(desk):
     desk.run()
     assert desk.said == [
-        "book: 1 files, 21 bytes",
+        "book: 1 file, 21 bytes",
         "mail: 2 files, 27 bytes",
-        "tasks: 1 files, 3 bytes",
+        "tasks: 1 file, 3 bytes",
         "quiz: 3 files, 36 bytes",
     ]
 
@@ -237,7 +237,7 @@ def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
         tokenizer="gpt2",
     )
     assert json.loads((out / "metrics.json").read_text()) == {
-        "text": {"files": 21, "bytes": 22_377_399},
+        "text": {"files": 21, "bytes": 22_378_301},
         "classification": {"files": 2, "bytes": 483_700},
         "instruction": {"files": 1, "bytes": 203_524},
         "mmlu": {"files": 171, "bytes": 7_176_539},

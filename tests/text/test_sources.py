@@ -84,7 +84,7 @@ def test_the_example_in_the_tables_head_is_a_source(tmp_path):
     head = (ROOT / "sources.yaml").read_text(encoding="utf-8").partition("\ngutenberg:")[0]
     lines = [line[2:] for line in head.splitlines()]
     start = next(i for i, line in enumerate(lines) if line.startswith("  mine:"))
-    example = "\n".join(lines[start : start + 6])
+    example = "\n".join(lines[start : start + 7])
     (mine,) = read(table(tmp_path, example)).values()
     assert (mine.name, mine.role) == ("mine", "text")
     assert mine.files[0].urls == ["my/folder/book.txt"]

@@ -1,1 +1,1 @@
-"""Measuring finished models: statistics with intervals, likelihoods, classification, questions, and judges."""
+"""Measuring finished models: intervals, likelihoods, classification, questions, and judges."""

@@ -1,6 +1,6 @@
-"""Classifiers against the truth: predictions, figures with intervals, baselines, and a paired comparison.
+"""Classifiers against the truth: predictions, figures with intervals, baselines, comparison.
 
-In: texts, labels, checkpoints. Out: predicted labels, and dicts of intervals. Every figure belongs to one test split.
+In: texts, labels, checkpoints. Out: predicted labels, and dicts of intervals.
 """
 
 from collections import Counter
@@ -51,10 +51,10 @@ def tfidf(
     test: Sequence[str],
     seed: int,
 ) -> tuple[list[str], float]:
-    """Logistic regression on TF-IDF of words and word pairs: its labels for `test`, and its strength.
+    """Logistic regression on TF-IDF of words and word pairs: labels for `test`, and its strength.
 
-    scikit-learn's defaults, but for the inverse regularisation: the one of STRENGTHS that is best on the validation
-    split, since the default is far from it.
+    scikit-learn's defaults, but for the inverse regularisation: the one of STRENGTHS that is best
+    on the validation split, since the default is far from it.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -78,7 +78,7 @@ def figures(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Accuracy, precision, recall and F1 of `positive`, macro F1, and the counts of truth (rows) by prediction."""
+    """Accuracy; precision, recall and F1 of `positive`; macro F1; counts of truth by prediction."""
     truth_ids = np.array([labels.index(x) for x in truth])
     predicted_ids = np.array([labels.index(x) for x in predicted])
     counts = _confusion(truth_ids, predicted_ids, len(labels))

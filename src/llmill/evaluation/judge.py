@@ -1,4 +1,4 @@
-"""The embedded judge: a score from 0 to 100 for each answer, by the model that stage `grader` trained."""
+"""The embedded judge: answers scored from 0 to 100 by the model that stage `grader` trained."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

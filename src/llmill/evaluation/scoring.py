@@ -1,7 +1,7 @@
 """Log-likelihood of continuations, and the batching that every evaluation shares.
 
-Only inputs of equal length stand in one batch, so nothing is padded and no score depends on its neighbours' lengths;
-an input that occurs again is computed once, so equal texts get equal scores, to the last bit.
+Only inputs of equal length stand in one batch, so nothing is padded and no score depends on its
+neighbours; an input that occurs again is computed once, so equal texts get equal scores.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ Ids = Sequence[int]
 
 
 def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[int]]:
-    """Numbers of rows in batches of equal length, shortest first; equal lengths in the order given."""
+    """Numbers of rows in batches of equal length, shortest first, else in the order given."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     batch: list[int] = []
     for i in order:
@@ -27,7 +27,7 @@ def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[
 
 @torch.inference_mode()
 def head_outputs(model: nn.Module, rows: Sequence[Ids], batch_size: int) -> Tensor:
-    """What a class or score head says of each row of ids, (N, n_class) on the CPU, in the order given."""
+    """What a class or score head says of each row of ids: (N, n_class), on the CPU, in order."""
     device = next(model.parameters()).device
     found: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in equal_length_batches(rows, batch_size):
@@ -43,8 +43,8 @@ def continuation_logprobs(
 ) -> list[float]:
     """The sum of log-probabilities of each continuation's ids after its context, in nats.
 
-    A context that does not fit before its continuation loses its left. A continuation longer than the window is
-    scored in pieces of half a window, each after as much of the text before it as fits.
+    A context that does not fit before its continuation loses its left. A continuation longer than
+    the window is scored in pieces of half a window, each after as much text before it as fits.
     """
     window = model.config.block_size
     pieces = [(i, piece) for i, pair in enumerate(pairs) for piece in _pieces(*pair, window)]
@@ -68,7 +68,7 @@ def continuation_logprobs(
 def _sum_logprobs(
     model: nn.Module, rows: Sequence[Ids], asked: Sequence[tuple[int, Ids]]
 ) -> list[float]:
-    """Of each (row, targets): the summed log-probability of the targets at the row's last positions."""
+    """Of each (row, targets): the summed log-probability of the targets at the row's end."""
     device = next(model.parameters()).device
     hidden = model.hidden(torch.tensor([list(row) for row in rows], device=device))  # (B, T, C)
     longest = max(len(targets) for _, targets in asked)

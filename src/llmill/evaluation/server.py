@@ -1,7 +1,7 @@
-"""A judge behind the OpenAI interface: it is asked for one integer, and every reply is kept on disk by content.
+"""A judge behind the OpenAI interface: asked for one integer, every reply kept on disk by content.
 
-In: rows with instruction, input, output (the reference) and answer. Out: a score from 0 to 100 for each, or None for
-a reply that is not one. A second run asks nothing.
+In: rows with instruction, input, output (the reference) and answer. Out: a score from 0 to 100 for
+each, or None for a reply that is not one. A second run asks nothing.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ Reference answer:
 Answer to grade:
 {answer}
 
-100 means as correct and complete as the reference, 0 means useless, wrong or empty. Wording may differ from the \
-reference. Reply with one integer from 0 to 100 and nothing else."""
+100 means as correct and complete as the reference, 0 means useless, wrong or empty. \
+Wording may differ from the reference. Reply with one integer from 0 to 100 and nothing else."""
 
 Row = Mapping[str, Any]
 
@@ -51,7 +51,7 @@ class Unusable(Exception):
 
 
 def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int | None]:
-    """One score for each row. Raises `UserError` if the server fails; what was answered stays in `cache`."""
+    """One score for each row. `UserError` if the server fails; `cache` keeps what was answered."""
     cache.mkdir(parents=True, exist_ok=True)
     found: list[int | None] = []
     key = os.environ.get(settings.key_variable)
@@ -69,7 +69,7 @@ def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int |
 
 
 def parse(reply: str) -> int | None:
-    """The integer that is the whole reply (`87`, `87.`, `87/100`, `Score: 87`), or None. Nothing is guessed."""
+    """The integer that is the whole reply (`87`, `87.`, `87/100`, `Score: 87`), else None."""
     match = SCORE.fullmatch(reply.strip())
     return int(match[1]) if match else None
 
@@ -91,10 +91,17 @@ def _reply(client: httpx.Client, settings: JudgeServer, row: Row, cache: Path) -
     identity = json.dumps([_url(settings), request], sort_keys=True)
     kept = cache / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
     if kept.exists():
-        return record.read_json(kept)["reply"]
+        return _kept_reply(kept)
     reply = _ask(client, settings, request)
     record.write_json(kept, {"reply": reply, "request": request})
     return reply
+
+
+def _kept_reply(kept: Path) -> str:
+    try:
+        return json.loads(kept.read_text(encoding="utf-8"))["reply"]
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{kept}: damaged; remove it and the judge is asked again") from None
 
 
 def _ask(client: httpx.Client, settings: JudgeServer, request: dict[str, Any]) -> str:
@@ -104,11 +111,11 @@ def _ask(client: httpx.Client, settings: JudgeServer, request: dict[str, Any]) -
             time.sleep(min(LONGEST_PAUSE, BACKOFF * 2 ** (attempt - 1)))
         try:
             response = client.post(_url(settings), json=request)
-        except httpx.TransportError as error:
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise Unusable(f"not an address ({_line(str(error))})") from None
+        except httpx.RequestError as error:
             trouble = f"away ({type(error).__name__}: {_line(str(error))})"
             continue
-        except (httpx.InvalidURL, UnicodeError) as error:
-            raise Unusable(f"not an address ({_line(str(error))})") from None
         if response.status_code != 200:
             trouble = f"answers {response.status_code} ({_line(response.text)})"
             if response.status_code >= 500 or response.status_code in PASSING:

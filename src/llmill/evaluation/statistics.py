@@ -1,10 +1,12 @@
-"""Figures with intervals. Everything returns `{"value", "low", "high", "n"}`; random draws come from a seed.
+"""Figures with intervals: `{"value", "low", "high", "n"}`. Random draws come from a seed.
 
-A share of successes gets Wilson's interval (Wilson 1927), which stays inside [0, 1] and holds for few trials and for
-shares near 0 and 1; anything else the percentile bootstrap over its observations (Efron 1979).
+A share of successes gets Wilson's interval (Wilson 1927), which stays inside [0, 1] and holds for
+few trials and for shares near 0 and 1; anything else the percentile bootstrap over its observations
+(Efron 1979).
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
@@ -97,9 +99,10 @@ def pairs_right(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """The share of pairs with unequal known score that the prediction orders alike; a tie counts one half.
+    """The share of pairs of unequal known score that the prediction orders alike; ties are half.
 
-    The interval draws observations, not pairs: the pairs of one observation go together. `n` counts pairs.
+    The interval draws observations, not pairs: those of one observation go together. `n` counts
+    pairs.
     """
     known, predicted = np.asarray(known, dtype=float), np.asarray(predicted, dtype=float)
     above = (known[:, None] > known[None, :]).astype(np.float32)  # (N, N)
@@ -125,12 +128,13 @@ def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers of a nested metrics dict under dotted names; an interval gives its value."""
     found: dict[str, float] = {}
     for key, item in metrics.items():
+        name = prefix + re.sub(r"[^\w. -]", "_", key)  # what MLflow takes
         if isinstance(item, dict) and set(item) >= {"value", "low", "high"}:
-            found[prefix + key] = item["value"]
+            found[name] = item["value"]
         elif isinstance(item, dict):
-            found |= flat(item, f"{prefix}{key}.")
+            found |= flat(item, f"{name}.")
         elif isinstance(item, int | float):
-            found[prefix + key] = item
+            found[name] = item
     return found
 
 

@@ -6,7 +6,7 @@ In: the classifier of each variant, and the messages. Out: `metrics.json`, `pred
 The variant that is best on the validation split is compared with TF-IDF, message by message.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,6 @@ from llmill.evaluation import statistics
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.tasks import classification
-from llmill.tasks.classification import Message
 
 SPLITS = ("train", "validate", "test")
 TFIDF, MAJORITY = "tfidf", "majority"
@@ -54,16 +53,15 @@ def run(params: Selected, job: Job) -> None:
         name: measured.figures(truth, found, labels, positive, **drawn)
         for name, found in predicted.items()
     }
+    for variant, share in validated.items():
+        systems[variant]["validation_accuracy"] = share
+    systems[TFIDF]["inverse_regularisation"] = strength
     metrics = {
         "test_messages": len(texts),
         "labels": labels,
         "positive": positive,  # of precision, recall and F1: the rarer label
-        "variants": {v: {**systems[v], "validation_accuracy": validated[v]} for v in validated},
-        "baselines": {
-            TFIDF: {**systems[TFIDF], "inverse_regularisation": strength},
-            MAJORITY: systems[MAJORITY],
-        },
-        "best": best,  # by validation accuracy
+        "systems": systems,
+        "best_variant": best,  # by validation accuracy
         "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **drawn),
     }
     write(job, metrics, table(texts, truth, predicted))
@@ -71,21 +69,18 @@ def run(params: Selected, job: Job) -> None:
 
 def load(folder: Path) -> Splits:
     """Texts and labels of each split; `UserError` for an empty one or a label never learnt."""
-    splits = {name: columns(classification.read(folder / f"{name}.jsonl")) for name in SPLITS}
-    for name, (texts, labels) in splits.items():
+    splits: Splits = {}
+    for name in SPLITS:
         path = folder / f"{name}.jsonl"
+        rows = classification.read(path)
+        texts, labels = [row.text for row in rows], [row.label for row in rows]
         if not texts:
             raise UserError(f"{path}: no messages; raise prepare.classification.{name}_share")
+        splits[name] = texts, labels
         strange = sorted(set(labels) - set(splits["train"][1]))
         if strange:
             raise UserError(f"{path}: label '{strange[0]}' stands in no training message")
     return splits
-
-
-def columns(rows: Iterable[Message]) -> tuple[list[str], list[str]]:
-    """Texts and labels apart."""
-    pairs = [(row.text, row.label) for row in rows]
-    return [text for text, _ in pairs], [label for _, label in pairs]
 
 
 def load_classifier(folder: Path, labels: Sequence[str]) -> Checkpoint:
@@ -123,8 +118,9 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     """The two files, the tracker, and a line for each system."""
     record.write_json(job.out / "predictions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.table("predictions", [{**row, **row.pop("predictions")} for row in rows])
+    flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]
+    job.track.table("predictions", flat)
     job.track.metrics(statistics.flat(metrics))
-    for name, found in {**metrics["variants"], **metrics["baselines"]}.items():
+    for name, found in metrics["systems"].items():
         right = found["accuracy"]
         job.say(f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%})")

@@ -66,7 +66,8 @@ def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
     sizes = [file.bytes for file in source.files]
     total = sum(size or 0 for size in sizes) if all(sizes) else None
     mirror, done, files = fetch.mirror(), 0, []
-    with progress(f"{source.name}: {len(sizes)} files", total, job.say) as at:
+    count = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
+    with progress(f"{source.name}: {count}", total, job.say) as at:
         for file in source.files:
             place, before = source.place(file), done
             size, sha256 = fetch.fetch(

@@ -2,8 +2,8 @@
 
     python -m llmill judge instruct
 
-In: the answers of the named model, and the grader (or a server with the OpenAI interface). Out: `metrics.json`,
-`scores.json`. Beside the judge's mean stands the share of answers that are the reference itself.
+In: the answers of the named model, and the grader (or a server with the OpenAI interface).
+Out: `metrics.json`, `scores.json`. Beside the judge's mean: how many answers are the reference.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,7 @@ from llmill.contract.params import Judge, Selected
 from llmill.contract.stage import SCRATCH, Job
 from llmill.evaluation import judge, server, statistics
 from llmill.evaluation.exact_match import same
+from llmill.model import checkpoint
 
 CACHE = SCRATCH / "judge_cache"
 BIN = 10  # points
@@ -60,8 +61,6 @@ def scored(rows: Sequence[dict[str, Any]], settings: Judge, grader: Path) -> Seq
     """A score for each row by the backend of the settings; None where the judge gave none."""
     if settings.backend == "openai":
         return server.score(settings.openai, rows, CACHE)
-    from llmill.model import checkpoint
-
     runtime.start(settings.seed, settings.threads)
     return judge.grade(checkpoint.load(grader), rows)
 
@@ -69,7 +68,7 @@ def scored(rows: Sequence[dict[str, Any]], settings: Judge, grader: Path) -> Seq
 def figures(
     rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
 ) -> dict[str, Any]:
-    """Mean score of what could be scored (left out, if nothing could), exact matches, number of answers."""
+    """Mean of what could be scored (left out, if nothing could), exact matches, answers."""
     known = [score for score in scores if score is not None]
     exact = sum(same(row["answer"], row["output"]) for row in rows)
     mean = (

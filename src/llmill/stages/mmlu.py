@@ -3,7 +3,7 @@
     python -m llmill mmlu pretrain
 
 In: the model of the named stage, and the questions. Out: `metrics.json`, `questions.json`.
-In MMLU's letter format with worked examples, and in the cloze format without any; chance is one in four.
+In MMLU's letter format with worked examples, and in the cloze format without any.
 """
 
 from collections import defaultdict
@@ -15,30 +15,37 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
-from llmill.evaluation import multiple_choice as questions_of
 from llmill.evaluation import statistics
-from llmill.evaluation.multiple_choice import CHANCE, LETTERS, Question
+from llmill.evaluation.multiple_choice import (
+    CHANCE,
+    at_most,
+    cloze_picks,
+    letter_picks,
+    of_subjects,
+    shots_by_subject,
+)
 from llmill.model import checkpoint
+from llmill.tasks.multiple_choice import LETTERS, Question, read
 
 
 def run(params: Selected, job: Job) -> None:
     """Pick an answer to every question in both formats and count the right ones."""
     settings = params.mmlu
     folder = Path(params.paths.prepare, "mmlu")
-    asked = questions_of.of_subjects(questions_of.read(folder / "test.jsonl"), settings.subjects)
-    asked = questions_of.at_most(asked, settings.max_questions)
+    asked = of_subjects(read(folder / "test.jsonl"), settings.subjects)
+    asked = at_most(asked, settings.max_questions)
     if not asked:
         raise UserError(f"{folder / 'test.jsonl'}: no questions; `dvc repro prepare`")
     levels = record.read_json(folder / "levels.json")
-    dev = questions_of.read(folder / "dev.jsonl")
-    shots = questions_of.shots_by_subject(dev, (q.subject for q in asked), settings.shots)
+    dev = read(folder / "dev.jsonl")
+    shots = shots_by_subject(dev, (q.subject for q in asked), settings.shots)
     loaded = checkpoint.load(Path(getattr(params.paths, job.variant), "checkpoint"))
     runtime.start(0, settings.threads)
     job.say(f"{len(asked)} questions of {len(shots)} subjects")
     model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size
     picks = {
-        "letter": questions_of.letter_picks(model, tokenizer, asked, shots, batch_size),
-        "cloze": questions_of.cloze_picks(model, tokenizer, asked, batch_size),
+        "letter": letter_picks(model, tokenizer, asked, shots, batch_size),
+        "cloze": cloze_picks(model, tokenizer, asked, batch_size),
     }
     metrics: dict[str, Any] = {
         name: figures(asked, found.picks, levels, settings.confidence)
@@ -63,7 +70,7 @@ def run(params: Selected, job: Job) -> None:
 def figures(
     asked: Sequence[Question], picks: Sequence[int], levels: dict[str, str], confidence: float
 ) -> dict[str, Any]:
-    """The share right over all questions, the mean over subjects, and the share by level and by subject."""
+    """The share right over all, the mean over subjects, and the shares by level and by subject."""
     right = [pick == question.answer for question, pick in zip(asked, picks, strict=True)]
     by_subject, by_level = defaultdict(list), defaultdict(list)
     for question, hit in zip(asked, right, strict=True):

@@ -12,8 +12,8 @@ def ids(
 ) -> list[int]:
     """At most `block_size` ids: end of text, prompt, answer, end of text.
 
-    Too long, the prompt loses its left; an answer that is too long by itself loses its end. The last id always says
-    that the answer is over, and there the score is read.
+    Too long, the prompt loses its left; an answer that is too long by itself loses its end. The
+    last id always says that the answer is over, and there the score is read.
     """
     end = tokenizer.end_of_text
     after = [*tokenizer.encode(answer)[: block_size - 1], end]

@@ -9,7 +9,7 @@ from llmill.text.words import Known, hashes, runs
 
 
 class Wanted:
-    """Evaluation texts to look for: `words` consecutive words of a long one, the whole of a shorter one.
+    """Texts to look for: `words` consecutive words of a long one, the whole of a shorter one.
 
     A text of fewer than `shortest` words is found only where it is the whole document.
     """

@@ -1,12 +1,13 @@
 """Raw text files as clean documents.
 
-In: the files of a source and its format. Out: documents, without byte-order marks, carriage returns, trailing spaces
-or Project Gutenberg's header, credits, licence and trailer.
+In: the files of a source and its format. Out: documents, without byte-order marks, carriage
+returns, trailing spaces or Project Gutenberg's header, credits, licence and trailer.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from llmill.contract.errors import UserError
@@ -15,7 +16,9 @@ from llmill.contract.record import sha256_text
 START = re.compile(r"^ *\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*]*\*\*\*", re.M)
 END = re.compile(r"^ *\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG", re.M)
 NOT_THE_BOOK = re.compile(r"project gutenberg|^(?:produced by|e-?text prepared by)\b", re.I)
-WRAPPED = 0.75  # of a book's line width: a shorter line that could have held the next word was ended on purpose
+FULL = (
+    0.75  # of a book's width: a line that would not be so long with the next word ended on purpose
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,7 @@ class Document:
     id: str
 
 
-def read(
-    files: Iterable[Path], source: str, form: str, passage_words: int
-) -> Iterator[Document]:
+def read(files: Iterable[Path], source: str, form: str, passage_words: int) -> Iterator[Document]:
     """The documents of a source's files, in order. `form`: gutenberg, prose or paragraphs."""
     for file in files:
         text = clean(file)
@@ -71,29 +72,30 @@ def strip_gutenberg(text: str, file: Path) -> str:
 
 def paragraphs(text: str) -> list[str]:
     """The blocks between blank lines."""
-    return [part for part in re.split(r"\n{2,}", text.strip("\n")) if part]
+    return [part for part in re.split(r"\n{2,}", text.strip("\n")) if part.strip()]
 
 
 def unwrap(parts: list[str]) -> list[str]:
-    """Paragraphs with the lines joined that were broken at the width of the book; verse keeps its lines."""
+    """Join the lines of paragraphs broken at the book's width; verse and tables keep theirs."""
     lengths = sorted(len(line) for part in parts for line in part.split("\n"))
     width = lengths[len(lengths) * 19 // 20] if lengths else 0
-    return [_unwrap(part.split("\n"), WRAPPED * width) for part in parts]
+    return [_join(part) if _wrapped(part.split("\n"), FULL * width) else part for part in parts]
 
 
-def _unwrap(lines: list[str], width: float) -> str:
-    text = before = lines[0]
-    for line in lines[1:]:
-        words = line.lstrip()
-        deeper = len(line) - len(words) > len(before) - len(before.lstrip())
-        full = len(before) + 1 + len(words.split(" ", 1)[0]) > width
-        text += f" {words}" if full and not deeper else f"\n{line}"
-        before = line
-    return text
+def _wrapped(lines: list[str], width: float) -> bool:
+    """Whether no line but the last could have held the first word of the next one."""
+    return all(
+        len(line) + 1 + len(after.lstrip(" ").split(" ", 1)[0]) > width
+        for line, after in pairwise(lines)
+    )
+
+
+def _join(part: str) -> str:
+    return " ".join(line.strip() for line in part.split("\n"))
 
 
 def passages(parts: list[str], words: int) -> list[str]:
-    """Paragraphs put together, in order, to passages as near to `words` words as their ends allow."""
+    """Paragraphs in order, put together to passages as near to `words` words as they allow."""
     made: list[str] = []
     held: list[str] = []
     count = 0

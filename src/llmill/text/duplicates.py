@@ -1,7 +1,7 @@
 """Finds documents that repeat an earlier one, exactly or nearly.
 
-Candidates come from MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of Massive Datasets,
-chapter 3); a candidate counts when the similarity itself, not its estimate, is high enough.
+Candidates come from MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of
+Massive Datasets, chapter 3); what counts is then their similarity itself, not its estimate.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ def exact(texts: Iterable[str]) -> Iterator[bool]:
 
 
 def near(documents: Iterable[np.ndarray], settings: NearDuplicates) -> Iterator[bool]:
-    """Whether each document, given as its words' hashes, is nearly an earlier one that is not itself a repeat."""
+    """Whether each document, given as its words' hashes, is nearly an earlier one that was kept."""
     index = MinHashLSH(
         threshold=settings.similarity,
         num_perm=settings.permutations,

@@ -1,6 +1,6 @@
 """Mixes sources by weight: how many times each document is seen, and in which order.
 
-Both follow from the documents alone, so a new source moves no document of another into or out of the mixture.
+Both follow from the document alone, so a new source moves no document of another in or out.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from llmill.text.identity import fraction
 
 
 def copies(identity: str, weight: float) -> int:
-    """How many times a document is seen: 1.5 is once for all and once more for half of them, by hash."""
+    """How many times a document is seen: 1.5 is once for all and once more for half, by hash."""
     whole = int(weight)
     return whole + (fraction(identity, "weight") < weight - whole)
 

@@ -1,7 +1,8 @@
 """Token shards: documents as arrays of token ids on disk, read through memory maps.
 
-A folder holds, for each shard of documents, `<name>.bin` (uint16 or uint32 tokens, every document followed by <|endoftext|>)
-and `<name>.ends.npy` (uint64: where each document ends, in tokens of its shard); `index.json` says what they must be.
+A folder holds, for each shard of documents, `<name>.bin` (uint16 or uint32 tokens, every document
+followed by <|endoftext|>) and `<name>.ends.npy` (uint64: where each document ends, in tokens of its
+shard); `index.json` says what they must be.
 """
 
 from collections.abc import Iterable, Sequence
@@ -67,12 +68,14 @@ class Shards:
     documents: int
     text_bytes: int  # of the documents' text in UTF-8: what bits per byte divides by
     parts: list[np.ndarray]  # a memory map per shard
-    ends: np.ndarray  # (documents,) where each document ends in the sequence, after its <|endoftext|>
+    ends: (
+        np.ndarray
+    )  # (documents,) where each document ends in the sequence, after its <|endoftext|>
     starts: list[int]  # where each shard begins in the sequence, and the end of the last
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Check every file against the index, by size and hash, and map it; raises `UserError` naming the file."""
+        """Check every file by size and hash, and map it; raises `UserError` naming a wrong one."""
         index = record.read_json(folder / INDEX)
         kind = np.dtype(index["dtype"]).newbyteorder("<")
         parts, ends, starts = [], [], [0]

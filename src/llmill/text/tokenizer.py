@@ -1,6 +1,7 @@
-"""Byte-level BPE: trained here with Hugging Face `tokenizers` or taken from GPT-2's files, used through tiktoken.
+"""Byte-level BPE: learnt with Hugging Face `tokenizers` or taken from GPT-2, used through tiktoken.
 
-On disk: `ranks.tiktoken` (token in base64, its id) and `tokenizer.json` (pattern, special tokens, n_vocab).
+On disk: `ranks.tiktoken` (a token in base64 and its id a line) and `tokenizer.json` (pattern,
+special tokens, n_vocab).
 """
 
 import base64
@@ -18,16 +19,17 @@ from llmill.contract.errors import UserError
 END_OF_TEXT = "<|endoftext|>"
 RANKS, SETTINGS = "ranks.tiktoken", "tokenizer.json"
 BYTES = 256
-# How GPT-2 cuts text before merging, with possessive repeats: they match the same and never backtrack.
-PATTERN = (
-    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-)
-NOT_UTF8 = re.compile("([\udc80-\udcff])")  # bytes that are no UTF-8, as `surrogateescape` shows them
+# How GPT-2 cuts text before merging; possessive repeats match the same and never go back.
+PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+LONGEST_SPACE = 10_000  # a run of spaces is cut there: a million would overflow the pattern's stack
+LONG_SPACE = re.compile(rf"(\s{{{LONGEST_SPACE}}})")
+# Bytes that are no UTF-8, as `surrogateescape` shows them.
+NOT_UTF8 = re.compile("([\udc80-\udcff])")
 RESTORE = "`dvc checkout` restores it, or run stage tokenizer again"
 
 
 class Tokenizer:
-    """Text to ids and back. Ids are the ranks of `ranks`; the last id is <|endoftext|>, which no text encodes to."""
+    """Text to ids and back. The last id is <|endoftext|>, which no text encodes to."""
 
     def __init__(self, ranks: dict[bytes, int], pattern: str = PATTERN):
         self.ranks, self.pattern = ranks, pattern
@@ -42,8 +44,10 @@ class Tokenizer:
         )
 
     def encode(self, text: str) -> list[int]:
-        """Ids of any text. What looks like a special token is text; a lone surrogate becomes U+FFFD."""
-        return self._encoding.encode_ordinary(text)
+        """Ids of any text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
+        if len(text) <= LONGEST_SPACE:
+            return self._encoding.encode_ordinary(text)
+        return [i for part in LONG_SPACE.split(text) for i in self._encoding.encode_ordinary(part)]
 
     def encode_bytes(self, content: bytes) -> list[int]:
         """Ids of any bytes: of their UTF-8 parts as text, of every other byte alone."""
@@ -106,14 +110,14 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     learnt = trained.get_vocab()
     if len(learnt) < vocab_size - 1:
         raise UserError(
-            f"tokenizer.vocab_size {vocab_size}: the training text gives only {len(learnt) + 1} tokens; "
-            "choose at most that, or more text"
+            f"params.yaml: tokenizer.vocab_size {vocab_size}: the training text gives only "
+            f"{len(learnt) + 1} tokens; choose at most that, or more text"
         )
     return Tokenizer(_as_ranks(learnt))
 
 
 def from_gpt2(folder: Path) -> Tokenizer:
-    """GPT-2's own vocabulary from its `encoder.json`, checked against the merges in its `vocab.bpe`."""
+    """GPT-2's own vocabulary: `encoder.json`, checked against the merges in `vocab.bpe`."""
     encoder, merges = folder / "encoder.json", folder / "vocab.bpe"
     vocabulary = record.read_json(encoder)
     try:
@@ -133,14 +137,14 @@ def from_gpt2(folder: Path) -> Tokenizer:
 
 
 def _as_ranks(vocabulary: dict[str, int]) -> dict[bytes, int]:
-    """Tokens spelt in GPT-2's printable characters as the bytes they stand for, in the order of their ids."""
+    """Tokens spelt in GPT-2's printable characters as the bytes they stand for, by id."""
     byte = _byte_of_character()
     ordered = sorted(vocabulary.items(), key=lambda pair: pair[1])
     return {bytes(byte[c] for c in token): rank for token, rank in ordered}
 
 
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2 spells a printable Latin-1 byte as its own character, the n-th other one as character 256 + n."""
+    """GPT-2 spells printable Latin-1 bytes as themselves, the n-th other as character 256 + n."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(BYTES) if b not in printable]
     spelt = {chr(b): b for b in printable}

@@ -76,8 +76,8 @@ def fit(
             progress.loss_steps += 1
             last = progress.step == max_steps
             if progress.step % settings.log_every == 0 or last:
-                _log(model, optimizers, validate, settings, progress, last, job)
                 speed = (progress.tokens - since) / (time.perf_counter() - clock)
+                _log(model, optimizers, validate, settings, progress, last, job)
                 _say(job, progress, max_steps, speed)
                 clock, since = time.perf_counter(), progress.tokens
             if progress.step % settings.checkpoint_every == 0 and not last:

@@ -30,7 +30,7 @@ TABLES = {
     "discoveries": "science",
     "presidents": "history",
     "events": "history",
-    "gods": "mythology",
+    "gods": "literature",
 }
 FOLDER = Path(__file__).parent / "tables"
 

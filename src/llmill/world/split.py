@@ -6,12 +6,13 @@ pair of the world obeys: it does not so much as name an entity that is kept for 
 """
 
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import sha256
 
 from llmill.world.facts import facts
+from llmill.world.grammar import capital
 
+WORD = re.compile(r"\w+")
 SHARES = (("test", 20), ("val", 6), ("dev", 6), ("train", 68))  # percent
 
 
@@ -40,15 +41,25 @@ def named(text: str) -> list[str]:
 
     A name written in lower case is also found with a capital, as at the start of a sentence.
     """
-    return _pattern().findall(text)
+    found, end = [], 0
+    for word in WORD.finditer(text):
+        if word.start() < end:
+            continue
+        for name in _names().get(word.group(), ()):
+            if text.startswith(name, word.start()) and not WORD.match(
+                text, word.start() + len(name)
+            ):
+                found.append(name)
+                end = word.start() + len(name)
+                break
+    return found
 
 
 @lru_cache(maxsize=1)
-def _pattern() -> re.Pattern[str]:
-    names = {fact.entity.removeprefix("the ") for fact in facts()}
-    return re.compile(r"(?<!\w)(?:" + "|".join(_alternatives(names)) + r")(?!\w)")
-
-
-def _alternatives(names: Iterable[str]) -> list[str]:
-    both = {form for name in names for form in (name, name[0].upper() + name[1:])}
-    return [re.escape(name) for name in sorted(both, key=lambda n: (-len(n), n))]
+def _names() -> dict[str, list[str]]:
+    """First word -> the names that begin with it, the longest first."""
+    plain_names = {fact.entity.removeprefix("the ") for fact in facts()}
+    by_word: dict[str, list[str]] = {}
+    for name in {form for name in plain_names for form in (name, capital(name))}:
+        by_word.setdefault(WORD.match(name).group(), []).append(name)
+    return {word: sorted(names, key=lambda n: (-len(n), n)) for word, names in by_word.items()}

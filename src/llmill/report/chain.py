@@ -1,0 +1,109 @@
+"""The chain as a picture: which stage reads which, taken from the inputs of their records, laid out for an SVG.
+
+In: the folder and the inputs of each stage. Out: boxes and arrows with places, across for a screen, down for a phone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+BOX_WIDTH, BOX_HEIGHT = 104, 44
+ACROSS = (34, 22)  # space between boxes along the chain, and beside each other
+DOWN = (26, 14)
+
+Parents = Mapping[str, set[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`boxes`: stage, x, y of the upper left corner; `arrows`: the path of each line."""
+
+    width: int
+    height: int
+    boxes: list[tuple[str, int, int]]
+    arrows: list[str]
+
+
+def parents(folders: Mapping[str, str], inputs: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """For each stage the stages whose folders hold something that it reads."""
+    return {
+        stage: {
+            other
+            for other, folder in folders.items()
+            if other != stage and any(path.startswith(f"{folder}/") for path in paths)
+        }
+        for stage, paths in inputs.items()
+    }
+
+
+def direct(graph: Parents) -> dict[str, set[str]]:
+    """Without the arrows that a longer way already shows."""
+    above = {stage: _ancestors(graph, stage) for stage in graph}
+    return {
+        stage: {p for p in found if not any(p in above[other] for other in found)}
+        for stage, found in graph.items()
+    }
+
+
+def across(graph: Parents) -> Picture:
+    """The chain from left to right."""
+    places, deepest, widest = _places(graph)
+    along, beside = BOX_WIDTH + ACROSS[0], BOX_HEIGHT + ACROSS[1]
+    boxes = {s: (2 + depth * along, round(2 + row * beside)) for s, (depth, row) in places.items()}
+    arrows = []
+    for start, end in _arrows(graph):
+        x0, y0 = boxes[start][0] + BOX_WIDTH, boxes[start][1] + BOX_HEIGHT // 2
+        x1, y1 = boxes[end][0] - 7, boxes[end][1] + BOX_HEIGHT // 2
+        bend = (x0 + x1) // 2
+        arrows.append(f"M{x0} {y0}C{bend} {y0} {bend} {y1} {x1} {y1}")
+    size = (deepest * along - ACROSS[0] + 4, widest * beside - ACROSS[1] + 4)
+    return Picture(*size, [(s, x, y) for s, (x, y) in boxes.items()], arrows)
+
+
+def down(graph: Parents) -> Picture:
+    """The chain from top to bottom."""
+    places, deepest, widest = _places(graph)
+    along, beside = BOX_HEIGHT + DOWN[0], BOX_WIDTH + DOWN[1]
+    boxes = {s: (round(2 + row * beside), 2 + depth * along) for s, (depth, row) in places.items()}
+    arrows = []
+    for start, end in _arrows(graph):
+        x0, y0 = boxes[start][0] + BOX_WIDTH // 2, boxes[start][1] + BOX_HEIGHT
+        x1, y1 = boxes[end][0] + BOX_WIDTH // 2, boxes[end][1] - 7
+        bend = (y0 + y1) // 2
+        arrows.append(f"M{x0} {y0}C{x0} {bend} {x1} {bend} {x1} {y1}")
+    size = (widest * beside - DOWN[1] + 4, deepest * along - DOWN[0] + 4)
+    return Picture(*size, [(s, x, y) for s, (x, y) in boxes.items()], arrows)
+
+
+def _places(graph: Parents) -> tuple[dict[str, tuple[int, float]], int, int]:
+    """Depth and row of each stage, the number of depths, and the most stages that stand at one."""
+    depths: dict[str, int] = {}
+    for stage in graph:
+        depths[stage] = len(_longest(graph, stage))
+    levels: dict[int, list[str]] = {}
+    for stage, depth in depths.items():
+        levels.setdefault(depth, []).append(stage)
+    widest = max(len(level) for level in levels.values())
+    places = {
+        stage: (depth, i + (widest - len(level)) / 2)
+        for depth, level in levels.items()
+        for i, stage in enumerate(level)
+    }
+    return places, max(levels) + 1, widest
+
+
+def _longest(graph: Parents, stage: str) -> list[str]:
+    """The longest way from a start of the chain to just above the stage."""
+    ways = [[*_longest(graph, parent), parent] for parent in sorted(graph[stage])]
+    return max(ways, key=len, default=[])
+
+
+def _ancestors(graph: Parents, stage: str) -> set[str]:
+    found = set(graph[stage])
+    for parent in graph[stage]:
+        found |= _ancestors(graph, parent)
+    return found
+
+
+def _arrows(graph: Parents) -> list[tuple[str, str]]:
+    """Every arrow, in the order of the stages."""
+    return [(parent, stage) for stage, found in direct(graph).items() for parent in sorted(found)]

@@ -1,0 +1,253 @@
+"""The figures: each a function from what was measured to a matplotlib figure, drawn in whatever style is set.
+
+Intervals are error bars, axes carry their unit, and no series is told from another by colour alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib import colormaps, rcParams
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from llmill.report import form
+from llmill.report.files import Curve, stage_of
+from llmill.report.style import CHANCE, COLOURS, MARKERS, WIDTH
+from llmill.report.summary import SYSTEMS, model_name, system_name
+
+UNITS = {
+    "pretrain": "loss, nats per token",
+    "classify": "loss, nats per message",
+    "instruct": "loss, nats per learnt token",
+    "grader": "loss, squared error",
+}
+ROW = 0.3  # inches of height for one line of a list
+FRAME = 1.2  # and for title, axis and legend
+
+Shares = Mapping[str, Any]  # intervals by name
+
+
+def loss(curves: Mapping[str, Curve]) -> Figure:
+    """Training and validation loss by step: the foundation model above, what is made from it below."""
+    stages = list(dict.fromkeys(stage_of(address) for address in curves))
+    first, others = stages[0], stages[1:]
+    figure = _figure(6.4 if others else 3.4)
+    mosaic = [[first] * max(1, len(others)), others] if others else [[first]]
+    panels = figure.subplot_mosaic(mosaic)
+    for stage, axes in panels.items():
+        _curves(axes, {a: c for a, c in curves.items() if stage_of(a) == stage})
+        axes.set(title=stage, xlabel="step", ylabel=UNITS.get(stage, "loss"))
+        axes.xaxis.set_major_locator(MaxNLocator(4 if stage != first else 8, integer=True))
+        axes.set_ylim(bottom=0)
+    lines = [line for axes in panels.values() for line in axes.get_lines()]
+    named = [line for line in lines if not line.get_label().startswith("_")]
+    panels[first].legend()
+    if extra := [line for line in named if line.axes is not panels[first]]:
+        figure.legend(handles=extra, loc="outside lower center", ncols=min(4, len(extra)))
+    return figure
+
+
+def _curves(axes: Axes, found: Mapping[str, Curve]) -> None:
+    """A colour and marker for each variant; training a thin line, validation a broken one with markers.
+
+    The foundation model's two lines are named for all; of variants only which is which.
+    """
+    for i, (address, curve) in enumerate(found.items()):
+        named = "training" if address == "pretrain" else None
+        train = [(row["step"], row["train_loss"]) for row in curve if "train_loss" in row]
+        look = {"color": COLOURS[i % len(COLOURS)]}
+        axes.plot(*_columns(train), linewidth=1, alpha=0.65, label=named, **look)
+        named = "validation" if named else address.replace("@", " ") if "@" in address else None
+        held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
+        look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5, "linestyle": (0, (5, 2))}
+        axes.plot(*_columns(held_out), linewidth=1.8, label=named, **look)
+
+
+def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Test accuracy of each classifier and baseline, with intervals."""
+    figure = _figure(FRAME + 0.4 * len(systems))
+    axes = figure.subplots()
+    shares = {system_name(name): found.get("accuracy") for name, found in systems.items()}
+    baselines = {name: shares[name] for name in SYSTEMS.values() if name in shares}
+    variants = {name: share for name, share in shares.items() if name not in baselines}
+    _intervals(axes, shares, {"classifier": variants, "baseline": baselines}, annotate=True)
+    axes.legend(loc="best")
+    axes.set(title="Accuracy on the test messages", xlabel="right, % (with interval)")
+    axes.margins(x=0.12)
+    return figure
+
+
+def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
+    """Messages by true and predicted label; the colour is the share of the true label."""
+    figure = _figure(1.6 + 1.1 * len(labels), WIDTH * 0.62)
+    axes = figure.subplots()
+    axes.grid(visible=False)
+    shares = [[100 * n / max(1, sum(row)) for n in row] for row in counts]
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
+    for i, row in enumerate(counts):
+        for j, n in enumerate(row):
+            ink = "#111111" if _is_light(colormaps["Blues"](shares[i][j] / 100)) else "#ffffff"
+            text = f"{n:,}\n{shares[i][j]:.1f} %"
+            axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=12)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.spines[:].set_visible(False)
+    title = f"Predictions of classifier “{system_name(system)}”"
+    axes.set(title=title, xlabel="predicted label", ylabel="true label")
+    figure.colorbar(image, ax=axes, label="share of the true label, %").outline.set_visible(False)
+    return figure
+
+
+def _is_light(colour: Sequence[float]) -> bool:
+    red, green, blue = to_rgb(colour[:3])
+    return 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+
+
+def questions(
+    shares: Mapping[str, Mapping[str, Shares]], chance: float | None, what: str
+) -> Figure:
+    """The share of questions right by name, a panel for each format: `shares[format][model][name]`."""
+    every = (found for models in shares.values() for found in models.values())
+    names = list(dict.fromkeys(name for found in every for name in found))
+    models = next(iter(shares.values()))
+    height = FRAME + ROW * (1 + 0.35 * (len(models) - 1)) * len(names) + 0.3
+    figure = _figure(height)
+    panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
+    for axes, (kind, found) in zip(panels, shares.items(), strict=True):
+        series = {model_name(model): values for model, values in found.items()}
+        _intervals(axes, dict.fromkeys(names), series)
+        if chance is not None:
+            axes.axvline(100 * chance, label="chance", zorder=1, **CHANCE)
+        axes.set(title=f"{kind} format", xlabel="right, % (with interval)", xlim=(-2, 102))
+    panels[0].set_yticks(range(len(names)), [_counted(name, shares) for name in names])
+    panels[0].set_ylabel(what)
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def _counted(name: str, shares: Mapping[str, Mapping[str, Shares]]) -> str:
+    """A name with its number of questions."""
+    found = (values.get(name) for models in shares.values() for values in models.values())
+    return f"{form.words(name)} ({form.trials(next((x for x in found if x), None))})"
+
+
+def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Mean score and exact match of each model with intervals, and how its scores are spread."""
+    figure = _figure(4.8)
+    panels = figure.subplot_mosaic(
+        [["mean", "exact"], ["spread", "spread"]], height_ratios=[1, 1.6]
+    )
+    names = {model: model_name(model) for model in metrics}
+    means = {names[m]: _scaled(found.get("mean"), 0.01) for m, found in metrics.items()}
+    exact = {names[m]: found.get("exact_match") for m, found in metrics.items()}
+    _intervals(panels["mean"], means, {n: {n: x} for n, x in means.items()}, annotate=True)
+    _intervals(
+        panels["exact"], exact, {n: {n: x} for n, x in exact.items()}, annotate=True, unit=" %"
+    )
+    panels["mean"].set(title="Mean score", xlabel="points of 100 (with interval)", xlim=(-3, 115))
+    panels["exact"].set(title="Exact match", xlabel="answers, % (with interval)", xlim=(-3, 122))
+    panels["exact"].tick_params(labelleft=False)
+    for axes in (panels["mean"], panels["exact"]):
+        axes.set_xticks(range(0, 101, 25))
+    _histograms(panels["spread"], {names[m]: f.get("histogram", {}) for m, f in metrics.items()})
+    return figure
+
+
+def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
+    """Bars side by side in each bin, each model's as shares of its own answers."""
+    for i, (name, found) in enumerate(histograms.items()):
+        edges, counts = found.get("edges", []), found.get("counts", [])
+        if not counts:
+            continue
+        step = (edges[1] - edges[0]) * 0.86 / len(histograms)
+        left = [edge + (edges[1] - edges[0]) * 0.07 + (i + 0.5) * step for edge in edges[:-1]]
+        shares = [100 * n / max(1, sum(counts)) for n in counts]
+        hatch = ("", "///", "...", "xx")[i % 4]
+        axes.bar(
+            left, shares, step, label=name, color=COLOURS[i % len(COLOURS)], hatch=hatch,
+            edgecolor=rcParams["axes.facecolor"], linewidth=0.5,
+        )  # fmt: skip
+        axes.set_xticks(edges)
+    axes.set(title="Spread of the scores", xlabel="score", ylabel="answers, %")
+    axes.legend()
+
+
+def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Held-out responses: the score the judge gives, by how the response was made and what it is worth."""
+    kinds = sorted({(-row["score"], row["kind"]) for row in rows}, reverse=True)
+    groups = [[r["predicted"] for r in rows if (-r["score"], r["kind"]) == kind] for kind in kinds]
+    figure = _figure(FRAME + 0.45 * max(1, len(kinds)))
+    axes = figure.subplots()
+    ink = rcParams["text.color"]
+    thick = {"color": ink, "linewidth": 1.2}
+    if groups:
+        axes.boxplot(
+            groups, orientation="horizontal", positions=range(len(kinds)), widths=0.55,
+            patch_artist=True, whis=(5, 95), boxprops={"facecolor": COLOURS[5], "edgecolor": ink},
+            medianprops={"color": "#000000", "linewidth": 2}, whiskerprops=thick, capprops=thick,
+            flierprops={"marker": ".", "markersize": 3, "markeredgecolor": ink, "alpha": 0.5},
+        )  # fmt: skip
+    known = [-minus for minus, _ in kinds]
+    look = {"color": COLOURS[1], "edgecolors": ink, "linewidths": 0.6}
+    axes.scatter(known, range(len(kinds)), marker="D", s=48, zorder=4, label="known score", **look)
+    labels = [f"{form.words(k)} ({len(g)})" for (_, k), g in zip(kinds, groups, strict=True)]
+    axes.set_yticks(range(len(kinds)), labels)
+    title = "The judge's scores, by how the answer was made"
+    axes.set(title=title, xlabel="score of 100", xlim=(-3, 103))
+    figure.legend(loc="outside lower center")
+    return figure
+
+
+def _figure(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure of so many inches, with room around and between its panels."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.03)
+    return figure
+
+
+def _intervals(
+    axes: Axes,
+    names: Mapping[str, Any],
+    series: Mapping[str, Shares],
+    annotate: bool = False,
+    unit: str = "",
+) -> None:
+    """Points with error bars in percent, one line for each of `names` from the top, series side by side."""
+    for i, (label, found) in enumerate(series.items()):
+        shown = [
+            (y, found[name])
+            for y, name in enumerate(names)
+            if form.value_of(found.get(name)) is not None
+        ]
+        shift = 0.0 if annotate else 0.28 * (i - (len(series) - 1) / 2)
+        values = [100 * form.value_of(x) for _, x in shown]
+        ends = [form.bounds_of(x) or (form.value_of(x),) * 2 for _, x in shown]
+        below = [max(0.0, v - 100 * low) for v, (low, _) in zip(values, ends, strict=True)]
+        above = [max(0.0, 100 * high - v) for v, (_, high) in zip(values, ends, strict=True)]
+        heights = [y + shift for y, _ in shown]
+        axes.errorbar(
+            values, heights, xerr=[below, above], fmt=MARKERS[i % len(MARKERS)], markersize=6,
+            color=COLOURS[i % len(COLOURS)], capsize=3, linewidth=1.6, label=label, zorder=3,
+        )  # fmt: skip
+        for value, up, y in zip(values, above, heights, strict=True):
+            if annotate:
+                at = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
+                axes.annotate(f"{value:.1f}{unit}", (value + up, y), **at)
+    axes.set_yticks(range(len(names)), list(names))
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _scaled(item: Any, factor: float) -> Any:
+    """An interval in other units."""
+    if not isinstance(item, dict):
+        return item
+    return {
+        k: v * factor if k != "n" and isinstance(v, int | float) else v for k, v in item.items()
+    }
+
+
+def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in pairs], [y for _, y in pairs]

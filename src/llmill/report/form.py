@@ -1,0 +1,95 @@
+"""How a figure is written: shares as percent, intervals behind their value, a dash for what is not there."""
+
+from typing import Any
+
+DASH = "–"
+DECIMALS = {"nats": 3, "bits": 3, "plain": 3, "points": 1}
+SIZES = ("bytes", "kB", "MB", "GB", "TB")
+
+
+def value_of(item: Any) -> float | None:
+    """The number in an interval, or the number itself; None for what is not one."""
+    if isinstance(item, dict):
+        item = item.get("value")
+    return float(item) if isinstance(item, int | float) else None
+
+
+def bounds_of(item: Any) -> tuple[float, float] | None:
+    """Both ends of an interval; None for what has none."""
+    if not isinstance(item, dict) or value_of(item) is None:
+        return None
+    low, high = value_of(item.get("low")), value_of(item.get("high"))
+    return None if low is None or high is None else (low, high)
+
+
+def number(item: Any, unit: str) -> str:
+    """`share`: 93.2 %; `points`: 71.3; `nats`, `bits` and `plain`: three decimals; `count`: 1,234,567."""
+    value = value_of(item)
+    if value is None:
+        return DASH
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    if unit == "count":
+        return f"{value:,.0f}"
+    return f"{value:.{DECIMALS[unit]}f}"
+
+
+def interval(item: Any, unit: str) -> str:
+    """`91.0 to 95.1`, without the sign of the unit; a dash where there is no interval."""
+    bounds = bounds_of(item)
+    return " to ".join(number(x, unit).removesuffix(" %") for x in bounds) if bounds else DASH
+
+
+def with_interval(item: Any, unit: str) -> str:
+    """`93.2 % (91.0 to 95.1)`; only the value where there is no interval."""
+    shown = number(item, unit)
+    return f"{shown} ({interval(item, unit)})" if bounds_of(item) else shown
+
+
+def trials(item: Any) -> str:
+    """The number of observations behind an interval."""
+    return number(item.get("n"), "count") if isinstance(item, dict) else DASH
+
+
+def size(n_bytes: Any) -> str:
+    """A number of bytes: 804.3 kB."""
+    value = value_of(n_bytes)
+    if value is None:
+        return DASH
+    power = 0
+    while value >= 1000 and power < len(SIZES) - 1:
+        value, power = value / 1000, power + 1
+    return f"{value:,.0f} {SIZES[0]}" if power == 0 else f"{value:,.1f} {SIZES[power]}"
+
+
+def short(n: Any) -> str:
+    """A large count in three digits: 1.05 million."""
+    value = value_of(n)
+    if value is None:
+        return DASH
+    for limit, word in ((1e9, "billion"), (1e6, "million")):
+        if value >= limit:
+            return f"{value / limit:.3g} {word}"
+    return f"{value:,.0f}"
+
+
+def words(name: str) -> str:
+    """A name of the data for reading: `one_fact` is one fact."""
+    return name.replace("_", " ")
+
+
+def plain(item: Any) -> str:
+    """A parameter or figure of unknown kind."""
+    if item is None or item == [] or item == {}:
+        return DASH
+    if isinstance(item, bool):
+        return "yes" if item else "no"
+    if isinstance(item, dict) and bounds_of(item):
+        return with_interval(item, "plain")
+    if isinstance(item, int):
+        return f"{item:,}" if abs(item) >= 10_000 else str(item)
+    if isinstance(item, float):
+        return f"{item:.6g}"
+    if isinstance(item, list):
+        return ", ".join(plain(each) for each in item)
+    return str(item)

@@ -1,0 +1,178 @@
+"""The page: one HTML file with everything in it, figures included. It asks nothing of the network.
+
+In: what the stages left, the headline rows, the figures as PNG. Out: the text of `index.html`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from llmill.report import chain, form, style, summary, tables
+from llmill.report.files import Results, stage_of
+from llmill.report.summary import FORMATS, Row, model_name, system_name
+
+TEMPLATE = "page.html.jinja"
+SAMPLED_STEPS = 6  # shown of a training's samples, evenly from first to last
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure in both themes, and what it shows in words."""
+
+    light: bytes
+    dark: bytes
+    alt: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the report itself was asked for."""
+
+    title: str
+    examples: int
+    parameters: Mapping[str, Any]
+
+
+def render(
+    results: Results,
+    rows: Sequence[Row],
+    gains: Mapping[str, Any],
+    images: Mapping[str, Image],
+    setting: Setting,
+) -> str:
+    """The whole page."""
+    folder = Path(__file__).parent
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"data_uri": style.data_uri, "words": form.words, "size": form.size}
+    return environment.get_template(TEMPLATE).render(
+        title=setting.title,
+        summary=summary.sentence(results, dict(gains)),
+        headlines=tables.headlines(rows),
+        images=images,
+        tables=tables,
+        form=form,
+        results=results,
+        pictures=pictures(results),
+        notes=notes(results),
+        parameters=stage_parameters(results, setting),
+        samples=samples(results.samples),
+        examples={m: examples(results.scores[m], setting.examples) for m in results.scores},
+        model_name=model_name,
+    )
+
+
+def pictures(results: Results) -> dict[str, chain.Picture]:
+    """The chain in both directions. What it joins stands in the records; the report reads every stage."""
+    inputs: dict[str, list[str]] = {}
+    for address, record in results.records.items():
+        inputs.setdefault(stage_of(address), []).extend(record.get("inputs", {}))
+    graph = chain.parents(results.folders, inputs) | {"report": set(inputs)}
+    return {"across": chain.across(graph), "down": chain.down(graph)}
+
+
+def notes(results: Results) -> dict[str, str]:
+    """A few words under each stage of the picture."""
+    metrics = results.metrics
+    accuracy = metrics["accuracy"]
+    best = accuracy.get("variants", {}).get(accuracy.get("best"), {}).get("accuracy")
+    asked = metrics[f"mmlu@{results.variants['mmlu'][0]}"].get("cloze", {}).get("all")
+    judged = metrics[f"judge@{results.variants['judge'][-1]}"].get("mean")
+    total = sum(
+        file.get("bytes") or 0
+        for listed in results.sources.values()
+        for e in listed
+        for file in e["files"]
+    )
+    found = {
+        "download": form.size(total),
+        "prepare": f"{_count(metrics['prepare'].get('text', {}), 'train_documents')} texts",
+        "tokenizer": f"{_count(metrics['tokenizer'], 'n_vocab')} tokens",
+        "tokenize": f"{form.short(metrics['tokenize'].get('train', {}).get('tokens'))} tokens",
+        "pretrain": f"{_count(metrics['pretrain'], 'steps')} steps",
+        "classify": f"{len(results.variants['classify'])} variants",
+        "instruct": f"{_count(metrics['instruct'], 'steps')} steps",
+        "grader": f"{_count(metrics['grader'], 'steps')} steps",
+        "accuracy": form.number(best, "share"),
+        "mmlu": form.number(asked, "share"),
+        "judge": f"{form.number(judged, 'points')} of 100",
+        "report": "this page",
+    }
+    return {
+        stage: note.replace(" million", "M").replace(" billion", "G")
+        for stage, note in found.items()
+    }
+
+
+def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:
+    """The parameters of each stage; the variants of a matrix share theirs."""
+    found = {}
+    for address, record in results.records.items():
+        found.setdefault(stage_of(address), tables.parameters(record.get("parameters", {})))
+    return {**found, "report": tables.parameters(setting.parameters)}
+
+
+def samples(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """What was written along training, by prompt: at most SAMPLED_STEPS steps, evenly."""
+    steps = sorted({row["step"] for row in rows})
+    last, shown = len(steps) - 1, min(SAMPLED_STEPS, len(steps))
+    kept = {steps[round(i * last / max(1, shown - 1))] for i in range(shown)}
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["step"] in kept:
+            found.setdefault(row["prompt"], []).append(row)
+    return found
+
+
+def examples(scores: Sequence[Mapping[str, Any]], count: int) -> dict[str, list[Mapping[str, Any]]]:
+    """The best and the worst judged answers; of equals the first asked."""
+    judged = [row for row in scores if row.get("score") is not None]
+    best = sorted(judged, key=lambda row: -row["score"])[:count]
+    worst = sorted(judged, key=lambda row: row["score"])[:count]
+    return {"best": best, "worst": worst}
+
+
+def alt_texts(results: Results) -> dict[str, str]:
+    """What each figure shows, in words, for those who do not see it."""
+    accuracy, grader = results.metrics["accuracy"], results.metrics["grader"]
+    ends = [
+        f"{a} ends at {form.number(results.metrics[a].get('validation_loss'), 'nats')}"
+        for a in results.curves
+    ]
+    systems = [
+        f"{system_name(name)} {form.with_interval(found.get('accuracy'), 'share')}"
+        for name, found in summary.systems(accuracy).items()
+    ]
+    asked = [
+        f"{model_name(m)}, {shown} format {form.with_interval(results.metrics[f'mmlu@{m}'].get(kind, {}).get('all'), 'share')}"
+        for m in results.variants["mmlu"]
+        for kind, shown in FORMATS.items()
+    ]
+    judged = [
+        f"{model_name(m)} {form.with_interval(results.metrics[f'judge@{m}'].get('mean'), 'points')}"
+        for m in results.variants["judge"]
+    ]
+    best = system_name(accuracy.get("best") or form.DASH)
+    spearman = form.with_interval(grader.get("spearman"), "plain")
+    return {
+        "loss": f"Loss by step in training and validation. Validation loss: {'; '.join(ends)}.",
+        "classification": f"Test accuracy with intervals: {'; '.join(systems)}.",
+        "confusion": f"Test messages by true and predicted label, for {best}.",
+        "mmlu_levels": f"Questions right by level, with intervals. Over all: {'; '.join(asked)}.",
+        "mmlu_subjects": f"Questions right by subject, with intervals. Over all: {'; '.join(asked)}.",
+        "judge": f"Judged answers: mean score of 100, exact matches, spread. Means: {'; '.join(judged)}.",
+        "grader": f"The judge's scores of held-out answers by their known worth; Spearman {spearman}.",
+    }
+
+
+def _count(found: Mapping[str, Any], name: str) -> str:
+    return form.number(found.get(name), "count")

@@ -1,0 +1,44 @@
+"""`python -m llmill results`: the headline figures of the last run as a table, and where to look next."""
+
+from itertools import groupby
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from llmill.contract import params, record
+from llmill.contract.errors import UserError
+from llmill.report import form
+
+FILE = "summary.json"
+PAGE = "index.html"
+COMMANDS = {
+    "mlflow ui": "every run with its curves, samples and predictions",
+    "dvc metrics show": "every figure; `dvc metrics diff` against another commit",
+    "python -m llmill verify": "the chain of hashes, with git commits and MLflow runs",
+}
+
+
+def print_table(console: Console | None = None) -> None:
+    """Print what stage `report` gathered; raises `UserError` where it has not run."""
+    folder = Path(params.load().paths.report)
+    rows = record.read_json(folder / FILE)
+    if not rows:
+        raise UserError(f"{folder / FILE}: holds no figures; `dvc repro report` makes it anew")
+    console = console or Console()
+    table = Table("", title="Results", title_justify="left")
+    for head in ("value", "interval", "n"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("beside")
+    for group, members in groupby(rows, key=lambda row: row["group"]):
+        table.add_section()
+        table.add_row(f"[bold]{escape(group)}[/bold]")
+        for row in members:
+            figure, unit = row["figure"], row["unit"]
+            cells = (form.number(figure, unit), form.interval(figure, unit), form.trials(figure))
+            table.add_row(f"  {escape(row['name'])}", *cells, row["against"])
+    console.print(table)
+    console.print("Where to look next:")
+    for what, why in {str(folder / PAGE): "the report, one page", **COMMANDS}.items():
+        console.print(f"  {what:<26} {why}", highlight=False)

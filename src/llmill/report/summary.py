@@ -1,0 +1,145 @@
+"""The headline figures: one row each, the same for the page, for `dvc metrics show` and for the end of `make run`.
+
+In: what the stages measured. Out: rows with value, interval, number of observations and what to compare with.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from llmill.report import form
+from llmill.report.files import Results
+
+MODELS = {"pretrain": "foundation model", "instruct": "instruct model"}
+SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF, logistic regression"}
+FORMATS = {"cloze": "cloze", "letter": "letter"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure. `key` names it for machines, `unit` is one of `form.number`'s."""
+
+    key: str
+    group: str
+    name: str
+    unit: str
+    figure: Any  # an interval, a number, or None
+    against: str = ""
+
+
+def model_name(model: str) -> str:
+    """A model by what it is, not by the stage that made it."""
+    return MODELS.get(model, form.words(model))
+
+
+def system_name(system: str) -> str:
+    """A classifier for reading: its variant, or the baseline."""
+    return SYSTEMS.get(system, form.words(system))
+
+
+def systems(accuracy: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The figures of every classifier, the weakest baseline first, then the variants in their own order."""
+    baselines = accuracy.get("baselines", {})
+    order = sorted(baselines, key=lambda name: (name not in SYSTEMS, [*SYSTEMS, name].index(name)))
+    return {**{name: baselines[name] for name in order}, **accuracy.get("variants", {})}
+
+
+def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
+    """Every headline figure. `gains`: by model, its judge mean less the first model's, with interval."""
+    return [
+        *_foundation(results.metrics["pretrain"]),
+        *_questions(results),
+        *_classification(results.metrics["accuracy"]),
+        *_judge(results, gains),
+        *_grader(results.metrics["grader"]),
+    ]
+
+
+def flat(found: list[Row]) -> dict[str, float]:
+    """The values by key, for `metrics.json`."""
+    return {row.key: v for row in found if (v := form.value_of(row.figure)) is not None}
+
+
+def plain(found: list[Row]) -> list[dict[str, Any]]:
+    """The rows as JSON values, for `summary.json`."""
+    return [asdict(row) for row in found]
+
+
+def sentence(results: Results, gains: dict[str, Any]) -> str:
+    """The whole run in one sentence."""
+    trained, first = results.metrics["pretrain"], results.variants["mmlu"][0]
+    cloze = results.metrics[f"mmlu@{first}"].get("cloze", {}).get("all")
+    accuracy = results.metrics["accuracy"]
+    best = accuracy.get("best") or ""
+    share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
+    last = results.variants["judge"][-1]
+    gain = (
+        f", {form.number(gains[last], 'points')} above the foundation model"
+        if last in gains
+        else ""
+    )
+    return (
+        f"A foundation model of {form.short(trained.get('parameters'))} parameters, trained on "
+        f"{form.short(trained.get('tokens'))} tokens, answers {form.with_interval(cloze, 'share')} of the "
+        f"questions in the cloze format; the best classifier made from it ({form.words(best) or form.DASH}) is "
+        f"right on {form.with_interval(share, 'share')} of unseen messages; the {model_name(last)}'s answers "
+        f"score {form.with_interval(results.metrics[f'judge@{last}'].get('mean'), 'points')} of 100{gain}."
+    )
+
+
+def _foundation(metrics: dict[str, Any]) -> Iterator[Row]:
+    group = "Foundation model, held-out text"
+    yield Row(
+        "pretrain.loss", group, "loss, nats per token", "nats", metrics.get("validation_loss")
+    )
+    yield Row(
+        "pretrain.bits_per_byte", group, "bits per byte", "bits", metrics.get("bits_per_byte")
+    )
+    yield Row("pretrain.perplexity", group, "perplexity", "plain", metrics.get("perplexity"))
+
+
+def _questions(results: Results) -> Iterator[Row]:
+    for model in results.variants["mmlu"]:
+        metrics = results.metrics[f"mmlu@{model}"]
+        chance = f"chance {form.number(metrics.get('chance'), 'share')}"
+        for kind, shown in FORMATS.items():
+            found = metrics.get(kind, {})
+            group = f"Questions, {shown} format, {model_name(model)}"
+            key = f"mmlu.{model}.{kind}"
+            yield Row(key, group, "all questions", "share", found.get("all"), chance)
+            for level, figure in found.get("levels", {}).items():
+                yield Row(f"{key}.{level}", group, form.words(level), "share", figure, chance)
+
+
+def _classification(metrics: dict[str, Any]) -> Iterator[Row]:
+    group, best = "Classification, test accuracy", metrics.get("best")
+    for system, figures in systems(metrics).items():
+        note = "best by validation" if system == best else ""
+        name = system_name(system)
+        yield Row(f"classify.{system}", group, name, "share", figures.get("accuracy"), note)
+    compared = metrics.get("best_against_tfidf", {}).get("difference")
+    yield Row(
+        "classify.gain", group, "best less TF-IDF", "share", compared, "same messages, paired"
+    )
+
+
+def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
+    group = "Answers, judged 0 to 100"
+    first = model_name(results.variants["judge"][0])
+    for model in results.variants["judge"]:
+        name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")
+        yield Row(f"judge.{model}", group, f"{name}, mean", "points", mean)
+    for model, gain in gains.items():
+        name = f"{model_name(model)} less {first}"
+        yield Row(f"judge.{model}.gain", group, name, "points", gain, "same instructions, paired")
+    for model in results.variants["judge"]:
+        exact = results.metrics[f"judge@{model}"].get("exact_match")
+        name = f"{model_name(model)}, exact match"
+        yield Row(f"judge.{model}.exact_match", group, name, "share", exact, "no judge needed")
+
+
+def _grader(metrics: dict[str, Any]) -> Iterator[Row]:
+    group = "Embedded judge, answers of known score"
+    spearman, pairs = metrics.get("spearman"), metrics.get("pairs_right")
+    yield Row("grader.spearman", group, "Spearman correlation", "plain", spearman)
+    yield Row("grader.pairs_right", group, "pairs ordered right", "share", pairs, "chance 50.0 %")

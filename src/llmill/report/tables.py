@@ -1,0 +1,222 @@
+"""The tables of the page: what stages measured, as text in cells. A figure that is not there is a dash."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from llmill.report import form, summary
+from llmill.report.files import Results
+from llmill.report.form import number, words
+from llmill.report.summary import FORMATS, Row, model_name, system_name
+
+MAIN_PACKAGES = (
+    "torch",
+    "numpy",
+    "tokenizers",
+    "tiktoken",
+    "datasketch",
+    "scikit-learn",
+    "scipy",
+    "pyarrow",
+    "matplotlib",
+    "snakemake",
+    "dvc",
+    "mlflow",
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text. The first `left` columns are words, the others figures."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+
+
+def headlines(rows: Iterable[Row]) -> dict[str, Table]:
+    """The headline figures, a table for each group."""
+    groups: dict[str, list[Sequence[str]]] = {}
+    for row in rows:
+        cells = (number(row.figure, row.unit), form.interval(row.figure, row.unit))
+        line = (row.name, *cells, form.trials(row.figure), row.against)
+        groups.setdefault(row.group, []).append(line)
+    head = ("", "value", "interval", "n", "beside")
+    return {group: Table(head, lines) for group, lines in groups.items()}
+
+
+def sources(results: Results) -> Table:
+    """What went in: a row for each source and role."""
+    rows = []
+    for role, entries in results.sources.items():
+        for entry in entries:
+            files = entry.get("files", [])
+            total = form.size(sum(file.get("bytes") or 0 for file in files))
+            title, licence = entry.get("title", form.DASH), entry.get("licence", form.DASH)
+            rows.append((role, title, licence, f"{len(files):,}", total))
+    return Table(("role", "source", "licence", "files", "size"), rows, left=3)
+
+
+def files(entries: Iterable[Mapping[str, Any]]) -> Table:
+    """Every file of a role with its hash."""
+    rows = [
+        (file.get("path", form.DASH), file.get("sha256") or form.DASH, form.size(file.get("bytes")))
+        for entry in entries
+        for file in entry.get("files", [])
+    ]
+    return Table(("file", "sha256", "size"), rows, left=2)
+
+
+def documents(prepared: Mapping[str, Any]) -> Table:
+    """Documents read, removed for each reason, and kept, by source."""
+    found = prepared.get("text", {}).get("sources", {})
+    columns = list(dict.fromkeys(name for figures in found.values() for name in figures))
+    rows = [[source, *(_counted(f, name) for name in columns)] for source, f in found.items()]
+    return Table(["source", *map(words, columns)], rows)
+
+
+def labelled(prepared: Mapping[str, Any]) -> Table:
+    """Rows of the labelled data: as they came, left out, and in each split."""
+    rows = []
+    for name in ("classification", "instruction"):
+        found = prepared.get(name, {})
+        out = [
+            f"{found[key]:,} {words(key)}"
+            for key in ("duplicates", "without_response")
+            if found.get(key)
+        ]
+        splits = [
+            number(found.get(s, {}).get("rows"), "count") for s in ("train", "validate", "test")
+        ]
+        rows.append((name, number(found.get("rows"), "count"), "; ".join(out) or "none", *splits))
+    found = prepared.get("mmlu", {})
+    splits = [number(found.get(split), "count") for split in ("dev", "val", "test")]
+    total = sum(found.get(split, 0) for split in ("dev", "val", "test")) if found else None
+    rows.append(("questions (dev, val, test)", number(total, "count"), "none", *splits))
+    return Table(("data", "rows", "left out", "train", "validate", "test"), rows)
+
+
+def labels(prepared: Mapping[str, Any]) -> Table:
+    """How often each label or kind stands in each split."""
+    rows = []
+    for name in ("classification", "instruction"):
+        found = prepared.get(name, {})
+        by = [found.get(split, {}).get("by_label", {}) for split in ("train", "validate", "test")]
+        for label in dict.fromkeys(x for counts in by for x in counts):
+            rows.append((name, words(label), *(_counted(counts, label) for counts in by)))
+    return Table(("data", "label or kind", "train", "validate", "test"), rows, left=2)
+
+
+def tokens(tokenized: Mapping[str, Any]) -> Table:
+    """Tokens and documents of each split."""
+    rows = [
+        (
+            split,
+            *(_counted(found, name) for name in ("tokens", "documents", "shards")),
+            form.size(found.get("text_bytes")),
+            number(found.get("bytes_per_token"), "plain"),
+        )
+        for split, found in tokenized.items()
+        if isinstance(found, Mapping)
+    ]
+    return Table(("split", "tokens", "documents", "shards", "text", "bytes per token"), rows)
+
+
+def trainings(results: Results) -> Table:
+    """The end of every training."""
+    rows = []
+    for address in results.curves:
+        metrics, last = results.metrics[address], (results.curves[address] or [{}])[-1]
+        steps = number(metrics.get("steps", last.get("step")), "count")
+        losses = (last.get("train_loss"), metrics.get("validation_loss"))
+        accuracy = number(metrics.get("validation_accuracy"), "share")
+        rows.append((address, steps, *(number(x, "nats") for x in losses), accuracy))
+    head = ("stage", "steps", "last training loss", "validation loss", "validation accuracy")
+    return Table(head, rows)
+
+
+def classifiers(accuracy: Mapping[str, Any]) -> Table:
+    """Every classifier and baseline by every measure."""
+    measures = ("accuracy", "precision", "recall", "f1", "macro_f1")
+    rows = [
+        [system_name(name), *(form.with_interval(found.get(m), "share") for m in measures)]
+        for name, found in summary.systems(dict(accuracy)).items()
+    ]
+    positive = accuracy.get("positive", form.DASH)
+    named = (f"precision ({positive})", f"recall ({positive})", f"F1 ({positive})", "macro F1")
+    return Table(("", "accuracy", *named), rows)
+
+
+def questions(results: Results, groups: str) -> Table:
+    """Shares right by subject or by level: both formats, every model."""
+    models = results.variants["mmlu"]
+    cells = {
+        (model, kind): results.metrics[f"mmlu@{model}"].get(kind, {})
+        for kind in FORMATS
+        for model in models
+    }
+    names = list(dict.fromkeys(n for found in cells.values() for n in found.get(groups, {})))
+    rows = [
+        [
+            words(name),
+            *(form.with_interval(f.get(groups, {}).get(name), "share") for f in cells.values()),
+        ]
+        for name in names
+    ]
+    rows.append(["all", *(form.with_interval(f.get("all"), "share") for f in cells.values())])
+    head = [f"{FORMATS[kind]}, {model_name(model)}" for model, kind in cells]
+    return Table([groups.removesuffix("s"), *head], rows)
+
+
+def kinds(results: Results) -> Table:
+    """Judged answers by kind of instruction."""
+    found = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
+    names = list(dict.fromkeys(k for metrics in found.values() for k in metrics.get("by_kind", {})))
+    rows = []
+    for name in names:
+        each = [metrics.get("by_kind", {}).get(name, {}) for metrics in found.values()]
+        means = [form.with_interval(f.get("mean"), "points") for f in each]
+        exact = [form.with_interval(f.get("exact_match"), "share") for f in each]
+        rows.append([words(name), number(each[-1].get("n"), "count"), *means, *exact])
+    models = [model_name(model) for model in found]
+    head = [f"mean, {m}" for m in models] + [f"exact match, {m}" for m in models]
+    return Table(["kind", "answers", *head], rows)
+
+
+def parameters(sections: Mapping[str, Any]) -> Table:
+    """Every parameter of a stage under its dotted name."""
+    return Table(("parameter", "value"), list(_flat(sections, "")), left=2)
+
+
+def inputs(record: Mapping[str, Any]) -> Table:
+    """What a stage was made from, by content."""
+    return Table(("input", "sha256"), list(record.get("inputs", {}).items()), left=2)
+
+
+def main_packages(packages: Sequence[tuple[str, str]]) -> str:
+    """The packages that decide a result, with versions."""
+    known = {name.lower().replace("_", "-"): version for name, version in packages}
+    return (
+        ", ".join(f"{name} {known[name]}" for name in MAIN_PACKAGES if name in known) or form.DASH
+    )
+
+
+def outputs(record: Mapping[str, Any]) -> str:
+    """How much a stage made."""
+    found = record.get("outputs", {})
+    total = sum(entry.get("bytes", 0) for entry in found.values())
+    folders = sorted({PurePosixPath(name).parts[0] for name in found})
+    return f"{len(found):,} files, {form.size(total)}: {', '.join(folders)}"
+
+
+def _counted(found: Mapping[str, Any], name: str) -> str:
+    return number(found.get(name), "count")
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:
+    for key, item in tree.items():
+        if isinstance(item, Mapping) and item:
+            yield from _flat(item, f"{prefix}{key}.")
+        else:
+            yield prefix + key, form.plain(item)

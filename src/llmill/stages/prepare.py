@@ -1,0 +1,207 @@
+"""Turn raw files into clean, deduplicated, split data: documents to learn from and labelled rows.
+
+    python -m llmill prepare
+
+In: the roles of stage download. Out: `text/{train,validate}` in parquet shards; `classification`,
+`instruction` and `mmlu` as JSON lines; `metrics.json`, which says what was left out and why.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.params import Prepare, Selected
+from llmill.contract.stage import Job
+from llmill.tasks import classification, instruction, multiple_choice
+from llmill.tasks.split import distinct, part, split
+from llmill.text import documents, duplicates, parquet
+from llmill.text.contamination import Wanted
+from llmill.text.documents import Document
+from llmill.text.mixture import mix
+from llmill.text.words import Known, hashes
+
+REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
+Splits = dict[str, list[Any]]
+Metrics = dict[str, Any]
+
+
+def run(params: Selected, job: Job) -> None:
+    """Labelled data first, since its test texts must not stand in the documents."""
+    settings, raw = params.prepare, Path(params.paths.download)
+    messages, message_metrics = prepare_messages(raw / "classification", settings, job.out)
+    entries, entry_metrics = prepare_instructions(raw / "instruction", settings, job.out)
+    questions, question_metrics = prepare_questions(raw / "mmlu", job.out)
+    known: Known = {}
+    wanted = Wanted(
+        [
+            *(row.text for row in messages["test"]),
+            *(entry.asked for entry in entries["test"]),
+            *(question.question for question in questions["test"]),
+        ],
+        settings.contamination,
+        known,
+    )
+    kept, by_source = clean(list(read_text(raw / "text", settings)), wanted, known, settings)
+    text_metrics = write_text(kept, settings, job.out / "text")
+    metrics = {
+        "text": {**text_metrics, "sources": by_source},
+        "evaluation_texts": {"wanted": wanted.texts, "too_short": wanted.too_short},
+        "classification": message_metrics,
+        "instruction": entry_metrics,
+        "mmlu": question_metrics,
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    rows = [{"source": source, **figures} for source, figures in by_source.items()]
+    job.track.table("sources", rows)
+    job.track.metrics({f"text_{name}": figure for name, figure in text_metrics.items()})
+    job.say(
+        f"{sum(row['read'] for row in rows)} documents read, {len(kept)} kept, "
+        f"{text_metrics['train_documents']} to train on"
+    )
+
+
+def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
+    """Check, deduplicate and split the labelled messages."""
+    file = folder / "SMSSpamCollection"
+    rows = classification.read_raw(file)
+    kept = distinct(rows, lambda row: row.text)
+    shares = settings.classification
+    parts = split(kept, lambda row: row.text, shares.validate_share, shares.test_share)
+    refuse_empty(parts, file, "prepare.classification")
+    labels = sorted({row.label for row in rows})
+    for name, found in parts.items():
+        missing = next((x for x in labels if x not in {row.label for row in found}), None)
+        if missing:
+            raise UserError(f"{file}: no '{missing}' among the {len(found)} rows of split {name}")
+        (out / "classification").mkdir(exist_ok=True)
+        classification.write(out / "classification" / f"{name}.jsonl", found)
+    return parts, {
+        **repeats(rows, kept),
+        **{name: count(row.label for row in found) for name, found in parts.items()},
+    }
+
+
+def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
+    """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
+    file = one_json(folder)
+    rows = instruction.read_raw(file)
+    answered = [row for row in rows if row.output.strip()]
+    kept = distinct(answered, lambda row: f"{row.asked}\n{row.output}")
+    shares = settings.instruction
+    parts = split(kept, lambda row: row.asked, shares.validate_share, shares.test_share)
+    refuse_empty(parts, file, "prepare.instruction")
+    (out / "instruction").mkdir()
+    for name, found in parts.items():
+        instruction.write(out / "instruction" / f"{name}.jsonl", found)
+    return parts, {
+        **repeats(answered, kept),
+        "without_response": len(rows) - len(answered),
+        **{name: count(row.kind for row in found) for name, found in parts.items()},
+    }
+
+
+def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
+    """Check the multiple-choice questions, which come split; take along the subjects' levels."""
+    parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
+    (out / "mmlu").mkdir()
+    for name, found in parts.items():
+        multiple_choice.write(out / "mmlu" / f"{name}.jsonl", found)
+    levels = folder / "levels.json"
+    record.write_json(
+        out / "mmlu" / "levels.json", record.read_json(levels) if levels.exists() else {}
+    )
+    subjects = {question.subject for found in parts.values() for question in found}
+    return parts, {"subjects": len(subjects), **{name: len(rows) for name, rows in parts.items()}}
+
+
+def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
+    """The documents of every source, in the order of `sources.json`."""
+    for entry in record.read_json(folder / "sources.json"):
+        name = entry["name"]
+        if name not in settings.weights:
+            raise UserError(f"params.yaml: prepare.weights has no weight for source '{name}'")
+        files = [folder / f["path"] for f in entry["files"] if f["path"].endswith(".txt")]
+        if not files:
+            raise UserError(f"{folder / name}: no .txt files; run stage download again")
+        yield from documents.read(files, name, entry["format"], settings.passage_words)
+
+
+def clean(
+    found: list[Document], wanted: Wanted, known: Known, settings: Prepare
+) -> tuple[list[Document], Metrics]:
+    """The documents to keep; and by source how many were read, removed by reason and kept."""
+    removed: Counter[tuple[str, str]] = Counter()
+
+    def keep(left: list[Document], marked: Iterator[bool], reason: str) -> list[Document]:
+        pairs = list(zip(left, marked, strict=True))
+        removed.update((document.source, reason) for document, out in pairs if out)
+        return [document for document, out in pairs if not out]
+
+    left = keep(found, duplicates.exact(document.text for document in found), REASONS[0])
+    words = {document.id: hashes(document.text, known) for document in left}
+    left = keep(left, (wanted.in_document(words[d.id]) for d in left), REASONS[1])
+    marked = duplicates.near((words[d.id] for d in left), settings.near_duplicates)
+    left = keep(left, marked, REASONS[2])
+    read, kept = Counter(d.source for d in found), Counter(d.source for d in left)
+    count_words: Counter[str] = Counter()
+    for document in left:
+        count_words[document.source] += len(words[document.id])
+    return left, {
+        source: {
+            "read": read[source],
+            **{reason: removed[source, reason] for reason in REASONS},
+            "kept": kept[source],
+            "words": count_words[source],
+        }
+        for source in read
+    }
+
+
+def write_text(kept: list[Document], settings: Prepare, out: Path) -> Metrics:
+    """Split by hash, mix by weight, write both; validation documents are never repeated."""
+    parts: Splits = {"train": [], "validate": []}
+    for document in kept:
+        parts[part(document.id, settings.validate_share, test_share=0)].append(document)
+    weights = {source: float(weight > 0) for source, weight in settings.weights.items()}
+    mixed = {
+        "train": mix(parts["train"], settings.weights),
+        "validate": mix(parts["validate"], weights),
+    }
+    for name, found in mixed.items():
+        if not found:
+            raise UserError(
+                f"params.yaml: of {len(kept)} documents none is left for {name}; change "
+                "prepare.validate_share, prepare.weights or prepare.passage_words"
+            )
+        parquet.write(out / name, found, settings.shard_documents)
+    return {f"{name}_documents": len(found) for name, found in mixed.items()}
+
+
+def one_json(folder: Path) -> Path:
+    """The one JSON file of a role besides `sources.json`."""
+    found = sorted(path for path in folder.glob("*.json") if path.name != "sources.json")
+    if len(found) != 1:
+        raise UserError(f"{folder}: expected one .json file of data, found {len(found)}")
+    return found[0]
+
+
+def refuse_empty(parts: Splits, file: Path, section: str) -> None:
+    """Every split is needed later."""
+    for name, found in parts.items():
+        if not found:
+            raise UserError(f"{file}: split {name} is empty; change the shares in {section}")
+
+
+def repeats(rows: list[Any], kept: list[Any]) -> Metrics:
+    """How many rows there were and how many of them repeated another."""
+    return {"rows": len(rows), "duplicates": len(rows) - len(kept)}
+
+
+def count(labels: Iterator[str | None]) -> Metrics:
+    """Rows in all and by label, where there are labels."""
+    found = Counter(label for label in labels)
+    named = {label: found[label] for label in sorted(x for x in found if x is not None)}
+    return {"rows": sum(found.values()), **({"by_label": named} if named else {})}

@@ -1,0 +1,98 @@
+"""Put everything that was made and measured on one page.
+
+    python -m llmill report
+
+In: records, figures, curves, samples and scores of every stage. Out: `index.html`, `figures/`, `summary.json`,
+`metrics.json`.
+"""
+
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.evaluation import statistics
+from llmill.report import figures, files, page, style, summary
+from llmill.report.files import MATRIX, Results
+from llmill.report.page import Image, Setting
+
+Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
+
+
+def run(params: Selected, job: Job) -> None:
+    """Read what the stages left, draw it, write it."""
+    roles = [path.parent.name for path in job.inputs if path.name == "sources.json"]
+    results = files.read(params.paths, {stage: job.variants(stage) for stage in MATRIX}, roles)
+    gained = gains(results)
+    rows = summary.rows(results, gained)
+    images = draw(results, job)
+    setting = Setting(params.report.title, params.report.examples, params.dump())
+    html = page.render(results, rows, gained, images, setting)
+    record.write_bytes(job.out / "index.html", html.encode())
+    record.write_json(job.out / "summary.json", summary.plain(rows))
+    record.write_json(job.out / "metrics.json", summary.flat(rows))
+    job.track.metrics(summary.flat(rows))
+    job.track.text("index.html", html)
+    job.say(f"{len(images)} figures on {params.paths.report}/index.html")
+
+
+def gains(results: Results) -> dict[str, statistics.Interval]:
+    """By model, its mean score less the first model's on the same instructions, drawn in pairs."""
+    first, *others = results.variants["judge"]
+    asked = results.records[f"judge@{first}"]["parameters"]["judge"]
+    found = {}
+    for model in others:
+        pairs = zip(results.scores[first], results.scores[model], strict=True)
+        less = [b["score"] - a["score"] for a, b in pairs if None not in (a["score"], b["score"])]
+        if less:
+            found[model] = statistics.mean(
+                less,
+                confidence=asked["confidence"],
+                resamples=asked["bootstrap"],
+                seed=asked["seed"],
+            )
+    return found
+
+
+def draw(results: Results, job: Job) -> dict[str, Image]:
+    """Every figure in both themes; the light one also as a file and for the tracker."""
+    alts = page.alt_texts(results)
+    (job.out / "figures").mkdir()
+    images = {}
+    for name, (function, *data) in drawn(results).items():
+        light, dark = (style.draw(function, theme, *data) for theme in (style.LIGHT, style.DARK))
+        images[name] = Image(style.png(light), style.png(dark), alts[name])
+        record.write_bytes(job.out / "figures" / f"{name}.png", images[name].light)
+        job.track.figure(name, light)
+    return images
+
+
+def drawn(results: Results) -> Drawn:
+    """What is drawn from what."""
+    metrics = results.metrics
+    accuracy = metrics["accuracy"]
+    best, labels = accuracy.get("best"), accuracy.get("labels", [])
+    counts = accuracy.get("variants", {}).get(best, {}).get("confusion", [])
+    asked = {model: metrics[f"mmlu@{model}"] for model in results.variants["mmlu"]}
+    chance = next(iter(asked.values())).get("chance")
+    judged = {model: metrics[f"judge@{model}"] for model in results.variants["judge"]}
+    return {
+        "loss": (figures.loss, results.curves),
+        "classification": (figures.classification, summary.systems(accuracy)),
+        "confusion": (figures.confusion, counts, labels, best or ""),
+        "mmlu_levels": (figures.questions, shares(asked, "levels"), chance, "level"),
+        "mmlu_subjects": (figures.questions, shares(asked, "subjects"), chance, "subject"),
+        "judge": (figures.judge, judged),
+        "grader": (figures.grader, results.heldout),
+    }
+
+
+def shares(asked: dict[str, Any], groups: str) -> dict[str, Any]:
+    """The shares right by format, model and name, with `all` first."""
+    return {
+        kind: {
+            model: {"all": found.get(kind, {}).get("all"), **found.get(kind, {}).get(groups, {})}
+            for model, found in asked.items()
+        }
+        for kind in summary.FORMATS
+    }

@@ -1,0 +1,85 @@
+"""Encode the documents into shards of tokens that training maps into memory.
+
+    python -m llmill tokenize
+
+In: the documents and the tokenizer. Out: `train/` and `validate/` (see `llmill.text.shards`), and
+`metrics.json`.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.text import parquet, shards
+from llmill.text.tokenizer import Tokenizer
+
+SPLITS = ("train", "validate")
+Work = tuple[Path, Path, Path]  # the tokenizer's folder, a parquet shard, the folder to write into
+
+
+def run(params: Selected, job: Job) -> None:
+    """Each shard on its own, several at a time; the index last."""
+    bpe = Path(params.paths.tokenizer, "bpe")
+    n_vocab = Tokenizer.load(bpe).n_vocab
+    work = []
+    for split in SPLITS:
+        (job.out / split).mkdir()
+        found = parquet.shards(Path(params.paths.prepare, "text", split))
+        work += [(bpe, shard, job.out / split) for shard in found]
+    entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    for (_, _, folder), entry in zip(
+        work, in_parallel(work, params.tokenize.processes), strict=True
+    ):
+        entries[folder.name].append(entry)
+    metrics = {}
+    for split in SPLITS:
+        totals = shards.write_index(job.out / split, n_vocab, entries[split])
+        bytes_per_token = totals["text_bytes"] / totals["tokens"]
+        metrics[split] = {
+            **totals,
+            "shards": len(entries[split]),
+            "bytes_per_token": bytes_per_token,
+        }
+        job.say(f"{split}: {totals['tokens']:,} tokens, {totals['documents']:,} documents")
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.metrics({f"{split}_tokens": metrics[split]["tokens"] for split in SPLITS})
+
+
+def encode(work: Work) -> dict[str, Any]:
+    """Encode one shard."""
+    bpe, shard, folder = work
+    return shards.write(folder, shard.stem, parquet.texts(shard), Tokenizer.load(bpe))
+
+
+def in_parallel(work: list[Work], processes: int) -> Iterator[dict[str, Any]]:
+    """The shards' entries in the order of the work, whatever the number of processes."""
+    processes = min(processes, len(work))
+    if processes == 1:
+        yield from map(encode, work)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, initializer=end_with_parent) as pool:
+        try:
+            yield from pool.map(encode, work)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def end_with_parent() -> None:
+    """End this process with the one that started it, however that ends; Ctrl-C is for that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()

@@ -1,0 +1,33 @@
+"""Prepared rows on disk: one JSON object a line."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+
+RESTORE = "`dvc checkout` restores it, or run stage prepare again"
+Row = TypeVar("Row")
+
+
+def write(path: Path, rows: Iterable[Any]) -> None:
+    """Write dataclass rows, whole or not at all."""
+    lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+    record.write_bytes(path, "".join(lines).encode())
+
+
+def read(path: Path, kind: type[Row]) -> list[Row]:
+    """Rows of a dataclass; raises `UserError` naming file and line."""
+    if not path.exists():
+        raise UserError(f"{path}: missing; {RESTORE}")
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            if line:
+                rows.append(kind(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}, line {number}: not a row ({error}); {RESTORE}") from None
+    return rows

@@ -1,0 +1,39 @@
+"""Repeats out, then train, validate and test: by content alone, so that nothing is in two of them.
+
+A row stays where it is when others are added or when the share of another split changes.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from llmill.text.identity import fraction, normal
+
+NAMES = ("train", "validate", "test")
+Row = TypeVar("Row")
+Key = Callable[[Row], str]
+
+
+def part(content: str, validate_share: float, test_share: float) -> str:
+    """The split a content belongs to."""
+    place = fraction(content, "split")
+    if place < test_share:
+        return "test"
+    return "validate" if place < test_share + validate_share else "train"
+
+
+def distinct(rows: Iterable[Row], key: Key[Row]) -> list[Row]:
+    """Rows whose key is, but for case and white space, no earlier one's."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        first.setdefault(normal(key(row)), row)
+    return list(first.values())
+
+
+def split(
+    rows: Iterable[Row], key: Key[Row], validate_share: float, test_share: float
+) -> dict[str, list[Row]]:
+    """Rows by split; those of the same key, but for case and white space, go together."""
+    parts: dict[str, list[Row]] = {name: [] for name in NAMES}
+    for row in rows:
+        parts[part(normal(key(row)), validate_share, test_share)].append(row)
+    return parts

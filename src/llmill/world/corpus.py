@@ -1,0 +1,145 @@
+"""The text for pretraining: documents by file, each a paragraph or a handful of lines.
+
+Plain documents state every fact `repeats` times: by entity, by relation, or mixed. `questions.txt` asks about train
+entities only, as question and answer and in MMLU's layout with letters. `everyday.txt` and `numbers.txt` carry what
+the messages, instructions and graded questions need.
+"""
+
+from collections.abc import Iterable, Iterator
+from random import Random
+
+from llmill.contract.params import World
+from llmill.world import everyday
+from llmill.world.facts import TABLES, Fact, by_entity, facts, grouped, values
+from llmill.world.hard import MAKERS
+from llmill.world.phrasing import texts
+from llmill.world.questions import LETTERS, Question, ask, from_problem
+from llmill.world.split import mentions_held_out, part
+
+QUESTION_SHARE = 0.4  # rounds of questions and answers to one round of sentences
+LETTER_SHARE = 0.08
+HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
+SKILL_SHARE = 0.2  # documents of daily life and numbers, to one of questions
+
+
+def documents(settings: World) -> dict[str, list[str]]:
+    """File name -> its documents, in an order that follows from the seed."""
+    files = {f"{s}.txt": _about(s, settings) for s in dict.fromkeys(TABLES.values())}
+    files["questions.txt"] = _questions(settings)
+    count = int(SKILL_SHARE * len(files["questions.txt"]))
+    rng = Random(f"{settings.seed}/corpus/everyday")
+    files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
+    files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
+    return {name: list(dict.fromkeys(found)) for name, found in files.items()}
+
+
+def _about(subject: str, settings: World) -> list[str]:
+    rng = Random(f"{settings.seed}/corpus/{subject}")
+    mine = [fact for fact in facts() if fact.subject == subject]
+    found: list[str] = []
+    for turn in range(settings.repeats):
+        order = (_by_entity, _by_relation, _mixed)[turn % 3]
+        found += _paragraphs(order(mine, rng), rng)
+    return rng.sample(found, len(found))
+
+
+def _by_entity(mine: list[Fact], rng: Random) -> list[Fact]:
+    """All that is known of one entity, then of the next."""
+    keys = [
+        key for key, of_entity in by_entity().items() if of_entity[0].subject == mine[0].subject
+    ]
+    groups = [by_entity()[key] for key in rng.sample(keys, len(keys))]
+    return [fact for group in groups for fact in rng.sample(group, len(group))]
+
+
+def _by_relation(mine: list[Fact], rng: Random) -> list[Fact]:
+    """One relation of many entities, then the next relation."""
+    groups = list(grouped(mine, "relation").values())
+    return [fact for group in groups for fact in rng.sample(group, len(group))]
+
+
+def _mixed(mine: list[Fact], rng: Random) -> list[Fact]:
+    return rng.sample(mine, len(mine))
+
+
+def _paragraphs(order: Iterable[Fact], rng: Random) -> Iterator[str]:
+    """Sentences in this order, cut into documents of 40 to 130 words."""
+    return _packed((rng.choice(texts(fact, "say")) for fact in order), rng, " ")
+
+
+def _packed(sentences: Iterable[str], rng: Random, between: str) -> Iterator[str]:
+    rest = list(sentences)
+    while rest:
+        words, target = 0, rng.randint(40, 110)
+        count = 0
+        while count < len(rest) and words < target:
+            words += len(rest[count].split())
+            count += 1
+        if sum(len(sentence.split()) for sentence in rest[count:]) < 25:
+            count = len(rest)  # too short to stand alone
+        yield between.join(rest[:count])
+        rest = rest[count:]
+
+
+def _questions(settings: World) -> list[str]:
+    """Documents that ask: 3 to 6 questions each, about train entities, naming no other."""
+    rng = Random(f"{settings.seed}/corpus/questions")
+    found = []
+    rounds = max(1, round(QUESTION_SHARE * settings.repeats))
+    for _ in range(rounds):
+        asked = _train_questions(rng)
+        answered = [_answered(question) for question in rng.sample(asked, len(asked))]
+        found += _grouped(answered, rng, (3, 6), "")
+    for _ in range(max(1, round(LETTER_SHARE * settings.repeats))):
+        for subject, lines in _lettered(rng).items():
+            about = subject.replace("_", " ")
+            header = f"The following are multiple choice questions (with answers) about {about}.\n"
+            found += _grouped(lines, rng, (2, 4), header)
+    return rng.sample(found, len(found))
+
+
+def _lettered(rng: Random) -> dict[str, list[str]]:
+    by_subject: dict[str, list[str]] = {}
+    for question in _train_questions(rng):
+        by_subject.setdefault(question.subject, []).append(_lines(question))
+    return {name: rng.sample(lines, len(lines)) for name, lines in sorted(by_subject.items())}
+
+
+def _train_questions(rng: Random) -> list[Question]:
+    """One question about each train fact, and the share of hard ones."""
+    allowed = {r: [v for v in vs if not mentions_held_out(v)] for r, vs in values().items()}
+    found = []
+    for fact in facts():
+        text = rng.choice(texts(fact, "ask"))
+        if part(fact.entity) == "train" and not mentions_held_out(f"{text} {fact.value}"):
+            found.append(ask(fact, text, rng, allowed[fact.relation]))
+    for subject in MAKERS:
+        for _ in range(int(HARD_SHARE * len(found) / len(MAKERS))):
+            question = from_problem(subject, MAKERS[subject](rng, "train"), rng)
+            if not mentions_held_out(" ".join(question.row)):
+                found.append(question)
+    return found
+
+
+def _answered(question: Question) -> str:
+    return f"Question: {question.text}\nAnswer: {question.choices[question.answer]}"
+
+
+def _lines(question: Question) -> str:
+    options = [f"{letter}. {c}" for letter, c in zip(LETTERS, question.choices, strict=True)]
+    return "\n".join([question.text, *options, f"Answer: {LETTERS[question.answer]}"])
+
+
+def _grouped(parts: list[str], rng: Random, size: tuple[int, int], header: str) -> Iterator[str]:
+    rest = list(parts)
+    while rest:
+        count = rng.randint(*size)
+        yield header + "\n".join(rest[:count])
+        rest = rest[count:]
+
+
+def _numbers(rng: Random) -> str:
+    makers = [*MAKERS.values()]
+    sentences = [rng.choice(makers)(rng, "train").sentence for _ in range(rng.randint(3, 6))]
+    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(2, 4))]
+    return " ".join(rng.sample(sentences, len(sentences)))

@@ -1,0 +1,195 @@
+"""What takes more than one fact: comparisons, arithmetic and two hops.
+
+Each maker draws a `Problem` of a part (train, dev, val, test). Train problems also stand in the corpus;
+the entities of the others are held out like those of single facts, and so are whole sums.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from llmill.world.facts import Fact, by_entity, by_relation, values
+from llmill.world.grammar import capital
+from llmill.world.split import part
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A question with its answer, three wrong answers, and the same as a plain sentence."""
+
+    question: str
+    answer: str
+    wrong: tuple[str, ...]
+    sentence: str
+
+
+# relation, how a value counts, [(question, sentence, pick the largest)]; {l} is a list of four entities
+ORDERS = {
+    "atomic_number": (
+        int,
+        (
+            (
+                "Which of the elements {l} has the highest atomic number?",
+                "Of the elements {l}, {e} has the highest atomic number.",
+                True,
+            ),
+            (
+                "Which of the elements {l} has the lowest atomic number?",
+                "Of the elements {l}, {e} has the lowest atomic number.",
+                False,
+            ),
+        ),
+    ),
+    "president_number": (
+        lambda value: int(value[:-2]),
+        (
+            (
+                "Which of the presidents {l} served last?",
+                "Of the presidents {l}, {e} served last.",
+                True,
+            ),
+            (
+                "Which of the presidents {l} served first?",
+                "Of the presidents {l}, {e} served first.",
+                False,
+            ),
+        ),
+    ),
+    "event_year": (
+        int,
+        (
+            ("Which came last, {l}?", "Of {l}, {e} came last.", True),
+            ("Which came first, {l}?", "Of {l}, {e} came first.", False),
+        ),
+    ),
+}
+
+# known relation, asked relation, question, sentence; {k} is the known value, {v} the asked one
+HOPS = (
+    (
+        "capital",
+        "currency",
+        "What is the currency of the country whose capital is {k}?",
+        "The country whose capital is {k} uses the {v}.",
+    ),
+    (
+        "capital",
+        "continent",
+        "On which continent is the country whose capital is {k}?",
+        "The country whose capital is {k} lies in {v}.",
+    ),
+    (
+        "capital",
+        "official_language",
+        "What is the official language of the country whose capital is {k}?",
+        "The country whose capital is {k} has the official language {v}.",
+    ),
+    (
+        "symbol",
+        "atomic_number",
+        "What is the atomic number of the element whose symbol is {k}?",
+        "The element whose symbol is {k} has the atomic number {v}.",
+    ),
+    (
+        "symbol",
+        "element_kind",
+        "What kind of element has the symbol {k}?",
+        "The element whose symbol is {k} belongs to the kind called {v}.",
+    ),
+    (
+        "state_capital",
+        "nickname",
+        "What is the nickname of the state whose capital is {k}?",
+        "The state whose capital is {k} is known as {v}.",
+    ),
+    (
+        "abbreviation",
+        "state_capital",
+        "What is the capital of the state whose postal abbreviation is {k}?",
+        "The state whose postal abbreviation is {k} has its capital in {v}.",
+    ),
+)
+
+
+def comparison(rng: Random, wanted: str) -> Problem:
+    """The first or last of four entities, or of four numbers."""
+    orders = [r for r in ORDERS if len(_of_part(r, wanted)) >= 4]
+    relation = rng.choice([*orders, "number"])
+    if relation == "number":
+        return _numbers(rng, wanted)
+    size, forms = ORDERS[relation]
+    four = rng.sample(_of_part(relation, wanted), 4)
+    if len({fact.value for fact in four}) < 4:
+        return comparison(rng, wanted)
+    question, sentence, largest = rng.choice(forms)
+    best = (max if largest else min)(four, key=lambda fact: size(fact.value)).entity
+    names = tuple(fact.entity for fact in four)
+    return _four(names, best, question, sentence)
+
+
+def arithmetic(rng: Random, wanted: str) -> Problem:
+    """A sum, a difference or a product that belongs to the part as a whole."""
+    word = rng.choice(("plus", "minus", "times"))
+    while True:
+        a, b = rng.randint(2, 60), rng.randint(2, 40)
+        if word == "minus" and a <= b:
+            continue
+        if word == "times":
+            a, b = rng.randint(2, 12), rng.randint(2, 12)
+        if part(f"{a} {word} {b}") == wanted:
+            break
+    result = {"plus": a + b, "minus": a - b, "times": a * b}[word]
+    near = [result + step for step in (-11, -10, -3, -2, -1, 1, 2, 3, 10, 11) if result + step > 0]
+    wrong = tuple(str(number) for number in rng.sample(near, 3))
+    return Problem(f"What is {a} {word} {b}?", str(result), wrong, f"{a} {word} {b} is {result}.")
+
+
+def two_hops(rng: Random, wanted: str) -> Problem:
+    """From one value to the entity that has it, and on to another value."""
+    known, asked, question, sentence = rng.choice(HOPS)
+    pairs = [(k, v) for k, v in _both(known, asked) if part(k.entity) == wanted]
+    if not pairs:
+        return two_hops(rng, wanted)
+    k, v = rng.choice(pairs)
+    wrong = rng.sample([value for value in values()[asked] if value != v.value], 3)
+    fields = {"k": k.value, "v": v.value}
+    return Problem(question.format(**fields), v.value, tuple(wrong), sentence.format(**fields))
+
+
+MAKERS: dict[str, Callable[[Random, str], Problem]] = {
+    "comparisons": comparison,
+    "arithmetic": arithmetic,
+    "two_hops": two_hops,
+}
+
+
+def _numbers(rng: Random, wanted: str) -> Problem:
+    names = tuple(str(number) for number in rng.sample(range(2, 200), 4))
+    if part(" ".join(names)) != wanted:
+        return _numbers(rng, wanted)
+    largest = rng.random() < 0.5
+    word = "largest" if largest else "smallest"
+    best = (max if largest else min)(names, key=int)
+    question = f"Which of the numbers {{l}} is the {word}?"
+    return _four(names, best, question, f"Of the numbers {{l}}, {{e}} is the {word}.")
+
+
+def _four(names: tuple[str, ...], best: str, question: str, sentence: str) -> Problem:
+    listed = f"{', '.join(names[:3])} {'or' if 'came' in question else 'and'} {names[3]}"
+    said = sentence.format(l=f"{', '.join(names[:3])} and {names[3]}", e=best)
+    wrong = tuple(name for name in names if name != best)
+    return Problem(question.format(l=listed), best, wrong, capital(said))
+
+
+def _of_part(relation: str, wanted: str) -> list[Fact]:
+    return [fact for fact in by_relation()[relation] if part(fact.entity) == wanted]
+
+
+def _both(known: str, asked: str) -> list[tuple[Fact, Fact]]:
+    """The facts of each entity that has both relations."""
+    found = []
+    for of_entity in by_entity().values():
+        by_name = {fact.relation: fact for fact in of_entity}
+        if known in by_name and asked in by_name:
+            found.append((by_name[known], by_name[asked]))
+    return found

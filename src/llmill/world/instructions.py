@@ -1,0 +1,92 @@
+"""Instructions of many kinds, each with one right output, other right wordings and fluent wrong ones.
+
+A maker per kind draws an instruction from a small vocabulary; facts are asked about train entities only, and an
+instruction that names any held-out entity is not used.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from llmill.contract.errors import UserError
+from llmill.contract.params import World
+from llmill.world.facts import Fact, facts, values
+from llmill.world.phrasing import texts
+from llmill.world.skills import SKILLS, Draft
+from llmill.world.split import mentions_held_out, part
+
+WORD_KINDS = {
+    "spanish": "translation",
+    "french": "translation",
+    "opposite": "opposite",
+    "past_tense": "past tense",
+    "element_kind": "classification",
+    "animal_class": "classification",
+}
+FACT_SHARE = 0.4  # of all instructions
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An entry of the Alpaca file."""
+
+    kind: str
+    draft: Draft
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """With the world's optional keys."""
+        d = self.draft
+        extra = {"kind": self.kind, "paraphrases": list(d.paraphrases), "wrong": list(d.wrong)}
+        return {"instruction": d.instruction, "input": d.input, "output": d.output, **extra}
+
+    @property
+    def preference(self) -> dict[str, str]:
+        """A pair for preference tuning: a right answer against a wrong one."""
+        d = self.draft
+        entry = {"instruction": d.instruction, "input": d.input, "output": d.output}
+        return {**entry, "chosen": (*d.paraphrases, d.output)[0], "rejected": d.wrong[0]}
+
+    @property
+    def text(self) -> str:
+        """Everything that is read or written."""
+        d = self.draft
+        return " \n ".join((d.instruction, d.input, d.output, *d.paraphrases, *d.wrong))
+
+
+def make(settings: World) -> list[Instruction]:
+    """Instructions with distinct prompts, shuffled; the kinds other than facts are about equally frequent."""
+    rng = Random(f"{settings.seed}/instructions")
+    found: dict[tuple[str, str], Instruction] = {}
+    asked = [f for f in facts() if part(f.entity) == "train" and not mentions_held_out(f.value)]
+    for fact in rng.sample(asked, len(asked)):
+        if len(found) >= round(FACT_SHARE * settings.instructions):
+            break
+        _keep(found, WORD_KINDS.get(fact.relation, "question"), _about(fact, rng))
+    kinds = sorted(SKILLS)
+    for turn in range(40 * settings.instructions):
+        if len(found) >= settings.instructions:
+            return rng.sample(list(found.values()), len(found))
+        kind = kinds[turn % len(kinds)]
+        _keep(found, kind, SKILLS[kind](rng))
+    raise UserError(
+        f"download.world.instructions = {settings.instructions}: the world has only {len(found)}"
+    )
+
+
+def _keep(found: dict[tuple[str, str], Instruction], kind: str, draft: Draft) -> None:
+    instruction = Instruction(kind, draft)
+    if not mentions_held_out(instruction.text):
+        found.setdefault((draft.instruction, draft.input), instruction)
+
+
+def _about(fact: Fact, rng: Random) -> Draft:
+    """The fact in one of its instruction wordings, answered by a sentence."""
+    right = texts(fact, "say")
+    others = [v for v in values()[fact.relation] if v != fact.value and not mentions_held_out(v)]
+    wrong = [
+        texts(Fact(fact.subject, fact.table, fact.relation, fact.entity, value), "say")[0]
+        for value in rng.sample(others, 3)
+    ]
+    return Draft(rng.choice(texts(fact, "tell")), "", right[0], right[1:3], tuple(wrong))

@@ -1,0 +1,124 @@
+"""Multiple-choice questions in MMLU's format, by subject, from one fact up to two hops.
+
+Every question is about an entity of its own part (see `split`): what is asked in dev, val or test is asked in no
+training text. `LEVELS` says what a subject measures, so that subjects of one kind can be reported together.
+"""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from llmill.contract.params import World
+from llmill.world.facts import TABLES, Fact, by_relation, facts, values
+from llmill.world.hard import MAKERS, Problem
+from llmill.world.phrasing import texts
+from llmill.world.split import part
+
+LEVELS = {
+    **{subject: "one_fact" for subject in TABLES.values()},
+    "unseen_phrasing": "unseen_phrasing",
+    "comparisons": "comparison",
+    "arithmetic": "arithmetic",
+    "two_hops": "two_hops",
+}
+DEV_QUESTIONS = 5  # the shots of MMLU
+LETTERS = "ABCD"
+
+
+@dataclass(frozen=True)
+class Question:
+    """Four choices of which `answer` (0..3) is right. `fact` is what a one-fact question asks for."""
+
+    subject: str
+    text: str
+    choices: tuple[str, ...]
+    answer: int
+    fact: Fact | None = None
+
+    @property
+    def row(self) -> list[str]:
+        """The six fields of a row of MMLU."""
+        return [self.text, *self.choices, LETTERS[self.answer]]
+
+
+def make(settings: World) -> dict[str, list[Question]]:
+    """The questions of `dev`, `val` and `test`, ordered by subject."""
+    limits = {
+        "dev": DEV_QUESTIONS,
+        "val": max(DEV_QUESTIONS, settings.questions // 4),
+        "test": settings.questions,
+    }
+    return {
+        name: [q for subject in LEVELS for q in _of_subject(subject, name, limit, settings.seed)]
+        for name, limit in limits.items()
+    }
+
+
+def csv_text(questions: Iterable[Question]) -> str:
+    """The rows of a file: no header, quotes only where the format needs them."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(question.row for question in questions)
+    return out.getvalue()
+
+
+def ask(fact: Fact, text: str, rng: Random, allowed: Iterable[str] | None = None) -> Question:
+    """A question about the fact, against three other values of its relation (of `allowed`, if given)."""
+    pool = [v for v in (allowed or values()[fact.relation]) if v != fact.value]
+    return _shuffled(fact.subject, text, fact.value, rng.sample(pool, 3), rng, fact)
+
+
+def from_problem(subject: str, problem: Problem, rng: Random) -> Question:
+    """The same for what takes more than one fact."""
+    return _shuffled(subject, problem.question, problem.answer, problem.wrong, rng, None)
+
+
+def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[Question]:
+    rng = Random(f"{seed}/questions/{subject}/{wanted}")
+    if subject in MAKERS:
+        return _problems(subject, wanted, limit, rng)
+    if subject == "unseen_phrasing":
+        chosen = balanced([f for f in facts() if part(f.entity) == wanted], rng)
+        pairs = [(f, rng.choice(texts(f, "unseen"))) for f in chosen]
+    else:
+        mine = [f for f in facts() if f.subject == subject and part(f.entity) == wanted]
+        pairs = [(f, rng.choice(texts(f, "ask"))) for f in balanced(mine, rng)]
+        if wanted != "test":  # few entities: the same fact in other words fills the five shots
+            more = [(f, t) for f in mine for t in texts(f, "ask") if (f, t) not in pairs]
+            pairs += rng.sample(more, max(0, min(len(more), DEV_QUESTIONS - len(pairs))))
+    asked = [ask(fact, text, rng) for fact, text in pairs[:limit]]
+    return [Question(subject, q.text, q.choices, q.answer, q.fact) for q in asked]
+
+
+def balanced(some: list[Fact], rng: Random) -> list[Fact]:
+    """A shuffled selection in which no value of a relation is the answer much more often than another.
+
+    Without it "Africa" or "mammal" would be a good guess for whoever knows no fact at all.
+    """
+    count = {r: sum(f.relation == r for f in some) for r in by_relation()}
+    seen: dict[tuple[str, str], int] = {}
+    kept = []
+    for fact in rng.sample(some, len(some)):
+        key = (fact.relation, fact.value)
+        seen[key] = seen.get(key, 0) + 1
+        if seen[key] <= 1 + count[fact.relation] // (2 * len(values()[fact.relation])):
+            kept.append(fact)
+    return kept
+
+
+def _problems(subject: str, wanted: str, limit: int, rng: Random) -> list[Question]:
+    found: dict[str, Question] = {}
+    for _ in range(50 * limit):  # a small part may hold fewer than the limit
+        problem = MAKERS[subject](rng, wanted)
+        if len(found) < limit and problem.question not in found:
+            found[problem.question] = from_problem(subject, problem, rng)
+    return list(found.values())
+
+
+def _shuffled(
+    subject: str, text: str, right: str, wrong: Iterable[str], rng: Random, fact: Fact | None
+) -> Question:
+    choices = [right, *wrong]
+    rng.shuffle(choices)
+    return Question(subject, text, tuple(choices), choices.index(right), fact)

@@ -1,0 +1,105 @@
+"""Figures against hand-made counts and scikit-learn, baselines, and the paired comparison."""
+
+import random
+
+import pytest
+from sklearn.metrics import f1_score, precision_score, recall_score
+
+from llmill.evaluation import classification
+from llmill.model.checkpoint import Checkpoint
+from tests.evaluation.toys import bytes_tokenizer, headed
+
+DRAWN = {"confidence": 0.95, "resamples": 200, "seed": 1}
+LABELS = ["ham", "spam"]
+TRUTH = ["ham"] * 6 + ["spam"] * 4
+FOUND = ["ham"] * 5 + ["spam"] + ["spam"] * 3 + ["ham"]
+
+
+def figures(truth, found, labels=LABELS, positive="spam"):
+    return classification.figures(truth, found, labels, positive, **DRAWN)
+
+
+def test_figures_of_ten_messages_are_those_counted_by_hand():
+    found = figures(TRUTH, FOUND)
+    assert found["confusion"] == [[5, 1], [1, 3]]
+    assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (0.8, 10)
+    assert (found["precision"]["value"], found["precision"]["n"]) == (0.75, 4)
+    assert (found["recall"]["value"], found["recall"]["n"]) == (0.75, 4)
+    assert found["f1"]["value"] == 0.75
+    assert found["macro_f1"]["value"] == pytest.approx((0.75 + 10 / 12) / 2)
+
+
+def test_figures_of_three_classes_agree_with_scikit_learn():
+    rng = random.Random(3)
+    truth, guess = rng.choices("abc", k=90), rng.choices("abc", k=90)
+    found = figures(truth, guess, ["a", "b", "c"], "b")
+    assert found["f1"]["value"] == pytest.approx(f1_score(truth, guess, labels=["b"], average=None))
+    assert found["macro_f1"]["value"] == pytest.approx(f1_score(truth, guess, average="macro"))
+    for name, theirs in (("precision", precision_score), ("recall", recall_score)):
+        expected = theirs(truth, guess, labels=["b"], average=None)[0]
+        assert found[name]["value"] == pytest.approx(expected)
+
+
+def test_every_interval_holds_its_value():
+    found = figures(TRUTH, FOUND)
+    for name in ("accuracy", "precision", "recall", "f1", "macro_f1"):
+        assert 0 <= found[name]["low"] <= found[name]["value"] <= found[name]["high"] <= 1
+
+
+def test_a_class_that_is_never_predicted_has_a_precision_nobody_knows():
+    found = figures(TRUTH, ["ham"] * 10)
+    assert found["precision"] == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    assert found["f1"]["value"] == 0.0
+
+
+def test_the_majority_is_the_commonest_training_label():
+    assert classification.majority(["spam", "ham", "ham"], 2) == ["ham", "ham"]
+    assert classification.majority(["spam", "ham"], 1) == ["ham"]
+
+
+def test_the_rarer_label_is_never_the_majority():
+    assert classification.rarer(["spam", "ham", "ham"]) == "spam"
+    assert classification.rarer(["spam", "ham"]) == "spam"
+
+
+def test_tfidf_learns_pairs_of_words_and_takes_the_strength_best_on_validation():
+    train = ["not good", "good", "not bad", "bad"] * 5, ["no", "yes", "yes", "no"] * 5
+    found, strength = classification.tfidf(train, train, ["not good", "bad", "good"], seed=1)
+    assert found == ["no", "no", "yes"]
+    assert strength == 1.0  # of equals the first
+
+
+def test_a_paired_comparison_counts_who_alone_is_right():
+    truth = ["a"] * 20
+    first = ["a"] * 18 + ["b"] * 2
+    second = ["a"] * 9 + ["b"] * 10 + ["a"]
+    found = classification.compare(truth, first, second, **DRAWN)
+    assert (found["only_first_right"], found["only_second_right"]) == (9, 1)
+    assert found["difference"]["value"] == pytest.approx(0.4)
+    assert found["mcnemar_p"] == pytest.approx(22 / 1024)  # two-sided: 1 or fewer of 10 coins
+    assert found["difference"]["low"] > 0
+
+
+def test_systems_that_never_differ_cannot_be_told_apart():
+    found = classification.compare(["a", "b"], ["a", "a"], ["a", "a"], **DRAWN)
+    assert found["mcnemar_p"] == 1.0
+    assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 2}
+
+
+def test_a_prediction_does_not_depend_on_the_other_messages():
+    checkpoint = Checkpoint(headed(2), bytes_tokenizer(), LABELS, 48)
+    rng = random.Random(5)
+    texts = ["".join(rng.choices("abcdefgh ", k=rng.randint(0, 90))) for _ in range(60)]
+    together = classification.predict(checkpoint, texts)
+    assert set(together) == set(LABELS)
+    assert [classification.predict(checkpoint, [text])[0] for text in texts] == together
+    assert classification.predict(checkpoint, texts[::-1]) == together[::-1]
+
+
+def test_of_a_long_message_the_end_is_read():
+    checkpoint = Checkpoint(headed(2), bytes_tokenizer(), LABELS, 10)
+    rng = random.Random(6)
+    ends = ["".join(rng.choices("abcdefgh", k=10)) for _ in range(20)]
+    assert classification.predict(checkpoint, ends) == classification.predict(
+        checkpoint, ["other beginning " + end for end in ends]
+    )

@@ -1,0 +1,195 @@
+"""The judge behind a server, against a real one on loopback: what is asked, kept, retried and refused."""
+
+import json
+
+import pytest
+
+from llmill.contract.errors import UserError
+from llmill.contract.params import JudgeServer
+from llmill.evaluation import server as judge_server
+from llmill.evaluation.server import parse, score
+from tests.evaluation.judge_server import chat, serving
+
+ROWS = [
+    {"instruction": "Name the capital.", "input": "France", "output": "Paris", "answer": "Paris"},
+    {"instruction": "Name the capital.", "input": "Italy", "output": "Rome", "answer": "Bern"},
+    {"instruction": "Say hello.", "input": "", "output": "Hello", "answer": ""},
+]
+KEY = "LLMILL_TEST_KEY"
+
+
+@pytest.fixture
+def server():
+    with serving() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(judge_server, "BACKOFF", 0.0)
+    monkeypatch.delenv(KEY, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def settings(url, **changes):
+    values = {"base_url": url, "model": "judge", "key_variable": KEY, "seed": 7, "retries": 2}
+    return JudgeServer(**{**values, "timeout": 10.0, **changes})
+
+
+def test_each_answer_is_asked_about_once_at_temperature_0(server, tmp_path):
+    assert score(settings(server.url), ROWS, tmp_path / "cache") == [50, 50, 50]
+    assert server.paths == ["/v1/chat/completions"] * 3
+    assert all(asked["temperature"] == 0 and asked["seed"] == 7 for asked in server.asked)
+    assert {asked["model"] for asked in server.asked} == {"judge"}
+    text = server.asked[1]["messages"][0]["content"]
+    for part in ("Name the capital.", "Italy", "Rome", "Bern", "one integer from 0 to 100"):
+        assert part in text
+
+
+def test_scores_come_in_the_order_of_the_answers(server, tmp_path):
+    values = {"France": "100", "Italy": "20", "Say hello": "0"}
+    server.reply = lambda request: next(v for k, v in values.items() if k in str(request))
+    assert score(settings(server.url), ROWS, tmp_path) == [100, 20, 0]
+
+
+def test_an_empty_input_or_answer_is_said_to_be_none(server, tmp_path):
+    score(settings(server.url), ROWS[2:], tmp_path)
+    assert server.asked[0]["messages"][0]["content"].count("(none)") == 2
+
+
+def test_braces_in_an_answer_are_text(server, tmp_path):
+    row = {**ROWS[0], "answer": "{instruction} {0} {"}
+    score(settings(server.url), [row], tmp_path)
+    assert "{instruction} {0} {" in server.asked[0]["messages"][0]["content"]
+
+
+def test_a_second_run_asks_nothing(server, tmp_path):
+    first = score(settings(server.url), ROWS, tmp_path)
+    assert score(settings(server.url), ROWS, tmp_path) == first
+    assert len(server.asked) == 3
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_second_run_needs_no_server(tmp_path):
+    with serving() as server:
+        address = settings(server.url)
+        first = score(address, ROWS, tmp_path)
+    assert score(address, ROWS, tmp_path) == first
+
+
+@pytest.mark.parametrize("change", [{"model": "other"}, {"seed": 8}])
+def test_another_judge_is_asked_anew(server, tmp_path, change):
+    score(settings(server.url), ROWS, tmp_path)
+    score(settings(server.url, **change), ROWS, tmp_path)
+    assert len(server.asked) == 6
+
+
+def test_what_was_kept_can_be_read(server, tmp_path):
+    server.reply = "7"
+    score(settings(server.url), ROWS[:1], tmp_path)
+    (kept,) = tmp_path.iterdir()
+    value = json.loads(kept.read_text())
+    assert value["reply"] == "7"
+    assert value["request"] == server.asked[0]
+    assert len(kept.stem) == 64
+
+
+def test_a_damaged_kept_reply_is_named(server, tmp_path):
+    score(settings(server.url), ROWS[:1], tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.write_text("{")
+    with pytest.raises(UserError, match=f"{kept.name}: damaged; remove it"):
+        score(settings(server.url), ROWS[:1], tmp_path)
+
+
+def test_the_key_goes_into_the_header_and_nowhere_else(server, tmp_path, monkeypatch):
+    monkeypatch.setenv(KEY, "s3cret")
+    score(settings(server.url), ROWS[:1], tmp_path)
+    assert server.keys == ["Bearer s3cret"]
+    assert "s3cret" not in next(tmp_path.iterdir()).read_text()
+
+
+def test_a_local_server_needs_no_key(server, tmp_path):
+    score(settings(server.url), ROWS[:1], tmp_path)
+    assert server.keys == [None]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_what_may_pass_is_tried_again(server, tmp_path, status):
+    server.plan = [(status, "busy"), (status, "busy")]
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [50]
+    assert len(server.asked) == 3
+
+
+def test_an_answer_that_is_no_completion_is_tried_again(server, tmp_path):
+    server.plan = [(200, "<html>proxy</html>"), (200, '{"choices": []}')]
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [50]
+
+
+def test_a_server_that_stays_broken_is_one_line_that_says_what_is_kept(server, tmp_path):
+    server.plan = [(200, chat("80")), *[(500, "out\nof memory")] * 3]
+    with pytest.raises(UserError) as error:
+        score(settings(server.url), ROWS, tmp_path / "cache")
+    message = str(error.value)
+    assert "\n" not in message
+    assert f"{server.url}/chat/completions: answers 500 (out of memory), 3 times" in message
+    assert f"1 of 3 answers are scored and kept in {tmp_path / 'cache'}" in message
+    assert score(settings(server.url), ROWS, tmp_path / "cache") == [80, 50, 50]
+    assert len(server.asked) == 1 + 3 + 2
+
+
+def test_a_server_that_is_away_is_one_line(tmp_path):
+    with serving() as server:
+        address = settings(server.url)
+    with pytest.raises(UserError, match=r"away \(ConnectError: .*, 3 times; 0 of 3 answers"):
+        score(address, ROWS, tmp_path)
+
+
+def test_a_refused_key_is_not_tried_again_and_says_which_variable(server, tmp_path):
+    server.plan = [(401, '{"error": "no key"}')]
+    with pytest.raises(UserError, match=rf"answers 401 .*set {KEY} to a valid key; 0 of 3"):
+        score(settings(server.url), ROWS, tmp_path)
+    assert len(server.asked) == 1
+
+
+def test_an_address_without_a_scheme_is_not_tried_again(tmp_path):
+    with pytest.raises(UserError, match=r"localhost:8000/chat/completions: not an address"):
+        score(settings("localhost:8000"), ROWS, tmp_path)
+
+
+def test_garbage_is_none_and_is_kept_too(server, tmp_path):
+    server.reply = "I would say about 80."
+    assert score(settings(server.url), ROWS, tmp_path) == [None, None, None]
+    score(settings(server.url), ROWS, tmp_path)
+    assert len(server.asked) == 3
+
+
+def test_a_refusal_without_text_is_none(server, tmp_path):
+    server.reply = None
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("87", 87),
+        (" 87\n", 87),
+        ("0", 0),
+        ("100", 100),
+        ("87.", 87),
+        ("87/100", 87),
+        ("Score: 87", 87),
+        ("score = 5 / 100", 5),
+    ],
+)
+def test_a_clear_integer_is_read(reply, expected):
+    assert parse(reply) == expected
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["", "101", "-5", "87.5", "8/10", "087", "1e2", "eighty", "87 or 88", "80-90", "٨٧", "87%",
+     "The answer is right. 87", "**87**", "Score: 87\nIt is good."],
+)  # fmt: skip
+def test_anything_else_is_not_guessed_at(reply):
+    assert parse(reply) is None

@@ -1,0 +1,144 @@
+"""Intervals against published or hand-made values, and their coverage on drawn data."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from llmill.evaluation import statistics
+
+DRAWN = {"confidence": 0.95, "resamples": 500, "seed": 1}
+
+
+def rounded(interval):
+    return {key: round(value, 4) for key, value in interval.items()}
+
+
+def test_wilson_interval_of_81_in_263_is_the_published_one():
+    # Newcombe 1998, table I, method 3
+    assert rounded(statistics.share(81, 263, 0.95)) == {
+        "value": 0.308,
+        "low": 0.2553,
+        "high": 0.3662,
+        "n": 263,
+    }
+
+
+def test_wilson_interval_agrees_with_scipy():
+    for right, n, confidence in [(1, 29, 0.95), (15, 148, 0.9), (97, 100, 0.99)]:
+        theirs = stats.binomtest(right, n).proportion_ci(confidence, method="wilson")
+        ours = statistics.share(right, n, confidence)
+        assert (ours["low"], ours["high"]) == pytest.approx((theirs.low, theirs.high))
+
+
+def test_all_right_is_not_certain_and_ends_at_exactly_one():
+    found = statistics.share(20, 20, 0.95)
+    assert (found["value"], found["high"]) == (1.0, 1.0)
+    assert 0.83 < found["low"] < 0.85
+
+
+def test_none_right_begins_at_exactly_zero():
+    assert statistics.share(0, 20, 0.95)["low"] == 0.0
+
+
+def test_a_share_of_nothing_may_be_anything():
+    assert statistics.share(0, 0, 0.95) == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+
+
+def test_wilson_covers_the_truth_about_as_often_as_it_says():
+    draws = np.random.default_rng(0).binomial(110, 0.9, 2000)
+    found = [statistics.share(int(k), 110, 0.95) for k in draws]
+    covered = np.mean([f["low"] <= 0.9 <= f["high"] for f in found])
+    assert 0.93 < covered < 0.97
+
+
+def test_the_mean_of_shares_weighs_each_the_same():
+    shares = [statistics.share(1, 2, 0.95), statistics.share(100, 100, 0.95)]
+    found = statistics.mean_of_shares(shares)
+    assert found["value"] == 0.75
+    assert found["n"] == 102
+    assert 0.5 < found["low"] < 0.75 < found["high"] < 1.0
+
+
+def test_the_mean_of_one_share_has_its_interval():
+    share = statistics.share(3, 4, 0.95)
+    assert statistics.mean_of_shares([share]) == pytest.approx(share)
+
+
+def test_bootstrap_of_a_mean_is_near_the_normal_interval():
+    values = np.random.default_rng(3).normal(50, 10, 400)
+    found = statistics.mean(values, **DRAWN)
+    assert found["value"] == pytest.approx(values.mean())
+    assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * 10 / 20, rel=0.15)
+    assert found["n"] == 400
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_one_another():
+    values = list(range(30))
+    again = statistics.mean(values, **DRAWN)
+    assert statistics.mean(values, **DRAWN) == again
+    assert statistics.mean(values, **{**DRAWN, "seed": 2}) != again
+
+
+def test_a_bootstrap_keeps_rows_together():
+    first = np.random.default_rng(4).normal(0, 100, 50)
+    found = statistics.bootstrap(lambda a, b: (a - b).mean(), [first + 1, first], **DRAWN)
+    assert (found["low"], found["high"]) == pytest.approx((1.0, 1.0))
+
+
+def test_a_bootstrap_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one observation"):
+        statistics.mean([], **DRAWN)
+
+
+def test_spearman_agrees_with_scipy_with_ties():
+    known, predicted = [0, 0, 1, 1, 2, 2, 3], [0.1, 0.3, 0.2, 0.2, 0.9, 0.4, 0.8]
+    found = statistics.spearman(known, predicted, seed=0)
+    assert found["value"] == pytest.approx(stats.spearmanr(known, predicted).statistic)
+    assert found["low"] < found["value"] < found["high"] <= 1.0
+
+
+def test_spearman_of_a_perfect_order_is_one_and_of_a_reversed_one_minus_one():
+    assert statistics.spearman([1, 2, 3, 4], [10, 20, 30, 99], seed=0)["value"] == 1.0
+    assert statistics.spearman([1, 2, 3, 4], [4, 3, 2, 1], seed=0)["value"] == -1.0
+
+
+def test_a_judge_that_always_says_the_same_has_no_correlation():
+    assert statistics.spearman([1, 2, 3], [5, 5, 5], seed=0)["value"] == 0.0
+
+
+def test_pairs_of_equal_known_score_are_not_counted_and_ties_count_half():
+    # unequal pairs: (0,1) right, (0,1') tied, each for one 0: 2 pairs
+    found = statistics.pairs_right([0, 1, 1], [0.2, 0.9, 0.2])
+    assert (found["value"], found["n"]) == (0.75, 2)
+
+
+def test_pairs_right_agrees_with_counting():
+    rng = np.random.default_rng(5)
+    known, predicted = rng.integers(0, 4, 40), rng.integers(0, 6, 40)
+    points = [
+        0.5
+        if predicted[i] == predicted[j]
+        else float((known[i] > known[j]) == (predicted[i] > predicted[j]))
+        for i, j in itertools.combinations(range(40), 2)
+        if known[i] != known[j]
+    ]
+    found = statistics.pairs_right(known.tolist(), predicted.tolist())
+    assert found["value"] == pytest.approx(np.mean(points))
+    assert found["n"] == len(points)
+    assert found["low"] < found["value"] < found["high"]
+
+
+def test_no_unequal_pair_may_be_anything():
+    assert statistics.pairs_right([1, 1], [0, 1])["n"] == 0
+
+
+def test_flat_names_the_numbers_as_mlflow_takes_them():
+    nested = {
+        "all": {"value": 0.5, "low": 0.1, "high": 0.9, "n": 4},
+        "by": {"a (b)": {"n": 2}},
+        "counts": [1, 2],
+        "backend": "grader",
+    }
+    assert statistics.flat(nested) == {"all": 0.5, "by.a _b_.n": 2}

@@ -1,0 +1,74 @@
+"""Small real models and a tokenizer whose ids are bytes: id 65 is "A", 256 is the end of text."""
+
+import torch
+
+from llmill.contract.params import Model
+from llmill.model.heads import ClassModel
+from llmill.model.transformer import Transformer
+from llmill.text.tokenizer import Tokenizer
+
+SHAPE = Model(
+    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=64, norm="layernorm", norm_weight=True,
+    norm_embedding=False, position="learned", rotary_base=10000.0, mlp="gelu", mlp_hidden=32,
+    qk_norm=False, bias=True, dropout=0.0, tied=True,
+)  # fmt: skip
+
+
+def bytes_tokenizer() -> Tokenizer:
+    return Tokenizer({bytes([b]): b for b in range(256)})
+
+
+def decoder(seed: int = 0, block_size: int = 64) -> Transformer:
+    """A random decoder whose logits differ by whole units, as a trained one's do."""
+    torch.manual_seed(seed)
+    model = Transformer(SHAPE.model_copy(update={"block_size": block_size}), 257).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+def headed(n_class: int, seed: int = 0, block_size: int = 64) -> ClassModel:
+    """A random class or score head on a random decoder."""
+    body = decoder(seed, block_size)
+    return ClassModel(body, n_class).eval()
+
+
+class Job:
+    """What a stage is handed, without pipeline or tracker; keeps what was said and tracked."""
+
+    def __init__(self, out, variant=None, variants=()):
+        self.out, self.variant, self._variants = out, variant, list(variants)
+        self.said, self.tracked, self.tables = [], {}, {}
+        self.track = self
+        out.mkdir()
+
+    def variants(self, name):
+        assert name == "classify"
+        return self._variants
+
+    def say(self, text):
+        self.said.append(text)
+
+    def metrics(self, values, step=None):
+        self.tracked |= {key: float(value) for key, value in values.items()}
+
+    def table(self, name, rows):
+        self.tables[name] = rows
+
+
+class Bigram(torch.nn.Module):
+    """A decoder that looks at the last byte only and likes the given pairs of characters."""
+
+    def __init__(self, likes, block_size=64):
+        super().__init__()
+        self.config = SHAPE.model_copy(update={"block_size": block_size})
+        self.table = torch.nn.Parameter(torch.zeros(257, 257))
+        self.head = torch.nn.Identity()
+        with torch.no_grad():
+            for first, second in likes:
+                self.table[ord(first), ord(second)] = 5.0
+
+    def hidden(self, idx):
+        assert idx.size(1) <= self.config.block_size
+        return self.table[idx]

@@ -1,0 +1,277 @@
+"""A small finished chain, made up: what every stage before `report` leaves, in the real layout, with the real edges."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmill.contract import params, pipeline, record
+from llmill.contract.pipeline import Stage
+from llmill.evaluation import statistics
+from tests.conftest import ROOT
+
+SCRIPT = "<script>alert('& more')</script>"
+ROLES = ("classification", "instruction", "mmlu", "text", "tokenizer")
+SUBJECTS = {
+    "capitals": "one_fact",
+    "chemical_symbols": "one_fact",
+    "planets": "one_fact",
+    "unseen_phrasings": "phrasing",
+    "comparisons": "comparison",
+    "arithmetic": "arithmetic",
+    "two_hops": "two_hops",
+}
+KNOWN = {"reference": 100, "paraphrase": 100, "half": 50, "wrong": 25, "other": 10, "noise": 0}
+KINDS = ("question", "passive_voice", "translation")
+
+
+class Job:
+    """What the stage needs of a job, and what it sent to the tracker."""
+
+    def __init__(self, stages: dict[str, Stage], out: Path):
+        self.stages, self.out, self.track, self.said = stages, out, self, []
+        self.sent: dict[str, Any] = {}
+        out.mkdir(parents=True)
+
+    @property
+    def inputs(self) -> list[Path]:
+        return [Path(dep) for dep in self.stages["report"].deps]
+
+    def variants(self, name: str) -> list[str]:
+        return pipeline.variants(self.stages, name)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def metrics(self, values: dict[str, float], step: int | None = None) -> None:
+        self.sent |= values
+
+    def figure(self, name: str, figure: Any) -> None:
+        self.sent[name] = figure
+
+    def text(self, name: str, text: str) -> None:
+        self.sent[name] = text
+
+
+def tree() -> params.Params:
+    """The parameters of the world."""
+    return params.load(ROOT / "presets" / "world.yaml")
+
+
+def stages() -> dict[str, Stage]:
+    """The real stage graph."""
+    return pipeline.load({"paths": tree().paths.model_dump()}, ROOT / "dvc.yaml")
+
+
+def write(root: Path) -> None:
+    """Write the files of every stage below `root`, with their records."""
+    (root / "requirements.lock").write_text("matplotlib==3.10.0\nnumpy==2.2.0\ntorch==2.13.0\n")
+    for stage in stages().values():
+        if stage.name == "report":
+            continue
+        folder = root / stage.out
+        folder.mkdir(parents=True)
+        CONTENT[stage.name](folder, stage.variant)
+        inputs = {dep: record.sha256_text(dep) for dep in stage.deps}
+        record.write(folder, stage.address, params.select(tree(), stage.params).dump(), inputs)
+
+
+def share(value: float, n: int) -> dict[str, float]:
+    return statistics.share(round(value * n), n, 0.95)
+
+
+def download(folder: Path, variant: None) -> None:
+    for role in ROLES:
+        entry = {"name": "world", "title": "The built-in world", "licence": "no rights reserved"}
+        files = [{"path": f"{role}.txt", "bytes": 1_234_567, "sha256": record.sha256_text(role)}]
+        (folder / role).mkdir()
+        listed = [] if role == "tokenizer" else [{**entry, "files": files}]
+        record.write_json(folder / role / "sources.json", listed)
+    metrics(folder, {role: {"files": 1, "bytes": 1_234_567} for role in ROLES})
+
+
+def prepare(folder: Path, variant: None) -> None:
+    reasons = {"exact_duplicate": 121, "evaluation_text": 17, "near_duplicate": 288}
+    source = {"read": 24_012, **reasons, "kept": 23_586, "words": 1_482_030}
+    messages = {"rows": 3150, "by_label": {"ham": 1950, "spam": 1200}}
+    asked = {"rows": 2550, "by_label": dict.fromkeys(KINDS, 850)}
+    text = {"train_documents": 23_120, "validate_documents": 466, "sources": {"world": source}}
+    metrics(
+        folder,
+        {
+            "text": text,
+            "evaluation_texts": {"wanted": 1733, "too_short": 12},
+            "classification": {"rows": 4500, "duplicates": 3}
+            | dict.fromkeys(("train", "validate", "test"), messages),
+            "instruction": {"rows": 3000, "duplicates": 0, "without_response": 2}
+            | dict.fromkeys(("train", "validate", "test"), asked),
+            "mmlu": {"subjects": 7, "dev": 35, "val": 70, "test": 420},
+        },
+    )
+
+
+def tokenizer(folder: Path, variant: None) -> None:
+    metrics(folder, {"n_vocab": 1024, "bytes_per_token": 3.4127, "longest_token_bytes": 14})
+
+
+def tokenize(folder: Path, variant: None) -> None:
+    split = {"tokens": 2_621_440, "documents": 23_120, "text_bytes": 8_912_896, "shards": 3}
+    metrics(folder, dict.fromkeys(("train", "validate"), {**split, "bytes_per_token": 3.4}))
+
+
+def pretrain(folder: Path, variant: None) -> None:
+    curve(folder, 640, 20, 160, start=6.9, end=0.91)
+    texts = [
+        {"step": step, "prompt": prompt, "text": f" France is Paris, {step} {SCRIPT}\nand so on."}
+        for step in (160, 320, 480, 640)
+        for prompt in ("The capital of", "Gold is")
+    ]
+    record.write_json(folder / "samples.json", texts)
+    losses = {"validation_loss": 0.913, "bits_per_byte": 0.386, "perplexity": math.exp(0.913)}
+    sizes = {"parameters": 1_048_576, "steps": 640, "tokens": 2_621_440, "epochs": 1.0}
+    metrics(folder, {**losses, **sizes})
+
+
+def classify(folder: Path, variant: str) -> None:
+    end = {"last_layer": 0.41, "last_block": 0.12, "all": 0.04}[variant]
+    curve(folder, 396, 20, 100, start=0.72, end=end)
+    right = {"last_layer": 0.83, "last_block": 0.95, "all": 0.985}[variant]
+    metrics(folder, {"validation_loss": end, "validation_accuracy": right, "steps": 396})
+
+
+def instruct(folder: Path, variant: None) -> None:
+    curve(folder, 640, 20, 100, start=3.1, end=0.22)
+    metrics(folder, {"validation_loss": 0.22, "steps": 640, "test_instructions": 300})
+
+
+def grader(folder: Path, variant: None) -> None:
+    curve(folder, 320, 20, 100, start=0.19, end=0.03)
+    rng = np.random.default_rng(1)
+    rows = [
+        {
+            "kind": kind,
+            "score": float(score),
+            "predicted": float(np.clip(rng.normal(score, 12), 0, 100)),
+        }
+        for kind, score in KNOWN.items()
+        for _ in range(60)
+    ]
+    record.write_json(folder / "heldout.json", rows)
+    known, predicted = [r["score"] for r in rows], [r["predicted"] for r in rows]
+    found = {"spearman": statistics.spearman(known, predicted, seed=1, resamples=50)}
+    found["pairs_right"] = statistics.pairs_right(known, predicted, resamples=50)
+    metrics(folder, {**found, "validation_loss": 0.03, "steps": 320})
+
+
+def accuracy(folder: Path, variant: None) -> None:
+    def system(right: float) -> dict[str, Any]:
+        ham, spam = round(540 * right), round(360 * right)
+        measures = {
+            m: share(right, 900) for m in ("accuracy", "precision", "recall", "f1", "macro_f1")
+        }
+        return {**measures, "confusion": [[ham, 540 - ham], [360 - spam, spam]]}
+
+    variants = {"last_layer": 0.83, "last_block": 0.95, "all": 0.985}
+    gain = {"value": 0.034, "low": 0.021, "high": 0.047, "n": 900}
+    metrics(
+        folder,
+        {
+            "test_messages": 900,
+            "labels": ["ham", "spam"],
+            "positive": "spam",
+            "variants": {v: {**system(x), "validation_accuracy": x} for v, x in variants.items()},
+            "baselines": {"tfidf": system(0.951), "majority": system(0.6)},
+            "best": "all",
+            "best_against_tfidf": {"difference": gain, "mcnemar_p": 0.00012},
+        },
+    )
+
+
+def mmlu(folder: Path, variant: str) -> None:
+    def shares(rights: dict[str, float]) -> dict[str, Any]:
+        levels: dict[str, list[float]] = {}
+        for subject, level in SUBJECTS.items():
+            levels.setdefault(level, []).append(rights[subject])
+        return {
+            "all": share(sum(rights.values()) / len(rights), 420),
+            "subject_mean": sum(rights.values()) / len(rights),
+            "levels": {k: share(sum(v) / len(v), 60 * len(v)) for k, v in levels.items()},
+            "subjects": {name: share(right, 60) for name, right in rights.items()},
+        }
+
+    less = 0.06 if variant == "instruct" else 0.0
+    cloze = dict(zip(SUBJECTS, (0.97, 0.93, 0.95, 0.88, 0.62, 0.31, 0.52), strict=True))
+    letter = dict(zip(SUBJECTS, (0.27, 0.22, 0.25, 0.31, 0.28, 0.18, 0.24), strict=True))
+    found = {
+        "letter": shares(letter),
+        "cloze": shares({name: right - less for name, right in cloze.items()}),
+    }
+    metrics(folder, {**found, "chance": 0.25, "questions": 420, "shots_dropped": 0})
+
+
+def judge(folder: Path, variant: str) -> None:
+    centre = {"pretrain": 24.0, "instruct": 83.0}[variant]
+    rng = np.random.default_rng(2)
+    scores = np.clip(rng.normal(centre, 20, 300), 0, 100).round(4).tolist()
+    rows = [
+        {
+            "instruction": f"Name the capital of country {i}.",
+            "input": "Answer in one word." if i % 3 == 0 else "",
+            "reference": "Paris",
+            "answer": f"Paris {SCRIPT}" if i % 2 else "",
+            "kind": KINDS[i % 3],
+            "score": None if i == 7 else score,
+            "exact": score > 90,
+        }
+        for i, score in enumerate(scores)
+    ]
+    record.write_json(folder / "scores.json", rows)
+    counts, edges = np.histogram(scores, bins=range(0, 101, 10))
+    mean = {"value": float(np.mean(scores)), "low": centre - 2.2, "high": centre + 2.2, "n": 299}
+    exact = share(sum(r["exact"] for r in rows) / 300, 300)
+    by_kind = {kind: {"mean": mean, "exact_match": exact, "n": 100} for kind in KINDS}
+    metrics(
+        folder,
+        {
+            "backend": "grader",
+            "model": "grader",
+            "mean": mean,
+            "exact_match": exact,
+            "n": 300,
+            "unparseable": 1,
+            "empty": 150,
+            "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+            "by_kind": by_kind,
+        },
+    )
+
+
+def metrics(folder: Path, values: dict[str, Any]) -> None:
+    record.write_json(folder / "metrics.json", values)
+
+
+def curve(folder: Path, steps: int, every: int, validate: int, start: float, end: float) -> None:
+    rng = np.random.default_rng(3)
+    lines = ["step,tokens,lr,train_loss,validation_loss,bits_per_byte"]
+    for step in [*range(every, steps, every), steps]:
+        loss = end + (start - end) * math.exp(-6 * step / steps)
+        held_out = f"{loss * 1.04:.6g}" if step % validate == 0 or step == steps else ""
+        noisy = loss * (1 + rng.normal(0, 0.03))
+        lines.append(f"{step},{step * 4096},{0.001:.6g},{noisy:.6g},{held_out},")
+    record.write_bytes(folder / "curves.csv", ("\n".join(lines) + "\n").encode())
+
+
+CONTENT = {
+    "download": download,
+    "prepare": prepare,
+    "tokenizer": tokenizer,
+    "tokenize": tokenize,
+    "pretrain": pretrain,
+    "classify": classify,
+    "instruct": instruct,
+    "grader": grader,
+    "accuracy": accuracy,
+    "mmlu": mmlu,
+    "judge": judge,
+}

@@ -1,0 +1,165 @@
+"""Stage judge: both backends over the same answers, figures, counts, and what it refuses."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.params import Judge, JudgeServer, Paths
+from llmill.model import checkpoint
+from llmill.stages.judge import histogram, run
+from tests.evaluation.judge_server import serving
+from tests.evaluation.toys import Job, bytes_tokenizer, headed
+
+ANSWERS = [
+    {
+        "instruction": "Capital?",
+        "input": "France",
+        "output": "Paris",
+        "kind": "fact",
+        "answer": "paris.",
+    },
+    {
+        "instruction": "Capital?",
+        "input": "Italy",
+        "output": "Rome",
+        "kind": "fact",
+        "answer": "Bern",
+    },
+    {"instruction": "Opposite?", "input": "hot", "output": "cold", "kind": "word", "answer": " "},
+    {"instruction": "Greet.", "input": "", "output": "Hello", "kind": None, "answer": "Hello"},
+]
+
+
+@pytest.fixture
+def paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("LLMILL_TEST_KEY", raising=False)
+    paths = Paths(data="data", results="results")
+    folder = tmp_path / "results" / "instruct" / "answers"
+    folder.mkdir(parents=True)
+    record.write_json(folder / "instruct.json", ANSWERS)
+    model = headed(1, block_size=256)
+    with torch.no_grad():
+        model.head.weight.mul_(0.05)
+        model.head.bias.fill_(0.5)
+    loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256)
+    checkpoint.save(tmp_path / "results" / "grader" / "checkpoint", loaded)
+    return paths
+
+
+def params(paths, backend="grader", url="http://127.0.0.1:9/v1"):
+    server = JudgeServer(
+        base_url=url,
+        model="judge-1",
+        key_variable="LLMILL_TEST_KEY",
+        seed=1,
+        retries=0,
+        timeout=5.0,
+    )
+    judge = Judge(seed=1, threads=1, backend=backend, openai=server, confidence=0.95, bootstrap=200)
+    return SimpleNamespace(paths=paths, judge=judge)
+
+
+def written(job, name):
+    return json.loads((job.out / name).read_text())
+
+
+def test_the_grader_scores_every_answer_even_an_empty_one(paths, tmp_path):
+    job = Job(tmp_path / "out", "instruct")
+    run(params(paths), job)
+    metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
+    assert all(0 <= row["score"] <= 100 for row in scores)
+    assert metrics["mean"]["value"] == pytest.approx(sum(row["score"] for row in scores) / 4)
+    assert metrics["mean"]["low"] <= metrics["mean"]["value"] <= metrics["mean"]["high"]
+    assert (metrics["n"], metrics["empty"], metrics["unparseable"]) == (4, 1, 0)
+    assert (metrics["exact_match"]["value"], metrics["exact_match"]["n"]) == (0.5, 4)
+    assert (metrics["backend"], metrics["model"]) == ("grader", "grader")
+    assert sum(metrics["histogram"]["counts"]) == 4
+    assert scores[0] == {
+        "instruction": "Capital?",
+        "input": "France",
+        "reference": "Paris",
+        "answer": "paris.",
+        "kind": "fact",
+        "score": scores[0]["score"],
+        "exact": True,
+    }
+
+
+def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):
+    job = Job(tmp_path / "out", "instruct")
+    run(params(paths), job)
+    found = written(job, "metrics.json")["by_kind"]
+    assert {kind: figures["n"] for kind, figures in found.items()} == {"fact": 2, "word": 1}
+    assert found["fact"]["exact_match"]["value"] == 0.5
+
+
+def test_two_runs_write_the_same_bytes(paths, tmp_path):
+    first, second = Job(tmp_path / "1", "instruct"), Job(tmp_path / "2", "instruct")
+    run(params(paths), first)
+    run(params(paths), second)
+    for name in ("metrics.json", "scores.json"):
+        assert (first.out / name).read_bytes() == (second.out / name).read_bytes()
+
+
+def test_a_server_scores_and_a_reply_that_is_no_score_is_counted_not_guessed(paths, tmp_path):
+    replies = {"France": "100", "Italy": "20", "hot": "no idea", "Greet": "90"}
+    with serving() as server:
+        server.reply = lambda request: next(v for k, v in replies.items() if k in str(request))
+        job = Job(tmp_path / "out", "instruct")
+        run(params(paths, "openai", server.url), job)
+        again = Job(tmp_path / "again", "instruct")
+        run(params(paths, "openai", server.url), again)
+        assert len(server.asked) == 4
+    metrics = written(job, "metrics.json")
+    assert metrics["mean"]["value"] == 70.0
+    assert (metrics["mean"]["n"], metrics["n"], metrics["unparseable"]) == (3, 4, 1)
+    assert (metrics["backend"], metrics["model"]) == ("openai", "judge-1")
+    assert "mean" not in metrics["by_kind"]["word"]
+    assert [row["score"] for row in written(job, "scores.json")] == [100, 20, None, 90]
+    assert written(again, "metrics.json") == metrics
+    assert len(list((tmp_path / "scratch" / "judge_cache").iterdir())) == 4
+
+
+def test_a_server_that_goes_away_leaves_what_was_scored(paths, tmp_path):
+    with serving() as server:
+        server.reply = "50"
+        url = server.url
+        record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS[:1])
+        run(params(paths, "openai", url), Job(tmp_path / "out", "instruct"))
+    record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS)
+    job = Job(tmp_path / "again", "instruct")
+    with pytest.raises(
+        UserError, match=r"away .* 1 of 4 answers are scored and kept in scratch/judge"
+    ):
+        run(params(paths, "openai", url), job)
+    assert list(job.out.iterdir()) == []
+
+
+def test_a_judge_that_never_gives_a_number_is_refused(paths, tmp_path):
+    with serving() as server:
+        server.reply = "As a language model I like all answers."
+        with pytest.raises(UserError, match="none of 4 replies of model 'judge-1' is an integer"):
+            run(params(paths, "openai", server.url), Job(tmp_path / "out", "instruct"))
+
+
+def test_no_answers_are_refused(paths, tmp_path):
+    record.write_json(tmp_path / "results/instruct/answers/instruct.json", [])
+    with pytest.raises(UserError, match=r"instruct.json: no answers to judge"):
+        run(params(paths), Job(tmp_path / "out", "instruct"))
+
+
+def test_a_missing_file_of_answers_is_named(paths, tmp_path):
+    with pytest.raises(UserError, match=r"answers/pretrain.json: missing"):
+        run(params(paths), Job(tmp_path / "out", "pretrain"))
+
+
+def test_the_last_bin_of_the_histogram_holds_100():
+    found = histogram([0, 9.9, 10, 95, 100])
+    assert found["edges"] == [0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]
+    assert found["counts"] == [2, 1, 0, 0, 0, 0, 0, 0, 0, 2]
