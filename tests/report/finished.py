@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from llmill.contract import params, pipeline, record
 from llmill.contract.pipeline import Stage
 from llmill.evaluation import statistics
+from llmill.stages import report as stage
 from tests.conftest import ROOT
 
 SCRIPT = "<script>alert('& more')</script>"
@@ -67,14 +69,22 @@ def stages() -> dict[str, Stage]:
 def write(root: Path) -> None:
     """Write the files of every stage below `root`, with their records."""
     (root / "requirements.lock").write_text("matplotlib==3.10.0\nnumpy==2.2.0\ntorch==2.13.0\n")
-    for stage in stages().values():
-        if stage.name == "report":
+    for made in stages().values():
+        if made.name == "report":
             continue
-        folder = root / stage.out
+        folder = root / made.out
         folder.mkdir(parents=True)
-        CONTENT[stage.name](folder, stage.variant)
-        inputs = {dep: record.sha256_text(dep) for dep in stage.deps}
-        record.write(folder, stage.address, params.select(tree(), stage.params).dump(), inputs)
+        CONTENT[made.name](folder, made.variant)
+        inputs = {dep: record.sha256_text(dep) for dep in made.deps}
+        record.write(folder, made.address, params.select(tree(), made.params).dump(), inputs)
+
+
+def report(root: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Run the stage on what `write` wrote, in its folder; the result stays in the job's `out`."""
+    monkeypatch.chdir(root)
+    job = Job(stages(), root / "results" / "report")
+    stage.run(params.select(tree(), ["report"]), job)
+    return job
 
 
 def share(value: float, n: int) -> dict[str, float]:
@@ -117,7 +127,7 @@ def tokenizer(folder: Path, variant: None) -> None:
 
 def tokenize(folder: Path, variant: None) -> None:
     split = {"tokens": 2_621_440, "documents": 23_120, "text_bytes": 8_912_896, "shards": 3}
-    metrics(folder, dict.fromkeys(("train", "validate"), {**split, "bytes_per_token": 3.4}))
+    metrics(folder, {name: {**split, "bytes_per_token": 3.4} for name in ("train", "validate")})
 
 
 def pretrain(folder: Path, variant: None) -> None:
@@ -228,7 +238,8 @@ def judge(folder: Path, variant: str) -> None:
     ]
     record.write_json(folder / "scores.json", rows)
     counts, edges = np.histogram(scores, bins=range(0, 101, 10))
-    mean = {"value": float(np.mean(scores)), "low": centre - 2.2, "high": centre + 2.2, "n": 299}
+    middle = float(np.mean(scores))
+    mean = {"value": middle, "low": middle - 2.2, "high": middle + 2.2, "n": 299}
     exact = share(sum(r["exact"] for r in rows) / 300, 300)
     by_kind = {kind: {"mean": mean, "exact_match": exact, "n": 100} for kind in KINDS}
     metrics(

@@ -1,1 +1,1 @@
-"""The report: reads what every stage left, draws it, and writes one page that needs nothing else."""
+"""The report: reads what every stage left, draws it, and writes one page with everything in it."""

@@ -1,6 +1,7 @@
-"""The chain as a picture: which stage reads which, taken from the inputs of their records, laid out for an SVG.
+"""The chain as a picture: which stage reads which, by the inputs of the records, laid out for SVG.
 
-In: the folder and the inputs of each stage. Out: boxes and arrows with places, across for a screen, down for a phone.
+In: the folder and the inputs of each stage. Out: boxes and arrows with places, across for a screen,
+down for a phone.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""The figures: each a function from what was measured to a matplotlib figure, drawn in whatever style is set.
+"""The figures: functions from what was measured to a matplotlib figure, in whatever style is set.
 
 Intervals are error bars, axes carry their unit, and no series is told from another by colour alone.
 """
@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from llmill.report import form
 from llmill.report.files import Curve, stage_of
-from llmill.report.style import CHANCE, COLOURS, MARKERS, WIDTH
+from llmill.report.style import CHANCE, MARKERS, WIDTH
 from llmill.report.summary import SYSTEMS, model_name, system_name
 
 UNITS = {
@@ -30,7 +30,7 @@ Shares = Mapping[str, Any]  # intervals by name
 
 
 def loss(curves: Mapping[str, Curve]) -> Figure:
-    """Training and validation loss by step: the foundation model above, what is made from it below."""
+    """Training and validation loss by step: the foundation model above, its offspring below."""
     stages = list(dict.fromkeys(stage_of(address) for address in curves))
     first, others = stages[0], stages[1:]
     figure = _figure(6.4 if others else 3.4)
@@ -50,15 +50,15 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
 
 
 def _curves(axes: Axes, found: Mapping[str, Curve]) -> None:
-    """A colour and marker for each variant; training a thin line, validation a broken one with markers.
+    """A colour and marker for each variant; training thin, validation broken with markers.
 
-    The foundation model's two lines are named for all; of variants only which is which.
+    The foundation model's two lines are named, for all; of variants only which is which.
     """
     for i, (address, curve) in enumerate(found.items()):
         named = "training" if address == "pretrain" else None
         train = [(row["step"], row["train_loss"]) for row in curve if "train_loss" in row]
-        look = {"color": COLOURS[i % len(COLOURS)]}
-        axes.plot(*_columns(train), linewidth=1, alpha=0.65, label=named, **look)
+        look = {"color": _colour(i)}
+        axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=named, **look)
         named = "validation" if named else address.replace("@", " ") if "@" in address else None
         held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
         look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5, "linestyle": (0, (5, 2))}
@@ -84,6 +84,9 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: st
     figure = _figure(1.6 + 1.1 * len(labels), WIDTH * 0.62)
     axes = figure.subplots()
     axes.grid(visible=False)
+    if not counts:
+        axes.set(title="no predictions")
+        return figure
     shares = [[100 * n / max(1, sum(row)) for n in row] for row in counts]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
     for i, row in enumerate(counts):
@@ -108,7 +111,7 @@ def _is_light(colour: Sequence[float]) -> bool:
 def questions(
     shares: Mapping[str, Mapping[str, Shares]], chance: float | None, what: str
 ) -> Figure:
-    """The share of questions right by name, a panel for each format: `shares[format][model][name]`."""
+    """Shares of questions right, a panel for each format: `shares[format][model][name]`."""
     every = (found for models in shares.values() for found in models.values())
     names = list(dict.fromkeys(name for found in every for name in found))
     models = next(iter(shares.values()))
@@ -167,16 +170,17 @@ def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float
         shares = [100 * n / max(1, sum(counts)) for n in counts]
         hatch = ("", "///", "...", "xx")[i % 4]
         axes.bar(
-            left, shares, step, label=name, color=COLOURS[i % len(COLOURS)], hatch=hatch,
+            left, shares, step, label=name, color=_colour(i), hatch=hatch,
             edgecolor=rcParams["axes.facecolor"], linewidth=0.5,
         )  # fmt: skip
         axes.set_xticks(edges)
     axes.set(title="Spread of the scores", xlabel="score", ylabel="answers, %")
-    axes.legend()
+    if axes.patches:
+        axes.legend()
 
 
 def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Held-out responses: the score the judge gives, by how the response was made and what it is worth."""
+    """The score the judge gives held-out responses, by how they were made and their worth."""
     kinds = sorted({(-row["score"], row["kind"]) for row in rows}, reverse=True)
     groups = [[r["predicted"] for r in rows if (-r["score"], r["kind"]) == kind] for kind in kinds]
     figure = _figure(FRAME + 0.45 * max(1, len(kinds)))
@@ -186,12 +190,12 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
     if groups:
         axes.boxplot(
             groups, orientation="horizontal", positions=range(len(kinds)), widths=0.55,
-            patch_artist=True, whis=(5, 95), boxprops={"facecolor": COLOURS[5], "edgecolor": ink},
+            patch_artist=True, whis=(5, 95), boxprops={"facecolor": _colour(5), "edgecolor": ink},
             medianprops={"color": "#000000", "linewidth": 2}, whiskerprops=thick, capprops=thick,
             flierprops={"marker": ".", "markersize": 3, "markeredgecolor": ink, "alpha": 0.5},
         )  # fmt: skip
     known = [-minus for minus, _ in kinds]
-    look = {"color": COLOURS[1], "edgecolors": ink, "linewidths": 0.6}
+    look = {"color": _colour(1), "edgecolors": ink, "linewidths": 0.6}
     axes.scatter(known, range(len(kinds)), marker="D", s=48, zorder=4, label="known score", **look)
     labels = [f"{form.words(k)} ({len(g)})" for (_, k), g in zip(kinds, groups, strict=True)]
     axes.set_yticks(range(len(kinds)), labels)
@@ -199,6 +203,12 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set(title=title, xlabel="score of 100", xlim=(-3, 103))
     figure.legend(loc="outside lower center")
     return figure
+
+
+def _colour(i: int) -> str:
+    """The colour of series `i` in the theme that is set."""
+    cycle = rcParams["axes.prop_cycle"].by_key()["color"]
+    return cycle[i % len(cycle)]
 
 
 def _figure(height: float, width: float = WIDTH) -> Figure:
@@ -215,7 +225,7 @@ def _intervals(
     annotate: bool = False,
     unit: str = "",
 ) -> None:
-    """Points with error bars in percent, one line for each of `names` from the top, series side by side."""
+    """Points with error bars in percent, a line for each of `names` from the top."""
     for i, (label, found) in enumerate(series.items()):
         shown = [
             (y, found[name])
@@ -230,7 +240,7 @@ def _intervals(
         heights = [y + shift for y, _ in shown]
         axes.errorbar(
             values, heights, xerr=[below, above], fmt=MARKERS[i % len(MARKERS)], markersize=6,
-            color=COLOURS[i % len(COLOURS)], capsize=3, linewidth=1.6, label=label, zorder=3,
+            color=_colour(i), capsize=3, linewidth=1.6, label=label, zorder=3,
         )  # fmt: skip
         for value, up, y in zip(values, above, heights, strict=True):
             if annotate:

@@ -1,6 +1,7 @@
-"""Reads what the stages left: their records, figures, curves, samples and scores, and the lock file of packages.
+"""Reads what the stages left: records, figures, curves, samples, scores; and the lock file.
 
-In: the folders of the stages. Out: one `Results`, in which a stage or variant is named by its address (`classify@all`).
+In: the folders of the stages. Out: one `Results`, which names a stage or variant by its address
+(`classify@all`).
 """
 
 import csv
@@ -35,7 +36,7 @@ Curve = list[dict[str, float]]  # a row holds only what was measured at its step
 
 @dataclass(frozen=True)
 class Results:
-    """Everything the report shows. Keys are addresses, but for `sources` (roles) and `scores` (models)."""
+    """All that is shown. Keys are addresses, but for `sources` (roles) and `scores` (models)."""
 
     variants: Mapping[str, Sequence[str]]
     folders: dict[str, str]  # by stage, above its variants

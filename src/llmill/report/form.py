@@ -1,8 +1,9 @@
-"""How a figure is written: shares as percent, intervals behind their value, a dash for what is not there."""
+"""How a figure is written: shares as percent, the interval behind the value, a dash for nothing."""
 
 from typing import Any
 
 DASH = "–"
+NO_BREAK = "\u00a0"
 DECIMALS = {"nats": 3, "bits": 3, "plain": 3, "points": 1}
 SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -23,12 +24,18 @@ def bounds_of(item: Any) -> tuple[float, float] | None:
 
 
 def number(item: Any, unit: str) -> str:
-    """`share`: 93.2 %; `points`: 71.3; `nats`, `bits` and `plain`: three decimals; `count`: 1,234,567."""
+    """A value in its unit.
+
+    `share` 93.2 %; `gain` (of a share) +3.4; `points` 71.3; `count` 1,234,567; `nats`, `bits` and
+    `plain` to three decimals.
+    """
     value = value_of(item)
     if value is None:
         return DASH
     if unit == "share":
         return f"{100 * value:.1f} %"
+    if unit == "gain":
+        return f"{100 * value:+.1f}"
     if unit == "count":
         return f"{value:,.0f}"
     return f"{value:.{DECIMALS[unit]}f}"
@@ -44,6 +51,19 @@ def with_interval(item: Any, unit: str) -> str:
     """`93.2 % (91.0 to 95.1)`; only the value where there is no interval."""
     shown = number(item, unit)
     return f"{shown} ({interval(item, unit)})" if bounds_of(item) else shown
+
+
+def probability(p: Any) -> str:
+    """`= 0.034`, or `< 0.001`."""
+    value = value_of(p)
+    if value is None:
+        return f"= {DASH}"
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def unbroken(text: str) -> str:
+    """A cell that breaks between value and interval and nowhere else."""
+    return " (".join(part.replace(" ", NO_BREAK) for part in text.split(" ("))
 
 
 def trials(item: Any) -> str:

@@ -53,7 +53,7 @@ def render(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"data_uri": style.data_uri, "words": form.words, "size": form.size}
+    environment.filters |= {"data_uri": style.data_uri, "words": form.words}
     return environment.get_template(TEMPLATE).render(
         title=setting.title,
         summary=summary.sentence(results, dict(gains)),
@@ -72,7 +72,7 @@ def render(
 
 
 def pictures(results: Results) -> dict[str, chain.Picture]:
-    """The chain in both directions. What it joins stands in the records; the report reads every stage."""
+    """The chain in both directions, joined as the records say; the report reads every stage."""
     inputs: dict[str, list[str]] = {}
     for address, record in results.records.items():
         inputs.setdefault(stage_of(address), []).extend(record.get("inputs", {}))
@@ -143,35 +143,31 @@ def examples(scores: Sequence[Mapping[str, Any]], count: int) -> dict[str, list[
 
 def alt_texts(results: Results) -> dict[str, str]:
     """What each figure shows, in words, for those who do not see it."""
-    accuracy, grader = results.metrics["accuracy"], results.metrics["grader"]
-    ends = [
-        f"{a} ends at {form.number(results.metrics[a].get('validation_loss'), 'nats')}"
-        for a in results.curves
-    ]
-    systems = [
-        f"{system_name(name)} {form.with_interval(found.get('accuracy'), 'share')}"
-        for name, found in summary.systems(accuracy).items()
-    ]
-    asked = [
-        f"{model_name(m)}, {shown} format {form.with_interval(results.metrics[f'mmlu@{m}'].get(kind, {}).get('all'), 'share')}"
-        for m in results.variants["mmlu"]
-        for kind, shown in FORMATS.items()
-    ]
-    judged = [
-        f"{model_name(m)} {form.with_interval(results.metrics[f'judge@{m}'].get('mean'), 'points')}"
-        for m in results.variants["judge"]
-    ]
-    best = system_name(accuracy.get("best") or form.DASH)
-    spearman = form.with_interval(grader.get("spearman"), "plain")
-    return {
-        "loss": f"Loss by step in training and validation. Validation loss: {'; '.join(ends)}.",
-        "classification": f"Test accuracy with intervals: {'; '.join(systems)}.",
-        "confusion": f"Test messages by true and predicted label, for {best}.",
-        "mmlu_levels": f"Questions right by level, with intervals. Over all: {'; '.join(asked)}.",
-        "mmlu_subjects": f"Questions right by subject, with intervals. Over all: {'; '.join(asked)}.",
-        "judge": f"Judged answers: mean score of 100, exact matches, spread. Means: {'; '.join(judged)}.",
-        "grader": f"The judge's scores of held-out answers by their known worth; Spearman {spearman}.",
+    metrics, accuracy = results.metrics, results.metrics["accuracy"]
+    losses = {a: metrics[a].get("validation_loss") for a in results.curves}
+    right = {system_name(s): f.get("accuracy") for s, f in summary.systems(accuracy).items()}
+    asked = {
+        f"{model_name(model)} in {kind} format": metrics[f"mmlu@{model}"].get(kind, {}).get("all")
+        for model in results.variants["mmlu"]
+        for kind in FORMATS
     }
+    means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
+    best = system_name(accuracy.get("best") or form.DASH)
+    spearman = form.with_interval(metrics["grader"].get("spearman"), "plain")
+    overall = f"Over all: {_listed(asked, 'share')}."
+    return {
+        "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
+        "classification": f"Test accuracy with intervals: {_listed(right, 'share')}.",
+        "confusion": f"Test messages by true and predicted label, for {best}.",
+        "mmlu_levels": f"Questions right by level, with intervals. {overall}",
+        "mmlu_subjects": f"Questions right by subject, with intervals. {overall}",
+        "judge": f"Scores of 100, exact matches, spread. Mean scores: {_listed(means, 'points')}.",
+        "grader": f"The judge's scores of answers by their known worth; Spearman {spearman}.",
+    }
+
+
+def _listed(found: Mapping[str, Any], unit: str) -> str:
+    return "; ".join(f"{name} {form.with_interval(item, unit)}" for name, item in found.items())
 
 
 def _count(found: Mapping[str, Any], name: str) -> str:

@@ -1,4 +1,4 @@
-"""`python -m llmill results`: the headline figures of the last run as a table, and where to look next."""
+"""`python -m llmill results`: the headline figures of the last run, and where to look next."""
 
 from itertools import groupby
 from pathlib import Path

@@ -1,15 +1,17 @@
-"""How figures look and how they become bytes: one style, a light and a dark theme, the same bytes every time."""
+"""How figures look and become bytes: one style, two themes, the same bytes every time."""
 
 import base64
 import io
 from collections.abc import Callable
 from typing import Any
 
+from cycler import cycler
 from matplotlib import style
 from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): told apart with every kind of colour vision, on white and on black.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+ON_BLACK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 CHANCE = {"color": "#888888", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 
@@ -28,19 +30,23 @@ BASE = {
     "svg.hashsalt": "llmill",
 }
 LIGHT, DARK = "light", "dark"
-INKS = {LIGHT: ("#ffffff", "#20262e", "#e3e6ea"), DARK: ("#181c21", "#dfe4ea", "#343b44")}
+INKS = {  # paper, ink, lines, series
+    LIGHT: ("#ffffff", "#20262e", "#e3e6ea", SERIES),
+    DARK: ("#181c21", "#dfe4ea", "#343b44", ON_BLACK),
+}
 WIDTH = 8.0  # inches, at 100 dots each: the width a figure is read at
 DOTS = 160  # per inch, in the file
 
 
 def draw(figure: Callable[..., Figure], theme: str, *data: Any) -> Figure:
     """The figure in a theme, whatever the settings of matplotlib on this machine are."""
-    paper, ink, line = INKS[theme]
+    paper, ink, line, series = INKS[theme]
     colours = {
         **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper),
         **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), ink),
         "axes.edgecolor": ink,
         "grid.color": line,
+        "axes.prop_cycle": cycler(color=series),
     }
     with style.context(["default", BASE, colours]):
         return figure(*data)

@@ -1,6 +1,7 @@
-"""The headline figures: one row each, the same for the page, for `dvc metrics show` and for the end of `make run`.
+"""The headline figures: the same rows for the page, `dvc metrics show` and the end of `make run`.
 
-In: what the stages measured. Out: rows with value, interval, number of observations and what to compare with.
+In: what the stages measured. Out: rows with value, interval, number of observations, and what to
+compare with.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from llmill.report.files import Results
 
 MODELS = {"pretrain": "foundation model", "instruct": "instruct model"}
 SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF, logistic regression"}
-FORMATS = {"cloze": "cloze", "letter": "letter"}
+FORMATS = ("cloze", "letter")
+PAIRED = "same texts, in pairs"
 
 
 @dataclass(frozen=True)
@@ -38,14 +40,14 @@ def system_name(system: str) -> str:
 
 
 def systems(accuracy: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The figures of every classifier, the weakest baseline first, then the variants in their own order."""
+    """The figures of every classifier: the baselines, then the variants in their own order."""
     baselines = accuracy.get("baselines", {})
     order = sorted(baselines, key=lambda name: (name not in SYSTEMS, [*SYSTEMS, name].index(name)))
     return {**{name: baselines[name] for name in order}, **accuracy.get("variants", {})}
 
 
 def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
-    """Every headline figure. `gains`: by model, its judge mean less the first model's, with interval."""
+    """Every headline figure. `gains`: by model, its judge mean less the first model's."""
     return [
         *_foundation(results.metrics["pretrain"]),
         *_questions(results),
@@ -67,23 +69,22 @@ def plain(found: list[Row]) -> list[dict[str, Any]]:
 
 def sentence(results: Results, gains: dict[str, Any]) -> str:
     """The whole run in one sentence."""
-    trained, first = results.metrics["pretrain"], results.variants["mmlu"][0]
-    cloze = results.metrics[f"mmlu@{first}"].get("cloze", {}).get("all")
-    accuracy = results.metrics["accuracy"]
+    trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
+    asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     best = accuracy.get("best") or ""
     share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
     last = results.variants["judge"][-1]
-    gain = (
-        f", {form.number(gains[last], 'points')} above the foundation model"
-        if last in gains
-        else ""
-    )
+    mean = results.metrics[f"judge@{last}"].get("mean")
+    sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
+    right = form.with_interval(asked.get("cloze", {}).get("all"), "share")
+    gain = form.with_interval(gains.get(last), "points")
     return (
-        f"A foundation model of {form.short(trained.get('parameters'))} parameters, trained on "
-        f"{form.short(trained.get('tokens'))} tokens, answers {form.with_interval(cloze, 'share')} of the "
-        f"questions in the cloze format; the best classifier made from it ({form.words(best) or form.DASH}) is "
-        f"right on {form.with_interval(share, 'share')} of unseen messages; the {model_name(last)}'s answers "
-        f"score {form.with_interval(results.metrics[f'judge@{last}'].get('mean'), 'points')} of 100{gain}."
+        f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens, answers "
+        f"{right} of the questions in the cloze format, where chance is "
+        f"{form.number(asked.get('chance'), 'share')}; the best classifier made from it (variant "
+        f"{form.words(best) or form.DASH}) is right on {form.with_interval(share, 'share')} of "
+        f"unseen messages; the answers of the {model_name(last)} score "
+        f"{form.with_interval(mean, 'points')} of 100, {gain} above the foundation model's."
     )
 
 
@@ -102,12 +103,13 @@ def _questions(results: Results) -> Iterator[Row]:
     for model in results.variants["mmlu"]:
         metrics = results.metrics[f"mmlu@{model}"]
         chance = f"chance {form.number(metrics.get('chance'), 'share')}"
-        for kind, shown in FORMATS.items():
+        for kind in FORMATS:
             found = metrics.get(kind, {})
-            group = f"Questions, {shown} format, {model_name(model)}"
+            group = f"{kind.capitalize()} questions, {model_name(model)}"
             key = f"mmlu.{model}.{kind}"
             yield Row(key, group, "all questions", "share", found.get("all"), chance)
-            for level, figure in found.get("levels", {}).items():
+            levels = found.get("levels", {}) if kind == "cloze" else {}  # the other stays at chance
+            for level, figure in levels.items():
                 yield Row(f"{key}.{level}", group, form.words(level), "share", figure, chance)
 
 
@@ -118,20 +120,17 @@ def _classification(metrics: dict[str, Any]) -> Iterator[Row]:
         name = system_name(system)
         yield Row(f"classify.{system}", group, name, "share", figures.get("accuracy"), note)
     compared = metrics.get("best_against_tfidf", {}).get("difference")
-    yield Row(
-        "classify.gain", group, "best less TF-IDF", "share", compared, "same messages, paired"
-    )
+    yield Row("classify.gain", group, "best less TF-IDF, points", "gain", compared, PAIRED)
 
 
 def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
     group = "Answers, judged 0 to 100"
-    first = model_name(results.variants["judge"][0])
     for model in results.variants["judge"]:
         name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")
         yield Row(f"judge.{model}", group, f"{name}, mean", "points", mean)
     for model, gain in gains.items():
-        name = f"{model_name(model)} less {first}"
-        yield Row(f"judge.{model}.gain", group, name, "points", gain, "same instructions, paired")
+        name = f"gain of the {model_name(model)}"
+        yield Row(f"judge.{model}.gain", group, name, "points", gain, PAIRED)
     for model in results.variants["judge"]:
         exact = results.metrics[f"judge@{model}"].get("exact_match")
         name = f"{model_name(model)}, exact match"
@@ -139,7 +138,7 @@ def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
 
 
 def _grader(metrics: dict[str, Any]) -> Iterator[Row]:
-    group = "Embedded judge, answers of known score"
+    group = "Embedded judge, known scores"
     spearman, pairs = metrics.get("spearman"), metrics.get("pairs_right")
     yield Row("grader.spearman", group, "Spearman correlation", "plain", spearman)
     yield Row("grader.pairs_right", group, "pairs ordered right", "share", pairs, "chance 50.0 %")

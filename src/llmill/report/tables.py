@@ -1,4 +1,4 @@
-"""The tables of the page: what stages measured, as text in cells. A figure that is not there is a dash."""
+"""The tables of the page: what stages measured, as text in cells; a dash for what is missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,15 +35,14 @@ class Table:
     left: int = 1
 
 
-def headlines(rows: Iterable[Row]) -> dict[str, Table]:
-    """The headline figures, a table for each group."""
-    groups: dict[str, list[Sequence[str]]] = {}
+def headlines(rows: Iterable[Row]) -> dict[str, list[tuple[str, str, str, str, str]]]:
+    """The headline figures by group: name, value, interval, observations, what to compare with."""
+    groups: dict[str, list[tuple[str, str, str, str, str]]] = {}
     for row in rows:
-        cells = (number(row.figure, row.unit), form.interval(row.figure, row.unit))
-        line = (row.name, *cells, form.trials(row.figure), row.against)
+        value, interval = number(row.figure, row.unit), form.interval(row.figure, row.unit)
+        line = (row.name, value, interval, form.trials(row.figure), row.against)
         groups.setdefault(row.group, []).append(line)
-    head = ("", "value", "interval", "n", "beside")
-    return {group: Table(head, lines) for group, lines in groups.items()}
+    return groups
 
 
 def sources(results: Results) -> Table:
@@ -164,8 +163,10 @@ def questions(results: Results, groups: str) -> Table:
         ]
         for name in names
     ]
-    rows.append(["all", *(form.with_interval(f.get("all"), "share") for f in cells.values())])
-    head = [f"{FORMATS[kind]}, {model_name(model)}" for model, kind in cells]
+    whole = {"all": "all questions", "subject_mean": "mean over subjects"}
+    for key, name in whole.items():
+        rows.append([name, *(form.with_interval(f.get(key), "share") for f in cells.values())])
+    head = [f"{kind}, {model_name(model)}" for model, kind in cells]
     return Table([groups.removesuffix("s"), *head], rows)
 
 

@@ -60,8 +60,9 @@ def run(params: Selected, job: Job) -> None:
         "test_messages": len(texts),
         "labels": labels,
         "positive": positive,  # of precision, recall and F1: the rarer label
-        "systems": systems,
-        "best_variant": best,  # by validation accuracy
+        "variants": {name: systems[name] for name in validated},
+        "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
+        "best": best,  # by validation accuracy
         "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **drawn),
     }
     write(job, metrics, table(texts, truth, predicted))
@@ -121,6 +122,6 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]
     job.track.table("predictions", flat)
     job.track.metrics(statistics.flat(metrics))
-    for name, found in metrics["systems"].items():
+    for name, found in {**metrics["variants"], **metrics["baselines"]}.items():
         right = found["accuracy"]
         job.say(f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%})")

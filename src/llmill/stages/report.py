@@ -2,8 +2,8 @@
 
     python -m llmill report
 
-In: records, figures, curves, samples and scores of every stage. Out: `index.html`, `figures/`, `summary.json`,
-`metrics.json`.
+In: records, figures, curves, samples and scores of every stage. Out: `index.html`, `figures/`,
+`summary.json`, `metrics.json`.
 """
 
 from typing import Any
@@ -22,6 +22,7 @@ Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 def run(params: Selected, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
     roles = [path.parent.name for path in job.inputs if path.name == "sources.json"]
+    roles.sort(key=lambda role: (role != "text", role))
     results = files.read(params.paths, {stage: job.variants(stage) for stage in MATRIX}, roles)
     gained = gains(results)
     rows = summary.rows(results, gained)

@@ -9,12 +9,15 @@ import binascii
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import tiktoken
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+
+if TYPE_CHECKING:  # only learning needs it
+    import tokenizers
 
 END_OF_TEXT = "<|endoftext|>"
 RANKS, SETTINGS = "ranks.tiktoken", "tokenizer.json"
@@ -95,25 +98,29 @@ class Tokenizer:
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Learn `vocab_size` tokens, <|endoftext|> among them. The same texts give the same tokens."""
-    from tokenizers import Tokenizer as Trained
-    from tokenizers import models, pre_tokenizers, trainers
-
-    trained = Trained(models.BPE())
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - 1,
-        min_frequency=2,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    trained.train_from_iterator(texts, trainer)
-    learnt = trained.get_vocab()
+    learnt = learn(texts, vocab_size - 1).get_vocab()
     if len(learnt) < vocab_size - 1:
         raise UserError(
             f"params.yaml: tokenizer.vocab_size {vocab_size}: the training text gives only "
             f"{len(learnt) + 1} tokens; choose at most that, or more text"
         )
     return Tokenizer(_as_ranks(learnt))
+
+
+def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
+    """Byte-level BPE of at most `size` tokens, every one seen at least twice."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+    learnt = Tokenizer(models.BPE())
+    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    learnt.train_from_iterator(texts, trainer)
+    return learnt
 
 
 def from_gpt2(folder: Path) -> Tokenizer:

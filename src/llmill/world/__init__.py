@@ -1,7 +1,8 @@
-"""The built-in world: true facts, and every kind of file the pipeline reads, written from them in seconds.
+"""The built-in world: true facts, and every kind of file the pipeline reads, made from them.
 
-`write(folder, settings)` gives text, messages, instructions, preferences and questions in the formats of the real
-sources. To add a subject: a table in `tables/`, its line in `facts.TABLES`, its wordings in `tables/phrasings.tsv`.
+`write(folder, settings)` gives text, messages, instructions, preferences and questions in the
+formats of the real sources, in seconds. To add a subject: a table in `tables/`, its line in
+`facts.TABLES`, the wordings of its relations in `tables/phrasings.tsv`.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The text for pretraining: documents by file, each a paragraph or a handful of lines.
 
-Plain documents state every fact `repeats` times: by entity, by relation, or mixed. `questions.txt` asks about train
-entities only, as question and answer and in MMLU's layout with letters. `everyday.txt` and `numbers.txt` carry what
-the messages, instructions and graded questions need.
+Plain documents state every fact `repeats` times: by entity, by relation, or mixed. `questions.txt`
+asks about train entities only, as question and answer and in MMLU's layout with letters.
+`everyday.txt` and `numbers.txt` carry what messages, instructions and graded questions need.
 """
 
 from collections.abc import Iterable, Iterator
@@ -134,6 +134,8 @@ def _grouped(parts: list[str], rng: Random, size: tuple[int, int], header: str) 
     rest = list(parts)
     while rest:
         count = rng.randint(*size)
+        if len(rest) - count < size[0]:
+            count = len(rest)  # too few to stand alone
         yield header + "\n".join(rest[:count])
         rest = rest[count:]
 

@@ -1,7 +1,7 @@
-"""Paragraphs of daily life and of numbers: no facts of the tables, but the language of the messages and instructions.
+"""Paragraphs of daily life and of numbers: the language of the messages and instructions.
 
-Active beside passive, one thing beside many, today beside yesterday, a review and what it says, and people who get
-parcels, prizes and strange messages.
+Active beside passive, one thing beside many, today beside yesterday, a review and what it says,
+and people who get parcels, prizes and strange messages.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from llmill.world.lexicon import (
 )
 
 STORIES = (
-    "{n} got a message about {prize}. It asked {n} to {act}. {n} did not answer, because it was not real.",
+    "{n} got a message about {prize}. {n} did not {act}, because it was not real.",
     "{n} won {prize} at the {place} {when}. {m} was there and was glad.",
     "{m} paid for {prize} {when}, and {n} said thank you.",
     "A stranger told {n} to {act} for {prize}. {m} said: never {act} for a stranger.",

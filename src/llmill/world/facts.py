@@ -1,7 +1,8 @@
 """The true facts of the world, read from `tables/*.csv`.
 
-The first column of a table names the entity, each further column is a relation; an empty cell is no fact.
-To add a subject: write a table, name it in `TABLES`, and give its relations their rows in `tables/phrasings.tsv`.
+The first column of a table names the entity, each further column is a relation; an empty cell is
+no fact. To add a subject: write a table, name it in `TABLES`, and give its relations their rows in
+`tables/phrasings.tsv`.
 """
 
 import csv

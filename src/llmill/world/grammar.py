@@ -1,6 +1,6 @@
 """The little English grammar that the templates need: articles, plurals and verb forms."""
 
-SAME = set("cod deer sheep fish moose salmon squid trout shrimp carp tuna".split())
+SAME = {"cod", "deer", "sheep", "moose", "salmon", "squid", "trout", "shrimp", "carp", "tuna"}
 IRREGULAR = {
     "mouse": "mice",
     "goose": "geese",

@@ -1,7 +1,7 @@
 """What takes more than one fact: comparisons, arithmetic and two hops.
 
-Each maker draws a `Problem` of a part (train, dev, val, test). Train problems also stand in the corpus;
-the entities of the others are held out like those of single facts, and so are whole sums.
+Each maker draws a `Problem` of a part (train, dev, val, test). Train problems also stand in the
+corpus; the entities of the others are held out like those of single facts, and so are whole sums.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Problem:
     sentence: str
 
 
-# relation, how a value counts, [(question, sentence, pick the largest)]; {l} is a list of four entities
+# relation, how a value counts, (question, sentence, pick the largest); {l} lists four entities
 ORDERS = {
     "atomic_number": (
         int,

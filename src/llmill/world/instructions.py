@@ -1,10 +1,9 @@
-"""Instructions of many kinds, each with one right output, other right wordings and fluent wrong ones.
+"""Instructions of many kinds: one right output each, other right wordings, fluent wrong ones.
 
-A maker per kind draws an instruction from a small vocabulary; facts are asked about train entities only, and an
-instruction that names any held-out entity is not used.
+A maker per kind draws an instruction from a small vocabulary; facts are asked about train entities
+only, and an instruction that names any held-out entity is not used.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -56,7 +55,7 @@ class Instruction:
 
 
 def make(settings: World) -> list[Instruction]:
-    """Instructions with distinct prompts, shuffled; the kinds other than facts are about equally frequent."""
+    """Instructions with distinct prompts, shuffled; a share asks for facts, the rest are skills."""
     rng = Random(f"{settings.seed}/instructions")
     found: dict[tuple[str, str], Instruction] = {}
     asked = [f for f in facts() if part(f.entity) == "train" and not mentions_held_out(f.value)]

@@ -1,9 +1,14 @@
 """Words of daily life that the corpus, the messages and the instructions share."""
 
-NAMES = (
-    "Anna Ben Carla David Ella Felix Greta Henry Ines Jack Laura Max Nina Oscar Paula Robert Sara Tom "
-    "Vera Walter"
-).split()
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NAMES = _words(
+    "Anna Ben Carla David Ella Felix Greta Henry Ines Jack Laura Max Nina Oscar Paula Robert "
+    "Sara Tom Vera Walter"
+)
 
 # verb in the present with he or she, past, participle, things it is done to
 ACTIONS = (
@@ -20,25 +25,25 @@ ACTIONS = (
     ("locks", "locked", "locked", ("cupboard", "gate", "office", "drawer")),
     ("copies", "copied", "copied", ("poem", "page", "map", "recipe")),
 )
-PEOPLE = (
+PEOPLE = _words(
     "farmer teacher baker painter driver nurse gardener waiter cook sailor student clerk tailor "
     "plumber"
-).split()
+)
 
-GOOD = "wonderful lovely excellent delicious perfect delightful superb friendly".split()
-BAD = "terrible awful horrible dreadful disappointing boring nasty annoying".split()
-REVIEWED = "film meal hotel concert soup show service story trip dinner museum play".split()
+GOOD = _words("wonderful lovely excellent delicious perfect delightful superb friendly")
+BAD = _words("terrible awful horrible dreadful disappointing boring nasty annoying")
+REVIEWED = _words("film meal hotel concert soup show service story trip dinner museum play")
 
 # word -> the group it belongs to
 GROUPS = {
-    "animal": "pony puppy panther badger weasel magpie lynx donkey".split(),
-    "plant": "oak fern tulip daisy ivy moss pine willow".split(),
-    "tool": "hammer saw drill spanner chisel axe screwdriver spade".split(),
-    "food": "cake soup pasta pancake sausage pie biscuit omelette".split(),
-    "garment": "coat scarf jacket glove skirt sweater sock jumper".split(),
-    "vehicle": "bus lorry tram van scooter tractor motorcycle taxi".split(),
-    "instrument of music": "piano violin drum flute trumpet guitar harp cello".split(),
-    "piece of furniture": "sofa desk wardrobe bookcase bench stool cupboard sideboard".split(),
+    "animal": _words("pony puppy panther badger weasel magpie lynx donkey"),
+    "plant": _words("oak fern tulip daisy ivy moss pine willow"),
+    "tool": _words("hammer saw drill spanner chisel axe screwdriver spade"),
+    "food": _words("cake soup pasta pancake sausage pie biscuit omelette"),
+    "garment": _words("coat scarf jacket glove skirt sweater sock jumper"),
+    "vehicle": _words("bus lorry tram van scooter tractor motorcycle taxi"),
+    "instrument of music": _words("piano violin drum flute trumpet guitar harp cello"),
+    "piece of furniture": _words("sofa desk wardrobe bookcase bench stool cupboard sideboard"),
 }
 
 # present with he or she, past, base
@@ -50,12 +55,12 @@ ROUTINES = (
     ("returns", "returned", "return"),
     ("strolls", "strolled", "stroll"),
 )
-PLACES = (
+PLACES = _words(
     "market station office library museum park theatre harbour airport bakery hospital stadium "
     "farm castle"
-).split()
+)
 
-NUMBER_WORDS = "zero one two three four five six seven eight nine ten".split()
+NUMBER_WORDS = _words("zero one two three four five six seven eight nine ten")
 
 # large unit, small unit, how many small ones
 CONVERSIONS = (

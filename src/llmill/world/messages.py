@@ -1,7 +1,8 @@
 """Short messages, ham or spam, told apart by who does what to whom and not by their words.
 
-Spam asks its reader to pay, click, call or send something to a stranger for a promise, or vouches for such a
-request. Ham uses the same words about what people have done, plan together, warn of or joke about.
+Spam asks its reader to pay, click, call or send something to a stranger for a promise, or vouches
+for such a request. Ham uses the same words about what people have
+done, plan together, warn of or joke about.
 """
 
 from random import Random

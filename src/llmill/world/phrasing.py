@@ -1,11 +1,12 @@
 """How a relation is said and asked: the rows of `tables/phrasings.tsv`, filled with a fact.
 
-`say`: sentences of the corpus. `ask`: questions, in the corpus (about train entities) and in the tests.
-`unseen`: questions of the tests only. `tell`: wordings of the instructions, which stand nowhere else.
-Fields: {e} entity, {v} value, {a} and {av} the same with an article, {es} plural; a capital ({E}) begins a sentence.
+`say`: sentences of the corpus. `ask`: questions, in the corpus (about train entities) and in tests.
+`unseen`: questions of the tests only. `tell`: instructions, in words that stand nowhere else.
+Fields: {e} entity, {v} value, {a} and {av} the same with an article, {es} entity in the plural;
+with a capital ({E}) they begin a sentence.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from llmill.world.facts import Fact, read_csv
 from llmill.world.grammar import article, capital, plural
@@ -23,7 +24,7 @@ def phrasings() -> dict[str, dict[str, tuple[str, ...]]]:
     return found
 
 
-@lru_cache(maxsize=None)
+@cache
 def texts(fact: Fact, use: str) -> tuple[str, ...]:
     """The fact in every phrasing of this use."""
     e, v = fact.entity, fact.value

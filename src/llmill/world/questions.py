@@ -1,7 +1,7 @@
 """Multiple-choice questions in MMLU's format, by subject, from one fact up to two hops.
 
-Every question is about an entity of its own part (see `split`): what is asked in dev, val or test is asked in no
-training text. `LEVELS` says what a subject measures, so that subjects of one kind can be reported together.
+Every question is about an entity of its own part (see `split`): what is asked in dev, val or test
+is asked in no training text. `LEVELS` says what a subject measures, to report like with like.
 """
 
 import csv
@@ -29,7 +29,7 @@ LETTERS = "ABCD"
 
 @dataclass(frozen=True)
 class Question:
-    """Four choices of which `answer` (0..3) is right. `fact` is what a one-fact question asks for."""
+    """Four choices of which `answer` (0..3) is right; `fact` is what is asked for, if one."""
 
     subject: str
     text: str
@@ -64,7 +64,7 @@ def csv_text(questions: Iterable[Question]) -> str:
 
 
 def ask(fact: Fact, text: str, rng: Random, allowed: Iterable[str] | None = None) -> Question:
-    """A question about the fact, against three other values of its relation (of `allowed`, if given)."""
+    """A question about the fact, against three other values of its relation (or of `allowed`)."""
     pool = [v for v in (allowed or values()[fact.relation]) if v != fact.value]
     return _shuffled(fact.subject, text, fact.value, rng.sample(pool, 3), rng, fact)
 
@@ -92,7 +92,7 @@ def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[Questi
 
 
 def balanced(some: list[Fact], rng: Random) -> list[Fact]:
-    """A shuffled selection in which no value of a relation is the answer much more often than another.
+    """A shuffled selection in which no value is the answer much more often than another.
 
     Without it "Africa" or "mammal" would be a good guess for whoever knows no fact at all.
     """

@@ -1,7 +1,7 @@
-"""Instructions that need no fact of the tables: rewriting, counting, sorting, judging a review, small sums.
+"""Instructions that need no fact of the tables: rewriting, counting, sorting, judging, small sums.
 
-A maker draws one `Draft` from a vocabulary small enough that every word is met often, in combinations so many
-that most test instructions are new.
+A maker draws one `Draft` from a vocabulary small enough that every word is met often, in so many
+combinations that most test instructions are new.
 """
 
 from collections.abc import Callable

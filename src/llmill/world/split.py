@@ -1,8 +1,9 @@
 """Which entities may be asked about while training, and which only in dev, val and test questions.
 
-The part of an entity is a hash of its name, so it does not change when a table grows. A name that stands in two
-tables has one part. `mentions_held_out` is the rule that every training question, instruction and preference
-pair of the world obeys: it does not so much as name an entity that is kept for evaluation.
+The part of an entity is a hash of its name, so it does not change when a table grows, and a name
+that stands in two tables has one part. `mentions_held_out` is the rule that every training
+question, instruction and preference pair obeys: it does not so much as name an entity that is kept
+for evaluation.
 """
 
 import re
@@ -60,6 +61,6 @@ def _names() -> dict[str, list[str]]:
     """First word -> the names that begin with it, the longest first."""
     plain_names = {fact.entity.removeprefix("the ") for fact in facts()}
     by_word: dict[str, list[str]] = {}
-    for name in {form for name in plain_names for form in (name, capital(name))}:
+    for name in {form for plain_name in plain_names for form in (plain_name, capital(plain_name))}:
         by_word.setdefault(WORD.match(name).group(), []).append(name)
     return {word: sorted(names, key=lambda n: (-len(n), n)) for word, names in by_word.items()}

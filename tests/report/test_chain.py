@@ -1,0 +1,46 @@
+from llmill.report import chain
+
+GRAPH = {
+    "raw": set(),
+    "clean": {"raw"},
+    "train": {"clean", "raw"},
+    "left": {"train", "clean"},
+    "right": {"train"},
+    "page": {"raw", "clean", "train", "left", "right"},
+}
+
+
+def test_a_stage_reads_those_whose_folder_holds_its_inputs():
+    folders = {"raw": "data/raw", "raw2": "data/raw2", "train": "results/train"}
+    inputs = {"raw": ["sources.yaml"], "train": ["data/raw/text", "src/x.py"]}
+    assert chain.parents(folders, inputs) == {"raw": set(), "train": {"raw"}}
+
+
+def test_an_arrow_that_a_longer_way_shows_is_left_out():
+    assert chain.direct(GRAPH) == {
+        "raw": set(),
+        "clean": {"raw"},
+        "train": {"clean"},
+        "left": {"train"},
+        "right": {"train"},
+        "page": {"left", "right"},
+    }
+
+
+def test_boxes_stand_in_the_order_of_the_longest_way_and_never_on_each_other():
+    picture = chain.across(GRAPH)
+    places = {stage: (x, y) for stage, x, y in picture.boxes}
+    columns = [places[s][0] for s in ("raw", "clean", "train", "left", "page")]
+    assert columns == sorted(set(columns))
+    assert places["left"][0] == places["right"][0]
+    assert len(set(places.values())) == len(GRAPH)
+    assert len(picture.arrows) == 6
+
+
+def test_every_box_lies_inside_the_picture_in_both_directions():
+    for picture in (chain.across(GRAPH), chain.down(GRAPH)):
+        for _, x, y in picture.boxes:
+            assert x >= 0 and x + chain.BOX_WIDTH <= picture.width
+            assert y >= 0 and y + chain.BOX_HEIGHT <= picture.height
+    assert chain.across(GRAPH).width > chain.across(GRAPH).height
+    assert chain.down(GRAPH).width < chain.down(GRAPH).height

@@ -1,0 +1,114 @@
+import matplotlib
+import pytest
+from matplotlib.colors import to_hex
+
+from llmill.report import figures, style
+
+SHARE = {"value": 0.75, "low": 0.70, "high": 0.79, "n": 300}
+CURVE = [
+    {"step": 10.0, "train_loss": 3.0},
+    {"step": 20.0, "train_loss": 2.0, "validation_loss": 2.5},
+    {"step": 30.0, "train_loss": 1.5, "validation_loss": 1.8},
+]
+
+
+def axes_of(figure, title):
+    return next(axes for axes in figure.axes if axes.get_title(loc="left") == title)
+
+
+def draw(function, *data):
+    return style.draw(function, style.LIGHT, *data)
+
+
+def test_loss_shows_training_and_validation_of_every_stage():
+    curves = {"pretrain": CURVE, "classify@all": CURVE, "classify@last_block": CURVE}
+    figure = draw(figures.loss, curves)
+    lines = {line.get_label(): line for line in axes_of(figure, "pretrain").get_lines()}
+    assert lines["training"].get_xydata().tolist() == [[10, 3], [20, 2], [30, 1.5]]
+    assert lines["validation"].get_xydata().tolist() == [[20, 2.5], [30, 1.8]]
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["classify all", "classify last_block"]
+    assert axes_of(figure, "classify").get_ylabel() == "loss, nats per message"
+
+
+def test_error_bars_reach_from_low_to_high():
+    figure = draw(
+        figures.classification, {"majority": {"accuracy": 0.5}, "all": {"accuracy": SHARE}}
+    )
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["majority class", "all"]
+    (bar,) = axes.containers[0].lines[2][0].get_segments()
+    assert bar[:, 0].tolist() == pytest.approx([70, 79])
+    assert {text.get_text() for text in axes.texts} == {"50.0", "75.0"}
+
+
+def test_questions_have_a_panel_for_each_format_and_the_line_of_chance():
+    found = {"pretrain": {"all": SHARE, "two_hops": None}, "instruct": {"all": SHARE}}
+    figure = draw(figures.questions, {"cloze": found, "letter": found}, 0.25, "level")
+    for axes in figure.axes:
+        (chance,) = [line for line in axes.get_lines() if line.get_label() == "chance"]
+        assert list(chance.get_xdata()) == [25, 25]
+        assert axes.get_xlabel() == "right, % (with interval)"
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == ["all (300)", "two hops (–)"]
+
+
+def test_confusion_counts_and_shares_stand_in_the_cells():
+    figure = draw(figures.confusion, [[90, 10], [5, 45]], ["ham", "spam"], "all")
+    cells = [text.get_text() for text in figure.axes[0].texts]
+    assert cells == ["90\n90.0 %", "10\n10.0 %", "5\n10.0 %", "45\n90.0 %"]
+
+
+def test_the_bars_of_the_judge_are_shares_of_each_model_s_answers():
+    spread = {"edges": [0, 50, 100], "counts": [3, 1]}
+    mean = {"value": 40.0, "low": 30.0, "high": 50.0, "n": 4}
+    figure = draw(
+        figures.judge, {"pretrain": {"mean": mean, "exact_match": SHARE, "histogram": spread}}
+    )
+    bars = axes_of(figure, "Spread of the scores").patches
+    assert [bar.get_height() for bar in bars] == [75, 25]
+    (bar,) = axes_of(figure, "Mean score").containers[0].lines[2][0].get_segments()
+    assert bar[:, 0].tolist() == pytest.approx([30, 50])
+
+
+def test_the_grader_is_drawn_from_the_best_kind_down():
+    rows = [
+        {"kind": kind, "score": score, "predicted": score + 1}
+        for kind, score in (("noise", 0.0), ("reference", 100.0), ("half", 50.0))
+        for _ in range(3)
+    ]
+    axes = draw(figures.grader, rows).axes[0]
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    assert labels == ["noise (3)", "half (3)", "reference (3)"]  # from the bottom
+
+
+@pytest.mark.parametrize(
+    ("function", "data"),
+    [
+        (figures.loss, ({"pretrain": []},)),
+        (figures.classification, ({"all": {}},)),
+        (figures.confusion, ([], [], "")),
+        (
+            figures.questions,
+            ({"cloze": {"pretrain": {}}, "letter": {"pretrain": {}}}, None, "level"),
+        ),
+        (figures.judge, ({"pretrain": {}},)),
+        (figures.grader, ([],)),
+    ],
+)
+def test_nothing_to_show_is_still_a_figure(function, data):
+    assert style.png(draw(function, *data)).startswith(b"\x89PNG")
+
+
+def test_the_settings_of_this_machine_change_nothing():
+    before = style.png(draw(figures.classification, {"all": {"accuracy": SHARE}}))
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "savefig.dpi": 30}):
+        after = style.png(draw(figures.classification, {"all": {"accuracy": SHARE}}))
+    assert after == before
+
+
+def test_a_theme_sets_paper_and_ink_and_leaves_matplotlib_as_it_was():
+    before = dict(matplotlib.rcParams)
+    dark = style.draw(figures.classification, style.DARK, {"all": {"accuracy": SHARE}})
+    assert to_hex(dark.get_facecolor()) == "#181c21"
+    assert dict(matplotlib.rcParams) == before

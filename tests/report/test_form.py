@@ -1,0 +1,63 @@
+import pytest
+
+from llmill.report import form
+
+SHARE = {"value": 0.93217, "low": 0.91, "high": 0.9512, "n": 1234}
+
+
+@pytest.mark.parametrize(
+    ("item", "unit", "text"),
+    [
+        (SHARE, "share", "93.2 %"),
+        (0.0341, "gain", "+3.4"),
+        (71.26, "points", "71.3"),
+        (0.91349, "nats", "0.913"),
+        (1234567, "count", "1,234,567"),
+        (None, "share", "–"),
+        ({}, "points", "–"),
+    ],
+)
+def test_a_figure_is_written_in_its_unit(item, unit, text):
+    assert form.number(item, unit) == text
+
+
+def test_an_interval_stands_behind_its_value():
+    assert form.with_interval(SHARE, "share") == "93.2 % (91.0 to 95.1)"
+    assert form.with_interval(0.5, "share") == "50.0 %"
+    assert form.with_interval({"value": 0.5, "low": None, "high": 1.0}, "share") == "50.0 %"
+    assert form.interval(None, "share") == "–"
+    assert form.trials(SHARE) == "1,234"
+
+
+def test_sizes_and_large_counts_are_short():
+    sizes = [999, 1000, 804_335, 2_500_000_000, None]
+    assert [form.size(n) for n in sizes] == ["999 bytes", "1.0 kB", "804.3 kB", "2.5 GB", "–"]
+    counts = [999, 12_345, 1_048_576, 124_439_808, 10_000_000_000]
+    shown = ["999", "12,345", "1.05 million", "124 million", "10 billion"]
+    assert [form.short(n) for n in counts] == shown
+
+
+def test_a_probability_too_small_to_write_is_below_a_bound():
+    assert form.probability(0.0342) == "= 0.034"
+    assert form.probability(1e-9) == "< 0.001"
+    assert form.probability(None) == "= –"
+
+
+def test_a_cell_breaks_between_value_and_interval_only():
+    assert form.unbroken("93.2 % (91.0 to 95.1)") == "93.2\u00a0% (91.0\u00a0to\u00a095.1)"
+
+
+def test_parameters_of_every_kind_are_written_plainly():
+    values = [
+        None,
+        [],
+        True,
+        3,
+        250_000,
+        1e-3,
+        "cosine",
+        ["a", 2],
+        {"value": 1, "low": 0, "high": 2},
+    ]
+    shown = ["–", "–", "yes", "3", "250,000", "0.001", "cosine", "a, 2", "1.000 (0.000 to 2.000)"]
+    assert [form.plain(value) for value in values] == shown

@@ -1,0 +1,55 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.report import results
+from tests.conftest import ROOT
+from tests.report import finished
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    preset = (ROOT / "presets" / "world.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(preset, encoding="utf-8")
+    return tmp_path
+
+
+def printed() -> str:
+    text = io.StringIO()
+    results.print_table(Console(file=text, width=120))
+    return text.getvalue()
+
+
+def test_the_table_has_every_figure_with_interval_and_says_where_to_look(repository, monkeypatch):
+    finished.write(repository)
+    finished.report(repository, monkeypatch)
+    lines = [" ".join(line.replace("│", " ").split()) for line in printed().splitlines()]
+    assert "all questions 74.0 % 69.7 to 78.0 420 chance 25.0 %" in lines
+    assert "all 98.4 % 97.4 to 99.1 900 best by validation" in lines
+    assert "instruct model, exact match 35.3 % 30.1 to 40.9 300 no judge needed" in lines
+    assert "results/report/index.html the report, one page" in lines
+    assert any(line.startswith("mlflow ui ") for line in lines)
+    assert any(line.startswith("dvc metrics show ") for line in lines)
+
+
+def test_names_in_brackets_are_printed_as_they_are(repository):
+    row = {
+        "key": "k",
+        "group": "[bold]g",
+        "name": "[x]",
+        "unit": "share",
+        "figure": 0.5,
+        "against": "",
+    }
+    (repository / "results" / "report").mkdir(parents=True)
+    record.write_json(repository / "results" / "report" / "summary.json", [row])
+    assert "[bold]g" in printed() and "[x]" in printed()
+
+
+def test_before_the_report_has_run_one_line_says_so(repository):
+    with pytest.raises(UserError, match=r"^results/report/summary\.json: missing; "):
+        results.print_table()

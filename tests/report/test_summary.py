@@ -1,0 +1,64 @@
+import pytest
+
+from llmill.report import files, summary
+from tests.report import finished
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run")
+    finished.write(root)
+    job = finished.Job(finished.stages(), root / "out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        variants = {stage: job.variants(stage) for stage in files.MATRIX}
+        return files.read(finished.tree().paths, variants, finished.ROLES)
+
+
+def test_variants_keep_the_order_of_dvc_yaml(results):
+    assert list(results.curves) == [
+        "pretrain",
+        "classify@last_layer",
+        "classify@last_block",
+        "classify@all",
+        "instruct",
+        "grader",
+    ]
+
+
+def test_a_curve_holds_only_what_was_measured(results):
+    first, last = results.curves["pretrain"][0], results.curves["pretrain"][-1]
+    assert set(first) == {"step", "tokens", "lr", "train_loss"}
+    assert set(last) == {"step", "tokens", "lr", "train_loss", "validation_loss"}
+
+
+def test_baselines_stand_before_the_variants():
+    found = {"baselines": {"other": 1, "tfidf": 2, "majority": 3}, "variants": {"all": 4}}
+    assert list(summary.systems(found)) == ["majority", "tfidf", "other", "all"]
+
+
+def test_every_level_has_a_row_in_the_cloze_format_beside_chance(results):
+    rows = {row.key: row for row in summary.rows(results, {})}
+    row = rows["mmlu.pretrain.cloze.two_hops"]
+    assert (row.name, row.unit, row.against) == ("two hops", "share", "chance 25.0 %")
+    assert row.figure["n"] == 60
+    assert "mmlu.instruct.letter" in rows
+    assert "mmlu.instruct.letter.two_hops" not in rows
+
+
+def test_keys_are_unique_and_values_are_numbers(results):
+    rows = summary.rows(results, {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}})
+    assert len({row.key for row in rows}) == len(rows)
+    assert summary.flat(rows)["judge.instruct.gain"] == 50.0
+
+
+def test_one_sentence_says_what_came_out(results):
+    gain = {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}}
+    assert summary.sentence(results, gain).startswith(
+        "A foundation model of 1.05 million parameters, trained on 2.62 million tokens, answers "
+        "74.0 % (69.7 to 78.0) of the questions in the cloze format, where chance is 25.0 %; the "
+        "best classifier made from it (variant all) is right on 98.4 % (97.4 to 99.1) of unseen "
+    )
+    assert summary.sentence(results, gain).endswith(
+        "50.0 (48.0 to 52.0) above the foundation model's."
+    )

@@ -1,0 +1,255 @@
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow.parquet as pq
+import pytest
+
+from llmill.contract import params
+from llmill.contract.errors import UserError
+from llmill.contract.record import files_under, sha256_file
+from llmill.stages import prepare
+from llmill.tasks import classification, instruction, multiple_choice
+from llmill.text import parquet
+from llmill.text.words import WORD
+from tests.conftest import ROOT
+
+WORLD = params.load(ROOT / "presets/world.yaml")
+LEAKED = "Which of these long rivers flows through the old city of Basel on its way north?"
+SOURCES = [
+    {
+        "name": "notes",
+        "format": "paragraphs",
+        "files": [{"path": "notes/a.txt"}, {"path": "notes/README"}],
+    },
+    {"name": "books", "format": "prose", "files": [{"path": "books/b.txt"}]},
+]
+
+
+@pytest.fixture
+def raw(tmp_path, monkeypatch) -> Path:
+    """A small download in every role, in the folder worked in."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data/download"
+    notes = [f"Note {i} says that thing {i * 7} is as heavy as stone {i * i}." for i in range(300)]
+    near = " ".join(f"word{i}" for i in range(60))
+    notes += [notes[0].upper(), f"He asked: {LEAKED} Nobody knew.", near, near + " more", "test 3"]
+    books = [f"Chapter {i} of the book tells of day {i}." for i in range(100)]
+    messages = [
+        f"{'spam' if i % 3 else 'ham'}\tmessage number {i} for you today" for i in range(90)
+    ]
+    tasks = [
+        {
+            "instruction": f"Say number {i} in good plain words.",
+            "input": "",
+            "output": f"It is {i}.",
+        }
+        for i in range(90)
+    ]
+    write(folder / "text/notes/a.txt", "\r\n\r\n".join(notes))
+    write(folder / "text/notes/README", "not a text")
+    write(folder / "text/books/b.txt", "\n\n".join(books))
+    write(folder / "text/sources.json", json.dumps(SOURCES))
+    write(folder / "classification/SMSSpamCollection", "\n".join([*messages, messages[0]]) + "\n")
+    write(folder / "instruction/tasks.json", json.dumps([*tasks, {**tasks[0], "output": " "}]))
+    write(folder / "instruction/sources.json", "[]")
+    for split in ("dev", "val", "test"):
+        question = LEAKED if split == "test" else f"{split}?"
+        write(folder / f"mmlu/{split}/rivers_{split}.csv", f'"{question}",Rhine,Rhone,Po,Aare,A\n')
+    return folder
+
+
+def write(file: Path, content: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(content, encoding="utf-8", newline="")
+
+
+def run(raw: Path, name: str = "out", **changed) -> Path:
+    settings = WORLD.prepare.model_copy(
+        update={"weights": {"notes": 1.0, "books": 1.0}, "shard_documents": 100, **changed}
+    )
+    out = raw.parent / name
+    out.mkdir()
+    track = SimpleNamespace(metrics=lambda *_: None, table=lambda *_: None)
+    job = SimpleNamespace(out=out, say=lambda _: None, track=track)
+    prepare.run(SimpleNamespace(paths=WORLD.paths, prepare=settings), job)
+    return out
+
+
+def documents(out: Path, split: str) -> list[dict]:
+    shards = parquet.shards(out / "text" / split)
+    return [row for shard in shards for row in pq.read_table(shard).to_pylist()]
+
+
+def metrics(out: Path) -> dict:
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_what_is_removed_is_counted_by_reason_and_source(raw):
+    found = metrics(run(raw))["text"]["sources"]
+    assert list(found) == ["notes", "books"]
+    assert {k: v for k, v in found["notes"].items() if k != "words"} == {
+        "read": 305,
+        "exact_duplicate": 1,
+        "evaluation_text": 1,
+        "near_duplicate": 1,
+        "kept": 302,
+    }
+    assert found["books"]["kept"] == found["books"]["read"] == 3  # passages of about 400 words
+
+
+def test_every_kept_document_is_in_one_split_with_its_source_and_hash(raw):
+    out = run(raw)
+    train, validate = (documents(out, split) for split in ("train", "validate"))
+    texts = [row["text"] for row in train + validate]
+    assert len(texts) == len(set(texts)) == 305
+    assert not [t for t in texts if LEAKED in t]
+    assert {row["source"] for row in train} == {"notes", "books"}
+    assert all(len(row["id"]) == 64 for row in train)
+    assert metrics(out)["text"]["train_documents"] == len(train)
+    assert metrics(out)["text"]["validate_documents"] == len(validate) > 0
+    assert len(parquet.shards(out / "text/train")) == -(-len(train) // 100) == 4
+
+
+def test_weights_repeat_training_documents_and_never_validation(raw):
+    out = run(raw, weights={"notes": 2.0, "books": 0.0})
+    train, validate = (documents(out, split) for split in ("train", "validate"))
+    assert set(Counter(row["id"] for row in train).values()) == {2}
+    assert {row["source"] for row in train + validate} == {"notes"}
+    assert len({row["id"] for row in validate}) == len(validate)
+    assert len(train) == 2 * (302 - len(validate))
+
+
+def test_another_source_moves_no_document_to_the_other_split(raw):
+    both = {row["id"] for row in documents(run(raw), "validate") if row["source"] == "notes"}
+    (raw / "text/sources.json").write_text(json.dumps(SOURCES[:1]))
+    assert {row["id"] for row in documents(run(raw, "alone"), "validate")} == both
+
+
+def test_labelled_rows_are_split_without_repeats_and_counted(raw):
+    out = run(raw)
+    messages = [
+        classification.read(out / f"classification/{split}.jsonl")
+        for split in ("train", "validate", "test")
+    ]
+    tasks = [
+        instruction.read(out / f"instruction/{split}.jsonl")
+        for split in ("train", "validate", "test")
+    ]
+    assert len({m.text for part in messages for m in part}) == sum(map(len, messages)) == 90
+    assert sum(map(len, tasks)) == 90
+    found = metrics(out)
+    assert (found["classification"]["rows"], found["classification"]["duplicates"]) == (91, 1)
+    assert found["classification"]["test"]["rows"] == len(messages[2])
+    assert sum(found["classification"]["train"]["by_label"].values()) == len(messages[0])
+    assert found["instruction"]["without_response"] == 1
+    assert found["mmlu"] == {"subjects": 1, "dev": 1, "val": 1, "test": 1}
+    assert multiple_choice.read(out / "mmlu/test.jsonl")[0].question == LEAKED
+
+
+def test_levels_of_subjects_come_along_where_there_are_any(raw):
+    assert json.loads((run(raw) / "mmlu/levels.json").read_text()) == {}
+    (raw / "mmlu/levels.json").write_text('{"rivers": "one_fact"}')
+    assert json.loads((run(raw, "more") / "mmlu/levels.json").read_text()) == {"rivers": "one_fact"}
+
+
+def test_no_document_holds_a_labelled_test_text(raw):
+    secret = json.loads((raw / "instruction/tasks.json").read_text())
+    secrets = [task["instruction"] for task in secret]
+    write(raw / "text/notes/a.txt", "\n\n".join([*secrets[:90], "A plain note.", "Another note."]))
+    out = run(raw, validate_share=0.5)
+    tested = instruction.read(out / "instruction/test.jsonl")
+    texts = {row["text"] for split in ("train", "validate") for row in documents(out, split)}
+    assert tested
+    assert not texts & {entry.instruction for entry in tested}
+    assert metrics(out)["text"]["sources"]["notes"]["evaluation_text"] == len(tested)
+
+
+def test_the_same_input_gives_the_same_bytes(raw):
+    one, two = run(raw, "one"), run(raw, "two")
+    names = [p.relative_to(one) for p in files_under(one)]
+    assert [p.relative_to(two) for p in files_under(two)] == names
+    assert [sha256_file(one / n) for n in names] == [sha256_file(two / n) for n in names]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("text/notes/a.txt", "", r"a\.txt: no text"),
+        ("text/sources.json", "[]", "none is left for train"),
+        ("text/sources.json", json.dumps([{**SOURCES[0], "name": "x"}]), "no weight for source"),
+        ("text/sources.json", json.dumps([{**SOURCES[0], "files": []}]), r"no \.txt files"),
+        ("classification/SMSSpamCollection", "ham\tx\nspam\ty\n", "split .* is empty"),
+        ("classification/SMSSpamCollection", "ham\tx\nno label\n", "row 2: no label"),
+        ("classification/SMSSpamCollection", "ham\tx\nham\ty\n", "every row is 'ham'"),
+        ("instruction/tasks.json", '[{"instruction": "x", "input": ""}]', "entry 1 .*'output'"),
+        ("instruction/second.json", "[]", r"expected one \.json file of data, found 2"),
+        ("mmlu/test/rivers_test.csv", "Q?,a,b,c,A\n", "row 1: 5 fields"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(raw, file, content, said):
+    write(raw / file, content)
+    with pytest.raises(UserError, match=said) as error:
+        run(raw)
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_that_is_missing_from_a_split_is_said(raw):
+    rows = [f"ham\tmessage number {i} for you today" for i in range(90)]
+    write(raw / "classification/SMSSpamCollection", "\n".join([*rows, "spam\twin"]))
+    with pytest.raises(UserError, match=r"no 'spam' among the .* rows of split"):
+        run(raw)
+
+
+def test_splits_of_no_share_are_refused(raw):
+    with pytest.raises(UserError, match=r"none is left for validate.*validate_share"):
+        run(raw, validate_share=0.0)
+
+
+def test_real_multiple_choice_files_survive_the_way_to_json_lines(real_data, tmp_path):
+    parts, found = prepare.prepare_questions(real_data / "mmlu", tmp_path)
+    assert found == {"subjects": 57, "dev": 285, "val": 1531, "test": 14042}
+    written = multiple_choice.read(tmp_path / "mmlu/test.jsonl")
+    assert written == parts["test"]
+    lines = (tmp_path / "mmlu/test.jsonl").read_bytes().count(b"\n")
+    assert lines == 14042
+    naive = sum(
+        len(file.read_text(encoding="utf-8").splitlines())
+        for file in (real_data / "mmlu/test").glob("*.csv")
+    )
+    assert naive > 14042
+    with (real_data / "mmlu/test/anatomy_test.csv").open(newline="", encoding="utf-8") as file:
+        first = next(csv.reader(file))
+    assert next(q.question for q in written if q.subject == "anatomy") == first[0]
+
+
+def test_the_world_survives_with_every_fact_that_a_question_asks_for(tmp_path, monkeypatch):
+    from llmill.world import LEVELS, phrasing, questions
+    from llmill.world import write as write_world
+
+    monkeypatch.chdir(tmp_path)
+    raw = tmp_path / "data/download"
+    write_world(raw, WORLD.download.world)
+    files = [{"path": f"world/{p.name}"} for p in sorted((raw / "text/world").iterdir())]
+    entry = {"name": "world", "format": "paragraphs", "files": files}
+    (raw / "text/sources.json").write_text(json.dumps([entry]))
+    out = run(raw, weights={"world": 1.0})
+    found = metrics(out)["text"]["sources"]["world"]
+    assert found["kept"] >= 0.95 * found["read"]
+    train = [plain(row["text"]) for row in documents(out, "train")]
+    asked = [q.fact for q in questions.make(WORLD.download.world)["test"]]
+    one_fact = [f for f in asked if f is not None and LEVELS[f.subject] == "one_fact"]
+    assert len(one_fact) > 200
+    rare = [f for f in one_fact if told(phrasing.texts(f, "say"), train) < 3]
+    assert rare == []
+
+
+def plain(text: str) -> str:
+    return f" {' '.join(WORD.findall(text.casefold()))} "
+
+
+def told(wordings: tuple[str, ...], texts: list[str]) -> int:
+    sought = [plain(wording) for wording in wordings]
+    return sum(any(wording in text for wording in sought) for text in texts)

@@ -1,0 +1,181 @@
+"""Stage report on a small finished chain: one page with everything in it, the same bytes every time."""
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+
+from llmill.contract import params, record
+from llmill.contract.errors import UserError
+from tests.report import finished
+
+FIGURES = [
+    "classification",
+    "confusion",
+    "grader",
+    "judge",
+    "loss",
+    "mmlu_levels",
+    "mmlu_subjects",
+]
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    root = tmp_path_factory.mktemp("a run")
+    finished.write(root)
+    with pytest.MonkeyPatch.context() as patch:
+        return finished.report(root, patch)
+
+
+@pytest.fixture(scope="module")
+def page(job):
+    return (job.out / "index.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def chain(tmp_path):
+    finished.write(tmp_path)
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        p.relative_to(folder).as_posix(): record.sha256_file(p) for p in record.files_under(folder)
+    }
+
+
+def test_it_leaves_the_page_the_figures_and_the_headline_figures(job):
+    figures = [f"figures/{name}.png" for name in FIGURES]
+    assert list(files(job.out)) == [*figures, "index.html", "metrics.json", "summary.json"]
+
+
+def test_the_page_holds_every_figure_as_a_data_uri_light_and_dark(job, page):
+    light = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)">', page)
+    dark = re.findall(r'dark\)" srcset="data:image/png;base64,([^"]+)"', page)
+    shown = {base64.b64decode(image) for image, _ in light}
+    assert shown == {(job.out / "figures" / f"{name}.png").read_bytes() for name in FIGURES}
+    assert all(base64.b64decode(image).startswith(PNG) for image in dark)
+    assert len(set(dark)) == len(FIGURES)
+    assert "98.4 % (97.4 to 99.1)" in next(alt for _, alt in light if "accuracy" in alt)
+
+
+def test_a_figure_names_no_version_of_the_library_that_drew_it(job):
+    for name in FIGURES:
+        assert b"Software" not in (job.out / "figures" / f"{name}.png").read_bytes()
+
+
+def test_the_page_asks_nothing_of_the_network(page):
+    targets = re.findall(r'(?:src|href|srcset|action)="([^"]*)"', page)
+    assert targets
+    assert [t for t in targets if not t.startswith(("#", "data:"))] == []
+    assert re.findall(r"@import|url\((?!#)|<script|<iframe|<object", page) == []
+    assert "default-src 'none'; img-src data:; style-src 'unsafe-inline'" in page
+
+
+def test_text_that_looks_like_html_is_shown_and_not_obeyed(page):
+    assert finished.SCRIPT not in page
+    assert "&lt;script&gt;alert(&#39;&amp; more&#39;)&lt;/script&gt;" in page
+
+
+def test_every_link_inside_the_page_leads_somewhere(page):
+    ids = set(re.findall(r'id="([^"]+)"', page))
+    assert {link for link in re.findall(r'href="#([^"]+)"', page)} <= ids
+    assert len(re.findall(r'id="([^"]+)"', page)) == len(ids)
+
+
+def test_the_same_inputs_give_the_same_bytes(job, chain, monkeypatch):
+    again = finished.report(chain, monkeypatch)
+    assert files(again.out) == files(job.out)
+
+
+def test_the_page_shows_parameters_hashes_and_versions(job, page):
+    digest = record.sha256_file(job.out.parent / "pretrain" / "record.json")
+    assert digest in page
+    assert record.sha256_text("sources.yaml") in page
+    assert '<th scope="row">pretrain.training.max_steps</th>' in page
+    assert "torch 2.13.0" in page
+
+
+def test_the_page_shows_what_was_left_out_and_the_best_and_worst_answers(page):
+    assert "near duplicate" in page and ">288<" in page
+    assert page.count('<span class="score">') == 2 * 2 * 3
+    assert "Foundation model: worst answers" in page
+
+
+def test_metrics_are_flat_numbers(job):
+    metrics = record.read_json(job.out / "metrics.json")
+    assert metrics["mmlu.pretrain.cloze.one_fact"] == 0.95
+    assert metrics["classify.tfidf"] == pytest.approx(0.9511, abs=1e-4)
+    assert metrics["grader.spearman"] > 0.9
+    assert all(isinstance(value, float) for value in metrics.values())
+    assert job.sent.items() >= metrics.items()
+
+
+def test_the_gain_of_the_assistant_is_measured_on_pairs(job):
+    rows = {row["key"]: row["figure"] for row in record.read_json(job.out / "summary.json")}
+    gain = rows["judge.instruct.gain"]
+    assert gain["low"] < gain["value"] < gain["high"]
+    assert gain["n"] == 299  # one answer of 300 has no score
+
+
+def test_figures_and_page_go_to_the_tracker(job, page):
+    assert set(FIGURES) <= job.sent.keys()
+    assert job.sent["index.html"] == page
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "requirements.lock",
+        "results/classify/all/curves.csv",
+        "results/judge/instruct/scores.json",
+        "results/grader/heldout.json",
+        "data/prepare/record.json",
+        "data/download/mmlu/sources.json",
+    ],
+)
+def test_a_missing_input_is_named_in_one_line(chain, monkeypatch, path):
+    (chain / path).unlink()
+    with pytest.raises(UserError, match=f"^{re.escape(path)}: missing; ") as error:
+        finished.report(chain, monkeypatch)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_curve_is_named(chain, monkeypatch):
+    (chain / "results/pretrain/curves.csv").write_text("step,train_loss\n1,abc\n")
+    with pytest.raises(UserError, match=r"^results/pretrain/curves\.csv: not a curve "):
+        finished.report(chain, monkeypatch)
+
+
+def test_figures_that_a_stage_left_out_are_dashes(chain, monkeypatch):
+    for stage in finished.stages().values():
+        if stage.name != "report":
+            record.write_json(chain / stage.out / "metrics.json", {})
+    record.write_json(chain / "results/pretrain/samples.json", [])
+    record.write_json(chain / "results/grader/heldout.json", [])
+    page = (finished.report(chain, monkeypatch).out / "index.html").read_text(encoding="utf-8")
+    assert "A foundation model of – parameters" in page
+    assert "None were asked for." in page
+
+
+def test_it_reads_only_what_dvc_yaml_declares(job):
+    declared = {str(path) for path in job.inputs}
+    roots = ("data/", "results/")
+    read = {
+        f"{s.out}/{n}" for s in finished.stages().values() for n in ("record.json", "metrics.json")
+    }
+    assert {path for path in read if "report" not in path} <= declared
+    assert all(p.startswith((*roots, "src/")) or p == "requirements.lock" for p in declared)
+
+
+def test_an_example_count_of_one_shows_one(chain, monkeypatch):
+    monkeypatch.chdir(chain)
+    tree = finished.tree()
+    one = tree.model_copy(update={"report": tree.report.model_copy(update={"examples": 1})})
+    job = finished.Job(finished.stages(), chain / "results" / "report")
+    finished.stage.run(params.select(one, ["report"]), job)
+    page = (job.out / "index.html").read_text(encoding="utf-8")
+    assert page.count('<span class="score">') == 2 * 2 * 1

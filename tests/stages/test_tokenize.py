@@ -1,0 +1,117 @@
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from llmill.contract import params
+from llmill.contract.errors import UserError
+from llmill.contract.record import files_under, sha256_file
+from llmill.stages import tokenize
+from llmill.text import parquet
+from llmill.text.documents import Document
+from llmill.text.shards import Shards
+from llmill.text.tokenizer import Tokenizer
+from tests.conftest import ROOT
+
+WORLD = params.load(ROOT / "presets/world.yaml")
+BYTES = Tokenizer({bytes([b]): b for b in range(256)})
+TEXTS = {"train": [f"train {i} é" for i in range(50)], "validate": ["held <|endoftext|> out"]}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for split, texts in TEXTS.items():
+        documents = [Document(text, "mine", str(i)) for i, text in enumerate(texts)]
+        parquet.write(tmp_path / "data/prepare/text" / split, documents, 20)
+    BYTES.save(tmp_path / "data/tokenizer/bpe")
+    return tmp_path
+
+
+def run(folder: Path, processes: int) -> Path:
+    out = folder / f"out{processes}"
+    out.mkdir()
+    track = SimpleNamespace(metrics=lambda _: None)
+    job = SimpleNamespace(out=out, say=lambda _: None, track=track)
+    settings = params.Tokenize(processes=processes)
+    tokenize.run(SimpleNamespace(paths=WORLD.paths, tokenize=settings), job)
+    return out
+
+
+def test_the_shards_hold_the_documents_in_order(folder):
+    out = run(folder, 1)
+    for split, texts in TEXTS.items():
+        loaded = Shards.load(out / split)
+        expected = [i for text in texts for i in [*text.encode(), 256]]
+        assert loaded.window(0, loaded.tokens).tolist() == expected
+        assert loaded.documents == len(texts)
+    assert [p.name for p in sorted((out / "train").glob("*.bin"))] == [
+        "00000.bin",
+        "00001.bin",
+        "00002.bin",
+    ]
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["validate"]["tokens"] == 23
+    assert metrics["train"]["shards"] == 3
+
+
+def test_the_number_of_processes_changes_no_byte(folder):
+    one, three = run(folder, 1), run(folder, 3)
+    names = [p.relative_to(one) for p in files_under(one)]
+    assert [p.relative_to(three) for p in files_under(three)] == names
+    assert [sha256_file(one / n) for n in names] == [sha256_file(three / n) for n in names]
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_truncated_parquet_shard_is_named(folder, processes):
+    shard = folder / "data/prepare/text/train/00001.parquet"
+    shard.write_bytes(shard.read_bytes()[:-5])
+    with pytest.raises(UserError, match=r"00001\.parquet: not a whole parquet file"):
+        run(folder, processes)
+
+
+def test_a_missing_tokenizer_is_said(folder):
+    (folder / "data/tokenizer/bpe/tokenizer.json").unlink()
+    with pytest.raises(UserError, match=r"tokenizer\.json: missing"):
+        run(folder, 1)
+
+
+HANGS = """
+import multiprocessing, time
+from concurrent.futures import ProcessPoolExecutor
+from llmill.stages.tokenize import end_with_parent
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, context, initializer=end_with_parent)
+    pool.submit(int).result()
+    print(*pool._processes, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_ends_when_the_stage_is_killed(tmp_path):
+    script = tmp_path / "hangs.py"
+    script.write_text(HANGS)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    stage = subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    worker = psutil.Process(int(stage.stdout.readline()))
+    stage.send_signal(signal.SIGKILL)
+    stage.wait()
+    psutil.wait_procs([worker], timeout=30)
+    for _ in range(300):  # an orphan is reaped by whoever adopts it
+        if not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the worker lives on")

@@ -1,0 +1,62 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from llmill.contract import params
+from llmill.contract.errors import UserError
+from llmill.stages import tokenizer as stage
+from llmill.text import parquet
+from llmill.text.documents import Document
+from llmill.text.tokenizer import Tokenizer
+from tests.conftest import ROOT
+
+WORLD = params.load(ROOT / "presets/world.yaml")
+TEXTS = [f"Line {i}: the weather in the north is rather cold today." for i in range(50)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    documents = [Document(text, "mine", str(i)) for i, text in enumerate(TEXTS)]
+    parquet.write(tmp_path / "data/prepare/text/train", documents, 20)
+    return tmp_path
+
+
+def run(folder: Path, kind: str, vocab_size: int) -> Path:
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    settings = params.Tokenizer(kind=kind, vocab_size=vocab_size)
+    track = SimpleNamespace(metrics=lambda _: None)
+    job = SimpleNamespace(out=out, say=lambda _: None, track=track)
+    stage.run(SimpleNamespace(paths=WORLD.paths, tokenizer=settings), job)
+    return out
+
+
+def test_all_shards_are_learnt_from_and_the_result_is_measured(folder):
+    out = run(folder, "bpe", 280)
+    made = Tokenizer.load(out / "bpe")
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert made.n_vocab == metrics["n_vocab"] == 280
+    assert metrics["bytes_per_token"] > 1.5
+    assert metrics["longest_token_bytes"] == max(map(len, made.ranks))
+    assert sorted(p.name for p in (out / "bpe").iterdir()) == ["ranks.tiktoken", "tokenizer.json"]
+
+
+def test_the_same_documents_give_the_same_bytes(folder):
+    first = (run(folder, "bpe", 280) / "bpe/ranks.tiktoken").read_bytes()
+    assert (run(folder, "bpe", 280) / "bpe/ranks.tiktoken").read_bytes() == first
+
+
+def test_gpt2s_own_files_are_taken_as_they_are(folder, real_data):
+    (folder / "data/download").mkdir()
+    (folder / "data/download/tokenizer").symlink_to(real_data.resolve() / "gpt2_bpe")
+    made = Tokenizer.load(run(folder, "gpt2", 50257) / "bpe")
+    assert made.encode("Hello world") == [15496, 995]
+    assert made.n_vocab == 50257
+
+
+def test_too_great_a_vocabulary_is_refused(folder):
+    with pytest.raises(UserError, match="vocab_size 9999"):
+        run(folder, "bpe", 9999)

@@ -1,0 +1,98 @@
+import json
+
+import pytest
+
+from llmill.contract.errors import UserError
+from llmill.tasks import instruction
+from llmill.tasks.instruction import Instruction
+from llmill.tasks.split import split
+
+GOOD = {"instruction": "Name a metal.", "input": "", "output": "Tin."}
+
+
+def read(folder, value):
+    file = folder / "data.json"
+    file.write_text(value if isinstance(value, str) else json.dumps(value))
+    return instruction.read_raw(file)
+
+
+def test_entries_are_read_with_what_the_world_adds_and_without_other_keys(tmp_path):
+    more = {**GOOD, "kind": "question", "paraphrases": ["It is tin."], "wrong": ["Wood."]}
+    assert read(tmp_path, [{**GOOD, "chosen": "x", "rejected": "y"}, more]) == [
+        Instruction("Name a metal.", "", "Tin."),
+        Instruction("Name a metal.", "", "Tin.", "question", ["It is tin."], ["Wood."]),
+    ]
+
+
+def test_half_a_character_named_by_an_escape_is_replaced_and_a_whole_one_kept(tmp_path):
+    text = '[{"instruction": "a\\ud83d", "input": "\\ud83d\\ude00", "output": "b"}]'
+    assert read(tmp_path, text) == [Instruction("a\ufffd", "\U0001f600", "b")]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([GOOD, {"instruction": "x", "output": "y"}], "entry 2 of 2: no key 'input'"),
+        ([GOOD, "text"], "entry 2 of 2: expected an object"),
+        ([{**GOOD, "output": 3}], "entry 1 of 1: 'output' is int"),
+        ([{**GOOD, "output": None}], "entry 1 of 1: 'output' is NoneType"),
+        ([{**GOOD, "instruction": " "}], "entry 1 of 1: 'instruction' is empty"),
+        ([{**GOOD, "wrong": "x"}], "entry 1 of 1: 'wrong' is str"),
+        ([{**GOOD, "wrong": [1]}], "entry 1 of 1: 'wrong' is int"),
+        ([{**GOOD, "kind": 1}], "entry 1 of 1: 'kind' is int"),
+        ([], "expected a list"),
+        (GOOD, "expected a list"),
+        ("[{", "not JSON"),
+    ],
+)
+def test_an_entry_that_does_not_fit_is_refused_with_its_number(tmp_path, value, said):
+    with pytest.raises(UserError, match=rf"data\.json.*{said}"):
+        read(tmp_path, value)
+
+
+def test_entries_come_back_as_written(tmp_path):
+    entries = [Instruction("a", "b", "c"), Instruction("d", "", "é", "k", ["p"], ["w", "x"])]
+    instruction.write(tmp_path / "a.jsonl", entries)
+    assert instruction.read(tmp_path / "a.jsonl") == entries
+    line = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    assert json.loads(line) == {
+        "instruction": "a",
+        "input": "b",
+        "output": "c",
+        "kind": None,
+        "paraphrases": [],
+        "wrong": [],
+    }
+
+
+def test_the_real_files_are_read_in_every_order_of_keys(real_data):
+    counts = {
+        file.name: len(instruction.read_raw(file))
+        for file in sorted((real_data / "instruct").glob("*.json"))
+    }
+    assert counts == {
+        "alpaca_data.json": 52002,
+        "dolly_3k.json": 2996,
+        "instruction-data-with-preference.json": 1100,
+        "instruction-data.json": 1100,
+    }
+
+
+def test_escapes_of_the_real_alpaca_file_are_characters_and_inputs_may_be_empty(real_data):
+    entries = instruction.read_raw(real_data / "instruct/alpaca_data.json")
+    assert sum(not entry.input for entry in entries) == 31323
+    assert sum("é" in entry.output for entry in entries) > 100
+    assert not any("\\u00" in entry.output for entry in entries)
+
+
+def test_real_entries_that_ask_the_same_are_in_one_split(real_data):
+    entries = instruction.read_raw(real_data / "instruct/instruction-data.json")
+    parts = split(entries, lambda entry: entry.asked, 0.05, 0.1)
+    asked = [{entry.asked for entry in found} for found in parts.values()]
+    assert len(set.union(*asked)) == 1075
+    assert sum(map(len, asked)) == 1075
+    assert {name: len(found) for name, found in parts.items()} == {
+        "train": 929,
+        "validate": 65,
+        "test": 106,
+    }

@@ -1,0 +1,22 @@
+from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import parts, prompt
+
+
+def test_a_prompt_with_input_is_alpacas():
+    assert prompt("Translate.", "Bonjour {x}") == (
+        "Below is an instruction that describes a task, paired with an input that provides further "
+        "context. Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nTranslate.\n\n### Input:\nBonjour {x}\n\n### Response:\n"
+    )
+
+
+def test_a_prompt_without_input_is_shorter():
+    assert prompt("Name a metal.", "") == (
+        "Below is an instruction that describes a task. "
+        "Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nName a metal.\n\n### Response:\n"
+    )
+
+
+def test_an_entry_gives_its_prompt_and_its_response():
+    assert parts(Instruction("Name a metal.", "", "Tin.")) == (prompt("Name a metal.", ""), "Tin.")

@@ -1,0 +1,39 @@
+from llmill.tasks.split import distinct, part, split
+
+
+def shares(rows, validate_share=0.1, test_share=0.2):
+    return split(rows, str, validate_share, test_share)
+
+
+def test_every_row_is_in_one_split_of_about_its_share():
+    rows = [f"row {i}" for i in range(2000)]
+    found = shares(rows)
+    assert sorted(found) == ["test", "train", "validate"]
+    assert sorted(row for part in found.values() for row in part) == sorted(rows)
+    assert 340 < len(found["test"]) < 460
+    assert 150 < len(found["validate"]) < 250
+
+
+def test_a_row_stays_where_it_is_when_others_come_or_another_share_changes():
+    rows = [f"row {i}" for i in range(300)]
+    more = shares(rows + [f"new {i}" for i in range(300)])
+    assert set(shares(rows)["test"]) <= set(more["test"])
+    assert shares(rows, validate_share=0.5)["test"] == shares(rows)["test"]
+
+
+def test_case_and_white_space_move_no_row():
+    assert all(len(set(where)) == 1 for where in _places(200))
+
+
+def _places(n):
+    for i in range(n):
+        found = shares([f"Row {i}", f" row\t{i} "])
+        yield [name for name, rows in found.items() for _ in rows]
+
+
+def test_shares_of_nothing_leave_a_split_empty():
+    assert {part(str(i), 0.0, 0.0) for i in range(100)} == {"train"}
+
+
+def test_of_rows_alike_the_first_stays():
+    assert distinct(["A b", "c", "a  B ", "C", "a, b"], str) == ["A b", "c", "a, b"]

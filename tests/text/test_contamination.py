@@ -1,0 +1,36 @@
+from llmill.contract.params import Contamination
+from llmill.text import words
+from llmill.text.contamination import Wanted
+
+SETTINGS = Contamination(words=6, shortest=3)
+
+
+def holds(texts, document):
+    known = {}
+    return Wanted(texts, SETTINGS, known).in_document(words.hashes(document, known))
+
+
+def test_consecutive_words_of_a_long_text_are_found_in_any_dress():
+    text = "alpha beta gamma delta epsilon zeta eta theta"
+    assert holds([text], "so: Gamma, delta -- EPSILON zeta\neta 'theta' and on")
+    assert not holds([text], "gamma delta epsilon zeta eta or theta")
+
+
+def test_a_shorter_text_is_found_whole_and_anywhere():
+    assert holds(["what is tin"], "he asked: what is Tin? and left")
+    assert not holds(["what is tin"], "what is a tin")
+
+
+def test_a_very_short_text_is_found_only_as_the_whole_document():
+    assert not holds(["ok lor"], "ok lor then")
+    assert holds(["ok lor"], "Ok lor...")
+
+
+def test_texts_are_counted_and_empty_ones_are_not_looked_for():
+    wanted = Wanted(["one two three", "one", "...", ""], SETTINGS, {})
+    assert (wanted.texts, wanted.too_short) == (2, 1)
+    assert not wanted.in_document(words.hashes("", {}))
+
+
+def test_no_texts_find_nothing():
+    assert not holds([], "anything at all")

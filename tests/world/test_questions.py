@@ -1,0 +1,73 @@
+"""Questions in MMLU's format, whose answers cannot be guessed from how often they are right."""
+
+from collections import Counter
+
+from llmill.world.facts import by_relation, facts
+from llmill.world.phrasing import texts
+from llmill.world.questions import LEVELS, make
+from llmill.world.split import part
+
+
+def test_there_are_at_least_500_test_questions_and_five_of_each_subject_for_dev(settings):
+    made = make(settings)
+    assert len(made["test"]) >= 500
+    dev = Counter(question.subject for question in made["dev"])
+    assert dev == dict.fromkeys(LEVELS, 5)
+    assert set(Counter(question.subject for question in made["val"])) == set(LEVELS)
+
+
+def test_levels_go_from_one_fact_to_two_hops():
+    assert LEVELS["geography"] == "one_fact"
+    assert LEVELS["unseen_phrasing"] == "unseen_phrasing"
+    assert LEVELS["comparisons"] == "comparison"
+    assert LEVELS["arithmetic"] == "arithmetic"
+    assert LEVELS["two_hops"] == "two_hops"
+
+
+def test_no_subject_has_more_test_questions_than_asked_for(settings, test_rows):
+    assert max(len(rows) for rows in test_rows.values()) <= settings.questions
+
+
+def test_choices_are_four_different_ones_and_the_right_one_is_the_facts(settings):
+    for asked in make(settings).values():
+        for question in asked:
+            assert len(set(question.choices)) == 4
+            if question.fact:
+                assert question.choices[question.answer] == question.fact.value
+                values = {fact.value for fact in by_relation()[question.fact.relation]}
+                assert set(question.choices) <= values
+
+
+def test_answers_are_right_where_they_can_be_computed(settings):
+    operations = {"plus": int.__add__, "minus": int.__sub__, "times": int.__mul__}
+    for question in make(settings)["test"]:
+        if question.subject == "arithmetic":
+            _, _, a, word, b = question.text.rstrip("?").split()
+            right = operations[word](int(a), int(b))
+            assert question.choices[question.answer] == str(right)
+
+
+def test_the_letters_are_balanced(settings):
+    letters = Counter(question.answer for question in make(settings)["test"])
+    assert min(letters.values()) > 0.18 * sum(letters.values())
+
+
+def test_the_most_frequent_value_is_no_better_than_a_guess(settings):
+    """Who knows only how often each value occurs stays near 25 %."""
+    frequency = {
+        relation: Counter(fact.value for fact in of_relation)
+        for relation, of_relation in by_relation().items()
+    }
+    asked = [question for question in make(settings)["test"] if question.fact]
+    right = 0.0
+    for question in asked:
+        counts = [frequency[question.fact.relation][choice] for choice in question.choices]
+        best = [i for i, count in enumerate(counts) if count == max(counts)]
+        right += (question.answer in best) / len(best)
+    assert right / len(asked) < 0.33
+
+
+def test_unseen_phrasings_stand_in_no_training_text(settings, documents):
+    corpus = "\n".join(document for of_file in documents.values() for document in of_file)
+    train = [fact for fact in facts() if part(fact.entity) == "train"]
+    assert not any(text in corpus for fact in train[::20] for text in texts(fact, "unseen"))

@@ -1,0 +1,70 @@
+"""No training question names an entity of a dev, val or test question."""
+
+import json
+import re
+from collections import Counter
+
+from llmill.world.facts import facts
+from llmill.world.phrasing import texts
+from llmill.world.questions import LEVELS, make
+from llmill.world.split import mentions_held_out, named, part
+
+
+def test_an_entity_has_one_part_with_or_without_its_article():
+    assert part("the Netherlands") == part("Netherlands")
+    assert part("Mercury") == part("mercury")
+
+
+def test_the_parts_have_about_their_shares():
+    share = Counter(part(fact.entity) for fact in facts())
+    assert 0.64 < share["train"] / len(facts()) < 0.74
+    assert 0.16 < share["test"] / len(facts()) < 0.24
+
+
+def test_the_longer_of_two_names_is_found():
+    assert named("The capital of West Virginia is Charleston.") == ["West Virginia"]
+    assert named("Irony is not iron, but Gold is gold.") == ["iron", "Gold", "gold"]
+
+
+def test_questions_of_a_part_are_about_entities_of_that_part(settings):
+    for wanted, asked in make(settings).items():
+        assert {part(q.fact.entity) for q in asked if q.fact} == {wanted}
+
+
+def test_the_training_questions_of_the_corpus_name_no_held_out_entity(documents):
+    header = "The following are multiple choice questions"
+    for document in documents["questions.txt"]:
+        lines = [line for line in document.split("\n") if not line.startswith(header)]
+        assert not mentions_held_out("\n".join(lines)), document
+
+
+def test_no_other_document_asks_about_facts(documents):
+    for name, of_file in documents.items():
+        if name not in ("questions.txt", "everyday.txt"):
+            assert not any("?" in document for document in of_file), name
+    asked = re.findall(r"[^.?]*\?", "\n".join(documents["everyday.txt"]))
+    assert asked and not any(mentions_held_out(question) for question in asked)
+
+
+def test_no_instruction_and_no_preference_pair_names_a_held_out_entity(world):
+    for file in (
+        "instruction/instruction-data.json",
+        "preference/instruction-data-with-preference.json",
+    ):
+        for entry in json.loads((world / file).read_text(encoding="utf-8")):
+            assert not mentions_held_out(json.dumps(entry, ensure_ascii=False)), entry
+
+
+def test_a_fact_of_a_test_question_is_said_in_at_least_12_documents(settings, documents):
+    plain = [d for name, of in documents.items() if name != "questions.txt" for d in of]
+    by_sentence: dict[str, int] = {}
+    for document in plain:
+        for sentence in set(document.replace(". ", ".\n").split("\n")):
+            by_sentence[sentence] = by_sentence.get(sentence, 0) + 1
+    asked = [q.fact for q in make(settings)["test"] if LEVELS[q.subject] == "one_fact"]
+    counts = {}
+    for fact in asked:
+        counts[fact] = sum(by_sentence.get(s, 0) for s in texts(fact, "say"))
+        if ". " in "".join(texts(fact, "say")[0]):  # initials such as J. M. cut the sentence
+            counts[fact] = sum(any(s in d for s in texts(fact, "say")) for d in plain)
+    assert min(counts.values()) >= 12

@@ -1,0 +1,62 @@
+"""The files: their names, their formats, and the same bytes every time."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from llmill.contract.params import World
+from llmill.world import LEVELS, write
+
+SMALL = {"seed": 3, "repeats": 2, "messages": 200, "instructions": 200, "questions": 8}
+PRINT_DIGEST = """
+import sys; from pathlib import Path; from llmill.world import write
+from llmill.contract.params import World
+write(Path(sys.argv[1]), World(**{settings}))
+"""
+
+
+def digest(folder: Path) -> str:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    whole = b"".join(str(f.relative_to(folder)).encode() + f.read_bytes() for f in files)
+    return sha256(whole).hexdigest()
+
+
+def test_two_processes_with_different_hash_seeds_write_the_same_bytes(tmp_path):
+    code = PRINT_DIGEST.replace("{settings}", repr(SMALL))
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / seed)], check=True, env=environment
+        )
+    assert digest(tmp_path / "1") == digest(tmp_path / "2")
+
+
+def test_another_seed_writes_other_bytes(tmp_path):
+    write(tmp_path / "a", World(**SMALL))
+    write(tmp_path / "b", World(**{**SMALL, "seed": 4}))
+    assert digest(tmp_path / "a") != digest(tmp_path / "b")
+
+
+def test_a_small_world_has_every_file(tmp_path):
+    write(tmp_path, World(**SMALL))
+    for split in ("dev", "val", "test"):
+        names = {file.name for file in (tmp_path / "mmlu" / split).iterdir()}
+        assert names == {f"{subject}_{split}.csv" for subject in LEVELS}
+    assert (tmp_path / "text/world/geography.txt").stat().st_size > 10_000
+    lines = (tmp_path / "classification/SMSSpamCollection").read_text(encoding="utf-8")
+    assert lines.count("\n") == 200
+
+
+def test_a_question_file_has_six_fields_a_row_and_no_header(world):
+    for file in sorted((world / "mmlu").glob("*/*.csv")):
+        with file.open(encoding="utf-8", newline="") as lines:
+            rows = list(csv.reader(lines))
+        assert rows and all(len(row) == 6 and row[5] in "ABCD" for row in rows), file
+
+
+def test_the_levels_are_written_beside_the_questions(world):
+    assert json.loads((world / "mmlu/levels.json").read_text(encoding="utf-8")) == LEVELS
