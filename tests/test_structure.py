@@ -11,7 +11,7 @@ import sys
 import pytest
 import yaml
 
-from llmill.contract import params, pipeline
+from llmill.contract import params, pipeline, schema
 from tests.conftest import ROOT
 from tests.imports import MODULES, closure, imports
 
@@ -87,19 +87,19 @@ def test_one_word_names_stage_module_rule_and_tests():
     tests = {p.stem.removeprefix("test_") for p in (ROOT / "tests/stages").glob("test_*.py")}
     assert sorted(names) == sorted(modules) == sorted(rules)
     assert set(names) <= tests
-    assert set(names) <= set(params.Params.model_fields)
+    assert set(names) <= set(schema.Params.model_fields)
 
 
 def test_a_stage_lists_its_own_section_and_only_known_ones():
     for stage in STAGES.values():
         assert stage.name in stage.params
-        assert set(stage.params) <= set(params.Params.model_fields) - {"name", "paths"}
+        assert set(stage.params) <= set(schema.Params.model_fields) - {"name", "paths"}
 
 
 def test_a_stage_has_one_output_named_like_itself_and_depends_on_no_folder_with_a_record():
     outs = {s.out for s in STAGES.values()}
     for stage in STAGES.values():
-        root = "data" if stage.name in params.DATA_STAGES else "results"
+        root = "data" if stage.name in schema.DATA_STAGES else "results"
         assert stage.out == "/".join(filter(None, (root, stage.name, stage.variant)))
         assert not outs & set(stage.deps)
 

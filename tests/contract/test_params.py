@@ -51,6 +51,7 @@ MISTAKES = [
     ("tokenizer.kind", "gpt2", "tokenizer.kind gpt2 needs download.tokenizer"),
     ("tokenizer.vocab_size", 100, "vocab_size = 100: Input should be greater than or equal to 257"),
     ("pretrain.training.epochs", 1.0, "exactly one of max_steps and epochs"),
+    ("pretrain.training.validate_every", 30, "validate_every 30 is no multiple of log_every 20"),
     ("prepare.classification.test_share", 0.95, "leave nothing to train on"),
 ]  # fmt: skip
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.contract.params import JudgeServer
+from llmill.contract.schema import JudgeServer
 from llmill.evaluation import server as judge_server
 from llmill.evaluation.server import parse, score
 from tests.evaluation.judge_server import chat, serving

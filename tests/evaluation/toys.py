@@ -2,7 +2,7 @@
 
 import torch
 
-from llmill.contract.params import Model
+from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llmill.contract.params import Model
+from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel, freeze
 from llmill.model.transformer import Transformer
 

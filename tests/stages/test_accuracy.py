@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
-from llmill.contract.params import Accuracy, Paths
+from llmill.contract.schema import Accuracy, Paths
 from llmill.model import checkpoint
 from llmill.stages.accuracy import run
 from llmill.tasks import classification

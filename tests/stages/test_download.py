@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from llmill.contract.errors import UserError
-from llmill.contract.params import Download, World
 from llmill.contract.record import files_under
+from llmill.contract.schema import Download, World
 from llmill.stages.download import run
 from llmill.text import transfer
 from tests.conftest import ROOT

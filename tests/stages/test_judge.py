@@ -8,7 +8,7 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Judge, JudgeServer, Paths
+from llmill.contract.schema import Judge, JudgeServer, Paths
 from llmill.model import checkpoint
 from llmill.stages.judge import histogram, run
 from tests.evaluation.judge_server import serving

@@ -7,7 +7,7 @@ import pytest
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Mmlu, Paths
+from llmill.contract.schema import Mmlu, Paths
 from llmill.model import checkpoint
 from llmill.stages.mmlu import run
 from llmill.tasks import multiple_choice

@@ -1,4 +1,4 @@
-from llmill.contract.params import Contamination
+from llmill.contract.schema import Contamination
 from llmill.text import words
 from llmill.text.contamination import Wanted
 

@@ -1,6 +1,6 @@
 import random
 
-from llmill.contract.params import NearDuplicates
+from llmill.contract.schema import NearDuplicates
 from llmill.text import duplicates, words
 
 SETTINGS = NearDuplicates(shingle_words=5, similarity=0.8, permutations=128)

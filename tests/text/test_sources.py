@@ -7,7 +7,7 @@ import yaml
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Download, World
+from llmill.contract.schema import Download, World
 from llmill.text import sources
 from llmill.text.sources import chosen, got, pin, read
 from tests.conftest import ROOT

@@ -1,5 +1,4 @@
-"""The one loop: accumulation, masks, schedules, stops, resuming; with a toy model and toy batches.
-"""
+"""The one loop: accumulation, masks, schedules, stops, resuming; with a toy model and toy batches."""
 
 import signal
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import nn
 
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.params import Optimizer, Runtime, Schedule, Training
+from llmill.contract.schema import Optimizer, Runtime, Schedule, Training
 from llmill.contract.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Order, collate_texts, response_example

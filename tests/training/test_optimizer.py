@@ -1,6 +1,6 @@
 """Which parameter goes to which optimizer, with which decay."""
 
-from llmill.contract.params import Optimizer
+from llmill.contract.schema import Optimizer
 from llmill.training.optimizer import build, set_rate
 from tests.model.test_transformer import GPT2, model
 

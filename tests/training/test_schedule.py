@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmill.contract.params import Schedule
+from llmill.contract.schema import Schedule
 from llmill.training.schedule import factor
 
 TABLES = {

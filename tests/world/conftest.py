@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world import write
 
 SETTINGS = World(seed=1, repeats=40, messages=5000, instructions=2600, questions=60)

@@ -8,13 +8,13 @@ import sys
 from hashlib import sha256
 from pathlib import Path
 
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world import LEVELS, write
 
 SMALL = {"seed": 3, "repeats": 2, "messages": 200, "instructions": 200, "questions": 8}
 PRINT_DIGEST = """
 import sys; from pathlib import Path; from llmill.world import write
-from llmill.contract.params import World
+from llmill.contract.schema import World
 write(Path(sys.argv[1]), World(**{settings}))
 """
 

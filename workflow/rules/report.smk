@@ -9,7 +9,42 @@ rule report:
         page=report(
             f"{TREE.paths.report}/index.html",
             caption="../report/page.rst",
-            category="Report",
+            category="Results",
+        ),
+        loss=report(
+            f"{TREE.paths.report}/figures/loss.png",
+            caption="../report/loss.rst",
+            category="Results",
+        ),
+        classification=report(
+            f"{TREE.paths.report}/figures/classification.png",
+            caption="../report/classification.rst",
+            category="Results",
+        ),
+        confusion=report(
+            f"{TREE.paths.report}/figures/confusion.png",
+            caption="../report/confusion.rst",
+            category="Results",
+        ),
+        mmlu_levels=report(
+            f"{TREE.paths.report}/figures/mmlu_levels.png",
+            caption="../report/mmlu_levels.rst",
+            category="Results",
+        ),
+        mmlu_subjects=report(
+            f"{TREE.paths.report}/figures/mmlu_subjects.png",
+            caption="../report/mmlu_subjects.rst",
+            category="Results",
+        ),
+        judge=report(
+            f"{TREE.paths.report}/figures/judge.png",
+            caption="../report/judge.rst",
+            category="Results",
+        ),
+        grader=report(
+            f"{TREE.paths.report}/figures/grader.png",
+            caption="../report/grader.rst",
+            category="Results",
         ),
     log:
         "results/logs/report.log",

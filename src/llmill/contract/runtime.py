@@ -6,7 +6,7 @@ import os
 import torch
 
 from llmill.contract.errors import UserError
-from llmill.contract.params import Runtime
+from llmill.contract.schema import Runtime
 
 
 def start(seed: int, threads: int) -> None:

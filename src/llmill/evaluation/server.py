@@ -17,7 +17,7 @@ import httpx
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import JudgeServer
+from llmill.contract.schema import JudgeServer
 
 BACKOFF, LONGEST_PAUSE = (
     1.0,

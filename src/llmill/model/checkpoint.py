@@ -14,7 +14,7 @@ from safetensors import torch as safetensors
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Model
+from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer

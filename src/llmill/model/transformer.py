@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llmill.contract.params import Model
+from llmill.contract.schema import Model
 
 EPSILON = 1e-5
 INIT_STD = 0.02
@@ -37,8 +37,7 @@ class Norm(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with the position.
-    """
+    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with the position."""
 
     def __init__(self, config: Model):
         super().__init__()

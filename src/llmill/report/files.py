@@ -12,7 +12,7 @@ from typing import Any
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Paths
+from llmill.contract.schema import Paths
 
 STAGES = (
     "download",

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from llmill.contract import record, runtime
-from llmill.contract.params import Classify, Selected
+from llmill.contract.params import Selected
+from llmill.contract.schema import Classify
 from llmill.contract.stage import Job
 from llmill.model import checkpoint
 from llmill.model.heads import ClassModel, freeze

@@ -14,7 +14,8 @@ import numpy as np
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Judge, Selected
+from llmill.contract.params import Selected
+from llmill.contract.schema import Judge
 from llmill.contract.stage import SCRATCH, Job
 from llmill.evaluation import judge, server, statistics
 from llmill.evaluation.exact_match import same

@@ -13,7 +13,8 @@ from typing import Any
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Prepare, Selected
+from llmill.contract.params import Selected
+from llmill.contract.schema import Prepare
 from llmill.contract.stage import Job
 from llmill.tasks import classification, instruction, multiple_choice
 from llmill.tasks.split import distinct, part, split

@@ -15,7 +15,8 @@ from torch import nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Sampling, Selected
+from llmill.contract.params import Selected
+from llmill.contract.schema import Sampling
 from llmill.contract.stage import Job
 from llmill.model import checkpoint
 from llmill.model.generate import generate

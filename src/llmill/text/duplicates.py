@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-from llmill.contract.params import NearDuplicates
 from llmill.contract.record import sha256_text
+from llmill.contract.schema import NearDuplicates
 from llmill.text.identity import normal
 from llmill.text.words import runs
 

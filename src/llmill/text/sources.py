@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Download
+from llmill.contract.schema import Download
 
 FILE = Path("sources.yaml")
 WORLD = "world"  # generated, so it stands in no table

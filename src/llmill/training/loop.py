@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.params import Runtime, Training
+from llmill.contract.schema import Runtime, Training
 from llmill.contract.stage import Job
 from llmill.training import optimizer, resume
 from llmill.training.batches import Batch, Batches
@@ -32,8 +32,7 @@ Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and 
 
 @dataclass
 class Progress:
-    """Where a run stands: steps done, tokens seen, the curve so far, the loss since the last row.
-    """
+    """Where a run stands: steps done, tokens seen, the curve so far, the loss since the last row."""
 
     step: int = 0
     tokens: int = 0

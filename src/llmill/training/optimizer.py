@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim import AdamW, Muon
 from torch.optim import Optimizer as TorchOptimizer
 
-from llmill.contract.params import Optimizer
+from llmill.contract.schema import Optimizer
 
 PEAK = "peak_lr"
 

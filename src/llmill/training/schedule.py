@@ -5,7 +5,7 @@
 
 import math
 
-from llmill.contract.params import Schedule
+from llmill.contract.schema import Schedule
 
 
 def factor(step: int, schedule: Schedule, max_steps: int) -> float:

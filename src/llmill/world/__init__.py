@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world import corpus, instructions, messages, questions
 from llmill.world.questions import LEVELS
 

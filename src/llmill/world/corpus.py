@@ -1,32 +1,33 @@
 """The text for pretraining: documents by file, each a paragraph or a handful of lines.
 
-Plain documents state every fact `repeats` times: by entity, by relation, or mixed. `questions.txt`
-asks about train entities only, as question and answer and in MMLU's layout with letters.
-`everyday.txt` and `numbers.txt` carry what messages, instructions and graded questions need.
+Every fact is told `repeats` times: in paragraphs by entity, by relation or mixed, and in place of
+some of them as a question. `questions.txt` asks about train entities only, as question and answer
+and in MMLU's layout with letters. `everyday.txt` and `numbers.txt` carry what messages,
+instructions and graded questions need.
 """
 
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world import everyday
-from llmill.world.facts import TABLES, Fact, by_entity, facts, grouped, values
+from llmill.world.facts import TABLES, Fact, facts, grouped, values
 from llmill.world.hard import MAKERS
 from llmill.world.phrasing import texts
 from llmill.world.questions import LETTERS, Question, ask, from_problem
 from llmill.world.split import mentions_held_out, part
 
-QUESTION_SHARE = 0.4  # rounds of questions and answers to one round of sentences
-LETTER_SHARE = 0.08
+QUESTION_SHARE = 0.15  # of the times a train fact is told, as question and answer
+LETTER_SHARE = 0.02  # rounds of questions with letters, to one round of sentences
 HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
-SKILL_SHARE = 0.2  # documents of daily life and numbers, to one of questions
+DAILY_DOCUMENTS = 16  # of daily life, to one round of sentences; half as many of numbers
 
 
 def documents(settings: World) -> dict[str, list[str]]:
     """File name -> its documents, in an order that follows from the seed."""
     files = {f"{s}.txt": _about(s, settings) for s in dict.fromkeys(TABLES.values())}
     files["questions.txt"] = _questions(settings)
-    count = int(SKILL_SHARE * len(files["questions.txt"]))
+    count = DAILY_DOCUMENTS * settings.repeats
     rng = Random(f"{settings.seed}/corpus/everyday")
     files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
     files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
@@ -36,30 +37,29 @@ def documents(settings: World) -> dict[str, list[str]]:
 def _about(subject: str, settings: World) -> list[str]:
     rng = Random(f"{settings.seed}/corpus/{subject}")
     mine = [fact for fact in facts() if fact.subject == subject]
+    unasked = [fact for fact in mine if part(fact.entity) != "train"]
     found: list[str] = []
     for turn in range(settings.repeats):
         order = (_by_entity, _by_relation, _mixed)[turn % 3]
-        found += _paragraphs(order(mine, rng), rng)
+        told = unasked if turn < _question_rounds(settings) else mine
+        found += _paragraphs(order(told, rng), rng)
     return rng.sample(found, len(found))
 
 
-def _by_entity(mine: list[Fact], rng: Random) -> list[Fact]:
-    """All that is known of one entity, then of the next."""
-    keys = [
-        key for key, of_entity in by_entity().items() if of_entity[0].subject == mine[0].subject
-    ]
-    groups = [by_entity()[key] for key in rng.sample(keys, len(keys))]
-    return [fact for group in groups for fact in rng.sample(group, len(group))]
+def _by_entity(some: list[Fact], rng: Random) -> list[Fact]:
+    """All that is told of one entity, then of the next."""
+    groups = list(grouped(some, "entity").values())
+    return [fact for g in rng.sample(groups, len(groups)) for fact in rng.sample(g, len(g))]
 
 
-def _by_relation(mine: list[Fact], rng: Random) -> list[Fact]:
+def _by_relation(some: list[Fact], rng: Random) -> list[Fact]:
     """One relation of many entities, then the next relation."""
-    groups = list(grouped(mine, "relation").values())
+    groups = grouped(some, "relation").values()
     return [fact for group in groups for fact in rng.sample(group, len(group))]
 
 
-def _mixed(mine: list[Fact], rng: Random) -> list[Fact]:
-    return rng.sample(mine, len(mine))
+def _mixed(some: list[Fact], rng: Random) -> list[Fact]:
+    return rng.sample(some, len(some))
 
 
 def _paragraphs(order: Iterable[Fact], rng: Random) -> Iterator[str]:
@@ -85,8 +85,7 @@ def _questions(settings: World) -> list[str]:
     """Documents that ask: 3 to 6 questions each, about train entities, naming no other."""
     rng = Random(f"{settings.seed}/corpus/questions")
     found = []
-    rounds = max(1, round(QUESTION_SHARE * settings.repeats))
-    for _ in range(rounds):
+    for _ in range(_question_rounds(settings)):
         asked = _train_questions(rng)
         answered = [_answered(question) for question in rng.sample(asked, len(asked))]
         found += _grouped(answered, rng, (3, 6), "")
@@ -119,6 +118,10 @@ def _train_questions(rng: Random) -> list[Question]:
             if not mentions_held_out(" ".join(question.row)):
                 found.append(question)
     return found
+
+
+def _question_rounds(settings: World) -> int:
+    return max(1, round(QUESTION_SHARE * settings.repeats))
 
 
 def _answered(question: Question) -> str:

@@ -128,7 +128,7 @@ def _tenses(rng: Random) -> str:
 def _many(rng: Random) -> str:
     thing = rng.choice([t for action in ACTIONS for t in action[3]] + list(PEOPLE))
     place = rng.choice(PLACES)
-    return f"One {thing} is in the {place}. Two {plural(thing)} are in the {place}."
+    return f"One {thing} is at the {place}. Two {plural(thing)} are at the {place}."
 
 
 def _review(rng: Random) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 TABLES = {
     "countries": "geography",
-    "cities": "geography",
-    "states": "american_states",
+    "cities": "places",
+    "states": "places",
     "elements": "chemistry",
     "animals": "animals",
     "opposites": "english",
@@ -29,8 +29,6 @@ TABLES = {
     "instruments": "science",
     "shapes": "science",
     "discoveries": "science",
-    "presidents": "history",
-    "events": "history",
     "gods": "literature",
 }
 FOLDER = Path(__file__).parent / "tables"

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from random import Random
 
 from llmill.world.facts import Fact, by_entity, by_relation, values
-from llmill.world.grammar import capital
 from llmill.world.split import part
 
 
@@ -22,47 +21,6 @@ class Problem:
     wrong: tuple[str, ...]
     sentence: str
 
-
-# relation, how a value counts, (question, sentence, pick the largest); {l} lists four entities
-ORDERS = {
-    "atomic_number": (
-        int,
-        (
-            (
-                "Which of the elements {l} has the highest atomic number?",
-                "Of the elements {l}, {e} has the highest atomic number.",
-                True,
-            ),
-            (
-                "Which of the elements {l} has the lowest atomic number?",
-                "Of the elements {l}, {e} has the lowest atomic number.",
-                False,
-            ),
-        ),
-    ),
-    "president_number": (
-        lambda value: int(value[:-2]),
-        (
-            (
-                "Which of the presidents {l} served last?",
-                "Of the presidents {l}, {e} served last.",
-                True,
-            ),
-            (
-                "Which of the presidents {l} served first?",
-                "Of the presidents {l}, {e} served first.",
-                False,
-            ),
-        ),
-    ),
-    "event_year": (
-        int,
-        (
-            ("Which came last, {l}?", "Of {l}, {e} came last.", True),
-            ("Which came first, {l}?", "Of {l}, {e} came first.", False),
-        ),
-    ),
-}
 
 # known relation, asked relation, question, sentence; {k} is the known value, {v} the asked one
 HOPS = (
@@ -97,12 +55,6 @@ HOPS = (
         "The element whose symbol is {k} belongs to the kind called {v}.",
     ),
     (
-        "state_capital",
-        "nickname",
-        "What is the nickname of the state whose capital is {k}?",
-        "The state whose capital is {k} is known as {v}.",
-    ),
-    (
         "abbreviation",
         "state_capital",
         "What is the capital of the state whose postal abbreviation is {k}?",
@@ -112,19 +64,18 @@ HOPS = (
 
 
 def comparison(rng: Random, wanted: str) -> Problem:
-    """The first or last of four entities, or of four numbers."""
-    orders = [r for r in ORDERS if len(_of_part(r, wanted)) >= 4]
-    relation = rng.choice([*orders, "number"])
-    if relation == "number":
+    """The largest or smallest of four numbers, or of four elements by atomic number."""
+    elements = [f for f in by_relation()["atomic_number"] if part(f.entity) == wanted]
+    if len(elements) < 4 or rng.random() < 0.4:
         return _numbers(rng, wanted)
-    size, forms = ORDERS[relation]
-    four = rng.sample(_of_part(relation, wanted), 4)
-    if len({fact.value for fact in four}) < 4:
-        return comparison(rng, wanted)
-    question, sentence, largest = rng.choice(forms)
-    best = (max if largest else min)(four, key=lambda fact: size(fact.value)).entity
-    names = tuple(fact.entity for fact in four)
-    return _four(names, best, question, sentence)
+    four = rng.sample(elements, 4)
+    word, best = rng.choice((("highest", max), ("lowest", min)))
+    return _four(
+        tuple(fact.entity for fact in four),
+        best(four, key=lambda fact: int(fact.value)).entity,
+        f"Which of the elements {{l}} has the {word} atomic number?",
+        f"Of the elements {{l}}, {{e}} has the {word} atomic number.",
+    )
 
 
 def arithmetic(rng: Random, wanted: str) -> Problem:
@@ -167,22 +118,19 @@ def _numbers(rng: Random, wanted: str) -> Problem:
     names = tuple(str(number) for number in rng.sample(range(2, 200), 4))
     if part(" ".join(names)) != wanted:
         return _numbers(rng, wanted)
-    largest = rng.random() < 0.5
-    word = "largest" if largest else "smallest"
-    best = (max if largest else min)(names, key=int)
-    question = f"Which of the numbers {{l}} is the {word}?"
-    return _four(names, best, question, f"Of the numbers {{l}}, {{e}} is the {word}.")
+    word, best = rng.choice((("largest", max), ("smallest", min)))
+    return _four(
+        names,
+        best(names, key=int),
+        f"Which of the numbers {{l}} is the {word}?",
+        f"Of the numbers {{l}}, {{e}} is the {word}.",
+    )
 
 
 def _four(names: tuple[str, ...], best: str, question: str, sentence: str) -> Problem:
-    listed = f"{', '.join(names[:3])} {'or' if 'came' in question else 'and'} {names[3]}"
-    said = sentence.format(l=f"{', '.join(names[:3])} and {names[3]}", e=best)
+    listed = f"{', '.join(names[:3])} and {names[3]}"
     wrong = tuple(name for name in names if name != best)
-    return Problem(question.format(l=listed), best, wrong, capital(said))
-
-
-def _of_part(relation: str, wanted: str) -> list[Fact]:
-    return [fact for fact in by_relation()[relation] if part(fact.entity) == wanted]
+    return Problem(question.format(l=listed), best, wrong, sentence.format(l=listed, e=best))
 
 
 def _both(known: str, asked: str) -> list[tuple[Fact, Fact]]:

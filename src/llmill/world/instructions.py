@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from llmill.contract.errors import UserError
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world.facts import Fact, facts, values
 from llmill.world.phrasing import texts
 from llmill.world.skills import SKILLS, Draft

@@ -30,8 +30,8 @@ PEOPLE = _words(
     "plumber"
 )
 
-GOOD = _words("wonderful lovely excellent delicious perfect delightful superb friendly")
-BAD = _words("terrible awful horrible dreadful disappointing boring nasty annoying")
+GOOD = _words("wonderful lovely excellent splendid perfect delightful superb marvellous")
+BAD = _words("terrible awful horrible dreadful disappointing dismal shocking hopeless")
 REVIEWED = _words("film meal hotel concert soup show service story trip dinner museum play")
 
 # word -> the group it belongs to

@@ -8,7 +8,7 @@ done, plan together, warn of or joke about.
 from random import Random
 
 from llmill.contract.errors import UserError
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world.everyday import ACTS, PRIZES
 from llmill.world.grammar import capital
 from llmill.world.lexicon import NAMES, PLACES

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from llmill.contract.params import World
+from llmill.contract.schema import World
 from llmill.world.facts import TABLES, Fact, by_relation, facts, values
 from llmill.world.hard import MAKERS, Problem
 from llmill.world.phrasing import texts

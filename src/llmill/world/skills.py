@@ -102,20 +102,20 @@ def many(rng: Random) -> Draft:
     place2 = rng.choice([p for p in PLACES if p != place])
     return Draft(
         "Write the sentence in the plural.",
-        f"The {thing} is in the {place}.",
-        f"The {plural(thing)} are in the {place}.",
+        f"The {thing} is at the {place}.",
+        f"The {plural(thing)} are at the {place}.",
         (),
         (
-            f"The {plural(thing)} is in the {place}.",
-            f"The {thing} are in the {place}.",
-            f"The {plural(thing)} are in the {place2}.",
+            f"The {plural(thing)} is at the {place}.",
+            f"The {thing} are at the {place}.",
+            f"The {plural(thing)} are at the {place2}.",
         ),
     )
 
 
 def tense(rng: Random) -> Draft:
     """Present to past."""
-    present, past, _ = rng.choice(ROUTINES)
+    present, past, base = rng.choice(ROUTINES)
     name, place, when = (
         rng.choice(NAMES),
         rng.choice(PLACES),
@@ -126,7 +126,7 @@ def tense(rng: Random) -> Draft:
         f"{name} {present} to the {place}{when}.",
         f"{name} {past} to the {place}{when}.",
         (),
-        (f"{name} {present} to the {place}{when}.", f"{name} will {past} to the {place}{when}."),
+        (f"{name} {present} to the {place}{when}.", f"{name} will {base} to the {place}{when}."),
     )
 
 

@@ -1,0 +1,329 @@
+"""The schema of `params.yaml`: every parameter, its type and its range, and the checks between
+sections. A parameter has its value in `params.yaml` (or a preset) and no default here.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
+
+Positive = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Rate = Annotated[float, Field(gt=0)]
+Threads = Annotated[int, Field(ge=1, le=512)]
+
+
+class Section(BaseModel):
+    """A strict, frozen part of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Paths(Section):
+    """The two roots; `paths.pretrain` is the folder of stage `pretrain` below its root."""
+
+    data: str
+    results: str
+
+    def __getattr__(self, stage: str) -> str:
+        if stage.startswith("_"):
+            raise AttributeError(stage)
+        return f"{self.data if stage in DATA_STAGES else self.results}/{stage}"
+
+
+class World(Section):
+    """Size of the built-in data."""
+
+    seed: Natural
+    repeats: Positive  # documents written about each fact, roughly
+    messages: Positive  # classification messages
+    instructions: Positive
+    questions: Positive  # test questions at most per subject
+
+
+class Download(Section):
+    """Sources by role: names in `sources.yaml`, or `world`, which is generated."""
+
+    text: Annotated[list[str], Field(min_length=1)]
+    classification: str
+    instruction: str
+    mmlu: str
+    tokenizer: str | None
+    retries: Natural
+    timeout: Rate  # seconds without a byte
+    world: World
+
+    @property
+    def sources(self) -> list[str]:
+        """Every source named, once, in the order of the roles."""
+        named = [*self.text, self.classification, self.instruction, self.mmlu]
+        return list(dict.fromkeys(named + ([self.tokenizer] if self.tokenizer else [])))
+
+
+class NearDuplicates(Section):
+    """MinHash: shingles of `shingle_words` words, estimated Jaccard similarity."""
+
+    shingle_words: Positive
+    similarity: Annotated[float, Field(gt=0, le=1)]
+    permutations: Positive
+
+
+class Contamination(Section):
+    """A document goes if it holds `words` consecutive words of an evaluation text, or a whole
+    shorter one.
+    """
+
+    words: Positive
+    shortest: Positive  # texts of fewer words are looked for as whole documents only
+
+
+class Split(Section):
+    """Shares of a labelled data set, by a hash of its content; the rest is for training."""
+
+    validate_share: Share
+    test_share: Share
+
+    @model_validator(mode="after")
+    def something_is_left(self) -> Self:
+        if self.validate_share + self.test_share >= 1:
+            raise ValueError("validate_share + test_share leave nothing to train on")
+        return self
+
+
+class Prepare(Section):
+    weights: dict[str, Annotated[float, Field(ge=0)]]  # times each document of a source is seen
+    passage_words: Positive  # prose is cut at paragraph ends into passages of about this length
+    validate_share: Share
+    near_duplicates: NearDuplicates
+    contamination: Contamination
+    shard_documents: Positive
+    classification: Split
+    instruction: Split
+
+
+class Tokenizer(Section):
+    kind: Literal["bpe", "gpt2"]
+    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)]  # with <|endoftext|>
+
+
+class Tokenize(Section):
+    processes: Positive
+
+
+class Model(Section):
+    """One decoder by switches; see `llmill.model.transformer`."""
+
+    n_layer: Positive
+    n_head: Positive
+    n_kv_head: Positive
+    n_embd: Positive
+    block_size: Positive
+    norm: Literal["layernorm", "rmsnorm"]
+    norm_weight: bool
+    norm_embedding: bool
+    position: Literal["learned", "rotary"]
+    rotary_base: Rate
+    mlp: Literal["gelu", "relu2", "swiglu"]
+    mlp_hidden: Positive
+    qk_norm: bool
+    bias: bool
+    dropout: Share
+    tied: bool
+
+    @model_validator(mode="after")
+    def heads_divide(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}")
+        if self.n_head % self.n_kv_head:
+            raise ValueError(f"n_head {self.n_head} is not divisible by n_kv_head {self.n_kv_head}")
+        if self.position == "rotary" and (self.n_embd // self.n_head) % 2:
+            raise ValueError("rotary positions need an even head size (n_embd / n_head)")
+        return self
+
+
+class Optimizer(Section):
+    kind: Literal["adamw", "muon"]  # muon: for the matrices; AdamW for everything else
+    lr: Rate
+    muon_lr: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
+
+
+class Schedule(Section):
+    decay: Literal["cosine", "linear", "constant_linear"]
+    warmup_steps: Natural
+    decay_share: Annotated[float, Field(gt=0, le=1)]  # constant_linear: the last share of the steps
+    min_factor: Annotated[float, Field(ge=0, le=1)]  # of the peak rate, at the end
+
+
+class Training(Section):
+    """What the loop needs, whatever it trains. Exactly one of `max_steps` and `epochs` is given."""
+
+    max_steps: Positive | None
+    epochs: Rate | None
+    batch_size: Positive
+    grad_accum_steps: Positive
+    grad_clip: Rate
+    optimizer: Optimizer
+    schedule: Schedule
+    log_every: Positive
+    validate_every: Positive
+    checkpoint_every: Positive
+
+    @model_validator(mode="after")
+    def one_length(self) -> Self:
+        if (self.max_steps is None) == (self.epochs is None):
+            raise ValueError("give exactly one of max_steps and epochs, and null for the other")
+        return self
+
+    @model_validator(mode="after")
+    def validation_falls_on_a_row(self) -> Self:
+        if self.validate_every % self.log_every:
+            raise ValueError(
+                f"validate_every {self.validate_every} is no multiple of log_every {self.log_every}"
+            )
+        return self
+
+
+class Runtime(Section):
+    device: Literal["auto", "cpu", "cuda"]
+    dtype: Literal["float32", "bfloat16"]
+
+
+class Sampling(Section):
+    """Texts written at every validation, from their own random state."""
+
+    prompts: list[str]
+    max_new_tokens: Positive
+    temperature: Annotated[float, Field(ge=0)]
+    top_k: Positive | None
+
+
+class Pretrain(Section):
+    seed: Natural
+    threads: Threads
+    validate_windows: Positive  # at most so many windows for the figures along the way
+    training: Training
+    samples: Sampling
+
+
+class Classify(Section):
+    seed: Natural
+    threads: Threads
+    max_length: Positive  # tokens; the end of a longer message is what is read
+    class_weights: Literal["none", "balanced"]
+    training: Training
+
+
+class Instruct(Section):
+    seed: Natural
+    threads: Threads
+    mask_prompt: bool  # loss on the response only
+    training: Training
+    max_new_tokens: Positive  # of an answer to a test instruction
+
+
+class Grader(Section):
+    seed: Natural
+    threads: Threads
+    responses: Positive  # graded responses made from each training reference
+    training: Training
+
+
+class Accuracy(Section):
+    seed: Natural
+    threads: Threads
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    bootstrap: Positive
+
+
+class Mmlu(Section):
+    threads: Threads
+    subjects: list[str]  # empty: all
+    shots: Annotated[int, Field(ge=0, le=5)]
+    max_questions: Positive | None  # per subject; null: all
+    batch_size: Positive
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+
+
+class JudgeServer(Section):
+    """A server with the OpenAI interface; the key is read from the environment."""
+
+    base_url: str
+    model: str
+    key_variable: str
+    seed: Natural
+    retries: Natural
+    timeout: Rate
+
+
+class Judge(Section):
+    seed: Natural
+    threads: Threads
+    backend: Literal["grader", "openai"]
+    openai: JudgeServer
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    bootstrap: Positive
+
+
+class Report(Section):
+    title: str
+    examples: Positive  # best and worst answers shown
+
+
+class Params(Section):
+    """The whole tree. `name` is the MLflow experiment and no stage's parameter."""
+
+    name: Annotated[str, Field(min_length=1)]
+    paths: Paths
+    runtime: Runtime
+    download: Download
+    prepare: Prepare
+    tokenizer: Tokenizer
+    tokenize: Tokenize
+    model: Model
+    pretrain: Pretrain
+    classify: Classify
+    instruct: Instruct
+    grader: Grader
+    accuracy: Accuracy
+    mmlu: Mmlu
+    judge: Judge
+    report: Report
+
+    @model_validator(mode="after")
+    def sections_agree(self) -> Self:
+        if set(self.prepare.weights) != set(self.download.text):
+            raise ValueError(
+                f"prepare.weights {sorted(self.prepare.weights)} and download.text "
+                f"{sorted(self.download.text)} must name the same sources"
+            )
+        worlds = [
+            r
+            for r in ("classification", "instruction", "mmlu")
+            if getattr(self.download, r) == "world"
+        ]
+        if worlds and self.download.text != ["world"]:
+            raise ValueError(
+                f"download.{worlds[0]} is the built-in world, so download.text must be [world]"
+            )
+        if "world" in self.download.text and len(worlds) < 3:
+            raise ValueError(
+                "download.text is the built-in world, so every other role must be world too"
+            )
+        if (self.tokenizer.kind == "gpt2") != (self.download.tokenizer is not None):
+            raise ValueError("tokenizer.kind gpt2 needs download.tokenizer, and bpe needs it null")
+        if self.tokenizer.kind == "gpt2" and self.tokenizer.vocab_size != 50257:
+            raise ValueError(f"tokenizer.vocab_size {self.tokenizer.vocab_size}: GPT-2 has 50257")
+        if self.classify.max_length > self.model.block_size:
+            raise ValueError(
+                f"classify.max_length {self.classify.max_length} is above "
+                f"model.block_size {self.model.block_size}"
+            )
+        if self.instruct.max_new_tokens >= self.model.block_size:
+            raise ValueError(
+                "instruct.max_new_tokens leaves no room for a prompt in model.block_size"
+            )
+        return self

@@ -1,0 +1,88 @@
+"""The checkpoint folder: a round trip, and every kind of damage named in one line."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llmill.contract.errors import UserError
+from llmill.model.checkpoint import Checkpoint, load, save
+from tests.evaluation.toys import bytes_tokenizer, decoder, headed
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(tmp_path / "checkpoint", Checkpoint(decoder(), bytes_tokenizer()))
+    return tmp_path / "checkpoint"
+
+
+def test_a_model_comes_back_with_the_same_logits(folder):
+    idx = torch.tensor([[1, 2, 3]])
+    loaded = load(folder)
+    torch.testing.assert_close(loaded.model(idx), decoder()(idx), rtol=0, atol=0)
+    assert loaded.model.head.weight is loaded.model.embedding.weight
+    assert loaded.tokenizer.encode("abc") == [97, 98, 99]
+
+
+def test_a_classifier_comes_back_with_its_labels(tmp_path):
+    save(tmp_path / "c", Checkpoint(headed(2), bytes_tokenizer(), ["ham", "spam"], 64))
+    loaded = load(tmp_path / "c")
+    idx, lengths = torch.tensor([[1, 2, 3]]), torch.tensor([3])
+    torch.testing.assert_close(loaded.model(idx, lengths), headed(2)(idx, lengths), rtol=0, atol=0)
+    assert (loaded.labels, loaded.max_length) == (["ham", "spam"], 64)
+
+
+def test_the_same_model_gives_the_same_bytes(folder, tmp_path):
+    save(tmp_path / "again", Checkpoint(decoder(), bytes_tokenizer()))
+    for file in sorted(folder.rglob("*.*")):
+        assert file.read_bytes() == (tmp_path / "again" / file.relative_to(folder)).read_bytes()
+
+
+def damaged(folder, change):
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+DAMAGE = [
+    (
+        lambda t: t.pop("norm.weight"),
+        "norm.weight: the file has no such tensor, the model \\(16,\\)",
+    ),
+    (
+        lambda t: t.update(extra=torch.ones(2)),
+        "extra: the file has \\(2,\\), the model no such tensor",
+    ),
+    (lambda t: t.update({"norm.weight": torch.ones(3)}), "norm.weight: the file has \\(3,\\)"),
+    (lambda t: t["norm.weight"].fill_(float("nan")), "norm.weight: not all numbers are finite"),
+]
+
+
+@pytest.mark.parametrize(("change", "line"), DAMAGE, ids=["missing", "extra", "shape", "nan"])
+def test_tensors_that_do_not_fit_are_named(folder, change, line):
+    damaged(folder, change)
+    with pytest.raises(UserError, match=line):
+        load(folder)
+
+
+def test_a_file_cut_short_is_named_with_what_to_do(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-10])
+    with pytest.raises(
+        UserError, match=r"model.safetensors: cut short or damaged .*`dvc checkout`"
+    ):
+        load(folder)
+
+
+def test_a_tokenizer_of_another_size_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 300}))
+    with pytest.raises(UserError, match="the tokenizer has 257 tokens, the model 300"):
+        load(folder)
+
+
+def test_a_folder_without_a_file_names_it(folder):
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="model.safetensors: missing"):
+        load(folder)

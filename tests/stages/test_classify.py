@@ -1,0 +1,64 @@
+"""Stage classify: each variant trains its part, and the checkpoint knows its labels."""
+
+import pytest
+import torch
+
+from llmill.contract import record
+from llmill.model import checkpoint
+from llmill.stages.classify import class_weights, run
+from tests.stages.trainee import foundation, job, messages, smoke
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    foundation(tmp_path)
+    messages(tmp_path)
+    return tmp_path
+
+
+def settings(epochs: float = 1.0):
+    tree = smoke()
+    training = tree.classify.training
+    rates = training.optimizer.model_copy(update={"lr": 0.01})
+    longer = training.model_copy(update={"epochs": epochs, "optimizer": rates})
+    return tree.model_copy(
+        update={"classify": tree.classify.model_copy(update={"training": longer})}
+    )
+
+
+def changed(world, variant: str) -> set[str]:
+    """The tensors that differ from the foundation's after training."""
+    before = checkpoint.load(world / "results/pretrain/checkpoint").model.state_dict()
+    place = world / variant
+    place.mkdir()
+    made = job(place, variant)
+    run(settings(), made)
+    after = checkpoint.load(made.out / "checkpoint").model.body.state_dict()
+    return {name for name in after if not torch.equal(after[name], before[name])}
+
+
+def test_the_last_layer_variant_leaves_the_decoder_as_it_was(world):
+    assert changed(world, "last_layer") == set()
+
+
+def test_the_last_block_variant_changes_the_last_block_and_the_final_norm_only(world):
+    found = changed(world, "last_block")
+    assert found
+    assert all(name.startswith(("blocks.1.", "norm.")) for name in found)
+
+
+def test_the_all_variant_learns_the_last_letter(world):
+    made = job(world, "all")
+    run(settings(epochs=12.0), made)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert metrics["validation_accuracy"] == 1.0
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert loaded.labels == ["ham", "spam"]
+    assert loaded.max_length == 64
+
+
+def test_balanced_weights_give_every_class_the_same_total():
+    balanced = smoke().classify.model_copy(update={"class_weights": "balanced"})
+    assert class_weights(balanced, [0, 0, 0, 1], 2).tolist() == pytest.approx([2 / 3, 2.0])
+    assert class_weights(smoke().classify, [0, 0, 0, 1], 2).tolist() == [1.0, 1.0]

@@ -1,0 +1,33 @@
+"""Stage grader: scores known by construction, learnt on one split and measured on another."""
+
+import pytest
+
+from llmill.contract import record
+from llmill.evaluation.statistics import spearman
+from llmill.model import checkpoint
+from llmill.stages.grader import run
+from tests.stages.trainee import foundation, instructions, job, smoke
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    foundation(tmp_path, block_size=256)
+    instructions(tmp_path)
+    return tmp_path
+
+
+def test_it_saves_a_scorer_and_measures_it_on_held_out_responses(world):
+    made = job(world)
+    run(smoke(), made)
+    rows = record.read_json(made.out / "heldout.json")
+    metrics = record.read_json(made.out / "metrics.json")
+    assert len(rows) == metrics["heldout_responses"] == 9
+    assert {row["kind"] for row in rows} >= {"reference"}
+    assert all(0 <= row["predicted"] <= 100 for row in rows)
+    known, guessed = [r["score"] for r in rows], [r["predicted"] for r in rows]
+    again = spearman(known, guessed, seed=smoke().grader.seed)
+    assert metrics["spearman"]["value"] == pytest.approx(again["value"])
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert loaded.labels is None
+    assert loaded.model.head.out_features == 1

@@ -1,0 +1,97 @@
+"""Stage pretrain: what it writes, what it measures, what it refuses."""
+
+import csv
+import math
+
+import pytest
+import torch
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.model import checkpoint
+from llmill.stages.pretrain import load, loss_over, run
+from llmill.text.shards import Shards
+from tests.evaluation.toys import bytes_tokenizer, decoder
+from tests.stages.trainee import job, smoke, tokens
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tokens(tmp_path)
+    return tmp_path
+
+
+def shape(**values):
+    tree = smoke()
+    return tree.model_copy(
+        update={"model": tree.model.model_copy(update={"block_size": 32, **values})}
+    )
+
+
+def test_it_writes_a_checkpoint_a_curve_samples_and_final_figures(world):
+    made = job(world)
+    run(shape(), made)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    metrics = record.read_json(made.out / "metrics.json")
+    assert metrics["parameters"] == sum(p.numel() for p in loaded.model.parameters())
+    assert metrics["steps"] == 12
+    assert metrics["tokens"] == 12 * 4 * 32
+    assert metrics["perplexity"] == math.exp(metrics["validation_loss"])
+    held_out = Shards.load(world / "data/tokenize/validate")
+    again = loss_over(loaded.model, held_out, 32, loaded.tokenizer, None)
+    assert again["validation_loss"] == pytest.approx(metrics["validation_loss"], abs=1e-6)
+    with (made.out / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["4", "8", "12"]
+    assert [bool(row["validation_loss"]) for row in rows] == [False, True, True]
+    samples = record.read_json(made.out / "samples.json")
+    assert {s["prompt"] for s in samples} == {"The capital of", "Question: What is", "Gold is"}
+    assert made.track.tables["samples"] == samples
+
+
+def test_it_learns(world):
+    made = job(world)
+    run(shape(), made)
+    assert record.read_json(made.out / "metrics.json")["validation_loss"] < math.log(257) - 0.5
+
+
+def test_the_same_parameters_give_the_same_bytes_and_samples_do_not_disturb_training(world):
+    hashes = []
+    for prompts in (["a"], ["a"], ["b", "c"]):
+        place = world / f"run{len(hashes)}"
+        place.mkdir()
+        made = job(place)
+        tree = shape()
+        sampling = tree.pretrain.samples.model_copy(update={"prompts": prompts})
+        settings = tree.pretrain.model_copy(update={"samples": sampling})
+        run(tree.model_copy(update={"pretrain": settings}), made)
+        hashes.append(record.sha256_file(made.out / "checkpoint/model.safetensors"))
+    assert len(set(hashes)) == 1
+
+
+def test_bits_per_byte_divide_by_the_bytes_of_the_predicted_tokens(world):
+    model, tokenizer = decoder(), bytes_tokenizer()
+    held_out = Shards.load(world / "data/tokenize/validate")
+    found = loss_over(model, held_out, 32, tokenizer, None)
+    nats, n_bytes, n_tokens = 0.0, 0, 0
+    for n in range(held_out.n_windows(32)):
+        ids = torch.tensor(held_out.window(n * 32, 33).astype("int64"))
+        logprobs = model(ids[None, :-1])[0].log_softmax(-1)
+        for place, target in enumerate(ids[1:].tolist()):
+            nats -= float(logprobs[place, target].detach())
+            n_bytes += target != tokenizer.end_of_text
+            n_tokens += 1
+    assert found["validation_loss"] == pytest.approx(nats / n_tokens, rel=1e-5)
+    assert found["bits_per_byte"] == pytest.approx(nats / math.log(2) / n_bytes, rel=1e-5)
+
+
+def test_shards_of_another_vocabulary_are_refused(world):
+    other = type(bytes_tokenizer())({**{bytes([b]): b for b in range(256)}, b"ab": 256})
+    with pytest.raises(UserError, match="made with 257 tokens, the tokenizer has 258"):
+        load(world / "data/tokenize/train", other, 32)
+
+
+def test_text_shorter_than_one_window_is_refused(world):
+    with pytest.raises(UserError, match="are fewer than one window of 4096"):
+        load(world / "data/tokenize/validate", bytes_tokenizer(), 4096)

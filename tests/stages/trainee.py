@@ -1,0 +1,101 @@
+"""A tiny world of files on which each training stage runs in a second, in a folder of its own."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from llmill.contract import params
+from llmill.contract.schema import Params
+from llmill.contract.stopping import Stop
+from llmill.model import checkpoint
+from llmill.tasks import classification, instruction
+from llmill.tasks.classification import Message
+from llmill.tasks.instruction import Instruction
+from llmill.text import shards
+from llmill.text.tokenizer import Tokenizer
+from tests.conftest import ROOT
+from tests.evaluation.toys import bytes_tokenizer, decoder
+
+
+class Track:
+    """A tracker that keeps what it was given."""
+
+    def __init__(self):
+        self.seen, self.tables = {}, {}
+
+    def metrics(self, values, step=None):
+        self.seen |= values
+
+    def table(self, name, rows):
+        self.tables[name] = rows
+
+
+def job(folder: Path, variant: str | None = None) -> SimpleNamespace:
+    """What the runner hands a stage."""
+    scratch, out = folder / "scratch", folder / "out"
+    scratch.mkdir(exist_ok=True)
+    out.mkdir()
+    return SimpleNamespace(
+        out=out, scratch=scratch, state=scratch / "state", variant=variant,
+        stop=Stop(), track=Track(), say=lambda text: None,
+    )  # fmt: skip
+
+
+def smoke(**sections: dict) -> Params:
+    """The smoke preset with some values changed: `smoke(instruct={"mask_prompt": False})`."""
+    tree = params.load(ROOT / "presets/smoke.yaml")
+    changed = {
+        name: getattr(tree, name).model_copy(update=values) for name, values in sections.items()
+    }
+    return tree.model_copy(update=changed)
+
+
+def foundation(folder: Path, block_size: int = 64) -> Tokenizer:
+    """A random foundation model over bytes, at its place."""
+    tokenizer = bytes_tokenizer()
+    saved = checkpoint.Checkpoint(decoder(block_size=block_size), tokenizer)
+    checkpoint.save(folder / "results/pretrain/checkpoint", saved)
+    return tokenizer
+
+
+def tokens(folder: Path) -> Tokenizer:
+    """Shards of counting sentences, and their tokenizer."""
+    tokenizer = bytes_tokenizer()
+    tokenizer.save(folder / "data/tokenizer/bpe")
+    for split, count in (("train", 60), ("validate", 12)):
+        place = folder / "data/tokenize" / split
+        place.mkdir(parents=True)
+        texts = [f"{n} and {n + 1} make {2 * n + 1}." for n in range(count)]
+        shards.write_index(
+            place, tokenizer.n_vocab, [shards.write(place, "00000", texts, tokenizer)]
+        )
+    return tokenizer
+
+
+def messages(folder: Path) -> None:
+    """Messages whose last letter is their class."""
+    rng = np.random.default_rng(0)
+    place = folder / "data/prepare/classification"
+    place.mkdir(parents=True)
+    for split, count in (("train", 96), ("validate", 16), ("test", 16)):
+        rows = []
+        for n in range(count):
+            label = ("ham", "spam")[n % 2]
+            letters = "".join(rng.choice(list("abcdefgh"), int(rng.integers(1, 12))))
+            rows.append(Message(label, letters + ("x" if label == "spam" else "o")))
+        classification.write(place / f"{split}.jsonl", rows)
+
+
+def instructions(folder: Path) -> None:
+    """Instructions to say a letter twice."""
+    place = folder / "data/prepare/instruction"
+    place.mkdir(parents=True)
+    for split, letters in (("train", "abcdefghijkl"), ("validate", "mn"), ("test", "opq")):
+        rows = [
+            Instruction(
+                f"Say {c}.", c if n % 2 else "", f"I say {c} and {c}.", "say", [f"{c}{c}"], ["no"]
+            )
+            for n, c in enumerate(letters)
+        ]
+        instruction.write(place / f"{split}.jsonl", rows)

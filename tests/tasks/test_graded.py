@@ -1,0 +1,46 @@
+"""Graded responses: kinds, known scores, and nothing right among the wrong."""
+
+from llmill.tasks.graded import SCORES, graded
+from llmill.tasks.instruction import Instruction
+
+WORLD = [
+    Instruction(
+        f"Capital of {c}?", "", f"The capital of {c} is {v}.", "q", [v], [f"It is not {v}."]
+    )
+    for c, v in (("France", "Paris"), ("Italy", "Rome"), ("Spain", "Madrid"), ("Peru", "Lima"))
+]
+REAL = [
+    Instruction("Name a fruit.", "", "An apple is a fruit."),
+    Instruction("Add 2 and 3.", "", "5"),
+    Instruction("Say hi.", "", "Hi"),
+]
+
+
+def test_every_kind_has_its_score_and_the_reference_is_always_there():
+    rows = graded(WORLD, responses=6, seed=1)
+    assert {r.kind for r in rows} == set(SCORES)
+    assert all(r.score == SCORES[r.kind] for r in rows)
+    assert [r.answer for r in rows if r.kind == "reference"] == [e.output for e in WORLD]
+
+
+def test_each_kind_is_made_as_it_says():
+    by_kind = {
+        r.kind: r for r in graded(WORLD[:1] + REAL[:1], responses=6, seed=1) if r.entry is WORLD[0]
+    }
+    assert by_kind["paraphrase"].answer == "Paris"
+    assert by_kind["half"].answer == "The capital of"
+    assert by_kind["wrong"].answer == "It is not Paris."
+
+
+def test_without_wrong_answers_a_longer_word_of_the_reference_is_exchanged():
+    for seed in range(20):
+        for row in graded(REAL, responses=6, seed=seed):
+            assert row.answer.strip()
+            if row.kind in ("wrong", "other", "half"):
+                assert row.answer != row.entry.output
+
+
+def test_the_same_seed_gives_the_same_responses_and_the_number_is_kept():
+    assert graded(WORLD, 3, seed=2) == graded(WORLD, 3, seed=2)
+    assert graded(WORLD, 3, seed=2) != graded(WORLD, 3, seed=3)
+    assert len(graded(WORLD, 3, seed=2)) == 12
