@@ -84,5 +84,5 @@ def test_a_tokenizer_of_another_size_is_refused(folder):
 
 def test_a_folder_without_a_file_names_it(folder):
     (folder / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="model.safetensors: missing"):
+    with pytest.raises(UserError, match=r"model.safetensors: missing"):
         load(folder)

@@ -8,7 +8,7 @@ import pytest
 from llmill.contract.schema import World
 from llmill.world import write
 
-SETTINGS = World(seed=1, repeats=40, messages=5000, instructions=2600, questions=60)
+SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ class Norm(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with the position."""
+    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with position."""
 
     def __init__(self, config: Model):
         super().__init__()

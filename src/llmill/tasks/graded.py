@@ -66,7 +66,7 @@ def _half(entry: Instruction, entries: list, words: list[str], rng: random.Rando
 
 
 def _wrong(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
-    """One of the data's wrong answers, else the reference with one of its longer words exchanged."""
+    """One of the data's wrong answers, else the reference with a longer word exchanged."""
     if entry.wrong:
         return rng.choice(entry.wrong)
     parts = entry.output.split()

@@ -1,1 +1,1 @@
-"""Training: the one loop, its schedule, optimizer, losses, batches, and the state it resumes from."""
+"""Training: the one loop, its schedule, optimizer, losses, batches, and resuming."""

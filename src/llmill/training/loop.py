@@ -32,7 +32,7 @@ Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and 
 
 @dataclass
 class Progress:
-    """Where a run stands: steps done, tokens seen, the curve so far, the loss since the last row."""
+    """Where a run stands: steps, tokens, the curve so far, the loss since its last row."""
 
     step: int = 0
     tokens: int = 0
