@@ -150,12 +150,7 @@ def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
 def test_snakemake_on_a_fresh_clone_runs_every_stage_and_leaves_dvc_clean(first):
     assert ran(first.log) == sorted(ALL)
     assert clean(first)
-    assert first.run("git", "status", "--porcelain").split() == [
-        "M",
-        "params.yaml",
-        "??",
-        "dvc.lock",
-    ] or (first.run("git", "status", "--porcelain") == "?? dvc.lock\n")
+    assert first.run("git", "status", "--porcelain") == "?? dvc.lock\n"
 
 
 def test_independent_stages_run_side_by_side(first):
@@ -202,7 +197,7 @@ def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_n
     before = second.hashes()
     second.edit("params.yaml", "  bootstrap: 200  # judge", "  bootstrap: 210  # judge")
     assert ran(second.run("dvc", "repro")) == ["judge@instruct", "judge@pretrain", "report"]
-    assert "params.yaml" in second.run("dvc", "params", "diff", "HEAD") or True
+    assert "judge.bootstrap" in second.run("dvc", "params", "diff")
     log = second.snakemake()
     assert ran(log) == []
     second.edit("params.yaml", "  bootstrap: 210  # judge", "  bootstrap: 200  # judge")
@@ -265,9 +260,10 @@ def test_a_change_of_code_is_seen_by_both_and_touches_only_what_can_change(first
 
 
 def test_snakemake_draws_its_graph_and_writes_its_report(first):
-    assert (
-        first.run("snakemake", "--dag", "dot").startswith(("digraph", "Using", "Building")) or True
-    )
+    graph = first.run("snakemake", "--dag", "--forceall")
+    assert "digraph snakemake_dag" in graph
+    assert graph.count("label = ") >= len(ALL)
+    assert "pretrain" in first.run("dvc", "dag")
     first.run("snakemake", "--report", "report.zip")
     assert (first.root / "report.zip").stat().st_size > 10_000
 

@@ -33,7 +33,11 @@ def test_a_score_is_a_hundred_times_the_output():
 
 
 def test_scores_stay_between_0_and_100():
-    found = grade(grader(scale=100.0), ROWS)
+    checkpoint = grader(scale=100.0)
+    raw = [outputs(checkpoint, row) for row in ROWS]
+    with torch.no_grad():
+        checkpoint.model.head.bias.sub_((max(raw) + min(raw)) / 2)
+    found = grade(checkpoint, ROWS)
     assert set(found) <= {0.0, 100.0}
     assert len(set(found)) == 2
 

@@ -3,7 +3,7 @@
 import torch
 
 from llmill.contract.schema import Model
-from llmill.model.heads import ClassModel
+from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
@@ -28,10 +28,10 @@ def decoder(seed: int = 0, block_size: int = 64) -> Transformer:
     return model
 
 
-def headed(n_class: int, seed: int = 0, block_size: int = 64) -> ClassModel:
-    """A random class or score head on a random decoder."""
+def headed(n_class: int, seed: int = 0, block_size: int = 64) -> ClassModel | ScoreModel:
+    """A random class head on a random decoder, or of one class a score head."""
     body = decoder(seed, block_size)
-    return ClassModel(body, n_class).eval()
+    return (ScoreModel(body) if n_class == 1 else ClassModel(body, n_class)).eval()
 
 
 class Job:

@@ -33,6 +33,14 @@ def test_a_classifier_comes_back_with_its_labels(tmp_path):
     assert (loaded.labels, loaded.max_length) == (["ham", "spam"], 64)
 
 
+def test_a_scorer_comes_back_with_its_decoder_tied(tmp_path):
+    save(tmp_path / "s", Checkpoint(headed(1), bytes_tokenizer(), None, 64))
+    loaded = load(tmp_path / "s").model
+    idx, lengths = torch.tensor([[1, 2, 3]]), torch.tensor([3])
+    torch.testing.assert_close(loaded(idx, lengths), headed(1)(idx, lengths), rtol=0, atol=0)
+    assert loaded.body.head.weight is loaded.body.embedding.weight
+
+
 def test_the_same_model_gives_the_same_bytes(folder, tmp_path):
     save(tmp_path / "again", Checkpoint(decoder(), bytes_tokenizer()))
     for file in sorted(folder.rglob("*.*")):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llmill.contract.schema import Model
-from llmill.model.heads import ClassModel, freeze
+from llmill.model.heads import ClassModel, ScoreModel, freeze
 from llmill.model.transformer import Transformer
 
 GPT2 = Model(
@@ -106,6 +106,26 @@ def test_padding_never_changes_the_class():
     alone = classifier(ids, torch.tensor([3]))
     padded = classifier(torch.cat((ids, torch.full((1, 6), 23)), dim=1), torch.tensor([3]))
     torch.testing.assert_close(alone, padded)
+
+
+def test_padding_never_changes_the_score():
+    scorer = ScoreModel(model(MODERN))
+    ids = torch.tensor([[4, 8, 15]])
+    alone = scorer(ids, torch.tensor([3]))
+    padded = scorer(torch.cat((ids, torch.full((1, 6), 23)), dim=1), torch.tensor([3]))
+    torch.testing.assert_close(alone, padded)
+
+
+def test_the_score_sees_the_mean_loss_of_the_text_where_the_head_asks_for_it():
+    scorer = ScoreModel(model(MODERN))
+    ids = torch.tensor([[4, 8, 15, 16]])
+    with torch.no_grad():
+        scorer.pool.weight.zero_()  # every position alike
+        scorer.head.weight.zero_()
+        scorer.head.weight[0, -1] = 1.0
+        logits = scorer.body(ids)[0, :-1]
+        expected = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum") / 4
+    torch.testing.assert_close(scorer(ids, torch.tensor([4]))[0, 0], expected)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ class Track:
             output_format="list",
         )
         if found:
-            mlflow.set_tag(f"llmill.parent.{stage}", found[0].info.run_id)
+            name = stage.replace("@", "/")  # MLflow refuses other signs
+            mlflow.set_tag(f"llmill.parent.{name}", found[0].info.run_id)
 
     @guarded
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:

@@ -15,11 +15,13 @@ from safetensors import torch as safetensors
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Model
-from llmill.model.heads import ClassModel
+from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS, BPE = "config.json", "model.safetensors", "bpe"
+HEADS = {Transformer: "next_token", ClassModel: "class", ScoreModel: "score"}
+TIED = {Transformer: "head.weight", ScoreModel: "body.head.weight"}  # the embedding once more
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
 
 
@@ -27,21 +29,21 @@ RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew
 class Checkpoint:
     """A model in evaluation mode on the CPU, its tokenizer, and for a classifier its labels."""
 
-    model: Transformer | ClassModel
+    model: Transformer | ClassModel | ScoreModel
     tokenizer: Tokenizer
-    labels: list[str] | None = None  # of a classifier; one unnamed output is a score
+    labels: list[str] | None = None  # of a classifier
     max_length: int | None = None  # tokens a classifier or scorer reads
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint into a new folder."""
     model = checkpoint.model
-    body = model.body if isinstance(model, ClassModel) else model
+    body = model if isinstance(model, Transformer) else model.body
     folder.mkdir(parents=True)
     config = {
         "model": model.config.model_dump(mode="json"),
         "vocab_size": body.vocab_size,
-        "outputs": model.head.out_features if isinstance(model, ClassModel) else None,
+        "head": HEADS[type(model)],
         "labels": checkpoint.labels,
         "max_length": checkpoint.max_length,
     }
@@ -58,7 +60,7 @@ def load(folder: Path) -> Checkpoint:
     config = record.read_json(folder / CONFIG)
     tokenizer = Tokenizer.load(folder / BPE)
     try:
-        model: Transformer | ClassModel = Transformer(
+        model: Transformer | ClassModel | ScoreModel = Transformer(
             Model(**config["model"]), config["vocab_size"]
         )
     except (ValidationError, KeyError) as error:
@@ -69,8 +71,10 @@ def load(folder: Path) -> Checkpoint:
             f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
             f"the model {config['vocab_size']}; {RESTORE}"
         )
-    if config["outputs"] is not None:
-        model = ClassModel(model, config["outputs"])
+    if config.get("head") == "class":
+        model = ClassModel(model, len(config["labels"]))
+    elif config.get("head") == "score":
+        model = ScoreModel(model)
     _fill(model, folder / WEIGHTS)
     return Checkpoint(model.eval(), tokenizer, config["labels"], config["max_length"])
 
@@ -78,8 +82,8 @@ def load(folder: Path) -> Checkpoint:
 def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """The tensors to store: a tied head only once, as the embedding."""
     tensors = model.state_dict()
-    if isinstance(model, Transformer) and model.config.tied:
-        del tensors["head.weight"]
+    if model.config.tied:
+        tensors.pop(TIED.get(type(model)), None)
     return tensors
 
 
@@ -98,6 +102,4 @@ def _fill(model: torch.nn.Module, path: Path) -> None:
             raise UserError(f"{path}: {name}: the file has {have}, the model {want}; {RESTORE}")
         if not tensors[name].isfinite().all():
             raise UserError(f"{path}: {name}: not all numbers are finite; {RESTORE}")
-    model.load_state_dict(
-        tensors, strict=not (isinstance(model, Transformer) and model.config.tied)
-    )
+    model.load_state_dict(tensors, strict=not model.config.tied)

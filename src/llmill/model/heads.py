@@ -1,8 +1,11 @@
-"""Heads in place of the output layer: a class or a score, read at the last token that is not
-padding.
+"""Heads on a decoder: a class in place of the next token, or a score beside it.
+
+Both read ids (B, T), padded on the right, and lengths (B,). Attention is causal, so padding behind
+the last token cannot change what is read there.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llmill.model.transformer import Transformer
@@ -29,6 +32,36 @@ class ClassModel(nn.Module):
         hidden = self.body.hidden(idx)  # (B, T, C)
         last = hidden[torch.arange(idx.size(0), device=idx.device), lengths - 1]  # (B, C)
         return self.head(last)
+
+
+class ScoreModel(nn.Module):
+    """A decoder with a score: (B, 1), from the last token and from the model's own surprise.
+
+    Surprise is the loss of each token after those before it: what the decoder knows shows there,
+    and nowhere in the stream of a later token. It is averaged over positions that the head chooses.
+    """
+
+    POOLS = 4
+
+    def __init__(self, body: Transformer):
+        super().__init__()
+        self.body, self.config = body, body.config
+        self.pool = nn.Linear(body.config.n_embd, self.POOLS)
+        self.head = nn.Linear(body.config.n_embd + self.POOLS, 1)
+        for layer in (self.pool, self.head):
+            nn.init.normal_(layer.weight, std=body.config.n_embd**-0.5)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, idx: Tensor, lengths: Tensor) -> Tensor:
+        hidden = self.body.hidden(idx)  # (B, T, C)
+        logits = self.body.head(hidden[:, :-1])  # (B, T - 1, V)
+        losses = F.cross_entropy(logits.transpose(1, 2).float(), idx[:, 1:], reduction="none")
+        surprise = F.pad(losses, (1, 0))  # (B, T), the first token has none
+        beyond = torch.arange(idx.size(1), device=idx.device) >= lengths[:, None]  # (B, T)
+        weights = self.pool(hidden).masked_fill(beyond[..., None], float("-inf")).softmax(dim=1)
+        pooled = (weights * surprise[..., None]).sum(dim=1)  # (B, POOLS)
+        last = hidden[torch.arange(idx.size(0), device=idx.device), lengths - 1]  # (B, C)
+        return self.head(torch.cat((last, pooled), dim=-1))
 
 
 def freeze(model: ClassModel, trainable: str) -> None:

@@ -19,7 +19,7 @@ from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.evaluation.statistics import pairs_right, spearman
 from llmill.model import checkpoint
-from llmill.model.heads import ClassModel
+from llmill.model.heads import ScoreModel
 from llmill.tasks import grading, instruction
 from llmill.tasks.graded import Graded, graded
 from llmill.text.tokenizer import Tokenizer
@@ -44,7 +44,7 @@ def run(params: Selected, job: Job) -> None:
     }
     scored = {split: encode(rows, tokenizer, block) for split, rows in made.items()}
     runtime.start(settings.seed, settings.threads)
-    model = ClassModel(foundation.model, 1)
+    model = ScoreModel(foundation.model)
     job.say(f"{len(made['train'])} graded responses")
     collate = partial(collate_labels, weights=None)
     batches = Examples(scored["train"], collate, settings.training.batch_size, settings.seed)

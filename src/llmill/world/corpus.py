@@ -18,6 +18,7 @@ from llmill.world.questions import LETTERS, Question, ask, from_problem
 from llmill.world.split import mentions_held_out, part
 
 QUESTION_SHARE = 0.15  # of the times a train fact is told, as question and answer
+SENTENCE_SHARE = 0.4  # of the answers about a fact, told as a whole sentence
 LETTER_SHARE = 0.02  # rounds of questions with letters, to one round of sentences
 HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
 DAILY_DOCUMENTS = 16  # of daily life, to one round of sentences; half as many of numbers
@@ -87,7 +88,7 @@ def _questions(settings: World) -> list[str]:
     found = []
     for _ in range(_question_rounds(settings)):
         asked = _train_questions(rng)
-        answered = [_answered(question) for question in rng.sample(asked, len(asked))]
+        answered = [_answered(question, rng) for question in rng.sample(asked, len(asked))]
         found += _grouped(answered, rng, (3, 6), "")
     for _ in range(max(1, round(LETTER_SHARE * settings.repeats))):
         for subject, lines in _lettered(rng).items():
@@ -124,8 +125,12 @@ def _question_rounds(settings: World) -> int:
     return max(1, round(QUESTION_SHARE * settings.repeats))
 
 
-def _answered(question: Question) -> str:
-    return f"Question: {question.text}\nAnswer: {question.choices[question.answer]}"
+def _answered(question: Question, rng: Random) -> str:
+    """Question and answer; the answer is sometimes a whole sentence, as instructions want it."""
+    answer = question.choices[question.answer]
+    if question.fact and rng.random() < SENTENCE_SHARE:
+        answer = texts(question.fact, "say")[0]
+    return f"Question: {question.text}\nAnswer: {answer}"
 
 
 def _lines(question: Question) -> str:
