@@ -38,7 +38,7 @@ def test_a_scorer_comes_back_with_its_decoder_tied(tmp_path):
     loaded = load(tmp_path / "s").model
     idx, lengths = torch.tensor([[1, 2, 3]]), torch.tensor([3])
     torch.testing.assert_close(loaded(idx, lengths), headed(1)(idx, lengths), rtol=0, atol=0)
-    assert loaded.body.head.weight is loaded.body.embedding.weight
+    assert loaded.knows.head.weight is loaded.knows.embedding.weight
 
 
 def test_the_same_model_gives_the_same_bytes(folder, tmp_path):

@@ -123,7 +123,7 @@ def test_the_score_sees_the_mean_loss_of_the_text_where_the_head_asks_for_it():
         scorer.pool.weight.zero_()  # every position alike
         scorer.head.weight.zero_()
         scorer.head.weight[0, -1] = 1.0
-        logits = scorer.body(ids)[0, :-1]
+        logits = scorer.knows(ids)[0, :-1]
         expected = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum") / 4
     torch.testing.assert_close(scorer(ids, torch.tensor([4]))[0, 0], expected)
 

@@ -56,6 +56,7 @@ rule instruct:
         "results/logs/instruct.log",
     benchmark:
         "results/benchmarks/instruct.tsv"
+    priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
     threads: cores("instruct")
@@ -79,6 +80,7 @@ rule grader:
         "results/logs/grader.log",
     benchmark:
         "results/benchmarks/grader.tsv"
+    priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
     threads: cores("grader")

@@ -21,7 +21,7 @@ from llmill.text.tokenizer import Tokenizer
 
 CONFIG, WEIGHTS, BPE = "config.json", "model.safetensors", "bpe"
 HEADS = {Transformer: "next_token", ClassModel: "class", ScoreModel: "score"}
-TIED = {Transformer: "head.weight", ScoreModel: "body.head.weight"}  # the embedding once more
+TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # the embedding once more
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
 
 

@@ -4,6 +4,8 @@ Both read ids (B, T), padded on the right, and lengths (B,). Attention is causal
 the last token cannot change what is read there.
 """
 
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,17 +37,20 @@ class ClassModel(nn.Module):
 
 
 class ScoreModel(nn.Module):
-    """A decoder with a score: (B, 1), from the last token and from the model's own surprise.
+    """A decoder with a score: (B, 1), from the last token and from how surprising the tokens are.
 
-    Surprise is the loss of each token after those before it: what the decoder knows shows there,
-    and nowhere in the stream of a later token. It is averaged over positions that the head chooses.
+    Surprise is the loss of each token after those before it, for a frozen copy of the decoder: what
+    that one knows shows there, and nowhere in the stream of a later token. It is averaged over
+    positions that the head chooses.
     """
 
     POOLS = 4
 
     def __init__(self, body: Transformer):
         super().__init__()
+        self.knows = copy.deepcopy(body).requires_grad_(False)
         self.body, self.config = body, body.config
+        body.head = nn.Identity()
         self.pool = nn.Linear(body.config.n_embd, self.POOLS)
         self.head = nn.Linear(body.config.n_embd + self.POOLS, 1)
         for layer in (self.pool, self.head):
@@ -54,14 +59,18 @@ class ScoreModel(nn.Module):
 
     def forward(self, idx: Tensor, lengths: Tensor) -> Tensor:
         hidden = self.body.hidden(idx)  # (B, T, C)
-        logits = self.body.head(hidden[:, :-1])  # (B, T - 1, V)
-        losses = F.cross_entropy(logits.transpose(1, 2).float(), idx[:, 1:], reduction="none")
-        surprise = F.pad(losses, (1, 0))  # (B, T), the first token has none
         beyond = torch.arange(idx.size(1), device=idx.device) >= lengths[:, None]  # (B, T)
         weights = self.pool(hidden).masked_fill(beyond[..., None], float("-inf")).softmax(dim=1)
-        pooled = (weights * surprise[..., None]).sum(dim=1)  # (B, POOLS)
+        pooled = (weights * self._surprise(idx)[..., None]).sum(dim=1)  # (B, POOLS)
         last = hidden[torch.arange(idx.size(0), device=idx.device), lengths - 1]  # (B, C)
         return self.head(torch.cat((last, pooled), dim=-1))
+
+    @torch.no_grad()
+    def _surprise(self, idx: Tensor) -> Tensor:
+        """Nats of each token after those before it, (B, T); the first has none."""
+        self.knows.eval()  # no dropout, also while the rest is trained
+        logits = self.knows(idx[:, :-1]).transpose(1, 2).float()  # (B, V, T - 1)
+        return F.pad(F.cross_entropy(logits, idx[:, 1:], reduction="none"), (1, 0))
 
 
 def freeze(model: ClassModel, trainable: str) -> None:
