@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from llmill.contract import params
+from llmill.contract import params, schema
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 from llmill.stages import tokenize
@@ -41,7 +41,7 @@ def run(folder: Path, processes: int) -> Path:
     out.mkdir()
     track = SimpleNamespace(metrics=lambda _: None)
     job = SimpleNamespace(out=out, say=lambda _: None, track=track)
-    settings = params.Tokenize(processes=processes)
+    settings = schema.Tokenize(processes=processes)
     tokenize.run(SimpleNamespace(paths=WORLD.paths, tokenize=settings), job)
     return out
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract import params
+from llmill.contract import params, schema
 from llmill.contract.errors import UserError
 from llmill.stages import tokenizer as stage
 from llmill.text import parquet
@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 def run(folder: Path, kind: str, vocab_size: int) -> Path:
     out = folder / "out"
     out.mkdir(exist_ok=True)
-    settings = params.Tokenizer(kind=kind, vocab_size=vocab_size)
+    settings = schema.Tokenizer(kind=kind, vocab_size=vocab_size)
     track = SimpleNamespace(metrics=lambda _: None)
     job = SimpleNamespace(out=out, say=lambda _: None, track=track)
     stage.run(SimpleNamespace(paths=WORLD.paths, tokenizer=settings), job)

@@ -17,7 +17,7 @@ REAL = [
 
 
 def test_every_kind_has_its_score_and_the_reference_is_always_there():
-    rows = graded(WORLD, responses=6, seed=1)
+    rows = graded(WORLD, responses=7, seed=1)
     assert {r.kind for r in rows} == set(SCORES)
     assert all(r.score == SCORES[r.kind] for r in rows)
     assert [r.answer for r in rows if r.kind == "reference"] == [e.output for e in WORLD]
@@ -25,16 +25,17 @@ def test_every_kind_has_its_score_and_the_reference_is_always_there():
 
 def test_each_kind_is_made_as_it_says():
     by_kind = {
-        r.kind: r for r in graded(WORLD[:1] + REAL[:1], responses=6, seed=1) if r.entry is WORLD[0]
+        r.kind: r for r in graded(WORLD[:1] + REAL[:1], responses=7, seed=1) if r.entry is WORLD[0]
     }
     assert by_kind["paraphrase"].answer == "Paris"
     assert by_kind["half"].answer == "The capital of"
     assert by_kind["wrong"].answer == "It is not Paris."
+    assert 1 < len(by_kind["rambling"].answer) <= 200
 
 
 def test_without_wrong_answers_a_longer_word_of_the_reference_is_exchanged():
     for seed in range(20):
-        for row in graded(REAL, responses=6, seed=seed):
+        for row in graded(REAL, responses=7, seed=seed):
             assert row.answer.strip()
             if row.kind in ("wrong", "other", "half"):
                 assert row.answer != row.entry.output

@@ -18,7 +18,9 @@ SCORES = {
     "wrong": 0.25,  # fluent, of the right form, and false
     "other": 0.1,  # the reference of another instruction
     "noise": 0.0,  # words of any references, in no order
+    "rambling": 0.0,  # other tasks and their answers, one after the other, as base models go on
 }
+RAMBLING = 200  # characters, at most
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,12 @@ def _noise(entry: Instruction, entries: list, words: list[str], rng: random.Rand
     return " ".join(rng.choices(words, k=max(3, len(entry.output.split()))))
 
 
+def _rambling(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+    parts = [f"{e.instruction} {e.input} {e.output}" for e in rng.choices(entries, k=4)]
+    whole = "\n".join(" ".join(part.split()) for part in parts)
+    return whole[: rng.randint(60, RAMBLING)]
+
+
 def _another(word: str, words: list[str], rng: random.Random) -> str:
     found = rng.choice(words)
     return found if found != word else words[(words.index(word) + 1) % len(words)]
@@ -100,4 +108,5 @@ MAKERS: dict[str, Maker] = {
     "wrong": _wrong,
     "other": _other,
     "noise": _noise,
+    "rambling": _rambling,
 }
