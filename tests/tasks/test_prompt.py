@@ -1,5 +1,4 @@
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import parts, prompt
+from llmill.tasks.prompt import prompt
 
 
 def test_a_prompt_with_input_is_alpacas():
@@ -16,7 +15,3 @@ def test_a_prompt_without_input_is_shorter():
         "Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nName a metal.\n\n### Response:\n"
     )
-
-
-def test_an_entry_gives_its_prompt_and_its_response():
-    assert parts(Instruction("Name a metal.", "", "Tin.")) == (prompt("Name a metal.", ""), "Tin.")

@@ -222,8 +222,10 @@ def test_a_prompt_too_long_loses_its_left_and_the_response_stays():
 
 def test_padding_is_never_learnt():
     batch = collate_texts([([1, 2, 3], [IGNORE, 3, 0]), ([4], [0])])
-    assert batch.targets.tolist() == [[IGNORE, 3, 0], [0, IGNORE, IGNORE]]
-    assert batch.inputs[0].tolist() == [[1, 2, 3], [4, 0, 0]]
+    ids, learnt = batch.inputs
+    assert ids.tolist() == [[1, 2, 3], [4, 0, 0]]
+    assert learnt.tolist() == [[False, True, True], [True, False, False]]
+    assert batch.targets.tolist() == [3, 0, 0]
     assert batch.weight == 3
 
 

@@ -23,6 +23,7 @@ def test_every_document_is_different_and_holds_no_blank_line(documents):
     every = [document for of_file in documents.values() for document in of_file]
     assert len(set(every)) == len(every)
     assert all(document.strip() == document and document for document in every)
+    assert not any("\n\n" in document for document in every)
 
 
 def test_documents_are_neither_snippets_nor_longer_than_a_window(documents):

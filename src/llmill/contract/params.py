@@ -75,9 +75,8 @@ def _ints_as_floats(values: Any) -> Any:
 
 def _one_line(error: ValidationError) -> str:
     found = error.errors()
-    first = next(
-        (e for e in found if e["type"] == "extra_forbidden"), found[0]
-    )  # a slip of the pen
+    unknown = [e for e in found if e["type"] == "extra_forbidden"]  # before what it left missing
+    first = (unknown or found)[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = list(_fields_at(first["loc"][:-1]))

@@ -1,12 +1,18 @@
 """Seed, device, number type, threads and determinism of a stage that computes with torch."""
 
 import contextlib
+import ctypes
 import os
+import sys
 
 import torch
 
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Runtime
+
+# mallopt(3): what glibc maps anew for each allocation, and when it gives freed memory back.
+MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
+KEEP_UP_TO = 1 << 30  # bytes
 
 
 def start(seed: int, threads: int) -> None:
@@ -15,6 +21,8 @@ def start(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # no result depends on it
+    _keep_freed_memory()
 
 
 def device(runtime: Runtime) -> torch.device:
@@ -33,3 +41,15 @@ def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[None]:
     if runtime.dtype == "float32":
         return contextlib.nullcontext()
     return torch.autocast(device(runtime).type, dtype=torch.bfloat16)
+
+
+def _keep_freed_memory() -> None:
+    """Let the process keep what it frees: each step allocates the same tensors again, and fresh
+    pages cost the kernel more than the products cost torch. Linux with glibc; elsewhere nothing.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, KEEP_UP_TO)
+        mallopt(TRIM_THRESHOLD, KEEP_UP_TO)

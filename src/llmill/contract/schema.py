@@ -63,7 +63,7 @@ class Download(Section):
 
 
 class NearDuplicates(Section):
-    """MinHash: shingles of `shingle_words` words, estimated Jaccard similarity."""
+    """MinHash: shingles of `shingle_words` words, then exact Jaccard similarity."""
 
     shingle_words: Positive
     similarity: Annotated[float, Field(gt=0, le=1)]

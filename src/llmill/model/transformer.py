@@ -154,8 +154,10 @@ class Transformer(nn.Module):
             x = block(x)
         return self.norm(x)
 
-    def forward(self, idx: Tensor) -> Tensor:
-        return self.head(self.hidden(idx))
+    def forward(self, idx: Tensor, at: Tensor | None = None) -> Tensor:
+        """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true."""
+        hidden = self.hidden(idx)
+        return self.head(hidden if at is None else hidden[at])
 
     def _initialise(self) -> None:
         """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual

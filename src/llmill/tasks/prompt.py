@@ -1,7 +1,5 @@
 """The prompt template, in the one place where it stands (Stanford Alpaca, Taori et al. 2023)."""
 
-from typing import Protocol
-
 TASK = "Below is an instruction that describes a task"
 WITH_INPUT = (
     f"{TASK}, paired with an input that provides further context. "
@@ -14,20 +12,7 @@ WITHOUT_INPUT = (
 )
 
 
-class Entry(Protocol):
-    """What a prompt and its response are made from."""
-
-    instruction: str
-    input: str
-    output: str
-
-
 def prompt(instruction: str, input: str) -> str:
     """Everything before the response. An empty input gives the shorter form."""
     form = WITH_INPUT if input else WITHOUT_INPUT
     return form.format(instruction=instruction, input=input)
-
-
-def parts(entry: Entry) -> tuple[str, str]:
-    """The prompt of an entry and the response to it."""
-    return prompt(entry.instruction, entry.input), entry.output

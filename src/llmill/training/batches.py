@@ -108,12 +108,13 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 
 def collate_texts(examples: Sequence[Example]) -> Batch:
-    """(ids, targets) pairs: padding and whatever is IGNOREd are never learnt."""
+    """(ids, targets) pairs: padding and whatever is IGNOREd are never learnt, and the model is
+    asked for logits at the N other positions alone: inputs (B, T) twice, targets (N,).
+    """
     targets = pad([t for _, t in examples], IGNORE)
-    learnt = int((targets != IGNORE).sum())
-    return Batch(
-        (pad([ids for ids, _ in examples], 0),), targets, weight=learnt, tokens=targets.numel()
-    )
+    learnt = targets != IGNORE
+    ids = pad([ids for ids, _ in examples], 0)
+    return Batch((ids, learnt), targets[learnt], weight=int(learnt.sum()), tokens=ids.numel())
 
 
 def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor | None) -> Batch:

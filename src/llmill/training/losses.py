@@ -14,9 +14,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats, summed; logits (B, T, V), targets (B, T)."""
+    """Cross-entropy in nats, summed; logits (..., V), targets (...)."""
     return F.cross_entropy(
-        logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
+        logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
     )
 
 
