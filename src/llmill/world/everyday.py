@@ -1,7 +1,7 @@
 """Paragraphs of daily life and of numbers: the language of the messages and instructions.
 
 Active beside passive, one thing beside many, today beside yesterday, a review and what it says,
-people who get parcels, prizes and strange messages, and notes that ask for something.
+and people who get parcels, prizes and strange messages.
 """
 
 from collections.abc import Callable
@@ -39,17 +39,6 @@ STORIES = (
     "Is it true or a joke? {m} says yes, {n} says no. They always ask first and never {act}.",
     "Not {n} but {m} must {act} {when}. Then {n} will send {m} the key and the money.",
     "{m} gave {n} {prize} as a present. There was nothing to pay.",
-)
-NOTES = (  # in the words that prompts are written in, so that the tokenizer has them whole
-    "Below is a note of {n}. The note describes a task for {m}.",
-    "{n} left an instruction that describes a task. {m} completes it {when}.",
-    "Each task of {n} is paired with an input, and the input provides context.",
-    "{m} asks, and {n} provides further context about {prize}.",
-    "{n} will write a response that {m} can read {when}.",
-    "The response of {m} appropriately completes the request of {n}.",
-    "It is a request of {n}: that {m} come to the {place} {when}.",
-    "### Input:\n{prize} of {n}\n### Response:\n{m} has it {when}.",
-    "### Instruction:\n{n} has to wait at the {place} {when}.",
 )
 PRIZES = (
     "the prize",
@@ -111,18 +100,10 @@ def number_fact(rng: Random) -> str:
 
 
 def _story(rng: Random) -> str:
-    return _told(STORIES, rng)
-
-
-def _note(rng: Random) -> str:
-    return _told(NOTES, rng)
-
-
-def _told(scenes: tuple[str, ...], rng: Random) -> str:
     n, m = rng.sample(NAMES, 2)
     fields = {"n": n, "m": m, "place": rng.choice(PLACES), "when": rng.choice(WHEN)}
     fields |= {"prize": rng.choice(PRIZES), "act": rng.choice(ACTS)[0]}
-    return rng.choice(scenes).format(**fields)
+    return rng.choice(STORIES).format(**fields)
 
 
 def _voices(rng: Random) -> str:
@@ -186,7 +167,6 @@ def _order(rng: Random) -> str:
 SCENES: tuple[Callable[[Random], str], ...] = (
     _story,
     _story,
-    _note,
     _voices,
     _tenses,
     _many,
