@@ -6,7 +6,7 @@ from llmill.contract import record
 from llmill.evaluation.statistics import spearman
 from llmill.model import checkpoint
 from llmill.stages.grader import run
-from tests.stages.trainee import foundation, instructions, job, smoke
+from tests.stages.trainee import documents, foundation, instructions, job, smoke
 
 
 @pytest.fixture
@@ -14,6 +14,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     foundation(tmp_path, block_size=256)
     instructions(tmp_path)
+    documents(tmp_path)
     return tmp_path
 
 

@@ -12,7 +12,8 @@ from llmill.model import checkpoint
 from llmill.tasks import classification, instruction
 from llmill.tasks.classification import Message
 from llmill.tasks.instruction import Instruction
-from llmill.text import shards
+from llmill.text import parquet, shards
+from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
 from tests.conftest import ROOT
 from tests.evaluation.toys import bytes_tokenizer, decoder
@@ -85,6 +86,14 @@ def messages(folder: Path) -> None:
             letters = "".join(rng.choice(list("abcdefgh"), int(rng.integers(1, 12))))
             rows.append(Message(label, letters + ("x" if label == "spam" else "o")))
         classification.write(place / f"{split}.jsonl", rows)
+
+
+def documents(folder: Path) -> None:
+    """A document in each split."""
+    for split in ("train", "validate"):
+        parquet.write(
+            folder / "data/prepare/text" / split, [Document("Rain fell. It was cold.", "t", "0")], 1
+        )
 
 
 def instructions(folder: Path) -> None:

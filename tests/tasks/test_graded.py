@@ -14,10 +14,11 @@ REAL = [
     Instruction("Add 2 and 3.", "", "5"),
     Instruction("Say hi.", "", "Hi"),
 ]
+TEXTS = ["Snow fell. The lake froze."]
 
 
 def test_every_kind_has_its_score_and_the_reference_is_always_there():
-    rows = graded(WORLD, responses=7, seed=1)
+    rows = graded(WORLD, TEXTS, responses=7, seed=1)
     assert {r.kind for r in rows} == set(SCORES)
     assert all(r.score == SCORES[r.kind] for r in rows)
     assert [r.answer for r in rows if r.kind == "reference"] == [e.output for e in WORLD]
@@ -25,23 +26,29 @@ def test_every_kind_has_its_score_and_the_reference_is_always_there():
 
 def test_each_kind_is_made_as_it_says():
     by_kind = {
-        r.kind: r for r in graded(WORLD[:1] + REAL[:1], responses=7, seed=1) if r.entry is WORLD[0]
+        r.kind: r
+        for r in graded(WORLD[:1] + REAL[:1], TEXTS, responses=7, seed=1)
+        if r.entry is WORLD[0]
     }
     assert by_kind["paraphrase"].answer == "Paris"
     assert by_kind["half"].answer == "The capital of"
     assert by_kind["wrong"].answer == "It is not Paris."
-    assert 1 < len(by_kind["rambling"].answer) <= 200
+    assert by_kind["passage"].answer in ("Snow fell. The lake froze.", "The lake froze.")
 
 
 def test_without_wrong_answers_a_longer_word_of_the_reference_is_exchanged():
     for seed in range(20):
-        for row in graded(REAL, responses=7, seed=seed):
+        for row in graded(REAL, TEXTS, responses=7, seed=seed):
             assert row.answer.strip()
             if row.kind in ("wrong", "other", "half"):
                 assert row.answer != row.entry.output
 
 
 def test_the_same_seed_gives_the_same_responses_and_the_number_is_kept():
-    assert graded(WORLD, 3, seed=2) == graded(WORLD, 3, seed=2)
-    assert graded(WORLD, 3, seed=2) != graded(WORLD, 3, seed=3)
-    assert len(graded(WORLD, 3, seed=2)) == 12
+    assert graded(WORLD, TEXTS, 3, seed=2) == graded(WORLD, TEXTS, 3, seed=2)
+    assert graded(WORLD, TEXTS, 3, seed=2) != graded(WORLD, TEXTS, 3, seed=3)
+    assert len(graded(WORLD, TEXTS, 3, seed=2)) == 12
+
+
+def test_without_texts_there_are_no_passages():
+    assert "passage" not in {r.kind for r in graded(WORLD, [], responses=7, seed=1)}

@@ -2,13 +2,13 @@
 
     python -m llmill grader
 
-In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `heldout.json`,
-`metrics.json`. Taught on responses of known score made from the training split, measured on those
-of the test
-split.
+In: the foundation model, the instructions and the documents. Out: `checkpoint/`, `curves.csv`,
+`heldout.json`, `metrics.json`. Taught on responses of known score made from the training splits,
+measured on those made from the test instructions and the validation documents.
 """
 
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -22,10 +22,13 @@ from llmill.model import checkpoint
 from llmill.model.heads import ScoreModel
 from llmill.tasks import grading, instruction
 from llmill.tasks.graded import Graded, graded
+from llmill.text import parquet
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import fit, write_curve
 from llmill.training.losses import score_loss
+
+TEXTS = 2000  # documents that passages are taken from
 
 Scored = list[tuple[list[int], float]]  # token ids and the known score
 
@@ -35,10 +38,14 @@ def run(params: Selected, job: Job) -> None:
     settings = params.grader
     foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
-    folder = Path(params.paths.prepare, "instruction")
+    prepared = Path(params.paths.prepare)
+    texts = {split: some_texts(prepared / "text" / split) for split in ("train", "validate")}
     made = {
         split: graded(
-            instruction.read(folder / f"{split}.jsonl"), settings.responses, settings.seed
+            instruction.read(prepared / "instruction" / f"{split}.jsonl"),
+            texts["train" if split == "train" else "validate"],
+            settings.responses,
+            settings.seed,
         )
         for split in ("train", "validate", "test")
     }
@@ -85,6 +92,11 @@ def run(params: Selected, job: Job) -> None:
     job.track.metrics(
         {"spearman": metrics["spearman"]["value"], "pairs_right": metrics["pairs_right"]["value"]}
     )
+
+
+def some_texts(folder: Path) -> list[str]:
+    """The first documents of a split; `prepare` mixes them, so they are of every source."""
+    return list(islice(parquet.texts(parquet.shards(folder)[0]), TEXTS))
 
 
 def encode(rows: list[Graded], tokenizer: Tokenizer, block: int) -> Scored:

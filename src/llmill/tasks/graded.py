@@ -1,11 +1,13 @@
 """Responses whose score is known by how they were made, for teaching and measuring the embedded
 judge.
 
-In: instructions with references (and, where the data offers them, paraphrases and wrong answers).
-Out: for each, some responses with their kind and known score in [0, 1].
+In: instructions with references (and, where the data offers them, paraphrases and wrong answers),
+and texts that have nothing to do with them. Out: for each instruction, some responses with their
+kind and known score in [0, 1].
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -18,9 +20,10 @@ SCORES = {
     "wrong": 0.25,  # fluent, of the right form, and false
     "other": 0.1,  # the reference of another instruction
     "noise": 0.0,  # words of any references, in no order
-    "rambling": 0.0,  # other tasks and their answers, one after the other, as base models go on
+    "passage": 0.0,  # of a text that the foundation model learns from: fluent, and no answer
 }
-RAMBLING = 200  # characters, at most
+PASSAGE = (40, 200)  # characters
+BEGINNING = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))\S")  # of a text, a sentence or a line
 
 
 @dataclass(frozen=True)
@@ -33,41 +36,51 @@ class Graded:
     score: float
 
 
-def graded(entries: list[Instruction], responses: int, seed: int) -> list[Graded]:
+@dataclass(frozen=True)
+class Stock:
+    """What responses are made from."""
+
+    entries: list[Instruction]
+    words: list[str]
+    texts: list[str]
+
+
+def graded(entries: list[Instruction], texts: list[str], responses: int, seed: int) -> list[Graded]:
     """The reference and up to `responses - 1` others of each entry, by kinds in turn so that all
     are alike common.
 
-    Words and other answers come from `entries` themselves, so a held-out split uses nothing of the
-    training split.
+    Words and other answers come from `entries` themselves, passages from `texts`, so a held-out
+    split uses nothing of the training split.
     """
     rng = random.Random(seed)
     words = sorted({word for entry in entries for word in entry.output.split()})
+    stock = Stock(entries, words, texts)
     made = []
     for entry in entries:
         kinds = [k for k in MAKERS if k != "reference"]
         rng.shuffle(kinds)
         answers = {"reference": entry.output}
         for kind in kinds:
-            if len(answers) < responses and (answer := MAKERS[kind](entry, entries, words, rng)):
+            if len(answers) < responses and (answer := MAKERS[kind](entry, stock, rng)):
                 answers[kind] = answer
         made += [Graded(entry, k, answer, SCORES[k]) for k, answer in answers.items()]
     return made
 
 
-def _reference(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+def _reference(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     return entry.output
 
 
-def _paraphrase(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+def _paraphrase(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     return rng.choice(entry.paraphrases) if entry.paraphrases else ""
 
 
-def _half(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+def _half(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     parts = entry.output.split()
     return " ".join(parts[: len(parts) // 2]) if len(parts) >= 4 else ""
 
 
-def _wrong(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     """One of the data's wrong answers, else the reference with a longer word exchanged."""
     if entry.wrong:
         return rng.choice(entry.wrong)
@@ -76,23 +89,25 @@ def _wrong(entry: Instruction, entries: list, words: list[str], rng: random.Rand
     if not places:
         return ""
     place = rng.choice(places)
-    return " ".join([*parts[:place], _another(parts[place], words, rng), *parts[place + 1 :]])
+    return " ".join([*parts[:place], _another(parts[place], stock.words, rng), *parts[place + 1 :]])
 
 
-def _other(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
+def _other(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     right = {entry.output, *entry.paraphrases}
-    found = rng.choice(entries).output
+    found = rng.choice(stock.entries).output
     return "" if found in right else found
 
 
-def _noise(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
-    return " ".join(rng.choices(words, k=max(3, len(entry.output.split()))))
+def _noise(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+    return " ".join(rng.choices(stock.words, k=max(3, len(entry.output.split()))))
 
 
-def _rambling(entry: Instruction, entries: list, words: list[str], rng: random.Random) -> str:
-    parts = [f"{e.instruction} {e.input} {e.output}" for e in rng.choices(entries, k=4)]
-    whole = "\n".join(" ".join(part.split()) for part in parts)
-    return whole[: rng.randint(60, RAMBLING)]
+def _passage(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+    if not stock.texts:
+        return ""
+    text = rng.choice(stock.texts)
+    start = rng.choice([found.start() for found in BEGINNING.finditer(text)] or [0])
+    return text[start : start + rng.randint(*PASSAGE)].strip()
 
 
 def _another(word: str, words: list[str], rng: random.Random) -> str:
@@ -100,7 +115,7 @@ def _another(word: str, words: list[str], rng: random.Random) -> str:
     return found if found != word else words[(words.index(word) + 1) % len(words)]
 
 
-Maker = Callable[[Instruction, list, list[str], random.Random], str]
+Maker = Callable[[Instruction, Stock, random.Random], str]
 MAKERS: dict[str, Maker] = {
     "reference": _reference,
     "paraphrase": _paraphrase,
@@ -108,5 +123,5 @@ MAKERS: dict[str, Maker] = {
     "wrong": _wrong,
     "other": _other,
     "noise": _noise,
-    "rambling": _rambling,
+    "passage": _passage,
 }
