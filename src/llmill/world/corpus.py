@@ -129,7 +129,8 @@ def _answered(question: Question, rng: Random) -> str:
     """Question and answer; the answer is sometimes a whole sentence, as instructions want it."""
     answer = question.choices[question.answer]
     if question.fact and rng.random() < SENTENCE_SHARE:
-        answer = texts(question.fact, "say")[0]
+        sentence = texts(question.fact, "say")[0]
+        answer = answer if mentions_held_out(sentence) else sentence
     return f"Question: {question.text}\nAnswer: {answer}"
 
 

@@ -14,7 +14,7 @@ from llmill.world.facts import facts
 from llmill.world.grammar import capital
 
 WORD = re.compile(r"\w+")
-DRAW = 7  # another number draws the parts anew, as is due once the test entities were looked at
+DRAW = 5  # another number draws the parts anew, as is due once the test entities were looked at
 SHARES = (("test", 20), ("val", 6), ("dev", 6), ("train", 68))  # percent
 
 
