@@ -95,6 +95,7 @@ def test_rotary_attention_depends_on_distance_alone():
     torch.testing.assert_close(near, far)
 
 
+@BLOCKS
 def test_logits_asked_for_at_some_positions_are_those_of_all_in_their_order(config):
     made = model(config)
     ids = torch.arange(12).view(2, 6)
@@ -102,7 +103,6 @@ def test_logits_asked_for_at_some_positions_are_those_of_all_in_their_order(conf
     torch.testing.assert_close(made(ids, at), made(ids)[at])
 
 
-@BLOCKS
 def test_more_tokens_than_the_context_are_refused():
     with pytest.raises(ValueError, match="13 tokens, but the context holds 12"):
         model(GPT2)(torch.zeros(1, 13, dtype=torch.long))
