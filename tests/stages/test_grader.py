@@ -5,7 +5,7 @@ import pytest
 from llmill.contract import record
 from llmill.evaluation.statistics import spearman
 from llmill.model import checkpoint
-from llmill.stages.grader import run
+from llmill.stages.grader import encode, run
 from tests.stages.trainee import documents, foundation, instructions, job, smoke
 
 
@@ -32,3 +32,19 @@ def test_it_saves_a_scorer_and_measures_it_on_held_out_responses(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels is None
     assert loaded.model.head.out_features == 1
+
+
+def test_passages_of_held_out_responses_come_from_held_out_documents(world, monkeypatch):
+    encoded = []
+
+    def keep(rows, tokenizer, block):
+        encoded.append([row.answer for row in rows if row.kind == "passage"])
+        return encode(rows, tokenizer, block)
+
+    monkeypatch.setattr("llmill.stages.grader.encode", keep)
+    run(smoke(grader={"responses": 7}), job(world))
+    train, *held_out = (set(answers) for answers in encoded)
+    assert train and train <= {"Rain fell. It was cold.", "It was cold."}
+    assert held_out and all(
+        answers and answers <= {"Snow lay. It froze.", "It froze."} for answers in held_out
+    )

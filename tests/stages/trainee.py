@@ -89,11 +89,9 @@ def messages(folder: Path) -> None:
 
 
 def documents(folder: Path) -> None:
-    """A document in each split."""
-    for split in ("train", "validate"):
-        parquet.write(
-            folder / "data/prepare/text" / split, [Document("Rain fell. It was cold.", "t", "0")], 1
-        )
+    """A document in each split, of its own."""
+    for split, text in (("train", "Rain fell. It was cold."), ("validate", "Snow lay. It froze.")):
+        parquet.write(folder / "data/prepare/text" / split, [Document(text, "t", "0")], 1)
 
 
 def instructions(folder: Path) -> None:
