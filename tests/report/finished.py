@@ -40,9 +40,6 @@ class Job:
     def inputs(self) -> list[Path]:
         return [Path(dep) for dep in self.stages["report"].deps]
 
-    def variants(self, name: str) -> list[str]:
-        return pipeline.variants(self.stages, name)
-
     def say(self, text: str) -> None:
         self.said.append(text)
 

@@ -52,3 +52,15 @@ def test_the_same_seed_gives_the_same_responses_and_the_number_is_kept():
 
 def test_without_texts_there_are_no_passages():
     assert "passage" not in {r.kind for r in graded(WORLD, [], responses=7, seed=1)}
+
+
+def test_a_passage_is_a_piece_of_40_to_200_characters_from_the_beginning_of_a_sentence():
+    long = " ".join(f"Sentence {i} is here." for i in range(100))
+    pieces = [
+        r.answer
+        for seed in range(50)
+        for r in graded(WORLD, [long], responses=7, seed=seed)
+        if r.kind == "passage" and not r.answer.endswith("Sentence 99 is here.")
+    ]
+    assert all(piece.startswith("Sentence ") and piece in long for piece in pieces)
+    assert 38 <= min(map(len, pieces)) <= 45 and 195 <= max(map(len, pieces)) <= 200

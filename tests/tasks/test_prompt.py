@@ -1,4 +1,4 @@
-from llmill.tasks.prompt import prompt
+from llmill.tasks.prompt import prompt, question
 
 
 def test_a_prompt_with_input_is_alpacas():
@@ -15,3 +15,7 @@ def test_a_prompt_without_input_is_shorter():
         "Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nName a metal.\n\n### Response:\n"
     )
+
+
+def test_a_question_ends_where_its_answer_begins():
+    assert question("What is 1 + 1?") == "Question: What is 1 + 1?\nAnswer:"

@@ -21,6 +21,7 @@ from filelock import FileLock
 URI = "MLFLOW_TRACKING_URI"
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
+KIND = "mlflow.experimentKind"  # what the UI opens on: curves of training, or traces of agents
 DIGEST_LENGTH = 36  # what MLflow's column holds
 
 
@@ -66,7 +67,8 @@ class Track:
         """
         mlflow = _mlflow()
         with FileLock("scratch/mlflow.lock"):
-            mlflow.set_experiment(experiment)
+            if KIND not in mlflow.set_experiment(experiment).tags:
+                mlflow.set_experiment_tag(KIND, "custom_model_development")
         left = json.loads(self._file.read_text())["run_id"] if self._file.exists() else None
         if left:
             mlflow.MlflowClient().set_terminated(left, "KILLED")

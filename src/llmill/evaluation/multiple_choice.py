@@ -15,6 +15,7 @@ from torch import nn
 
 from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import continuation_logprobs
+from llmill.tasks import prompt
 from llmill.tasks.multiple_choice import LETTERS, Question
 from llmill.text.tokenizer import Tokenizer
 
@@ -79,7 +80,7 @@ def letter_prompt(question: Question, shots: Sequence[Question]) -> str:
 
 def cloze_prompt(question: Question) -> str:
     """The question without its choices."""
-    return f"Question: {question.question}\nAnswer:"
+    return prompt.question(question.question)
 
 
 def letter_picks(

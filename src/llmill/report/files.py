@@ -5,31 +5,17 @@ In: the folders of the stages. Out: one `Results`, which names a stage or varian
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Paths
+from llmill.contract.pipeline import Stage
 
-STAGES = (
-    "download",
-    "prepare",
-    "tokenizer",
-    "tokenize",
-    "pretrain",
-    "classify",
-    "instruct",
-    "grader",
-    "accuracy",
-    "mmlu",
-    "judge",
-)
-MATRIX = ("classify", "mmlu", "judge")
-TRAINED = ("pretrain", "classify", "instruct", "grader")
 LOCK = Path("requirements.lock")
+CURVE = "curves.csv"
 
 Curve = list[dict[str, float]]  # a row holds only what was measured at its step
 
@@ -51,17 +37,23 @@ class Results:
     packages: list[tuple[str, str]]
 
 
-def read(paths: Paths, variants: Mapping[str, Sequence[str]], roles: Iterable[str]) -> Results:
-    """Read it all; raises `UserError` naming the first file that is missing or damaged."""
-    folders = {a: _folder(paths, a) for a in addresses(variants)}
+def read(stages: Mapping[str, Stage], inputs: Collection[Path]) -> Results:
+    """Read all that stands in `inputs`; raises `UserError` naming the first file that is missing or
+    damaged. `stages` by address, in the order of the chain, without the one that reads.
+    """
+    folders = {address: Path(stage.out) for address, stage in stages.items()}
+    variants: dict[str, list[str]] = {}
+    for stage in stages.values():
+        if stage.variant:
+            variants.setdefault(stage.name, []).append(stage.variant)
     return Results(
         variants=variants,
-        folders={stage: getattr(paths, stage) for stage in STAGES},
+        folders={s.name: str(Path(s.out).parent) if s.variant else s.out for s in stages.values()},
         records={a: record.read_json(f / record.NAME) for a, f in folders.items()},
         digests={a: record.sha256_file(f / record.NAME) for a, f in folders.items()},
         metrics={a: record.read_json(f / "metrics.json") for a, f in folders.items()},
-        curves={a: curve(f / "curves.csv") for a, f in folders.items() if stage_of(a) in TRAINED},
-        sources={r: record.read_json(folders["download"] / r / "sources.json") for r in roles},
+        curves={a: curve(f / CURVE) for a, f in folders.items() if f / CURVE in inputs},
+        sources={file.parent.name: record.read_json(file) for file in _sources(inputs)},
         samples=record.read_json(folders["pretrain"] / "samples.json"),
         scores={
             m: record.read_json(folders[f"judge@{m}"] / "scores.json") for m in variants["judge"]
@@ -69,15 +61,6 @@ def read(paths: Paths, variants: Mapping[str, Sequence[str]], roles: Iterable[st
         heldout=record.read_json(folders["grader"] / "heldout.json"),
         packages=packages(LOCK),
     )
-
-
-def addresses(variants: Mapping[str, Sequence[str]]) -> list[str]:
-    """Every stage and variant, in the order of the chain."""
-    return [
-        f"{stage}@{variant}" if variant else stage
-        for stage in STAGES
-        for variant in (variants[stage] if stage in MATRIX else [""])
-    ]
 
 
 def stage_of(address: str) -> str:
@@ -101,9 +84,10 @@ def packages(path: Path) -> list[tuple[str, str]]:
     return [(name, version) for name, version in pairs]
 
 
-def _folder(paths: Paths, address: str) -> Path:
-    stage, _, variant = address.partition("@")
-    return Path(getattr(paths, stage), variant)
+def _sources(inputs: Iterable[Path]) -> list[Path]:
+    """What was downloaded, the text first."""
+    files = (file for file in inputs if file.name == "sources.json")
+    return sorted(files, key=lambda file: (file.parent.name != "text", file.parent.name))
 
 
 def _text(path: Path) -> str:

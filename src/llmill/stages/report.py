@@ -13,7 +13,7 @@ from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.evaluation import statistics
 from llmill.report import figures, files, page, style, summary
-from llmill.report.files import MATRIX, Results
+from llmill.report.files import Results
 from llmill.report.page import Image, Setting
 
 Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
@@ -21,9 +21,8 @@ Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 def run(params: Selected, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
-    roles = [path.parent.name for path in job.inputs if path.name == "sources.json"]
-    roles.sort(key=lambda role: (role != "text", role))
-    results = files.read(params.paths, {stage: job.variants(stage) for stage in MATRIX}, roles)
+    before = {address: stage for address, stage in job.stages.items() if stage.name != "report"}
+    results = files.read(before, job.inputs)
     gained = gains(results)
     rows = summary.rows(results, gained)
     images = draw(results, job)

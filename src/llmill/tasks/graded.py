@@ -22,7 +22,7 @@ SCORES = {
     "noise": 0.0,  # words of any references, in no order
     "passage": 0.0,  # of a text that the foundation model learns from: fluent, and no answer
 }
-PASSAGE = (40, 200)  # characters
+PASSAGE = (40, 200)  # characters, where the text does not end before
 BEGINNING = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))\S")  # of a text, a sentence or a line
 
 

@@ -4,12 +4,13 @@ The grader learns on these rows and judges by them; nothing else builds them. Th
 question, without the words that every prompt begins with: the judge has no use for them.
 """
 
+from llmill.tasks.prompt import question
 from llmill.text.tokenizer import Tokenizer
 
 
 def task(instruction: str, input: str) -> str:
     """Everything before the answer."""
-    return f"Question: {' '.join(filter(None, (instruction, input)))}\nAnswer:"
+    return question(" ".join(filter(None, (instruction, input))))
 
 
 def ids(

@@ -1,4 +1,6 @@
-"""The prompt template, in the one place where it stands (Stanford Alpaca, Taori et al. 2023)."""
+"""How a task is put to a model: to the assistant in the Alpaca template (Taori et al. 2023), to
+every other reader as a question.
+"""
 
 TASK = "Below is an instruction that describes a task"
 WITH_INPUT = (
@@ -16,3 +18,8 @@ def prompt(instruction: str, input: str) -> str:
     """Everything before the response. An empty input gives the shorter form."""
     form = WITH_INPUT if input else WITHOUT_INPUT
     return form.format(instruction=instruction, input=input)
+
+
+def question(text: str) -> str:
+    """Everything before the answer; the world's texts ask in the same form."""
+    return f"Question: {text}\nAnswer:"
