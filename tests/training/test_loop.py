@@ -13,7 +13,7 @@ from llmill.contract.schema import Optimizer, Runtime, Schedule, Training
 from llmill.contract.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Order, collate_texts, response_example
-from llmill.training.loop import fit, length, write_curve
+from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import IGNORE, token_loss
 
 CPU = Runtime(device="cpu", dtype="float32")
@@ -39,11 +39,16 @@ class Toy(nn.Module):
 
 
 class ToyBatches:
-    size = 3
+    n = 12
 
-    def get(self, index: int) -> Batch:
-        idx = torch.randint(0, 7, (4, 5), generator=torch.Generator().manual_seed(index))
-        return Batch((idx,), (idx + 1) % 7, weight=20, tokens=20)
+    def get(self, start: int, count: int) -> Batch:
+        rows = [torch.randint(0, 7, (5,), generator=seeded(i)) for i in range(start, start + count)]
+        idx = torch.stack(rows)
+        return Batch((idx,), (idx + 1) % 7, weight=5 * count, tokens=5 * count)
+
+
+def seeded(number: int) -> torch.Generator:
+    return torch.Generator().manual_seed(number)
 
 
 class Track:
@@ -60,12 +65,24 @@ def job(folder: Path) -> SimpleNamespace:
     )
 
 
-def train(folder: Path, settings: Training = SETTINGS, batches=None, model=None, validate=None):
+def steps_as_losses(model: nn.Module, step: int) -> dict[str, float]:
+    return {"validation_loss": float(step)}
+
+
+def work(batches, settings: Training = SETTINGS, validate=steps_as_losses) -> Work:
+    return Work(batches, token_loss, validate, settings, CPU, seed=1)
+
+
+def train(
+    folder: Path,
+    settings: Training = SETTINGS,
+    batches=None,
+    model=None,
+    validate=steps_as_losses,
+):
     model = model or Toy()
-    validate = validate or (lambda model, step: {"validation_loss": float(step)})
     made = job(folder)
-    curve = fit(model, batches or ToyBatches(), token_loss, validate, settings, CPU, made)
-    return model, curve, made
+    return model, fit(model, work(batches or ToyBatches(), settings, validate), made), made
 
 
 def same(one: nn.Module, other: nn.Module) -> bool:
@@ -84,15 +101,15 @@ def test_the_curve_has_a_row_an_interval_and_validates_in_its_turn(tmp_path):
 class StopsAt:
     """Batches that send the process a signal when a step is asked for."""
 
-    size = 3
+    n = 12
 
     def __init__(self, stop: Stop, step: int):
         self.stop, self.step = stop, step
 
-    def get(self, index: int) -> Batch:
-        if index == self.step:
+    def get(self, start: int, count: int) -> Batch:
+        if start == 4 * self.step:
             self.stop.signum = signal.SIGTERM
-        return ToyBatches().get(index)
+        return ToyBatches().get(start, count)
 
 
 @pytest.mark.parametrize("steps", [[0], [4], [6, 7], [11]])
@@ -102,65 +119,82 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same_as_never_stopped(tmp_path, 
         stopped = job(tmp_path / "parts")
         torch.manual_seed(99)  # whatever the process did before
         with pytest.raises(Stopped):
-            fit(
-                Toy(), StopsAt(stopped.stop, step), token_loss,
-                lambda model, step: {"validation_loss": float(step)}, SETTINGS, CPU, stopped,
-            )  # fmt: skip
+            fit(Toy(), work(StopsAt(stopped.stop, step)), stopped)
     torch.manual_seed(98)
     parts, resumed_curve, _ = train(tmp_path / "parts")
     assert same(whole, parts)
     assert resumed_curve == curve
 
 
-def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path):
-    whole, _, _ = train(tmp_path / "whole")
+def flip(file: Path) -> None:
+    """One bit of the middle byte."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+@pytest.mark.parametrize("harm", [flip, cut, remove])
+@pytest.mark.parametrize("name", ["__0_0.distcp", ".metadata"])
+def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, harm, name):
+    whole, curve, _ = train(tmp_path / "whole")
     train(tmp_path / "parts")
-    newest = sorted((tmp_path / "parts" / "state").glob("*.pt"))[-1]
-    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    newest = tmp_path / "parts/state/000000010"
+    harm(newest / name)
     said = []
     made = job(tmp_path / "parts")
     made.say = said.append
     model = Toy()
-    fit(model, ToyBatches(), token_loss, lambda model, step: {}, SETTINGS, CPU, made)
+    assert fit(model, work(ToyBatches()), made) == curve
     assert same(whole, model)
     assert said[0] == f"{newest}: damaged, passed over"
     assert said[1] == "continues at step 5"
 
 
+def test_a_damaged_marker_makes_its_state_count_no_more(tmp_path):
+    train(tmp_path)
+    marker = tmp_path / "state/000000010.json"
+    marker.write_text(marker.read_text()[:40])
+    assert resume.newest(tmp_path / "state") == (
+        tmp_path / "state/000000005",
+        [tmp_path / "state/000000010"],
+    )
+
+
 def test_a_state_without_its_marker_does_not_count_and_two_are_kept(tmp_path):
-    for step in (1, 2, 3):
-        resume.save(tmp_path, step, {"step": step})
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "000000002.json", "000000002.pt", "000000003.json", "000000003.pt",
+    often = SETTINGS.model_copy(update={"checkpoint_every": 3})
+    train(tmp_path, often)
+    state = tmp_path / "state"
+    assert sorted(p.name for p in state.iterdir()) == [
+        "000000006", "000000006.json", "000000009", "000000009.json",
     ]  # fmt: skip
-    (tmp_path / "000000003.json").unlink()
-    assert resume.newest(tmp_path) == ({"step": 2}, [])
+    (state / "000000009.json").unlink()
+    assert resume.newest(state) == (state / "000000006", [])
 
 
 def test_accumulating_micro_batches_equals_one_large_batch(tmp_path):
-    class Large:
-        size = 3
-
-        def get(self, index: int) -> Batch:
-            parts = [ToyBatches().get(2 * index + i) for i in range(2)]
-            idx = torch.cat([p.inputs[0] for p in parts])
-            return Batch((idx,), torch.cat([p.targets for p in parts]), weight=40, tokens=40)
-
     class Plain(Toy):
         def forward(self, idx):
             return self.table(idx)
 
-    halves = SETTINGS.model_copy(update={"grad_accum_steps": 2})
+    halves = SETTINGS.model_copy(update={"batch_size": 2, "grad_accum_steps": 2})
     small, _, _ = train(tmp_path / "small", halves, model=Plain())
-    large, _, _ = train(tmp_path / "large", SETTINGS, batches=Large(), model=Plain())
+    large, _, _ = train(tmp_path / "large", model=Plain())
     torch.testing.assert_close(small.table.weight, large.table.weight)
 
 
 def test_a_micro_batch_without_any_target_adds_nothing_and_no_nan(tmp_path):
     class Masked:
-        size = 1
+        n = 1
 
-        def get(self, index: int) -> Batch:
+        def get(self, start: int, count: int) -> Batch:
             return Batch((torch.zeros(2, 3, dtype=torch.long),), torch.full((2, 3), IGNORE), 0, 6)
 
     frozen = SETTINGS.model_copy(
@@ -173,14 +207,15 @@ def test_a_micro_batch_without_any_target_adds_nothing_and_no_nan(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path):
     class Bad(ToyBatches):
-        def get(self, index: int) -> Batch:
-            batch = ToyBatches().get(index)
-            if index == 7:
+        def get(self, start: int, count: int) -> Batch:
+            if start == 4 * 7:
                 model.table.weight.data[:] = float("inf")
-            return batch
+            return ToyBatches().get(start, count)
 
     model = Toy()
-    with pytest.raises(UserError, match=r"step 7: loss nan.*last good state .*000000005.pt"):
+    with pytest.raises(
+        UserError, match=r"step 7: loss nan.*last good state .*000000005; lower the rate"
+    ):
         train(tmp_path, batches=Bad(), model=model)
 
 
@@ -194,8 +229,8 @@ def test_validation_that_uses_random_numbers_of_its_own_leaves_training_alone(tm
 
 def test_epochs_become_steps_over_all_micro_batches():
     epochs = SETTINGS.model_copy(update={"max_steps": None, "epochs": 2.5, "grad_accum_steps": 2})
-    assert length(epochs, 9) == 12
-    assert length(SETTINGS, 9) == 12
+    assert length(epochs, 35) == 12
+    assert length(SETTINGS, 35) == 12
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone():

@@ -77,6 +77,15 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON ({error}); `dvc checkout` restores it") from None
 
 
+def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return found
+
+
 def outputs(folder: Path) -> dict[str, dict[str, Any]]:
     """Bytes and hash of every file of a result, but for the record itself."""
     return {

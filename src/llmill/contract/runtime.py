@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from llmill.contract import processes
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Runtime
 
@@ -26,14 +27,20 @@ def start(seed: int, threads: int) -> None:
 
 
 def device(runtime: Runtime) -> torch.device:
-    """The device to compute on; `auto` takes a GPU where there is one."""
+    """The device to compute on; `auto` takes a GPU where there is one, each process its own."""
     if runtime.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "runtime.device = 'cuda': no GPU is visible to torch; set it to auto or cpu"
         )
-    if runtime.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(runtime.device)
+    wanted = runtime.device
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted, processes.local_rank()) if wanted == "cuda" else torch.device("cpu")
+
+
+def dtype(runtime: Runtime) -> torch.dtype:
+    """The number type of matrix products."""
+    return torch.bfloat16 if runtime.dtype == "bfloat16" else torch.float32
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[None]:

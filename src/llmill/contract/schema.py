@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
+LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 
 Positive = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
@@ -203,10 +204,23 @@ class Sampling(Section):
 
 class Pretrain(Section):
     seed: Natural
-    threads: Threads
+    threads: Threads  # of each process
+    processes: Positive  # of which each takes an equal part of every batch
+    parallel: Literal["ddp", "fsdp"]  # the whole model in each process, or a shard of it
+    compile: bool  # torch.compile: pays back in long runs
+    recompute: bool  # activations anew in the backward pass: less memory, a third more work
     validate_windows: Positive  # at most so many windows for the figures along the way
     training: Training
     samples: Sampling
+
+    @model_validator(mode="after")
+    def batch_divides(self) -> Self:
+        size = self.training.batch_size
+        if size % self.processes:
+            raise ValueError(
+                f"training.batch_size {size} cannot be divided by processes {self.processes}"
+            )
+        return self
 
 
 class Classify(Section):

@@ -6,25 +6,20 @@ line error.
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 import llmill
-from llmill.contract import audit, params, pipeline, record
+from llmill.contract import audit, params, pipeline, processes, record, scratch
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.stopping import Stop
 from llmill.contract.tracking import RUN_FILE, Track, mark_killed
-
-SCRATCH = Path("scratch")
-STATE = "state"  # below a scratch folder: what a stage resumes from
-CODE_FILE = "code.json"
-RESUME_ANYWAY = "LLMILL_RESUME_ANYWAY"
 
 Run = Callable[[params.Selected, "Job"], None]
 
@@ -53,20 +48,33 @@ class Job:
     @property
     def downloads(self) -> Path:
         """Where downloads, partial and finished, are kept."""
-        return SCRATCH / "downloads"
+        return scratch.ROOT / "downloads"
 
     @property
     def state(self) -> Path:
         """Where a training saves what it resumes from."""
-        return self.scratch / STATE
+        return self.scratch / scratch.STATE
 
     def variants(self, name: str) -> list[str]:
         """The matrix values of a stage."""
         return pipeline.variants(self.stages, name)
 
     def say(self, text: str) -> None:
-        """One plain line for a terminal or a log."""
-        print(f"{self.stage.address}: {text}", flush=True)
+        """One plain line for a terminal or a log, from the first of several processes."""
+        if processes.main():
+            print(f"{self.stage.address}: {text}", flush=True)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of a run before it has its folders."""
+
+    stage: pipeline.Stage
+    stages: dict[str, pipeline.Stage]
+    chosen: params.Selected
+    stop: Stop
+    experiment: str
+    resume_anyway: bool
 
 
 def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> None:
@@ -80,25 +88,50 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
         raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(known)}")
     stage = stages[address]
     chosen = params.select(tree, stage.params)
+    wanted = processes.wanted(chosen, name)
+    if wanted > 1 and not processes.started():
+        words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
+        processes.launch(wanted, words)
+        return
     stop = Stop()
     stop.listen()
-    with _alone(SCRATCH / address):
-        _close_runs_of_the_dead(SCRATCH / address)
+    begin = _lead if processes.main() else _follow
+    asked = Asked(stage, stages, chosen, stop, tree.name, resume_anyway)
+    with begin(asked) as job, audit.only(stage):
+        run(chosen, job)
+
+
+@contextlib.contextmanager
+def _lead(asked: Asked) -> Iterator[Job]:
+    """The process that locks, tracks, and puts the folder in its place."""
+    stage, parameters = asked.stage, asked.chosen.dump()
+    with _alone(scratch.ROOT / stage.address):
+        _close_runs_of_the_dead(scratch.ROOT / stage.address)
         inputs = record.hash_inputs(stage.deps)
-        scratch = _scratch(stage, chosen.dump(), inputs, resume_anyway)
-        track = Track(scratch)
-        job = Job(stage, stages, record.temporary_sibling(Path(stage.out)), scratch, track, stop)
+        say = partial(print, f"{stage.address}:", flush=True)
+        folder = scratch.claim(stage, parameters, inputs, asked.resume_anyway, say)
+        out = record.temporary_sibling(Path(stage.out))
+        job = Job(stage, asked.stages, out, folder, Track(folder), asked.stop)
         try:
-            with _tracked(job, tree.name, chosen.dump(), inputs) as finished:
-                with audit.only(stage):
-                    run(chosen, job)
-                sha256 = record.write(job.out, address, chosen.dump(), inputs)
+            with _tracked(job, asked.experiment, parameters, inputs) as finished:
+                yield job
+                sha256 = record.write(job.out, stage.address, parameters, inputs)
                 finished(sha256, record.outputs(job.out))
         except BaseException:
             shutil.rmtree(job.out, ignore_errors=True)
             raise
         record.publish(job.out, Path(stage.out))
-        shutil.rmtree(scratch)
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def _follow(asked: Asked) -> Iterator[Job]:
+    """Another process of the same stage: it computes, and leaves the rest to the first."""
+    stage = asked.stage
+    inputs = record.hash_inputs(stage.deps)
+    folder = scratch.folder(stage, asked.chosen.dump(), inputs)
+    track = Track(folder, off=True)
+    yield Job(stage, asked.stages, Path(f"{stage.out}.tmp"), folder, track, asked.stop)
 
 
 def refuse_other_source() -> None:
@@ -113,9 +146,9 @@ def refuse_other_source() -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
@@ -138,30 +171,6 @@ def _close_runs_of_the_dead(folder: Path) -> None:
             mark_killed(file)
 
 
-def _scratch(
-    stage: pipeline.Stage, parameters: dict[str, Any], inputs: dict[str, str], resume_anyway: bool
-) -> Path:
-    """The scratch folder of these parameters and data; refuses a state that other code saved."""
-    data = {path: inputs[path] for path in stage.data}
-    fingerprint = record.sha256_text(record.to_json([parameters, data]))[:16]
-    folder = SCRATCH / stage.address / fingerprint
-    folder.mkdir(parents=True, exist_ok=True)
-    code = {path: inputs[path] for path in stage.code}
-    saved = folder / CODE_FILE
-    if (folder / STATE).exists() and saved.exists() and record.read_json(saved) != code:
-        before = record.read_json(saved)
-        changed = sorted(p for p in code.keys() | before.keys() if code.get(p) != before.get(p))
-        if not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
-            raise UserError(
-                f"{folder}: an interrupted run of other code ({', '.join(changed)}); "
-                f"remove the folder to start anew, or set {RESUME_ANYWAY}=1 to continue it, "
-                "marked as not exact"
-            )
-        record.write_json(folder / "not_exact.json", changed)
-    record.write_json(saved, code)
-    return folder
-
-
 @contextlib.contextmanager
 def _tracked(
     job: Job, experiment: str, parameters: dict[str, Any], inputs: dict[str, str]
@@ -175,7 +184,7 @@ def _tracked(
         parent_record = Path(parent.out, record.NAME)
         if parent_record.exists():
             track.parent(parent.address, record.sha256_file(parent_record))
-    if (job.scratch / "not_exact.json").exists():
+    if (job.scratch / scratch.NOT_EXACT).exists():
         track.tag("llmill.exact", "false")
     try:
         yield lambda sha256, outputs: track.finish("FINISHED", sha256, outputs)

@@ -13,6 +13,7 @@ from types import FrameType
 
 import psutil
 
+from llmill.contract import processes
 from llmill.contract.errors import Stopped
 
 STARTERS = ("dvc", "snakemake")
@@ -55,8 +56,10 @@ class Stop:
 
 
 def _starters() -> list[psutil.Process]:
-    """The ancestors that are dvc or snakemake: by the name of the program or of its script."""
-    found = []
+    """The ancestors that are dvc or snakemake, by the name of the program or of its script; and
+    torchrun, the parent of each of several processes.
+    """
+    found = [psutil.Process().parent()] if processes.started() else []
     for process in psutil.Process().parents():
         try:
             words = [os.path.basename(word) for word in process.cmdline()[:3]]

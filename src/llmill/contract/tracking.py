@@ -18,10 +18,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from llmill.contract.record import flat
+
 URI = "MLFLOW_TRACKING_URI"
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
-KIND = "mlflow.experimentKind"  # what the UI opens on: curves of training, or traces of agents
 DIGEST_LENGTH = 36  # what MLflow's column holds
 
 
@@ -54,8 +55,8 @@ def guarded(call: Callable[..., None]) -> Callable[..., None]:
 class Track:
     """The MLflow run of one stage."""
 
-    def __init__(self, scratch: Path):
-        self.off = False
+    def __init__(self, scratch: Path, off: bool = False):
+        self.off = off
         self._file = scratch / RUN_FILE
 
     @guarded
@@ -67,15 +68,14 @@ class Track:
         """
         mlflow = _mlflow()
         with FileLock("scratch/mlflow.lock"):
-            if KIND not in mlflow.set_experiment(experiment).tags:
-                mlflow.set_experiment_tag(KIND, "custom_model_development")
+            mlflow.set_experiment(experiment)
         left = json.loads(self._file.read_text())["run_id"] if self._file.exists() else None
         if left:
             mlflow.MlflowClient().set_terminated(left, "KILLED")
         run = mlflow.start_run(run_id=left, run_name=name, log_system_metrics=True)
         self._file.write_text(json.dumps({"run_id": run.info.run_id}))
         if not left:
-            mlflow.log_params(_flat(parameters))
+            mlflow.log_params(flat(parameters))
         mlflow.set_tags(_surroundings())
         mlflow.log_dict(inputs, "inputs.json")
 
@@ -209,14 +209,3 @@ def _cpu() -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, platform.processor() or platform.machine())
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

@@ -12,6 +12,7 @@ Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from llmill.contract.schema import Model
 
@@ -129,6 +130,7 @@ class Transformer(nn.Module):
     def __init__(self, config: Model, vocab_size: int):
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
+        self.recompute = False  # blocks anew in the backward pass, in place of their activations
         self.embedding = nn.Embedding(vocab_size, config.n_embd)
         learned = config.position == "learned"
         self.position = nn.Embedding(config.block_size, config.n_embd) if learned else None
@@ -151,7 +153,8 @@ class Transformer(nn.Module):
             x = x + self.position(torch.arange(t, device=idx.device))
         x = self.dropout(self.norm0(x))
         for block in self.blocks:
-            x = block(x)
+            anew = self.recompute and torch.is_grad_enabled()
+            x = checkpoint(block, x, use_reentrant=False) if anew else block(x)
         return self.norm(x)
 
     def forward(self, idx: Tensor, at: Tensor | None = None) -> Tensor:

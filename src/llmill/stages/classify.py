@@ -21,7 +21,7 @@ from llmill.model import checkpoint
 from llmill.model.heads import ClassModel, freeze
 from llmill.tasks import classification
 from llmill.training.batches import Examples, collate_labels
-from llmill.training.loop import fit, write_curve
+from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import class_loss
 
 Labelled = list[tuple[list[int], float]]  # token ids and the number of the class
@@ -49,13 +49,14 @@ def run(params: Selected, job: Job) -> None:
     job.say(f"{len(train)} messages, {trainable:,} trainable parameters")
     weights = class_weights(settings, [label for _, label in train], len(labels))
     collate = partial(collate_labels, weights=weights)
-    batches = Examples(train, collate, settings.training.batch_size, settings.seed)
+    batches = Examples(train, collate, settings.seed)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         return judge(model, held_out)
 
     loss = class_loss(weights.to(runtime.device(params.runtime)))
-    curve = fit(model, batches, loss, validate, settings.training, params.runtime, job)
+    work = Work(batches, loss, validate, settings.training, params.runtime, settings.seed)
+    curve = fit(model, work, job)
     model.cpu().eval()
     checkpoint.save(
         job.out / "checkpoint",

@@ -25,7 +25,7 @@ from llmill.tasks.graded import Graded, graded
 from llmill.text import parquet
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Examples, collate_labels
-from llmill.training.loop import fit, write_curve
+from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import score_loss
 
 TEXTS = 2000  # documents that passages are taken from
@@ -54,7 +54,7 @@ def run(params: Selected, job: Job) -> None:
     model = ScoreModel(foundation.model)
     job.say(f"{len(made['train'])} graded responses")
     collate = partial(collate_labels, weights=None)
-    batches = Examples(scored["train"], collate, settings.training.batch_size, settings.seed)
+    batches = Examples(scored["train"], collate, settings.seed)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         errors = [
@@ -65,7 +65,8 @@ def run(params: Selected, job: Job) -> None:
         ]
         return {"validation_loss": sum(errors) / max(1, len(errors))}
 
-    curve = fit(model, batches, score_loss, validate, settings.training, params.runtime, job)
+    work = Work(batches, score_loss, validate, settings.training, params.runtime, settings.seed)
+    curve = fit(model, work, job)
     model.cpu().eval()
     predicted = predict(model, scored["test"])
     known = [row.score for row in made["test"]]

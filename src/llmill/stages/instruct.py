@@ -24,7 +24,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import prompt
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Example, Examples, collate_texts, response_example
-from llmill.training.loop import fit, write_curve
+from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 
 
@@ -45,12 +45,13 @@ def run(params: Selected, job: Job) -> None:
         [example(entry, tokenizer, block, settings.mask_prompt) for entry in entries[split]]
         for split in ("train", "validate")
     )
-    batches = Examples(train, collate_texts, settings.training.batch_size, settings.seed)
+    batches = Examples(train, collate_texts, settings.seed)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         return {"validation_loss": loss_over(model, held_out)}
 
-    curve = fit(model, batches, token_loss, validate, settings.training, params.runtime, job)
+    work = Work(batches, token_loss, validate, settings.training, params.runtime, settings.seed)
+    curve = fit(model, work, job)
     model.cpu().eval()
     after = answers(model, tokenizer, entries["test"], settings.max_new_tokens)
     record.write_json(job.out / "answers" / "instruct.json", after)

@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from llmill.contract import record, runtime
+from llmill.contract import record, runtime, scratch
 from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import Judge
-from llmill.contract.stage import SCRATCH, Job
+from llmill.contract.stage import Job
 from llmill.evaluation import judge, server, statistics
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint
 
-CACHE = SCRATCH / "judge_cache"
+CACHE = scratch.ROOT / "judge_cache"
 BIN = 10  # points
 
 

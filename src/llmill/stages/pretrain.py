@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from llmill.contract import record, runtime
+from llmill.contract import processes, record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import Sampling
@@ -23,9 +23,11 @@ from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
+from llmill.training import parallel
 from llmill.training.batches import Windows, windows
-from llmill.training.loop import fit, write_curve
+from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
+from llmill.training.meters import Meter, flops_per_token, matrix_peak
 
 
 def run(params: Selected, job: Job) -> None:
@@ -35,18 +37,39 @@ def run(params: Selected, job: Job) -> None:
     train = load(Path(params.paths.tokenize, "train"), tokenizer, block)
     held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
     runtime.start(settings.seed, settings.threads)
-    model = Transformer(params.model, tokenizer.n_vocab)
+    device = runtime.device(params.runtime)
+
+    def make() -> Transformer:
+        return Transformer(params.model, tokenizer.n_vocab)
+
+    model = make()
+    model.recompute = settings.recompute
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.tokens:,} tokens")
-    batches = Windows(train, block, settings.training.batch_size, settings.seed)
     sampler = Sampler(tokenizer, settings.samples, settings.seed, job)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         sampler.write(model, step)
         return loss_over(model, held_out, block, tokenizer, settings.validate_windows)
 
-    curve = fit(model, batches, token_loss, validate, settings.training, params.runtime, job)
-    model.cpu().eval()
+    work = Work(
+        Windows(train, block, settings.seed),
+        token_loss,
+        validate,
+        settings.training,
+        params.runtime,
+        settings.seed,
+        settings.parallel,
+        settings.compile,
+    )
+    peak = matrix_peak(device, runtime.dtype(params.runtime))
+    meter = Meter(flops_per_token(model), peak * processes.count())
+    with parallel.together(device):
+        curve = fit(model, work, job, meter)
+        model = parallel.whole(model, make)
+    if not processes.main():
+        return
+    model.eval()
     figures = loss_over(model, held_out, block, tokenizer, at_most=None)
     checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
     write_curve(job.out / "curves.csv", curve)
@@ -112,7 +135,7 @@ class Sampler:
     def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, job: Job):
         self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
         self.folder = job.scratch / "samples"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, model: nn.Module, step: int) -> None:
         """Continue each prompt."""
@@ -132,7 +155,8 @@ class Sampler:
             {"step": step, "prompt": prompt, "text": self.tokenizer.decode(ids)}
             for prompt, ids in zip(self.settings.prompts, answers, strict=True)
         ]
-        record.write_json(self.folder / f"{step:09d}.json", rows)
+        if processes.main():
+            record.write_json(self.folder / f"{step:09d}.json", rows)
 
     def gather(self) -> list[dict[str, object]]:
         """All samples, in the order of the steps."""

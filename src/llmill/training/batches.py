@@ -29,13 +29,11 @@ class Batch:
 
 
 class Batches(Protocol):
-    """`size` micro-batches make an epoch; `get(i)` is the i-th micro-batch of the run, of any
-    epoch.
-    """
+    """The examples of a run: `n` make an epoch; `get` gives some of them, across epochs."""
 
-    size: int
+    n: int
 
-    def get(self, index: int) -> Batch: ...
+    def get(self, start: int, count: int) -> Batch: ...
 
 
 class Order:
@@ -62,15 +60,13 @@ class Order:
 class Windows:
     """Fixed windows over token shards; the target of each position is the next token."""
 
-    def __init__(self, shards: Shards, block_size: int, batch_size: int, seed: int):
-        self.shards, self.block_size, self.batch_size = shards, block_size, batch_size
-        self.order = Order((shards.tokens - 1) // block_size, seed)
-        self.size = -(-self.order.n // batch_size)
+    def __init__(self, shards: Shards, block_size: int, seed: int):
+        self.shards, self.block_size = shards, block_size
+        self.n = shards.n_windows(block_size)
+        self.order = Order(self.n, seed)
 
-    def get(self, index: int) -> Batch:
-        return windows(
-            self.shards, self.block_size, self.order.items(index * self.batch_size, self.batch_size)
-        )
+    def get(self, start: int, count: int) -> Batch:
+        return windows(self.shards, self.block_size, self.order.items(start, count))
 
 
 def windows(shards: Shards, block_size: int, numbers: Sequence[int]) -> Batch:
@@ -87,16 +83,12 @@ def windows(shards: Shards, block_size: int, numbers: Sequence[int]) -> Batch:
 class Examples:
     """Labelled examples of any kind, shuffled anew each epoch and collated when asked for."""
 
-    def __init__(
-        self, examples: Sequence, collate: Callable[[Sequence], Batch], batch_size: int, seed: int
-    ):
-        self.examples, self.collate, self.batch_size = examples, collate, batch_size
-        self.order = Order(len(examples), seed)
-        self.size = -(-len(examples) // batch_size)
+    def __init__(self, examples: Sequence, collate: Callable[[Sequence], Batch], seed: int):
+        self.examples, self.collate, self.n = examples, collate, len(examples)
+        self.order = Order(self.n, seed)
 
-    def get(self, index: int) -> Batch:
-        numbers = self.order.items(index * self.batch_size, self.batch_size)
-        return self.collate([self.examples[n] for n in numbers])
+    def get(self, start: int, count: int) -> Batch:
+        return self.collate([self.examples[n] for n in self.order.items(start, count)])
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:

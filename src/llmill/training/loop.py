@@ -8,90 +8,106 @@ per interval.
 import csv
 import io
 import math
-import time
+import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llmill.contract import record, runtime
+from llmill.contract import processes, record, runtime
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.schema import Runtime, Training
 from llmill.contract.stage import Job
-from llmill.training import optimizer, resume
+from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
+from llmill.training.feed import Feed
 from llmill.training.losses import Loss
+from llmill.training.meters import Meter
+from llmill.training.optimizer import Optimizers
+from llmill.training.progress import Figures, Progress
 from llmill.training.schedule import factor
 
-Figures = dict[str, float]
 Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and the step
 
 
-@dataclass
-class Progress:
-    """Where a run stands: steps, tokens, the curve so far, the loss since its last row."""
+@dataclass(frozen=True)
+class Work:
+    """What one training is made of, besides the model."""
 
-    step: int = 0
-    tokens: int = 0
-    curve: list[Figures] = field(default_factory=list)
-    loss_sum: float = 0.0
-    loss_steps: int = 0
+    batches: Batches
+    loss: Loss
+    validate: Validate
+    settings: Training
+    hardware: Runtime
+    seed: int
+    spread: parallel.Kind = "ddp"
+    compile: bool = False
 
 
-def fit(
-    model: nn.Module,
-    batches: Batches,
-    loss: Loss,
-    validate: Validate,
-    settings: Training,
-    hardware: Runtime,
-    job: Job,
-) -> list[Figures]:
+def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> list[Figures]:
     """Train in place and return the curve. Continues from the newest state in the job's scratch
     folder.
+
+    Under torchrun every process calls this, inside `parallel.together`. Raises `UserError` for a
+    loss that is not finite, `Stopped` after saving.
     """
-    model.to(runtime.device(hardware))
+    device = runtime.device(work.hardware)
+    settings, meter = work.settings, meter or Meter(0.0, 0.0)
+    model.to(device)
+    called = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
-    max_steps = length(settings, batches.size)
-    progress = _restore(job, model, optimizers)
-    clock = time.perf_counter()
-    since = progress.tokens
+    progress = _restored(job, model, optimizers)
+    if work.compile:
+        called = torch.compile(called)
+    end = length(settings, work.batches.n)
+    feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
+    steps = feed.steps(progress.step, end)
+    unread: list[Tensor] = []  # losses that are still on the device
+    check = Check(device, job)
     with job.stop.deferred():
-        while progress.step < max_steps:
+        while progress.step < end:
+            with meter.part("data"):
+                micro = next(steps)
+            torch.manual_seed(_seed(work.seed, progress.step))
             model.train()
-            optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, max_steps))
-            step_loss, tokens = _backward(model, batches, loss, settings, hardware, progress.step)
-            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
-            _refuse_non_finite(step_loss, float(norm), progress.step, job.state)
-            for each in optimizers:
-                each.step()
-                each.zero_grad(set_to_none=True)
+            optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, end))
+            weight, tokens, stopped = _agreed(micro, job)
+            unread.append(_backward(called, micro, weight, work, meter))
+            with meter.part("optimizer"):
+                norm = parallel.clip(model, settings.grad_clip)
+                check(unread[-1], norm, progress.step)
+                for each in optimizers:
+                    each.step()
+                    each.zero_grad(set_to_none=True)
             progress.step += 1
             progress.tokens += tokens
-            progress.loss_sum += step_loss
-            progress.loss_steps += 1
-            last = progress.step == max_steps
-            if progress.step % settings.log_every == 0 or last:
-                speed = (progress.tokens - since) / (time.perf_counter() - clock)
-                _log(model, optimizers, validate, settings, progress, last, job)
-                _say(job, progress, max_steps, speed)
-                clock, since = time.perf_counter(), progress.tokens
-            if progress.step % settings.checkpoint_every == 0 and not last:
-                _save(job, model, optimizers, progress)
-            if job.stop.signum is not None:
-                _save(job, model, optimizers, progress)
-                raise Stopped(job.stop.signum)
+            meter.count(tokens)
+            last = progress.step == end
+            logging = progress.step % settings.log_every == 0 or last
+            saving = progress.step % settings.checkpoint_every == 0 and not last
+            if logging or saving or stopped:
+                progress.losses += parallel.total([float(x) for x in unread])
+                unread.clear()
+            if logging:
+                _log(model, optimizers, work, progress, last, job)
+                _say(job, progress, end, meter.read())
+            if saving or stopped:
+                check.all()
+                resume.save(job.state, model, optimizers, progress)
+            if stopped:
+                raise Stopped(stopped)
     return progress.curve
 
 
-def length(settings: Training, micro_batches: int) -> int:
-    """Steps of a run: as given, or so many passes over the data."""
+def length(settings: Training, examples: int) -> int:
+    """Steps of a run: as given, or so many passes over the examples."""
     if settings.max_steps is not None:
         return settings.max_steps
     assert settings.epochs is not None, "the schema gives one of the two"
+    micro_batches = -(-examples // settings.batch_size)
     return math.ceil(settings.epochs * micro_batches / settings.grad_accum_steps)
 
 
@@ -107,45 +123,71 @@ def write_curve(path: Path, curve: list[Figures]) -> None:
     record.write_bytes(path, text.getvalue().encode())
 
 
+class Check:
+    """Stops a training whose loss or gradient is not finite, before the optimizer.
+
+    On a GPU one step later, so that the device is not waited for; nothing is saved in between.
+    """
+
+    def __init__(self, device: torch.device, job: Job):
+        self._lag, self._job = int(device.type == "cuda"), job
+        self._waiting: list[tuple[Tensor, Tensor, int]] = []
+
+    def __call__(self, loss: Tensor, norm: Tensor, step: int) -> None:
+        """Take the figures of a step, look at those whose turn it is."""
+        self._waiting.append((loss, norm, step))
+        while len(self._waiting) > self._lag:
+            self._look(*self._waiting.pop(0))
+
+    def all(self) -> None:
+        """Look at those that still wait."""
+        while self._waiting:
+            self._look(*self._waiting.pop(0))
+
+    def _look(self, loss: Tensor, norm: Tensor, step: int) -> None:
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise UserError(
+                f"step {step}: loss {float(loss)}, gradient norm {float(norm)}: not finite; "
+                f"{resume.last_good(self._job.state)}; lower the rate"
+            )
+
+
+def _seed(seed: int, step: int) -> int:
+    """For a step's random numbers: a function of run, step and process alone."""
+    mixed = np.random.SeedSequence([seed, step, processes.rank()])
+    return int(mixed.generate_state(1, np.uint64)[0])
+
+
+def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
+    """Of the step, over all processes: its weight, its tokens, and the signal to stop by, or 0."""
+    weight = float(sum(batch.weight for batch in micro))
+    tokens = sum(batch.tokens for batch in micro)
+    asked = job.stop.signum is not None
+    weight, tokens, stops = parallel.total([weight, tokens, asked])
+    return max(weight, 1e-8), int(tokens), (job.stop.signum or signal.SIGTERM) if stops else 0
+
+
 def _backward(
-    model: nn.Module, batches: Batches, loss: Loss, settings: Training, hardware: Runtime, step: int
-) -> tuple[float, int]:
-    """Gradients of one step: the mean loss over all its micro-batches, and the tokens it saw."""
-    first = step * settings.grad_accum_steps
-    micro = [batches.get(first + i) for i in range(settings.grad_accum_steps)]
-    weight = max(sum(batch.weight for batch in micro), 1e-8)
-    total = 0.0
-    for batch in micro:
-        part = _loss(model, batch, loss, hardware) / weight
-        part.backward()
-        total += float(part.detach())
-    return total, sum(batch.tokens for batch in micro)
+    called: nn.Module, micro: list[Batch], weight: float, work: Work, meter: Meter
+) -> Tensor:
+    """Gradients of one step; returns this process's part of the mean loss over the whole batch.
 
-
-def _loss(model: nn.Module, batch: Batch, loss: Loss, hardware: Runtime) -> Tensor:
-    device = runtime.device(hardware)
-    with runtime.autocast(hardware):
-        outputs = model(*(x.to(device) for x in batch.inputs))
-    return loss(outputs, batch.targets.to(device))
-
-
-def _refuse_non_finite(loss: float, norm: float, step: int, state: Path) -> None:
-    if math.isfinite(loss) and math.isfinite(norm):
-        return
-    good = sorted(state.glob("*.json"))
-    where = (
-        f"last good state {good[-1].with_suffix('.pt')}" if good else "no state was saved before"
-    )
-    raise UserError(
-        f"step {step}: loss {loss}, gradient norm {norm}: not finite; {where}; lower the rate"
-    )
+    Wrapped models average gradients over the processes, so each scales its part up before.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=runtime.device(work.hardware))
+    for number, batch in enumerate(micro):
+        with meter.part("forward"), runtime.autocast(work.hardware):
+            part = work.loss(called(*batch.inputs), batch.targets) / weight
+        with meter.part("backward"), parallel.synchronised(called, number == len(micro) - 1):
+            (part * processes.count()).backward()
+        total += part.detach()
+    return total
 
 
 def _log(
     model: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    validate: Validate,
-    settings: Training,
+    optimizers: Optimizers,
+    work: Work,
     progress: Progress,
     last: bool,
     job: Job,
@@ -155,48 +197,30 @@ def _log(
         "step": progress.step,
         "tokens": progress.tokens,
         "lr": optimizers[-1].param_groups[0]["lr"],
-        "train_loss": progress.loss_sum / progress.loss_steps,
+        "train_loss": sum(progress.losses) / len(progress.losses),
     }
-    progress.loss_sum, progress.loss_steps = 0.0, 0
-    if progress.step % settings.validate_every == 0 or last:
+    progress.losses = []
+    if progress.step % work.settings.validate_every == 0 or last:
         model.eval()
         with torch.inference_mode():
-            row |= validate(model, progress.step)
+            row |= work.validate(model, progress.step)
     progress.curve.append(row)
     job.track.metrics({k: v for k, v in row.items() if k != "step"}, step=progress.step)
 
 
-def _say(job: Job, progress: Progress, max_steps: int, speed: float) -> None:
+def _say(job: Job, progress: Progress, end: int, meters: Figures) -> None:
     row = progress.curve[-1]
     figures = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
-    job.say(f"step {progress.step}/{max_steps} {figures} ({speed:,.0f} tokens/s)")
-    job.track.metrics({"tokens_per_second": speed}, step=progress.step)
+    job.say(f"step {progress.step}/{end} {figures} ({meters['tokens_per_second']:,.0f} tokens/s)")
+    job.track.metrics(meters, step=progress.step)
 
 
-def _save(
-    job: Job, model: nn.Module, optimizers: list[torch.optim.Optimizer], progress: Progress
-) -> None:
-    state: dict[str, Any] = {
-        "model": model.state_dict(),
-        "optimizers": [each.state_dict() for each in optimizers],
-        "progress": vars(progress),
-        "random": torch.get_rng_state(),
-        "random_gpu": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-    resume.save(job.state, progress.step, state)
-
-
-def _restore(job: Job, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> Progress:
+def _restored(job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:
     state, damaged = resume.newest(job.state)
-    for file in damaged:
-        job.say(f"{file}: damaged, passed over")
+    for folder in damaged:
+        job.say(f"{folder}: damaged, passed over")
     if state is None:
         return Progress()
-    model.load_state_dict(state["model"])
-    for each, saved in zip(optimizers, state["optimizers"], strict=True):
-        each.load_state_dict(saved)
-    torch.set_rng_state(state["random"])
-    if state["random_gpu"]:
-        torch.cuda.set_rng_state_all(state["random_gpu"])
-    job.say(f"continues at step {state['progress']['step']}")
-    return Progress(**state["progress"])
+    progress = resume.restore(state, model, optimizers)
+    job.say(f"continues at step {progress.step}")
+    return progress

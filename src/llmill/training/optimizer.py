@@ -12,15 +12,17 @@ from llmill.contract.schema import Optimizer
 
 PEAK = "peak_lr"
 
+Optimizers = list[TorchOptimizer]
 
-def build(model: nn.Module, settings: Optimizer) -> list[TorchOptimizer]:
+
+def build(model: nn.Module, settings: Optimizer) -> Optimizers:
     """One or two optimizers over the trainable parameters, each parameter in exactly one group."""
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = [p for name, p in named if p.dim() == 2 and "blocks." in name]
     rest = [p for name, p in named if not (p.dim() == 2 and "blocks." in name)]
     if settings.kind == "muon" and matrices:
         muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
-        optimizers: list[TorchOptimizer] = [muon, _adamw(rest, settings)]
+        optimizers: Optimizers = [muon, _adamw(rest, settings)]
     else:
         optimizers = [_adamw(matrices + rest, settings)]
     for optimizer in optimizers:
@@ -29,7 +31,7 @@ def build(model: nn.Module, settings: Optimizer) -> list[TorchOptimizer]:
     return optimizers
 
 
-def set_rate(optimizers: list[TorchOptimizer], factor: float) -> None:
+def set_rate(optimizers: Optimizers, factor: float) -> None:
     """Set every group's rate to this multiple of its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:

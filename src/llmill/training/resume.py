@@ -1,40 +1,122 @@
-"""The state a training resumes from: written whole, counted only with its marker, the newest two
-kept.
+"""The state a training resumes from: counted only with its marker, which is written last, and
+removed only after a newer one was read back.
 
-`<step>.pt` holds the tensors, `<step>.json`, written after it, its hash. The folder is private
-scratch, never shared.
+`<step>/` holds the tensors, as torch.distributed.checkpoint writes them, whole or sharded over
+processes; `<step>.json` holds the hash of each of its files and the progress of the run. The folder
+is private scratch, never shared.
 """
 
-import io
+import shutil
+import warnings
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import torch
+import torch.distributed.checkpoint as dcp
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.training import parallel
+from llmill.training.optimizer import Optimizers
+from llmill.training.progress import Progress
 
 KEPT = 2
 
-
-def save(folder: Path, step: int, state: dict[str, Any]) -> None:
-    """Write a state; older ones than the newest two go only when this one is complete on disk."""
-    folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    file = folder / f"{step:09d}.pt"
-    record.write_bytes(file, buffer.getvalue())
-    record.write_json(file.with_suffix(".json"), {"step": step, "sha256": record.sha256_file(file)})
-    for old in sorted(folder.glob("*.json"))[:-KEPT]:
-        old.unlink()
-        old.with_suffix(".pt").unlink(missing_ok=True)
+warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable|uninit)")
 
 
-def newest(folder: Path) -> tuple[dict[str, Any] | None, list[Path]]:
-    """The newest whole state, or None; and the damaged files that were passed over."""
+def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
+    """Write a state; all processes of a training call this together."""
+    name = f"{progress.step:09d}"
+    temporary, marker = folder / f"{name}.tmp", folder / f"{name}.json"
+    try:
+        if parallel.main():
+            folder.mkdir(parents=True, exist_ok=True)
+            marker.unlink(missing_ok=True)
+            for left in (temporary, folder / name):
+                shutil.rmtree(left, ignore_errors=True)
+        parallel.wait()
+        writer = dcp.FileSystemWriter(temporary, sync_files=True)
+        dcp.save(_tensors(model, optimizers), storage_writer=writer, no_dist=parallel.alone())
+        if parallel.main():
+            temporary.rename(folder / name)
+            files = {p.name: record.sha256_file(p) for p in record.files_under(folder / name)}
+            record.write_json(marker, {"files": files, "progress": asdict(progress)})
+            _remove_older(folder)
+    except (OSError, dcp.api.CheckpointException) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise UserError(_not_saved(folder, error)) from None
+    parallel.wait()
+
+
+def newest(folder: Path) -> tuple[Path | None, list[Path]]:
+    """The newest whole state, or None; and the damaged ones that were passed over."""
     damaged = []
-    for marker in sorted(folder.glob("*.json"), reverse=True):
-        file = marker.with_suffix(".pt")
-        if file.exists() and record.sha256_file(file) == record.read_json(marker)["sha256"]:
-            return torch.load(file, map_location="cpu", weights_only=True), damaged
-        damaged.append(file)
+    for state in _states(folder):
+        if _whole(state):
+            return state, damaged
+        damaged.append(state)
     return None, damaged
+
+
+def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
+    """Load a state in place, over as many processes as there are now."""
+    tensors = _tensors(model, optimizers)
+    reader = dcp.FileSystemReader(state)
+    dcp.load(tensors, storage_reader=reader, no_dist=parallel.alone())
+    set_state_dict(
+        model,
+        optimizers,
+        model_state_dict=tensors["model"],
+        optim_state_dict=tensors["optimizers"],
+    )
+    return Progress(**record.read_json(_marker(state))["progress"])
+
+
+def last_good(folder: Path) -> str:
+    """Where a training can go on from, for an error's line."""
+    state, _ = newest(folder)
+    return f"last good state {state}" if state else "no state was saved before"
+
+
+def _tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, dict[str, Tensor]]:
+    weights, moments = get_state_dict(model, optimizers)
+    return {"model": weights, "optimizers": moments}
+
+
+def _states(folder: Path) -> list[Path]:
+    """The states that have a marker, newest first."""
+    return [marker.with_suffix("") for marker in sorted(folder.glob("*.json"), reverse=True)]
+
+
+def _marker(state: Path) -> Path:
+    return state.with_suffix(".json")
+
+
+def _whole(state: Path) -> bool:
+    """Whether every file is what the marker says, read from the disk."""
+    try:
+        files = record.read_json(_marker(state))["files"]
+        return all(record.sha256_file(state / name) == sha256 for name, sha256 in files.items())
+    except (OSError, UserError, KeyError, TypeError):
+        return False
+
+
+def _remove_older(folder: Path) -> None:
+    newest_two, older = _states(folder)[:KEPT], _states(folder)[KEPT:]
+    if not _whole(newest_two[0]):
+        raise OSError(f"{newest_two[0]} was not read back as it was written")
+    for state in older:
+        _marker(state).unlink()
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _not_saved(folder: Path, error: Exception) -> str:
+    reason = error
+    if isinstance(error, dcp.api.CheckpointException):
+        reason = next(iter(error.failures.values()))[0]
+    return (
+        f"{folder}: the state could not be saved ({reason}); {last_good(folder)}; "
+        "make room, and the same command goes on from there"
+    )

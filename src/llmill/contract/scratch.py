@@ -1,0 +1,86 @@
+"""The private folder that a stage continues from after a stop: one for each set of parameters and
+data. `begun.json` in it says by which parameters, data and code it was begun.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.pipeline import Stage
+from llmill.contract.schema import LAYOUT
+
+ROOT = Path("scratch")
+STATE = "state"  # below a scratch folder: what a training resumes from
+BEGUN = "begun.json"
+NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user went on anyway
+RESUME_ANYWAY = "LLMILL_RESUME_ANYWAY"
+
+Begun = dict[str, dict[str, Any]]
+
+
+def folder(stage: Stage, parameters: dict[str, Any], inputs: dict[str, str]) -> Path:
+    """The scratch folder of these parameters and data; how the work is spread does not matter."""
+    data = {path: inputs[path] for path in stage.data}
+    what = [{name: _computed(name, values) for name, values in parameters.items()}, data]
+    fingerprint = record.sha256_text(record.to_json(what))[:16]
+    return ROOT / stage.address / fingerprint
+
+
+def claim(
+    stage: Stage,
+    parameters: dict[str, Any],
+    inputs: dict[str, str],
+    resume_anyway: bool,
+    say: Callable[[str], None],
+) -> Path:
+    """Make the folder, or take over what an interrupted run left in it.
+
+    Refuses a state that other code saved, unless asked for; says what is left of runs of other
+    parameters or data, and does not continue them.
+    """
+    found = folder(stage, parameters, inputs)
+    found.mkdir(parents=True, exist_ok=True)
+    begun: Begun = {
+        "parameters": record.flat(parameters),
+        "data": {path: inputs[path] for path in stage.data},
+        "code": {path: inputs[path] for path in stage.code},
+    }
+    if (found / STATE).exists() and (found / BEGUN).exists():
+        before = record.read_json(found / BEGUN)
+        changed = _differing(before["code"], begun["code"])
+        if changed and not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
+            raise UserError(
+                f"{found}: an interrupted run of other code ({', '.join(changed)}); "
+                f"remove the folder to start anew, or set {RESUME_ANYWAY}=1 to continue it, "
+                "marked as not exact"
+            )
+        changed += _differing(before["parameters"], begun["parameters"])
+        if changed:
+            record.write_json(found / NOT_EXACT, changed)
+    else:
+        for other in sorted(found.parent.glob(f"*/{BEGUN}")):
+            if other.parent != found and (other.parent / STATE).exists():
+                say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
+    record.write_json(found / BEGUN, begun)
+    return found
+
+
+def _computed(section: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if k not in LAYOUT.get(section, ())}
+
+
+def _told(file: Path, begun: Begun) -> str:
+    """What differs, in words: `pretrain.seed 1, now 2`, or the path of other data."""
+    before = record.read_json(file)
+    was, now = before["parameters"], begun["parameters"]
+    told = [f"{name} {was.get(name)}, now {now.get(name)}" for name in _differing(was, now)]
+    told += [f"other data in {path}" for path in _differing(before["data"], begun["data"])]
+    return "; ".join(told) or "the same parameters and data"
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    names = sorted(before.keys() | now.keys())
+    return [name for name in names if before.get(name) != now.get(name)]

@@ -1,0 +1,154 @@
+"""Muon (Jordan 2024): each matrix moves along its momentum with all singular values drawn towards
+one, for all matrices of a shape in one batch.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+A, B, C = 3.4445, -4.7750, 2.0315  # Jordan 2024: s -> As + Bs^3 + Cs^5 lifts small s the most
+EPS = 1e-7
+MOMENTUM = "momentum_buffer"
+BATCH_NUMBERS = 2**24  # a batch of matrices holds no more, for the memory; one matrix always fits
+
+
+class Muon(Optimizer):
+    """Muon over matrices, whole ones or DTensors; `torch.optim.Muon` with its default settings,
+    but in float32 on the CPU, in bfloat16 on a GPU.
+
+    A matrix (rows, cols) moves by lr * sqrt(max(1, rows / cols)), and decays by lr * weight_decay.
+    Raises `ValueError` for a parameter that is no matrix.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float,
+        weight_decay: float,
+        momentum: float = 0.95,
+        nesterov: bool = True,
+        steps: int = 5,
+    ) -> None:
+        settings = {
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "nesterov": nesterov,
+            "steps": steps,
+        }
+        super().__init__(params, settings)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As any optimizer's, for matrices only."""
+        super().add_param_group(param_group)
+        for p in self.param_groups[-1]["params"]:
+            if p.dim() != 2:
+                raise ValueError(
+                    f"Muon takes matrices only, no parameter of shape {tuple(p.shape)}"
+                )
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Move every parameter that has a gradient; returns what the closure returns."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for params in _batches([p for p in group["params"] if p.grad is not None]):
+                self._move(params, group)
+        return loss
+
+    def _move(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        directions = self._directions(params, group["momentum"], group["nesterov"])
+        batch = torch.stack([_wide(_whole(d)) for d in directions])
+        updates = orthogonalised(batch, group["steps"])
+        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        for p, update in zip(params, updates, strict=True):
+            rows, cols = p.shape
+            rate = group["lr"] * math.sqrt(max(1, rows / cols))
+            p.add_(_part(update if rows <= cols else update.mT, p), alpha=-rate)
+
+    def _directions(self, params: list[Tensor], momentum: float, nesterov: bool) -> list[Tensor]:
+        grads = [p.grad for p in params]
+        for p in params:
+            if MOMENTUM not in self.state[p]:
+                self.state[p][MOMENTUM] = torch.zeros_like(p.grad)
+        buffers = [self.state[p][MOMENTUM] for p in params]
+        torch._foreach_lerp_(buffers, grads, 1 - momentum)
+        return torch._foreach_lerp(grads, buffers, momentum) if nesterov else buffers
+
+
+def orthogonalised(batch: Tensor, steps: int) -> Tensor:
+    """Matrices (N, rows, cols), rows <= cols, with singular values drawn towards one: after five
+    steps most lie in [0.5, 1.3], in float32 on the CPU, in bfloat16 on a GPU.
+    """
+    norms = torch.linalg.vector_norm(batch, dim=(1, 2), keepdim=True)
+    x = batch / norms.clamp(min=EPS)
+    if x.is_cuda:
+        return _newton_schulz(x.bfloat16(), steps)
+    rows, cols = x.shape[1:]
+    small = 2 * cols > 3 * rows
+    return (_newton_schulz_small if small else _newton_schulz)(x.float(), steps)
+
+
+def _newton_schulz(x: Tensor, steps: int) -> Tensor:
+    """X -> AX + B(XX')X + C(XX')(XX')X, so many times."""
+    for _ in range(steps):
+        gram = torch.bmm(x, x.mT)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        x = torch.baddbmm(x, polynomial, x, beta=A)
+    return x
+
+
+def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
+    """The same in products of (rows, rows) only: all factors on X's left are polynomials of XX',
+    which follows from one step to the next as the left side of X does, twice.
+
+    Fewer operations where 2 cols > 3 rows, for any number of steps; loses one digit more than
+    `_newton_schulz`, which float32 can spare and bfloat16 cannot.
+    """
+    gram = torch.bmm(x, x.mT)
+    factor = torch.eye(x.shape[1], device=x.device).expand_as(gram)
+    for step in range(steps):
+        polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
+        factor = torch.baddbmm(factor, polynomial, factor, beta=A)
+        if step < steps - 1:
+            gram = torch.baddbmm(gram, polynomial, gram, beta=A)
+            gram = torch.baddbmm(gram, gram, polynomial, beta=A)
+    return torch.bmm(factor, x)
+
+
+def _batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
+    """Parameters of one shape or its transpose together, in batches that the memory allows."""
+    shapes = defaultdict(list)
+    for p in params:
+        shapes[min(p.shape), max(p.shape)].append(p)
+    for (rows, cols), same in shapes.items():
+        size = max(1, BATCH_NUMBERS // (rows * cols))
+        for first in range(0, len(same), size):
+            yield same[first : first + size]
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    rows, cols = matrix.shape
+    return matrix if rows <= cols else matrix.mT
+
+
+def _whole(matrix: Tensor) -> Tensor:
+    """The matrix, gathered from all processes if it is a DTensor."""
+    return matrix.full_tensor() if hasattr(matrix, "full_tensor") else matrix
+
+
+def _part(whole: Tensor, like: Tensor) -> Tensor:
+    """A whole matrix, spread over the processes as `like` is; every process holds it already."""
+    if not hasattr(like, "full_tensor"):
+        return whole
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)

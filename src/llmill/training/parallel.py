@@ -1,0 +1,108 @@
+"""One training spread over several processes: each takes its share of every batch.
+
+`ddp` keeps the whole model in each process (torch's DistributedDataParallel); `fsdp` keeps a shard
+of every parameter (FSDP2, `fully_shard`). Losses are summed and divided by the weight of the whole
+batch, so the number of processes changes nothing but the order of the sums.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.nn.parallel import DistributedDataParallel
+
+from llmill.contract import processes
+
+Kind = Literal["ddp", "fsdp"]
+
+
+def alone() -> bool:
+    """Whether this process trains by itself."""
+    return not dist.is_initialized()
+
+
+def main() -> bool:
+    """Whether this process writes what all have made."""
+    return processes.main()
+
+
+def wait() -> None:
+    """Return when every process has come here."""
+    if not alone():
+        dist.barrier()
+
+
+@contextlib.contextmanager
+def together(device: torch.device) -> Iterator[None]:
+    """Inside, the processes that torchrun started know of each other; alone, nothing."""
+    if not processes.started():
+        yield
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def wrap(model: nn.Module, kind: Kind) -> nn.Module:
+    """What to call in place of the model, so that gradients are summed over the processes."""
+    if alone():
+        return model
+    if kind == "ddp":
+        return DistributedDataParallel(model, gradient_as_bucket_view=True)
+    for block in model.blocks:
+        fully_shard(block)
+    return fully_shard(model)
+
+
+@contextlib.contextmanager
+def synchronised(wrapped: nn.Module, now: bool) -> Iterator[None]:
+    """A backward pass inside sums gradients over the processes only if `now`: once a step."""
+    if isinstance(wrapped, DistributedDataParallel) and not now:
+        with wrapped.no_sync():
+            yield
+        return
+    if isinstance(wrapped, FSDPModule):
+        wrapped.set_requires_gradient_sync(now)
+    yield
+
+
+def share(count: int) -> tuple[int, int]:
+    """Where this process's part of `count` examples begins, and how many they are."""
+    each = count // processes.count()
+    return processes.rank() * each, each
+
+
+def total(values: list[float]) -> list[float]:
+    """Each value summed over the processes."""
+    if alone():
+        return values
+    summed = torch.tensor(values, dtype=torch.float64)
+    dist.all_reduce(summed)
+    return summed.tolist()
+
+
+def clip(model: nn.Module, limit: float) -> Tensor:
+    """Scale the gradients to at most this norm; returns the norm that they had."""
+    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
+    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+
+
+def whole(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
+    """The trained model in one piece, on the CPU; sharded, it is put together in a new one."""
+    if not isinstance(model, FSDPModule):
+        return model.cpu()
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True)
+    weights = get_model_state_dict(model, options=options)
+    made = make()
+    if main():
+        made.load_state_dict(weights)
+    return made
