@@ -63,7 +63,7 @@ def launch(processes: int, words: list[str]) -> None:
     nodes = int(os.environ.get("PET_NNODES", "1"))
     if processes % nodes:
         raise UserError(f"{processes} processes cannot be spread evenly over {nodes} nodes")
-    meeting = [] if nodes > 1 else ["--standalone"]
+    meeting = [] if nodes > 1 else ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
     here = [f"--nproc-per-node={processes // nodes}", *meeting, "--module", "llmill", *words]
     config, command, arguments = config_from_args(parse_args(here))
     try:
@@ -74,8 +74,7 @@ def launch(processes: int, words: list[str]) -> None:
         first, failure = error.get_first_failure()
         if failure.exitcode > 128:
             raise Stopped(failure.exitcode - 128) from None
-        ended = f"signal {-failure.exitcode}" if failure.exitcode < 0 else "an error"
+        ended = f"signal {-failure.exitcode}" if failure.exitcode < 0 else "the error above"
         raise UserError(
-            f"process {first} of {processes} ended by {ended}; the others were stopped, "
-            "and the same command goes on from the last state"
+            f"process {first} of {processes} ended by {ended}; the others were stopped"
         ) from None

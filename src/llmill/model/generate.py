@@ -45,11 +45,11 @@ def _next_logits(model: Transformer, texts: list[list[int]]) -> Tensor:
     device = next(model.parameters()).device
     windows = [ids[-model.config.block_size :] for ids in texts]
     idx = torch.zeros(len(windows), max(map(len, windows)), dtype=torch.long)
+    last = torch.zeros_like(idx, dtype=torch.bool)
     for row, ids in enumerate(windows):
         idx[row, : len(ids)] = torch.tensor(ids)
-    last = torch.tensor([len(ids) - 1 for ids in windows], device=device)
-    hidden = model.hidden(idx.to(device))  # (B, T, C)
-    return model.head(hidden[torch.arange(len(windows), device=device), last]).float().cpu()
+        last[row, len(ids) - 1] = True
+    return model(idx.to(device), last.to(device)).float().cpu()
 
 
 def _choose(

@@ -5,10 +5,11 @@ Each group remembers its peak rate; the loop sets `lr = peak * factor`.
 """
 
 from torch import nn
-from torch.optim import AdamW, Muon
+from torch.optim import AdamW
 from torch.optim import Optimizer as TorchOptimizer
 
 from llmill.contract.schema import Optimizer
+from llmill.training.muon import Muon
 
 PEAK = "peak_lr"
 

@@ -1,0 +1,74 @@
+"""One process of a small training, for `test_parallel.py`: `python -m tests.training.spread FOLDER
+KIND STEPS END OPTIMIZER`; stops after STEPS of END steps, and writes its curve and the batches seen.
+"""
+
+import contextlib
+import hashlib
+import json
+import signal
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+
+from llmill.contract import params, processes
+from llmill.contract.errors import Stopped
+from llmill.contract.schema import Optimizer, Runtime, Schedule, Training
+from llmill.contract.stopping import Stop
+from llmill.model.transformer import Transformer
+from llmill.training import parallel
+from llmill.training.batches import Batch
+from llmill.training.loop import Work, fit
+from llmill.training.losses import token_loss
+from tests.conftest import ROOT
+
+
+class Batches:
+    """Numbers that count up, and what was asked for."""
+
+    n = 64
+
+    def __init__(self, stop: Stop, steps: int):
+        self.seen: dict[int, str] = {}
+        self.stop, self.steps = stop, steps
+
+    def get(self, start: int, count: int) -> Batch:
+        rows = [(torch.arange(33) * (1 + i % 7) + i) % 61 for i in range(start, start + count)]
+        for i, row in enumerate(rows):
+            self.seen[start + i] = hashlib.sha256(row.numpy().tobytes()).hexdigest()[:16]
+        if start // 8 == self.steps - 1:
+            self.stop.signum = signal.SIGTERM
+        ids = torch.stack(rows)
+        return Batch((ids[:, :-1],), ids[:, 1:], weight=32 * count, tokens=32 * count)
+
+
+def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    shape = params.load(ROOT / "presets/smoke.yaml").model
+    model = Transformer(shape.model_copy(update={"block_size": 32, "dropout": 0.0}), 64)
+    settings = Training(
+        max_steps=end, epochs=None, batch_size=4, grad_accum_steps=2, grad_clip=1.0,
+        optimizer=Optimizer(kind=optimizer, lr=3e-3, muon_lr=1e-2, weight_decay=0.01, betas=[0.9, 0.95]),
+        schedule=Schedule(decay="cosine", warmup_steps=2, decay_share=1.0, min_factor=0.1),
+        log_every=1, validate_every=end, checkpoint_every=10_000,
+    )  # fmt: skip
+    stop = Stop()
+    batches = Batches(stop, steps)
+    job = SimpleNamespace(
+        state=folder / "state", stop=stop, say=lambda text: None,
+        track=SimpleNamespace(metrics=lambda values, step=None: None),
+    )  # fmt: skip
+    work = Work(batches, token_loss, lambda model, step: {}, settings, Runtime(device="cpu", dtype="float32"), 1, kind)  # fmt: skip
+    losses = []
+    with parallel.together(torch.device("cpu")), contextlib.suppress(Stopped):
+        losses = [row["train_loss"] for row in fit(model, work, job)]
+    seen = folder / f"seen-{processes.count()}-{processes.rank()}.json"
+    seen.write_text(json.dumps(batches.seen))
+    if processes.main() and losses:
+        (folder / "losses.json").write_text(json.dumps(losses))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
