@@ -1,5 +1,7 @@
 """The one loop: accumulation, masks, schedules, stops, resuming; with a toy model and toy batches."""
 
+import re
+import resource
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,6 +179,29 @@ def test_a_state_without_its_marker_does_not_count_and_two_are_kept(tmp_path):
     ]  # fmt: skip
     (state / "000000009.json").unlink()
     assert resume.newest(state) == (state / "000000006", [])
+
+
+def test_a_full_disk_during_a_save_leaves_the_state_before_good(tmp_path):
+    whole, curve, _ = train(tmp_path / "whole")
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class FillsUp(ToyBatches):
+        def get(self, start: int, count: int) -> Batch:
+            if start == 4 * 7:  # from here on no file may grow beyond 100 bytes
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100, unlimited[1]))
+            return super().get(start, count)
+
+    folder = tmp_path / "full"
+    last_good = re.escape(f"last good state {folder}/state/000000005; make room")
+    try:
+        with pytest.raises(UserError, match=f"could not be saved .*File too large.*{last_good}"):
+            train(folder, batches=FillsUp())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+    assert not list((folder / "state").glob("*.tmp"))
+    model, resumed_curve, _ = train(folder)
+    assert same(whole, model)
+    assert resumed_curve == curve
 
 
 def test_accumulating_micro_batches_equals_one_large_batch(tmp_path):

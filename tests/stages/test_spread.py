@@ -1,0 +1,130 @@
+"""Stage pretrain in several processes, by the real command under torchrun: one process that dies,
+a stop, and what the next start makes of their state.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from llmill.contract import record
+from tests.conftest import ROOT
+from tests.stages import trainee
+
+COPIED = ("src", "dvc.yaml", "requirements.lock")
+CHANGED = {
+    "block_size: 256": "block_size: 32",
+    "max_length: 128": "max_length: 16",
+    "max_steps: 12": "max_steps: 400",
+    "threads: 2": "threads: 1",
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository of its own with tokens to train on, in a path with a space."""
+    root = tmp_path / "a mill"
+    root.mkdir()
+    subprocess.run(["cp", "-r", *(ROOT / name for name in COPIED), root], check=True)
+    text = (ROOT / "presets/smoke.yaml").read_text()
+    for before, after in CHANGED.items():
+        text = text.replace(before, after)
+    (root / "params.yaml").write_text(text)
+    trainee.tokens(root)
+    set_parameters(root, processes=2)
+    return root
+
+
+def set_parameters(root: Path, **values) -> None:
+    """Change lines of section pretrain."""
+    file = root / "params.yaml"
+    before, section, after = re.split(r"(?m)(?=^pretrain:|^classify:)", file.read_text())
+    for name, value in values.items():
+        section = re.sub(rf"\b{name}: [\w.]+", f"{name}: {value}", section)
+    file.write_text(before + section + after)
+
+
+def start(root: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmill", "pretrain"],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": "src", "MLFLOW_TRACKING_URI": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def until(process: subprocess.Popen, step: int) -> None:
+    """Read lines until the training has reached a step."""
+    for line in process.stdout:
+        found = re.search(r"step (\d+)/", line)
+        if found and int(found[1]) >= step:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def workers(process: subprocess.Popen) -> list[psutil.Process]:
+    """The processes that train, by their rank."""
+    found = psutil.Process(process.pid).children()
+    trained = [child for child in found if "RANK" in child.environ()]
+    return sorted(trained, key=lambda child: int(child.environ()["RANK"]))
+
+
+def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(repository):
+    process = start(repository)
+    until(process, 8)
+    both = workers(process)
+    assert len(both) == 2
+    both[1].kill()
+    code, _, err = finish(process)
+    assert code == 1
+    assert err.splitlines()[-1] == (
+        "llmill: process 1 of 2 ended by signal 9; the others were stopped"
+    )
+    assert not any(child.is_running() for child in both)
+    assert not (repository / "results/pretrain").exists()
+    set_parameters(repository, processes=1)
+    code, out, _ = finish(start(repository))
+    assert code == 0
+    assert re.search(r"pretrain: continues at step \d+", out)
+    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 400
+
+
+def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
+    process = start(repository)
+    until(process, 8)
+    both = workers(process)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = finish(process)
+    assert code == 128 + signal.SIGTERM
+    assert "llmill: stopped by signal 15" in err
+    assert "Traceback" not in err
+    assert not any(child.is_running() for child in both)
+    states = list((repository / "scratch/pretrain").glob("*/state/*.json"))
+    assert states
+    set_parameters(repository, seed=2)
+    code, out, _ = finish(start(repository))
+    assert code == 0
+    told = r"an interrupted run with pretrain.seed 1, now 2; not continued"
+    assert re.search(told, out)
+    assert "continues at" not in out
+
+
+def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository):
+    set_parameters(repository, processes=3)
+    code, _, err = finish(start(repository))
+    assert (code, err) == (
+        1,
+        "llmill: params.yaml: pretrain: training.batch_size 4 cannot be divided by processes 3\n",
+    )
