@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 from tests.imports import MODULES, closure, imports
 
 LAYERS = [
-    {"stages", "verify", "__main__"},
+    {"show", "__main__"},
+    {"stages", "verify"},
     {"training", "evaluation", "report"},
     {"model", "text", "tasks", "world"},
     {"contract"},

@@ -59,6 +59,21 @@ def verify(
     verify_chain(pin)
 
 
+@app.command("show-batch")
+def show_batch(
+    stage: Annotated[str, typer.Argument(help="pretrain, classify, instruct or grader.")],
+    step: Annotated[int, typer.Argument(help="Of the run, from 0.")],
+    variant: Annotated[
+        str | None, typer.Option(help="Of a matrix stage; all have the same batches.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="At most so many rows.")] = None,
+) -> None:
+    """Print the batch of a step as the training reads it, without training."""
+    from llmill.show import print_batch
+
+    print_batch(stage, step, variant, rows)
+
+
 def main() -> None:
     """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.

@@ -5,7 +5,7 @@ import torch
 
 from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel, ScoreModel, freeze
-from llmill.model.transformer import Transformer
+from llmill.model.transformer import Transformer, places, within
 
 GPT2 = Model(
     n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=12, norm="layernorm", norm_weight=True,
@@ -144,3 +144,49 @@ def test_a_variant_trains_exactly_its_part(variant, expected):
     classifier = ClassModel(model(MODERN), 2)
     freeze(classifier, variant)
     assert sum(p.numel() for p in classifier.parameters() if p.requires_grad) == expected
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@BLOCKS
+def test_masked_documents_give_the_logits_of_each_document_alone(config, recompute):
+    made = model(config)
+    made.recompute = recompute
+    ids = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(1))
+    documents = torch.tensor([[7] * 5 + [3] * 1 + [4] * 6, [0] * 9 + [-1] * 3])
+    together = made(ids, documents=documents)
+    for row, begin, end in ((0, 0, 5), (0, 5, 6), (0, 6, 12), (1, 0, 9)):
+        alone = made(ids[row : row + 1, begin:end])
+        torch.testing.assert_close(together[row, begin:end], alone[0], atol=1e-5, rtol=0)
+    assert not torch.allclose(together[0, 6:], made(ids)[0, 6:], atol=1e-3)
+
+
+@BLOCKS
+def test_a_row_of_one_document_is_the_same_masked_or_not(config):
+    made = model(config)
+    ids = torch.arange(12)[None]
+    masked = made(ids, documents=torch.full((1, 12), 5))
+    torch.testing.assert_close(masked, made(ids), atol=1e-5, rtol=0)
+
+
+def test_gradients_stay_within_documents_too():
+    made = model(GPT2)
+    ids, documents = torch.tensor([[1, 2, 3, 4]]), torch.tensor([[0, 0, 1, 1]])
+    at = torch.tensor([[False, False, True, True]])
+    made(ids, at, documents).square().sum().backward()
+    reached = made.blocks[0].attention.qkv.weight.grad
+    made.zero_grad()
+    made(ids[:, 2:]).square().sum().backward()
+    torch.testing.assert_close(reached, made.blocks[0].attention.qkv.weight.grad)
+
+
+def test_positions_and_masks_of_documents_are_the_expected_ones():
+    documents = torch.tensor([[4, 4, 9, 9, 9, -1]])
+    assert places(documents).tolist() == [[0, 1, 0, 1, 2, 0]]
+    assert within(documents)[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0],
+        [0, 0, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]

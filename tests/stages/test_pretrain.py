@@ -70,6 +70,23 @@ def test_the_same_parameters_give_the_same_bytes_and_samples_do_not_disturb_trai
     assert len(set(hashes)) == 1
 
 
+@pytest.mark.parametrize("mask_documents", [False, True])
+@pytest.mark.parametrize("packing", ["windows", "documents"])
+def test_it_learns_however_rows_are_packed_and_the_figures_are_over_windows(
+    world, packing, mask_documents
+):
+    made, tree = job(world), shape()
+    settings = {"packing": packing, "mask_documents": mask_documents}
+    run(tree.model_copy(update={"pretrain": tree.pretrain.model_copy(update=settings)}), made)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    metrics = record.read_json(made.out / "metrics.json")
+    held_out = Shards.load(world / "data/tokenize/validate")
+    again = loss_over(loaded.model, held_out, 32, loaded.tokenizer, None)
+    assert metrics["validation_loss"] == pytest.approx(again["validation_loss"], abs=1e-6)
+    assert metrics["validation_loss"] < math.log(257) - 0.5
+    assert metrics["tokens"] <= 12 * 4 * 32
+
+
 def test_bits_per_byte_divide_by_the_bytes_of_the_predicted_tokens(world):
     model, tokenizer = decoder(), bytes_tokenizer()
     held_out = Shards.load(world / "data/tokenize/validate")

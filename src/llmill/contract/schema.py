@@ -209,6 +209,8 @@ class Pretrain(Section):
     parallel: Literal["ddp", "fsdp"]  # the whole model in each process, or a shard of it
     compile: bool  # torch.compile: pays back in long runs
     recompute: bool  # activations anew in the backward pass: less memory, a third more work
+    packing: Literal["windows", "documents"]  # windows across documents, or rows of whole ones
+    mask_documents: bool  # attention stays within a document
     validate_windows: Positive  # at most so many windows for the figures along the way
     training: Training
     samples: Sampling

@@ -55,7 +55,10 @@ class Rotary(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention; several query heads may share a key-value head."""
+    """Causal self-attention; several query heads may share a key-value head.
+
+    A mask (B, 1, T, T) says what each position may look at, in place of everything before it.
+    """
 
     def __init__(self, config: Model):
         super().__init__()
@@ -67,7 +70,7 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.rotary = Rotary(config) if config.position == "rotary" else nn.Identity()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         b, t, c = x.shape
         heads = self.qkv(x).view(b, t, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
         q, k, v = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
@@ -81,8 +84,9 @@ class Attention(nn.Module):
             q,
             k,
             v,
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=True,
+            is_causal=mask is None,
             enable_gqa=self.n_kv_head != self.n_head,
         )  # (B, H, T, D)
         return self.out(y.transpose(1, 2).reshape(b, t, c))
@@ -119,8 +123,8 @@ class Block(nn.Module):
         self.norm2, self.mlp = Norm(config), FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x)))
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), mask))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
@@ -143,23 +147,34 @@ class Transformer(nn.Module):
         if config.tied:
             self.head.weight = self.embedding.weight
 
-    def hidden(self, idx: Tensor) -> Tensor:
-        """The stream after the final norm, (B, T, C). Raises ValueError above `block_size`."""
+    def hidden(self, idx: Tensor, documents: Tensor | None = None) -> Tensor:
+        """The stream after the final norm, (B, T, C). Raises ValueError above `block_size`.
+
+        `documents`, (B, T), numbers each position's document, in runs of equal numbers: a position
+        looks at its own document alone, whose first token is at position 0.
+        """
         t = idx.size(1)
         if t > self.config.block_size:
             raise ValueError(f"{t} tokens, but the context holds {self.config.block_size}")
         x = self.embedding(idx)  # (B, T, C)
+        mask = None if documents is None else within(documents)
         if self.position is not None:
-            x = x + self.position(torch.arange(t, device=idx.device))
+            at = torch.arange(t, device=idx.device) if documents is None else places(documents)
+            x = x + self.position(at)
         x = self.dropout(self.norm0(x))
         for block in self.blocks:
             anew = self.recompute and torch.is_grad_enabled()
-            x = checkpoint(block, x, use_reentrant=False) if anew else block(x)
+            x = checkpoint(block, x, mask, use_reentrant=False) if anew else block(x, mask)
         return self.norm(x)
 
-    def forward(self, idx: Tensor, at: Tensor | None = None) -> Tensor:
-        """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true."""
-        hidden = self.hidden(idx)
+    def forward(
+        self, idx: Tensor, at: Tensor | None = None, documents: Tensor | None = None
+    ) -> Tensor:
+        """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true.
+
+        With `documents`, (B, T), those of each document by itself; see `hidden`.
+        """
+        hidden = self.hidden(idx, documents)
         return self.head(hidden if at is None else hidden[at])
 
     def _initialise(self) -> None:
@@ -185,3 +200,17 @@ class Transformer(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+
+def within(documents: Tensor) -> Tensor:
+    """What each position may look at, (B, 1, T, T): itself and those before it in its document."""
+    same = documents[:, None, :, None] == documents[:, None, None, :]
+    return same.tril()
+
+
+def places(documents: Tensor) -> Tensor:
+    """The position of each token in its document, (B, T)."""
+    row = torch.arange(documents.size(1), device=documents.device).expand_as(documents)
+    begins = torch.ones_like(documents, dtype=torch.bool)
+    begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
+    return row - row.masked_fill(~begins, 0).cummax(dim=1).values

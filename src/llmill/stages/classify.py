@@ -7,6 +7,7 @@ In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.
 everything.
 """
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,51 +28,73 @@ from llmill.training.losses import class_loss
 Labelled = list[tuple[list[int], float]]  # token ids and the number of the class
 
 
+@dataclass(frozen=True)
+class Data:
+    """The messages as the model reads them."""
+
+    labels: list[str]
+    max_length: int  # tokens
+    train: Labelled
+    validate: Labelled
+    weights: Tensor  # (n_class,)
+
+
 def run(params: Selected, job: Job) -> None:
     """Replace the output layer by a class head and train what the variant leaves trainable."""
     settings = params.classify
     foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
-    folder = Path(params.paths.prepare, "classification")
+    data = encode(params, foundation)
+    runtime.start(settings.seed, settings.threads)
+    model = ClassModel(foundation.model, len(data.labels))
+    freeze(model, job.variant)
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    job.say(f"{len(data.train)} messages, {trainable:,} trainable parameters")
+
+    def validate(model: nn.Module, step: int) -> dict[str, float]:
+        return judge(model, data.validate)
+
+    train = batches(settings, data)
+    loss = class_loss(data.weights.to(runtime.device(params.runtime)))
+    work = Work(train, loss, validate, settings.training, params.runtime, settings.seed)
+    curve = fit(model, work, job)
+    model.cpu().eval()
+    checkpoint.save(
+        job.out / "checkpoint",
+        checkpoint.Checkpoint(model, foundation.tokenizer, data.labels, data.max_length),
+    )
+    write_curve(job.out / "curves.csv", curve)
+    metrics = {
+        **judge(model, data.validate),
+        "trainable_parameters": trainable,
+        "steps": curve[-1]["step"],
+        "train_messages": len(data.train),
+        "validate_messages": len(data.validate),
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+
+
+def encode(params: Selected, foundation: checkpoint.Checkpoint) -> Data:
+    """Read and encode the messages; the classes are those of the training ones, sorted."""
+    settings, folder = params.classify, Path(params.paths.prepare, "classification")
     rows = {name: classification.read(folder / f"{name}.jsonl") for name in ("train", "validate")}
     labels = sorted({row.label for row in rows["train"]})
     length = min(settings.max_length, foundation.model.config.block_size)
-    train, held_out = (
+    train, validate = (
         [
             (classification.encode(foundation.tokenizer, row.text, length), labels.index(row.label))
             for row in rows[name]
         ]
         for name in ("train", "validate")
     )
-    runtime.start(settings.seed, settings.threads)
-    model = ClassModel(foundation.model, len(labels))
-    freeze(model, job.variant)
-    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    job.say(f"{len(train)} messages, {trainable:,} trainable parameters")
     weights = class_weights(settings, [label for _, label in train], len(labels))
-    collate = partial(collate_labels, weights=weights)
-    batches = Examples(train, collate, settings.seed)
+    return Data(labels, length, train, validate, weights)
 
-    def validate(model: nn.Module, step: int) -> dict[str, float]:
-        return judge(model, held_out)
 
-    loss = class_loss(weights.to(runtime.device(params.runtime)))
-    work = Work(batches, loss, validate, settings.training, params.runtime, settings.seed)
-    curve = fit(model, work, job)
-    model.cpu().eval()
-    checkpoint.save(
-        job.out / "checkpoint",
-        checkpoint.Checkpoint(model, foundation.tokenizer, labels, length),
-    )
-    write_curve(job.out / "curves.csv", curve)
-    metrics = {
-        **judge(model, held_out),
-        "trainable_parameters": trainable,
-        "steps": curve[-1]["step"],
-        "train_messages": len(train),
-        "validate_messages": len(held_out),
-    }
-    record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+def batches(settings: Classify, data: Data) -> Examples:
+    """The messages to train on, in the order of the run: the same for every variant."""
+    collate = partial(collate_labels, weights=data.weights)
+    return Examples(data.train, collate, settings.training.batch_size, settings.seed)
 
 
 def class_weights(settings: Classify, labels: list[int], n_class: int) -> Tensor:

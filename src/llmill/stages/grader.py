@@ -38,41 +38,27 @@ def run(params: Selected, job: Job) -> None:
     settings = params.grader
     foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
-    prepared = Path(params.paths.prepare)
-    texts = {split: some_texts(prepared / "text" / split) for split in ("train", "validate")}
-    made = {
-        split: graded(
-            instruction.read(prepared / "instruction" / f"{split}.jsonl"),
-            texts["train" if split == "train" else "validate"],
-            settings.responses,
-            settings.seed,
-        )
-        for split in ("train", "validate", "test")
-    }
-    scored = {split: encode(rows, tokenizer, block) for split, rows in made.items()}
+    train = batches(params, foundation)
+    held_out = encode(responses(params, "validate"), tokenizer, block)
+    made = responses(params, "test")
+    test = encode(made, tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     model = ScoreModel(foundation.model)
-    job.say(f"{len(made['train'])} graded responses")
-    collate = partial(collate_labels, weights=None)
-    batches = Examples(scored["train"], collate, settings.seed)
+    job.say(f"{train.n} graded responses")
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
-        errors = [
-            (p - s) ** 2
-            for p, (_, s) in zip(
-                predict(model, scored["validate"]), scored["validate"], strict=True
-            )
-        ]
+        guesses = predict(model, held_out)
+        errors = [(p - s) ** 2 for p, (_, s) in zip(guesses, held_out, strict=True)]
         return {"validation_loss": sum(errors) / max(1, len(errors))}
 
-    work = Work(batches, score_loss, validate, settings.training, params.runtime, settings.seed)
+    work = Work(train, score_loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
-    predicted = predict(model, scored["test"])
-    known = [row.score for row in made["test"]]
+    predicted = predict(model, test)
+    known = [row.score for row in made]
     rows = [
         {"kind": row.kind, "score": 100 * row.score, "predicted": 100 * guess}
-        for row, guess in zip(made["test"], predicted, strict=True)
+        for row, guess in zip(made, predicted, strict=True)
     ]
     checkpoint.save(
         job.out / "checkpoint",
@@ -86,13 +72,31 @@ def run(params: Selected, job: Job) -> None:
         "pairs_right": pairs_right(known, predicted),
         "validation_loss": validate(model, curve[-1]["step"])["validation_loss"],
         "steps": curve[-1]["step"],
-        "train_responses": len(made["train"]),
+        "train_responses": train.n,
         "heldout_responses": len(rows),
     }
     record.write_json(job.out / "metrics.json", metrics)
     job.track.metrics(
         {"spearman": metrics["spearman"]["value"], "pairs_right": metrics["pairs_right"]["value"]}
     )
+
+
+def responses(params: Selected, split: str) -> list[Graded]:
+    """Graded responses to the instructions of a split; passages for the test split are taken from
+    validation documents.
+    """
+    prepared, settings = Path(params.paths.prepare), params.grader
+    texts = some_texts(prepared / "text" / ("train" if split == "train" else "validate"))
+    entries = instruction.read(prepared / "instruction" / f"{split}.jsonl")
+    return graded(entries, texts, settings.responses, settings.seed)
+
+
+def batches(params: Selected, foundation: checkpoint.Checkpoint) -> Examples:
+    """The graded responses to train on, in the order of the run."""
+    settings, block = params.grader, foundation.model.config.block_size
+    train = encode(responses(params, "train"), foundation.tokenizer, block)
+    collate = partial(collate_labels, weights=None)
+    return Examples(train, collate, settings.training.batch_size, settings.seed)
 
 
 def some_texts(folder: Path) -> list[str]:

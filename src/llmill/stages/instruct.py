@@ -33,27 +33,21 @@ def run(params: Selected, job: Job) -> None:
     settings = params.instruct
     foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
     model, tokenizer = foundation.model, foundation.tokenizer
-    folder = Path(params.paths.prepare, "instruction")
-    entries = {s: instruction.read(folder / f"{s}.jsonl") for s in ("train", "validate", "test")}
+    train, test = batches(params, foundation), read(params, "test")
+    held_out = examples(params, foundation, "validate")
     runtime.start(settings.seed, settings.threads)
     (job.out / "answers").mkdir()
-    before = answers(model, tokenizer, entries["test"], settings.max_new_tokens)
+    before = answers(model, tokenizer, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "pretrain.json", before)
-    job.say(f"{len(entries['train'])} instructions, {len(before)} answered before training")
-    block = model.config.block_size
-    train, held_out = (
-        [example(entry, tokenizer, block, settings.mask_prompt) for entry in entries[split]]
-        for split in ("train", "validate")
-    )
-    batches = Examples(train, collate_texts, settings.seed)
+    job.say(f"{train.n} instructions, {len(before)} answered before training")
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         return {"validation_loss": loss_over(model, held_out)}
 
-    work = Work(batches, token_loss, validate, settings.training, params.runtime, settings.seed)
+    work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
-    after = answers(model, tokenizer, entries["test"], settings.max_new_tokens)
+    after = answers(model, tokenizer, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
     checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
@@ -61,11 +55,29 @@ def run(params: Selected, job: Job) -> None:
     metrics = {
         "validation_loss": loss_over(model, held_out),
         "steps": curve[-1]["step"],
-        "train_instructions": len(train),
+        "train_instructions": train.n,
         "test_instructions": len(after),
     }
     record.write_json(job.out / "metrics.json", metrics)
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+
+
+def read(params: Selected, split: str) -> list[Instruction]:
+    """The instructions of a split."""
+    return instruction.read(Path(params.paths.prepare, "instruction", f"{split}.jsonl"))
+
+
+def examples(params: Selected, foundation: checkpoint.Checkpoint, split: str) -> list[Example]:
+    """The instructions of a split as the model reads and learns them."""
+    tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
+    mask = params.instruct.mask_prompt
+    return [example(entry, tokenizer, block, mask) for entry in read(params, split)]
+
+
+def batches(params: Selected, foundation: checkpoint.Checkpoint) -> Examples:
+    """The instructions to train on, in the order of the run."""
+    settings, train = params.instruct, examples(params, foundation, "train")
+    return Examples(train, collate_texts, settings.training.batch_size, settings.seed)
 
 
 def prompt_ids(tokenizer: Tokenizer, entry: Instruction) -> list[int]:

@@ -1,4 +1,4 @@
-"""Train the foundation model: next-token prediction over fixed windows.
+"""Train the foundation model: next-token prediction over windows or packed documents.
 
     python -m llmill pretrain
 
@@ -24,17 +24,18 @@ from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training import parallel
-from llmill.training.batches import Windows, windows
+from llmill.training.batches import Rows, Windows, windows
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
+from llmill.training.packing import Packed
 
 
 def run(params: Selected, job: Job) -> None:
     """Train on the training shards, validate on the others, sample along the way."""
     settings, block = params.pretrain, params.model.block_size
     tokenizer = Tokenizer.load(Path(params.paths.tokenizer, "bpe"))
-    train = load(Path(params.paths.tokenize, "train"), tokenizer, block)
+    train = batches(params, tokenizer)
     held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
@@ -45,7 +46,7 @@ def run(params: Selected, job: Job) -> None:
     model = make()
     model.recompute = settings.recompute
     parameters = sum(p.numel() for p in model.parameters())
-    job.say(f"{parameters:,} parameters, {train.tokens:,} tokens")
+    job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
     sampler = Sampler(tokenizer, settings.samples, settings.seed, job)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
@@ -53,7 +54,7 @@ def run(params: Selected, job: Job) -> None:
         return loss_over(model, held_out, block, tokenizer, settings.validate_windows)
 
     work = Work(
-        Windows(train, block, settings.seed),
+        train,
         token_loss,
         validate,
         settings.training,
@@ -82,10 +83,18 @@ def run(params: Selected, job: Job) -> None:
         "parameters": parameters,
         "steps": curve[-1]["step"],
         "tokens": curve[-1]["tokens"],
-        "epochs": curve[-1]["tokens"] / train.tokens,
+        "epochs": curve[-1]["tokens"] / train.shards.tokens,
     }
     record.write_json(job.out / "metrics.json", metrics)
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+
+
+def batches(params: Selected, tokenizer: Tokenizer) -> Rows:
+    """The rows to train on, packed as the parameters say."""
+    settings, block = params.pretrain, params.model.block_size
+    shards = load(Path(params.paths.tokenize, "train"), tokenizer, block)
+    kind = {"windows": Windows, "documents": Packed}[settings.packing]
+    return kind(shards, block, settings.seed, settings.mask_documents)
 
 
 def load(folder: Path, tokenizer: Tokenizer, block_size: int) -> Shards:
@@ -108,7 +117,7 @@ def loss_over(
     model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
 ) -> dict[str, float]:
     """Mean loss in nats per token and bits per byte over non-overlapping windows, spread evenly if
-    not all.
+    not all; over windows however training rows are packed, so that figures compare.
 
     The bytes are those of the predicted tokens; <|endoftext|> has none, its loss counts.
     """

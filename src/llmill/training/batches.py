@@ -4,7 +4,7 @@ needs only the step.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +13,11 @@ from torch import Tensor
 from llmill.text.shards import Shards
 from llmill.training.losses import IGNORE
 
+STRETCH = 32  # batches that are sorted by length together
+NOWHERE = -1  # the place, and the document, of a position that holds no token
+
 Example = tuple[list[int], list[int]]  # token ids, and the target of each position
+Span = tuple[int, int]  # consecutive tokens of the shards: the first, and how many
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class Batch:
     inputs: tuple[Tensor, ...]
     targets: Tensor
     weight: float
-    tokens: int
+    tokens: int  # positions that hold one, so without padding
 
 
 class Batches(Protocol):
@@ -49,43 +53,148 @@ class Order:
         """Items `start` to `start + count` of the run, across epochs."""
         return [self._item(i) for i in range(start, start + count)]
 
+    def drawn(self, epoch: int) -> np.ndarray:
+        """The permutation of an epoch, (n,)."""
+        return np.random.default_rng([self.seed, epoch]).permutation(self.n)
+
     def _item(self, index: int) -> int:
         epoch, place = divmod(index, self.n)
         if epoch != self._epoch:
-            self._epoch = epoch
-            self._permutation = np.random.default_rng([self.seed, epoch]).permutation(self.n)
+            self._epoch, self._permutation = epoch, self.drawn(epoch)
         return int(self._permutation[place])
 
 
-class Windows:
-    """Fixed windows over token shards; the target of each position is the next token."""
+class LengthGroups(Order):
+    """An order whose batches hold items of nearly one length, so that little of them is padding.
 
-    def __init__(self, shards: Shards, block_size: int, seed: int):
-        self.shards, self.block_size = shards, block_size
-        self.n = shards.n_windows(block_size)
-        self.order = Order(self.n, seed)
+    The permutation of an epoch is cut into stretches of 32 batches; each is sorted by length, cut
+    into batches, and these are shuffled. The items of a batch that two epochs share stay as drawn.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
+        super().__init__(len(lengths), seed)
+        self.lengths, self.batch_size = np.array(lengths), batch_size
+
+    def drawn(self, epoch: int) -> np.ndarray:
+        items, size = super().drawn(epoch), self.batch_size
+        shuffle = np.random.default_rng([self.seed, epoch, 1])
+        first = -epoch * self.n % size  # where the epoch's first batch of its own begins
+        end = self.n - (self.n - first) % size
+        for start in range(first, end, STRETCH * size):
+            stretch = items[start : min(start + STRETCH * size, end)]
+            order = np.argsort(self.lengths[stretch], kind="stable")
+            stretch[:] = shuffle.permutation(stretch[order].reshape(-1, size)).ravel()
+        return items
+
+
+class Rows:
+    """Rows of tokens to pretrain on: `row` says what each holds, `collate_rows` what is learnt."""
+
+    def __init__(self, shards: Shards, n: int, block_size: int, seed: int, mask_documents: bool):
+        self.shards, self.n, self.order = shards, n, Order(n, seed)
+        self.block_size, self.mask_documents = block_size, mask_documents
+
+    def row(self, number: int) -> list[Span]:
+        """What a row holds, from left to right: at most `block_size` + 1 tokens."""
+        raise NotImplementedError
+
+    def rows(self, start: int, count: int) -> list[list[Span]]:
+        """What each of so many rows of the run holds."""
+        return [self.row(n) for n in self.order.items(start, count)]
 
     def get(self, start: int, count: int) -> Batch:
-        return windows(self.shards, self.block_size, self.order.items(start, count))
+        rows = self.rows(start, count)
+        return collate_rows(self.shards, rows, self.block_size, self.mask_documents)
+
+
+class Windows(Rows):
+    """Fixed windows over token shards, across documents."""
+
+    def __init__(self, shards: Shards, block_size: int, seed: int, mask_documents: bool = False):
+        super().__init__(shards, shards.n_windows(block_size), block_size, seed, mask_documents)
+
+    def row(self, number: int) -> list[Span]:
+        return [window(self.block_size, number)]
 
 
 def windows(shards: Shards, block_size: int, numbers: Sequence[int]) -> Batch:
-    """These windows, (B, T) and shifted by one; window n begins at token n * block_size."""
-    cut = np.stack([shards.window(n * block_size, block_size + 1) for n in numbers]).astype(
-        np.int64
-    )
-    tokens = torch.from_numpy(cut)  # (B, T + 1)
-    return Batch(
-        (tokens[:, :-1],), tokens[:, 1:], weight=tokens[:, 1:].numel(), tokens=tokens[:, 1:].numel()
-    )
+    """These windows, (B, T) and shifted by one."""
+    rows = [[window(block_size, n)] for n in numbers]
+    return collate_rows(shards, rows, block_size, mask_documents=False)
+
+
+def window(block_size: int, number: int) -> Span:
+    """Window n begins at token n * block_size; its last token is only a target."""
+    return number * block_size, block_size + 1
+
+
+def collate_rows(
+    shards: Shards, rows: Sequence[Sequence[Span]], block_size: int, mask_documents: bool
+) -> Batch:
+    """Spans side by side in rows of T + 1 tokens, then padding: the target of a position is the
+    next token of its row.
+
+    Never learnt: the first token of a row, padding, and the token that a later part of a document
+    begins with (the part before ends with it, and teaches it). The first token of a document is
+    learnt from the <|endoftext|> beside it in the row; not so with `mask_documents`, which hides
+    documents from each other: nothing is then learnt from an <|endoftext|>, only to write it.
+
+    Inputs are ids (B, T); masked, also where logits are asked for and the number of each position's
+    document, both (B, T), and the targets are those asked for, (N,).
+    """
+    shape = (len(rows), block_size + 1)
+    ids, places = np.zeros(shape, dtype=np.int64), np.full(shape, NOWHERE)
+    for i, row in enumerate(rows):
+        column = 0
+        for start, length in row:
+            ids[i, column : column + length] = shards.window(start, length)
+            places[i, column : column + length] = np.arange(start, start + length)
+            column += length
+    tokens = torch.from_numpy(ids)  # (B, T + 1)
+    held = int((places[:, :-1] != NOWHERE).sum())
+    learnt = places[:, 1:] != NOWHERE
+    if mask_documents:
+        documents = np.where(places == NOWHERE, NOWHERE, document_of(shards, places))
+        learnt = torch.from_numpy(learnt & (documents[:, 1:] == documents[:, :-1]))
+        targets = tokens[:, 1:][learnt]
+        inputs = (tokens[:, :-1], learnt, torch.from_numpy(documents[:, :-1]))
+        return Batch(inputs, targets, weight=len(targets), tokens=held)
+    joints = learnt & (places[:, 1:] != places[:, :-1] + 1)
+    learnt[joints] = begins_document(shards, places[:, 1:][joints])
+    targets = tokens[:, 1:].masked_fill(torch.from_numpy(~learnt), IGNORE)
+    return Batch((tokens[:, :-1],), targets, weight=int(learnt.sum()), tokens=held)
+
+
+def document_of(shards: Shards, places: np.ndarray) -> np.ndarray:
+    """The number of the document that holds each of these tokens of the sequence."""
+    return np.searchsorted(shards.ends, places, side="right")
+
+
+def begins_document(shards: Shards, places: np.ndarray) -> np.ndarray:
+    """Whether each of these tokens of the sequence is the first of its document."""
+    return (places == 0) | (shards.ends[np.searchsorted(shards.ends, places)] == places)
+
+
+def ids_length(example: tuple[list[int], Any]) -> int:
+    """Tokens of an example that is a pair of token ids and what is learnt of them."""
+    return len(example[0])
 
 
 class Examples:
-    """Labelled examples of any kind, shuffled anew each epoch and collated when asked for."""
+    """Labelled examples of any kind, shuffled anew each epoch into batches of nearly one length,
+    and collated when asked for.
+    """
 
-    def __init__(self, examples: Sequence, collate: Callable[[Sequence], Batch], seed: int):
+    def __init__(
+        self,
+        examples: Sequence,
+        collate: Callable[[Sequence], Batch],
+        batch_size: int,
+        seed: int,
+        length: Callable[[Any], int] = ids_length,
+    ):
         self.examples, self.collate, self.n = examples, collate, len(examples)
-        self.order = Order(self.n, seed)
+        self.order = LengthGroups([length(example) for example in examples], batch_size, seed)
 
     def get(self, start: int, count: int) -> Batch:
         return self.collate([self.examples[n] for n in self.order.items(start, count)])
@@ -105,8 +214,8 @@ def collate_texts(examples: Sequence[Example]) -> Batch:
     """
     targets = pad([t for _, t in examples], IGNORE)
     learnt = targets != IGNORE
-    ids = pad([ids for ids, _ in examples], 0)
-    return Batch((ids, learnt), targets[learnt], weight=int(learnt.sum()), tokens=ids.numel())
+    ids, tokens = pad([ids for ids, _ in examples], 0), sum(len(ids) for ids, _ in examples)
+    return Batch((ids, learnt), targets[learnt], weight=int(learnt.sum()), tokens=tokens)
 
 
 def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor | None) -> Batch:
@@ -118,7 +227,7 @@ def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor 
     labels = [label for _, label in examples]
     targets = torch.tensor(labels, dtype=torch.float if weights is None else torch.long)
     weight = float(len(labels)) if weights is None else float(weights[targets].sum())
-    return Batch((idx, lengths), targets, weight=weight, tokens=idx.numel())
+    return Batch((idx, lengths), targets, weight=weight, tokens=int(lengths.sum()))
 
 
 def response_example(

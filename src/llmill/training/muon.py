@@ -66,13 +66,12 @@ class Muon(Optimizer):
 
     def _move(self, params: list[Tensor], group: dict[str, Any]) -> None:
         directions = self._directions(params, group["momentum"], group["nesterov"])
-        batch = torch.stack([_wide(_whole(d)) for d in directions])
-        updates = orthogonalised(batch, group["steps"])
+        updates = orthogonalised(torch.stack([_whole(d) for d in directions]), group["steps"])
+        rows, cols = params[0].shape
+        rate = group["lr"] * math.sqrt(max(1, rows / cols))
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        for p, update in zip(params, updates, strict=True):
-            rows, cols = p.shape
-            rate = group["lr"] * math.sqrt(max(1, rows / cols))
-            p.add_(_part(update if rows <= cols else update.mT, p), alpha=-rate)
+        parts = [_part(update, p) for update, p in zip(updates, params, strict=True)]
+        torch._foreach_add_(params, parts, alpha=-rate)
 
     def _directions(self, params: list[Tensor], momentum: float, nesterov: bool) -> list[Tensor]:
         grads = [p.grad for p in params]
@@ -85,16 +84,17 @@ class Muon(Optimizer):
 
 
 def orthogonalised(batch: Tensor, steps: int) -> Tensor:
-    """Matrices (N, rows, cols), rows <= cols, with singular values drawn towards one: after five
-    steps most lie in [0.5, 1.3], in float32 on the CPU, in bfloat16 on a GPU.
+    """Matrices (N, rows, cols) with singular values drawn towards one: after five steps most lie
+    in [0.5, 1.3]. In float32 on the CPU, in bfloat16 on a GPU.
     """
+    rows, cols = batch.shape[1:]
+    if rows > cols:
+        return orthogonalised(batch.mT, steps).mT
+    number_type = torch.bfloat16 if batch.is_cuda else torch.float32
+    small = number_type == torch.float32 and 2 * cols > 3 * rows
     norms = torch.linalg.vector_norm(batch, dim=(1, 2), keepdim=True)
-    x = batch / norms.clamp(min=EPS)
-    if x.is_cuda:
-        return _newton_schulz(x.bfloat16(), steps)
-    rows, cols = x.shape[1:]
-    small = 2 * cols > 3 * rows
-    return (_newton_schulz_small if small else _newton_schulz)(x.float(), steps)
+    x = (batch / norms.clamp(min=EPS)).to(number_type)
+    return _newton_schulz_small(x, steps) if small else _newton_schulz(x, steps)
 
 
 def _newton_schulz(x: Tensor, steps: int) -> Tensor:
@@ -114,10 +114,14 @@ def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
     `_newton_schulz`, which float32 can spare and bfloat16 cannot.
     """
     gram = torch.bmm(x, x.mT)
-    factor = torch.eye(x.shape[1], device=x.device).expand_as(gram)
+    start = A * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    factor = None
     for step in range(steps):
         polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
-        factor = torch.baddbmm(factor, polynomial, factor, beta=A)
+        if factor is None:
+            factor = start + polynomial
+        else:
+            factor = torch.baddbmm(factor, polynomial, factor, beta=A)
         if step < steps - 1:
             gram = torch.baddbmm(gram, polynomial, gram, beta=A)
             gram = torch.baddbmm(gram, gram, polynomial, beta=A)
@@ -125,19 +129,14 @@ def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
 
 
 def _batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Parameters of one shape or its transpose together, in batches that the memory allows."""
+    """Parameters of one shape together, in batches that the memory allows."""
     shapes = defaultdict(list)
     for p in params:
-        shapes[min(p.shape), max(p.shape)].append(p)
-    for (rows, cols), same in shapes.items():
-        size = max(1, BATCH_NUMBERS // (rows * cols))
+        shapes[p.shape].append(p)
+    for shape, same in shapes.items():
+        size = max(1, BATCH_NUMBERS // shape.numel())
         for first in range(0, len(same), size):
             yield same[first : first + size]
-
-
-def _wide(matrix: Tensor) -> Tensor:
-    rows, cols = matrix.shape
-    return matrix if rows <= cols else matrix.mT
 
 
 def _whole(matrix: Tensor) -> Tensor:

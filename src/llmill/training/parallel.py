@@ -17,6 +17,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from llmill.contract import processes
+from llmill.contract.errors import UserError
 
 Kind = Literal["ddp", "fsdp"]
 
@@ -39,7 +40,10 @@ def wait() -> None:
 
 @contextlib.contextmanager
 def together(device: torch.device) -> Iterator[None]:
-    """Inside, the processes that torchrun started know of each other; alone, nothing."""
+    """Inside, the processes that torchrun started know of each other; alone, nothing.
+
+    Raises `UserError` in those that are left when one is lost.
+    """
     if not processes.started():
         yield
         return
@@ -48,6 +52,13 @@ def together(device: torch.device) -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise
+        raise UserError(
+            f"process {processes.rank()} of {processes.count()} lost the others: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
     finally:
         dist.destroy_process_group()
 

@@ -1,0 +1,163 @@
+"""Wall-clock time to a validation loss on the characters of tiny Shakespeare: the recipe of the
+world preset against the plain recipe of the field, both through llmill's engine.
+
+    python benchmarks/time_to_loss.py --data ../shared/data
+"""
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import SimpleNamespace
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+
+from llmill.contract import runtime
+from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
+from llmill.contract.stopping import Stop
+from llmill.model.transformer import Transformer
+from llmill.text.shards import Shards
+from llmill.training.batches import Windows, windows
+from llmill.training.loop import Work, fit
+from llmill.training.losses import token_loss
+
+BLOCK = 64
+SHAPE = {
+    "n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "block_size": BLOCK,
+    "rotary_base": 10000.0, "mlp_hidden": 512, "bias": False, "dropout": 0.0,
+}  # fmt: skip
+HARDWARE = Runtime(device="cpu", dtype="float32")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and how it is trained."""
+
+    model: Model
+    training: Training
+
+
+def training(steps: int, batch: int, optimizer: Optimizer, schedule: Schedule) -> Training:
+    """`steps` steps, logged and validated at the end alone."""
+    return Training(
+        max_steps=steps, epochs=None, batch_size=batch, grad_accum_steps=1, grad_clip=1.0,
+        optimizer=optimizer, schedule=schedule,
+        log_every=steps, validate_every=steps, checkpoint_every=steps,
+    )  # fmt: skip
+
+
+PLAIN = Recipe(
+    Model(
+        **SHAPE, norm="layernorm", norm_weight=True, norm_embedding=False, position="learned",
+        mlp="gelu", qk_norm=False, tied=True,
+    ),
+    training(
+        2000, 12,
+        Optimizer(kind="adamw", lr=1e-3, muon_lr=1e-3, weight_decay=0.1, betas=[0.9, 0.99]),
+        Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1),
+    ),
+)  # fmt: skip
+
+
+def ours(steps: int, batch: int, muon_lr: float, lr: float) -> Recipe:
+    """The modern block with Muon, constant then linear decay."""
+    return Recipe(
+        Model(
+            **SHAPE, norm="rmsnorm", norm_weight=False, norm_embedding=True, position="rotary",
+            mlp="relu2", qk_norm=True, tied=False,
+        ),
+        training(
+            steps, batch,
+            Optimizer(kind="muon", lr=lr, muon_lr=muon_lr, weight_decay=0.0, betas=[0.9, 0.95]),
+            Schedule(decay="constant_linear", warmup_steps=5, decay_share=0.6, min_factor=0.0),
+        ),
+    )  # fmt: skip
+
+
+def main(
+    data: Annotated[
+        Path, typer.Option(envvar="LLMILL_MIRROR", help="Folder of the real data.")
+    ] = Path("../shared/data"),
+    seeds: int = 3,
+    threads: int = 2,
+    steps: Annotated[int, typer.Option(help="Of our recipe.")] = 300,
+    batch: int = 12,
+    muon_lr: float = 0.03,
+    lr: float = 0.008,
+) -> None:
+    """For each seed: the plain recipe, then ours; the ratio of their times and their losses."""
+    file = data / "pretrain/tinyshakespeare.txt"
+    if not file.exists():
+        sys.exit(f"{file}: missing; name the folder of the real data with --data")
+    train, held_out, vocab = characters(file)
+    ratios, reached = [], 0
+    for seed in range(1, seeds + 1):
+        plain_loss, plain_seconds = run(PLAIN, train, held_out, vocab, seed, threads)
+        loss, seconds = run(ours(steps, batch, muon_lr, lr), train, held_out, vocab, seed, threads)
+        ratios.append(seconds / plain_seconds)
+        reached += loss <= plain_loss
+        print(
+            f"seed {seed}: plain {plain_loss:.4f} in {plain_seconds:.1f} s; "
+            f"ours {loss:.4f} in {seconds:.1f} s; ratio {ratios[-1]:.3f}",
+            flush=True,
+        )
+    print(f"median ratio {median(ratios):.3f}; as good as plain in {reached} of {seeds}")
+
+
+def characters(file: Path) -> tuple[Shards, Shards, int]:
+    """The text as numbers of its characters: nine tenths to train on, the rest held out; and how
+    many characters there are.
+    """
+    text = file.read_text(encoding="utf-8")
+    known = {c: i for i, c in enumerate(sorted(set(text)))}
+    ids = np.array([known[c] for c in text], dtype=np.uint16)
+    cut = len(ids) * 9 // 10
+    return sequence(ids[:cut], len(known)), sequence(ids[cut:], len(known)), len(known)
+
+
+def sequence(ids: np.ndarray, vocab: int) -> Shards:
+    """Tokens in memory as one shard of one document."""
+    return Shards(vocab, len(ids), 1, len(ids), [ids], np.array([len(ids)]), [0, len(ids)])
+
+
+def run(
+    recipe: Recipe, train: Shards, held_out: Shards, vocab: int, seed: int, threads: int
+) -> tuple[float, float]:
+    """Validation loss in nats after training, and the seconds of training."""
+    runtime.start(seed, threads)
+    model = Transformer(recipe.model, vocab)
+    work = Work(
+        Windows(train, BLOCK, seed), token_loss, lambda model, step: {},
+        recipe.training, HARDWARE, seed,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        job = SimpleNamespace(
+            state=Path(folder), stop=Stop(), say=lambda text: None,
+            track=SimpleNamespace(metrics=lambda values, step=None: None),
+        )  # fmt: skip
+        begun = time.perf_counter()
+        fit(model, work, job)
+        seconds = time.perf_counter() - begun
+    return loss_over(model.eval(), held_out), seconds
+
+
+@torch.inference_mode()
+def loss_over(model: Transformer, shards: Shards) -> float:
+    """Mean loss over all windows that do not overlap."""
+    nats, tokens = 0.0, 0
+    count = shards.n_windows(BLOCK)
+    for start in range(0, count, 64):
+        batch = windows(shards, BLOCK, range(start, min(start + 64, count)))
+        nats += float(token_loss(model(*batch.inputs), batch.targets))
+        tokens += batch.tokens
+    return nats / tokens
+
+
+if __name__ == "__main__":
+    typer.run(main)

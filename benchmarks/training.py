@@ -1,0 +1,254 @@
+"""Speed and memory of one training step: llmill's model beside transformers' and litgpt's.
+
+python benchmarks/training.py
+"""
+
+import importlib
+import multiprocessing
+import random
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from llmill.contract import runtime
+from llmill.contract.schema import Model
+from llmill.model.transformer import Transformer
+from llmill.training.losses import token_loss
+
+THREADS, SEED, LR, BLOCK_SIZE = 2, 0, 1e-3, 256
+WARM_UP, MEMORY_STEPS = 3, 5  # steps
+SIDE = 2048  # two square matrices: the speed of their product is what can be reached
+REFERENCE, COMPILED = "transformers", "-compiled"
+WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
+# A spawned child's ru_maxrss begins at its parent's peak; one that a small server forks does not.
+CHILDREN = multiprocessing.get_context("forkserver")
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Shape:
+    vocab_size: int
+    batch_size: int
+    sizes: dict[str, int]  # by the names that all of the libraries use
+
+
+SHAPES = {
+    "small": Shape(1024, 16, {"n_embd": 128, "n_layer": 4, "n_head": 4}),
+    "large": Shape(4096, 8, {"n_embd": 256, "n_layer": 6, "n_head": 8}),
+}
+TINY = Shape(64, 1, {"n_embd": 64, "n_layer": 1, "n_head": 2})  # to load what a step needs
+
+
+def llmill_modern(shape: Shape, **switches: str | float | bool) -> nn.Module:
+    """llmill's decoder with the switches of the preset `world`, or others."""
+    form = yaml.safe_load(WORLD.read_text(encoding="utf-8"))["model"] | switches | shape.sizes
+    form |= {"n_kv_head": form["n_head"], "mlp_hidden": 4 * form["n_embd"]}
+    return Transformer(Model(**form | {"block_size": BLOCK_SIZE}), shape.vocab_size)
+
+
+def llmill_gpt2(shape: Shape) -> nn.Module:
+    """llmill's decoder with the switches that make GPT-2's block: like for like."""
+    norm = {"norm": "layernorm", "norm_weight": True, "norm_embedding": False, "qk_norm": False}
+    rest = {"position": "learned", "mlp": "gelu", "bias": True, "dropout": 0.0, "tied": True}
+    return llmill_modern(shape, **norm, **rest)
+
+
+def transformers(shape: Shape) -> nn.Module:
+    """GPT2LMHeadModel without dropout, with its default attention."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = shape.sizes | {"vocab_size": shape.vocab_size, "n_positions": BLOCK_SIZE}
+    form = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "use_cache": False}
+    model = GPT2LMHeadModel(GPT2Config(**sizes, **form, bos_token_id=None, eos_token_id=None))
+    model.loss_type = "ForCausalLM"  # what it takes without it, too, after a warning
+    return model
+
+
+def litgpt(shape: Shape) -> nn.Module:
+    """litgpt's GPT as near to GPT-2 as it comes: rotary positions, for it has no learned ones."""
+    from litgpt.config import Config
+    from litgpt.model import GPT
+
+    sizes = shape.sizes | {"padded_vocab_size": shape.vocab_size, "block_size": BLOCK_SIZE}
+    form = {"mlp_class_name": "GptNeoxMLP", "gelu_approximate": "tanh", "parallel_residual": False}
+    return GPT(Config(**sizes, **form))
+
+
+def token_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy, as llmill's loop computes it."""
+    return token_loss(model(idx), targets) / targets.numel()
+
+
+def own_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
+    """The same as transformers computes it itself, from labels that it shifts."""
+    return model(input_ids=idx, labels=idx).loss
+
+
+MODELS = {  # what builds it, its loss, the module it needs
+    "llmill-gpt2": (llmill_gpt2, token_mean, "llmill"),
+    "llmill-modern": (llmill_modern, token_mean, "llmill"),
+    "transformers": (transformers, own_mean, "transformers.models.gpt2.modeling_gpt2"),
+    "litgpt": (litgpt, token_mean, "litgpt.model"),
+}
+Which = StrEnum("Which", [*SHAPES, "both"])
+Name = StrEnum("Name", list(MODELS))
+
+
+def set_up(keep_memory: bool) -> None:
+    """The same seed and threads for all; llmill's start also keeps freed memory."""
+    if keep_memory:
+        runtime.start(SEED, THREADS)
+    torch.manual_seed(SEED)
+    torch.set_num_threads(THREADS)
+
+
+def training(name: str, shape: Shape) -> Step:
+    """A model that takes training steps on random tokens."""
+    tokens = torch.randint(shape.vocab_size, (shape.batch_size, BLOCK_SIZE + 1))
+    idx, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()  # (B, T)
+    build, loss, _ = MODELS[name.removesuffix(COMPILED)]
+    model = build(shape).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, fused=False)
+    called = torch.compile(model) if name.endswith(COMPILED) else model
+
+    def step() -> None:
+        loss(called, idx, targets).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+@contextmanager
+def child(name: str, shape: Shape, keep_memory: bool) -> Iterator[Callable[[], float]]:
+    """`training` in a process of its own; a step returns the MiB that were needed so far."""
+    here, there = CHILDREN.Pipe()
+    process = CHILDREN.Process(target=serve, args=(there, name, shape, keep_memory), daemon=True)
+    process.start()
+    yield lambda: here.send(True) or here.recv()
+    here.send(False)
+    process.join()
+
+
+def serve(pipe: Connection, name: str, shape: Shape, keep_memory: bool) -> None:
+    """Take a step whenever asked to; memory counts from after all imports, also late ones."""
+    set_up(keep_memory)
+    training(name, TINY)()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = training(name, shape)
+    while pipe.recv():
+        step()
+        pipe.send((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every step: all warm up, then each round has all of them in random order."""
+    warm_up = [name for name in steps for _ in range(WARM_UP)]
+    shuffled = random.Random(SEED).sample
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for names in [warm_up, *(shuffled(list(steps), len(steps)) for _ in range(rounds))]:
+        for name in names:
+            start = time.perf_counter()
+            steps[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def flops(name: str, shape: Shape) -> float:
+    """Of a step: 6 N a token, N the parameters that take part in products, and attention's own."""
+    layers = MODELS[name.removesuffix(COMPILED)][0](shape).modules()
+    weights = [x.weight for x in layers if hasattr(x, "weight") and not isinstance(x, nn.Embedding)]
+    n = sum(w.numel() for w in weights if w is not None and w.dim() == 2)
+    own = 12 * shape.sizes["n_layer"] * shape.sizes["n_embd"] * BLOCK_SIZE
+    return shape.batch_size * BLOCK_SIZE * (6 * n + own)
+
+
+def table(shape: Shape, seconds: dict[str, list[float]], memory: dict[str, float]) -> Table:
+    """A row for each model; ratios are taken round by round, then their median and quartiles."""
+    made = Table(
+        "model", "tokens/s", "ratio", "quartiles", "utilisation", "MiB", "ratio", "first step"
+    )
+    rounds = {name: taken[WARM_UP:] for name, taken in seconds.items()}
+    tokens = shape.batch_size * BLOCK_SIZE
+    for name in memory:
+        speed = statistics.median(tokens / s for s in rounds[name])
+        work = flops(name, shape) / (2 * SIDE**3)  # in products of the two matrices
+        pairs = zip(rounds["product"], rounds[name], strict=True)
+        utilisation = statistics.median(work * best / s for best, s in pairs)
+        cells = [f"{utilisation:.0%}", f"{memory[name]:.0f}", "-", f"{seconds[name][0]:.1f} s"]
+        ratio = ["-", "-"]
+        if REFERENCE in memory:
+            pairs = zip(rounds[REFERENCE], rounds[name], strict=True)
+            low, middle, high = statistics.quantiles(r / s for r, s in pairs)
+            ratio = [f"{middle:.2f}", f"{low:.2f} to {high:.2f}"]
+            cells[2] = f"{memory[name] / memory[REFERENCE]:.2f}"
+        made.add_row(name, f"{speed:,.0f}", *ratio, *cells)
+    return made
+
+
+def installed(name: str) -> bool:
+    """Whether the model's library is there; a line if not."""
+    try:
+        importlib.import_module(MODELS[name][2])
+    except ImportError as error:
+        print(f"{name} is left out: {error}; see benchmarks/README.md")
+        return False
+    return True
+
+
+def main(
+    shape: Annotated[Which, typer.Option(help="Size of model and batch.")] = Which.both,
+    rounds: Annotated[int, typer.Option(min=2, help="Steps of each model that are timed.")] = 30,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Also llmill's models under torch.compile.")
+    ] = False,
+    only: Annotated[list[Name] | None, typer.Option(help="Only these models.")] = None,
+    plain_allocator: Annotated[
+        bool, typer.Option(help="Without the allocator setting that llmill starts with.")
+    ] = False,
+    processes: Annotated[
+        bool, typer.Option(help="A process for each model; only llmill's have llmill's setting.")
+    ] = False,
+) -> None:
+    """Time and weigh a training step of llmill beside its peers."""
+    names = [name for name in only or MODELS if installed(name)]
+    if compiled:
+        names += [name + COMPILED for name in names if name.startswith("llmill")]
+    ours = [name for name in names if name.startswith("llmill")]
+    keeping = [] if plain_allocator else ours if processes else names
+    set_up(not plain_allocator)
+    for title in [each for each in SHAPES if shape in (each, Which.both)]:
+        size, memory = SHAPES[title], {}
+        for name in names:
+            with child(name, size, name in keeping) as step:
+                memory[name] = [step() for _ in range(MEMORY_STEPS)][-1]
+        with ExitStack() as stack:
+            a, b = torch.randn(2, SIDE, SIDE)
+            steps: dict[str, Step] = {"product": lambda a=a, b=b: torch.mm(a, b)}
+            for name in names:
+                if processes:
+                    steps[name] = stack.enter_context(child(name, size, name in keeping))
+                else:
+                    steps[name] = training(name, size)
+            seconds = take_turns(steps, rounds)
+        print(f"\n{title}: {rounds} rounds, {THREADS} threads, processes of their own: {processes}")
+        print("llmill's allocator setting:", ", ".join(keeping) or "none of them")
+        Console(width=100).print(table(size, seconds, memory))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,213 @@
+"""`python -m llmill show-batch STAGE STEP`: print the batch of a step as the training reads it.
+
+The stage's own functions build the batches and the loop's own feed deals them out; texts are
+decoded from the tensors that the model gets. Nothing is trained.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.text import Text
+from torch import Tensor
+
+from llmill.contract import params, pipeline
+from llmill.contract.errors import UserError
+from llmill.contract.params import Selected
+from llmill.contract.schema import Training
+from llmill.model import checkpoint
+from llmill.stages import classify, grader, instruct, pretrain
+from llmill.text.shards import Shards
+from llmill.text.tokenizer import Tokenizer
+from llmill.training.batches import Batch, Batches, Rows, Span
+from llmill.training.feed import Feed
+from llmill.training.loop import length
+from llmill.training.losses import IGNORE
+
+LEARNT = "bold green"  # in a terminal, besides the brackets
+
+Lines = list[Text]  # on one row: what it is, then what it holds
+Show = Callable[[Batch, int], Iterator[Lines]]  # of a micro-batch; its first row's place in the run
+
+
+@dataclass(frozen=True)
+class Source:
+    """The batches of a stage, and how their rows are shown."""
+
+    batches: Batches
+    settings: Training
+    show: Show
+
+
+def print_batch(
+    stage: str,
+    step: int,
+    variant: str | None = None,
+    rows: int | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print the rows of a step, from 0, all or the first so many: a line each in a terminal,
+    uncut in a pipe.
+
+    Raises `UserError` for a stage without batches, a step beyond the run, or inputs not made yet.
+    """
+    chosen = selected(stage, variant)
+    source = OPEN[stage](chosen)
+    settings, end = source.settings, length(source.settings, source.batches.n)
+    if not 0 <= step < end:
+        raise UserError(f"{stage}: no step {step}; the run has steps 0 to {end - 1}")
+    size, micro = settings.batch_size, settings.grad_accum_steps
+    feed = Feed(source.batches, size, micro, torch.device("cpu"))
+    made = next(feed.steps(step, step + 1))
+    shown: list[Lines] = []
+    for i, batch in enumerate(made):
+        shown += source.show(batch, (step * micro + i) * size)
+    lines = [Text(f"{stage}, step {step} of {end}: {summary(made)}")]
+    for number, (what, *held) in enumerate(shown[:rows]):
+        lines += [Text(f"row {number}: ") + what, *(Text("  ") + line for line in held)]
+    if left := len(shown) - len(shown[:rows]):
+        lines.append(Text(f"{left} more rows"))
+    console = console or Console()
+    cut = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
+    for line in lines:
+        console.print(line, **cut)
+
+
+def selected(stage: str, variant: str | None) -> Selected:
+    """The parameters of a stage; without a variant, of its first one."""
+    if stage not in OPEN:
+        raise UserError(f"{stage}: trains nothing; there is {', '.join(OPEN)}")
+    tree = params.load()
+    stages = pipeline.load({"paths": tree.paths.model_dump()})
+    named = [s for s in stages.values() if s.name == stage]
+    found = [s for s in named if variant in (None, s.variant)]
+    if not found:
+        known = ", ".join(s.address for s in named)
+        raise UserError(f"{stage}@{variant}: no such stage in dvc.yaml; there is {known}")
+    return params.select(tree, found[0].params)
+
+
+def summary(made: list[Batch]) -> str:
+    """The size of a step, over its micro-batches."""
+    rows = sum(len(batch.inputs[0]) for batch in made)
+    positions = sum(batch.inputs[0].numel() for batch in made)
+    padding = 1 - sum(batch.tokens for batch in made) / positions
+    learnt = sum(int((batch.targets != IGNORE).sum()) for batch in made)
+    return f"{rows} rows, {positions} positions, {padding:.1%} padding, {learnt} targets learnt"
+
+
+def open_pretrain(params: Selected) -> Source:
+    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, "bpe"))
+    rows = pretrain.batches(params, tokenizer)
+    return Source(rows, params.pretrain.training, partial(documents, rows, tokenizer))
+
+
+def open_classify(params: Selected) -> Source:
+    foundation = load_foundation(params)
+    data = classify.encode(params, foundation)
+    batches = classify.batches(params.classify, data)
+    show = partial(labelled, foundation.tokenizer, lambda label: data.labels[int(label)])
+    return Source(batches, params.classify.training, show)
+
+
+def open_instruct(params: Selected) -> Source:
+    foundation = load_foundation(params)
+    batches = instruct.batches(params, foundation)
+    return Source(batches, params.instruct.training, partial(texts, foundation.tokenizer))
+
+
+def open_grader(params: Selected) -> Source:
+    foundation = load_foundation(params)
+    batches = grader.batches(params, foundation)
+    show = partial(labelled, foundation.tokenizer, lambda score: f"{score:.2f}")
+    return Source(batches, params.grader.training, show)
+
+
+OPEN = {
+    "pretrain": open_pretrain,
+    "classify": open_classify,
+    "instruct": open_instruct,
+    "grader": open_grader,
+}
+
+
+def load_foundation(params: Selected) -> checkpoint.Checkpoint:
+    """The foundation model, whose tokenizer and context the finetuning stages take."""
+    return checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
+
+
+def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
+    """Rows of pretraining: the documents of each, and its text."""
+    ids, targets = batch.inputs[0], spread(batch)
+    for i, spans in enumerate(rows.rows(first, len(ids))):
+        held = sum(count for _, count in spans)
+        tokens = ids[i, :held].tolist()
+        if held > len(tokens) and targets[i, -1] != IGNORE:
+            tokens.append(int(targets[i, -1]))  # the last token is only a target
+        learnt = int((targets[i] != IGNORE).sum())
+        what = f"{held} tokens, {learnt} learnt, {max(0, ids.size(1) - held)} padding"
+        found = [Text(line) for line in sources(rows.shards, spans)]
+        yield [Text(what), *found, one_line(tokenizer, tokens)]
+
+
+def sources(shards: Shards, spans: list[Span]) -> Iterator[str]:
+    """Where the tokens of a row come from, document by document."""
+    place = 0
+    for start, count in spans:
+        end = start + count
+        while start < end:
+            number = int(shards.ends.searchsorted(start, side="right"))
+            begin = int(shards.ends[number - 1]) if number else 0
+            until = min(end, int(shards.ends[number]))
+            size = int(shards.ends[number]) - begin
+            where = f"tokens {start - begin} to {until - begin - 1} of {size}"
+            yield f"document {number}, {where}, at position {place}"
+            place, start = place + until - start, until
+
+
+def texts(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
+    """Prompts and responses: what is learnt stands in brackets."""
+    ids, targets = batch.inputs[0], spread(batch)
+    for row, wanted in zip(ids.tolist(), targets.tolist(), strict=True):
+        held = max((i + 1 for i, target in enumerate(wanted) if target != IGNORE), default=0)
+        tokens = [(row[0], False)]  # and whether each is learnt
+        for read, target in zip([*row[1:], IGNORE], wanted[:held], strict=False):
+            tokens.append((read, False) if target == IGNORE else (target, True))
+        learnt = sum(is_learnt for _, is_learnt in tokens)
+        text = Text()
+        for is_learnt, run in groupby(tokens, key=lambda token: token[1]):
+            part = one_line(tokenizer, [token for token, _ in run])
+            text += Text.assemble("[", (part.plain, LEARNT), "]") if is_learnt else part
+        yield [Text(f"{held} tokens, {learnt} learnt, {len(row) - held} padding"), text]
+
+
+def labelled(
+    tokenizer: Tokenizer, name: Callable[[float], str], batch: Batch, first: int
+) -> Iterator[Lines]:
+    """Texts with a label: the label in brackets, which is what is learnt."""
+    ids, lengths = batch.inputs
+    for row, held, label in zip(
+        ids.tolist(), lengths.tolist(), batch.targets.tolist(), strict=True
+    ):
+        what = Text(f"{held} tokens, {len(row) - held} padding, learnt ")
+        what += Text.assemble("[", (name(label), LEARNT), "]")
+        yield [what, one_line(tokenizer, row[:held])]
+
+
+def spread(batch: Batch) -> Tensor:
+    """The targets by position, (B, T), also where the batch has only those that are learnt."""
+    if len(batch.inputs) == 1:
+        return batch.targets
+    ids, learnt = batch.inputs[:2]
+    return torch.full_like(ids, IGNORE).masked_scatter(learnt, batch.targets)
+
+
+def one_line(tokenizer: Tokenizer, ids: list[int]) -> Text:
+    """Decoded, with line ends and whatever else does not print escaped."""
+    text = tokenizer.decode(ids)
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Text("".join(shown))

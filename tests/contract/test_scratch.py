@@ -1,0 +1,77 @@
+"""The scratch folder: whose it is, what it refuses, what it says of what others left."""
+
+import pytest
+
+from llmill.contract import record, scratch
+from llmill.contract.errors import UserError
+from llmill.contract.pipeline import Stage
+
+STAGE = Stage(
+    "pretrain", None, "", ("data/x", "src/llmill/a.py"), ("pretrain",), "results/pretrain"
+)
+PARAMETERS = {"pretrain": {"seed": 1, "processes": 2, "parallel": "ddp", "training": {"lr": 0.1}}}
+INPUTS = {"data/x": "aa", "src/llmill/a.py": "bb"}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(scratch.RESUME_ANYWAY, raising=False)
+
+
+def changed(**values) -> dict:
+    return {"pretrain": {**PARAMETERS["pretrain"], **values}}
+
+
+def claim(parameters=PARAMETERS, inputs=INPUTS, anyway=False):
+    """The folder, with a state in it, and what was said."""
+    said = []
+    found = scratch.claim(STAGE, parameters, inputs, anyway, said.append)
+    (found / scratch.STATE).mkdir(exist_ok=True)
+    return found, said
+
+
+def test_the_folder_is_one_for_parameters_and_data_however_the_work_is_spread():
+    found, said = claim()
+    assert found.parent.as_posix() == "scratch/pretrain"
+    assert found == scratch.folder(STAGE, PARAMETERS, INPUTS)
+    assert claim(changed(processes=1, parallel="fsdp"))[0] == found
+    assert claim(changed(seed=2))[0] != found
+    assert claim(inputs={**INPUTS, "data/x": "cc"})[0] != found
+    assert said == []
+
+
+def test_going_on_with_another_number_of_processes_is_marked_as_not_exact():
+    found, _ = claim()
+    assert claim(changed(processes=1))[0] == found
+    assert record.read_json(found / scratch.NOT_EXACT) == ["pretrain.processes"]
+
+
+def test_the_same_again_is_exact():
+    found, _ = claim()
+    claim()
+    assert not (found / scratch.NOT_EXACT).exists()
+
+
+def test_other_code_is_refused_by_name_unless_asked_for():
+    found, _ = claim()
+    other = {**INPUTS, "src/llmill/a.py": "dd"}
+    with pytest.raises(UserError, match=r"an interrupted run of other code \(src/llmill/a.py\)"):
+        claim(inputs=other)
+    assert claim(inputs=other, anyway=True)[0] == found
+    assert record.read_json(found / scratch.NOT_EXACT) == ["src/llmill/a.py"]
+
+
+def test_what_an_interrupted_run_of_other_parameters_or_data_left_is_told_and_not_used():
+    first, _ = claim()
+    _, said = claim(changed(seed=2, training={"lr": 0.2}), {**INPUTS, "data/x": "cc"})
+    assert said == [
+        f"{first}: an interrupted run with pretrain.seed 1, now 2; "
+        "pretrain.training.lr 0.1, now 0.2; other data in data/x; not continued"
+    ]
+
+
+def test_a_finished_or_stateless_run_is_not_told_of():
+    first, _ = claim()
+    (first / scratch.STATE).rmdir()
+    assert claim(changed(seed=2))[1] == []

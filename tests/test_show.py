@@ -1,0 +1,186 @@
+"""`show-batch`: what it prints is what the loop would train on, and a mistake is one line."""
+
+import io
+import re
+import sys
+
+import pytest
+import torch
+from rich.console import Console
+
+from llmill import __main__
+from llmill.contract import params
+from llmill.contract.errors import UserError
+from llmill.show import print_batch
+from llmill.stages import instruct, pretrain
+from llmill.training.feed import Feed
+from tests.conftest import ROOT
+from tests.stages import trainee
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """A repository with everything that the training stages read, and contexts that fit it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+    text = (ROOT / "presets/smoke.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("block_size: 256", "block_size: 128"))
+    trainee.tokens(tmp_path)
+    trainee.foundation(tmp_path, block_size=256)
+    trainee.messages(tmp_path)
+    trainee.documents(tmp_path)
+    trainee.instructions(tmp_path)
+    return tmp_path
+
+
+def change(world, before: str, after: str) -> None:
+    file = world / "params.yaml"
+    assert before in file.read_text()
+    file.write_text(file.read_text().replace(before, after))
+
+
+def printed(*arguments, width: int = 80, terminal: bool = False, **options) -> list[str]:
+    text = io.StringIO()
+    console = Console(file=text, width=width, force_terminal=terminal, color_system=None)
+    print_batch(*arguments, **options, console=console)
+    return text.getvalue().splitlines()
+
+
+def test_windows_show_the_documents_they_cross_and_their_whole_text(world):
+    lines = printed("pretrain", 0, rows=1)
+    assert lines[0] == (
+        "pretrain, step 0 of 12: 4 rows, 512 positions, 0.0% padding, 512 targets learnt"
+    )
+    assert lines[1] == "row 0: 129 tokens, 128 learnt, 0 padding"
+    found = [re.fullmatch(r"  document (\d+), tokens (\d+) to (\d+) of (\d+), at position (\d+)", line) for line in lines[2:-2]]  # fmt: skip
+    numbers, firsts, lasts, sizes, places = zip(*(map(int, m.groups()) for m in found), strict=True)
+    assert list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
+    for n, size in zip(numbers, sizes, strict=True):
+        assert size == len(f"{n} and {n + 1} make {2 * n + 1}.") + 1
+    assert places[0] == 0
+    assert list(places[1:]) == [p + b - a + 1 for p, a, b in zip(places, firsts, lasts, strict=True)][:-1]  # fmt: skip
+    text = "".join(f"{n} and {n + 1} make {2 * n + 1}.<|endoftext|>" for n in numbers)
+    assert lines[-2].removeprefix("  ") in text
+    assert lines[-1] == "3 more rows"
+
+
+def test_packed_rows_show_whole_documents_and_what_is_not_learnt(world):
+    change(world, "packing: windows", "packing: documents")
+    change(world, "mask_documents: false", "mask_documents: true")
+    lines = printed("pretrain", 0)
+    rows = "\n".join(lines[1:]).split("row ")[1:]
+    assert len(rows) == 4
+    for row in rows:
+        what, *where, text = row.splitlines()
+        held, learnt, _ = map(int, re.findall(r"(\d+) (?:tokens|learnt|padding)", what))
+        sizes = [int(re.fullmatch(r"  document \d+, tokens 0 to (\d+) of \d+, at position \d+", line)[1]) + 1 for line in where]  # fmt: skip
+        assert held == sum(sizes)
+        assert learnt == held - len(sizes)
+        numbers = [int(re.search(r"document (\d+)", line)[1]) for line in where]
+        assert text == "  " + "".join(f"{n} and {n + 1} make {2 * n + 1}.<|endoftext|>" for n in numbers)  # fmt: skip
+
+
+def test_the_learnt_part_of_an_instruction_stands_in_brackets_with_newlines_escaped(world):
+    lines = printed("instruct", 0)
+    assert lines[0].startswith("instruct, step 0 of 1: 16 rows, ")
+    shown = [line for line in lines if not line.startswith(("row", "instruct"))]
+    assert len(shown) == 16
+    assert any(
+        line.endswith("\\n\\n### Response:\\n[I say a and a.<|endoftext|>]") for line in shown
+    )
+    assert all(line.startswith("  <|endoftext|>Below is an instruction") for line in shown)
+    assert all(" 15 learnt, " in line for line in lines if line.startswith("row"))
+
+
+def test_a_message_is_shown_with_its_label(world):
+    lines = printed("classify", 1, variant="all")
+    assert lines[0].startswith("classify, step 1 of 3: 32 rows, ")
+    for what, text in zip(lines[1::2], lines[2::2], strict=True):
+        ham = text.endswith("o")
+        assert what.endswith("learnt [ham]" if ham else "learnt [spam]")
+        tokens = int(re.match(r"row \d+: (\d+) tokens", what)[1])
+        assert tokens == len(text.removeprefix("  <|endoftext|>")) + 1
+
+
+def test_without_a_variant_the_batches_are_those_of_every_variant(world):
+    assert printed("classify", 0) == printed("classify", 0, variant="last_block")
+
+
+def test_a_graded_response_is_shown_with_its_score(world):
+    lines = printed("grader", 0)
+    assert "learnt [1.00]" in "\n".join(lines)
+    assert any("Answer: I say c and c.<|endoftext|>" in line for line in lines)
+
+
+def test_micro_batches_of_a_step_are_all_shown(world):
+    change(
+        world, "batch_size: 4\n    grad_accum_steps: 1", "batch_size: 2\n    grad_accum_steps: 2"
+    )
+    halves = printed("pretrain", 3)
+    change(
+        world, "batch_size: 2\n    grad_accum_steps: 2", "batch_size: 4\n    grad_accum_steps: 1"
+    )
+    assert printed("pretrain", 3) == halves
+    assert sum(line.startswith("row ") for line in halves) == 4
+
+
+@pytest.mark.parametrize("stage", [pretrain, instruct])
+def test_what_is_shown_is_what_the_stage_trains_on(world, monkeypatch, stage):
+    seen = []
+    deal = Feed.steps
+
+    def spy(self, first, end):
+        for made in deal(self, first, end):
+            seen.append(made)
+            yield made
+
+    monkeypatch.setattr(Feed, "steps", spy)
+    printed(stage.__name__.rsplit(".", 1)[1], 0)
+    stage.run(params.load(), trainee.job(world))
+    shown, trained, *_ = seen
+    assert len(shown) == len(trained) == 1
+    for one, other in zip(shown, trained, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one.inputs, other.inputs, strict=True))
+        assert torch.equal(one.targets, other.targets)
+
+
+def test_a_terminal_gets_one_line_of_its_width_and_a_pipe_the_whole(world):
+    cut = printed("instruct", 0, width=60, terminal=True)
+    whole = printed("instruct", 0, width=60)
+    assert len(cut) == len(whole)
+    assert max(map(len, cut)) == 60
+    assert cut[2].endswith("…")
+    assert len(whole[2]) > 150
+
+
+MISTAKES = [
+    (["pretrain", "12"], "pretrain: no step 12; the run has steps 0 to 11"),
+    (["report", "0"], "report: trains nothing; there is pretrain, classify, instruct, grader"),
+    (["classify", "0", "--variant", "none"], "classify@none: no such stage in dvc.yaml; there is classify@last_layer, classify@last_block, classify@all"),
+    (["instruct", "0", "--variant", "all"], "instruct@all: no such stage in dvc.yaml; there is instruct"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "line"), MISTAKES, ids=[" ".join(m[0]) for m in MISTAKES])
+def test_a_mistake_is_one_line(world, monkeypatch, words, line):
+    monkeypatch.setattr(sys, "argv", ["llmill", "show-batch", *words])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == f"llmill: {line}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("pretrain", "data/tokenize/train/index.json"),
+        ("pretrain", "data/tokenizer/bpe/tokenizer.json"),
+        ("classify", "data/prepare/classification/train.jsonl"),
+        ("instruct", "results/pretrain/checkpoint/config.json"),
+        ("grader", "data/prepare/text/train/00000.parquet"),
+    ],
+)
+def test_a_missing_input_is_named_in_one_line(world, stage, missing):
+    (world / missing).unlink()
+    with pytest.raises(UserError, match=missing.rsplit("/", 1)[0]) as error:
+        print_batch(stage, 0)
+    assert "\n" not in str(error.value)
