@@ -4,7 +4,6 @@ world preset against the plain recipe of the field, both through llmill's engine
     python benchmarks/time_to_loss.py --data ../shared/data
 """
 
-import os
 import sys
 import tempfile
 import time
