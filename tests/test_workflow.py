@@ -185,7 +185,8 @@ def test_two_clones_give_the_same_bytes_by_either_command(first, second):
 
 def test_the_tables_of_dvc_show_metrics_and_plots(second):
     metrics = second.run("dvc", "metrics", "show")
-    assert "results/pretrain/metrics.json" in metrics
+    assert "results/report/metrics.json" in metrics
+    assert "pretrain.loss" in metrics
     plots = second.run("dvc", "plots", "show")
     assert "index.html" in plots
     assert (second.root / "dvc_plots/index.html").exists()
