@@ -50,6 +50,13 @@ def test_any_text_decodes_to_itself_and_holds_no_special_token(small, text):
     assert small.end_of_text not in ids
 
 
+@pytest.mark.parametrize("text", [*STRANGE, "a \ud800 b"], ids=range(len(STRANGE) + 1))
+def test_the_array_holds_the_same_ids(small, text):
+    found = small.encode_array(text)
+    assert found.dtype == "uint32"
+    assert found.tolist() == small.encode(text)
+
+
 def test_any_bytes_decode_to_themselves(small):
     rng = random.Random(0)
     contents = [bytes(range(256)), b"\xff<|endoftext|>\xc3", "é漢".encode()[:-1], b""]

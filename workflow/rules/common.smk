@@ -63,6 +63,6 @@ def sections(name):
 
 
 def cores(name):
-    """The number of threads or processes that the stage's own section gives."""
+    """The cores of the stage: by its own section, the threads of each process times the processes."""
     section = getattr(TREE, name)
-    return getattr(section, "threads", None) or getattr(section, "processes", 1)
+    return getattr(section, "threads", 1) * getattr(section, "processes", 1)

@@ -15,7 +15,7 @@ rule pretrain:
     threads: cores("pretrain")
     resources:
         mem_mb=3000,
-        gpu=GPUS,
+        gpu=GPUS * TREE.pretrain.processes,
     params:
         stage=stage("pretrain"),
         command=command("pretrain"),

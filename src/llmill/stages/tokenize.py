@@ -6,6 +6,7 @@ In: the documents and the tokenizer. Out: `train/` and `validate/` (see `llmill.
 `metrics.json`.
 """
 
+import functools
 import multiprocessing
 import os
 import signal
@@ -56,7 +57,13 @@ def run(params: Selected, job: Job) -> None:
 def encode(work: Work) -> dict[str, Any]:
     """Encode one shard."""
     bpe, shard, folder = work
-    return shards.write(folder, shard.stem, parquet.texts(shard), Tokenizer.load(bpe))
+    return shards.write(folder, shard.stem, parquet.texts(shard), loaded(bpe.resolve()))
+
+
+@functools.cache
+def loaded(bpe: Path) -> Tokenizer:
+    """The tokenizer of an absolute folder, once a process."""
+    return Tokenizer.load(bpe)
 
 
 def in_parallel(work: list[Work], processes: int) -> Iterator[dict[str, Any]]:

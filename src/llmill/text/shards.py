@@ -29,12 +29,14 @@ def write(folder: Path, name: str, texts: Iterable[str], tokenizer: Tokenizer) -
     """Encode the texts as one shard; returns its entry in the index. Holds one text at a time."""
     kind = np.dtype(dtype(tokenizer.n_vocab)).newbyteorder("<")
     tokens, ends = _files(folder, name)
-    end, size, text_bytes, lengths = tokenizer.end_of_text, 0, 0, []
+    end = np.array(tokenizer.end_of_text, dtype=kind).tobytes()
+    size, text_bytes, lengths = 0, 0, []
     with tokens.open("wb") as file:
         for text in texts:
-            ids = np.array([*tokenizer.encode(text), end], dtype=kind)
-            file.write(ids.tobytes())
-            size += len(ids)
+            ids = tokenizer.encode_array(text)
+            file.write(ids.astype(kind).tobytes())
+            file.write(end)
+            size += len(ids) + 1
             text_bytes += len(text.encode())
             lengths.append(size)
     np.save(ends, np.array(lengths, dtype="<u8"))

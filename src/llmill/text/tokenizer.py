@@ -6,11 +6,13 @@ special tokens, n_vocab).
 
 import base64
 import binascii
+import contextlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import tiktoken
 
 from llmill.contract import record
@@ -51,6 +53,13 @@ class Tokenizer:
         if len(text) <= LONGEST_SPACE:
             return self._encoding.encode_ordinary(text)
         return [i for part in LONG_SPACE.split(text) for i in self._encoding.encode_ordinary(part)]
+
+    def encode_array(self, text: str) -> np.ndarray:
+        """The same ids, (n,) uint32, without a list in between."""
+        if len(text) <= LONGEST_SPACE:
+            with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate
+                return self._encoding.encode_to_numpy(text, disallowed_special=())
+        return np.array(self.encode(text), dtype=np.uint32)
 
     def encode_bytes(self, content: bytes) -> list[int]:
         """Ids of any bytes: of their UTF-8 parts as text, of every other byte alone."""
