@@ -75,3 +75,12 @@ def test_a_finished_or_stateless_run_is_not_told_of():
     first, _ = claim()
     (first / scratch.STATE).rmdir()
     assert claim(changed(seed=2))[1] == []
+
+
+def test_a_state_of_unknown_beginning_is_removed():
+    found, _ = claim()
+    (found / scratch.BEGUN).unlink()
+    (found / scratch.STATE / "000000005").mkdir()
+    again, _ = claim()
+    assert again == found
+    assert list((found / scratch.STATE).iterdir()) == []

@@ -103,6 +103,7 @@ def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(reposito
 
 
 def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
+    set_parameters(repository, checkpoint_every=10_000)  # so only the signal makes a state
     process = start(repository)
     until(process, 8)
     both = workers(process)
@@ -112,12 +113,12 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     assert "llmill: stopped by signal 15" in err
     assert "Traceback" not in err
     assert not any(child.is_running() for child in both)
-    states = list((repository / "scratch/pretrain").glob("*/state/*.json"))
-    assert states
-    set_parameters(repository, seed=2)
+    (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
+    assert int(state.stem) >= 8
+    set_parameters(repository, seed=2, parallel="fsdp")
     code, out, _ = finish(start(repository))
     assert code == 0
-    told = r"an interrupted run with pretrain.seed 1, now 2; not continued"
+    told = r"with pretrain.parallel ddp, now fsdp; pretrain.seed 1, now 2; not continued"
     assert re.search(told, out)
     assert "continues at" not in out
 

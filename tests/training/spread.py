@@ -37,7 +37,7 @@ class Batches:
         rows = [(torch.arange(33) * (1 + i % 7) + i) % 61 for i in range(start, start + count)]
         for i, row in enumerate(rows):
             self.seen[start + i] = hashlib.sha256(row.numpy().tobytes()).hexdigest()[:16]
-        if start // 8 == self.steps - 1:
+        if start // 8 == self.steps - 1 and processes.rank() == processes.count() - 1:
             self.stop.signum = signal.SIGTERM
         ids = torch.stack(rows)
         return Batch((ids[:, :-1],), ids[:, 1:], weight=32 * count, tokens=32 * count)

@@ -160,6 +160,32 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, harm, name)
     assert said[1] == "continues at step 5"
 
 
+def test_with_every_state_damaged_the_run_begins_anew_and_its_saves_count(tmp_path):
+    whole, curve, _ = train(tmp_path / "whole")
+    train(tmp_path / "parts")
+    state = tmp_path / "parts/state"
+    for step in ("000000005", "000000010"):
+        flip(state / step / "__0_0.distcp")
+    stopped = job(tmp_path / "parts")
+    with pytest.raises(Stopped):
+        fit(Toy(), work(StopsAt(stopped.stop, 6)), stopped)
+    assert sorted(p.name for p in state.iterdir()) == [
+        "000000005", "000000005.json", "000000007", "000000007.json",
+    ]  # fmt: skip
+    parts, resumed_curve, _ = train(tmp_path / "parts")
+    assert same(whole, parts)
+    assert resumed_curve == curve
+
+
+def test_what_kills_left_beside_the_states_goes_with_the_next_save(tmp_path):
+    (tmp_path / "state/000000003.tmp").mkdir(parents=True)
+    (tmp_path / "state/000000004").mkdir()
+    train(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "state").iterdir()) == [
+        "000000005", "000000005.json", "000000010", "000000010.json",
+    ]  # fmt: skip
+
+
 def test_a_damaged_marker_makes_its_state_count_no_more(tmp_path):
     train(tmp_path)
     marker = tmp_path / "state/000000010.json"

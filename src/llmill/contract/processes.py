@@ -11,6 +11,8 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import LAYOUT
 
+LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
+
 
 def rank() -> int:
     """The number of this process, from 0."""
@@ -48,6 +50,11 @@ def wanted(chosen: Selected, name: str) -> int:
     return asked
 
 
+def orphaned() -> bool:
+    """Whether the process that started this one among others has vanished."""
+    return started() and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+
+
 def launch(processes: int, words: list[str]) -> None:
     """Run `python -m llmill WORDS` in so many processes, over all nodes, until all have ended.
 
@@ -60,6 +67,10 @@ def launch(processes: int, words: list[str]) -> None:
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun says so; the stage sets its own
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = (
+        "SIGTERM,SIGINT"  # a closed terminal stops nothing
+    )
+    os.environ[LAUNCHER] = str(os.getpid())
     nodes = int(os.environ.get("PET_NNODES", "1"))
     if processes % nodes:
         raise UserError(f"{processes} processes cannot be spread evenly over {nodes} nodes")
@@ -74,7 +85,7 @@ def launch(processes: int, words: list[str]) -> None:
         first, failure = error.get_first_failure()
         if failure.exitcode > 128:
             raise Stopped(failure.exitcode - 128) from None
-        ended = f"signal {-failure.exitcode}" if failure.exitcode < 0 else "the error above"
+        ended = f"by signal {-failure.exitcode}" if failure.exitcode < 0 else "as it said"
         raise UserError(
-            f"process {first} of {processes} ended by {ended}; the others were stopped"
+            f"process {first} of {processes} ended {ended}; the others were stopped"
         ) from None

@@ -3,6 +3,7 @@ data. `begun.json` in it says by which parameters, data and code it was begun.
 """
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,9 @@ def claim(
         "data": {path: inputs[path] for path in stage.data},
         "code": {path: inputs[path] for path in stage.code},
     }
-    if (found / STATE).exists() and (found / BEGUN).exists():
+    if not (found / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
+        shutil.rmtree(found / STATE, ignore_errors=True)
+    if (found / STATE).exists():
         before = record.read_json(found / BEGUN)
         changed = _differing(before["code"], begun["code"])
         if changed and not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
@@ -60,10 +63,10 @@ def claim(
         changed += _differing(before["parameters"], begun["parameters"])
         if changed:
             record.write_json(found / NOT_EXACT, changed)
-    else:
-        for other in sorted(found.parent.glob(f"*/{BEGUN}")):
-            if other.parent != found and (other.parent / STATE).exists():
-                say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
+        return found
+    for other in sorted(found.parent.glob(f"*/{BEGUN}")):
+        if other.parent != found and (other.parent / STATE).exists():
+            say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
     record.write_json(found / BEGUN, begun)
     return found
 

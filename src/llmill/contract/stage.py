@@ -97,8 +97,11 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
     stop.listen()
     begin = _lead if processes.main() else _follow
     asked = Asked(stage, stages, chosen, stop, tree.name, resume_anyway)
-    with begin(asked) as job, audit.only(stage):
-        run(chosen, job)
+    try:
+        with begin(asked) as job, audit.only(stage):
+            run(chosen, job)
+    finally:
+        stop.ignore()
 
 
 @contextlib.contextmanager

@@ -37,6 +37,11 @@ class Stop:
         if starters:
             threading.Thread(target=_watch, args=(starters,), daemon=True).start()
 
+    def ignore(self) -> None:
+        """What comes now comes too late: the stage is over, one way or the other."""
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, signal.SIG_IGN)
+
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
         """Inside, a first signal is only remembered: the loop asks `signum`, saves, and raises
@@ -50,6 +55,8 @@ class Stop:
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
         first = self.signum is None
+        if not first and processes.started():
+            return  # of several processes: torchrun passes on what each has got already
         self.signum = signum
         if not (self._deferred and first):
             raise Stopped(signum)
@@ -59,7 +66,9 @@ def _starters() -> list[psutil.Process]:
     """The ancestors that are dvc or snakemake, by the name of the program or of its script; and
     torchrun, the parent of each of several processes.
     """
-    found = [psutil.Process().parent()] if processes.started() else []
+    if processes.orphaned():
+        raise Stopped(signal.SIGTERM)
+    found = [psutil.Process(os.getppid())] if processes.started() else []
     for process in psutil.Process().parents():
         try:
             words = [os.path.basename(word) for word in process.cmdline()[:3]]

@@ -57,11 +57,11 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     device = runtime.device(work.hardware)
     settings, meter = work.settings, meter or Meter(0.0, 0.0)
     model.to(device)
-    called = parallel.wrap(model, work.spread)
+    called = wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(job, model, optimizers)
     if work.compile:
-        called = torch.compile(called)
+        called = torch.compile(wrapped)
     end = length(settings, work.batches.n)
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
@@ -75,7 +75,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             model.train()
             optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, end))
             weight, tokens, stopped = _agreed(micro, job)
-            unread.append(_backward(called, micro, weight, work, meter))
+            unread.append(_backward(called, wrapped, micro, weight, work, meter))
             with meter.part("optimizer"):
                 norm = parallel.clip(model, settings.grad_clip)
                 check(unread[-1], norm, progress.step)
@@ -89,13 +89,13 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             logging = progress.step % settings.log_every == 0 or last
             saving = progress.step % settings.checkpoint_every == 0 and not last
             if logging or saving or stopped:
+                check.all()
                 progress.losses += parallel.total([float(x) for x in unread])
                 unread.clear()
             if logging:
                 _log(model, optimizers, work, progress, last, job)
                 _say(job, progress, end, meter.read())
             if saving or stopped:
-                check.all()
                 resume.save(job.state, model, optimizers, progress)
             if stopped:
                 raise Stopped(stopped)
@@ -168,7 +168,12 @@ def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
 
 
 def _backward(
-    called: nn.Module, micro: list[Batch], weight: float, work: Work, meter: Meter
+    called: nn.Module,
+    wrapped: nn.Module,
+    micro: list[Batch],
+    weight: float,
+    work: Work,
+    meter: Meter,
 ) -> Tensor:
     """Gradients of one step; returns this process's part of the mean loss over the whole batch.
 
@@ -176,10 +181,11 @@ def _backward(
     """
     total = torch.zeros((), dtype=torch.float64, device=runtime.device(work.hardware))
     for number, batch in enumerate(micro):
-        with meter.part("forward"), runtime.autocast(work.hardware):
-            part = work.loss(called(*batch.inputs), batch.targets) / weight
-        with meter.part("backward"), parallel.synchronised(called, number == len(micro) - 1):
-            (part * processes.count()).backward()
+        with parallel.synchronised(wrapped, number == len(micro) - 1):
+            with meter.part("forward"), runtime.autocast(work.hardware):
+                part = work.loss(called(*batch.inputs), batch.targets) / weight
+            with meter.part("backward"):
+                (part * processes.count()).backward()
         total += part.detach()
     return total
 

@@ -86,7 +86,7 @@ def matrix_peak(
 
 def peak_memory() -> int:
     """Most bytes that were in use at once: on the GPU where there is one, else by the process."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024

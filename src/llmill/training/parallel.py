@@ -2,16 +2,17 @@
 
 `ddp` keeps the whole model in each process (torch's DistributedDataParallel); `fsdp` keeps a shard
 of every parameter (FSDP2, `fully_shard`). Losses are summed and divided by the weight of the whole
-batch, so the number of processes changes nothing but the order of the sums.
+batch, so without dropout the number of processes changes nothing but the order of the sums.
 """
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import init_device_mesh
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -47,10 +48,10 @@ def together(device: torch.device) -> Iterator[None]:
     if not processes.started():
         yield
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         yield
     except RuntimeError as error:
         if not (isinstance(error, dist.DistError) or "gloo" in str(error)):
@@ -60,7 +61,8 @@ def together(device: torch.device) -> Iterator[None]:
             f"{str(error).splitlines()[0]}"
         ) from None
     finally:
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def wrap(model: nn.Module, kind: Kind) -> nn.Module:
@@ -69,14 +71,16 @@ def wrap(model: nn.Module, kind: Kind) -> nn.Module:
         return model
     if kind == "ddp":
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
+    device = next(model.parameters()).device
+    mesh = init_device_mesh(device.type, (processes.count(),))
     for block in model.blocks:
-        fully_shard(block)
-    return fully_shard(model)
+        fully_shard(block, mesh=mesh)
+    return fully_shard(model, mesh=mesh)
 
 
 @contextlib.contextmanager
 def synchronised(wrapped: nn.Module, now: bool) -> Iterator[None]:
-    """A backward pass inside sums gradients over the processes only if `now`: once a step."""
+    """Forward and backward inside sum gradients over the processes only if `now`: once a step."""
     if isinstance(wrapped, DistributedDataParallel) and not now:
         with wrapped.no_sync():
             yield
@@ -99,6 +103,15 @@ def total(values: list[float]) -> list[float]:
     summed = torch.tensor(values, dtype=torch.float64)
     dist.all_reduce(summed)
     return summed.tolist()
+
+
+def from_first(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What the function returns in the first process, in all of them."""
+    if alone():
+        return function(*arguments)
+    found = [function(*arguments) if main() else None]
+    dist.broadcast_object_list(found)
+    return found[0]
 
 
 def clip(model: nn.Module, limit: float) -> Tensor:

@@ -1,14 +1,16 @@
 """The state a training resumes from: counted only with its marker, which is written last, and
-removed only after a newer one was read back.
+removed only after a newer one was read back by the hashes that it was written with.
 
 `<step>/` holds the tensors, as torch.distributed.checkpoint writes them, whole or sharded over
 processes; `<step>.json` holds the hash of each of its files and the progress of the run. The folder
 is private scratch, never shared.
 """
 
+import os
 import shutil
 import warnings
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import torch.distributed.checkpoint as dcp
@@ -43,7 +45,7 @@ def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
             temporary.rename(folder / name)
             files = {p.name: record.sha256_file(p) for p in record.files_under(folder / name)}
             record.write_json(marker, {"files": files, "progress": asdict(progress)})
-            _remove_older(folder)
+            _remove_all_but_newest(folder, folder / name)
     except (OSError, dcp.api.CheckpointException) as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise UserError(_not_saved(folder, error)) from None
@@ -51,7 +53,13 @@ def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
 
 
 def newest(folder: Path) -> tuple[Path | None, list[Path]]:
-    """The newest whole state, or None; and the damaged ones that were passed over."""
+    """The newest whole state, or None; and the damaged ones that were passed over. The first
+    process looks, so that all take the same.
+    """
+    return parallel.from_first(_newest, folder)
+
+
+def _newest(folder: Path) -> tuple[Path | None, list[Path]]:
     damaged = []
     for state in _states(folder):
         if _whole(state):
@@ -76,7 +84,7 @@ def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
 
 def last_good(folder: Path) -> str:
     """Where a training can go on from, for an error's line."""
-    state, _ = newest(folder)
+    state, _ = _newest(folder)
     return f"last good state {state}" if state else "no state was saved before"
 
 
@@ -95,7 +103,7 @@ def _marker(state: Path) -> Path:
 
 
 def _whole(state: Path) -> bool:
-    """Whether every file is what the marker says, read from the disk."""
+    """Whether every file is what the marker says."""
     try:
         files = record.read_json(_marker(state))["files"]
         return all(record.sha256_file(state / name) == sha256 for name, sha256 in files.items())
@@ -103,13 +111,28 @@ def _whole(state: Path) -> bool:
         return False
 
 
-def _remove_older(folder: Path) -> None:
-    newest_two, older = _states(folder)[:KEPT], _states(folder)[KEPT:]
-    if not _whole(newest_two[0]):
-        raise OSError(f"{newest_two[0]} was not read back as it was written")
-    for state in older:
-        _marker(state).unlink()
-        shutil.rmtree(state, ignore_errors=True)
+def _remove_all_but_newest(folder: Path, saved: Path) -> None:
+    """Keep the state just saved, once the disk gives it back, and the newest whole one besides."""
+    _forget_cached(saved)
+    if not _whole(saved):
+        raise OSError(f"{saved} was not read back as it was written")
+    others = (state for state in _states(folder) if state != saved and _whole(state))
+    kept = {state.name for state in (saved, *islice(others, KEPT - 1))}
+    for marker in folder.glob("*.json"):
+        if marker.stem not in kept:
+            marker.unlink()
+    for left in folder.iterdir():
+        if left.is_dir() and left.name not in kept:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _forget_cached(state: Path) -> None:
+    """Let the next reading come from the disk, where the system can be asked for it."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for file in record.files_under(state):
+        with file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _not_saved(folder: Path, error: Exception) -> str:
