@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import typer
 
-from llmill.contract import runtime
+from llmill.contract import params, runtime
 from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
 from llmill.contract.stopping import Stop
 from llmill.model.transformer import Transformer
@@ -27,6 +27,7 @@ from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
 
 BLOCK = 64
+WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 SHAPE = {
     "n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "block_size": BLOCK,
     "rotary_base": 10000.0, "mlp_hidden": 512, "bias": False, "dropout": 0.0,
@@ -64,19 +65,11 @@ PLAIN = Recipe(
 )  # fmt: skip
 
 
-def ours(steps: int, batch: int, muon_lr: float, lr: float) -> Recipe:
-    """The modern block with Muon, constant then linear decay."""
-    return Recipe(
-        Model(
-            **SHAPE, norm="rmsnorm", norm_weight=False, norm_embedding=True, position="rotary",
-            mlp="relu2", qk_norm=True, tied=False,
-        ),
-        training(
-            steps, batch,
-            Optimizer(kind="muon", lr=lr, muon_lr=muon_lr, weight_decay=0.0, betas=[0.9, 0.95]),
-            Schedule(decay="constant_linear", warmup_steps=5, decay_share=0.6, min_factor=0.0),
-        ),
-    )  # fmt: skip
+def ours(steps: int, batch: int) -> Recipe:
+    """The switches, optimizer and schedule of the world preset, in this shape."""
+    world = params.load(WORLD)
+    model, settings = world.model.model_dump() | SHAPE, world.pretrain.training
+    return Recipe(Model(**model), training(steps, batch, settings.optimizer, settings.schedule))
 
 
 def main(
@@ -87,8 +80,6 @@ def main(
     threads: int = 2,
     steps: Annotated[int, typer.Option(help="Of our recipe.")] = 300,
     batch: int = 12,
-    muon_lr: float = 0.03,
-    lr: float = 0.008,
 ) -> None:
     """For each seed: the plain recipe, then ours; the ratio of their times and their losses."""
     file = data / "pretrain/tinyshakespeare.txt"
@@ -98,7 +89,7 @@ def main(
     ratios, reached = [], 0
     for seed in range(1, seeds + 1):
         plain_loss, plain_seconds = run(PLAIN, train, held_out, vocab, seed, threads)
-        loss, seconds = run(ours(steps, batch, muon_lr, lr), train, held_out, vocab, seed, threads)
+        loss, seconds = run(ours(steps, batch), train, held_out, vocab, seed, threads)
         ratios.append(seconds / plain_seconds)
         reached += loss <= plain_loss
         print(
