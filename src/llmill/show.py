@@ -20,13 +20,13 @@ from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import Training
 from llmill.model import checkpoint
+from llmill.model.cross_entropy import IGNORE
 from llmill.stages import classify, grader, instruct, pretrain
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Batch, Batches, Rows, Span
 from llmill.training.feed import Feed
 from llmill.training.loop import length
-from llmill.training.losses import IGNORE
 
 LEARNT = "bold green"  # in a terminal, besides the brackets
 

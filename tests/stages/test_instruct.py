@@ -4,10 +4,10 @@ import pytest
 
 from llmill.contract import record
 from llmill.model import checkpoint
+from llmill.model.cross_entropy import IGNORE
 from llmill.stages.instruct import example, run
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import prompt
-from llmill.training.losses import IGNORE
 from tests.evaluation.toys import bytes_tokenizer
 from tests.stages.trainee import foundation, instructions, job, smoke
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from llmill.model.cross_entropy import IGNORE
 from llmill.training.batches import Examples, LengthGroups, Order, collate_labels, collate_texts
-from llmill.training.losses import IGNORE
 
 
 def some_examples(count: int, seed: int = 0) -> list[tuple[list[int], float]]:

@@ -53,6 +53,19 @@ def test_shares_say_where_the_time_of_the_interval_went():
     assert "share_forward" not in meter.read()
 
 
+def test_validation_and_saving_are_no_time_of_training():
+    clock = Clock()
+    meter = Meter(0.0, 0.0, clock)
+    clock.turn(7.0)  # the last state is read
+    meter.begin()
+    clock.turn(2.0)
+    meter.count(100)
+    with meter.apart():
+        clock.turn(30.0)
+    clock.turn(3.0)
+    assert meter.read()["tokens_per_second"] == 20.0
+
+
 def test_a_part_that_raises_is_counted_all_the_same():
     clock = Clock()
     meter = Meter(0.0, 0.0, clock)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from llmill.model.cross_entropy import IGNORE
 from llmill.text.shards import Shards
 from llmill.training.batches import Rows, Windows, windows
-from llmill.training.losses import IGNORE
 from llmill.training.packing import Packed, best_fit_decreasing, pieces
 
 END = 0

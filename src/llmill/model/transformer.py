@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from llmill.contract.schema import Model
+from llmill.model.cross_entropy import cross_entropy
 
 EPSILON = 1e-5
 INIT_STD = 0.02
@@ -168,14 +169,22 @@ class Transformer(nn.Module):
         return self.norm(x)
 
     def forward(
-        self, idx: Tensor, at: Tensor | None = None, documents: Tensor | None = None
+        self,
+        idx: Tensor,
+        at: Tensor | None = None,
+        documents: Tensor | None = None,
+        targets: Tensor | None = None,
     ) -> Tensor:
         """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true.
 
-        With `documents`, (B, T), those of each document by itself; see `hidden`.
+        With `documents`, (B, T), those of each document by itself; see `hidden`. With `targets`,
+        (B, T) or (N,), in place of the logits their cross-entropy in nats, summed.
         """
         hidden = self.hidden(idx, documents)
-        return self.head(hidden if at is None else hidden[at])
+        hidden = hidden if at is None else hidden[at]
+        if targets is None:
+            return self.head(hidden)
+        return cross_entropy(hidden, self.head.weight, targets)
 
     def _initialise(self) -> None:
         """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual

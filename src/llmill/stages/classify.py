@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llmill.contract import record, runtime
@@ -110,14 +111,12 @@ def judge(model: nn.Module, examples: Labelled) -> dict[str, float]:
     """Mean loss and accuracy, every message counting the same."""
     device = next(model.parameters()).device
     plain = torch.ones(model.head.out_features)
-    loss = class_loss(plain.to(device))
     total, right = 0.0, 0
     for start in range(0, len(examples), 64):
-        batch = collate_labels(examples[start : start + 64], plain)
-        logits = model(*(x.to(device) for x in batch.inputs))
-        targets = batch.targets.to(device)
-        total += float(loss(logits, targets))
-        right += int((logits.argmax(dim=-1) == targets).sum())
+        batch = collate_labels(examples[start : start + 64], plain).to(device)
+        logits = model(*batch.inputs)
+        total += float(F.cross_entropy(logits, batch.targets, reduction="sum"))
+        right += int((logits.argmax(dim=-1) == batch.targets).sum())
     return {
         "validation_loss": total / len(examples),
         "validation_accuracy": right / len(examples),

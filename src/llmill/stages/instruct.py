@@ -124,8 +124,7 @@ def loss_over(model: nn.Module, examples: list[Example]) -> float:
     device = next(model.parameters()).device
     nats, weight = 0.0, 0.0
     for start in range(0, len(examples), 32):
-        batch = collate_texts(examples[start : start + 32])
-        logits = model(*(x.to(device) for x in batch.inputs))
-        nats += float(token_loss(logits, batch.targets.to(device)))
+        batch = collate_texts(examples[start : start + 32]).to(device)
+        nats += float(token_loss(model, batch))
         weight += batch.weight
     return nats / max(1.0, weight)

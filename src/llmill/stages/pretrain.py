@@ -130,7 +130,7 @@ def loss_over(
     nats, tokens, n_bytes = 0.0, 0, 0
     for start in range(0, count, 16):
         batch = windows(shards, block_size, numbers[start : start + 16])
-        nats += float(token_loss(model(batch.inputs[0].to(device)), batch.targets.to(device)))
+        nats += float(token_loss(model, batch.to(device)))
         tokens += batch.tokens
         n_bytes += int(sizes[batch.targets.numpy()].sum())
     return {"validation_loss": nats / tokens, "bits_per_byte": nats / math.log(2) / max(1, n_bytes)}

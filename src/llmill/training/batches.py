@@ -2,16 +2,17 @@
 needs only the step.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from llmill.model.cross_entropy import IGNORE
 from llmill.text.shards import Shards
-from llmill.training.losses import IGNORE
 
 STRETCH = 32  # batches that are sorted by length together
 NOWHERE = -1  # the place, and the document, of a position that holds no token
@@ -30,6 +31,14 @@ class Batch:
     targets: Tensor
     weight: float
     tokens: int  # positions that hold one, so without padding
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same with every tensor changed."""
+        return replace(self, inputs=tuple(map(change, self.inputs)), targets=change(self.targets))
+
+    def to(self, device: torch.device) -> Self:
+        """The same on the device."""
+        return self.each(lambda tensor: tensor.to(device))
 
 
 class Batches(Protocol):
@@ -87,16 +96,16 @@ class LengthGroups(Order):
         return items
 
 
-class Rows:
+class Rows(ABC):
     """Rows of tokens to pretrain on: `row` says what each holds, `collate_rows` what is learnt."""
 
     def __init__(self, shards: Shards, n: int, block_size: int, seed: int, mask_documents: bool):
         self.shards, self.n, self.order = shards, n, Order(n, seed)
         self.block_size, self.mask_documents = block_size, mask_documents
 
+    @abstractmethod
     def row(self, number: int) -> list[Span]:
         """What a row holds, from left to right: at most `block_size` + 1 tokens."""
-        raise NotImplementedError
 
     def rows(self, start: int, count: int) -> list[list[Span]]:
         """What each of so many rows of the run holds."""

@@ -2,7 +2,7 @@
 a thread, in pinned memory. On the CPU a thread would only take time from the products.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -34,7 +34,7 @@ class Feed:
             for step in range(first, end):
                 made = upcoming.result()
                 upcoming = thread.submit(self._pinned, min(step + 1, end - 1))
-                yield [_each(batch, self._moved) for batch in made]
+                yield [batch.each(self._moved) for batch in made]
 
     def _make(self, step: int) -> Step:
         offset, count = parallel.share(self._size)
@@ -42,12 +42,7 @@ class Feed:
         return [self._batches.get(start, count) for start in starts]
 
     def _pinned(self, step: int) -> Step:
-        return [_each(batch, Tensor.pin_memory) for batch in self._make(step)]
+        return [batch.each(Tensor.pin_memory) for batch in self._make(step)]
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self._device, non_blocking=True)
-
-
-def _each(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    inputs = tuple(change(tensor) for tensor in batch.inputs)
-    return Batch(inputs, change(batch.targets), batch.weight, batch.tokens)

@@ -67,6 +67,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     steps = feed.steps(progress.step, end)
     unread: list[Tensor] = []  # losses that are still on the device
     check = Check(device, job)
+    meter.begin()
     with job.stop.deferred():
         while progress.step < end:
             with meter.part("data"):
@@ -93,10 +94,12 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
                 progress.losses += parallel.total([float(x) for x in unread])
                 unread.clear()
             if logging:
-                _log(model, optimizers, work, progress, last, job)
-                _say(job, progress, end, meter.read())
+                figures = meter.read()
+                with meter.apart():
+                    _log(model, optimizers, work, progress, end, figures, job)
             if saving or stopped:
-                resume.save(job.state, model, optimizers, progress)
+                with meter.apart():
+                    resume.save(job.state, model, optimizers, progress)
             if stopped:
                 raise Stopped(stopped)
     return progress.curve
@@ -179,15 +182,15 @@ def _backward(
 
     Wrapped models average gradients over the processes, so each scales its part up before.
     """
-    total = torch.zeros((), dtype=torch.float64, device=runtime.device(work.hardware))
+    parts: list[Tensor] = []
     for number, batch in enumerate(micro):
         with parallel.synchronised(wrapped, number == len(micro) - 1):
             with meter.part("forward"), runtime.autocast(work.hardware):
-                part = work.loss(called(*batch.inputs), batch.targets) / weight
+                part = work.loss(called, batch) / weight
             with meter.part("backward"):
                 (part * processes.count()).backward()
-        total += part.detach()
-    return total
+        parts.append(part.detach())
+    return torch.stack(parts).sum(dtype=torch.float64)
 
 
 def _log(
@@ -195,10 +198,13 @@ def _log(
     optimizers: Optimizers,
     work: Work,
     progress: Progress,
-    last: bool,
+    end: int,
+    meters: Figures,
     job: Job,
 ) -> None:
-    """One row of the curve, validated where its turn is, also sent to the tracker in one call."""
+    """One row of the curve, validated where its turn is; the tracker gets it with the meters in one
+    call, the log a line of it.
+    """
     row: Figures = {
         "step": progress.step,
         "tokens": progress.tokens,
@@ -206,19 +212,16 @@ def _log(
         "train_loss": sum(progress.losses) / len(progress.losses),
     }
     progress.losses = []
-    if progress.step % work.settings.validate_every == 0 or last:
+    if progress.step % work.settings.validate_every == 0 or progress.step == end:
         model.eval()
         with torch.inference_mode():
             row |= work.validate(model, progress.step)
     progress.curve.append(row)
-    job.track.metrics({k: v for k, v in row.items() if k != "step"}, step=progress.step)
-
-
-def _say(job: Job, progress: Progress, end: int, meters: Figures) -> None:
-    row = progress.curve[-1]
-    figures = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
-    job.say(f"step {progress.step}/{end} {figures} ({meters['tokens_per_second']:,.0f} tokens/s)")
-    job.track.metrics(meters, step=progress.step)
+    tracked = {k: v for k, v in row.items() if k != "step"}
+    job.track.metrics(tracked | meters, step=progress.step)
+    losses = " ".join(f"{k} {v:.4f}" for k, v in tracked.items() if k not in ("tokens", "lr"))
+    speed = meters["tokens_per_second"]
+    job.say(f"step {progress.step}/{end} {losses} ({speed:,.0f} tokens/s)")
 
 
 def _restored(job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:

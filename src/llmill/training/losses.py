@@ -1,4 +1,4 @@
-"""Losses as sums over a batch; the loop divides by the weight of the whole step.
+"""Losses of a model over a batch, as sums; the loop divides by the weight of the whole step.
 
 So a micro-batch without any target adds zero, and accumulation equals one large batch.
 """
@@ -6,29 +6,28 @@ So a micro-batch without any target adds zero, and accumulation equals one large
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-IGNORE = -100  # a target that is not learnt: prompt and padding
+from llmill.training.batches import Batch
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[nn.Module, Batch], Tensor]
 
 
-def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy in nats, summed; logits (..., V), targets (...)."""
-    return F.cross_entropy(
-        logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORE, reduction="sum"
-    )
+def token_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Cross-entropy of the next tokens in nats; the model makes it from targets, (B, T) or (N,)."""
+    return model(*batch.inputs, targets=batch.targets)
 
 
 def class_loss(class_weights: Tensor) -> Loss:
-    """Weighted cross-entropy, summed; logits (B, n_class), targets (B,)."""
+    """Weighted cross-entropy of logits (B, n_class) and targets (B,)."""
 
-    def loss(logits: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(logits.float(), targets, weight=class_weights, reduction="sum")
+    def loss(model: nn.Module, batch: Batch) -> Tensor:
+        logits = model(*batch.inputs).float()
+        return F.cross_entropy(logits, batch.targets, weight=class_weights, reduction="sum")
 
     return loss
 
 
-def score_loss(scores: Tensor, targets: Tensor) -> Tensor:
-    """Squared error, summed; scores (B, 1), targets (B,) in [0, 1]."""
-    return (scores[:, 0].float() - targets).square().sum()
+def score_loss(model: nn.Module, batch: Batch) -> Tensor:
+    """Squared error of scores (B, 1) and targets (B,) in [0, 1]."""
+    return (model(*batch.inputs)[:, 0].float() - batch.targets).square().sum()

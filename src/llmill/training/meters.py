@@ -16,7 +16,7 @@ from torch import nn
 from llmill.training.progress import Figures
 
 Clock = Callable[[], float]  # seconds
-PEAK_SIZE = 2048  # a product of two square matrices of this size stands for the peak
+PEAK_SIZE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product stands for the peak
 PEAK_TRIES = 3
 
 
@@ -30,7 +30,11 @@ class Meter:
     def __init__(self, flops_per_token: float, peak: float, clock: Clock = time.perf_counter):
         """`peak`: FLOP/s that the device reaches in a matrix product; 0 if not measured."""
         self._flops_per_token, self._peak, self._clock = flops_per_token, peak, clock
-        self._begun, self._tokens = clock(), 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin an interval."""
+        self._begun, self._tokens = self._clock(), 0
         self._parts: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -42,20 +46,28 @@ class Meter:
         finally:
             self._parts[name] = self._parts.get(name, 0.0) + self._clock() - start
 
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[None]:
+        """Inside does not count at all: validation and saving are no training."""
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self._begun += self._clock() - start
+
     def count(self, tokens: int) -> None:
         """So many tokens more were trained on."""
         self._tokens += tokens
 
     def read(self) -> Figures:
-        """The figures since the last reading (or the start), which begins a new interval."""
-        now = self._clock()
-        seconds = now - self._begun
+        """The figures of the interval; the next one begins."""
+        seconds = self._clock() - self._begun
         speed = self._tokens / seconds
         figures = {"tokens_per_second": speed, "peak_memory_bytes": float(peak_memory())}
         if self._peak:
             figures["utilisation"] = speed * self._flops_per_token / self._peak
         figures |= {f"share_{name}": spent / seconds for name, spent in self._parts.items()}
-        self._begun, self._tokens, self._parts = now, 0, {}
+        self.begin()
         return figures
 
 
@@ -73,15 +85,18 @@ def flops_per_token(model: nn.Module) -> float:
 def matrix_peak(
     device: torch.device, dtype: torch.dtype, clock: Clock = time.perf_counter
 ) -> float:
-    """FLOP/s of the fastest of a few square products, the device waited for."""
-    one = torch.ones(PEAK_SIZE, PEAK_SIZE, device=device, dtype=dtype)
+    """FLOP/s of the fastest of a few square products, the device waited for; of random numbers,
+    since GPUs multiply equal ones faster.
+    """
+    size = PEAK_SIZE[device.type]
+    numbers = torch.rand(size, size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     seconds = []
     for _ in range(PEAK_TRIES + 1):  # the first one warms up
         start = clock()
-        product = one @ one
+        product = numbers @ numbers
         float(product[0, 0])
         seconds.append(clock() - start)
-    return 2 * PEAK_SIZE**3 / min(seconds[1:])
+    return 2 * size**3 / min(seconds[1:])
 
 
 def peak_memory() -> int:

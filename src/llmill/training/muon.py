@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from llmill.training import parallel
+
 A, B, C = 3.4445, -4.7750, 2.0315  # Jordan 2024: s -> As + Bs^3 + Cs^5 lifts small s the most
 EPS = 1e-7
 MOMENTUM = "momentum_buffer"
@@ -66,11 +68,12 @@ class Muon(Optimizer):
 
     def _move(self, params: list[Tensor], group: dict[str, Any]) -> None:
         directions = self._directions(params, group["momentum"], group["nesterov"])
-        updates = orthogonalised(torch.stack([_whole(d) for d in directions]), group["steps"])
+        whole = torch.stack([parallel.gathered(d) for d in directions])
+        updates = orthogonalised(whole, group["steps"])
         rows, cols = params[0].shape
         rate = group["lr"] * math.sqrt(max(1, rows / cols))
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        parts = [_part(update, p) for update, p in zip(updates, params, strict=True)]
+        parts = [parallel.parted(update, p) for update, p in zip(updates, params, strict=True)]
         torch._foreach_add_(params, parts, alpha=-rate)
 
     def _directions(self, params: list[Tensor], momentum: float, nesterov: bool) -> list[Tensor]:
@@ -137,17 +140,3 @@ def _batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
         size = max(1, BATCH_NUMBERS // shape.numel())
         for first in range(0, len(same), size):
             yield same[first : first + size]
-
-
-def _whole(matrix: Tensor) -> Tensor:
-    """The matrix, gathered from all processes if it is a DTensor."""
-    return matrix.full_tensor() if hasattr(matrix, "full_tensor") else matrix
-
-
-def _part(whole: Tensor, like: Tensor) -> Tensor:
-    """A whole matrix, spread over the processes as `like` is; every process holds it already."""
-    if not hasattr(like, "full_tensor"):
-        return whole
-    from torch.distributed.tensor import distribute_tensor
-
-    return distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)

@@ -47,4 +47,9 @@ def _adamw(parameters: list[nn.Parameter], settings: Optimizer) -> AdamW:
         {"params": plain, "weight_decay": 0.0},
     ]
     first, second = settings.betas
-    return AdamW([g for g in groups if g["params"]], lr=settings.lr, betas=(first, second))
+    return AdamW(
+        [g for g in groups if g["params"]],
+        lr=settings.lr,
+        betas=(first, second),
+        fused=parameters[0].is_cuda,
+    )

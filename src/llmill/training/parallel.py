@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributed import init_device_mesh
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from llmill.contract import processes
@@ -26,11 +27,6 @@ Kind = Literal["ddp", "fsdp"]
 def alone() -> bool:
     """Whether this process trains by itself."""
     return not dist.is_initialized()
-
-
-def main() -> bool:
-    """Whether this process writes what all have made."""
-    return processes.main()
 
 
 def wait() -> None:
@@ -109,15 +105,26 @@ def from_first(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns in the first process, in all of them."""
     if alone():
         return function(*arguments)
-    found = [function(*arguments) if main() else None]
+    found = [function(*arguments) if processes.main() else None]
     dist.broadcast_object_list(found)
     return found[0]
 
 
 def clip(model: nn.Module, limit: float) -> Tensor:
     """Scale the gradients to at most this norm; returns the norm that they had."""
-    norm = nn.utils.clip_grad_norm_(model.parameters(), limit)
-    return norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+    return gathered(nn.utils.clip_grad_norm_(model.parameters(), limit))
+
+
+def gathered(tensor: Tensor) -> Tensor:
+    """The tensor in one piece in every process, wherever its parts lie."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def parted(tensor: Tensor, like: Tensor) -> Tensor:
+    """Of a tensor that every process holds, the part that it holds of `like`."""
+    if not isinstance(like, DTensor):
+        return tensor
+    return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
 def whole(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
@@ -127,6 +134,6 @@ def whole(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = get_model_state_dict(model, options=options)
     made = make()
-    if main():
+    if processes.main():
         made.load_state_dict(weights)
     return made

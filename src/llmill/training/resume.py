@@ -17,7 +17,7 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
-from llmill.contract import record
+from llmill.contract import processes, record
 from llmill.contract.errors import UserError
 from llmill.training import parallel
 from llmill.training.optimizer import Optimizers
@@ -33,7 +33,7 @@ def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
     name = f"{progress.step:09d}"
     temporary, marker = folder / f"{name}.tmp", folder / f"{name}.json"
     try:
-        if parallel.main():
+        if processes.main():
             folder.mkdir(parents=True, exist_ok=True)
             marker.unlink(missing_ok=True)
             for left in (temporary, folder / name):
@@ -41,7 +41,7 @@ def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
         parallel.wait()
         writer = dcp.FileSystemWriter(temporary, sync_files=True)
         dcp.save(_tensors(model, optimizers), storage_writer=writer, no_dist=parallel.alone())
-        if parallel.main():
+        if processes.main():
             temporary.rename(folder / name)
             files = {p.name: record.sha256_file(p) for p in record.files_under(folder / name)}
             record.write_json(marker, {"files": files, "progress": asdict(progress)})

@@ -1,0 +1,202 @@
+"""What only a GPU can show: that it computes what the CPU does, resumes exactly, and its speed.
+
+python benchmarks/gpu.py             # correct, curve, resume, speed, learn
+python benchmarks/gpu.py speed       # one of them
+python benchmarks/gpu.py --device cpu --tiny    # tries this file where there is no GPU
+"""
+
+import tempfile
+from copy import deepcopy
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import engine
+import numpy as np
+import torch
+import typer
+from torch import Tensor, nn
+
+from llmill.contract import params, runtime
+from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
+from llmill.model.transformer import Transformer
+from llmill.text.shards import Shards
+from llmill.training.batches import Windows, windows
+from llmill.training.loop import Work
+from llmill.training.losses import token_loss
+from llmill.training.meters import Meter, flops_per_token, matrix_peak
+from llmill.world.corpus import documents
+
+SEED, THREADS = 1, 8
+WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
+GPT2 = {
+    "n_layer": 12, "n_head": 12, "n_kv_head": 12, "n_embd": 768, "block_size": 1024,
+    "norm": "layernorm", "norm_weight": True, "norm_embedding": False, "position": "learned",
+    "rotary_base": 10000.0, "mlp": "gelu", "mlp_hidden": 3072, "qk_norm": False, "bias": True,
+    "dropout": 0.0, "tied": True,
+}  # fmt: skip
+SMALL = {"n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "mlp_hidden": 512}
+ADAMW = Optimizer(kind="adamw", lr=6e-4, muon_lr=0.02, weight_decay=0.1, betas=[0.9, 0.95])
+MUON = ADAMW.model_copy(update={"kind": "muon", "lr": 3e-3, "weight_decay": 0.0})
+SCHEDULE = Schedule(decay="constant_linear", warmup_steps=10, decay_share=0.5, min_factor=0.0)
+
+
+@dataclass(frozen=True)
+class Try:
+    """Where to compute, and how large."""
+
+    device: str
+    tiny: bool
+
+    def hardware(self, dtype: str) -> Runtime:
+        return Runtime(device=self.device, dtype=dtype)
+
+    def size(self, full: int, tiny: int) -> int:
+        return tiny if self.tiny else full
+
+
+def gpt2(**changes: int) -> Model:
+    return Model(**GPT2 | changes)
+
+
+def modern(**changes: int) -> Model:
+    """The switches of the world preset."""
+    return Model(**params.load(WORLD).model.model_dump() | changes)
+
+
+def correct(its: Try) -> None:
+    """Loss and gradients beside float64 on the CPU, as ||made - wanted|| / ||wanted||."""
+    text = tokens(1000, 20_000)
+    for name, form in (("gpt2", gpt2), ("modern", modern)):
+        exact = fresh(form(**SMALL, block_size=128), 1000).double()
+        batch = windows(text, 128, range(8))
+        wanted = figures(exact, batch.inputs[0], batch.targets)
+        for dtype, compiled in (("float32", False), ("bfloat16", False), ("bfloat16", True)):
+            if compiled and its.tiny:
+                continue
+            hardware = its.hardware(dtype)
+            model = deepcopy(exact).float().to(runtime.device(hardware))
+            called = torch.compile(model) if compiled else model
+            moved = batch.to(runtime.device(hardware))
+            with runtime.autocast(hardware):
+                loss = token_loss(called, moved)
+            loss.backward()
+            errors = [
+                float((made.double().cpu() - true).norm() / true.norm())
+                for made, true in zip([loss.detach(), *gradients(model)], wanted, strict=True)
+                if true.norm() > 0
+            ]
+            label = f"{name}, {dtype}{', compiled' if compiled else ''}"
+            print(f"correct: {label}: loss {errors[0]:.1e}, worst gradient {max(errors[1:]):.1e}")
+
+
+def figures(model: nn.Module, idx: Tensor, targets: Tensor) -> list[Tensor]:
+    """The loss of all logits at once, and the gradients."""
+    logits = model(idx).flatten(0, 1)
+    loss = nn.functional.cross_entropy(logits, targets.flatten(), reduction="sum")
+    loss.backward()
+    return [loss.detach(), *gradients(model)]
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [p.grad for p in model.parameters()]
+
+
+def curve(its: Try) -> None:
+    """Losses of the first 20 steps beside those of the CPU, in float32."""
+    losses = []
+    for device in ("cpu", its.device):
+        with tempfile.TemporaryDirectory() as folder:
+            model, work = small(Runtime(device=device, dtype="float32"), 20, every=1)
+            rows, _ = engine.train(model, work, Path(folder))
+        losses.append([row["train_loss"] for row in rows])
+    apart = max(abs(a - b) for a, b in zip(*losses, strict=True))
+    print(f"curve: {losses[0][0]:.4f} to {losses[0][-1]:.4f}; at most {apart:.1e} from the CPU's")
+
+
+def resume(its: Try) -> None:
+    """The weights after 20 steps, and after going on from the state of step 10."""
+    with tempfile.TemporaryDirectory() as folder:
+        weights = []
+        for _ in range(2):
+            model, work = small(its.hardware("bfloat16"), 20, every=10)
+            engine.train(model, work, Path(folder))
+            weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
+    print(f"resume: {'same bits' if torch.equal(*weights) else 'DIFFERENT'}")
+
+
+def small(hardware: Runtime, steps: int, every: int) -> tuple[Transformer, Work]:
+    settings = engine.settings(steps, 8, MUON, SCHEDULE, every)
+    model = fresh(modern(**SMALL, block_size=128), 1000)
+    return model, work(tokens(1000, 100_000), 128, settings, hardware)
+
+
+def speed(its: Try) -> None:
+    """gpt2-124m at 1,024 tokens in bfloat16, compiled: the last of three intervals."""
+    shape = gpt2(**SMALL, block_size=64) if its.tiny else gpt2()
+    vocab, steps = its.size(50257, 1000), its.size(60, 6)
+    hardware = its.hardware("bfloat16")
+    model = fresh(shape, vocab)
+    peak = matrix_peak(runtime.device(hardware), torch.bfloat16)
+    meter = Meter(flops_per_token(model), peak)
+    settings = engine.settings(steps, its.size(32, 2), ADAMW, SCHEDULE, steps // 3)
+    text = tokens(vocab, 200 * shape.block_size)
+    with tempfile.TemporaryDirectory() as folder:
+        task = work(text, shape.block_size, settings, hardware, compiled=not its.tiny)
+        last = engine.train(model, task, Path(folder), meter)[1][-1]
+    print(
+        f"speed: {last['tokens_per_second']:,.0f} tokens/s, utilisation {last['utilisation']:.1%} "
+        f"of {peak / 1e12:.1f} TFLOP/s, {last['peak_memory_bytes'] / 2**30:.1f} GiB"
+    )
+
+
+def learn(its: Try) -> None:
+    """A short training on the built-in world, a token a byte: the training loss falls."""
+    world = params.load(WORLD).download.world
+    text = "\n\n".join(text for texts in documents(world).values() for text in texts)
+    ids = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
+    shape = modern(**SMALL if its.tiny else {"n_layer": 8, "n_embd": 512, "mlp_hidden": 2048})
+    settings = engine.settings(its.size(400, 6), its.size(64, 2), MUON, SCHEDULE, its.size(50, 2))
+    with tempfile.TemporaryDirectory() as folder:
+        task = work(engine.sequence(ids, 256), shape.block_size, settings, its.hardware("bfloat16"))
+        rows, _ = engine.train(fresh(shape, 256), task, Path(folder))
+    print("learn:", " ".join(f"{row['step']}: {row['train_loss']:.3f}" for row in rows))
+
+
+def fresh(shape: Model, vocab: int) -> Transformer:
+    runtime.start(SEED, THREADS)
+    return Transformer(shape, vocab)
+
+
+def tokens(vocab: int, count: int) -> Shards:
+    """Random tokens, each twice in a row so that there is something to learn."""
+    ids = np.random.default_rng(SEED).integers(vocab, size=count // 2).repeat(2)
+    return engine.sequence(ids.astype(np.uint16), vocab)
+
+
+def work(
+    shards: Shards, block: int, settings: Training, hardware: Runtime, compiled: bool = False
+) -> Work:
+    rows = Windows(shards, block, SEED)
+    return Work(
+        rows, token_loss, lambda model, step: {}, settings, hardware, SEED, compile=compiled
+    )
+
+
+CHECKS = {each.__name__: each for each in (correct, curve, resume, speed, learn)}
+Check = StrEnum("Check", list(CHECKS))
+
+
+def main(
+    checks: Annotated[list[Check] | None, typer.Argument(help="All, if none is named.")] = None,
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    tiny: Annotated[bool, typer.Option("--tiny", help="Sizes that a CPU can do.")] = False,
+) -> None:
+    """Run the checks, each of which prints its figures."""
+    for name in checks or CHECKS:
+        CHECKS[name](Try(device, tiny))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,77 @@
+"""Cross-entropy of a linear head a chunk of positions at a time, so that logits of all positions
+never stand in memory; their gradient is made from each chunk while it is there.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+IGNORE = -100  # a target that is not learnt: prompt and padding
+CHUNK = {"cpu": 2**20, "cuda": 2**27}  # logits at once: what a cache holds, what a GPU is busy with
+ROUND = {"cpu": 1, "cuda": 64}  # GPUs multiply fastest where the vocabulary is a multiple of 64
+
+
+def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Nats that the head `weight`, (V, C), needs for each target, summed; those IGNOREd are free.
+
+    hidden (..., C), targets (...). Under autocast the products are of its number type, the rest is
+    float32.
+    """
+    return _InChunks.apply(hidden.flatten(0, -2), weight, targets.flatten())
+
+
+class _InChunks(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        device = hidden.device.type
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        with torch.autocast(device, enabled=False):
+            loss, gradients = _loss_and_gradients(
+                hidden.to(kind or hidden.dtype),
+                _rounded_up(weight.to(kind or weight.dtype), ROUND[device]),
+                targets,
+                len(weight),
+                any(ctx.needs_input_grad),
+            )
+        if gradients:
+            ctx.save_for_backward(gradients[0].to(hidden.dtype), gradients[1].to(weight.dtype))
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_hidden, of_weight = ctx.saved_tensors
+        return of_hidden * upstream, of_weight * upstream, None
+
+
+def _loss_and_gradients(
+    hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int, learning: bool
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """The summed loss, and its gradients by hidden (N, C) and by the weight (V, C), if learning."""
+    loss = torch.zeros((), device=hidden.device)
+    of_hidden = torch.empty_like(hidden) if learning else None
+    of_weight = torch.zeros(weight.shape, device=weight.device) if learning else None
+    size = max(1, CHUNK[hidden.device.type] // len(weight))
+    for start in range(0, len(hidden), size):
+        chunk, wanted = hidden[start : start + size], targets[start : start + size]
+        learnt = wanted != IGNORE
+        at = torch.where(learnt, wanted, 0)[:, None]  # (n, 1)
+        logits = (chunk @ weight.mT).float()  # (n, V)
+        logits[:, vocab_size:] = float("-inf")
+        nats = logits.log_softmax(dim=-1)
+        loss -= torch.where(learnt, nats.gather(1, at)[:, 0], 0.0).sum()
+        if learning:
+            gradient = nats.exp_()
+            gradient.scatter_add_(1, at, -torch.ones_like(at, dtype=gradient.dtype))
+            gradient = gradient.mul_(learnt[:, None]).to(weight.dtype)
+            torch.mm(gradient, weight, out=of_hidden[start : start + size])
+            of_weight += gradient.mT @ chunk
+    return loss, (of_hidden, of_weight[:vocab_size]) if learning else None
+
+
+def _rounded_up(weight: Tensor, multiple: int) -> Tensor:
+    """With rows of zeros below, so that their number is such a multiple."""
+    missing = -len(weight) % multiple
+    return torch.nn.functional.pad(weight, (0, 0, 0, missing)) if missing else weight

@@ -1,0 +1,31 @@
+"""The benchmark that needs a GPU, in sizes for a CPU: its checks run and say what they found."""
+
+import os
+import re
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+
+def test_the_gpu_checks_compute_on_a_cpu_what_the_cpu_computes():
+    done = subprocess.run(
+        [sys.executable, "benchmarks/gpu.py", "--device", "cpu", "--tiny"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = done.stdout
+    float32 = re.findall(r"float32: loss (\S+), worst gradient (\S+)", said)
+    assert len(float32) == 2
+    assert all(float(error) < 1e-4 for pair in float32 for error in pair)
+    bfloat16 = re.findall(r"bfloat16: loss (\S+), worst gradient (\S+)", said)
+    assert len(bfloat16) == 2
+    assert all(1e-8 < float(loss) < 1e-2 and float(worst) < 0.1 for loss, worst in bfloat16)
+    assert "at most 0.0e+00 from the CPU's" in said
+    assert "resume: same bits" in said
+    assert re.search(r"speed: [\d,]+ tokens/s, utilisation [\d.]+% of [\d.]+ TFLOP/s", said)
+    assert re.search(r"learn: 2: [\d.]+ 4: [\d.]+ 6: [\d.]+", said)
