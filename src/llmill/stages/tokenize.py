@@ -67,15 +67,25 @@ def loaded(bpe: Path) -> Tokenizer:
 
 
 def in_parallel(work: list[Work], processes: int) -> Iterator[dict[str, Any]]:
-    """The shards' entries in the order of the work, whatever the number of processes."""
-    processes = min(processes, len(work))
-    if processes == 1:
+    """The shards' entries in the order of the work, whatever the number of processes.
+
+    This process is one of them: it works from the end on, already while the others start, and takes
+    what none of them has begun.
+    """
+    others = min(processes, len(work)) - 1
+    if not others:
         yield from map(encode, work)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(others, context, initializer=end_with_parent) as pool:
         try:
-            yield from pool.map(encode, work)
+            elsewhere = [pool.submit(encode, each) for each in work]
+            here = {}
+            for number in reversed(range(len(work))):
+                if elsewhere[number].cancel():
+                    here[number] = encode(work[number])
+            for number, entry in enumerate(elsewhere):
+                yield here[number] if number in here else entry.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
