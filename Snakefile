@@ -22,3 +22,4 @@ rule all:
     default_target: True
     input:
         records("report"),
+        records("export"),

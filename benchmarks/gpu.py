@@ -32,8 +32,9 @@ SEED, THREADS = 1, 8
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 GPT2 = {
     "n_layer": 12, "n_head": 12, "n_kv_head": 12, "n_embd": 768, "block_size": 1024,
-    "norm": "layernorm", "norm_weight": True, "norm_embedding": False, "position": "learned",
-    "rotary_base": 10000.0, "mlp": "gelu", "mlp_hidden": 3072, "qk_norm": False, "bias": True,
+    "norm": "layernorm", "norm_weight": True, "norm_epsilon": 1e-5, "norm_embedding": False,
+    "position": "learned", "rotary_base": 10000.0, "rotary_scaling": None, "mlp": "gelu",
+    "mlp_hidden": 3072, "qk_norm": False, "bias": True,
     "dropout": 0.0, "tied": True,
 }  # fmt: skip
 SMALL = {"n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "mlp_hidden": 512}

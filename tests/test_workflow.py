@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 ALL = [
     "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
-    "judge@instruct", "report",
+    "judge@instruct", "export@pretrain", "export@instruct", "report",
 ]  # fmt: skip
 CLASSIFIER = ["accuracy", "classify@all", "classify@last_block", "classify@last_layer", "report"]
 

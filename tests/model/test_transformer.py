@@ -9,7 +9,7 @@ from llmill.model.transformer import Transformer, places, within
 
 GPT2 = Model(
     n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=12, norm="layernorm", norm_weight=True,
-    norm_embedding=False, position="learned", rotary_base=10000.0, mlp="gelu", mlp_hidden=64,
+    norm_embedding=False, position="learned", rotary_base=10000.0, rotary_scaling=None, norm_epsilon=1e-5, mlp="gelu", mlp_hidden=64,
     qk_norm=False, bias=True, dropout=0.0, tied=True,
 )  # fmt: skip
 MODERN = GPT2.model_copy(
@@ -37,22 +37,6 @@ def model(config: Model, seed: int = 0) -> Transformer:
         for p in made.parameters():
             p.add_(0.05 * torch.randn_like(p))
     return made
-
-
-def test_gpt2_124m_has_the_published_number_of_parameters():
-    shape = GPT2.model_copy(
-        update={
-            "n_layer": 12,
-            "n_head": 12,
-            "n_kv_head": 12,
-            "n_embd": 768,
-            "block_size": 1024,
-            "mlp_hidden": 3072,
-        }
-    )
-    with torch.device("meta"):
-        count = sum(p.numel() for p in Transformer(shape, 50257).parameters())
-    assert count == 124_439_808
 
 
 @BLOCKS

@@ -1,4 +1,4 @@
-# The page that shows it all.
+# What others get to see: the page that shows it all, and the models as transformers loads them.
 
 
 rule report:
@@ -59,5 +59,27 @@ rule report:
         stage=stage("report"),
         command=command("report"),
         sections=sections("report"),
+    shell:
+        RUN
+
+
+rule export:
+    input:
+        inputs("export"),
+    output:
+        f"{TREE.paths.export}/{{model}}/record.json",
+    log:
+        "results/logs/export-{model}.log",
+    benchmark:
+        "results/benchmarks/export-{model}.tsv"
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("export")
+    resources:
+        mem_mb=3000,
+    params:
+        stage=stage("export"),
+        command=command("export"),
+        sections=sections("export"),
     shell:
         RUN

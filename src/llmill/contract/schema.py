@@ -4,7 +4,9 @@ sections. A parameter has its value in `params.yaml` (or a preset) and no defaul
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from llmill.contract import shapes
 
 DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
@@ -113,6 +115,23 @@ class Tokenize(Section):
     processes: Positive
 
 
+class RotaryScaling(Section):
+    """Rotary positions for a longer context than the one trained on, as in Llama 3.1: slow pairs
+    turn `factor` times slower, fast ones as before, those between by degrees.
+    """
+
+    factor: Annotated[float, Field(ge=1)]
+    low_frequency_factor: Rate
+    high_frequency_factor: Rate
+    original_block_size: Positive
+
+    @model_validator(mode="after")
+    def low_is_below_high(self) -> Self:
+        if self.low_frequency_factor >= self.high_frequency_factor:
+            raise ValueError("low_frequency_factor must be below high_frequency_factor")
+        return self
+
+
 class Model(Section):
     """One decoder by switches; see `llmill.model.transformer`."""
 
@@ -123,9 +142,11 @@ class Model(Section):
     block_size: Positive
     norm: Literal["layernorm", "rmsnorm"]
     norm_weight: bool
+    norm_epsilon: Rate
     norm_embedding: bool
     position: Literal["learned", "rotary"]
     rotary_base: Rate
+    rotary_scaling: RotaryScaling | None
     mlp: Literal["gelu", "relu2", "swiglu"]
     mlp_hidden: Positive
     qk_norm: bool
@@ -284,6 +305,10 @@ class Judge(Section):
     bootstrap: Positive
 
 
+class Export(Section):
+    dtype: Literal["float32", "bfloat16"]  # of the weights on disk
+
+
 class Report(Section):
     title: str
     examples: Positive  # best and worst answers shown
@@ -299,7 +324,7 @@ class Params(Section):
     prepare: Prepare
     tokenizer: Tokenizer
     tokenize: Tokenize
-    model: Model
+    model: Annotated[Model, BeforeValidator(shapes.named)]
     pretrain: Pretrain
     classify: Classify
     instruct: Instruct
@@ -307,6 +332,7 @@ class Params(Section):
     accuracy: Accuracy
     mmlu: Mmlu
     judge: Judge
+    export: Export
     report: Report
 
     @model_validator(mode="after")

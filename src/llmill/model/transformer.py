@@ -9,15 +9,16 @@ that begin at zero.
 Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size, V vocabulary.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from llmill.contract.schema import Model
+from llmill.contract.schema import Model, RotaryScaling
 from llmill.model.cross_entropy import cross_entropy
 
-EPSILON = 1e-5
 INIT_STD = 0.02
 
 
@@ -26,7 +27,7 @@ class Norm(nn.Module):
 
     def __init__(self, config: Model):
         super().__init__()
-        self.kind = config.norm
+        self.kind, self.epsilon = config.norm, config.norm_epsilon
         self.shape = (config.n_embd,)
         self.weight = nn.Parameter(torch.ones(config.n_embd)) if config.norm_weight else None
         with_bias = config.norm_weight and config.bias and config.norm == "layernorm"
@@ -34,8 +35,8 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.kind == "layernorm":
-            return F.layer_norm(x, self.shape, self.weight, self.bias, EPSILON)
-        return F.rms_norm(x, self.shape, self.weight, EPSILON)
+            return F.layer_norm(x, self.shape, self.weight, self.bias, self.epsilon)
+        return F.rms_norm(x, self.shape, self.weight, self.epsilon)
 
 
 class Rotary(nn.Module):
@@ -45,42 +46,111 @@ class Rotary(nn.Module):
         super().__init__()
         size = config.n_embd // config.n_head
         frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)  # (D/2,)
+        if config.rotary_scaling is not None:
+            frequency = scaled(frequency, config.rotary_scaling)
         angle = torch.arange(config.block_size).float()[:, None] * frequency  # (T, D/2)
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]
+    def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
+        """Turn x, (B, H, T, D), by its positions: from zero, or as `at`, (B, T), says."""
+        if at is None:
+            cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]
+        else:
+            cos, sin = self.cos[at][:, None], self.sin[at][:, None]  # (B, 1, T, D/2)
         first, second = x.chunk(2, dim=-1)  # (B, H, T, D/2) each
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
+    """Angles per position, (D/2,), for a longer context (Llama 3.1): pairs that turn often within
+    the original context keep theirs, those that turn seldom turn `factor` times slower.
+    """
+    turns = scaling.original_block_size * frequency / (2 * math.pi)
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return kept * frequency + (1 - kept) * frequency / scaling.factor
+
+
+class Cache:
+    """Keys and values of what was read so far, for texts that go on token by token.
+
+    Rows are padded on the left, so that all end in the same column; `first` is where each begins.
+    """
+
+    def __init__(self, first: Tensor, columns: int):
+        """`first`: (B,); `columns`: how many can be held at most, padding included."""
+        self.first, self.columns, self.used = first, columns, 0
+        self._kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
+
+    def places(self, t: int) -> Tensor:
+        """The position of each of the next T columns in its row, (B, T); of padding, zero."""
+        column = torch.arange(self.used, self.used + t, device=self.first.device)
+        return (column - self.first[:, None]).clamp(min=0)
+
+    def mask(self, t: int) -> Tensor:
+        """What each of the next T columns may look at, (B, 1, T, columns so far): itself and what
+        stands before it in its row.
+        """
+        columns = torch.arange(self.used + t, device=self.first.device)
+        seen = columns <= columns[self.used :, None]  # (T, columns)
+        mask = seen & (columns >= self.first[:, None, None])  # (B, T, columns)
+        return (mask | (columns == columns[self.used :, None]))[:, None]  # padding sees itself
+
+    def extended(self, block: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of all columns so far, with those of the next T, (B, K, T, D)."""
+        if block not in self._kept:
+            size = (*k.shape[:2], self.columns, k.size(-1))
+            self._kept[block] = k.new_empty(size), v.new_empty(size)
+        end = self.used + k.size(2)
+        for whole, new in zip(self._kept[block], (k, v), strict=True):
+            whole[:, :, self.used : end] = new
+        keys, values = self._kept[block]
+        return keys[:, :, :end], values[:, :, :end]
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these rows alone."""
+        self.first = self.first[rows]
+        self._kept = {block: (k[rows], v[rows]) for block, (k, v) in self._kept.items()}
 
 
 class Attention(nn.Module):
     """Causal self-attention; several query heads may share a key-value head.
 
-    A mask (B, 1, T, T) says what each position may look at, in place of everything before it.
+    A mask (B, 1, T, T) says what each position may look at, in place of everything before it. With
+    a cache, what was read before is looked at, too.
     """
 
-    def __init__(self, config: Model):
+    def __init__(self, config: Model, rotary: nn.Module | None):
         super().__init__()
         self.n_head, self.n_kv_head = config.n_head, config.n_kv_head
         self.size = config.n_embd // config.n_head
         self.dropout, self.qk_norm = config.dropout, config.qk_norm
+        self.epsilon = config.norm_epsilon
         width = (self.n_head + 2 * self.n_kv_head) * self.size
         self.qkv = nn.Linear(config.n_embd, width, bias=config.bias)
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
-        self.rotary = Rotary(config) if config.position == "rotary" else nn.Identity()
+        self.rotary = rotary
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        at: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
         b, t, c = x.shape
         heads = self.qkv(x).view(b, t, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
         q, k, v = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
-        q, k = self.rotary(q), self.rotary(k)
+        if self.rotary is not None:
+            q, k = self.rotary(q, at), self.rotary(k, at)
         if self.qk_norm:
             q, k = (
-                F.rms_norm(q, (self.size,), None, EPSILON),
-                F.rms_norm(k, (self.size,), None, EPSILON),
+                F.rms_norm(q, (self.size,), None, self.epsilon),
+                F.rms_norm(k, (self.size,), None, self.epsilon),
             )
+        if cache is not None:
+            k, v = cache.extended(self, k, v)
         y = F.scaled_dot_product_attention(
             q,
             k,
@@ -118,14 +188,20 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each normalised before and added to the stream."""
 
-    def __init__(self, config: Model):
+    def __init__(self, config: Model, rotary: nn.Module | None):
         super().__init__()
-        self.norm1, self.attention = Norm(config), Attention(config)
+        self.norm1, self.attention = Norm(config), Attention(config, rotary)
         self.norm2, self.mlp = Norm(config), FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), mask))
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        at: Tensor | None = None,
+        cache: Cache | None = None,
+    ) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), mask, at, cache))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
@@ -141,31 +217,43 @@ class Transformer(nn.Module):
         self.position = nn.Embedding(config.block_size, config.n_embd) if learned else None
         self.norm0 = Norm(config) if config.norm_embedding else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        rotary = None if learned else Rotary(config)  # one, its tables are large
+        self.blocks = nn.ModuleList(Block(config, rotary) for _ in range(config.n_layer))
         self.norm = Norm(config)
-        self.head = nn.Linear(config.n_embd, vocab_size, bias=False)
-        self._initialise()
+        tied = {"device": "meta"} if config.tied else {}  # its own weight would be thrown away
+        self.head = nn.Linear(config.n_embd, vocab_size, bias=False, **tied)
         if config.tied:
             self.head.weight = self.embedding.weight
+        self._initialise()
 
-    def hidden(self, idx: Tensor, documents: Tensor | None = None) -> Tensor:
+    def hidden(
+        self, idx: Tensor, documents: Tensor | None = None, cache: Cache | None = None
+    ) -> Tensor:
         """The stream after the final norm, (B, T, C). Raises ValueError above `block_size`.
 
         `documents`, (B, T), numbers each position's document, in runs of equal numbers: a position
-        looks at its own document alone, whose first token is at position 0.
+        looks at its own document alone, whose first token is at position 0. With a cache, `idx`
+        goes on from what it holds.
         """
-        t = idx.size(1)
-        if t > self.config.block_size:
-            raise ValueError(f"{t} tokens, but the context holds {self.config.block_size}")
+        t, before = idx.size(1), 0 if cache is None else cache.used
+        if before + t > self.config.block_size:
+            raise ValueError(f"{before + t} tokens, but the context holds {self.config.block_size}")
+        mask = at = None
+        if documents is not None:
+            mask, at = within(documents), places(documents)
+        elif cache is not None:
+            mask, at = cache.mask(t), cache.places(t)
         x = self.embedding(idx)  # (B, T, C)
-        mask = None if documents is None else within(documents)
         if self.position is not None:
-            at = torch.arange(t, device=idx.device) if documents is None else places(documents)
-            x = x + self.position(at)
+            x = x + self.position(torch.arange(t, device=idx.device) if at is None else at)
         x = self.dropout(self.norm0(x))
         for block in self.blocks:
-            anew = self.recompute and torch.is_grad_enabled()
-            x = checkpoint(block, x, mask, use_reentrant=False) if anew else block(x, mask)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, mask, at, use_reentrant=False)
+            else:
+                x = block(x, mask, at, cache)
+        if cache is not None:
+            cache.used += t
         return self.norm(x)
 
     def forward(
@@ -174,13 +262,15 @@ class Transformer(nn.Module):
         at: Tensor | None = None,
         documents: Tensor | None = None,
         targets: Tensor | None = None,
+        cache: Cache | None = None,
     ) -> Tensor:
         """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true.
 
-        With `documents`, (B, T), those of each document by itself; see `hidden`. With `targets`,
-        (B, T) or (N,), in place of the logits their cross-entropy in nats, summed.
+        With `documents`, (B, T), those of each document by itself; with a cache, going on from what
+        it holds; see `hidden`. With `targets`, (B, T) or (N,), in place of the logits their
+        cross-entropy in nats, summed.
         """
-        hidden = self.hidden(idx, documents)
+        hidden = self.hidden(idx, documents, cache)
         hidden = hidden if at is None else hidden[at]
         if targets is None:
             return self.head(hidden)

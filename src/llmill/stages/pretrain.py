@@ -19,7 +19,7 @@ from llmill.contract.params import Selected
 from llmill.contract.schema import Sampling
 from llmill.contract.stage import Job
 from llmill.model import checkpoint
-from llmill.model.generate import generate
+from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
@@ -156,8 +156,7 @@ class Sampler:
             prompts,
             max_new_tokens=self.settings.max_new_tokens,
             end_of_text=self.tokenizer.end_of_text,
-            temperature=self.settings.temperature,
-            top_k=self.settings.top_k,
+            choice=Choice(temperature=self.settings.temperature, top_k=self.settings.top_k),
             seed=self.seed,
         )
         rows = [

@@ -8,7 +8,7 @@ In: records, figures, curves, samples and scores of every stage. Out: `index.htm
 
 from typing import Any
 
-from llmill.contract import record
+from llmill.contract import pipeline, record
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.evaluation import statistics
@@ -21,7 +21,8 @@ Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 def run(params: Selected, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
-    before = {address: stage for address, stage in job.stages.items() if stage.name != "report"}
+    read = pipeline.parents(job.stages, job.stage)
+    before = {address: stage for address, stage in job.stages.items() if stage in read}
     results = files.read(before, job.inputs)
     gained = gains(results)
     rows = summary.rows(results, gained)

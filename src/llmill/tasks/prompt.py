@@ -12,6 +12,14 @@ WITHOUT_INPUT = (
     f"{TASK}. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
+# The same for programs that know nothing of ours: one instruction, no earlier turns.
+CHAT_TEMPLATE = (
+    "{% if messages | length != 1 or messages[0]['role'] != 'user' %}"
+    "{{ raise_exception('this assistant takes one message, of the user') }}{% endif %}"
+    f"{WITHOUT_INPUT.split('{instruction}')[0]}"
+    "{{ messages[0]['content'] }}"
+    f"{WITHOUT_INPUT.split('{instruction}')[1].rstrip()}{{{{ '\\n' }}}}"
+)
 
 
 def prompt(instruction: str, input: str) -> str:

@@ -7,6 +7,7 @@ special tokens, n_vocab).
 import base64
 import binascii
 import contextlib
+import functools
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -157,6 +158,16 @@ def _as_ranks(vocabulary: dict[str, int]) -> dict[bytes, int]:
     byte = _byte_of_character()
     ordered = sorted(vocabulary.items(), key=lambda pair: pair[1])
     return {bytes(byte[c] for c in token): rank for token, rank in ordered}
+
+
+def spelt(token: bytes) -> str:
+    """A token in GPT-2's printable characters."""
+    return "".join(_character_of_byte()[byte] for byte in token)
+
+
+@functools.cache
+def _character_of_byte() -> dict[int, str]:
+    return {byte: character for character, byte in _byte_of_character().items()}
 
 
 def _byte_of_character() -> dict[str, int]:

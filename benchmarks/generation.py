@@ -1,0 +1,93 @@
+"""Speed of generation: llmill's beside transformers', GPT-2's shape of 124M with random weights.
+
+python benchmarks/generation.py
+"""
+
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from llmill.contract import runtime
+from llmill.contract.schema import Model
+from llmill.contract.shapes import SHAPES
+from llmill.model import huggingface
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+
+SEED, THREADS, VOCAB = 0, 2, 50257
+PROMPT, NEW = 32, 128  # tokens
+
+
+def peers(model: Transformer) -> nn.Module | None:
+    """The same weights in transformers; None where it is not installed."""
+    try:
+        import transformers
+    except ImportError:
+        print("transformers is left out; see benchmarks/README.md")
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        huggingface.save(Path(folder), model, {"eos_token_id": None, "bos_token_id": None})
+        return transformers.AutoModelForCausalLM.from_pretrained(folder)
+
+
+def bandwidth(size: int) -> float:
+    """Bytes a second of reading memory once: the fastest of five sums over `size` bytes."""
+    numbers, seconds = torch.ones(size // 4), []
+    for _ in range(5):
+        begun = time.perf_counter()
+        numbers.sum()
+        seconds.append(time.perf_counter() - begun)
+    return size / min(seconds)
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=2, help="Of each, in turns.")] = 3,
+    new: Annotated[int, typer.Option(help="Tokens to generate.")] = NEW,
+) -> None:
+    """Tokens a second, medians of ratios taken round by round."""
+    runtime.start(SEED, THREADS)
+    model = Transformer(Model(**SHAPES["gpt2-124m"]), VOCAB).eval()
+    theirs = peers(model)
+    half = Transformer(model.config, VOCAB).eval().bfloat16()
+    prompts = torch.randint(VOCAB, (8, PROMPT))
+
+    def ours(of: Transformer, rows: int) -> Callable[[], object]:
+        texts = prompts[:rows].tolist()
+        return lambda: generate(of, texts, max_new_tokens=new, end_of_text=-1)
+
+    def reference(rows: int) -> Callable[[], Tensor]:
+        assert theirs is not None
+        settings = {"max_new_tokens": new, "do_sample": False, "pad_token_id": 0}
+        return lambda: theirs.generate(prompts[:rows], **settings)
+
+    tries = {"llmill": ours(model, 1), "llmill, bfloat16": ours(half, 1)}
+    tries["llmill, 8 rows"] = ours(model, 8)
+    if theirs is not None:
+        tries |= {"transformers": reference(1), "transformers, 8 rows": reference(8)}
+    seconds: dict[str, list[float]] = {name: [] for name in tries}
+    for turn in range(rounds + 1):
+        for name in random.Random(turn).sample(list(tries), len(tries)):
+            begun = time.perf_counter()
+            tries[name]()
+            seconds[name].append(time.perf_counter() - begun)
+    weights = sum(p.numel() for p in model.parameters()) * 4
+    limit = bandwidth(weights) / weights
+    print(f"read once a token, the weights allow {limit:.1f} tokens/s in float32")
+    base = seconds["transformers" if theirs is not None else "llmill"][1:]
+    for name, taken in seconds.items():
+        rows = 8 if name.endswith("8 rows") else 1
+        ratios = [rows * b / t for b, t in zip(base, taken[1:], strict=True)]
+        speed = statistics.median(rows * new / t for t in taken[1:])
+        print(f"{name}: {speed:.1f} tokens/s, {statistics.median(ratios):.2f} of the first peer's")
+
+
+if __name__ == "__main__":
+    typer.run(main)

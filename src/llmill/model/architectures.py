@@ -1,0 +1,352 @@
+"""The architectures of transformers that are ours with some switches set: how each says them in its
+`config.json`, and where its tensors stand in ours.
+
+Every option of a config is read, known to change nothing, or refused by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from llmill.contract.errors import UserError
+from llmill.contract.schema import Model
+
+# Options that concern files, training or generation, not what the model computes.
+NEUTRAL = {
+    "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype",
+    "eos_token_id", "id2label", "initializer_range", "is_llama_config", "label2id", "model_type",
+    "n_ctx", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp",
+    "problem_type", "return_dict", "summary_activation", "summary_first_dropout",
+    "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params",
+    "torch_dtype", "transformers_version", "use_cache",
+}  # fmt: skip
+
+Config = dict[str, Any]
+Change = Callable[[Tensor], Tensor]
+
+
+class Options:
+    """A config.json that is read strictly: `done` refuses what nobody asked for."""
+
+    def __init__(self, file: Path, values: Config):
+        self.file, self.values = file, values
+        self._left = values.keys() - NEUTRAL
+
+    def take(self, name: str, *default: Any) -> Any:
+        """An option, or its default; raises `UserError` where there is neither."""
+        self._left -= {name}
+        if name not in self.values and not default:
+            raise UserError(f"{self.file}: {name} is missing")
+        return self.values.get(name, *default)
+
+    def only(self, name: str, *allowed: Any) -> None:
+        """An option that may be absent or have one of these values."""
+        value = self.take(name, allowed[0])
+        if value not in allowed:
+            raise UserError(
+                f"{self.file}: {name} = {value!r} is not supported, only "
+                f"{' or '.join(map(repr, allowed))}"
+            )
+
+    def done(self) -> None:
+        """Raises `UserError` for the first option that was not read."""
+        for name in sorted(self._left):
+            raise UserError(
+                f"{self.file}: {name} = {self.values[name]!r}: llmill does not know this option; "
+                "a model that is read without it might compute something else"
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of their tensors: so many rows of ours, after a change that is its own inverse."""
+
+    name: str
+    rows: int
+    change: Change | None = None
+
+
+Layout = dict[str, list[Part]]  # our tensor: theirs, from its first row to its last
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What transformers calls a model, and how it maps to ours."""
+
+    name: str  # of the class of causal models
+    model_type: str
+    read: Callable[[Options], Config]  # a config as the fields of our `Model`
+    write: Callable[[Model], Config]
+    layout: Callable[[Model, int], Layout]
+
+
+def _gpt2_read(options: Options) -> Config:
+    options.only("activation_function", "gelu_new", "gelu_pytorch_tanh")
+    options.only("scale_attn_weights", True)
+    for name in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"):
+        options.only(name, False)
+    options.only("add_cross_attention", False)
+    heads, width = options.take("n_head"), options.take("n_embd")
+    dropout = options.take("resid_pdrop", 0.1)
+    for name in ("embd_pdrop", "attn_pdrop"):
+        options.only(name, dropout)
+    return {
+        **CLASSIC,
+        "n_layer": options.take("n_layer"),
+        "n_head": heads,
+        "n_kv_head": heads,
+        "n_embd": width,
+        "block_size": options.take("n_positions"),
+        "norm_epsilon": options.take("layer_norm_epsilon", 1e-5),
+        "mlp_hidden": options.take("n_inner", None) or 4 * width,
+        "dropout": float(dropout),
+        "tied": options.take("tie_word_embeddings", True),
+    }
+
+
+def _gpt2_write(config: Model) -> Config:
+    return {
+        "n_layer": config.n_layer,
+        "n_head": config.n_head,
+        "n_embd": config.n_embd,
+        "n_positions": config.block_size,
+        "n_inner": config.mlp_hidden,
+        "layer_norm_epsilon": config.norm_epsilon,
+        "activation_function": "gelu_new",
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), config.dropout),
+        "tie_word_embeddings": config.tied,
+    }
+
+
+def _gpt2_layout(config: Model, vocab_size: int) -> Layout:
+    c, hidden = config.n_embd, config.mlp_hidden
+    layout = {
+        "embedding.weight": [Part("transformer.wte.weight", vocab_size)],
+        "position.weight": [Part("transformer.wpe.weight", config.block_size)],
+    }
+    for i in range(config.n_layer):
+        ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
+        for name, other, rows in (
+            ("attention.qkv", "attn.c_attn", 3 * c),
+            ("attention.out", "attn.c_proj", c),
+            ("mlp.up", "mlp.c_fc", hidden),
+            ("mlp.down", "mlp.c_proj", c),
+        ):
+            layout[f"{ours}.{name}.weight"] = [Part(f"{theirs}.{other}.weight", rows, turned)]
+            layout[f"{ours}.{name}.bias"] = [Part(f"{theirs}.{other}.bias", rows)]
+        for name, other in (("norm1", "ln_1"), ("norm2", "ln_2")):
+            for kind in ("weight", "bias"):
+                layout[f"{ours}.{name}.{kind}"] = [Part(f"{theirs}.{other}.{kind}", c)]
+    for kind in ("weight", "bias"):
+        layout[f"norm.{kind}"] = [Part(f"transformer.ln_f.{kind}", c)]
+    return layout | _head(config, vocab_size)
+
+
+def _llama_read(options: Options) -> Config:
+    options.only("hidden_act", "silu")
+    options.only("attention_dropout", 0.0, 0)
+    options.only("rope_interleaved", False)
+    bias = options.take("attention_bias", False)
+    options.only("mlp_bias", bias)
+    return {
+        **LLAMA,
+        **_shared_read(options, 1e-6),
+        **_rotary_read(options),
+        "bias": bias,
+        "tied": options.take("tie_word_embeddings", False),
+    }
+
+
+def _llama_write(config: Model) -> Config:
+    return {
+        **_shared_write(config),
+        **_rotary_write(config),
+        "hidden_act": "silu",
+        "attention_bias": config.bias,
+        "mlp_bias": config.bias,
+        "tie_word_embeddings": config.tied,
+    }
+
+
+def _llama_layout(config: Model, vocab_size: int) -> Layout:
+    c, hidden = config.n_embd, config.mlp_hidden
+    layout = _shared_layout(config, vocab_size)
+    for i in range(config.n_layer):
+        ours, theirs = f"blocks.{i}", f"model.layers.{i}"
+        for kind in ("weight", "bias") if config.bias else ("weight",):
+            layout[f"{ours}.mlp.up.{kind}"] = [
+                Part(f"{theirs}.mlp.gate_proj.{kind}", hidden),
+                Part(f"{theirs}.mlp.up_proj.{kind}", hidden),
+            ]
+            layout[f"{ours}.mlp.down.{kind}"] = [Part(f"{theirs}.mlp.down_proj.{kind}", c)]
+        layout[f"{ours}.norm1.weight"] = [Part(f"{theirs}.input_layernorm.weight", c)]
+        layout[f"{ours}.norm2.weight"] = [Part(f"{theirs}.post_attention_layernorm.weight", c)]
+    layout["norm.weight"] = [Part("model.norm.weight", c)]
+    return layout
+
+
+def _nanochat_read(options: Options) -> Config:
+    options.only("hidden_act", "relu2")
+    options.only("attention_dropout", 0.0, 0)
+    options.only("attention_bias", False)
+    options.only("final_logit_softcapping", None)
+    if "final_logit_softcapping" not in options.values:
+        raise UserError(
+            f"{options.file}: final_logit_softcapping is missing, which means 15.0; "
+            "llmill supports None only"
+        )
+    return {
+        **MODERN,
+        **_shared_read(options, 1e-6),
+        **_rotary_read(options),
+        "tied": options.take("tie_word_embeddings", False),
+    }
+
+
+def _nanochat_write(config: Model) -> Config:
+    return {
+        **_shared_write(config),
+        **_rotary_write(config),
+        "hidden_act": "relu2",
+        "attention_bias": False,
+        "final_logit_softcapping": None,
+        "tie_word_embeddings": config.tied,
+    }
+
+
+def _nanochat_layout(config: Model, vocab_size: int) -> Layout:
+    """Its rotary positions turn the other way: the halves of each head change places."""
+    layout = _shared_layout(config, vocab_size, partial(_halves_swapped, size=_head_size(config)))
+    for i in range(config.n_layer):
+        ours, theirs = f"blocks.{i}.mlp", f"model.layers.{i}.mlp"
+        layout[f"{ours}.up.weight"] = [Part(f"{theirs}.fc1.weight", config.mlp_hidden)]
+        layout[f"{ours}.down.weight"] = [Part(f"{theirs}.fc2.weight", config.n_embd)]
+    return layout
+
+
+def _shared_read(options: Options, epsilon: float) -> Config:
+    """What Llama and nanochat call alike."""
+    heads, width = options.take("num_attention_heads"), options.take("hidden_size")
+    options.only("head_dim", None, width // heads)
+    return {
+        "n_layer": options.take("num_hidden_layers"),
+        "n_head": heads,
+        "n_kv_head": options.take("num_key_value_heads", None) or heads,
+        "n_embd": width,
+        "block_size": options.take("max_position_embeddings"),
+        "mlp_hidden": options.take("intermediate_size"),
+        "norm_epsilon": options.take("rms_norm_eps", epsilon),
+    }
+
+
+def _shared_write(config: Model) -> Config:
+    return {
+        "num_hidden_layers": config.n_layer,
+        "num_attention_heads": config.n_head,
+        "num_key_value_heads": config.n_kv_head,
+        "hidden_size": config.n_embd,
+        "max_position_embeddings": config.block_size,
+        "intermediate_size": config.mlp_hidden,
+        "rms_norm_eps": config.norm_epsilon,
+        "attention_dropout": 0.0,
+    }
+
+
+def _shared_layout(config: Model, vocab_size: int, of_qk: Change | None = None) -> Layout:
+    """Embedding, attention and head of Llama and nanochat."""
+    size = _head_size(config)
+    layout = {"embedding.weight": [Part("model.embed_tokens.weight", vocab_size)]}
+    for i in range(config.n_layer):
+        ours, theirs = f"blocks.{i}.attention", f"model.layers.{i}.self_attn"
+        for kind in ("weight", "bias") if config.bias else ("weight",):
+            layout[f"{ours}.qkv.{kind}"] = [
+                Part(f"{theirs}.q_proj.{kind}", config.n_head * size, of_qk),
+                Part(f"{theirs}.k_proj.{kind}", config.n_kv_head * size, of_qk),
+                Part(f"{theirs}.v_proj.{kind}", config.n_kv_head * size),
+            ]
+            layout[f"{ours}.out.{kind}"] = [Part(f"{theirs}.o_proj.{kind}", config.n_embd)]
+    return layout | _head(config, vocab_size)
+
+
+def _head(config: Model, vocab_size: int) -> Layout:
+    return {} if config.tied else {"head.weight": [Part("lm_head.weight", vocab_size)]}
+
+
+def _rotary_read(options: Options) -> Config:
+    """Rotary positions as transformers 5 writes them (`rope_parameters`), or as 4 did."""
+    new = options.take("rope_parameters", None) or {}
+    old = options.take("rope_scaling", None) or {}
+    base = options.take("rope_theta", None)
+    rope = Options(options.file, {"rope_theta": base or 10000.0, **old, **new})
+    kind = rope.take("rope_type", rope.take("type", "default"))
+    scaling = None
+    if kind == "llama3":
+        scaling = {
+            "factor": float(rope.take("factor")),
+            "low_frequency_factor": float(rope.take("low_freq_factor")),
+            "high_frequency_factor": float(rope.take("high_freq_factor")),
+            "original_block_size": rope.take("original_max_position_embeddings"),
+        }
+    elif kind != "default":
+        raise UserError(f"{options.file}: rope_type = {kind!r} is not supported, only 'llama3'")
+    found = {"rotary_base": float(rope.take("rope_theta")), "rotary_scaling": scaling}
+    rope.only("partial_rotary_factor", 1.0, 1)
+    rope.done()
+    return found
+
+
+def _rotary_write(config: Model) -> Config:
+    rope: Config = {"rope_type": "default", "rope_theta": config.rotary_base}
+    scaling = config.rotary_scaling
+    if scaling is not None:
+        rope |= {
+            "rope_type": "llama3",
+            "factor": scaling.factor,
+            "low_freq_factor": scaling.low_frequency_factor,
+            "high_freq_factor": scaling.high_frequency_factor,
+            "original_max_position_embeddings": scaling.original_block_size,
+        }
+    return {"rope_parameters": rope}
+
+
+def turned(matrix: Tensor) -> Tensor:
+    """GPT-2 stores matrices as (in, out)."""
+    return matrix.mT
+
+
+def _halves_swapped(rows: Tensor, size: int) -> Tensor:
+    """The halves of each head of `size` rows in each other's place."""
+    heads = rows.unflatten(0, (-1, 2, size // 2))
+    return heads.flip(1).flatten(0, 2)
+
+
+def _head_size(config: Model) -> int:
+    return config.n_embd // config.n_head
+
+
+CLASSIC: Config = {
+    "norm": "layernorm", "norm_weight": True, "norm_embedding": False, "position": "learned",
+    "rotary_base": 10000.0, "rotary_scaling": None, "mlp": "gelu", "qk_norm": False, "bias": True,
+}  # fmt: skip
+LLAMA: Config = {
+    "norm": "rmsnorm", "norm_weight": True, "norm_embedding": False, "position": "rotary",
+    "mlp": "swiglu", "qk_norm": False, "dropout": 0.0,
+}  # fmt: skip
+MODERN: Config = {
+    "norm": "rmsnorm", "norm_weight": False, "norm_embedding": True, "position": "rotary",
+    "mlp": "relu2", "qk_norm": True, "bias": False, "dropout": 0.0,
+}  # fmt: skip
+ARCHITECTURES = {
+    each.model_type: each
+    for each in (
+        Architecture("GPT2LMHeadModel", "gpt2", _gpt2_read, _gpt2_write, _gpt2_layout),
+        Architecture("LlamaForCausalLM", "llama", _llama_read, _llama_write, _llama_layout),
+        Architecture(
+            "NanoChatForCausalLM", "nanochat", _nanochat_read, _nanochat_write, _nanochat_layout
+        ),
+    )
+}

@@ -1,0 +1,206 @@
+"""Checkpoint folders of Hugging Face's transformers: published weights in, ours out.
+
+Weights are safetensors only, never pickle; `architectures.py` says what stands where.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.contract.schema import Model
+from llmill.model.architectures import (
+    ARCHITECTURES,
+    Architecture,
+    Change,
+    Config,
+    Layout,
+    Options,
+    turned,
+)
+from llmill.model.transformer import Transformer
+
+CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PIECE = 2 * 2**20  # bytes of a tensor that are in memory beside the model at once
+# Tensors of old files that hold no weights: masks of attention, angles of rotary positions.
+BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
+
+
+def load(folder: Path) -> Transformer:
+    """The model in a folder, in evaluation mode, in float32 on the CPU; its memory and no more
+    than a piece of a tensor beside it. Raises `UserError` for what is missing, too much or unknown.
+    """
+    options = Options(folder / CONFIG, record.read_json(folder / CONFIG))
+    architecture = _architecture(options)
+    vocab_size = options.take("vocab_size")
+    values = architecture.read(options)
+    options.done()
+    try:
+        config = Model(**values)
+    except ValidationError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / CONFIG}: not a shape of llmill's ({reason})") from None
+    model = Transformer(config, vocab_size)
+    _fill(model, architecture.layout(config, vocab_size), Weights(folder))
+    return model.eval()
+
+
+def save(folder: Path, model: Transformer, special: Config, dtype: str = "float32") -> None:
+    """Write `config.json` and `model.safetensors` as transformers reads them.
+
+    `special` are the ids of special tokens. Raises `UserError` for a model that none of the
+    architectures has.
+    """
+    architecture = _fitting(model.config)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "architectures": [architecture.name],
+        "model_type": architecture.model_type,
+        "vocab_size": model.vocab_size,
+        "dtype": dtype,
+        **architecture.write(model.config),
+        **special,
+    }
+    ours, tensors = model.state_dict(), {}
+    for name, parts in architecture.layout(model.config, model.vocab_size).items():
+        rows = ours[name].detach().cpu().split([part.rows for part in parts])
+        for part, piece in zip(parts, rows, strict=True):
+            changed = part.change(piece) if part.change else piece
+            tensors[part.name] = changed.to(getattr(torch, dtype)).contiguous().clone()
+    record.write_json(folder / CONFIG, config)
+    record.write_bytes(folder / WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
+
+
+class Weights:
+    """The tensors of a folder, in one file or in several with an index, read a piece at a time."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.files = self._files()
+
+    def _files(self) -> dict[str, Path]:
+        """The file of each tensor."""
+        if (self.folder / INDEX).exists():
+            named = record.read_json(self.folder / INDEX)["weight_map"]
+            for file in sorted(set(named.values())):
+                if not (self.folder / file).exists():
+                    raise UserError(f"{self.folder / file}: missing, but {INDEX} names it")
+            return {tensor: self.folder / file for tensor, file in named.items()}
+        file = self.folder / WEIGHTS
+        if file.exists():
+            with self._open(file) as opened:
+                return dict.fromkeys(opened.keys(), file)
+        pickled = sorted(self.folder.glob("*.bin")) + sorted(self.folder.glob("*.pt*"))
+        if pickled:
+            raise UserError(
+                f"{pickled[0]}: a pickle runs whatever code its maker put in; llmill reads "
+                f"safetensors only, and {WEIGHTS} is not there"
+            )
+        raise UserError(f"{file}: missing")
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Raises `UserError` for a tensor that its file does not have."""
+        with self._open(self.files[name]) as opened:
+            try:
+                return tuple(opened.get_slice(name).get_shape())
+            except SafetensorError:
+                raise UserError(
+                    f"{self.files[name]}: {name}: missing, but {INDEX} names it"
+                ) from None
+
+    def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
+        """The rows of a tensor, a few at a time, or all at once. The file is opened anew for each,
+        since what was read of an open one stays in memory.
+        """
+        shape = self.shape(name)
+        row = 4 * max(1, torch.Size(shape[1:]).numel())
+        count = shape[0] if whole else max(1, PIECE // row)
+        for start in range(0, shape[0], count):
+            with self._open(self.files[name]) as opened:
+                yield opened.get_slice(name)[start : start + count]
+
+    def _open(self, file: Path) -> Any:
+        try:
+            return safe_open(file, framework="pt")
+        except SafetensorError as error:
+            raise UserError(f"{file}: cut short or damaged ({error})") from None
+
+
+@torch.no_grad()
+def _fill(model: Transformer, layout: Layout, weights: Weights) -> None:
+    """Copy every tensor; refuse those that are missing, too many, or not of their shape."""
+    names = _names(weights)
+    wanted = {part.name for parts in layout.values() for part in parts}
+    for name in sorted(wanted - names.keys()):
+        raise UserError(f"{weights.folder}: {name}: no such tensor")
+    for name in sorted(names.keys() - wanted):
+        if not (name == "lm_head.weight" and model.config.tied) and not name.endswith(BUFFERS):
+            raise UserError(f"{weights.folder}: {name}: a tensor that llmill does not know")
+    ours = model.state_dict()
+    for target, parts in layout.items():
+        first = 0
+        for part in parts:
+            into = ours[target][first : first + part.rows]
+            _copy(weights, names[part.name], into, part.change)
+            first += part.rows
+
+
+def _names(weights: Weights) -> dict[str, str]:
+    """Names as the causal model has them, and as the file does: GPT-2's lacks their beginning."""
+    bare = "wte.weight" in weights.files
+    return {f"transformer.{name}" if bare else name: name for name in weights.files}
+
+
+def _copy(weights: Weights, name: str, into: Tensor, change: Change | None) -> None:
+    shape, row = weights.shape(name), 0
+    wanted = tuple(into.mT.shape if change is turned else into.shape)
+    if shape != wanted:
+        raise UserError(
+            f"{weights.files[name]}: {name}: the file has {shape}, the config says {wanted}"
+        )
+    for piece in weights.pieces(name, whole=change is not None):
+        if not all(extreme.isfinite() for extreme in piece.aminmax()):  # NaN would be both
+            raise UserError(f"{weights.files[name]}: {name}: not all numbers are finite")
+        changed = change(piece) if change else piece
+        into[row : row + len(changed)].copy_(changed)
+        row += len(changed)
+
+
+def _architecture(options: Options) -> Architecture:
+    kind = options.take("model_type")
+    if kind in ARCHITECTURES:
+        return ARCHITECTURES[kind]
+    raise UserError(
+        f"{options.file}: model_type = {kind!r}: not an architecture that llmill has; "
+        f"known: {', '.join(ARCHITECTURES)}"
+    )
+
+
+def _fitting(config: Model) -> Architecture:
+    """The architecture that has this shape: what it writes is read as the same."""
+    for architecture in ARCHITECTURES.values():
+        if _same(architecture, config):
+            return architecture
+    raise UserError(
+        "transformers has no architecture with these switches of `model`; "
+        f"what llmill exports: {', '.join(ARCHITECTURES)}"
+    )
+
+
+def _same(architecture: Architecture, config: Model) -> bool:
+    """Whether the config that is written for a shape says the same shape, but for what a trained
+    model does not use.
+    """
+    try:
+        read = Model(**architecture.read(Options(Path(CONFIG), architecture.write(config))))
+    except (UserError, ValidationError):
+        return False
+    unused = {"dropout"} | ({"rotary_base"} if config.position == "learned" else set())
+    return read.model_dump(exclude=unused) == config.model_dump(exclude=unused)

@@ -1,0 +1,65 @@
+"""The model card of exported weights: what it is, what it learnt from, what it can do."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATE = "card.md.jinja"
+KINDS = {
+    "pretrain": "A foundation model: it continues texts.",
+    "instruct": "An assistant: it answers one instruction.",
+}
+
+
+def render(
+    name: str,
+    shape: Mapping[str, Any],
+    sources: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, Any],
+    files: Mapping[str, str],
+    chat: bool,
+) -> str:
+    """Markdown for the model of stage `name`.
+
+    `shape`: n_layer, n_embd, block_size, vocab_size, parameters, dtype. `figures` by name; those
+    that are no single number are left out.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        autoescape=False,  # Markdown
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(TEMPLATE).render(
+        name=name,
+        title=f"llmill {name}",
+        kind=KINDS[name],
+        layers=shape["n_layer"],
+        width=shape["n_embd"],
+        figures=[(k.replace("_", " "), _number(v)) for k, v in figures.items() if _single(v)],
+        sources=[{**source, "sha256": digest(source)} for source in sources],
+        files=files,
+        chat=chat,
+        **{key: shape[key] for key in ("block_size", "vocab_size", "parameters", "dtype")},
+    )
+
+
+def digest(source: Mapping[str, Any]) -> str:
+    """One sha256 for a source: its file's, or that of the list of its files'."""
+    hashes = [file["sha256"] for file in source["files"]]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def _single(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

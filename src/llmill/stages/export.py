@@ -1,0 +1,66 @@
+"""Write a model as transformers loads it, with `from_pretrained` and without our code.
+
+    python -m llmill export instruct
+
+In: the checkpoint of the named stage, its figures, and where its data came from. Out: the folder
+`model/`: weights, config, tokenizer, generation settings, for the assistant a chat template, and a
+model card; and `metrics.json`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+from llmill.model import checkpoint, huggingface
+from llmill.report import card
+from llmill.tasks import prompt
+from llmill.text import tokenizer_json
+from llmill.text.tokenizer import END_OF_TEXT
+
+ROLES = {"pretrain": ("text",), "instruct": ("text", "instruction")}  # of the data it learnt from
+
+
+def run(params: Selected, job: Job) -> None:
+    """Convert the checkpoint; the numbers of its weights stay as they are."""
+    assert job.variant is not None, "a matrix stage"
+    stage = Path(getattr(params.paths, job.variant))
+    loaded = checkpoint.load(stage / "checkpoint")
+    model, end = loaded.model, loaded.tokenizer.end_of_text
+    folder = job.out / "model"
+    special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    huggingface.save(folder, model, special, params.export.dtype)
+    tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json")
+    chat = prompt.CHAT_TEMPLATE if job.variant == "instruct" else None
+    record.write_json(folder / "tokenizer_config.json", tokenizer_config(model.config, chat))
+    record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
+    sources = [
+        source
+        for role in ROLES[job.variant]
+        for source in record.read_json(Path(params.paths.download, role, "sources.json"))
+    ]
+    shape = {
+        **model.config.model_dump(mode="json"),
+        "vocab_size": model.vocab_size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "dtype": params.export.dtype,
+    }
+    files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
+    figures = record.read_json(stage / "metrics.json")
+    text = card.render(job.variant, shape, sources, figures, files, chat is not None)
+    record.write_bytes(folder / "README.md", text.encode())
+    metrics = {"parameters": shape["parameters"], "files": files}
+    record.write_json(job.out / "metrics.json", metrics)
+    job.say(f"{folder}: {metrics['parameters']:,} parameters")
+
+
+def tokenizer_config(config: Any, chat: str | None) -> dict[str, Any]:
+    """What transformers wants to know beside `tokenizer.json`."""
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.block_size,
+        "clean_up_tokenization_spaces": False,
+        **dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT),
+    }
+    return settings | ({"chat_template": chat} if chat else {})

@@ -1,0 +1,306 @@
+"""Beside transformers: what it saves computes the same here, what we save computes the same there."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from llmill.contract.errors import UserError
+from llmill.contract.schema import Model
+from llmill.model import huggingface
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+from tests.model.test_transformer import GPT2, MODERN
+
+transformers = pytest.importorskip("transformers")
+
+VOCAB = 96
+SIZES = {
+    "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "max_position_embeddings": 128,
+    "bos_token_id": None, "eos_token_id": None, "pad_token_id": None,
+}  # fmt: skip
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0, "original_max_position_embeddings": 32,
+}  # fmt: skip
+
+
+def gpt2(**changes):
+    sizes = {"vocab_size": VOCAB, "n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 128}
+    dropout = dict.fromkeys(("embd_pdrop", "attn_pdrop", "resid_pdrop"), 0.0)
+    config = transformers.GPT2Config(
+        **sizes, **dropout, **changes, bos_token_id=None, eos_token_id=None
+    )
+    return transformers.GPT2LMHeadModel(config)
+
+
+def llama(**changes):
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES | changes))
+
+
+def nanochat(**changes):
+    config = transformers.NanoChatConfig(**SIZES | {"final_logit_softcapping": None} | changes)
+    return transformers.NanoChatForCausalLM(config)
+
+
+THEIRS = {
+    "gpt2": gpt2,
+    "gpt2, narrow feed-forward, untied": lambda: gpt2(n_inner=40, tie_word_embeddings=False),
+    "llama": llama,
+    "llama, grouped heads, tied": lambda: llama(num_key_value_heads=2, tie_word_embeddings=True),
+    "llama, biases": lambda: llama(attention_bias=True, mlp_bias=True),
+    "llama 3's longer context": lambda: llama(num_key_value_heads=1, rope_parameters=LLAMA3),
+    "nanochat": nanochat,
+    "nanochat, grouped heads": lambda: nanochat(num_key_value_heads=2, rms_norm_eps=1e-5),
+}
+
+
+@pytest.fixture(params=THEIRS)
+def theirs(request):
+    """A model of theirs with weights far from where they begin, so that no term is small."""
+    torch.manual_seed(1)
+    model = THEIRS[request.param]().float().eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, mean=0.05, std=0.2)
+    return model
+
+
+def tokens() -> torch.Tensor:
+    return torch.randint(VOCAB, (2, 100), generator=torch.Generator().manual_seed(2))
+
+
+def gradients(loss: torch.Tensor, model: torch.nn.Module) -> float:
+    """One number that any wrong gradient changes: the norm over all."""
+    loss.backward()
+    return float(torch.stack([p.grad.norm() for p in model.parameters()]).norm())
+
+
+def test_what_transformers_saved_gives_the_same_logits_and_gradients(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path)
+    ours, idx = huggingface.load(tmp_path), tokens()
+    logits, wanted = ours(idx), theirs(idx).logits
+    torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
+    targets = idx.roll(-1, dims=1)
+    loss = ours(idx, targets=targets) / targets.numel()
+    expected = torch.nn.functional.cross_entropy(wanted.flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+    assert gradients(loss, ours) == pytest.approx(gradients(expected, theirs), rel=1e-4)
+    torch.testing.assert_close(
+        ours.embedding.weight.grad, theirs.get_input_embeddings().weight.grad, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_sixty_four_greedy_tokens_are_the_same(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path)
+    prompt = tokens()[:1, :8]
+    made = generate(huggingface.load(tmp_path), prompt.tolist(), max_new_tokens=64, end_of_text=-1)
+    wanted = theirs.generate(prompt, max_new_tokens=64, do_sample=False)[0, 8:]
+    assert made[0] == wanted.tolist()
+
+
+def test_what_we_save_is_what_was_loaded_byte_for_byte(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path / "theirs")
+    huggingface.save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"), {})
+    ours, wanted = (load_file(tmp_path / who / "model.safetensors") for who in ("ours", "theirs"))
+    wanted.pop("lm_head.weight", None) if theirs.config.tie_word_embeddings else None
+    assert sorted(ours) == sorted(wanted)
+    assert all(torch.equal(ours[name], wanted[name]) for name in ours)
+
+
+def test_transformers_loads_what_we_save(theirs, tmp_path):
+    theirs.save_pretrained(tmp_path / "theirs")
+    special = {"bos_token_id": None, "eos_token_id": 7}
+    huggingface.save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"), special)
+    back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
+    assert type(back) is type(theirs)
+    assert back.config.eos_token_id == 7
+    torch.testing.assert_close(back(tokens()).logits, theirs(tokens()).logits)
+
+
+@pytest.mark.parametrize(("config", "name"), [(GPT2, "gpt2"), (MODERN, "nanochat")])
+def test_a_model_made_here_gives_the_same_logits_there(config, name, tmp_path):
+    torch.manual_seed(3)
+    ours = Transformer(config, VOCAB).eval()
+    for parameter in ours.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    huggingface.save(tmp_path, ours, {})
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert theirs.config.model_type == name
+    idx = tokens()[:, : config.block_size]
+    torch.testing.assert_close(theirs(idx).logits, ours(idx), rtol=1e-4, atol=1e-4)
+
+
+def test_the_preset_of_the_world_is_a_nanochat(tmp_path):
+    from llmill.contract import params
+    from tests.conftest import ROOT
+
+    shape = params.load(ROOT / "presets/world.yaml").model
+    huggingface.save(tmp_path, Transformer(shape, 64), {})
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [
+        "NanoChatForCausalLM"
+    ]
+
+
+def test_switches_that_no_architecture_has_are_not_exported(tmp_path):
+    mixed = GPT2.model_copy(update={"mlp": "relu2"})
+    with pytest.raises(UserError, match="no architecture with these switches"):
+        huggingface.save(tmp_path / "out", Transformer(mixed, VOCAB), {})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A small Llama as transformers saves it, in three files with an index."""
+    torch.manual_seed(1)
+    llama().save_pretrained(tmp_path, max_shard_size="20KB")
+    return tmp_path
+
+
+def edit(folder: Path, **changes) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+
+
+def refused(folder: Path, reason: str) -> None:
+    with pytest.raises(UserError, match=reason):
+        huggingface.load(folder)
+
+
+def test_several_files_with_an_index_are_read(folder):
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    torch.testing.assert_close(huggingface.load(folder)(tokens()), theirs(tokens()).logits)
+
+
+def test_a_file_that_the_index_names_must_be_there(folder):
+    gone = sorted(folder.glob("model-*.safetensors"))[1]
+    gone.unlink()
+    refused(folder, f"{gone.name}: missing, but model.safetensors.index.json names it")
+
+
+def test_a_file_cut_short_is_named(folder):
+    short = sorted(folder.glob("model-*.safetensors"))[0]
+    short.write_bytes(short.read_bytes()[:-10])
+    refused(folder, f"{short.name}: cut short or damaged")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model_type": "mamba"}, "model_type = 'mamba': not an architecture .*known: gpt2, llama, nanochat"),
+        ({"sliding_window": 64}, "sliding_window = 64: llmill does not know this option"),
+        ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported, only 'silu'"),
+        ({"head_dim": 16}, "head_dim = 16 is not supported, only None or 8"),
+        ({"attention_bias": True}, "mlp_bias = False is not supported, only True"),
+        ({"num_attention_heads": 5, "head_dim": None}, "not a shape of llmill's .*not divisible"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_type = 'yarn' is not supported"),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mscale": 2}}, "mscale = 2: llmill does not know"),
+        ({"hidden_size": 16, "head_dim": None}, r"the file has \(.*\), the config says \("),
+    ],
+)  # fmt: skip
+def test_an_option_that_would_compute_something_else_is_refused_by_name(folder, changes, reason):
+    edit(folder, **changes)
+    refused(folder, reason)
+
+
+def test_an_option_that_is_missing_is_named(folder):
+    config = json.loads((folder / "config.json").read_text())
+    del config["intermediate_size"]
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(folder, "intermediate_size is missing")
+
+
+def one_file(tmp_path: Path) -> tuple[Path, dict]:
+    llama().save_pretrained(tmp_path)
+    return tmp_path / "model.safetensors", load_file(tmp_path / "model.safetensors")
+
+
+def test_a_missing_tensor_a_tensor_too_many_and_nan_are_named(tmp_path):
+    file, tensors = one_file(tmp_path)
+    save_file(tensors | {"model.extra.weight": torch.zeros(2)}, file)
+    refused(tmp_path, r"model\.extra\.weight: a tensor that llmill does not know")
+    save_file({k: v for k, v in tensors.items() if k != "model.norm.weight"}, file)
+    refused(tmp_path, r"model\.norm\.weight: no such tensor")
+    tensors["model.norm.weight"][3] = float("nan")
+    save_file(tensors, file)
+    refused(tmp_path, r"model\.norm\.weight: not all numbers are finite")
+
+
+def test_pickles_are_never_read(tmp_path):
+    file, tensors = one_file(tmp_path)
+    file.unlink()
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    refused(tmp_path, r"pytorch_model\.bin: a pickle runs whatever code")
+    (tmp_path / "pytorch_model.bin").unlink()
+    refused(tmp_path, r"model\.safetensors: missing")
+
+
+def test_gpt2_as_it_was_published_has_bare_names_and_masks(tmp_path):
+    theirs = gpt2().eval()
+    theirs.save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in load_file(file).items()}
+    bare["h.0.attn.bias"] = torch.ones(1, 1, 128, 128)
+    save_file(bare, file)
+    edit(tmp_path, n_ctx=128, task_specific_params={"text-generation": {"do_sample": True}})
+    torch.testing.assert_close(huggingface.load(tmp_path)(tokens()), theirs(tokens()).logits)
+
+
+def test_old_configs_say_rotary_positions_in_other_words(folder):
+    theirs = huggingface.load(folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["rope_parameters"]
+    (folder / "config.json").write_text(
+        json.dumps(config | {"rope_theta": 10000, "rope_scaling": None})
+    )
+    assert torch.equal(huggingface.load(folder)(tokens()), theirs(tokens()))
+
+
+def test_half_precision_is_read_as_float32(tmp_path):
+    llama().bfloat16().save_pretrained(tmp_path)
+    model = huggingface.load(tmp_path)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+def test_loading_needs_the_weights_and_little_more(tmp_path):
+    """The peak of a process that loads 150 MB, above that of one that loads 1 MB."""
+    peaks = []
+    for width in (8, 640):
+        sizes = {"vocab_size": 20_000, "n_layer": 5, "n_head": 4, "n_embd": width}
+        special = {"bos_token_id": None, "eos_token_id": None}
+        made = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **special))
+        made.save_pretrained(tmp_path / str(width))
+        done = subprocess.run(
+            [sys.executable, "-c", LOADS, str(tmp_path / str(width))],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        peaks.append(int(done.stdout))
+    weights = (tmp_path / "640/model.safetensors").stat().st_size
+    assert 100e6 < weights < peaks[1] - peaks[0] < 1.2 * weights
+    shutil.rmtree(tmp_path / "640")
+
+
+LOADS = """
+import re, sys
+from pathlib import Path
+from llmill.model import huggingface
+huggingface.load(Path(sys.argv[1]))
+print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
+"""
+
+
+def test_every_field_of_a_model_is_said_by_each_architecture(tmp_path):
+    """A switch that a new field brings must be thought of here, too."""
+    for kind, made in (("gpt2", gpt2), ("llama", llama), ("nanochat", nanochat)):
+        made().save_pretrained(tmp_path / kind)
+        assert (
+            huggingface.load(tmp_path / kind).config.model_dump().keys()
+            == Model.model_fields.keys()
+        )
