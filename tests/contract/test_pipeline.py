@@ -43,7 +43,7 @@ def test_a_matrix_stage_stands_for_each_of_its_variants():
 def test_parents_are_the_stages_whose_files_are_read():
     stages = read()
     assert [s.address for s in pipeline.parents(stages, stages["judge@pretrain"])] == [
-        "grader",
         "instruct",
+        "grader",
     ]
     assert pipeline.parents(stages, stages["download"]) == []

@@ -81,7 +81,7 @@ def test_an_empty_choice_is_no_division_by_zero():
 
 
 def test_picks_depend_neither_on_batch_size_nor_on_order():
-    model, tokenizer, questions = decoder(block_size=128), bytes_tokenizer(), drawn(40)
+    model, tokenizer, questions = decoder(seed=1, block_size=128), bytes_tokenizer(), drawn(40)
     mixed = random.Random(2).sample(range(40), 40)
     for pick in (
         lambda asked, size: cloze_picks(model, tokenizer, asked, size).picks,

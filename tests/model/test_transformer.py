@@ -5,7 +5,7 @@ import torch
 
 from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel, ScoreModel, freeze
-from llmill.model.transformer import Transformer, places, within
+from llmill.model.transformer import Transformer, places_in, within
 
 GPT2 = Model(
     n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=12, norm="layernorm", norm_weight=True,
@@ -165,7 +165,7 @@ def test_gradients_stay_within_documents_too():
 
 def test_positions_and_masks_of_documents_are_the_expected_ones():
     documents = torch.tensor([[4, 4, 9, 9, 9, -1]])
-    assert places(documents).tolist() == [[0, 1, 0, 1, 2, 0]]
+    assert places_in(documents).tolist() == [[0, 1, 0, 1, 2, 0]]
     assert within(documents)[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],

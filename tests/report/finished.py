@@ -34,6 +34,7 @@ class Job:
     def __init__(self, stages: dict[str, Stage], out: Path):
         self.stages, self.out, self.track, self.said = stages, out, self, []
         self.sent: dict[str, Any] = {}
+        self.stage = stages["report"]
         out.mkdir(parents=True)
 
     @property
@@ -63,12 +64,16 @@ def stages() -> dict[str, Stage]:
     return pipeline.load({"paths": tree().paths.model_dump()}, ROOT / "dvc.yaml")
 
 
+def before() -> dict[str, Stage]:
+    """The stages that stage `report` reads."""
+    every = stages()
+    return {made.address: made for made in pipeline.parents(every, every["report"])}
+
+
 def write(root: Path) -> None:
-    """Write the files of every stage below `root`, with their records."""
+    """Write the files of every stage that is read below `root`, with their records."""
     (root / "requirements.lock").write_text("matplotlib==3.10.0\nnumpy==2.2.0\ntorch==2.13.0\n")
-    for made in stages().values():
-        if made.name == "report":
-            continue
+    for made in before().values():
         folder = root / made.out
         folder.mkdir(parents=True)
         CONTENT[made.name](folder, made.variant)

@@ -11,8 +11,7 @@ def results(tmp_path_factory):
     job = finished.Job(finished.stages(), root / "out")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        before = {a: s for a, s in job.stages.items() if s.name != "report"}
-        return files.read(before, job.inputs)
+        return files.read(finished.before(), job.inputs)
 
 
 def test_variants_keep_the_order_of_dvc_yaml(results):

@@ -65,9 +65,9 @@ def producer(stages: dict[str, Stage], path: str) -> Stage | None:
 
 
 def parents(stages: dict[str, Stage], stage: Stage) -> list[Stage]:
-    """The stages whose results this one reads, each once."""
-    found = (producer(stages, path) for path in stage.deps)
-    return list(dict.fromkeys(s for s in found if s))
+    """The stages whose results this one reads, in the file's order."""
+    found = [producer(stages, path) for path in stage.deps]
+    return [each for each in stages.values() if each in found]
 
 
 def _variants(name: str, entry: dict[str, Any], values: dict[str, Any]) -> list[Stage]:

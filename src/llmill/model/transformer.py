@@ -52,12 +52,12 @@ class Rotary(nn.Module):
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
-    def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
-        """Turn x, (B, H, T, D), by its positions: from zero, or as `at`, (B, T), says."""
-        if at is None:
+    def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
+        """Turn x, (B, H, T, D), by its positions: from zero, or as `places`, (B, T), says."""
+        if places is None:
             cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]
         else:
-            cos, sin = self.cos[at][:, None], self.sin[at][:, None]  # (B, 1, T, D/2)
+            cos, sin = self.cos[places][:, None], self.sin[places][:, None]  # (B, 1, T, D/2)
         first, second = x.chunk(2, dim=-1)  # (B, H, T, D/2) each
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
@@ -136,14 +136,14 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         mask: Tensor | None = None,
-        at: Tensor | None = None,
+        places: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
         b, t, c = x.shape
         heads = self.qkv(x).view(b, t, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
         q, k, v = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
         if self.rotary is not None:
-            q, k = self.rotary(q, at), self.rotary(k, at)
+            q, k = self.rotary(q, places), self.rotary(k, places)
         if self.qk_norm:
             q, k = (
                 F.rms_norm(q, (self.size,), None, self.epsilon),
@@ -198,10 +198,10 @@ class Block(nn.Module):
         self,
         x: Tensor,
         mask: Tensor | None = None,
-        at: Tensor | None = None,
+        places: Tensor | None = None,
         cache: Cache | None = None,
     ) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), mask, at, cache))
+        x = x + self.dropout(self.attention(self.norm1(x), mask, places, cache))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
@@ -238,20 +238,22 @@ class Transformer(nn.Module):
         t, before = idx.size(1), 0 if cache is None else cache.used
         if before + t > self.config.block_size:
             raise ValueError(f"{before + t} tokens, but the context holds {self.config.block_size}")
-        mask = at = None
+        mask = places = None
         if documents is not None:
-            mask, at = within(documents), places(documents)
+            mask, places = within(documents), places_in(documents)
         elif cache is not None:
-            mask, at = cache.mask(t), cache.places(t)
+            mask, places = cache.mask(t), cache.places(t)
         x = self.embedding(idx)  # (B, T, C)
         if self.position is not None:
-            x = x + self.position(torch.arange(t, device=idx.device) if at is None else at)
+            if places is None:
+                places = torch.arange(t, device=idx.device)
+            x = x + self.position(places)
         x = self.dropout(self.norm0(x))
         for block in self.blocks:
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, mask, at, use_reentrant=False)
+                x = checkpoint(block, x, mask, places, use_reentrant=False)
             else:
-                x = block(x, mask, at, cache)
+                x = block(x, mask, places, cache)
         if cache is not None:
             cache.used += t
         return self.norm(x)
@@ -307,7 +309,7 @@ def within(documents: Tensor) -> Tensor:
     return same.tril()
 
 
-def places(documents: Tensor) -> Tensor:
+def places_in(documents: Tensor) -> Tensor:
     """The position of each token in its document, (B, T)."""
     row = torch.arange(documents.size(1), device=documents.device).expand_as(documents)
     begins = torch.ones_like(documents, dtype=torch.bool)

@@ -21,9 +21,8 @@ Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 def run(params: Selected, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
-    read = pipeline.parents(job.stages, job.stage)
-    before = {address: stage for address, stage in job.stages.items() if stage in read}
-    results = files.read(before, job.inputs)
+    before = pipeline.parents(job.stages, job.stage)
+    results = files.read({stage.address: stage for stage in before}, job.inputs)
     gained = gains(results)
     rows = summary.rows(results, gained)
     images = draw(results, job)
