@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.imports import MODULES, closure, imports
 
 LAYERS = [
-    {"show", "__main__"},
+    {"chat", "show", "__main__"},
     {"stages", "verify"},
     {"training", "evaluation", "report"},
     {"model", "text", "tasks", "world"},

@@ -6,6 +6,7 @@ Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
 import importlib
 import pkgutil
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -72,6 +73,57 @@ def show_batch(
     from llmill.show import print_batch
 
     print_batch(stage, step, variant, rows)
+
+
+@app.command()
+def chat(
+    model: Annotated[
+        str, typer.Argument(help="instruct, pretrain, or a checkpoint's folder.")
+    ] = "instruct",
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the likeliest.")] = 0.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Draw from so much probability.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 100,
+    seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
+) -> None:
+    """Talk to a model: the assistant answers, the foundation model goes on."""
+    from llmill.chat import HELP, Settings, converse, open_talk
+
+    settings = Settings(
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+    )
+    talk = open_talk(model, settings)
+    if sys.stdin.isatty():
+        print(HELP)
+    converse(talk, _lines("> "), lambda piece: print(piece, end="", flush=True))
+
+
+@app.command("classify-text")
+def classify_text(
+    texts: Annotated[list[str] | None, typer.Argument(help="Else lines of the input.")] = None,
+    model: Annotated[
+        str, typer.Option(help="classify/VARIANT, or a checkpoint's folder.")
+    ] = "classify/all",
+) -> None:
+    """Guess the label of texts, with its probability."""
+    from llmill.chat import guess
+
+    given = texts or list(_lines(""))
+    for text, (label, likely) in zip(given, guess(model, given), strict=True):
+        print(f"{label}  {likely:6.1%}  {text}")
+
+
+def _lines(prompt: str) -> Iterator[str]:
+    """What is typed, asked for with a prompt, or what comes through a pipe."""
+    while True:
+        try:
+            yield input(prompt if sys.stdin.isatty() else "")
+        except (EOFError, KeyboardInterrupt):
+            return
 
 
 def main() -> None:

@@ -1,0 +1,176 @@
+"""`python -m llmill chat` and `classify-text`: try a model that a stage made, in the terminal.
+
+A foundation model goes on with each text. The assistant gets each line as an instruction, after as
+many of the earlier turns as fit into its context.
+"""
+
+import codecs
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+import torch
+
+from llmill.contract import params
+from llmill.contract.errors import UserError
+from llmill.evaluation.scoring import head_outputs
+from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
+from llmill.model.generate import Choice, Reader, choose
+from llmill.model.heads import ClassModel
+from llmill.model.transformer import Transformer
+from llmill.stages.instruct import prompt_ids
+from llmill.tasks import classification
+from llmill.tasks.instruction import Instruction
+
+ASSISTANT = "instruct"
+HELP = (
+    "/reset forgets what was said, /settings shows and sets (/settings temperature 0.8), /quit ends"
+)
+
+
+@dataclass(frozen=True)
+class Settings(Choice):
+    """How an answer is made; `Choice` says how each token is."""
+
+    max_new_tokens: int = 100
+    seed: int = 1
+
+    def changed(self, name: str, value: str) -> "Settings":
+        """With one of them changed; `none` takes a limit away. Raises `UserError` for what is no
+        setting, or no value of it.
+        """
+        kinds = {each.name: each.type for each in fields(self)}
+        if name not in kinds:
+            raise UserError(f"no setting {name!r}; one of {', '.join(kinds)}")
+        try:
+            if value == "none" and getattr(Settings(), name) is None:
+                return replace(self, **{name: None})
+            number = float(value) if kinds[name] in (float, float | None) else int(value)
+        except ValueError:
+            raise UserError(f"{name} = {value!r}: not a number that it can be") from None
+        return replace(self, **{name: number})
+
+
+@dataclass
+class Talk:
+    """A model and what was said so far."""
+
+    model: Transformer
+    end_of_text: int
+    asked: Callable[[str], list[int]]  # what the model reads of a text
+    decode: Callable[[list[int]], bytes]
+    remembers: bool
+    settings: Settings
+    turns: list[list[int]] = field(default_factory=list)
+
+    def answer(self, text: str) -> Iterator[str]:
+        """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
+        ids, given = self.asked(text), []
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        try:
+            for token in self._tokens(self._before(ids) + ids):
+                given.append(token)
+                yield decoder.decode(self.decode([token]))
+            yield decoder.decode(b"", final=True)
+        finally:
+            if self.remembers:
+                self.turns.append([*ids, *given, self.end_of_text])
+
+    def _before(self, ids: list[int]) -> list[int]:
+        """The latest turns that fit into the context before these ids and an answer."""
+        room = self.model.config.block_size - len(ids) - self.settings.max_new_tokens
+        kept: list[int] = []
+        for turn in reversed(self.turns):
+            if len(turn) + len(kept) > room:
+                break
+            kept = turn + kept
+        return kept
+
+    @torch.inference_mode()
+    def _tokens(self, ids: list[int]) -> Iterator[int]:
+        texts = [ids]
+        reader = Reader(self.model, texts, self.settings.max_new_tokens, cached=True)
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        for _ in range(self.settings.max_new_tokens):
+            (token,) = choose(reader.next_logits([0]), texts, self.settings, generator)
+            if token == self.end_of_text:
+                return
+            ids.append(token)
+            yield token
+
+
+def open_talk(name: str, settings: Settings) -> Talk:
+    """The language model of a stage, or of a checkpoint folder; raises `UserError` for others."""
+    loaded = opened(name)
+    if not isinstance(loaded.model, Transformer):
+        raise UserError(f"{name}: no language model; a classifier answers to `classify-text`")
+    tokenizer = loaded.tokenizer
+
+    def completion(text: str) -> list[int]:
+        return [tokenizer.end_of_text, *tokenizer.encode(text)]
+
+    def instruction(text: str) -> list[int]:
+        return prompt_ids(tokenizer, Instruction(text, "", ""))
+
+    assistant = Path(name).name == ASSISTANT
+    asked = instruction if assistant else completion
+    return Talk(
+        loaded.model, tokenizer.end_of_text, asked, tokenizer.decode_bytes, assistant, settings
+    )
+
+
+def opened(name: str) -> Checkpoint:
+    """The checkpoint of a stage, of a stage's variant (`classify/all`), or in a folder."""
+    folder = Path(name)
+    if not (folder / "config.json").exists():
+        folder = Path(params.load().paths.results, name, "checkpoint")
+    if not folder.exists():
+        raise UserError(f"{folder}: no checkpoint; `dvc repro {name.replace('/', '@')}` makes it")
+    return checkpoint.load(folder)
+
+
+def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> None:
+    """Answer line by line until they end or one is `/quit`; Ctrl-C breaks an answer off."""
+    for line in lines:
+        text = line.rstrip("\n")
+        if text == "/quit":
+            return
+        if text.startswith("/"):
+            write(_obeyed(talk, text.split()) + "\n")
+        elif text:
+            try:
+                for piece in talk.answer(text):
+                    write(piece)
+            except KeyboardInterrupt:
+                write(" ...")
+            write("\n")
+
+
+def _obeyed(talk: Talk, words: list[str]) -> str:
+    match words:
+        case ["/reset"]:
+            talk.turns.clear()
+            return "forgotten"
+        case ["/settings"]:
+            return ", ".join(f"{e.name} {getattr(talk.settings, e.name)}" for e in fields(Settings))
+        case ["/settings", name, value]:
+            try:
+                talk.settings = talk.settings.changed(name, value)
+            except UserError as error:
+                return str(error)
+            return f"{name} {getattr(talk.settings, name)}"
+        case _:
+            return HELP
+
+
+def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
+    """The label that a classifier gives each text, and its probability."""
+    loaded = opened(name)
+    if not isinstance(loaded.model, ClassModel):
+        raise UserError(f"{name}: no classifier; name one as classify/all")
+    assert loaded.labels is not None and loaded.max_length is not None
+    for text in texts:
+        ids = classification.encode(loaded.tokenizer, text, loaded.max_length)
+        likely, label = head_outputs(loaded.model, [ids], 1)[0].softmax(dim=-1).max(dim=-1)
+        yield loaded.labels[int(label)], float(likely)

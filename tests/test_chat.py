@@ -1,0 +1,162 @@
+"""`chat` and `classify-text`: what the model reads, what is shown, what is remembered."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from llmill import __main__
+from llmill.chat import HELP, Settings, converse, guess, open_talk
+from llmill.contract.errors import UserError
+from llmill.model import checkpoint
+from llmill.model.generate import generate
+from llmill.model.heads import ClassModel
+from llmill.stages.instruct import prompt_ids
+from llmill.tasks.instruction import Instruction
+from tests.conftest import ROOT
+from tests.evaluation.toys import bytes_tokenizer, decoder, headed
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """Checkpoints of a foundation model, an assistant and a classifier."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "presets/smoke.yaml").read_text())
+    for seed, stage in enumerate(("pretrain", "instruct")):
+        loaded = checkpoint.Checkpoint(decoder(seed, block_size=512), bytes_tokenizer())
+        checkpoint.save(tmp_path / "results" / stage / "checkpoint", loaded)
+    classifier = checkpoint.Checkpoint(headed(2), bytes_tokenizer(), ["ham", "spam"], 48)
+    checkpoint.save(tmp_path / "results/classify/all/checkpoint", classifier)
+    return tmp_path
+
+
+SHORT = Settings(max_new_tokens=9)
+
+
+def said(talk, *lines: str) -> str:
+    out = io.StringIO()
+    converse(talk, lines, out.write)
+    return out.getvalue()
+
+
+def plain(talk, ids: list[int]) -> str:
+    """What `generate` gives for the ids, as text."""
+    (new,) = generate(talk.model, [ids], max_new_tokens=9, end_of_text=talk.end_of_text)
+    return bytes_tokenizer().decode(new)
+
+
+def test_the_foundation_model_goes_on_with_each_text_by_itself(results):
+    talk = open_talk("pretrain", SHORT)
+    expected = [plain(talk, [256, *text.encode()]) for text in ("One", "Two")]
+    assert said(talk, "One\n", "Two\n") == "".join(f"{text}\n" for text in expected)
+
+
+def test_the_assistant_reads_the_prompt_that_it_was_trained_with_after_earlier_turns(results):
+    talk = open_talk("instruct", SHORT)
+    first, second = (prompt_ids(bytes_tokenizer(), Instruction(t, "", "")) for t in ("Hi", "And?"))
+    (answer,) = generate(talk.model, [first], max_new_tokens=9, end_of_text=256)
+    expected = plain(talk, [*first, *answer, 256, *second])
+    assert said(talk, "Hi", "And?").splitlines()[-1] == expected.splitlines()[-1]
+    assert talk.turns[0] == [*first, *answer, 256]
+
+
+def test_turns_that_do_not_fit_are_forgotten_from_the_oldest(results):
+    talk = open_talk("instruct", SHORT)
+    said(talk, "first", "second", "third")
+    lengths = [len(turn) for turn in talk.turns]
+    ids = prompt_ids(bytes_tokenizer(), Instruction("fourth", "", ""))
+    assert sum(lengths) + len(ids) + 9 > 512
+    assert talk._before(ids) == talk.turns[1] + talk.turns[2]
+
+
+def test_reset_forgets_and_settings_are_shown_and_set(results):
+    talk = open_talk("instruct", SHORT)
+    said(talk, "Hi")
+    assert said(talk, "/reset", "/settings top_k 5", "/settings temperature 0.5") == (
+        "forgotten\ntop_k 5\ntemperature 0.5\n"
+    )
+    assert talk.turns == []
+    assert (talk.settings.top_k, talk.settings.temperature) == (5, 0.5)
+    assert said(talk, "/settings") == (
+        "temperature 0.5, repetition_penalty 1.0, top_k 5, top_p None, min_p None, "
+        "max_new_tokens 9, seed 1\n"
+    )
+    assert said(talk, "/settings top_k none", "/settings top_k x", "/settings heat 1", "/what") == (
+        "top_k None\ntop_k = 'x': not a number that it can be\nno setting 'heat'; one of temperature, "
+        f"repetition_penalty, top_k, top_p, min_p, max_new_tokens, seed\n{HELP}\n"
+    )
+
+
+def test_quit_ends_and_empty_lines_are_passed_over(results):
+    assert said(open_talk("pretrain", SHORT), "", "/quit", "One") == ""
+
+
+def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
+    talk = open_talk("instruct", SHORT)
+    out = []
+
+    def write(piece):
+        out.append(piece)
+        if len(out) == 3:
+            raise KeyboardInterrupt
+
+    converse(talk, ["Hi"], write)
+    assert out[-2:] == [" ...", "\n"]
+    assert len(talk.turns) == 1
+
+
+def test_characters_of_several_bytes_come_out_whole(results, monkeypatch):
+    talk = open_talk("pretrain", SHORT)
+    monkeypatch.setattr(type(talk), "_tokens", lambda self, ids: iter("aé🙂".encode()))
+    assert "".join(talk.answer("x")) == "aé🙂"
+
+
+def test_labels_come_with_their_probability(results):
+    texts = ["win a prize", "see you", ""]
+    model = checkpoint.load(results / "results/classify/all/checkpoint").model
+    assert isinstance(model, ClassModel)
+    for text, (label, likely) in zip(texts, guess("classify/all", texts), strict=True):
+        ids = torch.tensor([[256, *text.encode()][-48:]])
+        with torch.no_grad():
+            chances = model(ids, torch.tensor([ids.size(1)])).softmax(dim=-1)[0]
+        assert label == ["ham", "spam"][int(chances.argmax())]
+        assert likely == pytest.approx(float(chances.max()))
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda: open_talk("grader", SHORT), r"results/grader/checkpoint: no checkpoint; `dvc repro grader`"),
+        (lambda: open_talk("classify/all", SHORT), "no language model; a classifier answers to `classify-text`"),
+        (lambda: next(guess("pretrain", ["x"])), "pretrain: no classifier; name one as classify/all"),
+        (lambda: next(guess("classify/some", ["x"])), "`dvc repro classify@some` makes it"),
+    ],
+)  # fmt: skip
+def test_a_model_of_another_kind_or_none_is_one_line(results, call, reason):
+    with pytest.raises(UserError, match=reason):
+        call()
+
+
+def test_lines_of_a_pipe_are_answered_and_nothing_else_is_printed(results):
+    words = [sys.executable, "-m", "llmill", "chat", "pretrain", "--max-new-tokens", "9"]
+    done = subprocess.run(
+        words,
+        input="One\nTwo\n",
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == said(open_talk("pretrain", SHORT), "One", "Two")
+    assert done.stderr == ""
+
+
+def test_the_command_prints_label_probability_and_text(results, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["llmill", "classify-text", "see you"])
+    with pytest.raises(SystemExit):
+        __main__.main()
+    ((label, likely),) = guess("classify/all", ["see you"])
+    assert capsys.readouterr().out == f"{label}  {likely:6.1%}  see you\n"
