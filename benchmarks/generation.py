@@ -34,7 +34,9 @@ def peers(model: Transformer) -> nn.Module | None:
         print("transformers is left out; see benchmarks/README.md")
         return None
     with tempfile.TemporaryDirectory() as folder:
-        huggingface.save(Path(folder), model, {"eos_token_id": None, "bos_token_id": None})
+        architecture = huggingface.fitting(model.config)
+        special = {"eos_token_id": None, "bos_token_id": None}
+        huggingface.save(Path(folder), model, architecture, special)
         return transformers.AutoModelForCausalLM.from_pretrained(folder)
 
 
@@ -81,12 +83,13 @@ def main(
     weights = sum(p.numel() for p in model.parameters()) * 4
     limit = bandwidth(weights) / weights
     print(f"read once a token, the weights allow {limit:.1f} tokens/s in float32")
-    base = seconds["transformers" if theirs is not None else "llmill"][1:]
+    first = "transformers" if theirs is not None else "llmill"
+    base = seconds[first][1:]
     for name, taken in seconds.items():
         rows = 8 if name.endswith("8 rows") else 1
         ratios = [rows * b / t for b, t in zip(base, taken[1:], strict=True)]
         speed = statistics.median(rows * new / t for t in taken[1:])
-        print(f"{name}: {speed:.1f} tokens/s, {statistics.median(ratios):.2f} of the first peer's")
+        print(f"{name}: {speed:.1f} tokens/s, {statistics.median(ratios):.2f} of {first}'s")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from llmill.contract import params, runtime
 from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
+from llmill.contract.shapes import SHAPES
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.training.batches import Windows, windows
@@ -30,13 +31,6 @@ from llmill.world.corpus import documents
 
 SEED, THREADS = 1, 8
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
-GPT2 = {
-    "n_layer": 12, "n_head": 12, "n_kv_head": 12, "n_embd": 768, "block_size": 1024,
-    "norm": "layernorm", "norm_weight": True, "norm_epsilon": 1e-5, "norm_embedding": False,
-    "position": "learned", "rotary_base": 10000.0, "rotary_scaling": None, "mlp": "gelu",
-    "mlp_hidden": 3072, "qk_norm": False, "bias": True,
-    "dropout": 0.0, "tied": True,
-}  # fmt: skip
 SMALL = {"n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "mlp_hidden": 512}
 ADAMW = Optimizer(kind="adamw", lr=6e-4, muon_lr=0.02, weight_decay=0.1, betas=[0.9, 0.95])
 MUON = ADAMW.model_copy(update={"kind": "muon", "lr": 3e-3, "weight_decay": 0.0})
@@ -58,7 +52,7 @@ class Try:
 
 
 def gpt2(**changes: int) -> Model:
-    return Model(**GPT2 | changes)
+    return Model(**SHAPES["gpt2-124m"] | changes)
 
 
 def modern(**changes: int) -> Model:
@@ -119,12 +113,13 @@ def curve(its: Try) -> None:
 def resume(its: Try) -> None:
     """The weights after 20 steps, and after going on from the state of step 10."""
     with tempfile.TemporaryDirectory() as folder:
-        weights = []
+        weights, intervals = [], []
         for _ in range(2):
             model, work = small(its.hardware("bfloat16"), 20, every=10)
-            engine.train(model, work, Path(folder))
+            intervals.append(len(engine.train(model, work, Path(folder))[1]))
             weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
-    print(f"resume: {'same bits' if torch.equal(*weights) else 'DIFFERENT'}")
+    same = "same bits" if torch.equal(*weights) else "DIFFERENT"
+    print(f"resume: {same}; {intervals[0]} intervals, then {intervals[1]}")
 
 
 def small(hardware: Runtime, steps: int, every: int) -> tuple[Transformer, Work]:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# All that needs a GPU, in under eight minutes: correctness beside float64 on the CPU, the first
+# All that needs a GPU (eight minutes are meant): correctness beside float64 on the CPU, the first
 # losses beside the CPU's, exact resume, speed and memory of gpt2-124m, a short training.
 set -eu
 cd "$(dirname "$0")/.."

@@ -16,6 +16,7 @@ import typer
 
 from llmill.contract import params, runtime
 from llmill.contract.schema import Model, Optimizer, Params, Schedule
+from llmill.contract.shapes import GPT2
 from llmill.model.transformer import Transformer
 from llmill.stages.pretrain import load, loss_over
 from llmill.text.shards import Shards
@@ -24,10 +25,6 @@ from llmill.training.batches import Windows
 from llmill.training.loop import Work
 from llmill.training.losses import token_loss
 
-GPT2 = {
-    "norm": "layernorm", "norm_weight": True, "norm_embedding": False, "position": "learned",
-    "mlp": "gelu", "qk_norm": False, "bias": True, "tied": True,
-}  # fmt: skip
 COSINE = Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1)
 TRIAL = 12  # steps that tell how many fit into the time
 
@@ -46,7 +43,7 @@ def recipes(preset: Params) -> dict[str, Recipe]:
     own, kept = preset.model, preset.pretrain.training
     found = {}
     for rate in (1e-3, 3e-3):
-        form = own.model_copy(update=GPT2)
+        form = own.model_copy(update=GPT2 | {"block_size": own.block_size})
         adamw = Optimizer(kind="adamw", lr=rate, muon_lr=1.0, weight_decay=0.1, betas=[0.9, 0.95])
         found[f"gpt2, adamw {rate}, cosine"] = Recipe(form, adamw, COSINE)
     for rate in (3e-3, 8e-3):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -27,6 +27,7 @@ from torch.nn.functional import cross_entropy
 
 from llmill.contract import runtime
 from llmill.contract.schema import Model
+from llmill.contract.shapes import GPT2
 from llmill.model.transformer import Transformer
 
 THREADS, SEED, LR, BLOCK_SIZE = 2, 0, 1e-3, 256
@@ -53,7 +54,7 @@ SHAPES = {
 TINY = Shape(64, 1, {"n_embd": 64, "n_layer": 1, "n_head": 2})  # to load what a step needs
 
 
-def llmill_modern(shape: Shape, **switches: str | float | bool) -> nn.Module:
+def llmill_modern(shape: Shape, **switches: Any) -> nn.Module:
     """llmill's decoder with the switches of the preset `world`, or others."""
     form = yaml.safe_load(WORLD.read_text(encoding="utf-8"))["model"] | switches | shape.sizes
     form |= {"n_kv_head": form["n_head"], "mlp_hidden": 4 * form["n_embd"]}
@@ -62,9 +63,7 @@ def llmill_modern(shape: Shape, **switches: str | float | bool) -> nn.Module:
 
 def llmill_gpt2(shape: Shape) -> nn.Module:
     """llmill's decoder with the switches that make GPT-2's block: like for like."""
-    norm = {"norm": "layernorm", "norm_weight": True, "norm_embedding": False, "qk_norm": False}
-    rest = {"position": "learned", "mlp": "gelu", "bias": True, "dropout": 0.0, "tied": True}
-    return llmill_modern(shape, **norm, **rest)
+    return llmill_modern(shape, **GPT2)
 
 
 def transformers(shape: Shape) -> nn.Module:

@@ -63,6 +63,11 @@ def test_the_assistant_reads_the_prompt_that_it_was_trained_with_after_earlier_t
     assert talk.turns[0] == [*first, *answer, 256]
 
 
+@pytest.mark.parametrize("name", ["instruct", "results/instruct", "results/instruct/checkpoint"])
+def test_an_assistant_is_one_however_it_is_named(results, name):
+    assert said(open_talk(name, SHORT), "Hi") == said(open_talk("instruct", SHORT), "Hi")
+
+
 def test_turns_that_do_not_fit_are_forgotten_from_the_oldest(results):
     talk = open_talk("instruct", SHORT)
     said(talk, "first", "second", "third")
@@ -96,6 +101,9 @@ def test_quit_ends_and_empty_lines_are_passed_over(results):
 
 def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
     talk = open_talk("instruct", SHORT)
+    ids = prompt_ids(bytes_tokenizer(), Instruction("Hi", "", ""))
+    (whole,) = generate(talk.model, [ids], max_new_tokens=9, end_of_text=256)
+    assert len(whole) > 3
     out = []
 
     def write(piece):
@@ -105,7 +113,7 @@ def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
 
     converse(talk, ["Hi"], write)
     assert out[-2:] == [" ...", "\n"]
-    assert len(talk.turns) == 1
+    assert talk.turns == [[*ids, *whole[:3], 256]]
 
 
 def test_characters_of_several_bytes_come_out_whole(results, monkeypatch):
@@ -129,13 +137,20 @@ def test_labels_come_with_their_probability(results):
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        (lambda: open_talk("grader", SHORT), r"results/grader/checkpoint: no checkpoint; `dvc repro grader`"),
+        (lambda: open_talk("grader", SHORT), r"results/grader/checkpoint: no checkpoint; name a stage that was made"),
         (lambda: open_talk("classify/all", SHORT), "no language model; a classifier answers to `classify-text`"),
         (lambda: next(guess("pretrain", ["x"])), "pretrain: no classifier; name one as classify/all"),
-        (lambda: next(guess("classify/some", ["x"])), "`dvc repro classify@some` makes it"),
+        (lambda: next(guess("classify/some", ["x"])), "results/classify/some/checkpoint: no checkpoint"),
+        (lambda: SHORT.changed("top_k", "0"), "top_k = '0': top_k must be 1 or more"),
+        (lambda: SHORT.changed("top_p", "0"), "top_p must be above 0 and at most 1"),
+        (lambda: SHORT.changed("min_p", "2"), "min_p must be from 0 to 1"),
+        (lambda: SHORT.changed("temperature", "-1"), "temperature must be 0 or more"),
+        (lambda: SHORT.changed("repetition_penalty", "0"), "repetition_penalty must be above 0"),
+        (lambda: SHORT.changed("max_new_tokens", "0"), "max_new_tokens must be 1 or more"),
+        (lambda: SHORT.changed("seed", "none"), "seed = 'none': not a number"),
     ],
 )  # fmt: skip
-def test_a_model_of_another_kind_or_none_is_one_line(results, call, reason):
+def test_a_model_of_another_kind_and_an_impossible_setting_are_one_line(results, call, reason):
     with pytest.raises(UserError, match=reason):
         call()
 

@@ -89,13 +89,16 @@ def chat(
     """Talk to a model: the assistant answers, the foundation model goes on."""
     from llmill.chat import HELP, Settings, converse, open_talk
 
-    settings = Settings(
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        max_new_tokens=max_new_tokens,
-        seed=seed,
-    )
+    try:
+        settings = Settings(
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from None
     talk = open_talk(model, settings)
     if sys.stdin.isatty():
         print(HELP)

@@ -15,7 +15,6 @@ from llmill.contract import params
 from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
-from llmill.model.checkpoint import Checkpoint
 from llmill.model.generate import Choice, Reader, choose
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
@@ -36,6 +35,11 @@ class Settings(Choice):
     max_new_tokens: int = 100
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_new_tokens < 1:
+            raise ValueError("max_new_tokens must be 1 or more")
+
     def changed(self, name: str, value: str) -> "Settings":
         """With one of them changed; `none` takes a limit away. Raises `UserError` for what is no
         setting, or no value of it.
@@ -49,7 +53,10 @@ class Settings(Choice):
             number = float(value) if kinds[name] in (float, float | None) else int(value)
         except ValueError:
             raise UserError(f"{name} = {value!r}: not a number that it can be") from None
-        return replace(self, **{name: number})
+        try:
+            return replace(self, **{name: number})
+        except ValueError as error:
+            raise UserError(f"{name} = {value!r}: {error}") from None
 
 
 @dataclass
@@ -102,7 +109,8 @@ class Talk:
 
 def open_talk(name: str, settings: Settings) -> Talk:
     """The language model of a stage, or of a checkpoint folder; raises `UserError` for others."""
-    loaded = opened(name)
+    folder = located(name)
+    loaded = checkpoint.load(folder)
     if not isinstance(loaded.model, Transformer):
         raise UserError(f"{name}: no language model; a classifier answers to `classify-text`")
     tokenizer = loaded.tokenizer
@@ -113,21 +121,24 @@ def open_talk(name: str, settings: Settings) -> Talk:
     def instruction(text: str) -> list[int]:
         return prompt_ids(tokenizer, Instruction(text, "", ""))
 
-    assistant = Path(name).name == ASSISTANT
+    assistant = folder.resolve().parent.name == ASSISTANT
     asked = instruction if assistant else completion
     return Talk(
         loaded.model, tokenizer.end_of_text, asked, tokenizer.decode_bytes, assistant, settings
     )
 
 
-def opened(name: str) -> Checkpoint:
-    """The checkpoint of a stage, of a stage's variant (`classify/all`), or in a folder."""
-    folder = Path(name)
-    if not (folder / "config.json").exists():
-        folder = Path(params.load().paths.results, name, "checkpoint")
-    if not folder.exists():
-        raise UserError(f"{folder}: no checkpoint; `dvc repro {name.replace('/', '@')}` makes it")
-    return checkpoint.load(folder)
+def located(name: str) -> Path:
+    """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), or this folder."""
+    given = [Path(name), Path(name, "checkpoint")]
+    made = Path(getattr(params.load().paths, name), "checkpoint")
+    for folder in (*given, made):
+        if (folder / checkpoint.CONFIG).exists():
+            return folder
+    raise UserError(
+        f"{made}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
+        "a variant as classify/all, or a checkpoint's folder"
+    )
 
 
 def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> None:
@@ -166,7 +177,7 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
 
 def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     """The label that a classifier gives each text, and its probability."""
-    loaded = opened(name)
+    loaded = checkpoint.load(located(name))
     if not isinstance(loaded.model, ClassModel):
         raise UserError(f"{name}: no classifier; name one as classify/all")
     assert loaded.labels is not None and loaded.max_length is not None

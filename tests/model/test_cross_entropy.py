@@ -51,9 +51,11 @@ def test_nothing_learnt_is_zero_with_gradients_of_zero():
     assert all(float(gradient.abs().max()) == 0.0 for gradient in found)
 
 
-def test_without_gradients_only_the_loss_is_made():
+@pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_only_the_loss_is_made(monkeypatch, without):
     hidden, weight, targets = example()
-    with torch.no_grad():
+    monkeypatch.setattr(torch, "mm", lambda *_, **__: pytest.fail("a product for the gradient"))
+    with without():
         loss = cross_entropy(hidden, weight, targets)
     assert not loss.requires_grad
     torch.testing.assert_close(loss, at_once(hidden, weight, targets).float().detach())

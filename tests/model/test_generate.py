@@ -29,6 +29,13 @@ def test_a_batch_of_any_lengths_gives_what_each_prompt_gives_alone(config, cache
     assert together == [slow(made, ids, 13) for ids in prompts]
 
 
+def test_each_step_reads_one_token_a_row_until_the_context_is_full():
+    made, read = model(MODERN), []
+    made.register_forward_pre_hook(lambda _, args: read.append(tuple(args[0].shape)))
+    generate(made, [[5], [7, 8, 9]], max_new_tokens=12, end_of_text=-1)
+    assert read == [(2, 3), *[(2, 1)] * 9, (2, 12), (2, 12)]
+
+
 @BLOCKS
 def test_texts_that_fill_the_context_on_the_way_go_on(config):
     made = model(config)

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Model
-from llmill.model import huggingface
+from llmill.model import architectures, huggingface
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from tests.model.test_transformer import GPT2, MODERN
@@ -71,6 +71,10 @@ def theirs(request):
     return model
 
 
+def save(folder: Path, model: Transformer, special: dict | None = None) -> None:
+    huggingface.save(folder, model, huggingface.fitting(model.config), special or {})
+
+
 def tokens() -> torch.Tensor:
     return torch.randint(VOCAB, (2, 100), generator=torch.Generator().manual_seed(2))
 
@@ -104,9 +108,9 @@ def test_sixty_four_greedy_tokens_are_the_same(theirs, tmp_path):
     assert made[0] == wanted.tolist()
 
 
-def test_what_we_save_is_what_was_loaded_byte_for_byte(theirs, tmp_path):
+def test_the_tensors_that_we_save_are_those_that_were_loaded_to_the_last_bit(theirs, tmp_path):
     theirs.save_pretrained(tmp_path / "theirs")
-    huggingface.save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"), {})
+    save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"))
     ours, wanted = (load_file(tmp_path / who / "model.safetensors") for who in ("ours", "theirs"))
     wanted.pop("lm_head.weight", None) if theirs.config.tie_word_embeddings else None
     assert sorted(ours) == sorted(wanted)
@@ -116,7 +120,7 @@ def test_what_we_save_is_what_was_loaded_byte_for_byte(theirs, tmp_path):
 def test_transformers_loads_what_we_save(theirs, tmp_path):
     theirs.save_pretrained(tmp_path / "theirs")
     special = {"bos_token_id": None, "eos_token_id": 7}
-    huggingface.save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"), special)
+    save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"), special)
     back = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours")
     assert type(back) is type(theirs)
     assert back.config.eos_token_id == 7
@@ -129,7 +133,7 @@ def test_a_model_made_here_gives_the_same_logits_there(config, name, tmp_path):
     ours = Transformer(config, VOCAB).eval()
     for parameter in ours.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
-    huggingface.save(tmp_path, ours, {})
+    save(tmp_path, ours)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     assert theirs.config.model_type == name
     idx = tokens()[:, : config.block_size]
@@ -141,17 +145,17 @@ def test_the_preset_of_the_world_is_a_nanochat(tmp_path):
     from tests.conftest import ROOT
 
     shape = params.load(ROOT / "presets/world.yaml").model
-    huggingface.save(tmp_path, Transformer(shape, 64), {})
+    save(tmp_path, Transformer(shape, 64))
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [
         "NanoChatForCausalLM"
     ]
 
 
-def test_switches_that_no_architecture_has_are_not_exported(tmp_path):
-    mixed = GPT2.model_copy(update={"mlp": "relu2"})
-    with pytest.raises(UserError, match="no architecture with these switches"):
-        huggingface.save(tmp_path / "out", Transformer(mixed, VOCAB), {})
-    assert not (tmp_path / "out").exists()
+def test_switches_that_no_architecture_has_fit_none():
+    assert huggingface.fitting(GPT2.model_copy(update={"mlp": "relu2"})) is None
+    assert huggingface.fitting(
+        GPT2.model_copy(update={"rotary_base": 5.0, "dropout": 0.3})
+    ).name == ("GPT2LMHeadModel")
 
 
 @pytest.fixture
@@ -290,17 +294,36 @@ def test_loading_needs_the_weights_and_little_more(tmp_path):
 LOADS = """
 import re, sys
 from pathlib import Path
-from llmill.model import huggingface
+from llmill.model import architectures, huggingface
 huggingface.load(Path(sys.argv[1]))
 print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
 """
 
 
-def test_every_field_of_a_model_is_said_by_each_architecture(tmp_path):
-    """A switch that a new field brings must be thought of here, too."""
-    for kind, made in (("gpt2", gpt2), ("llama", llama), ("nanochat", nanochat)):
-        made().save_pretrained(tmp_path / kind)
-        assert (
-            huggingface.load(tmp_path / kind).config.model_dump().keys()
-            == Model.model_fields.keys()
-        )
+@pytest.mark.parametrize("made", [gpt2, llama, nanochat])
+def test_every_field_of_a_model_is_said_by_each_architecture(made, tmp_path):
+    """A switch that a new field brings must be thought of there, too."""
+    made().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    options = architectures.Options(file, json.loads(file.read_text()))
+    options.take("vocab_size")
+    said = architectures.ARCHITECTURES[options.values["model_type"]].read(options)
+    assert said.keys() == Model.model_fields.keys()
+
+
+def test_weights_are_looked_for_before_a_model_is_made(tmp_path, monkeypatch):
+    file, _ = one_file(tmp_path)
+    file.unlink()
+    monkeypatch.setattr(huggingface, "Transformer", lambda *_: pytest.fail("made"))
+    refused(tmp_path, r"model\.safetensors: missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("{", "config.json: not JSON"), ("[1]", "config.json: expected an object, found list")],
+)
+def test_a_config_of_another_form_is_named(tmp_path, text, reason):
+    (tmp_path / "config.json").write_text(text)
+    refused(tmp_path, reason)
+    (tmp_path / "config.json").unlink()
+    refused(tmp_path, "config.json: missing$")

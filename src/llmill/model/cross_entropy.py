@@ -19,12 +19,15 @@ def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     hidden (..., C), targets (...). Under autocast the products are of its number type, the rest is
     float32.
     """
-    return _InChunks.apply(hidden.flatten(0, -2), weight, targets.flatten())
+    learning = torch.is_grad_enabled()  # inside `forward` it never is
+    return _InChunks.apply(hidden.flatten(0, -2), weight, targets.flatten(), learning)
 
 
 class _InChunks(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, learning: bool
+    ) -> Tensor:
         device = hidden.device.type
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         with torch.autocast(device, enabled=False):
@@ -33,7 +36,7 @@ class _InChunks(torch.autograd.Function):
                 _rounded_up(weight.to(kind or weight.dtype), ROUND[device]),
                 targets,
                 len(weight),
-                any(ctx.needs_input_grad),
+                learning and any(ctx.needs_input_grad),
             )
         if gradients:
             ctx.save_for_backward(gradients[0].to(hidden.dtype), gradients[1].to(weight.dtype))
@@ -41,9 +44,9 @@ class _InChunks(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
         of_hidden, of_weight = ctx.saved_tensors
-        return of_hidden * upstream, of_weight * upstream, None
+        return of_hidden * upstream, of_weight * upstream, None, None
 
 
 def _loss_and_gradients(

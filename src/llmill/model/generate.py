@@ -1,8 +1,8 @@
 """Generation: greedy or sampled continuations of a batch of prompts.
 
 Rows of any length stand in one batch, padded on the left. A text longer than the context is
-continued from its last `block_size` tokens; until one is, keys and values of what was read are
-kept, and each step reads one token a row.
+continued from its last `block_size` tokens; until one of the batch is, keys and values of what was
+read are kept, and each step reads one token a row.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from llmill.model.transformer import Cache, Transformer
 @dataclass(frozen=True)
 class Choice:
     """How the next token is chosen. Temperature 0 is greedy; limits of a draw apply one after the
-    other, as they stand here.
+    other, as they stand here. Raises `ValueError` for what leaves nothing to choose from.
     """
 
     temperature: float = 0.0
@@ -24,6 +24,18 @@ class Choice:
     top_k: int | None = None  # the k most likely
     top_p: float | None = None  # the most likely that together have this probability
     min_p: float | None = None  # those at least this share as likely as the most likely
+
+    def __post_init__(self) -> None:
+        if self.temperature < 0:
+            raise ValueError("temperature must be 0 or more")
+        if self.repetition_penalty <= 0:
+            raise ValueError("repetition_penalty must be above 0")
+        if self.top_k is not None and self.top_k < 1:
+            raise ValueError("top_k must be 1 or more")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise ValueError("top_p must be above 0 and at most 1")
+        if self.min_p is not None and not 0 <= self.min_p <= 1:
+            raise ValueError("min_p must be from 0 to 1")
 
 
 GREEDY = Choice()
@@ -62,7 +74,7 @@ def generate(
 
 
 class Reader:
-    """Reads texts that grow by a token a step, each only once while they fit into the context."""
+    """Reads texts that grow by a token a step, each only once while all fit into the context."""
 
     def __init__(self, model: Transformer, texts: list[list[int]], steps: int, cached: bool):
         self._model, self._texts = model, texts

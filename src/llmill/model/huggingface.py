@@ -3,6 +3,7 @@
 Weights are safetensors only, never pickle; `architectures.py` says what stands where.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,12 @@ BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
 
 def load(folder: Path) -> Transformer:
-    """The model in a folder, in evaluation mode, in float32 on the CPU; its memory and no more
-    than a piece of a tensor beside it. Raises `UserError` for what is missing, too much or unknown.
+    """The model in a folder, in evaluation mode, in float32 on the CPU. Beside it a piece of a
+    tensor is in memory, or one matrix where it must be turned.
+
+    Raises `UserError` for what is missing, too much, damaged or unknown.
     """
-    options = Options(folder / CONFIG, record.read_json(folder / CONFIG))
+    options = Options(folder / CONFIG, _json(folder / CONFIG))
     architecture = _architecture(options)
     vocab_size = options.take("vocab_size")
     values = architecture.read(options)
@@ -47,18 +50,24 @@ def load(folder: Path) -> Transformer:
     except ValidationError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder / CONFIG}: not a shape of llmill's ({reason})") from None
+    weights, layout = Weights(folder), architecture.layout(config, vocab_size)
+    _refuse_other_names(weights, layout, config.tied)
     model = Transformer(config, vocab_size)
-    _fill(model, architecture.layout(config, vocab_size), Weights(folder))
+    _fill(model, layout, weights)
     return model.eval()
 
 
-def save(folder: Path, model: Transformer, special: Config, dtype: str = "float32") -> None:
-    """Write `config.json` and `model.safetensors` as transformers reads them.
+def save(
+    folder: Path,
+    model: Transformer,
+    architecture: Architecture,
+    special: Config,
+    dtype: str = "float32",
+) -> None:
+    """Write `config.json` and `model.safetensors` as transformers, 5 or newer, reads them.
 
-    `special` are the ids of special tokens. Raises `UserError` for a model that none of the
-    architectures has.
+    `architecture` is that of the model's shape (`fitting`), `special` the ids of special tokens.
     """
-    architecture = _fitting(model.config)
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "architectures": [architecture.name],
@@ -78,6 +87,11 @@ def save(folder: Path, model: Transformer, special: Config, dtype: str = "float3
     record.write_bytes(folder / WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
 
 
+def fitting(config: Model) -> Architecture | None:
+    """The architecture that has this shape: what it writes is read as the same."""
+    return next((each for each in ARCHITECTURES.values() if _same(each, config)), None)
+
+
 class Weights:
     """The tensors of a folder, in one file or in several with an index, read a piece at a time."""
 
@@ -88,7 +102,7 @@ class Weights:
     def _files(self) -> dict[str, Path]:
         """The file of each tensor."""
         if (self.folder / INDEX).exists():
-            named = record.read_json(self.folder / INDEX)["weight_map"]
+            named = _json(self.folder / INDEX).get("weight_map", {})
             for file in sorted(set(named.values())):
                 if not (self.folder / file).exists():
                     raise UserError(f"{self.folder / file}: missing, but {INDEX} names it")
@@ -133,17 +147,21 @@ class Weights:
             raise UserError(f"{file}: cut short or damaged ({error})") from None
 
 
+def _refuse_other_names(weights: Weights, layout: Layout, tied: bool) -> None:
+    """Raises `UserError` for a tensor that is missing, or one too many."""
+    found = _names(weights).keys()
+    wanted = {part.name for parts in layout.values() for part in parts}
+    for name in sorted(wanted - found):
+        raise UserError(f"{weights.folder}: {name}: no such tensor")
+    for name in sorted(found - wanted):
+        if not (name == "lm_head.weight" and tied) and not name.endswith(BUFFERS):
+            raise UserError(f"{weights.folder}: {name}: a tensor that llmill does not know")
+
+
 @torch.no_grad()
 def _fill(model: Transformer, layout: Layout, weights: Weights) -> None:
-    """Copy every tensor; refuse those that are missing, too many, or not of their shape."""
-    names = _names(weights)
-    wanted = {part.name for parts in layout.values() for part in parts}
-    for name in sorted(wanted - names.keys()):
-        raise UserError(f"{weights.folder}: {name}: no such tensor")
-    for name in sorted(names.keys() - wanted):
-        if not (name == "lm_head.weight" and model.config.tied) and not name.endswith(BUFFERS):
-            raise UserError(f"{weights.folder}: {name}: a tensor that llmill does not know")
-    ours = model.state_dict()
+    """Copy every tensor to where it belongs."""
+    names, ours = _names(weights), model.state_dict()
     for target, parts in layout.items():
         first = 0
         for part in parts:
@@ -183,17 +201,6 @@ def _architecture(options: Options) -> Architecture:
     )
 
 
-def _fitting(config: Model) -> Architecture:
-    """The architecture that has this shape: what it writes is read as the same."""
-    for architecture in ARCHITECTURES.values():
-        if _same(architecture, config):
-            return architecture
-    raise UserError(
-        "transformers has no architecture with these switches of `model`; "
-        f"what llmill exports: {', '.join(ARCHITECTURES)}"
-    )
-
-
 def _same(architecture: Architecture, config: Model) -> bool:
     """Whether the config that is written for a shape says the same shape, but for what a trained
     model does not use.
@@ -204,3 +211,16 @@ def _same(architecture: Architecture, config: Model) -> bool:
         return False
     unused = {"dropout"} | ({"rotary_base"} if config.position == "learned" else set())
     return read.model_dump(exclude=unused) == config.model_dump(exclude=unused)
+
+
+def _json(file: Path) -> Config:
+    """A file that somebody else wrote, as an object."""
+    try:
+        values = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{file}: missing") from None
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: expected an object, found {type(values).__name__}")
+    return values

@@ -4,7 +4,7 @@
 
 In: the checkpoint of the named stage, its figures, and where its data came from. Out: the folder
 `model/`: weights, config, tokenizer, generation settings, for the assistant a chat template, and a
-model card; and `metrics.json`.
+model card; and `metrics.json`. Of a form that transformers does not have: `metrics.json` alone.
 """
 
 from pathlib import Path
@@ -23,36 +23,44 @@ ROLES = {"pretrain": ("text",), "instruct": ("text", "instruction")}  # of the d
 
 
 def run(params: Selected, job: Job) -> None:
-    """Convert the checkpoint; the numbers of its weights stay as they are."""
+    """Convert the checkpoint; in float32 the numbers of its weights stay as they are."""
     assert job.variant is not None, "a matrix stage"
     stage = Path(getattr(params.paths, job.variant))
     loaded = checkpoint.load(stage / "checkpoint")
     model, end = loaded.model, loaded.tokenizer.end_of_text
+    parameters = sum(p.numel() for p in model.parameters())
+    architecture = huggingface.fitting(model.config)
+    if architecture is None:
+        job.say("not exported: transformers has no architecture with these switches of `model`")
+        metrics = {"architecture": None, "parameters": parameters, "files": {}}
+        record.write_json(job.out / "metrics.json", metrics)
+        return
     folder = job.out / "model"
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
-    huggingface.save(folder, model, special, params.export.dtype)
+    huggingface.save(folder, model, architecture, special, params.export.dtype)
     tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json")
     chat = prompt.CHAT_TEMPLATE if job.variant == "instruct" else None
     record.write_json(folder / "tokenizer_config.json", tokenizer_config(model.config, chat))
     record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
     sources = [
-        source
+        {"role": role, **source}
         for role in ROLES[job.variant]
         for source in record.read_json(Path(params.paths.download, role, "sources.json"))
     ]
     shape = {
         **model.config.model_dump(mode="json"),
         "vocab_size": model.vocab_size,
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameters,
         "dtype": params.export.dtype,
     }
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     figures = record.read_json(stage / "metrics.json")
-    text = card.render(job.variant, shape, sources, figures, files, chat is not None)
+    published = f"{params.paths.export}/{job.variant}/model"
+    text = card.render(published, job.variant, shape, sources, figures, files, chat is not None)
     record.write_bytes(folder / "README.md", text.encode())
-    metrics = {"parameters": shape["parameters"], "files": files}
+    metrics = {"architecture": architecture.name, "parameters": parameters, "files": files}
     record.write_json(job.out / "metrics.json", metrics)
-    job.say(f"{folder}: {metrics['parameters']:,} parameters")
+    job.say(f"{architecture.name}, {parameters:,} parameters")
 
 
 def tokenizer_config(config: Any, chat: str | None) -> dict[str, Any]:

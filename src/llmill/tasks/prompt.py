@@ -12,11 +12,12 @@ WITHOUT_INPUT = (
     f"{TASK}. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Response:\n"
 )
-# The same for programs that know nothing of ours: one instruction, no earlier turns.
+# The same for programs that know nothing of ours: one instruction, no earlier turns, after the
+# <|endoftext|> that every document begins behind.
 CHAT_TEMPLATE = (
     "{% if messages | length != 1 or messages[0]['role'] != 'user' %}"
     "{{ raise_exception('this assistant takes one message, of the user') }}{% endif %}"
-    f"{WITHOUT_INPUT.split('{instruction}')[0]}"
+    f"{{{{ bos_token }}}}{WITHOUT_INPUT.split('{instruction}')[0]}"
     "{{ messages[0]['content'] }}"
     f"{WITHOUT_INPUT.split('{instruction}')[1].rstrip()}{{{{ '\\n' }}}}"
 )

@@ -15,8 +15,9 @@ PORTABLE = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)
 
 
 def write(tokenizer: Tokenizer, file: Path) -> None:
-    """Write the file; what it encodes to are the ids of `tokenizer`, but `<|endoftext|>` in a text
-    becomes the special token there, as is usual there.
+    """Write the file; what it encodes to are the ids of `tokenizer`, with two exceptions:
+    `<|endoftext|>` in a text becomes the special token there, and a run of more than 10,000
+    spaces is not cut there.
     """
     record.write_bytes(file, converted(tokenizer).to_str(pretty=True).encode())
 

@@ -15,6 +15,7 @@ KINDS = {
 
 
 def render(
+    folder: str,
     name: str,
     shape: Mapping[str, Any],
     sources: Sequence[Mapping[str, Any]],
@@ -22,7 +23,7 @@ def render(
     files: Mapping[str, str],
     chat: bool,
 ) -> str:
-    """Markdown for the model of stage `name`.
+    """Markdown for the model of stage `name`, which lies in a folder.
 
     `shape`: n_layer, n_embd, block_size, vocab_size, parameters, dtype. `figures` by name; those
     that are no single number are left out.
@@ -36,7 +37,7 @@ def render(
         keep_trailing_newline=True,
     )
     return environment.get_template(TEMPLATE).render(
-        name=name,
+        folder=folder,
         title=f"llmill {name}",
         kind=KINDS[name],
         layers=shape["n_layer"],
