@@ -1,19 +1,34 @@
-"""What time_to_loss.py and gpu.py share: tokens in memory as shards, settings, and a training by
-llmill's engine outside of a stage.
+"""What time_to_loss.py, recipes.py and gpu.py share: tokens in memory as shards, recipes, and a
+training by llmill's engine outside of a stage.
 """
 
+import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 from torch import nn
 
-from llmill.contract.schema import Optimizer, Schedule, Training
+from llmill.contract import runtime
+from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
 from llmill.contract.stopping import Stop
+from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
+from llmill.training.batches import Windows
 from llmill.training.loop import Work, fit
+from llmill.training.losses import token_loss
 from llmill.training.meters import Meter
 from llmill.training.progress import Figures
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and how it is trained."""
+
+    model: Model
+    training: Training
 
 
 def sequence(ids: np.ndarray, vocab: int) -> Shards:
@@ -44,3 +59,17 @@ def train(
         track=SimpleNamespace(metrics=lambda values, step=None: tracked.append(values)),
     )  # fmt: skip
     return fit(model, work, job, meter), tracked
+
+
+def trained(
+    recipe: Recipe, shards: Shards, hardware: Runtime, threads: int, seed: int
+) -> tuple[Transformer, float]:
+    """A new model after its training on windows of the shards, and the seconds that it took."""
+    runtime.start(seed, threads)
+    model = Transformer(recipe.model, shards.n_vocab)
+    rows = Windows(shards, recipe.model.block_size, seed)
+    work = Work(rows, token_loss, lambda model, step: {}, recipe.training, hardware, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        train(model, work, Path(folder))
+        return model, time.perf_counter() - begun

@@ -5,9 +5,6 @@ world preset against the plain recipe of the field, both through llmill's engine
 """
 
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -17,12 +14,11 @@ import numpy as np
 import torch
 import typer
 
-from llmill.contract import params, runtime
-from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
+from llmill.contract import params
+from llmill.contract.schema import Model, Optimizer, Runtime, Schedule
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
-from llmill.training.batches import Windows, windows
-from llmill.training.loop import Work
+from llmill.training.batches import windows
 from llmill.training.losses import token_loss
 
 BLOCK = 64
@@ -35,15 +31,7 @@ SHAPE = {
 HARDWARE = Runtime(device="cpu", dtype="float32")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A model and how it is trained."""
-
-    model: Model
-    training: Training
-
-
-PLAIN = Recipe(
+PLAIN = engine.Recipe(
     Model(
         **SHAPE, norm="layernorm", norm_weight=True, norm_embedding=False, position="learned",
         mlp="gelu", qk_norm=False, tied=True,
@@ -56,11 +44,13 @@ PLAIN = Recipe(
 )  # fmt: skip
 
 
-def ours(steps: int, batch: int) -> Recipe:
+def ours(steps: int, batch: int) -> engine.Recipe:
     """The switches, optimizer and schedule of the world preset, in this shape."""
     world = params.load(WORLD)
     model, kept = world.model.model_dump() | SHAPE, world.pretrain.training
-    return Recipe(Model(**model), engine.settings(steps, batch, kept.optimizer, kept.schedule))
+    return engine.Recipe(
+        Model(**model), engine.settings(steps, batch, kept.optimizer, kept.schedule)
+    )
 
 
 def main(
@@ -76,11 +66,11 @@ def main(
     file = data / "pretrain/tinyshakespeare.txt"
     if not file.exists():
         sys.exit(f"{file}: missing; name the folder of the real data with --data")
-    text, held_out, vocab = characters(file)
+    text, held_out = characters(file)
     ratios, reached = [], 0
     for seed in range(1, seeds + 1):
-        plain_loss, plain_seconds = run(PLAIN, text, held_out, vocab, seed, threads)
-        loss, seconds = run(ours(steps, batch), text, held_out, vocab, seed, threads)
+        plain_loss, plain_seconds = run(PLAIN, text, held_out, seed, threads)
+        loss, seconds = run(ours(steps, batch), text, held_out, seed, threads)
         ratios.append(seconds / plain_seconds)
         reached += loss <= plain_loss
         print(
@@ -91,31 +81,20 @@ def main(
     print(f"median ratio {median(ratios):.3f}; as good as plain in {reached} of {seeds}")
 
 
-def characters(file: Path) -> tuple[Shards, Shards, int]:
-    """The text as numbers of its characters: nine tenths to train on, the rest held out; and how
-    many characters there are.
-    """
+def characters(file: Path) -> list[Shards]:
+    """The text as numbers of its characters: nine tenths to train on, the rest held out."""
     text = file.read_text(encoding="utf-8")
     known = {c: i for i, c in enumerate(sorted(set(text)))}
     ids = np.array([known[c] for c in text], dtype=np.uint16)
     cut = len(ids) * 9 // 10
-    return *(engine.sequence(part, len(known)) for part in (ids[:cut], ids[cut:])), len(known)
+    return [engine.sequence(part, len(known)) for part in (ids[:cut], ids[cut:])]
 
 
 def run(
-    recipe: Recipe, text: Shards, held_out: Shards, vocab: int, seed: int, threads: int
+    recipe: engine.Recipe, text: Shards, held_out: Shards, seed: int, threads: int
 ) -> tuple[float, float]:
     """Validation loss in nats after training, and the seconds of training."""
-    runtime.start(seed, threads)
-    model = Transformer(recipe.model, vocab)
-    work = Work(
-        Windows(text, BLOCK, seed), token_loss, lambda model, step: {},
-        recipe.training, HARDWARE, seed,
-    )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        begun = time.perf_counter()
-        engine.train(model, work, Path(folder))
-        seconds = time.perf_counter() - begun
+    model, seconds = engine.trained(recipe, text, HARDWARE, threads, seed)
     return loss_over(model.eval(), held_out), seconds
 
 

@@ -63,6 +63,11 @@ def test_the_assistant_reads_the_prompt_that_it_was_trained_with_after_earlier_t
     assert talk.turns[0] == [*first, *answer, 256]
 
 
+def test_a_folder_needs_no_repository_around_it(results):
+    (results / "params.yaml").unlink()
+    assert said(open_talk("results/pretrain/checkpoint", SHORT), "One") != ""
+
+
 @pytest.mark.parametrize("name", ["instruct", "results/instruct", "results/instruct/checkpoint"])
 def test_an_assistant_is_one_however_it_is_named(results, name):
     assert said(open_talk(name, SHORT), "Hi") == said(open_talk("instruct", SHORT), "Hi")

@@ -80,23 +80,24 @@ def chat(
     model: Annotated[
         str, typer.Argument(help="instruct, pretrain, or a checkpoint's folder.")
     ] = "instruct",
-    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the likeliest.")] = 0.0,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0: always the likeliest.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from so much probability.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Of an answer.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the draws.")] = 1,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
 ) -> None:
     """Talk to a model: the assistant answers, the foundation model goes on."""
     from llmill.chat import HELP, Settings, converse, open_talk
 
+    given = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "max_new_tokens": max_new_tokens,
+        "seed": seed,
+    }
     try:
-        settings = Settings(
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            max_new_tokens=max_new_tokens,
-            seed=seed,
-        )
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise UserError(str(error)) from None
     talk = open_talk(model, settings)

@@ -13,6 +13,7 @@ import torch
 
 from llmill.contract import params
 from llmill.contract.errors import UserError
+from llmill.evaluation.classification import BATCH_SIZE
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Reader, choose
@@ -130,11 +131,12 @@ def open_talk(name: str, settings: Settings) -> Talk:
 
 def located(name: str) -> Path:
     """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), or this folder."""
-    given = [Path(name), Path(name, "checkpoint")]
-    made = Path(getattr(params.load().paths, name), "checkpoint")
-    for folder in (*given, made):
+    for folder in (Path(name), Path(name, "checkpoint")):
         if (folder / checkpoint.CONFIG).exists():
             return folder
+    made = Path(getattr(params.load().paths, name), "checkpoint")
+    if (made / checkpoint.CONFIG).exists():
+        return made
     raise UserError(
         f"{made}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
         "a variant as classify/all, or a checkpoint's folder"
@@ -181,7 +183,7 @@ def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     if not isinstance(loaded.model, ClassModel):
         raise UserError(f"{name}: no classifier; name one as classify/all")
     assert loaded.labels is not None and loaded.max_length is not None
-    for text in texts:
-        ids = classification.encode(loaded.tokenizer, text, loaded.max_length)
-        likely, label = head_outputs(loaded.model, [ids], 1)[0].softmax(dim=-1).max(dim=-1)
+    rows = [classification.encode(loaded.tokenizer, text, loaded.max_length) for text in texts]
+    outputs = head_outputs(loaded.model, rows, BATCH_SIZE)  # (N, n_class)
+    for likely, label in zip(*outputs.softmax(dim=-1).max(dim=-1), strict=True):
         yield loaded.labels[int(label)], float(likely)

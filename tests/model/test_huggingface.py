@@ -1,6 +1,7 @@
 """Beside transformers: what it saves computes the same here, what we save computes the same there."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -171,9 +172,11 @@ def edit(folder: Path, **changes) -> None:
     (folder / "config.json").write_text(json.dumps(config | changes))
 
 
-def refused(folder: Path, reason: str) -> None:
-    with pytest.raises(UserError, match=reason):
+def refusal(folder: Path) -> str:
+    """What is said of a folder that is not read."""
+    with pytest.raises(UserError) as caught:
         huggingface.load(folder)
+    return str(caught.value)
 
 
 def test_several_files_with_an_index_are_read(folder):
@@ -185,13 +188,15 @@ def test_several_files_with_an_index_are_read(folder):
 def test_a_file_that_the_index_names_must_be_there(folder):
     gone = sorted(folder.glob("model-*.safetensors"))[1]
     gone.unlink()
-    refused(folder, f"{gone.name}: missing, but model.safetensors.index.json names it")
+    assert re.search(
+        f"{gone.name}: missing, but model.safetensors.index.json names it", refusal(folder)
+    )
 
 
 def test_a_file_cut_short_is_named(folder):
     short = sorted(folder.glob("model-*.safetensors"))[0]
     short.write_bytes(short.read_bytes()[:-10])
-    refused(folder, f"{short.name}: cut short or damaged")
+    assert re.search(f"{short.name}: cut short or damaged", refusal(folder))
 
 
 @pytest.mark.parametrize(
@@ -210,14 +215,14 @@ def test_a_file_cut_short_is_named(folder):
 )  # fmt: skip
 def test_an_option_that_would_compute_something_else_is_refused_by_name(folder, changes, reason):
     edit(folder, **changes)
-    refused(folder, reason)
+    assert re.search(reason, refusal(folder))
 
 
 def test_an_option_that_is_missing_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
     del config["intermediate_size"]
     (folder / "config.json").write_text(json.dumps(config))
-    refused(folder, "intermediate_size is missing")
+    assert re.search("intermediate_size is missing", refusal(folder))
 
 
 def one_file(tmp_path: Path) -> tuple[Path, dict]:
@@ -228,21 +233,21 @@ def one_file(tmp_path: Path) -> tuple[Path, dict]:
 def test_a_missing_tensor_a_tensor_too_many_and_nan_are_named(tmp_path):
     file, tensors = one_file(tmp_path)
     save_file(tensors | {"model.extra.weight": torch.zeros(2)}, file)
-    refused(tmp_path, r"model\.extra\.weight: a tensor that llmill does not know")
+    assert re.search(r"model\.extra\.weight: a tensor that llmill does not know", refusal(tmp_path))
     save_file({k: v for k, v in tensors.items() if k != "model.norm.weight"}, file)
-    refused(tmp_path, r"model\.norm\.weight: no such tensor")
+    assert re.search(r"model\.norm\.weight: no such tensor", refusal(tmp_path))
     tensors["model.norm.weight"][3] = float("nan")
     save_file(tensors, file)
-    refused(tmp_path, r"model\.norm\.weight: not all numbers are finite")
+    assert re.search(r"model\.norm\.weight: not all numbers are finite", refusal(tmp_path))
 
 
 def test_pickles_are_never_read(tmp_path):
     file, tensors = one_file(tmp_path)
     file.unlink()
     torch.save(tensors, tmp_path / "pytorch_model.bin")
-    refused(tmp_path, r"pytorch_model\.bin: a pickle runs whatever code")
+    assert re.search(r"pytorch_model\.bin: a pickle runs whatever code", refusal(tmp_path))
     (tmp_path / "pytorch_model.bin").unlink()
-    refused(tmp_path, r"model\.safetensors: missing")
+    assert re.search(r"model\.safetensors: missing", refusal(tmp_path))
 
 
 def test_gpt2_as_it_was_published_has_bare_names_and_masks(tmp_path):
@@ -315,7 +320,7 @@ def test_weights_are_looked_for_before_a_model_is_made(tmp_path, monkeypatch):
     file, _ = one_file(tmp_path)
     file.unlink()
     monkeypatch.setattr(huggingface, "Transformer", lambda *_: pytest.fail("made"))
-    refused(tmp_path, r"model\.safetensors: missing")
+    assert re.search(r"model\.safetensors: missing", refusal(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -324,6 +329,6 @@ def test_weights_are_looked_for_before_a_model_is_made(tmp_path, monkeypatch):
 )
 def test_a_config_of_another_form_is_named(tmp_path, text, reason):
     (tmp_path / "config.json").write_text(text)
-    refused(tmp_path, reason)
+    assert re.search(reason, refusal(tmp_path))
     (tmp_path / "config.json").unlink()
-    refused(tmp_path, "config.json: missing$")
+    assert re.search("config.json: missing$", refusal(tmp_path))
