@@ -44,7 +44,7 @@ def said(talk, *lines: str) -> str:
 
 def plain(talk, ids: list[int]) -> str:
     """What `generate` gives for the ids, as text."""
-    (new,) = generate(talk.model, [ids], max_new_tokens=9, end_of_text=talk.end_of_text)
+    (new,) = generate(talk.writer.model, [ids], max_new_tokens=9, end_of_text=talk.end_of_text)
     return bytes_tokenizer().decode(new)
 
 
@@ -57,7 +57,7 @@ def test_the_foundation_model_goes_on_with_each_text_by_itself(results):
 def test_the_assistant_reads_the_prompt_that_it_was_trained_with_after_earlier_turns(results):
     talk = open_talk("instruct", SHORT)
     first, second = (prompt_ids(bytes_tokenizer(), Instruction(t, "", "")) for t in ("Hi", "And?"))
-    (answer,) = generate(talk.model, [first], max_new_tokens=9, end_of_text=256)
+    (answer,) = generate(talk.writer.model, [first], max_new_tokens=9, end_of_text=256)
     expected = plain(talk, [*first, *answer, 256, *second])
     assert said(talk, "Hi", "And?").splitlines()[-1] == expected.splitlines()[-1]
     assert talk.turns[0] == [*first, *answer, 256]
@@ -107,7 +107,7 @@ def test_quit_ends_and_empty_lines_are_passed_over(results):
 def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
     talk = open_talk("instruct", SHORT)
     ids = prompt_ids(bytes_tokenizer(), Instruction("Hi", "", ""))
-    (whole,) = generate(talk.model, [ids], max_new_tokens=9, end_of_text=256)
+    (whole,) = generate(talk.writer.model, [ids], max_new_tokens=9, end_of_text=256)
     assert len(whole) > 3
     out = []
 

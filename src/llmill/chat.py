@@ -9,14 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-import torch
-
 from llmill.contract import params
 from llmill.contract.errors import UserError
 from llmill.evaluation.classification import BATCH_SIZE
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
-from llmill.model.generate import Choice, Reader, choose
+from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.stages.instruct import prompt_ids
@@ -64,7 +62,7 @@ class Settings(Choice):
 class Talk:
     """A model and what was said so far."""
 
-    model: Transformer
+    writer: Writer
     end_of_text: int
     asked: Callable[[str], list[int]]  # what the model reads of a text
     decode: Callable[[list[int]], bytes]
@@ -87,7 +85,7 @@ class Talk:
 
     def _before(self, ids: list[int]) -> list[int]:
         """The latest turns that fit into the context before these ids and an answer."""
-        room = self.model.config.block_size - len(ids) - self.settings.max_new_tokens
+        room = self.writer.model.config.block_size - len(ids) - self.settings.max_new_tokens
         kept: list[int] = []
         for turn in reversed(self.turns):
             if len(turn) + len(kept) > room:
@@ -95,17 +93,16 @@ class Talk:
             kept = turn + kept
         return kept
 
-    @torch.inference_mode()
     def _tokens(self, ids: list[int]) -> Iterator[int]:
-        texts = [ids]
-        reader = Reader(self.model, texts, self.settings.max_new_tokens, cached=True)
-        generator = torch.Generator().manual_seed(self.settings.seed)
-        for _ in range(self.settings.max_new_tokens):
-            (token,) = choose(reader.next_logits([0]), texts, self.settings, generator)
-            if token == self.end_of_text:
-                return
-            ids.append(token)
-            yield token
+        number = self.writer.begin(ids, self.settings, self.settings.seed)
+        try:
+            for _ in range(self.settings.max_new_tokens):
+                token = self.writer.step()[number].token
+                if token == self.end_of_text:
+                    return
+                yield token
+        finally:
+            self.writer.end(number)
 
 
 def open_talk(name: str, settings: Settings) -> Talk:
@@ -125,7 +122,12 @@ def open_talk(name: str, settings: Settings) -> Talk:
     assistant = folder.resolve().parent.name == ASSISTANT
     asked = instruction if assistant else completion
     return Talk(
-        loaded.model, tokenizer.end_of_text, asked, tokenizer.decode_bytes, assistant, settings
+        Writer(loaded.model),
+        tokenizer.end_of_text,
+        asked,
+        tokenizer.decode_bytes,
+        assistant,
+        settings,
     )
 
 

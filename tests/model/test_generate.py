@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llmill.model.generate import Choice, choose, generate
+from llmill.model.generate import Choice, Writer, choose, generate
+from llmill.model.packed import PackedLinear, packed
 from tests.model.test_transformer import BLOCKS, LLAMA, MODERN, model
 
 END = 0
@@ -29,11 +30,11 @@ def test_a_batch_of_any_lengths_gives_what_each_prompt_gives_alone(config, cache
     assert together == [slow(made, ids, 13) for ids in prompts]
 
 
-def test_each_step_reads_one_token_a_row_until_the_context_is_full():
+def test_each_step_reads_one_token_a_text_and_anew_what_the_context_cannot_hold():
     made, read = model(MODERN), []
     made.register_forward_pre_hook(lambda _, args: read.append(tuple(args[0].shape)))
     generate(made, [[5], [7, 8, 9]], max_new_tokens=12, end_of_text=-1)
-    assert read == [(2, 3), *[(2, 1)] * 9, (2, 12), (2, 12)]
+    assert read == [(2, 3), *[(2, 1)] * 9, (1, 1), (1, 12), (1, 1), (1, 12)]
 
 
 @BLOCKS
@@ -54,11 +55,11 @@ def test_rows_that_end_early_leave_the_others_alone():
     assert generate(made, prompts, max_new_tokens=10, end_of_text=end) == wanted
 
 
-def chosen(logits: list[float], texts=((),), **choice) -> set[int]:
+def chosen(logits: list[float], text=(), **choice) -> set[int]:
     """Every token that can be drawn."""
-    rows = torch.tensor([logits]).expand(400, -1)
-    generator = torch.Generator().manual_seed(1)
-    return set(choose(rows, [list(texts[0])] * 400, Choice(**choice), generator))
+    random = torch.Generator().manual_seed(1)
+    row = torch.tensor(logits)
+    return {choose(row, list(text), Choice(**choice), random) for _ in range(400)}
 
 
 LOGITS = [float(torch.tensor(p).log()) for p in (0.5, 0.25, 0.15, 0.1)]
@@ -84,9 +85,9 @@ def test_limits_leave_the_tokens_that_they_name(choice, possible):
 
 
 def test_a_repetition_penalty_makes_tokens_of_the_text_less_likely():
-    assert chosen([2.0, 1.5, -1.0], texts=([0],), repetition_penalty=2.0) == {1}
-    assert chosen([2.0, 1.5, -1.0], texts=([0, 1],), repetition_penalty=2.0) == {0}
-    assert chosen([-2.0, -1.5], texts=([1],), repetition_penalty=2.0) == {0}
+    assert chosen([2.0, 1.5, -1.0], text=[0], repetition_penalty=2.0) == {1}
+    assert chosen([2.0, 1.5, -1.0], text=[0, 1], repetition_penalty=2.0) == {0}
+    assert chosen([-2.0, -1.5], text=[1], repetition_penalty=2.0) == {0}
 
 
 def test_a_text_longer_than_the_context_goes_on_from_its_last_tokens():
@@ -114,3 +115,71 @@ def test_sampling_repeats_with_its_seed_and_leaves_the_random_state_alone():
 def test_an_empty_prompt_begins_a_document():
     made = model(MODERN)
     assert generate(made, [[]], max_new_tokens=3, end_of_text=END) == [slow(made, [END], 3)]
+
+
+SAMPLED = Choice(temperature=1.0)
+
+
+def alone(made, ids, choice, seed, count):
+    """What a text becomes with nobody beside it, read anew at every step."""
+    writer = Writer(made, cached=False)
+    number = writer.begin(ids, choice, seed)
+    return [writer.step()[number].token for _ in range(count)]
+
+
+@BLOCKS
+def test_texts_join_and_leave_between_steps_and_none_notices_the_others(config):
+    made = model(config.model_copy(update={"block_size": 24}))
+    coming = {0: [([5, 6, 7], 1)], 2: [([9], 2), (list(range(1, 16)), 3)], 5: [([4, 4], 1)]}
+    staying = [9, 4, 12, 8]  # steps of each text
+    writer, found, prompts = Writer(made), {}, {}
+    for turn in range(16):
+        for ids, seed in coming.get(turn, []):
+            number = writer.begin(ids, SAMPLED, seed)
+            found[number], prompts[number] = [], (ids, seed)
+        for number, drawn in writer.step().items():
+            found[number].append(drawn.token)
+        for number, steps in zip(list(found), staying, strict=False):
+            if len(found[number]) == steps:
+                writer.end(number)
+                found[number].append(-1)
+    assert writer.open == 0
+    for (ids, seed), steps, new in zip(prompts.values(), staying, found.values(), strict=True):
+        assert new == [*alone(made, ids, SAMPLED, seed, steps), -1]
+
+
+def test_what_is_drawn_comes_with_the_logits_that_it_was_drawn_from():
+    made = model(MODERN)
+    writer = Writer(made)
+    number = writer.begin([5, 6, 7])
+    drawn = writer.step()[number]
+    assert torch.allclose(drawn.logits, made(torch.tensor([[5, 6, 7]]))[0, -1], atol=1e-5)
+    assert drawn.token == int(drawn.logits.argmax())
+
+
+def test_the_cache_forgets_texts_that_left():
+    made = model(MODERN)
+    writer = Writer(made)
+    for turn in range(30):
+        number = writer.begin(list(range(1, 11)))
+        short = writer.begin([turn + 1])
+        writer.step()
+        writer.end(number)
+        writer.step()
+        writer.end(short)
+    long = writer.begin([1, 2])
+    writer.step()
+    assert writer._cache.used == 2 and writer._rows == [long]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@BLOCKS
+def test_packed_products_are_the_products(config, kind):
+    made = model(config).to(kind)
+    twin = packed(made)
+    assert any(isinstance(module, PackedLinear) for module in twin.modules())
+    idx = torch.arange(1, 13)[None]
+    tolerance = 1e-5 if kind == torch.float32 else 5e-2
+    assert torch.allclose(twin(idx), made(idx), atol=tolerance)
+    shared = {p.data_ptr() for p in made.parameters()}
+    assert {p.data_ptr() for p in twin.parameters()} == shared

@@ -1,8 +1,8 @@
 """Generation: greedy or sampled continuations of a batch of prompts.
 
-Rows of any length stand in one batch, padded on the left. A text longer than the context is
-continued from its last `block_size` tokens; until one of the batch is, keys and values of what was
-read are kept, and each step reads one token a row.
+Texts of any length stand in one batch, padded on the left; keys and values of what was read are
+kept, and each step reads one token a text. A text longer than the context is continued from its
+last `block_size` tokens, which every step then reads anew.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from llmill.model.transformer import Cache, Transformer
+from llmill.model.cache import Cache, joined
+from llmill.model.packed import packed
+from llmill.model.transformer import Transformer
 
 
 @dataclass(frozen=True)
@@ -52,99 +54,149 @@ def generate(
     seed: int = 0,
     cached: bool = True,
 ) -> list[list[int]]:
-    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text`.
+    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text`; an empty prompt
+    begins a document. Prompt i draws with random numbers of its own, of seed + i.
 
     Without `cached` every step reads every text anew: the same tokens, slower.
     """
-    generator = torch.Generator().manual_seed(seed)
-    texts = [list(ids) or [end_of_text] for ids in prompts]
-    starts = [len(ids) for ids in texts]
-    reader = Reader(model, texts, max_new_tokens, cached)
-    open_rows = list(range(len(texts)))
+    writer = Writer(model, cached)
+    texts: dict[int, list[int]] = {}
+    for i, ids in enumerate(prompts):
+        texts[writer.begin(list(ids) or [end_of_text], choice, seed + i)] = []
     for _ in range(max_new_tokens):
-        if not open_rows:
-            break
-        logits = reader.next_logits(open_rows)  # (B, V)
-        chosen = choose(logits, [texts[row] for row in open_rows], choice, generator)
-        for row, token in zip(open_rows, chosen, strict=True):
-            texts[row].append(token)
-        open_rows = [r for r, token in zip(open_rows, chosen, strict=True) if token != end_of_text]
-    new = [ids[start:] for ids, start in zip(texts, starts, strict=True)]
-    return [ids[:-1] if ids and ids[-1] == end_of_text else ids for ids in new]
+        for number, drawn in writer.step().items():
+            if drawn.token == end_of_text:
+                writer.end(number)
+            else:
+                texts[number].append(drawn.token)
+    return list(texts.values())
 
 
-class Reader:
-    """Reads texts that grow by a token a step, each only once while all fit into the context."""
+@dataclass(frozen=True)
+class Drawn:
+    """The next token of a text, and the logits (V,) that it was drawn from, on the CPU."""
 
-    def __init__(self, model: Transformer, texts: list[list[int]], steps: int, cached: bool):
-        self._model, self._texts = model, texts
+    token: int
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class _Text:
+    ids: list[int]
+    choice: Choice
+    random: torch.Generator
+
+
+class Writer:
+    """Texts that go on together, a token a step each; they join and leave between steps.
+
+    What a text becomes is a function of its prompt, choice and seed, whoever is beside it.
+    """
+
+    def __init__(self, model: Transformer, cached: bool = True):
+        self.model, self._packed = model, packed(model)
         self._device = next(model.parameters()).device
-        self._block = model.config.block_size
-        self._columns = min(self._block, max(map(len, texts), default=0) + steps)
-        self._cached, self._cache = cached, None
-        self._rows: list[int] = []  # of the texts, that the cache holds
+        self._block, self._cached = model.config.block_size, cached
+        self._texts: dict[int, _Text] = {}
+        self._count = 0
+        self._cache: Cache | None = None
+        self._rows: list[int] = []  # the texts that the cache holds, all but their last token
 
-    def next_logits(self, rows: list[int]) -> Tensor:
-        """Logits of the token after each of these texts, (B, V), on the CPU."""
-        if self._cached and self._cache is None:
-            self._cached = max(len(self._texts[row]) for row in rows) <= self._block
-        if self._cache is not None and self._cache.used == self._columns:
-            self._cached, self._cache = False, None  # the context is full
-        idx, cache = self._next(rows) if self._cached else self._anew(rows)
-        last = torch.zeros_like(idx, dtype=torch.bool)
-        last[:, -1] = True
-        return self._model(idx, last, cache=cache).float().cpu()
+    @property
+    def open(self) -> int:
+        """How many texts go on."""
+        return len(self._texts)
 
-    def _anew(self, rows: list[int]) -> tuple[Tensor, Cache]:
-        idx, first = self._padded([self._texts[row][-self._block :] for row in rows])
-        return idx, Cache(first, idx.size(1))
+    def begin(self, prompt: list[int], choice: Choice = GREEDY, seed: int = 0) -> int:
+        """Add a text, to be read at the next step; returns its number."""
+        if not prompt:
+            raise ValueError("a prompt needs a token to go on from")
+        self._count += 1
+        random = torch.Generator().manual_seed(seed)
+        self._texts[self._count] = _Text(list(prompt), choice, random)
+        return self._count
 
-    def _next(self, rows: list[int]) -> tuple[Tensor, Cache]:
-        if self._cache is None:
-            idx, first = self._padded([self._texts[row] for row in rows])
-            self._cache = Cache(first, self._columns)
-        else:
-            if rows != self._rows:
-                self._cache.keep([self._rows.index(row) for row in rows])
-            idx = torch.tensor([self._texts[row][-1:] for row in rows], device=self._device)
-        self._rows = rows
-        return idx, self._cache
+    def end(self, number: int) -> None:
+        """Leave a text as it is."""
+        del self._texts[number]
 
-    def _padded(self, texts: list[list[int]]) -> tuple[Tensor, Tensor]:
-        """Texts side by side, (B, T), ending in one column; and where each begins, (B,)."""
+    @torch.inference_mode()
+    def step(self) -> dict[int, Drawn]:
+        """The next token of every text, by number."""
+        drawn = {}
+        for number, logits in self._next_logits().items():
+            text = self._texts[number]
+            token = choose(logits, text.ids, text.choice, text.random)
+            text.ids.append(token)
+            drawn[number] = Drawn(token, logits)
+        return drawn
+
+    def _next_logits(self) -> dict[int, Tensor]:
+        """Logits of the token after each text, (V,): what the cache holds goes on, new texts are
+        read into it, and those that the context cannot hold are read anew.
+        """
+        held = {n: self._cached and len(t.ids) <= self._block for n, t in self._texts.items()}
+        going = [n for n in self._rows if held.get(n)]
+        fresh = [n for n in held if held[n] and n not in self._rows]
+        beyond = [n for n in held if not held[n]]
+        found: dict[int, Tensor] = {}
+        parts = []
+        if going:
+            assert self._cache is not None
+            if going != self._rows:
+                self._cache = joined([(self._cache, [self._rows.index(n) for n in going])])
+            last = torch.tensor([self._texts[n].ids[-1:] for n in going], device=self._device)
+            found |= zip(going, self._read(last, self._cache), strict=True)
+            parts.append((self._cache, list(range(len(going)))))
+        if fresh:
+            logits, cache = self._anew(fresh)
+            found |= zip(fresh, logits, strict=True)
+            parts.append((cache, list(range(len(fresh)))))
+        if beyond:
+            found |= zip(beyond, self._anew(beyond)[0], strict=True)
+        self._rows = going + fresh
+        self._cache = joined(parts) if len(parts) > 1 else parts[0][0] if parts else None
+        return found
+
+    def _anew(self, numbers: list[int]) -> tuple[Tensor, Cache]:
+        """Read the last tokens of these texts, as many as the context holds."""
+        texts = [self._texts[n].ids[-self._block :] for n in numbers]
         width = max(map(len, texts))
         rows = [[0] * (width - len(ids)) + ids for ids in texts]
         first = [width - len(ids) for ids in texts]
-        return torch.tensor(rows, device=self._device), torch.tensor(first, device=self._device)
+        cache = Cache(torch.tensor(first, device=self._device))
+        return self._read(torch.tensor(rows, device=self._device), cache), cache
+
+    def _read(self, idx: Tensor, cache: Cache) -> Tensor:
+        """Logits after the last column of `idx`, (B, T), on the CPU: (B, V)."""
+        last = torch.zeros_like(idx, dtype=torch.bool)
+        last[:, -1] = True
+        return self._packed(idx, last, cache=cache).float().cpu()
 
 
-def choose(
-    logits: Tensor, texts: list[list[int]], choice: Choice, generator: torch.Generator
-) -> list[int]:
-    """A token for each row of logits, (B, V), whose text so far stands beside it."""
+def choose(logits: Tensor, ids: list[int], choice: Choice, random: torch.Generator) -> int:
+    """The next token of the text `ids`, by its logits, (V,)."""
     if choice.repetition_penalty != 1.0:
-        logits = _less_of_the_same(logits, texts, choice.repetition_penalty)
+        logits = _less_of_the_same(logits, ids, choice.repetition_penalty)
     if choice.temperature == 0:
-        return logits.argmax(dim=-1).tolist()
+        return int(logits.argmax())
     logits = logits / choice.temperature
-    if choice.top_k is not None and choice.top_k < logits.size(-1):
-        logits = logits.masked_fill(logits < logits.topk(choice.top_k).values[:, -1:], -torch.inf)
+    if choice.top_k is not None and choice.top_k < len(logits):
+        logits = logits.masked_fill(logits < logits.topk(choice.top_k).values[-1], -torch.inf)
     if choice.top_p is not None:
-        ordered, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(dim=-1) - ordered >= choice.top_p  # without it there is enough
-        logits = logits.masked_fill(beyond.gather(-1, order.argsort(dim=-1)), -torch.inf)
+        ordered, order = logits.softmax(dim=-1).sort(descending=True)
+        beyond = order[ordered.cumsum(dim=-1) - ordered >= choice.top_p]  # enough without them
+        logits = logits.index_fill(0, beyond, -torch.inf)
     if choice.min_p is not None:
         likely = logits.softmax(dim=-1)
-        least = choice.min_p * likely.max(dim=-1, keepdim=True).values
-        logits = logits.masked_fill(likely < least, -torch.inf)
-    return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0].tolist()
+        logits = logits.masked_fill(likely < choice.min_p * likely.max(), -torch.inf)
+    return int(torch.multinomial(logits.softmax(dim=-1), 1, generator=random))
 
 
-def _less_of_the_same(logits: Tensor, texts: list[list[int]], penalty: float) -> Tensor:
+def _less_of_the_same(logits: Tensor, ids: list[int], penalty: float) -> Tensor:
     """Positive logits of tokens in the text by the penalty, negative ones times it (Keskar et al.
     2019).
     """
-    held = torch.zeros_like(logits, dtype=torch.bool)
-    for row, ids in enumerate(texts):
-        held[row, list(set(ids))] = True
-    return torch.where(held, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+    held = torch.tensor(sorted(set(ids)))
+    found = logits[held]
+    return logits.index_copy(0, held, torch.where(found > 0, found / penalty, found * penalty))

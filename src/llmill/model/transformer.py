@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from llmill.contract.schema import Model, RotaryScaling
+from llmill.model.cache import Cache
 from llmill.model.cross_entropy import cross_entropy
 
 INIT_STD = 0.02
@@ -72,48 +73,6 @@ def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
     return kept * frequency + (1 - kept) * frequency / scaling.factor
 
 
-class Cache:
-    """Keys and values of what was read so far, for texts that go on token by token.
-
-    Rows are padded on the left, so that all end in the same column; `first` is where each begins.
-    """
-
-    def __init__(self, first: Tensor, columns: int):
-        """`first`: (B,); `columns`: how many can be held at most, padding included."""
-        self.first, self.columns, self.used = first, columns, 0
-        self._kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}
-
-    def places(self, t: int) -> Tensor:
-        """The position of each of the next T columns in its row, (B, T); of padding, zero."""
-        column = torch.arange(self.used, self.used + t, device=self.first.device)
-        return (column - self.first[:, None]).clamp(min=0)
-
-    def mask(self, t: int) -> Tensor:
-        """What each of the next T columns may look at, (B, 1, T, columns so far): itself and what
-        stands before it in its row.
-        """
-        columns = torch.arange(self.used + t, device=self.first.device)
-        seen = columns <= columns[self.used :, None]  # (T, columns)
-        mask = seen & (columns >= self.first[:, None, None])  # (B, T, columns)
-        return (mask | (columns == columns[self.used :, None]))[:, None]  # padding sees itself
-
-    def extended(self, block: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of all columns so far, with those of the next T, (B, K, T, D)."""
-        if block not in self._kept:
-            size = (*k.shape[:2], self.columns, k.size(-1))
-            self._kept[block] = k.new_empty(size), v.new_empty(size)
-        end = self.used + k.size(2)
-        for whole, new in zip(self._kept[block], (k, v), strict=True):
-            whole[:, :, self.used : end] = new
-        keys, values = self._kept[block]
-        return keys[:, :, :end], values[:, :, :end]
-
-    def keep(self, rows: list[int]) -> None:
-        """Go on with these rows alone."""
-        self.first = self.first[rows]
-        self._kept = {block: (k[rows], v[rows]) for block, (k, v) in self._kept.items()}
-
-
 class Attention(nn.Module):
     """Causal self-attention; several query heads may share a key-value head.
 
@@ -157,7 +116,7 @@ class Attention(nn.Module):
             v,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=mask is None,
+            is_causal=mask is None and cache is None,
             enable_gqa=self.n_kv_head != self.n_head,
         )  # (B, H, T, D)
         return self.out(y.transpose(1, 2).reshape(b, t, c))

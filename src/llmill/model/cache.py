@@ -1,0 +1,74 @@
+"""Keys and values of what was read so far, for texts that go on token by token.
+
+Rows are padded on the left, so that all end in the same column.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+ROOM = 64  # columns that are added at a time
+
+
+class Cache:
+    """What each block of a model has read of B texts; `first`, (B,), is where each begins."""
+
+    def __init__(self, first: Tensor):
+        self.first, self.used = first, 0
+        self.kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # (B, K, columns and room, D) each
+
+    def places(self, t: int) -> Tensor:
+        """The position of each of the next T columns in its row, (B, T); of padding, zero."""
+        column = torch.arange(self.used, self.used + t, device=self.first.device)
+        return (column - self.first[:, None]).clamp(min=0)
+
+    def mask(self, t: int) -> Tensor | None:
+        """What each of the next T columns may look at, (B, 1, T, columns so far): itself and what
+        stands before it in its row. None where that is everything.
+        """
+        if t == 1 and not self.first.any():
+            return None
+        columns = torch.arange(self.used + t, device=self.first.device)
+        seen = columns <= columns[self.used :, None]  # (T, columns)
+        mask = seen & (columns >= self.first[:, None, None])  # (B, T, columns)
+        return (mask | (columns == columns[self.used :, None]))[:, None]  # padding sees itself
+
+    def extended(self, block: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of all columns so far, with those of the next T, (B, K, T, D)."""
+        end = self.used + k.size(2)
+        held = self.kept.get(block, (k[:, :, :0], v[:, :, :0]))
+        if held[0].size(2) < end:
+            held = tuple(_wider(each, self.used, end + ROOM) for each in held)
+            self.kept[block] = held
+        for whole, new in zip(held, (k, v), strict=True):
+            whole[:, :, self.used : end] = new
+        return held[0][:, :, :end], held[1][:, :, :end]
+
+
+def joined(parts: Sequence[tuple[Cache, list[int]]]) -> Cache:
+    """One cache of some rows of others, in this order, as narrow as its longest row."""
+    lengths = torch.cat([cache.used - cache.first[rows] for cache, rows in parts])
+    used = int(lengths.max())
+    made = Cache(used - lengths)
+    made.used = used
+    for block, held in parts[0][0].kept.items():
+        sides = []
+        for side, like in enumerate(held):
+            whole = like.new_zeros((len(lengths), like.size(1), used + ROOM, like.size(3)))
+            row = 0
+            for cache, rows in parts:
+                n = min(cache.used, used)
+                columns = cache.kept[block][side][rows, :, cache.used - n : cache.used]
+                whole[row : row + len(rows), :, used - n : used] = columns
+                row += len(rows)
+            sides.append(whole)
+        made.kept[block] = sides[0], sides[1]
+    return made
+
+
+def _wider(held: Tensor, used: int, columns: int) -> Tensor:
+    """The same columns with room behind them."""
+    wide = held.new_zeros((*held.shape[:2], columns, held.size(3)))
+    wide[:, :, :used] = held[:, :, :used]
+    return wide

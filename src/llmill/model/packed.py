@@ -1,0 +1,46 @@
+"""Weights packed for products of few rows on the CPU, which generation is made of.
+
+Such a product is as fast as its weights are read. torch's own reads them at a third to a half of
+the speed of oneDNN's with weights in its own order (benchmarks/generation.py), which torch.compile
+uses as well.
+"""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from llmill.model.transformer import Transformer
+
+FEW = 16  # rows; with more, torch's own product is as fast
+KINDS = (torch.float32, torch.bfloat16)
+
+
+class PackedLinear(nn.Module):
+    """The product of a linear layer, whose weights it shares and holds once more, packed."""
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() // x.size(-1) > FEW:
+            return F.linear(x, self.weight, self.bias)
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+
+
+def packed(model: Transformer) -> Transformer:
+    """The model for generation: on the CPU with packed products, else the very same. Weights are
+    shared; a later change of them does not show in the packed ones.
+    """
+    weights = [*model.parameters(), *model.buffers()]
+    plain = all(type(w.data) is Tensor and w.device.type == "cpu" for w in weights)
+    if not plain or not torch.backends.mkldnn.is_available():
+        return model
+    twin = copy.deepcopy(model, {id(weight): weight for weight in weights})
+    for name, module in list(twin.named_modules()):
+        if isinstance(module, nn.Linear) and module.weight.dtype in KINDS:
+            twin.set_submodule(name, PackedLinear(module))
+    return twin
