@@ -83,13 +83,20 @@ def main(
     weights = sum(p.numel() for p in model.parameters()) * 4
     limit = bandwidth(weights) / weights
     print(f"read once a token, the weights allow {limit:.1f} tokens/s in float32")
-    first = "transformers" if theirs is not None else "llmill"
-    base = seconds[first][1:]
     for name, taken in seconds.items():
         rows = 8 if name.endswith("8 rows") else 1
-        ratios = [rows * b / t for b, t in zip(base, taken[1:], strict=True)]
         speed = statistics.median(rows * new / t for t in taken[1:])
-        print(f"{name}: {speed:.1f} tokens/s, {statistics.median(ratios):.2f} of {first}'s")
+        print(f"{name}: {speed:.1f} tokens/s{ratios(name, rows, seconds)}")
+
+
+def ratios(name: str, rows: int, seconds: dict[str, list[float]]) -> str:
+    """The speed of one beside one text's in float32, of llmill and of transformers."""
+    said = []
+    for base in ("llmill", "transformers"):
+        if base in seconds and base != name:
+            turns = zip(seconds[base][1:], seconds[name][1:], strict=True)
+            said.append(f"{statistics.median(rows * b / t for b, t in turns):.2f} of {base}'s")
+    return "".join(f", {each}" for each in said)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def open_talk(name: str, settings: Settings) -> Talk:
     assistant = folder.resolve().parent.name == ASSISTANT
     asked = instruction if assistant else completion
     return Talk(
-        Writer(loaded.model),
+        Writer(loaded.model, expected=1),
         tokenizer.end_of_text,
         asked,
         tokenizer.decode_bytes,

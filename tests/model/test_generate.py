@@ -176,7 +176,7 @@ def test_the_cache_forgets_texts_that_left():
 @BLOCKS
 def test_packed_products_are_the_products(config, kind):
     made = model(config).to(kind)
-    twin = packed(made)
+    twin = packed(made, 1)
     assert any(isinstance(module, PackedLinear) for module in twin.modules())
     idx = torch.arange(1, 13)[None]
     tolerance = 1e-5 if kind == torch.float32 else 5e-2

@@ -35,8 +35,12 @@ class Cache:
         return (mask | (columns == columns[self.used :, None]))[:, None]  # padding sees itself
 
     def extended(self, block: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of all columns so far, with those of the next T, (B, K, T, D)."""
+        """Keys and values of all columns so far, with those of the next T, (B, K, T, D). On the CPU
+        in float32: attention of one query is there two to five times as fast as in bfloat16.
+        """
         end = self.used + k.size(2)
+        if k.device.type == "cpu":
+            k, v = k.float(), v.float()
         held = self.kept.get(block, (k[:, :, :0], v[:, :, :0]))
         if held[0].size(2) < end:
             held = tuple(_wider(each, self.used, end + ROOM) for each in held)

@@ -59,7 +59,7 @@ def generate(
 
     Without `cached` every step reads every text anew: the same tokens, slower.
     """
-    writer = Writer(model, cached)
+    writer = Writer(model, cached, expected=len(prompts))
     texts: dict[int, list[int]] = {}
     for i, ids in enumerate(prompts):
         texts[writer.begin(list(ids) or [end_of_text], choice, seed + i)] = []
@@ -93,8 +93,9 @@ class Writer:
     What a text becomes is a function of its prompt, choice and seed, whoever is beside it.
     """
 
-    def __init__(self, model: Transformer, cached: bool = True):
-        self.model, self._packed = model, packed(model)
+    def __init__(self, model: Transformer, cached: bool = True, expected: int = 8):
+        """`expected`: how many texts mostly go on together; others go on, too, but slower."""
+        self.model, self._packed = model, packed(model, expected)
         self._device = next(model.parameters()).device
         self._block, self._cached = model.config.block_size, cached
         self._texts: dict[int, _Text] = {}

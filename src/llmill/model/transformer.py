@@ -110,6 +110,7 @@ class Attention(nn.Module):
             )
         if cache is not None:
             k, v = cache.extended(self, k, v)
+            q = q.to(k.dtype)
         y = F.scaled_dot_product_attention(
             q,
             k,
@@ -119,7 +120,7 @@ class Attention(nn.Module):
             is_causal=mask is None and cache is None,
             enable_gqa=self.n_kv_head != self.n_head,
         )  # (B, H, T, D)
-        return self.out(y.transpose(1, 2).reshape(b, t, c))
+        return self.out(y.to(x.dtype).transpose(1, 2).reshape(b, t, c))
 
 
 class FeedForward(nn.Module):
