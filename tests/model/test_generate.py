@@ -23,7 +23,11 @@ def slow(made, ids, count, end=END):
 
 @BLOCKS
 @pytest.mark.parametrize("cached", [True, False])
-def test_a_batch_of_any_lengths_gives_what_each_prompt_gives_alone(config, cached):
+@pytest.mark.parametrize("large", [0, 2**30], ids=["packed", "plain"])
+def test_a_batch_of_any_lengths_gives_what_each_prompt_gives_alone(
+    config, cached, large, monkeypatch
+):
+    monkeypatch.setattr("llmill.model.packed.LARGE", large)
     made = model(config.model_copy(update={"block_size": 24}))
     prompts = [[5], [7, 8, 9, 10], [11, 3], list(range(1, 12))]
     together = generate(made, prompts, max_new_tokens=13, end_of_text=END, cached=cached)
@@ -174,7 +178,8 @@ def test_the_cache_forgets_texts_that_left():
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
 @BLOCKS
-def test_packed_products_are_the_products(config, kind):
+def test_packed_products_are_the_products(config, kind, monkeypatch):
+    monkeypatch.setattr("llmill.model.packed.LARGE", 0)
     made = model(config).to(kind)
     twin = packed(made, 1)
     assert any(isinstance(module, PackedLinear) for module in twin.modules())
@@ -183,3 +188,8 @@ def test_packed_products_are_the_products(config, kind):
     assert torch.allclose(twin(idx), made(idx), atol=tolerance)
     shared = {p.data_ptr() for p in made.parameters()}
     assert {p.data_ptr() for p in twin.parameters()} == shared
+
+
+def test_a_small_model_is_not_packed():
+    made = model(MODERN)
+    assert packed(made, 1) is made
