@@ -84,6 +84,10 @@ class Architecture:
     layout: Callable[[Model, int], Layout]
     classifier: str | None = None  # of the class of classifiers, where there is one
 
+    def called(self, classifier: bool) -> str | None:
+        """The class of a causal model, or of a classifier."""
+        return self.classifier if classifier else self.name
+
 
 def _gpt2_read(options: Options) -> Config:
     options.only("activation_function", "gelu_new", "gelu_pytorch_tanh")

@@ -84,7 +84,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     body = model if isinstance(model, Transformer) else model.body
     config = {
-        "architectures": [architecture.name if labels is None else architecture.classifier],
+        "architectures": [architecture.called(classifier=labels is not None)],
         "model_type": architecture.model_type,
         "vocab_size": body.vocab_size,
         "dtype": dtype,
