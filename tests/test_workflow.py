@@ -22,9 +22,12 @@ from tests.conftest import ROOT
 ALL = [
     "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
-    "judge@instruct", "export@pretrain", "export@instruct", "report",
+    "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
 ]  # fmt: skip
-CLASSIFIER = ["accuracy", "classify@all", "classify@last_block", "classify@last_layer", "report"]
+CLASSIFIER = [
+    "accuracy", "classify@all", "classify@last_block", "classify@last_layer",
+    "export@classify/all", "report",
+]  # fmt: skip
 
 
 @dataclass
@@ -92,7 +95,7 @@ def clone(folder: Path) -> Clone:
 
 def ran(output: str) -> list[str]:
     """The stages whose command ran."""
-    return sorted(re.findall(r"Running stage '([\w@]+)'", output))
+    return sorted(re.findall(r"Running stage '([\w@/]+)'", output))
 
 
 def scheduled(output: str) -> set[str]:

@@ -47,6 +47,7 @@ MISTAKES = [
     ("model.n_head", 3, "n_embd 128 is not divisible by n_head 3"),
     ("model.n_kv_head", 3, "n_head 4 is not divisible by n_kv_head 3"),
     ("classify.max_length", 300, "classify.max_length 300 is above model.block_size 256"),
+    ("classify.max_length", 1, "max_length = 1: Input should be greater than or equal to 2"),
     ("download.text", ["gutenberg"], "must name the same sources"),
     ("download.mmlu", "mmlu", "every other role must be world too"),
     ("tokenizer.kind", "gpt2", "tokenizer.kind gpt2 needs download.tokenizer"),

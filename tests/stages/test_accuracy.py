@@ -29,12 +29,13 @@ def messages(n, seed):
     ]
 
 
-def classifier(bias, labels=("ham", "spam")):
-    """It gives every message the label with the greatest bias."""
+def classifier(logits, labels=("ham", "spam")):
+    """It gives every message these logits."""
     model = headed(len(labels))
     with torch.no_grad():
-        model.head.weight.zero_()
-        model.head.bias.copy_(torch.tensor(bias))
+        model.body.norm.weight.zero_()
+        model.body.norm.bias.zero_()[0] = 1.0  # what the head reads of every message
+        model.head.weight[:, 0] = torch.tensor(logits)
     return checkpoint.Checkpoint(model, bytes_tokenizer(), list(labels), 48)
 
 
@@ -45,9 +46,9 @@ def paths(tmp_path):
     folder.mkdir(parents=True)
     for seed, (split, n) in enumerate({"train": 80, "validate": 20, "test": 40}.items()):
         classification.write(folder / f"{split}.jsonl", messages(n, seed))
-    for variant, bias in zip(VARIANTS, ([0.0, 1.0], [1.0, 0.0]), strict=True):
+    for variant, logits in zip(VARIANTS, ([0.0, 1.0], [1.0, 0.0]), strict=True):
         target = tmp_path / "results" / "classify" / variant / "checkpoint"
-        checkpoint.save(target, classifier(bias))
+        checkpoint.save(target, classifier(logits))
     return paths
 
 

@@ -9,14 +9,17 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.schema import Export, Paths
+from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import generate
+from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.stages.export import run
 from llmill.stages.instruct import prompt_ids
+from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
 from tests.evaluation.toys import Job, bytes_tokenizer, decoder
-from tests.model.test_transformer import MODERN
+from tests.model.test_transformer import GPT2, LLAMA, MODERN
 
 SOURCES = [
     {
@@ -31,7 +34,7 @@ SOURCES = [
 def paths(tmp_path):
     """Two stages' checkpoints with figures, and where their data came from."""
     paths = Paths(data=str(tmp_path / "data"), results=str(tmp_path / "results"))
-    for role in ("text", "instruction"):
+    for role in ("text", "instruction", "classification"):
         (tmp_path / "data/download" / role).mkdir(parents=True)
         record.write_json(tmp_path / "data/download" / role / "sources.json", SOURCES)
     for stage, loss in (("pretrain", 1.23456), ("instruct", 0.5)):
@@ -46,7 +49,7 @@ def paths(tmp_path):
 
 
 def export(paths, tmp_path, variant, dtype="float32"):
-    job = Job(tmp_path / f"export-{variant}", variant)
+    job = Job(tmp_path / f"export-{variant.replace('/', '-')}", variant)
     run(SimpleNamespace(paths=paths, export=Export(dtype=dtype)), job)
     return job.out / "model"
 
@@ -120,3 +123,104 @@ def test_a_form_that_transformers_does_not_have_is_said_and_not_exported(paths, 
         "not exported: transformers has no architecture with these switches of `model`"
     ]
     assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
+
+
+LABELS = ["ham", "perhaps", "spam"]
+MESSAGES = [
+    "", "Win a prize!", "Zürich  \n", "no end " * 9, "a word", "Hello<|endoftext|>",
+    "<|endoftext|>", "<|endoftext|>x<|endoftext|><|endoftext|>", "y" * 30, "y" * 31, "y" * 32,
+]  # fmt: skip
+
+
+def classifier(tmp_path, config) -> checkpoint.Checkpoint:
+    """A classifier that reads 32 tokens, as variant `all` of stage classify leaves it."""
+    torch.manual_seed(1)
+    shape = config.model_copy(update={"block_size": 64})
+    model = ClassModel(Transformer(shape, 257), len(LABELS))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    made = checkpoint.Checkpoint(model.eval(), bytes_tokenizer(), LABELS, 32)
+    folder = tmp_path / "results/classify/all"
+    checkpoint.save(folder / "checkpoint", made)
+    record.write_json(folder / "metrics.json", {"validation_accuracy": 0.9753, "steps": 400})
+    return made
+
+
+def probabilities(made: checkpoint.Checkpoint) -> list[dict[str, float]]:
+    """What each label of each message gets here."""
+    rows = [classification.encode(made.tokenizer, text, made.max_length) for text in MESSAGES]
+    return [
+        dict(zip(LABELS, likely, strict=True))
+        for likely in head_outputs(made.model, rows, 64).softmax(dim=-1).tolist()
+    ]
+
+
+def classified(folder, batch_size: int) -> list[dict[str, float]]:
+    """The same by a pipeline of transformers."""
+    transformers = pytest.importorskip("transformers")
+    pipe = transformers.pipeline(
+        "text-classification", str(folder), truncation=True, top_k=None, device="cpu"
+    )
+    return [
+        {r["label"]: r["score"] for r in found} for found in pipe(MESSAGES, batch_size=batch_size)
+    ]
+
+
+@pytest.mark.parametrize("config", [GPT2, LLAMA], ids=["gpt2", "llama"])
+def test_a_pipeline_gives_every_message_our_labels_and_probabilities(paths, tmp_path, config):
+    """Also an empty message, a longer one than is read, and one that holds `<|endoftext|>`."""
+    made = classifier(tmp_path, config)
+    folder = export(paths, tmp_path, "classify/all")
+    wanted = probabilities(made)
+    assert len({round(likely["spam"], 3) for likely in wanted}) > 5
+    for batch_size in (1, 4, len(MESSAGES)):
+        for found, likely in zip(classified(folder, batch_size), wanted, strict=True):
+            assert found == pytest.approx(likely, abs=1e-5)
+
+
+def test_the_tokenizer_of_a_classifier_makes_what_the_classifier_was_trained_on(paths, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    made = classifier(tmp_path, GPT2)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(export(paths, tmp_path, "classify/all"))
+    for text in MESSAGES:
+        ids = classification.encode(made.tokenizer, text, 32)
+        assert tokenizer(text, truncation=True)["input_ids"] == ids
+    padded = tokenizer(["abc", ""], padding=True)
+    assert padded["input_ids"] == [[256, 97, 98, 99], [256, 256, 256, 256]]
+    assert padded["attention_mask"] == [[1, 1, 1, 1], [1, 0, 0, 0]]
+    assert sorted(padded) == ["attention_mask", "input_ids"]
+
+
+def test_the_card_of_a_classifier_names_its_labels_and_data_and_shows_a_pipeline(paths, tmp_path):
+    classifier(tmp_path, LLAMA)
+    folder = export(paths, tmp_path, "classify/all")
+    card = (folder / "README.md").read_text()
+    assert card.startswith(
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\n"
+        "# llmill classify/all\n\nA classifier: it gives a text one of some labels."
+    )
+    assert f'model="{paths.export}/classify/all/model", truncation=True)' in card
+    assert "Labels: ham, perhaps, spam. It reads 32 tokens" in card
+    assert "- text: **Old novels**" in card
+    assert "- classification: **Old novels**" in card
+    assert "- instruction:" not in card
+    assert "| validation accuracy | 0.9753 |\n| steps | 400 |" in card
+    assert "generate" not in card
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    ]  # fmt: skip
+    metrics = record.read_json(tmp_path / "export-classify-all/metrics.json")
+    assert metrics["architecture"] == "LlamaForSequenceClassification"
+
+
+def test_a_classifier_of_blocks_that_transformers_classifies_nothing_with_is_not_exported(
+    paths, tmp_path
+):
+    classifier(tmp_path, MODERN)
+    job = Job(tmp_path / "out", "classify/all")
+    run(SimpleNamespace(paths=paths, export=Export(dtype="float32")), job)
+    assert job.said == ["not exported: transformers has no classifier of the architecture nanochat"]
+    assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
+    metrics = record.read_json(job.out / "metrics.json")
+    assert (metrics["architecture"], metrics["files"]) == (None, {})
+    assert metrics["parameters"] > 0

@@ -80,5 +80,6 @@ def test_a_classifier_reads_the_end_of_text_and_then_the_text_and_of_a_long_one_
     tokenizer = Tokenizer({bytes([b]): b for b in range(256)})
     assert classification.encode(tokenizer, "abc", 10) == [256, 97, 98, 99]
     assert classification.encode(tokenizer, "abc", 4) == [256, 97, 98, 99]
-    assert classification.encode(tokenizer, "abc", 2) == [98, 99]
+    assert classification.encode(tokenizer, "abc", 3) == [256, 98, 99]
+    assert classification.encode(tokenizer, "abc", 2) == [256, 99]
     assert classification.encode(tokenizer, "", 10) == [256]

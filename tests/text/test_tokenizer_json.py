@@ -37,6 +37,16 @@ def test_the_special_token_has_its_id_and_is_special_there(learnt):
     assert theirs.get_vocab_size() == learnt.n_vocab
 
 
+def test_a_tokenizer_that_begins_texts_does_so_also_when_it_cuts_their_left_off(learnt):
+    theirs = tokenizer_json.converted(learnt, begin=True)
+    for text in [*SAMPLES, *TEXTS]:
+        assert theirs.encode(text).ids == [learnt.end_of_text, *learnt.encode(text)]
+    theirs.enable_truncation(5, direction="left")
+    assert max(len(learnt.encode(text)) for text in TEXTS) > 5
+    for text in [*SAMPLES, *TEXTS]:
+        assert theirs.encode(text).ids == [learnt.end_of_text, *learnt.encode(text)[-4:]]
+
+
 def test_merges_are_those_that_were_learnt():
     ranks = {b"a": 0, b"b": 1, b"c": 2, b"ab": 3, b"bc": 4, b"abc": 5, b"abab": 6}
     assert tokenizer_json.merges(ranks) == [

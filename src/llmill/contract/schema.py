@@ -249,7 +249,7 @@ class Pretrain(Section):
 class Classify(Section):
     seed: Natural
     threads: Threads
-    max_length: Positive  # tokens; the end of a longer message is what is read
+    max_length: Annotated[int, Field(ge=2)]  # <|endoftext|> and the last tokens of a message
     class_weights: Literal["none", "balanced"]
     training: Training
 

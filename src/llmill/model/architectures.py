@@ -82,6 +82,11 @@ class Architecture:
     read: Callable[[Options], Config]  # a config as the fields of our `Model`
     write: Callable[[Model], Config]
     layout: Callable[[Model, int], Layout]
+    classifier: str | None = None  # of the class of classifiers, where there is one
+
+    def called(self, classifier: bool) -> str | None:
+        """The class of a causal model, or of a classifier."""
+        return self.classifier if classifier else self.name
 
 
 def _gpt2_read(options: Options) -> Config:
@@ -343,8 +348,22 @@ MODERN: Config = {
 ARCHITECTURES = {
     each.model_type: each
     for each in (
-        Architecture("GPT2LMHeadModel", "gpt2", _gpt2_read, _gpt2_write, _gpt2_layout),
-        Architecture("LlamaForCausalLM", "llama", _llama_read, _llama_write, _llama_layout),
+        Architecture(
+            "GPT2LMHeadModel",
+            "gpt2",
+            _gpt2_read,
+            _gpt2_write,
+            _gpt2_layout,
+            classifier="GPT2ForSequenceClassification",
+        ),
+        Architecture(
+            "LlamaForCausalLM",
+            "llama",
+            _llama_read,
+            _llama_write,
+            _llama_layout,
+            classifier="LlamaForSequenceClassification",
+        ),
         Architecture(
             "NanoChatForCausalLM", "nanochat", _nanochat_read, _nanochat_write, _nanochat_layout
         ),

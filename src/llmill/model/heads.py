@@ -26,9 +26,8 @@ class ClassModel(nn.Module):
         super().__init__()
         self.body, self.config = body, body.config
         body.head = nn.Identity()
-        self.head = nn.Linear(body.config.n_embd, n_class)
+        self.head = nn.Linear(body.config.n_embd, n_class, bias=False)
         nn.init.normal_(self.head.weight, std=body.config.n_embd**-0.5)
-        nn.init.zeros_(self.head.bias)
 
     def forward(self, idx: Tensor, lengths: Tensor) -> Tensor:
         hidden = self.body.hidden(idx)  # (B, T, C)

@@ -4,7 +4,7 @@ Weights are safetensors only, never pickle; `architectures.py` says what stands 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Model
+from llmill.model import classifiers
 from llmill.model.architectures import (
     ARCHITECTURES,
     Architecture,
@@ -26,6 +27,7 @@ from llmill.model.architectures import (
     Options,
     turned,
 )
+from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
@@ -42,14 +44,7 @@ def load(folder: Path) -> Transformer:
     """
     options = Options(folder / CONFIG, _json(folder / CONFIG))
     architecture = _architecture(options)
-    vocab_size = options.take("vocab_size")
-    values = architecture.read(options)
-    options.done()
-    try:
-        config = Model(**values)
-    except ValidationError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder / CONFIG}: not a shape of llmill's ({reason})") from None
+    config, vocab_size = _shape(options, architecture)
     weights, layout = Weights(folder), architecture.layout(config, vocab_size)
     _refuse_other_names(weights, layout, config.tied)
     model = Transformer(config, vocab_size)
@@ -57,28 +52,51 @@ def load(folder: Path) -> Transformer:
     return model.eval()
 
 
+def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
+    """The same for a classifier, and its labels. It reads the last token that it is told of;
+    transformers looks for the last one that is not padding.
+    """
+    options = Options(folder / CONFIG, _json(folder / CONFIG))
+    architecture = _architecture(options)
+    labels = classifiers.read(options, architecture)
+    config, vocab_size = _shape(options, architecture)
+    layout = classifiers.layout(architecture.layout(config, vocab_size), len(labels))
+    weights = Weights(folder)
+    _refuse_other_names(weights, layout, config.tied)
+    model = ClassModel(Transformer(config, vocab_size), len(labels))
+    _fill(model, layout, weights)
+    return model.eval(), labels
+
+
 def save(
     folder: Path,
-    model: Transformer,
+    model: Transformer | ClassModel,
     architecture: Architecture,
     special: Config,
     dtype: str = "float32",
+    labels: Sequence[str] | None = None,
 ) -> None:
     """Write `config.json` and `model.safetensors` as transformers, 5 or newer, reads them.
 
-    `architecture` is that of the model's shape (`fitting`), `special` the ids of special tokens.
+    `architecture` is that of the model's shape (`fitting`), `special` the ids of special tokens,
+    `labels` are those of a classifier.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    body = model if isinstance(model, Transformer) else model.body
     config = {
-        "architectures": [architecture.name],
+        "architectures": [architecture.called(classifier=labels is not None)],
         "model_type": architecture.model_type,
-        "vocab_size": model.vocab_size,
+        "vocab_size": body.vocab_size,
         "dtype": dtype,
         **architecture.write(model.config),
+        **({} if labels is None else classifiers.write(labels)),
         **special,
     }
+    layout = architecture.layout(model.config, body.vocab_size)
+    if labels is not None:
+        layout = classifiers.layout(layout, len(labels))
     ours, tensors = model.state_dict(), {}
-    for name, parts in architecture.layout(model.config, model.vocab_size).items():
+    for name, parts in layout.items():
         rows = ours[name].detach().cpu().split([part.rows for part in parts])
         for part, piece in zip(parts, rows, strict=True):
             changed = part.change(piece) if part.change else piece
@@ -147,6 +165,18 @@ class Weights:
             raise UserError(f"{file}: cut short or damaged ({error})") from None
 
 
+def _shape(options: Options, architecture: Architecture) -> tuple[Model, int]:
+    """The shape and the size of the vocabulary; every option is then read."""
+    vocab_size = options.take("vocab_size")
+    values = architecture.read(options)
+    options.done()
+    try:
+        return Model(**values), vocab_size
+    except ValidationError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{options.file}: not a shape of llmill's ({reason})") from None
+
+
 def _refuse_other_names(weights: Weights, layout: Layout, tied: bool) -> None:
     """Raises `UserError` for a tensor that is missing, or one too many."""
     found = _names(weights).keys()
@@ -159,7 +189,7 @@ def _refuse_other_names(weights: Weights, layout: Layout, tied: bool) -> None:
 
 
 @torch.no_grad()
-def _fill(model: Transformer, layout: Layout, weights: Weights) -> None:
+def _fill(model: Transformer | ClassModel, layout: Layout, weights: Weights) -> None:
     """Copy every tensor to where it belongs."""
     names, ours = _names(weights), model.state_dict()
     for target, parts in layout.items():

@@ -3,8 +3,9 @@
     python -m llmill export instruct
 
 In: the checkpoint of the named stage, its figures, and where its data came from. Out: the folder
-`model/`: weights, config, tokenizer, generation settings, for the assistant a chat template, and a
-model card; and `metrics.json`. Of a form that transformers does not have: `metrics.json` alone.
+`model/`: weights, config, tokenizer, for a language model generation settings, for the assistant a
+chat template, and a model card; and `metrics.json`. Of a form that transformers does not have:
+`metrics.json` alone.
 """
 
 from pathlib import Path
@@ -14,12 +15,17 @@ from llmill.contract import record
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.model import checkpoint, huggingface
+from llmill.model.checkpoint import Checkpoint
 from llmill.report import card
 from llmill.tasks import prompt
 from llmill.text import tokenizer_json
 from llmill.text.tokenizer import END_OF_TEXT
 
-ROLES = {"pretrain": ("text",), "instruct": ("text", "instruction")}  # of the data it learnt from
+ROLES = {  # of the data that a stage's model learnt from
+    "pretrain": ("text",),
+    "instruct": ("text", "instruction"),
+    "classify": ("text", "classification"),
+}
 
 
 def run(params: Selected, job: Job) -> None:
@@ -28,47 +34,63 @@ def run(params: Selected, job: Job) -> None:
     stage = Path(getattr(params.paths, job.variant))
     loaded = checkpoint.load(stage / "checkpoint")
     model, end = loaded.model, loaded.tokenizer.end_of_text
+    classifier = loaded.labels is not None
     parameters = sum(p.numel() for p in model.parameters())
     architecture = huggingface.fitting(model.config)
-    if architecture is None:
-        job.say("not exported: transformers has no architecture with these switches of `model`")
+    called = architecture and architecture.called(classifier)
+    if architecture is None or called is None:
+        lacking = "architecture with these switches of `model`"
+        if architecture is not None:
+            lacking = f"classifier of the architecture {architecture.model_type}"
+        job.say(f"not exported: transformers has no {lacking}")
         metrics = {"architecture": None, "parameters": parameters, "files": {}}
         record.write_json(job.out / "metrics.json", metrics)
         return
     folder = job.out / "model"
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
-    huggingface.save(folder, model, architecture, special, params.export.dtype)
-    tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json")
+    huggingface.save(folder, model, architecture, special, params.export.dtype, loaded.labels)
+    tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json", begin=classifier)
     chat = prompt.CHAT_TEMPLATE if job.variant == "instruct" else None
-    record.write_json(folder / "tokenizer_config.json", tokenizer_config(model.config, chat))
-    record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
+    record.write_json(folder / "tokenizer_config.json", tokenizer_config(loaded, chat))
+    if not classifier:
+        record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
     sources = [
         {"role": role, **source}
-        for role in ROLES[job.variant]
+        for role in ROLES[job.variant.partition("/")[0]]
         for source in record.read_json(Path(params.paths.download, role, "sources.json"))
     ]
     shape = {
         **model.config.model_dump(mode="json"),
-        "vocab_size": model.vocab_size,
+        "vocab_size": loaded.tokenizer.n_vocab,
         "parameters": parameters,
         "dtype": params.export.dtype,
+        "labels": loaded.labels,
+        "max_length": loaded.max_length,
     }
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     figures = record.read_json(stage / "metrics.json")
     published = f"{params.paths.export}/{job.variant}/model"
-    text = card.render(published, job.variant, shape, sources, figures, files, chat is not None)
+    text = card.render(published, job.variant, shape, sources, figures, files)
     record.write_bytes(folder / "README.md", text.encode())
-    metrics = {"architecture": architecture.name, "parameters": parameters, "files": files}
+    metrics = {"architecture": called, "parameters": parameters, "files": files}
     record.write_json(job.out / "metrics.json", metrics)
-    job.say(f"{architecture.name}, {parameters:,} parameters")
+    job.say(f"{called}, {parameters:,} parameters")
 
 
-def tokenizer_config(config: Any, chat: str | None) -> dict[str, Any]:
+def tokenizer_config(loaded: Checkpoint, chat: str | None) -> dict[str, Any]:
     """What transformers wants to know beside `tokenizer.json`."""
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.block_size,
+        "model_max_length": loaded.model.config.block_size,
         "clean_up_tokenization_spaces": False,
         **dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT),
     }
+    if loaded.labels is not None:
+        settings |= {
+            "model_max_length": loaded.max_length,
+            "truncation_side": "left",
+            "padding_side": "right",
+            # `<|endoftext|>` in a message is text, so that the last token is never like padding
+            "split_special_tokens": True,
+        }
     return settings | ({"chat_template": chat} if chat else {})

@@ -58,8 +58,8 @@ def write(path: Path, messages: Iterable[Message]) -> None:
 
 
 def encode(tokenizer: Tokenizer, text: str, max_length: int) -> list[int]:
-    """What a classifier reads: <|endoftext|>, as before a document, and the text.
-
-    A longer one loses its left. Never empty.
+    """What a classifier reads: <|endoftext|>, as before a document, and the text, of a longer one
+    the end; at most `max_length` tokens.
     """
-    return [tokenizer.end_of_text, *tokenizer.encode(text)][-max_length:]
+    tokens = tokenizer.encode(text)
+    return [tokenizer.end_of_text, *tokens[max(0, len(tokens) + 1 - max_length) :]]

@@ -14,17 +14,25 @@ if TYPE_CHECKING:
 PORTABLE = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
 
-def write(tokenizer: Tokenizer, file: Path) -> None:
+def write(tokenizer: Tokenizer, file: Path, begin: bool = False) -> None:
     """Write the file; what it encodes to are the ids of `tokenizer`, with two exceptions:
     `<|endoftext|>` in a text becomes the special token there, and a run of more than 10,000
-    spaces is not cut there.
+    spaces is not cut there. With `begin` every text gets `<|endoftext|>` in front.
     """
-    record.write_bytes(file, converted(tokenizer).to_str(pretty=True).encode())
+    record.write_bytes(file, converted(tokenizer, begin).to_str(pretty=True).encode())
 
 
-def converted(tokenizer: Tokenizer) -> "tokenizers.Tokenizer":
+def converted(tokenizer: Tokenizer, begin: bool = False) -> "tokenizers.Tokenizer":
     """The tokenizer as an object of `tokenizers`."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        pre_tokenizers,
+        processors,
+    )
 
     pattern = PORTABLE if tokenizer.pattern == PATTERN else tokenizer.pattern
     vocabulary = {spelt(token): rank for token, rank in tokenizer.ranks.items()}
@@ -38,6 +46,10 @@ def converted(tokenizer: Tokenizer) -> "tokenizers.Tokenizer":
     )
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(END_OF_TEXT, normalized=False, special=True)])
+    if begin:
+        made.post_processor = processors.TemplateProcessing(
+            single=f"{END_OF_TEXT} $A", special_tokens=[(END_OF_TEXT, tokenizer.end_of_text)]
+        )
     return made
 
 

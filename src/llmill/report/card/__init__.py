@@ -8,9 +8,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATE = "card.md.jinja"
-KINDS = {
+KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # as they are
+KINDS = {  # by the stage that made the model
     "pretrain": "A foundation model: it continues texts.",
     "instruct": "An assistant: it answers one instruction.",
+    "classify": "A classifier: it gives a text one of some labels.",
 }
 
 
@@ -21,13 +23,13 @@ def render(
     sources: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Any],
     files: Mapping[str, str],
-    chat: bool,
 ) -> str:
-    """Markdown for the model of stage `name`, which lies in a folder.
+    """Markdown for the model of a stage, or of a variant (`classify/all`), which lies in a folder.
 
-    `shape`: n_layer, n_embd, block_size, vocab_size, parameters, dtype. `figures` by name; those
-    that are no single number are left out.
+    `shape`: n_layer, n_embd, block_size, vocab_size, parameters, dtype; of a classifier labels and
+    max_length. `figures` by name; those that are no single number are left out.
     """
+    stage = name.partition("/")[0]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -39,14 +41,14 @@ def render(
     return environment.get_template(TEMPLATE).render(
         folder=folder,
         title=f"llmill {name}",
-        kind=KINDS[name],
+        stage=stage,
+        kind=KINDS[stage],
         layers=shape["n_layer"],
         width=shape["n_embd"],
         figures=[(k.replace("_", " "), _number(v)) for k, v in figures.items() if _single(v)],
         sources=[{**source, "sha256": digest(source)} for source in sources],
         files=files,
-        chat=chat,
-        **{key: shape[key] for key in ("block_size", "vocab_size", "parameters", "dtype")},
+        **{key: shape[key] for key in KEPT},
     )
 
 
