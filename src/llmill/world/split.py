@@ -16,7 +16,7 @@ from llmill.world.grammar import capital
 
 WORD = re.compile(r"\w+")
 DRAW = 5  # another number draws the parts anew, as is due once the test entities were looked at
-SHARES = {  # percent; of the few news more are for tests
+SHARES = {  # percent; news has few facts, so more of them are for tests
     WORLD: (("test", 20), ("val", 6), ("dev", 6), ("train", 68)),
     NEWS: (("test", 40), ("val", 8), ("dev", 8), ("train", 44)),
 }
