@@ -68,6 +68,32 @@ def test_a_mistake_is_named_in_one_line(tmp_path, dotted, value, line):
     assert "\n" not in str(error.value)
 
 
+def drawn(tmp_path: Path, text: list[str], **roles: str) -> Path:
+    """The world preset with other sources."""
+    tree = yaml.safe_load(WORLD.read_text())
+    tree["download"] |= {"text": text, **roles}
+    tree["prepare"]["weights"] = dict.fromkeys(text, 1.0)
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    return file
+
+
+@pytest.mark.parametrize("text", [["world"], ["news"], ["news", "world"], ["world", "news"]])
+def test_the_text_of_the_world_is_the_world_its_news_or_both(tmp_path, text):
+    assert params.load(drawn(tmp_path, text)).download.text == text
+
+
+@pytest.mark.parametrize("text", [["gutenberg"], ["world", "gutenberg"], ["news", "gutenberg"]])
+def test_the_world_mixes_with_no_other_text(tmp_path, text):
+    with pytest.raises(UserError, match=r"download\.text may name only world and news"):
+        params.load(drawn(tmp_path, text))
+
+
+def test_news_needs_the_roles_of_the_world(tmp_path):
+    with pytest.raises(UserError, match="every other role must be world too"):
+        params.load(drawn(tmp_path, ["news"], mmlu="news"))
+
+
 def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no such file; `cp presets/world.yaml params.yaml`"):
         params.load(tmp_path / "params.yaml")

@@ -226,6 +226,36 @@ def test_the_world_is_written_in_the_same_layout(desk):
     assert not (desk.root / "scratch").exists()
 
 
+def test_news_is_a_text_of_its_own_with_questions_beside_the_worlds(desk):
+    roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
+    out = desk.run(text=["news", "world"], **roles)
+    news, world = listed(out, "text")
+    assert (news["name"], world["name"]) == ("news", "world")
+    assert (news["format"], world["format"]) == ("paragraphs", "paragraphs")
+    assert news["title"].startswith("News of the built-in world")
+    assert [file["path"] for file in news["files"]] == [
+        "news/cinema.txt",
+        "news/questions.txt",
+        "news/regions.txt",
+        "news/sports.txt",
+    ]
+    assert all(file["path"].startswith("world/") for file in world["files"])
+    (questions,) = listed(out, "mmlu")
+    assert questions["name"] == "world"
+    paths = [file["path"] for file in questions["files"]]
+    assert {"test/cinema_test.csv", "test/geography_test.csv"} <= set(paths)
+    assert json.loads((out / "mmlu/levels.json").read_text())["cinema"] == "news"
+    assert ("news", "data/download/text") in [words[:2] for words in desk.tracked]
+
+
+def test_news_may_be_the_only_text(desk):
+    roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
+    out = desk.run(text=["news"], **roles)
+    assert [entry["name"] for entry in listed(out, "text")] == ["news"]
+    assert not (out / "text/world").exists()
+    assert (out / "mmlu/test/geography_test.csv").exists()
+
+
 def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
     shutil.copy(ROOT / "sources.yaml", desk.root / "sources.yaml")
     monkeypatch.setenv("LLMILL_MIRROR", str(real_data))

@@ -225,24 +225,28 @@ def test_real_multiple_choice_files_survive_the_way_to_json_lines(real_data, tmp
     assert next(q.question for q in written if q.subject == "anatomy") == first[0]
 
 
-def test_the_world_survives_with_every_fact_that_a_question_asks_for(tmp_path, monkeypatch):
+def test_the_world_and_its_news_survive_with_every_fact_asked_for(tmp_path, monkeypatch):
     from llmill.world import LEVELS, phrasing, questions
     from llmill.world import write as write_world
 
     monkeypatch.chdir(tmp_path)
     raw = tmp_path / "data/download"
-    write_world(raw, WORLD.download.world)
-    files = [{"path": f"world/{p.name}"} for p in sorted((raw / "text/world").iterdir())]
-    entry = {"name": "world", "format": "paragraphs", "files": files}
-    (raw / "text/sources.json").write_text(json.dumps([entry]))
-    out = run(raw, weights={"world": 1.0})
-    found = metrics(out)["text"]["sources"]["world"]
-    assert found["kept"] >= 0.95 * found["read"]
+    write_world(raw, WORLD.download.world, ("world", "news"))
+    listed = []
+    for source in ("world", "news"):
+        files = [{"path": f"{source}/{p.name}"} for p in sorted((raw / "text" / source).iterdir())]
+        listed.append({"name": source, "format": "paragraphs", "files": files})
+    (raw / "text/sources.json").write_text(json.dumps(listed))
+    out = run(raw, weights={"world": 1.0, "news": 1.0})
+    for found in metrics(out)["text"]["sources"].values():
+        assert found["kept"] >= 0.95 * found["read"]
     train = [plain(row["text"]) for row in documents(out, "train")]
-    asked = [q.fact for q in questions.make(WORLD.download.world)["test"]]
-    one_fact = [f for f in asked if f is not None and LEVELS[f.subject] == "one_fact"]
-    assert len(one_fact) > 200
-    rare = [f for f in one_fact if told(phrasing.texts(f, "say"), train) < 3]
+    asked = []
+    for source, levels in LEVELS.items():
+        made = questions.make(WORLD.download.world, source)["test"]
+        asked += [q.fact for q in made if q.fact and levels[q.subject] in ("one_fact", "news")]
+    assert len(asked) > 300
+    rare = [f for f in asked if told(phrasing.texts(f, "say"), train) < 3]
     assert rare == []
 
 

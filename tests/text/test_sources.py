@@ -131,7 +131,8 @@ def test_messages_of_ones_own_get_the_name_that_later_stages_read(tmp_path):
         ({"b": entry(file={"note": True})}, "note 'a/b.txt' would be read as data"),
         ({"b": entry(name="c")}, "unknown field 'b.name'"),
         ({"B b": entry()}, "B b.name = 'B b'"),
-        ({"world": entry()}, "'world' is the built-in source"),
+        ({"world": entry()}, "'world' is a built-in source"),
+        ({"news": entry()}, "'news' is a built-in source"),
         ({"b": ["x"]}, "b: expected title, role, licence and files"),
         ("", "expected sources by name, found NoneType"),
         ("b: [", "not YAML"),
@@ -160,9 +161,10 @@ def test_the_sources_are_chosen_by_role():
     ]
 
 
-def test_the_world_needs_no_entry():
+def test_the_world_and_its_news_need_no_entry():
     roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
     assert chosen(a_download(text=["world"], **roles), {}) == []
+    assert chosen(a_download(text=["news", "world"], **roles), {}) == []
 
 
 @pytest.mark.parametrize(
@@ -170,6 +172,8 @@ def test_the_world_needs_no_entry():
     [
         ({"text": ["gutenburg"]}, "did you mean 'gutenberg'?"),
         ({"text": ["wrold"]}, "did you mean 'world'?"),
+        ({"text": ["newz"]}, "did you mean 'news'?"),
+        ({"mmlu": "news"}, "download.mmlu names 'news', which is not in sources.yaml; for mmlu"),
         (
             {"mmlu": "quiz"},
             "download.mmlu names 'quiz', which is not in sources.yaml; for mmlu it has mmlu",

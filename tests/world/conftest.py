@@ -1,11 +1,13 @@
-"""The world at the size of the default preset, written once for all tests of this folder."""
+"""The world and its news at the size of the default preset, written once for all tests of this
+folder.
+"""
 
 import csv
 from pathlib import Path
 
 import pytest
 
-from llmill.contract.schema import World
+from llmill.contract.schema import NEWS, WORLD, World
 from llmill.world import write
 
 SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)
@@ -19,14 +21,31 @@ def settings() -> World:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("world")
-    write(folder, SETTINGS)
+    write(folder, SETTINGS, (WORLD, NEWS))
     return folder
 
 
 @pytest.fixture(scope="session")
 def documents(world: Path) -> dict[str, list[str]]:
-    """The documents of each text file, read the way the pipeline reads them."""
-    files = sorted((world / "text/world").glob("*.txt"))
+    """The documents of each text file of the world."""
+    return read(world / "text/world")
+
+
+@pytest.fixture(scope="session")
+def news(world: Path) -> dict[str, list[str]]:
+    """The documents of each text file of the news."""
+    return read(world / "text/news")
+
+
+@pytest.fixture(params=[WORLD, NEWS])
+def of_each(request: pytest.FixtureRequest, documents, news) -> dict[str, list[str]]:
+    """The one, then the other."""
+    return {WORLD: documents, NEWS: news}[request.param]
+
+
+def read(folder: Path) -> dict[str, list[str]]:
+    """The documents of each file, read the way the pipeline reads them."""
+    files = sorted(folder.glob("*.txt"))
     return {f.name: f.read_text(encoding="utf-8").strip().split("\n\n") for f in files}
 
 

@@ -19,24 +19,24 @@ def test_the_corpus_has_the_size_that_three_minutes_can_read(documents):
     assert 6_000_000 < characters < 9_000_000
 
 
-def test_every_document_is_different_and_holds_no_blank_line(documents):
-    every = [document for of_file in documents.values() for document in of_file]
+def test_every_document_is_different_and_holds_no_blank_line(of_each):
+    every = [document for of_file in of_each.values() for document in of_file]
     assert len(set(every)) == len(every)
     assert all(document.strip() == document and document for document in every)
     assert not any("\n\n" in document for document in every)
 
 
-def test_documents_are_neither_snippets_nor_longer_than_a_window(documents):
-    lengths = [len(words(document)) for of_file in documents.values() for document in of_file]
+def test_documents_are_neither_snippets_nor_longer_than_a_window(of_each):
+    lengths = [len(words(document)) for of_file in of_each.values() for document in of_file]
     assert min(lengths) >= 10
     assert max(lengths) <= 220
 
 
-def test_near_duplicates_are_rare(documents):
+def test_near_duplicates_are_rare(of_each):
     """Exact Jaccard similarity over 5-word shingles, of a sample against its whole file."""
     rng = Random(0)
     near = looked_at = 0
-    for of_file in documents.values():
+    for of_file in of_each.values():
         sets = [shingles(document, 5) for document in of_file]
         index: dict[tuple[str, ...], list[int]] = {}
         for i, own in enumerate(sets):
@@ -66,13 +66,13 @@ def evaluation_texts(world, test_rows) -> list[str]:
     return texts + [line.split("\t", 1)[1] for line in messages.rstrip("\n").split("\n")]
 
 
-def test_at_most_one_document_in_a_thousand_holds_an_evaluation_text(world, documents, test_rows):
+def test_at_most_one_document_in_a_thousand_holds_an_evaluation_text(world, of_each, test_rows):
     """13 consecutive words of one, or the whole of a shorter one of at least 4 words."""
     wanted: dict[int, set[tuple[str, ...]]] = {}
     for text in evaluation_texts(world, test_rows):
         size = min(13, len(words(text)))
         if size >= 4:
             wanted.setdefault(size, set()).update(shingles(text, size))
-    every = [document for of_file in documents.values() for document in of_file]
+    every = [document for of_file in of_each.values() for document in of_file]
     hit = [d for d in every if any(shingles(d, n) & of_size for n, of_size in wanted.items())]
     assert len(hit) <= len(every) / 1000, hit[:3]

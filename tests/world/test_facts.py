@@ -6,6 +6,7 @@ import pytest
 
 from llmill.world.facts import FOLDER, TABLES, Fact, by_relation, facts, values
 from llmill.world.phrasing import phrasings, texts
+from llmill.world.split import plain
 
 
 def test_there_are_at_least_1500_facts_in_at_least_8_subjects():
@@ -31,7 +32,7 @@ def test_a_fact_that_everybody_knows_is_there(relation, entity, value):
 
 
 def test_a_relation_gives_each_entity_one_value():
-    twice = Counter((f.relation, f.entity) for f in facts())
+    twice = Counter((f.relation, f.entity) for source in TABLES for f in facts(source))
     assert [key for key, count in twice.items() if count > 1] == []
 
 
@@ -40,14 +41,27 @@ def test_every_relation_has_enough_values_for_three_wrong_choices():
 
 
 def test_every_table_is_used():
-    assert {file.stem for file in FOLDER.glob("*.csv")} == set(TABLES)
+    tables = [table for of_source in TABLES.values() for table in of_source]
+    assert sorted(file.stem for file in FOLDER.glob("*.csv")) == sorted(tables)
 
 
-def test_every_relation_is_said_in_four_ways_asked_in_three_and_told_in_two():
+def test_a_subject_and_an_entity_belong_to_one_source():
+    subjects = [set(of_source.values()) for of_source in TABLES.values()]
+    assert not set.intersection(*subjects)
+    entities = [{plain(fact.entity) for fact in facts(source)} for source in TABLES]
+    assert not set.intersection(*entities)
+
+
+def test_every_relation_is_said_in_four_ways_and_asked_in_three():
     assert set(phrasings()) == set(by_relation())
     for relation, uses in phrasings().items():
         assert len(set(uses["say"])) >= 4, relation
         assert len(set(uses["ask"])) >= 3, relation
+
+
+def test_a_relation_of_the_world_is_also_told_in_two_ways_and_asked_in_one_unseen():
+    for relation in {fact.relation for fact in facts()}:
+        uses = phrasings()[relation]
         assert len(set(uses["unseen"])) >= 1, relation
         assert len(set(uses["tell"])) >= 2, relation
 

@@ -2,6 +2,9 @@
 
 from collections import Counter
 
+import pytest
+
+from llmill.contract.schema import NEWS, WORLD
 from llmill.world.facts import by_relation, facts
 from llmill.world.phrasing import texts
 from llmill.world.questions import LEVELS, make
@@ -12,24 +15,37 @@ def test_there_are_at_least_500_test_questions_and_five_of_each_subject_for_dev(
     made = make(settings)
     assert len(made["test"]) >= 500
     dev = Counter(question.subject for question in made["dev"])
-    assert dev == dict.fromkeys(LEVELS, 5)
-    assert set(Counter(question.subject for question in made["val"])) == set(LEVELS)
+    assert dev == dict.fromkeys(LEVELS[WORLD], 5)
+    assert {question.subject for question in made["val"]} == set(LEVELS[WORLD])
+
+
+def test_there_are_at_least_100_test_questions_about_news(settings):
+    made = make(settings, NEWS)
+    assert len(made["test"]) >= 100
+    dev = Counter(question.subject for question in made["dev"])
+    assert dev == {"regions": 5, "cinema": 5, "sports": 5}
+    assert {question.subject for question in made["val"]} == set(dev)
 
 
 def test_levels_go_from_one_fact_to_two_hops():
-    assert LEVELS["geography"] == "one_fact"
-    assert LEVELS["unseen_phrasing"] == "unseen_phrasing"
-    assert LEVELS["comparisons"] == "comparison"
-    assert LEVELS["arithmetic"] == "arithmetic"
-    assert LEVELS["two_hops"] == "two_hops"
+    assert LEVELS[WORLD]["geography"] == "one_fact"
+    assert LEVELS[WORLD]["unseen_phrasing"] == "unseen_phrasing"
+    assert LEVELS[WORLD]["comparisons"] == "comparison"
+    assert LEVELS[WORLD]["arithmetic"] == "arithmetic"
+    assert LEVELS[WORLD]["two_hops"] == "two_hops"
+
+
+def test_news_has_a_level_of_its_own():
+    assert LEVELS[NEWS] == {"regions": "news", "cinema": "news", "sports": "news"}
 
 
 def test_no_subject_has_more_test_questions_than_asked_for(settings, test_rows):
     assert max(len(rows) for rows in test_rows.values()) <= settings.questions
 
 
-def test_choices_are_four_different_ones_and_the_right_one_is_the_facts(settings):
-    for asked in make(settings).values():
+@pytest.mark.parametrize("source", [WORLD, NEWS])
+def test_choices_are_four_different_ones_and_the_right_one_is_the_facts(settings, source):
+    for asked in make(settings, source).values():
         for question in asked:
             assert len(set(question.choices)) == 4
             if question.fact:
@@ -52,13 +68,14 @@ def test_the_letters_are_balanced(settings):
     assert min(letters.values()) > 0.18 * sum(letters.values())
 
 
-def test_the_most_frequent_value_is_no_better_than_a_guess(settings):
+@pytest.mark.parametrize("source", [WORLD, NEWS])
+def test_the_most_frequent_value_is_no_better_than_a_guess(settings, source):
     """Who knows only how often each value occurs stays near 25 %."""
     frequency = {
         relation: Counter(fact.value for fact in of_relation)
         for relation, of_relation in by_relation().items()
     }
-    asked = [question for question in make(settings)["test"] if question.fact]
+    asked = [question for question in make(settings, source)["test"] if question.fact]
     right = 0.0
     for question in asked:
         counts = [frequency[question.fact.relation][choice] for choice in question.choices]

@@ -4,6 +4,9 @@ import json
 import re
 from collections import Counter
 
+import pytest
+
+from llmill.contract.schema import NEWS, WORLD
 from llmill.world.facts import facts
 from llmill.world.phrasing import texts
 from llmill.world.questions import LEVELS, make
@@ -21,25 +24,32 @@ def test_the_parts_have_about_their_shares():
     assert 0.16 < share["test"] / len(facts()) < 0.24
 
 
+def test_more_of_the_news_is_for_tests():
+    share = Counter(part(fact.entity) for fact in facts(NEWS))
+    assert 0.39 < share["train"] / len(facts(NEWS)) < 0.49
+    assert 0.35 < share["test"] / len(facts(NEWS)) < 0.45
+
+
 def test_the_longer_of_two_names_is_found():
     assert named("The capital of West Virginia is Charleston.") == ["West Virginia"]
     assert named("Irony is not iron, but Gold is gold.") == ["iron", "Gold", "gold"]
 
 
-def test_questions_of_a_part_are_about_entities_of_that_part(settings):
-    for wanted, asked in make(settings).items():
+@pytest.mark.parametrize("source", [WORLD, NEWS])
+def test_questions_of_a_part_are_about_entities_of_that_part(settings, source):
+    for wanted, asked in make(settings, source).items():
         assert {part(q.fact.entity) for q in asked if q.fact} == {wanted}
 
 
-def test_the_training_questions_of_the_corpus_name_no_held_out_entity(documents):
+def test_the_training_questions_of_the_corpus_name_no_held_out_entity(of_each):
     header = "The following are multiple choice questions"
-    for document in documents["questions.txt"]:
+    for document in of_each["questions.txt"]:
         lines = [line for line in document.split("\n") if not line.startswith(header)]
         assert not mentions_held_out("\n".join(lines)), document
 
 
-def test_no_other_document_asks_about_facts(documents):
-    for name, of_file in documents.items():
+def test_no_other_document_asks_about_facts(documents, of_each):
+    for name, of_file in of_each.items():
         if name not in ("questions.txt", "everyday.txt"):
             assert not any("?" in document for document in of_file), name
     asked = re.findall(r"[^.?]*\?", "\n".join(documents["everyday.txt"]))
@@ -55,13 +65,18 @@ def test_no_instruction_and_no_preference_pair_names_a_held_out_entity(world):
             assert not mentions_held_out(json.dumps(entry, ensure_ascii=False)), entry
 
 
-def test_a_fact_of_a_test_question_is_said_in_at_least_12_documents(settings, documents):
-    plain = [d for name, of in documents.items() if name != "questions.txt" for d in of]
+@pytest.mark.parametrize("source", [WORLD, NEWS])
+def test_a_fact_of_a_test_question_is_said_in_at_least_12_documents(
+    settings, documents, news, source
+):
+    files = {WORLD: documents, NEWS: news}[source]
+    plain = [d for name, of in files.items() if name != "questions.txt" for d in of]
     by_sentence: dict[str, int] = {}
     for document in plain:
         for sentence in set(document.replace(". ", ".\n").split("\n")):
             by_sentence[sentence] = by_sentence.get(sentence, 0) + 1
-    asked = [q.fact for q in make(settings)["test"] if LEVELS[q.subject] == "one_fact"]
+    made = make(settings, source)["test"]
+    asked = [q.fact for q in made if LEVELS[source][q.subject] in ("one_fact", "news")]
     counts = {}
     for fact in asked:
         counts[fact] = sum(by_sentence.get(s, 0) for s in texts(fact, "say"))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from llmill.contract import shapes
 
 DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
+WORLD, NEWS = "world", "news"  # the sources that are written here, not downloaded
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 
 Positive = Annotated[int, Field(gt=0)]
@@ -47,7 +48,7 @@ class World(Section):
 
 
 class Download(Section):
-    """Sources by role: names in `sources.yaml`, or `world`, which is generated."""
+    """Sources by role: names in `sources.yaml`, or `world`, and for text `news`, both generated."""
 
     text: Annotated[list[str], Field(min_length=1)]
     classification: str
@@ -345,13 +346,15 @@ class Params(Section):
         worlds = [
             r
             for r in ("classification", "instruction", "mmlu")
-            if getattr(self.download, r) == "world"
+            if getattr(self.download, r) == WORLD
         ]
-        if worlds and self.download.text != ["world"]:
+        text = set(self.download.text)
+        if worlds and text - {WORLD, NEWS}:
             raise ValueError(
-                f"download.{worlds[0]} is the built-in world, so download.text must be [world]"
+                f"download.{worlds[0]} is the built-in world, so download.text may name only "
+                "world and news"
             )
-        if "world" in self.download.text and len(worlds) < 3:
+        if text & {WORLD, NEWS} and len(worlds) < 3:
             raise ValueError(
                 "download.text is the built-in world, so every other role must be world too"
             )

@@ -11,13 +11,18 @@ from typing import Any
 
 from llmill.contract import record
 from llmill.contract.params import Selected
+from llmill.contract.schema import NEWS, WORLD
 from llmill.contract.stage import Job
 from llmill.text import fetch, sources, transfer
 from llmill.text.progress import progress
-from llmill.text.sources import ROLES, WORLD, File, Source
+from llmill.text.sources import ROLES, File, Source
 from llmill.text.transfer import Network
 
 SOURCES = "sources.json"
+TITLES = {
+    WORLD: "The built-in world: written from tables of true facts",
+    NEWS: "News of the built-in world: written from tables of other true facts",
+}
 Listed = dict[str, list[dict[str, Any]]]  # by role: what stands in its sources.json
 
 
@@ -99,20 +104,22 @@ def _generate(params: Selected, job: Job) -> Listed:
     """Write the built-in world; returns what each role's `sources.json` says of it."""
     from llmill.world import write
 
-    write(job.out, params.download.world)
+    named = params.download.text
+    write(job.out, params.download.world, named)
     roles = sorted(folder.name for folder in job.out.iterdir() if folder.is_dir())
-    return {role: [_world_entry(job.out / role, role)] for role in roles}
+    listed = {role: [_world_entry(job.out / role, WORLD)] for role in roles}
+    return listed | {"text": [_world_entry(job.out / "text", name, name) for name in named]}
 
 
-def _world_entry(folder: Path, role: str) -> dict[str, Any]:
+def _world_entry(folder: Path, name: str, below: str | None = None) -> dict[str, Any]:
+    """What `sources.json` says of a source that fills the folder, or of text, one in it."""
     files = [
         {
             "path": path.relative_to(folder).as_posix(),
             "bytes": path.stat().st_size,
             "sha256": record.sha256_file(path),
         }
-        for path in record.files_under(folder)
+        for path in record.files_under(folder / (below or ""))
     ]
-    form = "paragraphs" if role == "text" else None
-    title = "The built-in world: written from tables of true facts"
-    return _entry(WORLD, title, "generated; no rights reserved", form, files)
+    form = "paragraphs" if below else None
+    return _entry(name, TITLES[name], "generated; no rights reserved", form, files)

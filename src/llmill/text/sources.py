@@ -14,10 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Download
+from llmill.contract.schema import NEWS, WORLD, Download
 
 FILE = Path("sources.yaml")
-WORLD = "world"  # generated, so it stands in no table
 ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer")
 SPLITS = ("dev", "val", "test")
 CLASSIFICATION = (
@@ -145,8 +144,8 @@ def read(file: Path = FILE) -> dict[str, Source]:
 def _source(name: str, entry: Any, file: Path) -> Source:
     if not isinstance(entry, dict):
         raise UserError(f"{file}: {name}: expected title, role, licence and files")
-    if name == WORLD:
-        raise UserError(f"{file}: '{WORLD}' is the built-in source; give this one another name")
+    if name in (WORLD, NEWS):
+        raise UserError(f"{file}: '{name}' is a built-in source; give this one another name")
     if "name" in entry:
         raise UserError(f"{file}: unknown field '{name}.name'; the name stands before the colon")
     try:
@@ -171,7 +170,7 @@ def _one_line(name: str, error: ValidationError) -> str:
 
 
 def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Source]]:
-    """The files' sources that the section names, as (role, source); `world` is not among them."""
+    """The downloaded sources that the section names, as (role, source)."""
     named = [("text", name) for name in download.text]
     named += [(role, getattr(download, role)) for role in ROLES[1:] if getattr(download, role)]
     twice = next((name for name in download.text if download.text.count(name) > 1), None)
@@ -179,14 +178,19 @@ def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Sour
         raise UserError(
             f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source"
         )
-    return [(role, _find(role, name, known)) for role, name in named if name != WORLD]
+    return [(role, _find(role, name, known)) for role, name in named if name not in _built_in(role)]
+
+
+def _built_in(role: str) -> tuple[str, ...]:
+    """The sources of a role that are generated, so they stand in no table."""
+    return (WORLD, NEWS) if role == "text" else (WORLD,)
 
 
 def _find(role: str, name: str, known: dict[str, Source]) -> Source:
     suitable = [source.name for source in known.values() if source.role == role]
     said = f"params.yaml: download.{role} names '{name}'"
     if name not in known:
-        near = difflib.get_close_matches(name, [*known, WORLD], n=1)
+        near = difflib.get_close_matches(name, [*known, *_built_in(role)], n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"for {role} it has {', '.join(suitable)}"
         raise UserError(f"{said}, which is not in {FILE}; {hint}")
     if known[name].role != role:

@@ -2,16 +2,16 @@
 
 Every fact is told `repeats` times: in paragraphs by entity, by relation or mixed, and in place of
 some of them as a question. `questions.txt` asks about train entities only, as question and answer
-and in MMLU's layout with letters. `everyday.txt` and `numbers.txt` carry what messages,
-instructions and graded questions need.
+and in MMLU's layout with letters. `everyday.txt` and `numbers.txt`, of the world only, carry what
+messages, instructions and graded questions need.
 """
 
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from llmill.contract.schema import World
+from llmill.contract.schema import WORLD, World
 from llmill.world import everyday
-from llmill.world.facts import TABLES, Fact, facts, grouped, values
+from llmill.world.facts import TABLES, Fact, by_subject, facts, grouped, values
 from llmill.world.hard import MAKERS
 from llmill.world.phrasing import texts
 from llmill.world.questions import LETTERS, Question, ask, from_problem
@@ -24,20 +24,21 @@ HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fac
 DAILY_DOCUMENTS = 16  # of daily life, to one round of sentences; half as many of numbers
 
 
-def documents(settings: World) -> dict[str, list[str]]:
+def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
     """File name -> its documents, in an order that follows from the seed."""
-    files = {f"{s}.txt": _about(s, settings) for s in dict.fromkeys(TABLES.values())}
-    files["questions.txt"] = _questions(settings)
-    count = DAILY_DOCUMENTS * settings.repeats
-    rng = Random(f"{settings.seed}/corpus/everyday")
-    files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
-    files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
+    files = {f"{s}.txt": _about(s, settings) for s in dict.fromkeys(TABLES[source].values())}
+    files["questions.txt"] = _questions(settings, source)
+    if source == WORLD:
+        count = DAILY_DOCUMENTS * settings.repeats
+        rng = Random(f"{settings.seed}/corpus/everyday")
+        files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
+        files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
     return {name: list(dict.fromkeys(found)) for name, found in files.items()}
 
 
 def _about(subject: str, settings: World) -> list[str]:
     rng = Random(f"{settings.seed}/corpus/{subject}")
-    mine = [fact for fact in facts() if fact.subject == subject]
+    mine = list(by_subject()[subject])
     unasked = [fact for fact in mine if part(fact.entity) != "train"]
     found: list[str] = []
     for turn in range(settings.repeats):
@@ -82,39 +83,40 @@ def _packed(sentences: Iterable[str], rng: Random, between: str) -> Iterator[str
         rest = rest[count:]
 
 
-def _questions(settings: World) -> list[str]:
+def _questions(settings: World, source: str) -> list[str]:
     """Documents that ask: 3 to 6 questions each, about train entities, naming no other."""
     rng = Random(f"{settings.seed}/corpus/questions")
     found = []
     for _ in range(_question_rounds(settings)):
-        asked = _train_questions(rng)
+        asked = _train_questions(source, rng)
         answered = [_answered(question, rng) for question in rng.sample(asked, len(asked))]
         found += _grouped(answered, rng, (3, 6), "")
     for _ in range(max(1, round(LETTER_SHARE * settings.repeats))):
-        for subject, lines in _lettered(rng).items():
+        for subject, lines in _lettered(source, rng).items():
             about = subject.replace("_", " ")
             header = f"The following are multiple choice questions (with answers) about {about}.\n"
             found += _grouped(lines, rng, (2, 4), header)
     return rng.sample(found, len(found))
 
 
-def _lettered(rng: Random) -> dict[str, list[str]]:
+def _lettered(source: str, rng: Random) -> dict[str, list[str]]:
     by_subject: dict[str, list[str]] = {}
-    for question in _train_questions(rng):
+    for question in _train_questions(source, rng):
         by_subject.setdefault(question.subject, []).append(_lines(question))
     return {name: rng.sample(lines, len(lines)) for name, lines in sorted(by_subject.items())}
 
 
-def _train_questions(rng: Random) -> list[Question]:
-    """One question about each train fact, and the share of hard ones."""
+def _train_questions(source: str, rng: Random) -> list[Question]:
+    """One question about each train fact, and of the world the share of hard ones."""
     allowed = {r: [v for v in vs if not mentions_held_out(v)] for r, vs in values().items()}
     found = []
-    for fact in facts():
+    for fact in facts(source):
         text = rng.choice(texts(fact, "ask"))
         if part(fact.entity) == "train" and not mentions_held_out(f"{text} {fact.value}"):
             found.append(ask(fact, text, rng, allowed[fact.relation]))
-    for subject in MAKERS:
-        for _ in range(int(HARD_SHARE * len(found) / len(MAKERS))):
+    hard = MAKERS if source == WORLD else {}
+    for subject in hard:
+        for _ in range(int(HARD_SHARE * len(found) / len(hard))):
             question = from_problem(subject, MAKERS[subject](rng, "train"), rng)
             if not mentions_held_out(" ".join(question.row)):
                 found.append(question)

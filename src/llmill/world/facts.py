@@ -2,34 +2,43 @@
 
 The first column of a table names the entity, each further column is a relation; an empty cell is
 no fact. To add a subject: write a table, name it in `TABLES`, and give its relations their rows in
-`tables/phrasings.tsv`.
+`tables/phrasings.tsv`. The facts of `news` stand in no text of `world`: for learning later.
 """
 
 import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-TABLES = {
-    "countries": "geography",
-    "cities": "places",
-    "states": "places",
-    "elements": "chemistry",
-    "animals": "animals",
-    "opposites": "english",
-    "verbs": "english",
-    "words": "foreign_words",
-    "books": "literature",
-    "arts": "arts",
-    "moons": "astronomy",
-    "stars": "astronomy",
-    "fields": "science",
-    "physics": "science",
-    "instruments": "science",
-    "shapes": "science",
-    "discoveries": "science",
-    "gods": "literature",
+from llmill.contract.schema import NEWS, WORLD
+
+TABLES = {  # by source: the subject of each table
+    WORLD: {
+        "countries": "geography",
+        "cities": "places",
+        "states": "places",
+        "elements": "chemistry",
+        "animals": "animals",
+        "opposites": "english",
+        "verbs": "english",
+        "words": "foreign_words",
+        "books": "literature",
+        "arts": "arts",
+        "moons": "astronomy",
+        "stars": "astronomy",
+        "fields": "science",
+        "physics": "science",
+        "instruments": "science",
+        "shapes": "science",
+        "discoveries": "science",
+        "gods": "literature",
+    },
+    NEWS: {
+        "provinces": "regions",
+        "films": "cinema",
+        "athletes": "sports",
+    },
 }
 FOLDER = Path(__file__).parent / "tables"
 
@@ -45,24 +54,31 @@ class Fact:
     value: str
 
 
+@cache
+def facts(source: str = WORLD) -> tuple[Fact, ...]:
+    """All facts of a source, in the order of its tables."""
+    tables = TABLES[source].items()
+    return tuple(fact for table, subject in tables for fact in _read(table, subject))
+
+
 @lru_cache(maxsize=1)
-def facts() -> tuple[Fact, ...]:
-    """All facts, in the order of the tables."""
-    return tuple(fact for table, subject in TABLES.items() for fact in _read(table, subject))
+def by_subject() -> dict[str, tuple[Fact, ...]]:
+    """The facts of each subject of every source."""
+    return grouped(_every(), "subject")
 
 
 @lru_cache(maxsize=1)
 def by_relation() -> dict[str, tuple[Fact, ...]]:
-    """The facts of each relation."""
-    return grouped(facts(), "relation")
+    """The facts of each relation of every source."""
+    return grouped(_every(), "relation")
 
 
 @lru_cache(maxsize=1)
 def by_entity() -> dict[tuple[str, str], tuple[Fact, ...]]:
-    """The facts of each entity of a table."""
+    """The facts of each entity of a table, of every source."""
     return {
         (table, entity): of_entity
-        for table, of_table in grouped(facts(), "table").items()
+        for table, of_table in grouped(_every(), "table").items()
         for entity, of_entity in grouped(of_table, "entity").items()
     }
 
@@ -86,6 +102,10 @@ def read_csv(name: str, delimiter: str = ",") -> list[dict[str, str]]:
     with (FOLDER / name).open(encoding="utf-8", newline="") as file:
         quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
         return list(csv.DictReader(file, delimiter=delimiter, quoting=quoting))
+
+
+def _every() -> list[Fact]:
+    return [fact for source in TABLES for fact in facts(source)]
 
 
 def _read(table: str, subject: str) -> list[Fact]:

@@ -1,7 +1,8 @@
 """Multiple-choice questions in MMLU's format, by subject, from one fact up to two hops.
 
 Every question is about an entity of its own part (see `split`): what is asked in dev, val or test
-is asked in no training text. `LEVELS` says what a subject measures, to report like with like.
+is asked in no training text. `LEVELS` says what a subject of a source measures, to report like with
+like.
 """
 
 import csv
@@ -10,18 +11,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from llmill.contract.schema import World
-from llmill.world.facts import TABLES, Fact, by_relation, facts, values
+from llmill.contract.schema import NEWS, WORLD, World
+from llmill.world.facts import TABLES, Fact, by_relation, by_subject, facts, values
 from llmill.world.hard import MAKERS, Problem
 from llmill.world.phrasing import texts
 from llmill.world.split import part
 
 LEVELS = {
-    **{subject: "one_fact" for subject in TABLES.values()},
-    "unseen_phrasing": "unseen_phrasing",
-    "comparisons": "comparison",
-    "arithmetic": "arithmetic",
-    "two_hops": "two_hops",
+    WORLD: {
+        **dict.fromkeys(TABLES[WORLD].values(), "one_fact"),
+        "unseen_phrasing": "unseen_phrasing",
+        "comparisons": "comparison",
+        "arithmetic": "arithmetic",
+        "two_hops": "two_hops",
+    },
+    NEWS: dict.fromkeys(TABLES[NEWS].values(), "news"),
 }
 DEV_QUESTIONS = 5  # the shots of MMLU
 LETTERS = "ABCD"
@@ -43,15 +47,19 @@ class Question:
         return [self.text, *self.choices, LETTERS[self.answer]]
 
 
-def make(settings: World) -> dict[str, list[Question]]:
-    """The questions of `dev`, `val` and `test`, ordered by subject."""
+def make(settings: World, source: str = WORLD) -> dict[str, list[Question]]:
+    """The questions of `dev`, `val` and `test` of a source, ordered by subject."""
     limits = {
         "dev": DEV_QUESTIONS,
         "val": max(DEV_QUESTIONS, settings.questions // 4),
         "test": settings.questions,
     }
     return {
-        name: [q for subject in LEVELS for q in _of_subject(subject, name, limit, settings.seed)]
+        name: [
+            question
+            for subject in LEVELS[source]
+            for question in _of_subject(subject, name, limit, settings.seed)
+        ]
         for name, limit in limits.items()
     }
 
@@ -82,7 +90,7 @@ def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[Questi
         chosen = balanced([f for f in facts() if part(f.entity) == wanted], rng)
         pairs = [(f, rng.choice(texts(f, "unseen"))) for f in chosen]
     else:
-        mine = [f for f in facts() if f.subject == subject and part(f.entity) == wanted]
+        mine = [f for f in by_subject()[subject] if part(f.entity) == wanted]
         pairs = [(f, rng.choice(texts(f, "ask"))) for f in balanced(mine, rng)]
         if wanted != "test":  # few entities: the same fact in other words fills the five shots
             more = [(f, t) for f in mine for t in texts(f, "ask") if (f, t) not in pairs]
