@@ -8,7 +8,7 @@ from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
 SHAPE = Model(
-    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=64, norm="layernorm", norm_weight=True,
+    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=64, causal=True, norm="layernorm", norm_weight=True,
     norm_embedding=False, position="learned", rotary_base=10000.0, rotary_scaling=None, norm_epsilon=1e-5, mlp="gelu", mlp_hidden=32,
     qk_norm=False, bias=True, dropout=0.0, tied=True,
 )  # fmt: skip
