@@ -86,7 +86,7 @@ def load_language_model(folder: Path) -> Checkpoint:
     `load` refuses, a classifier, and a masked model.
     """
     loaded = load(folder)
-    if not isinstance(loaded.model, Transformer):
+    if isinstance(loaded.model, ClassModel | ScoreModel):
         raise UserError(f"{folder}: no language model; a classifier answers to `classify-text`")
     if not loaded.model.config.causal:
         raise UserError(
