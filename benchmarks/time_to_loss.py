@@ -24,7 +24,7 @@ from llmill.training.losses import token_loss
 BLOCK = 64
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 SHAPE = {
-    "n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "block_size": BLOCK,
+    "n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "block_size": BLOCK, "causal": True,
     "rotary_base": 10000.0, "rotary_scaling": None, "norm_epsilon": 1e-5,
     "mlp_hidden": 512, "bias": False, "dropout": 0.0,
 }  # fmt: skip

@@ -17,7 +17,7 @@ from llmill.model.heads import ClassModel
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks.instruction import Instruction
 from tests.conftest import ROOT
-from tests.evaluation.toys import bytes_tokenizer, decoder, headed
+from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 
 
 @pytest.fixture
@@ -30,6 +30,9 @@ def results(tmp_path, monkeypatch):
         checkpoint.save(tmp_path / "results" / stage / "checkpoint", loaded)
     classifier = checkpoint.Checkpoint(headed(2), bytes_tokenizer(), ["ham", "spam"], 48)
     checkpoint.save(tmp_path / "results/classify/all/checkpoint", classifier)
+    checkpoint.save(
+        tmp_path / "masked/checkpoint", checkpoint.Checkpoint(masked(), bytes_tokenizer())
+    )
     return tmp_path
 
 
@@ -144,6 +147,7 @@ def test_labels_come_with_their_probability(results):
     [
         (lambda: open_talk("grader", SHORT), r"results/grader/checkpoint: no checkpoint; name a stage that was made"),
         (lambda: open_talk("classify/all", SHORT), "no language model; a classifier answers to `classify-text`"),
+        (lambda: open_talk("masked/checkpoint", SHORT), "knows no next token; .* `snakemake --cores all accuracy`"),
         (lambda: next(guess("pretrain", ["x"])), "pretrain: no classifier; name one as classify/all"),
         (lambda: next(guess("classify/some", ["x"])), "results/classify/some/checkpoint: no checkpoint"),
         (lambda: SHORT.changed("top_k", "0"), "top_k = '0': top_k must be 1 or more"),

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import sys
 
 import pytest
@@ -80,6 +81,43 @@ def test_packed_rows_show_whole_documents_and_what_is_not_learnt(world):
         assert text == "  " + "".join(f"{n} and {n + 1} make {2 * n + 1}.<|endoftext|>" for n in numbers)  # fmt: skip
 
 
+def masked(world) -> None:
+    change(world, "causal: true", "causal: false")
+    change(world, "objective: next_token", "objective: masked")
+    change(world, 'prompts: ["The capital of", "Question: What is", "Gold is"]', "prompts: []")
+
+
+@pytest.mark.parametrize("packing", ["windows", "documents"])
+def test_masked_rows_show_what_is_read_and_what_is_learnt_there(world, packing):
+    masked(world)
+    change(world, "packing: windows", f"packing: {packing}")
+    lines = printed("pretrain", 0)
+    rows = "\n".join(lines[1:]).split("row ")[1:]
+    assert len(rows) == 4
+    total = 0
+    for row in rows:
+        what, *where, text = row.splitlines()
+        held, learnt, padding = map(int, re.findall(r"(\d+) (?:tokens|learnt|padding)", what))
+        assert held + padding == 128
+        numbers = [int(re.search(r"document (\d+)", line)[1]) for line in where]
+        gaps = re.findall(r"\[(MASK|[^\[\]]+?):([^\[\]])\]", text)
+        assert len(gaps) == learnt > 10
+        assert sum(seen == "MASK" for seen, _ in gaps) > learnt / 2
+        whole = "".join(f"{n} and {n + 1} make {2 * n + 1}.<|endoftext|>" for n in numbers)
+        assert re.sub(r"\[(?:MASK|[^\[\]]+?):([^\[\]])\]", r"\1", text).removeprefix("  ") in whole
+        total += learnt
+    assert lines[0].endswith(f"padding, {total} targets learnt")
+
+
+@pytest.mark.parametrize("stage", ["instruct", "grader"])
+def test_what_needs_a_next_token_has_no_batches_from_a_masked_foundation(world, stage):
+    shutil.rmtree(world / "results/pretrain")
+    trainee.foundation(world, block_size=256, causal=False)
+    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+        printed(stage, 0)
+    assert printed("classify", 0)
+
+
 def test_the_learnt_part_of_an_instruction_stands_in_brackets_with_newlines_escaped(world):
     lines = printed("instruct", 0)
     assert lines[0].startswith("instruct, step 0 of 1: 16 rows, ")
@@ -124,8 +162,12 @@ def test_micro_batches_of_a_step_are_all_shown(world):
     assert sum(line.startswith("row ") for line in halves) == 4
 
 
-@pytest.mark.parametrize("stage", [pretrain, instruct])
-def test_what_is_shown_is_what_the_stage_trains_on(world, monkeypatch, stage):
+@pytest.mark.parametrize(
+    ("stage", "prepare"), [(pretrain, None), (pretrain, masked), (instruct, None)]
+)
+def test_what_is_shown_is_what_the_stage_trains_on(world, monkeypatch, stage, prepare):
+    if prepare:
+        prepare(world)
     seen = []
     deal = Feed.steps
 

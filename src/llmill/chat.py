@@ -108,9 +108,7 @@ class Talk:
 def open_talk(name: str, settings: Settings) -> Talk:
     """The language model of a stage, or of a checkpoint folder; raises `UserError` for others."""
     folder = located(name)
-    loaded = checkpoint.load(folder)
-    if not isinstance(loaded.model, Transformer):
-        raise UserError(f"{name}: no language model; a classifier answers to `classify-text`")
+    loaded = checkpoint.load_language_model(folder)
     tokenizer = loaded.tokenizer
 
     def completion(text: str) -> list[int]:

@@ -19,7 +19,7 @@ from llmill.contract import params, pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import Training
-from llmill.model import checkpoint
+from llmill.model import checkpoint, vocabulary
 from llmill.model.cross_entropy import IGNORE
 from llmill.stages import classify, grader, instruct, pretrain
 from llmill.text.shards import Shards
@@ -27,8 +27,10 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Batch, Batches, Rows, Span
 from llmill.training.feed import Feed
 from llmill.training.loop import length
+from llmill.training.masking import Masked
 
 LEARNT = "bold green"  # in a terminal, besides the brackets
+MASK = "MASK"  # in place of a hidden token
 
 Lines = list[Text]  # on one row: what it is, then what it holds
 Show = Callable[[Batch, int], Iterator[Lines]]  # of a micro-batch; its first row's place in the run
@@ -107,7 +109,7 @@ def open_pretrain(params: Selected) -> Source:
 
 
 def open_classify(params: Selected) -> Source:
-    foundation = load_foundation(params)
+    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
     data = classify.encode(params, foundation)
     batches = classify.batches(params.classify, data)
     show = partial(labelled, foundation.tokenizer, lambda label: data.labels[int(label)])
@@ -136,8 +138,10 @@ OPEN = {
 
 
 def load_foundation(params: Selected) -> checkpoint.Checkpoint:
-    """The foundation model, whose tokenizer and context the finetuning stages take."""
-    return checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
+    """The foundation model, whose tokenizer and context the finetuning stages take, if it says what
+    the next token is.
+    """
+    return checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
 
 
 def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
@@ -151,7 +155,27 @@ def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Ite
         learnt = int((targets[i] != IGNORE).sum())
         what = f"{held} tokens, {learnt} learnt, {max(0, ids.size(1) - held)} padding"
         found = [Text(line) for line in sources(rows.shards, spans)]
-        yield [Text(what), *found, one_line(tokenizer, tokens)]
+        if isinstance(rows, Masked):
+            text = gaps(tokenizer, tokens, targets[i].tolist())
+        else:
+            text = one_line(tokenizer, tokens)
+        yield [Text(what), *found, text]
+
+
+def gaps(tokenizer: Tokenizer, read: list[int], wanted: list[int]) -> Text:
+    """What is read; where a token is learnt it stands in brackets, behind what is read there."""
+    text = Text()
+    pairs = zip(read, wanted, strict=False)  # behind the last one read is padding
+    for is_learnt, run in groupby(pairs, key=lambda pair: pair[1] != IGNORE):
+        if not is_learnt:
+            text += one_line(tokenizer, [token for token, _ in run])
+            continue
+        for token, target in run:
+            hidden = token == vocabulary.mask_id(tokenizer.n_vocab)
+            seen = MASK if hidden else one_line(tokenizer, [token]).plain
+            learnt = one_line(tokenizer, [target]).plain
+            text += Text.assemble(f"[{seen}:", (learnt, LEARNT), "]")
+    return text
 
 
 def sources(shards: Shards, spans: list[Span]) -> Iterator[str]:

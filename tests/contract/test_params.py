@@ -15,9 +15,9 @@ from tests.conftest import ROOT
 WORLD = ROOT / "presets" / "world.yaml"
 
 
-def changed(tmp_path: Path, dotted: str, value: object) -> Path:
-    """The world preset with one value changed; `...` removes it."""
-    tree = yaml.safe_load(WORLD.read_text())
+def changed(tmp_path: Path, dotted: str, value: object, preset: Path = WORLD) -> Path:
+    """A preset with one value changed; `...` removes it."""
+    tree = yaml.safe_load(preset.read_text())
     *path, last = dotted.split(".")
     node = tree
     for part in path:
@@ -54,8 +54,17 @@ MISTAKES = [
     ("tokenizer.vocab_size", 100, "vocab_size = 100: Input should be greater than or equal to 257"),
     ("pretrain.training.epochs", 1.0, "exactly one of max_steps and epochs"),
     ("pretrain.training.validate_every", 30, "validate_every 30 is no multiple of log_every 25"),
+    ("model.causal", False, "pretrain.objective next_token does not fit model.causal false: masked needs false, next_token true"),
+    ("pretrain.objective", "masked", "pretrain.objective masked does not fit model.causal true: masked needs false, next_token true"),
+    ("pretrain.objective", "mask", "pretrain.objective = 'mask': Input should be 'next_token' or 'masked'"),
     ("prepare.classification.test_share", 0.95, "leave nothing to train on"),
 ]  # fmt: skip
+
+
+def test_texts_of_a_masked_model_are_not_asked_for(tmp_path):
+    masked = ROOT / "presets/masked.yaml"
+    with pytest.raises(UserError, match=r"prompts must be \[\]: a masked model writes no text"):
+        params.load(changed(tmp_path, "pretrain.samples.prompts", ["Gold is"], masked))
 
 
 @pytest.mark.parametrize(("dotted", "value", "line"), MISTAKES, ids=[m[0] for m in MISTAKES])

@@ -8,7 +8,7 @@ from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
 SHAPE = Model(
-    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=64, norm="layernorm", norm_weight=True,
+    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=64, causal=True, norm="layernorm", norm_weight=True,
     norm_embedding=False, position="learned", rotary_base=10000.0, rotary_scaling=None, norm_epsilon=1e-5, mlp="gelu", mlp_hidden=32,
     qk_norm=False, bias=True, dropout=0.0, tied=True,
 )  # fmt: skip
@@ -18,10 +18,16 @@ def bytes_tokenizer() -> Tokenizer:
     return Tokenizer({bytes([b]): b for b in range(256)})
 
 
-def decoder(seed: int = 0, block_size: int = 64) -> Transformer:
+def masked(seed: int = 0) -> Transformer:
+    """A random masked model, whose mask is id 257."""
+    return decoder(seed, causal=False)
+
+
+def decoder(seed: int = 0, block_size: int = 64, causal: bool = True) -> Transformer:
     """A random decoder whose logits differ by whole units, as a trained one's do."""
     torch.manual_seed(seed)
-    model = Transformer(SHAPE.model_copy(update={"block_size": block_size}), 257).eval()
+    shape = SHAPE.model_copy(update={"block_size": block_size, "causal": causal})
+    model = Transformer(shape, 257 if causal else 258).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmill.contract.errors import UserError
-from llmill.model.checkpoint import Checkpoint, load, save
-from tests.evaluation.toys import bytes_tokenizer, decoder, headed
+from llmill.model.checkpoint import Checkpoint, load, load_language_model, save
+from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 
 
 @pytest.fixture
@@ -88,6 +88,39 @@ def test_a_tokenizer_of_another_size_is_refused(folder):
     (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 300}))
     with pytest.raises(UserError, match="the tokenizer has 257 tokens, the model 300"):
         load(folder)
+
+
+def test_a_masked_model_comes_back_with_one_id_more_than_its_tokenizer(tmp_path):
+    save(tmp_path / "m", Checkpoint(masked(), bytes_tokenizer()))
+    loaded = load(tmp_path / "m")
+    assert (loaded.tokenizer.n_vocab, loaded.model.vocab_size) == (257, 258)
+    idx = torch.tensor([[1, 257, 3]])
+    torch.testing.assert_close(loaded.model(idx), masked()(idx), rtol=0, atol=0)
+
+
+def test_a_masked_model_without_the_id_of_its_mask_is_refused(tmp_path):
+    save(tmp_path / "m", Checkpoint(masked(), bytes_tokenizer()))
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    (tmp_path / "m/config.json").write_text(json.dumps({**config, "vocab_size": 257}))
+    with pytest.raises(UserError, match="257 tokens, the model 257 with its mask token; `dvc"):
+        load(tmp_path / "m")
+
+
+def test_what_knows_no_next_token_is_no_language_model_and_the_line_says_what_it_is_for(tmp_path):
+    assert load_language_model(saved(tmp_path / "d", decoder())).model.config.causal
+    with pytest.raises(UserError) as refused:
+        load_language_model(saved(tmp_path / "m", masked()))
+    assert str(refused.value) == (
+        f"{tmp_path}/m: a masked model (model.causal false) knows no next token; classifiers can "
+        "be made from it: `snakemake --cores all accuracy`"
+    )
+    with pytest.raises(UserError, match="c: no language model; a classifier answers to `classify-"):
+        load_language_model(saved(tmp_path / "c", headed(2)))
+
+
+def saved(folder, model):
+    save(folder, Checkpoint(model, bytes_tokenizer(), ["ham", "spam"], 64))
+    return folder
 
 
 def test_a_folder_without_a_file_names_it(folder):

@@ -116,6 +116,13 @@ def test_sampling_repeats_with_its_seed_and_leaves_the_random_state_alone():
     assert one != generate(made, [[1, 2]], seed=4, **settings)
 
 
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_model_that_is_not_causal_goes_on_with_nothing(cached):
+    made = model(MODERN.model_copy(update={"causal": False}))
+    with pytest.raises(ValueError, match="not causal reads a text as a whole, without a cache"):
+        generate(made, [[1, 2]], max_new_tokens=3, end_of_text=END, cached=cached)
+
+
 def test_an_empty_prompt_begins_a_document():
     made = model(MODERN)
     assert generate(made, [[]], max_new_tokens=3, end_of_text=END) == [slow(made, [END], 3)]

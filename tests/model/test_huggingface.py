@@ -154,6 +154,9 @@ def test_the_preset_of_the_world_is_a_nanochat(tmp_path):
 
 def test_switches_that_no_architecture_has_fit_none():
     assert huggingface.fitting(GPT2.model_copy(update={"mlp": "relu2"})) is None
+    for config in (GPT2, MODERN):
+        assert huggingface.fitting(config) is not None
+        assert huggingface.fitting(config.model_copy(update={"causal": False})) is None
     assert huggingface.fitting(
         GPT2.model_copy(update={"rotary_base": 5.0, "dropout": 0.3})
     ).name == ("GPT2LMHeadModel")

@@ -22,6 +22,11 @@ PUBLISHED = {  # vocabulary, parameters
     "smollm2-135m": (49152, 134_515_008),
     "smollm2-360m": (49152, 361_821_120),
     "tinyllama-1.1b": (32000, 1_100_048_384),
+    # Without the pooler, as published, less the two token types that ours has not (2 * 768), and
+    # with the norm at the end (2 * 768), which a block that normalises first needs and BERT has not.
+    # The table of 30,522 includes [MASK]. BERT's head for masked tokens, 768 * 768 + 3 * 768 +
+    # 30,522 more, is not in the published number; ours is the table alone.
+    "bert-base": (30522, 108_891_648 - 2 * 768 + 2 * 768),
 }
 
 

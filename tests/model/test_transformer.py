@@ -1,4 +1,4 @@
-"""The decoder: shapes, causality, parameter counts of published models, determinism."""
+"""The decoder: shapes, causality and its absence, documents, heads, determinism."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from llmill.model.heads import ClassModel, ScoreModel, freeze
 from llmill.model.transformer import Transformer, places_in, within
 
 GPT2 = Model(
-    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=12, norm="layernorm", norm_weight=True,
+    n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=12, causal=True, norm="layernorm", norm_weight=True,
     norm_embedding=False, position="learned", rotary_base=10000.0, rotary_scaling=None, norm_epsilon=1e-5, mlp="gelu", mlp_hidden=64,
     qk_norm=False, bias=True, dropout=0.0, tied=True,
 )  # fmt: skip
@@ -26,6 +26,11 @@ LLAMA = MODERN.model_copy(
         "qk_norm": False,
         "n_kv_head": 1,
     }
+)
+NOT_CAUSAL = pytest.mark.parametrize(
+    "config",
+    [config.model_copy(update={"causal": False}) for config in (GPT2, MODERN, LLAMA)],
+    ids=["gpt2", "modern", "llama"],
 )
 BLOCKS = pytest.mark.parametrize("config", [GPT2, MODERN, LLAMA], ids=["gpt2", "modern", "llama"])
 
@@ -92,12 +97,25 @@ def test_more_tokens_than_the_context_are_refused():
         model(GPT2)(torch.zeros(1, 13, dtype=torch.long))
 
 
-def test_padding_never_changes_the_class():
-    classifier = ClassModel(model(MODERN), 2)
-    ids = torch.tensor([[4, 8, 15]])
-    alone = classifier(ids, torch.tensor([3]))
-    padded = classifier(torch.cat((ids, torch.full((1, 6), 23)), dim=1), torch.tensor([3]))
-    torch.testing.assert_close(alone, padded)
+@pytest.mark.parametrize("causal", [True, False])
+@BLOCKS
+def test_neither_padding_nor_neighbours_change_the_class(config, causal):
+    classifier = ClassModel(model(config.model_copy(update={"causal": causal})), 2)
+    texts = [[4, 8, 15], [16, 23, 42, 7, 9], [3]]
+    alone = torch.cat([classifier(torch.tensor([ids]), torch.tensor([len(ids)])) for ids in texts])
+    for padding in (0, 23):
+        batch = torch.tensor([ids + [padding] * (9 - len(ids)) for ids in texts])
+        together = classifier(batch, torch.tensor([3, 5, 1]))
+        torch.testing.assert_close(together, alone)
+    assert not torch.allclose(alone[0], alone[1], atol=1e-3)
+
+
+@NOT_CAUSAL
+def test_a_class_of_a_model_that_is_not_causal_is_read_from_the_mean_of_the_text(config):
+    classifier = ClassModel(model(config), 2)
+    ids = torch.tensor([[4, 8, 15, 16]])
+    expected = classifier.head(classifier.body.hidden(ids).mean(dim=1))
+    torch.testing.assert_close(classifier(ids, torch.tensor([4])), expected)
 
 
 def test_padding_never_changes_the_score():
@@ -166,7 +184,7 @@ def test_gradients_stay_within_documents_too():
 def test_positions_and_masks_of_documents_are_the_expected_ones():
     documents = torch.tensor([[4, 4, 9, 9, 9, -1]])
     assert places_in(documents).tolist() == [[0, 1, 0, 1, 2, 0]]
-    assert within(documents)[0, 0].int().tolist() == [
+    assert within(documents, causal=True)[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
         [0, 0, 1, 0, 0, 0],
@@ -174,3 +192,73 @@ def test_positions_and_masks_of_documents_are_the_expected_ones():
         [0, 0, 1, 1, 1, 0],
         [0, 0, 0, 0, 0, 1],
     ]
+    assert within(documents, causal=False)[0, 0].int().tolist() == [
+        [1, 1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+
+
+def slow(made: Transformer, ids: list[int], numbers: list[int]) -> torch.Tensor:
+    """Logits of a row, (T, V): every position and head by itself, with an explicit softmax over the
+    positions whose document has the same number.
+    """
+    config, size = made.config, made.config.n_embd // made.config.n_head
+    place = [numbers[: i + 1].count(n) - 1 for i, n in enumerate(numbers)]
+    x = made.embedding.weight[ids]
+    if made.position is not None:
+        x = x + made.position.weight[place]
+    x = made.norm0(x)
+    for block in made.blocks:
+        attention = block.attention
+        rows = attention.qkv(block.norm1(x)).view(len(ids), -1, size)  # (T, H + 2K, D)
+        q, k, v = rows.split((config.n_head, config.n_kv_head, config.n_kv_head), dim=1)
+        if attention.rotary is not None:
+            cos, sin = attention.rotary.cos[place][:, None], attention.rotary.sin[place][:, None]
+            q, k = (
+                torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+                for a, b in (each.chunk(2, dim=-1) for each in (q, k))
+            )
+        if config.qk_norm:
+            q, k = (e / (e.square().mean(-1, keepdim=True) + config.norm_epsilon).sqrt() for e in (q, k))  # fmt: skip
+        shared = config.n_head // config.n_kv_head
+        seen = torch.zeros(len(ids), config.n_head, size)
+        for i, number in enumerate(numbers):
+            others = [j for j, other in enumerate(numbers) if other == number]
+            for head in range(config.n_head):
+                scores = k[others, head // shared] @ q[i, head] / size**0.5
+                shares = scores.exp() / scores.exp().sum()
+                seen[i, head] = shares @ v[others, head // shared]
+        x = x + attention.out(seen.flatten(1))
+        x = x + block.mlp(block.norm2(x))
+    return made.head(made.norm(x))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@NOT_CAUSAL
+def test_a_model_that_is_not_causal_sees_the_whole_text_as_a_slow_softmax_does(config, recompute):
+    made = model(config)
+    made.recompute = recompute
+    ids = torch.randint(0, 50, (2, 12), generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([slow(made, row, [0] * 12) for row in ids.tolist()])
+    torch.testing.assert_close(made(ids), expected, atol=1e-5, rtol=0)
+    documents = torch.tensor([[7] * 5 + [3] * 1 + [4] * 6, [0] * 9 + [-1] * 3])
+    expected = torch.stack(
+        [slow(made, row, number) for row, number in zip(ids.tolist(), documents.tolist(), strict=True)]
+    )  # fmt: skip
+    torch.testing.assert_close(made(ids, documents=documents), expected, atol=1e-5, rtol=0)
+
+
+@NOT_CAUSAL
+def test_a_model_that_is_not_causal_sees_what_comes_later_and_never_another_document(config):
+    made = model(config)
+    ids, documents = torch.arange(12)[None], torch.tensor([[1] * 6 + [2] * 6])
+    changed = ids.clone()
+    changed[0, 11] = 40
+    assert (made(ids) - made(changed)).abs().amax(dim=-1).min() > 1e-4  # of every position
+    before, after = made(ids, documents=documents), made(changed, documents=documents)
+    assert torch.equal(before[:, :6], after[:, :6])
+    assert (before - after)[:, 6:].abs().amax(dim=-1).min() > 1e-4

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from llmill.contract import record
+from llmill.evaluation import classification
 from llmill.model import checkpoint
+from llmill.stages import pretrain
 from llmill.stages.classify import class_weights, run
-from tests.stages.trainee import foundation, job, messages, smoke
+from tests.stages.trainee import foundation, job, masked, messages, smoke, tokens
 
 
 @pytest.fixture
@@ -56,6 +58,26 @@ def test_the_all_variant_learns_the_last_letter(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels == ["ham", "spam"]
     assert loaded.max_length == 64
+
+
+def test_classes_are_learnt_from_a_masked_foundation_pretrained_before(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tokens(tmp_path)
+    messages(tmp_path)
+    made = job(tmp_path)
+    pretrain.run(masked(), made)
+    (tmp_path / "results").mkdir()
+    made.out.rename(tmp_path / "results/pretrain")
+    place = tmp_path / "classify"
+    place.mkdir()
+    made = job(place, "all")
+    run(settings(epochs=12.0), made)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert metrics["validation_accuracy"] == 1.0
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert (loaded.model.config.causal, loaded.max_length) == (False, 32)
+    texts = ["abx", "abo", "hgfedcbax", "o"]
+    assert classification.predict(loaded, texts) == ["spam", "ham", "spam", "ham"]
 
 
 def test_balanced_weights_give_every_class_the_same_total():

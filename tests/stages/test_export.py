@@ -18,7 +18,7 @@ from llmill.stages.export import run
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
-from tests.evaluation.toys import Job, bytes_tokenizer, decoder
+from tests.evaluation.toys import Job, bytes_tokenizer, decoder, masked
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 
 SOURCES = [
@@ -112,11 +112,15 @@ def test_the_card_names_data_licences_figures_and_files(paths, tmp_path):
     assert not re.search(r"\{[{%]", card)
 
 
-def test_a_form_that_transformers_does_not_have_is_said_and_not_exported(paths, tmp_path):
+def mixed() -> Transformer:
+    return Transformer(decoder().config.model_copy(update={"mlp": "swiglu"}), 257)
+
+
+@pytest.mark.parametrize("make", [mixed, masked])
+def test_a_form_that_transformers_does_not_have_is_said_and_not_exported(paths, tmp_path, make):
     folder = tmp_path / "results/pretrain/checkpoint"
-    mixed = decoder(block_size=64).config.model_copy(update={"mlp": "swiglu"})
     shutil.rmtree(folder)
-    checkpoint.save(folder, checkpoint.Checkpoint(Transformer(mixed, 257), bytes_tokenizer()))
+    checkpoint.save(folder, checkpoint.Checkpoint(make(), bytes_tokenizer()))
     job = Job(tmp_path / "out", "pretrain")
     run(SimpleNamespace(paths=paths, export=Export(dtype="float32")), job)
     assert job.said == [

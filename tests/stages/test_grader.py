@@ -3,6 +3,7 @@
 import pytest
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
 from llmill.evaluation.statistics import spearman
 from llmill.model import checkpoint
 from llmill.stages.grader import encode, run
@@ -32,6 +33,13 @@ def test_it_saves_a_scorer_and_measures_it_on_held_out_responses(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels is None
     assert loaded.model.head.out_features == 1
+
+
+def test_a_masked_foundation_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    foundation(tmp_path, causal=False)
+    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+        run(smoke(), job(tmp_path))
 
 
 def test_passages_of_held_out_responses_come_from_held_out_documents(world, monkeypatch):

@@ -12,7 +12,7 @@ from llmill.model import checkpoint
 from llmill.stages.mmlu import run
 from llmill.tasks import multiple_choice
 from llmill.tasks.multiple_choice import Question
-from tests.evaluation.toys import Bigram, Job, bytes_tokenizer, decoder
+from tests.evaluation.toys import Bigram, Job, bytes_tokenizer, decoder, masked
 
 LEVELS = {"planets": "one_fact", "sums": "arithmetic"}
 
@@ -144,3 +144,10 @@ def test_no_questions_are_refused(paths, tmp_path):
     (tmp_path / "data" / "prepare" / "mmlu" / "test.jsonl").write_text("")
     with pytest.raises(UserError, match=r"test.jsonl: no questions"):
         run(params(paths), Job(tmp_path / "out", "instruct"))
+
+
+def test_a_masked_model_is_refused_in_one_line(paths, tmp_path):
+    loaded = checkpoint.Checkpoint(masked(), bytes_tokenizer())
+    checkpoint.save(tmp_path / "results/pretrain/checkpoint", loaded)
+    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+        run(params(paths), Job(tmp_path / "out", "pretrain"))

@@ -2,17 +2,20 @@
 
 import csv
 import math
+import shutil
+import signal
 
 import pytest
 import torch
 
 from llmill.contract import record
-from llmill.contract.errors import UserError
+from llmill.contract.errors import Stopped, UserError
 from llmill.model import checkpoint
-from llmill.stages.pretrain import load, loss_over, run
+from llmill.stages.pretrain import load, loss_over, masked_loss_over, run
 from llmill.text.shards import Shards
+from llmill.training.masking import Masked, masked_windows
 from tests.evaluation.toys import bytes_tokenizer, decoder
-from tests.stages.trainee import job, smoke, tokens
+from tests.stages.trainee import job, masked, smoke, tokens
 
 
 @pytest.fixture
@@ -112,3 +115,69 @@ def test_shards_of_another_vocabulary_are_refused(world):
 def test_text_shorter_than_one_window_is_refused(world):
     with pytest.raises(UserError, match="are fewer than one window of 4096"):
         load(world / "data/tokenize/validate", bytes_tokenizer(), 4096)
+
+
+def changed(tree, **pretrain):
+    return tree.model_copy(update={"pretrain": tree.pretrain.model_copy(update=pretrain)})
+
+
+@pytest.mark.parametrize("mask_documents", [False, True])
+@pytest.mark.parametrize("packing", ["windows", "documents"])
+def test_a_masked_model_learns_hidden_tokens_and_its_figure_has_a_name_of_its_own(
+    world, packing, mask_documents
+):
+    made = job(world)
+    run(changed(masked(), packing=packing, mask_documents=mask_documents), made)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert loaded.model.vocab_size == loaded.tokenizer.n_vocab + 1
+    metrics = record.read_json(made.out / "metrics.json")
+    assert metrics["masked_loss"] < math.log(258) - 0.5
+    assert not {"validation_loss", "bits_per_byte", "perplexity"} & metrics.keys()
+    assert metrics["tokens"] <= 12 * 4 * 32
+    held_out = Shards.load(world / "data/tokenize/validate")
+    again = masked_loss_over(loaded.model, held_out, 32, loaded.tokenizer, None)
+    assert metrics["masked_loss"] == pytest.approx(again["masked_loss"], abs=1e-6)
+    with (made.out / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [bool(row["masked_loss"]) for row in rows] == [False, True, True]
+    assert float(rows[-1]["masked_loss"]) < float(rows[1]["masked_loss"])
+    assert record.read_json(made.out / "samples.json") == []
+
+
+def test_the_masked_loss_is_that_of_the_hidden_tokens_alone(world):
+    model, tokenizer = decoder(causal=False), bytes_tokenizer()
+    held_out = Shards.load(world / "data/tokenize/validate")
+    numbers = list(range(held_out.n_windows(32)))
+    batch = masked_windows(held_out, 32, numbers, tokenizer.end_of_text)
+    read, chosen = batch.inputs
+    nats, n_tokens, targets = 0.0, 0, iter(batch.targets.tolist())
+    for row in numbers:
+        logprobs = model(read[row : row + 1])[0].log_softmax(-1)
+        for place in chosen[row].nonzero()[:, 0].tolist():
+            nats -= float(logprobs[place, next(targets)].detach())
+            n_tokens += 1
+    found = masked_loss_over(model, held_out, 32, tokenizer, None)
+    assert found == {"masked_loss": pytest.approx(nats / n_tokens, rel=1e-5)}
+
+
+def test_a_masked_training_that_was_stopped_ends_with_the_same_bytes(world, monkeypatch):
+    hashes = []
+    for stop in (None, 7):
+        place = world / f"run{stop}"
+        place.mkdir()
+        if stop:
+            stopped, deal = job(place), Masked.get
+
+            def get(self, start, count, stopped=stopped, deal=deal):
+                stopped.stop.signum = signal.SIGTERM if start == 4 * 7 else None
+                return deal(self, start, count)
+
+            with monkeypatch.context() as patch, pytest.raises(Stopped):
+                patch.setattr(Masked, "get", get)
+                run(masked(dropout=0.1), stopped)
+            shutil.rmtree(stopped.out)
+        made = job(place)
+        run(masked(dropout=0.1), made)
+        hashes.append(record.sha256_file(made.out / "checkpoint/model.safetensors"))
+        hashes.append(record.sha256_file(made.out / "curves.csv"))
+    assert hashes[:2] == hashes[2:]

@@ -52,10 +52,10 @@ def smoke(**sections: dict) -> Params:
     return tree.model_copy(update=changed)
 
 
-def foundation(folder: Path, block_size: int = 64) -> Tokenizer:
+def foundation(folder: Path, block_size: int = 64, causal: bool = True) -> Tokenizer:
     """A random foundation model over bytes, at its place."""
     tokenizer = bytes_tokenizer()
-    saved = checkpoint.Checkpoint(decoder(block_size=block_size), tokenizer)
+    saved = checkpoint.Checkpoint(decoder(block_size=block_size, causal=causal), tokenizer)
     checkpoint.save(folder / "results/pretrain/checkpoint", saved)
     return tokenizer
 
@@ -86,6 +86,14 @@ def messages(folder: Path) -> None:
             letters = "".join(rng.choice(list("abcdefgh"), int(rng.integers(1, 12))))
             rows.append(Message(label, letters + ("x" if label == "spam" else "o")))
         classification.write(place / f"{split}.jsonl", rows)
+
+
+def masked(**model: object) -> Params:
+    """The smoke preset, made to pretrain a masked model in a context of 32."""
+    tree = smoke(model={"block_size": 32, "causal": False, **model})
+    samples = tree.pretrain.samples.model_copy(update={"prompts": []})
+    settings = tree.pretrain.model_copy(update={"objective": "masked", "samples": samples})
+    return tree.model_copy(update={"pretrain": settings})
 
 
 def documents(folder: Path) -> None:

@@ -91,6 +91,12 @@ def test_flops_leave_out_a_table_that_is_only_looked_up():
     assert flops_per_token(untied) == flops_per_token(tied)
 
 
+def test_a_head_that_is_asked_at_some_positions_counts_for_their_share():
+    made = model(GPT2)
+    less = flops_per_token(made) - flops_per_token(made, asked=0.15)
+    assert less == pytest.approx(0.85 * 6 * made.vocab_size * 16)
+
+
 def test_the_peak_is_the_operations_of_a_product_over_the_seconds_of_the_fastest():
     readings = iter([0.0, 9.0, 10.0, 12.0, 20.0, 21.0, 30.0, 34.0])
     peak = matrix_peak(torch.device("cpu"), torch.float32, lambda: next(readings))

@@ -134,13 +134,14 @@ class RotaryScaling(Section):
 
 
 class Model(Section):
-    """One decoder by switches; see `llmill.model.transformer`."""
+    """One transformer by switches; see `llmill.model.transformer`."""
 
     n_layer: Positive
     n_head: Positive
     n_kv_head: Positive
     n_embd: Positive
     block_size: Positive
+    causal: bool  # a token sees those before it; or the whole text
     norm: Literal["layernorm", "rmsnorm"]
     norm_weight: bool
     norm_epsilon: Rate
@@ -231,6 +232,7 @@ class Pretrain(Section):
     parallel: Literal["ddp", "fsdp"]  # the whole model in each process, or a shard of it
     compile: bool  # torch.compile: pays back in long runs
     recompute: bool  # activations anew in the backward pass: less memory, a third more work
+    objective: Literal["next_token", "masked"]  # masked: some tokens are hidden (BERT)
     packing: Literal["windows", "documents"]  # windows across documents, or rows of whole ones
     mask_documents: bool  # attention stays within a document
     validate_windows: Positive  # at most so many windows for the figures along the way
@@ -362,6 +364,14 @@ class Params(Section):
             raise ValueError("tokenizer.kind gpt2 needs download.tokenizer, and bpe needs it null")
         if self.tokenizer.kind == "gpt2" and self.tokenizer.vocab_size != 50257:
             raise ValueError(f"tokenizer.vocab_size {self.tokenizer.vocab_size}: GPT-2 has 50257")
+        objective = self.pretrain.objective
+        if self.model.causal != (objective == "next_token"):
+            raise ValueError(
+                f"pretrain.objective {objective} does not fit model.causal "
+                f"{str(self.model.causal).lower()}: masked needs false, next_token true"
+            )
+        if objective == "masked" and self.pretrain.samples.prompts:
+            raise ValueError("pretrain.samples.prompts must be []: a masked model writes no text")
         if self.classify.max_length > self.model.block_size:
             raise ValueError(
                 f"classify.max_length {self.classify.max_length} is above "

@@ -7,14 +7,18 @@ from typing import Any
 Fields = dict[str, Any]
 
 GPT2: Fields = {
-    "block_size": 1024, "norm": "layernorm", "norm_weight": True, "norm_epsilon": 1e-5,
-    "norm_embedding": False, "position": "learned", "rotary_base": 10000.0, "rotary_scaling": None,
-    "mlp": "gelu", "qk_norm": False, "bias": True, "dropout": 0.0, "tied": True,
+    "block_size": 1024, "causal": True, "norm": "layernorm", "norm_weight": True,
+    "norm_epsilon": 1e-5, "norm_embedding": False, "position": "learned", "rotary_base": 10000.0,
+    "rotary_scaling": None, "mlp": "gelu", "qk_norm": False, "bias": True, "dropout": 0.0,
+    "tied": True,
 }  # fmt: skip
 LLAMA: Fields = {
-    "norm": "rmsnorm", "norm_weight": True, "norm_epsilon": 1e-5, "norm_embedding": False,
-    "position": "rotary", "rotary_base": 10000.0, "rotary_scaling": None, "mlp": "swiglu",
-    "qk_norm": False, "bias": False, "dropout": 0.0, "tied": False,
+    "causal": True, "norm": "rmsnorm", "norm_weight": True, "norm_epsilon": 1e-5,
+    "norm_embedding": False, "position": "rotary", "rotary_base": 10000.0, "rotary_scaling": None,
+    "mlp": "swiglu", "qk_norm": False, "bias": False, "dropout": 0.0, "tied": False,
+}  # fmt: skip
+BERT: Fields = {  # in place of what GPT-2 has
+    "block_size": 512, "causal": False, "norm_epsilon": 1e-12, "norm_embedding": True,
 }  # fmt: skip
 LLAMA32 = {
     "factor": 32.0, "low_frequency_factor": 1.0, "high_frequency_factor": 4.0,
@@ -47,6 +51,7 @@ SHAPES: dict[str, Fields] = {
     "smollm2-135m": _llama(30, 9, 3, 576, 1536, 8192, rotary_base=100000.0, tied=True),
     "smollm2-360m": _llama(32, 15, 5, 960, 2560, 8192, rotary_base=100000.0, tied=True),
     "tinyllama-1.1b": _llama(22, 32, 4, 2048, 5632, 2048),
+    "bert-base": _gpt2(12, 12, 768) | BERT,
 }
 
 

@@ -334,16 +334,17 @@ def _head_size(config: Model) -> int:
 
 
 CLASSIC: Config = {
-    "norm": "layernorm", "norm_weight": True, "norm_embedding": False, "position": "learned",
-    "rotary_base": 10000.0, "rotary_scaling": None, "mlp": "gelu", "qk_norm": False, "bias": True,
+    "causal": True, "norm": "layernorm", "norm_weight": True, "norm_embedding": False,
+    "position": "learned", "rotary_base": 10000.0, "rotary_scaling": None, "mlp": "gelu",
+    "qk_norm": False, "bias": True,
 }  # fmt: skip
 LLAMA: Config = {
-    "norm": "rmsnorm", "norm_weight": True, "norm_embedding": False, "position": "rotary",
-    "mlp": "swiglu", "qk_norm": False, "dropout": 0.0,
+    "causal": True, "norm": "rmsnorm", "norm_weight": True, "norm_embedding": False,
+    "position": "rotary", "mlp": "swiglu", "qk_norm": False, "dropout": 0.0,
 }  # fmt: skip
 MODERN: Config = {
-    "norm": "rmsnorm", "norm_weight": False, "norm_embedding": True, "position": "rotary",
-    "mlp": "relu2", "qk_norm": True, "bias": False, "dropout": 0.0,
+    "causal": True, "norm": "rmsnorm", "norm_weight": False, "norm_embedding": True,
+    "position": "rotary", "mlp": "relu2", "qk_norm": True, "bias": False, "dropout": 0.0,
 }  # fmt: skip
 ARCHITECTURES = {
     each.model_type: each

@@ -15,6 +15,7 @@ from safetensors import torch as safetensors
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Model
+from llmill.model import vocabulary
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
@@ -66,10 +67,11 @@ def load(folder: Path) -> Checkpoint:
     except (ValidationError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
-    if tokenizer.n_vocab != config["vocab_size"]:
+    if vocabulary.size(model.config, tokenizer.n_vocab) != config["vocab_size"]:
+        with_mask = "" if model.config.causal else " with its mask token"
         raise UserError(
             f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
-            f"the model {config['vocab_size']}; {RESTORE}"
+            f"the model {config['vocab_size']}{with_mask}; {RESTORE}"
         )
     if config.get("head") == "class":
         model = ClassModel(model, len(config["labels"]))
@@ -77,6 +79,21 @@ def load(folder: Path) -> Checkpoint:
         model = ScoreModel(model)
     _fill(model, folder / WEIGHTS)
     return Checkpoint(model.eval(), tokenizer, config["labels"], config["max_length"])
+
+
+def load_language_model(folder: Path) -> Checkpoint:
+    """Read a checkpoint of a model that says what the next token is; raises `UserError` for what
+    `load` refuses, a classifier, and a masked model.
+    """
+    loaded = load(folder)
+    if isinstance(loaded.model, ClassModel | ScoreModel):
+        raise UserError(f"{folder}: no language model; a classifier answers to `classify-text`")
+    if not loaded.model.config.causal:
+        raise UserError(
+            f"{folder}: a masked model (model.causal false) knows no next token; classifiers can "
+            "be made from it: `snakemake --cores all accuracy`"
+        )
+    return loaded
 
 
 def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """Heads on a decoder: a class in place of the next token, or a score beside it.
 
-Both read ids (B, T), padded on the right, and lengths (B,). Attention is causal, so padding behind
-the last token cannot change what is read there.
+Both read ids (B, T), padded on the right, and lengths (B,). Where attention is causal, padding
+behind the last token cannot change what is read there; where it is not, padding is hidden.
 """
 
 import copy
@@ -19,7 +19,8 @@ class ClassModel(nn.Module):
     """A decoder with a linear head: ids (B, T), padded on the right, and lengths (B,) in; (B,
     n_class) out.
 
-    Attention is causal, so padding behind the last token cannot change what is read there.
+    The head reads the last token, the only one that has seen the whole text; where attention is
+    not causal, so that all have, their mean.
     """
 
     def __init__(self, body: Transformer, n_class: int):
@@ -30,9 +31,16 @@ class ClassModel(nn.Module):
         nn.init.normal_(self.head.weight, std=body.config.n_embd**-0.5)
 
     def forward(self, idx: Tensor, lengths: Tensor) -> Tensor:
-        hidden = self.body.hidden(idx)  # (B, T, C)
-        last = hidden[torch.arange(idx.size(0), device=idx.device), lengths - 1]  # (B, C)
-        return self.head(last)
+        return self.head(self._read(idx, lengths))
+
+    def _read(self, idx: Tensor, lengths: Tensor) -> Tensor:
+        """What the head reads of the stream, (B, C)."""
+        if self.config.causal:
+            hidden = self.body.hidden(idx)  # (B, T, C)
+            return hidden[torch.arange(idx.size(0), device=idx.device), lengths - 1]
+        padding = torch.arange(idx.size(1), device=idx.device) >= lengths[:, None]  # (B, T)
+        hidden = self.body.hidden(idx, documents=padding.long())  # hides one from the other
+        return hidden.masked_fill(padding[..., None], 0).sum(dim=1) / lengths[:, None]
 
 
 class ScoreModel(nn.Module):

@@ -1,5 +1,5 @@
-"""One decoder file with switches: GPT-2's block and the small modern block differ in a handful of
-choices.
+"""One transformer file with switches: GPT-2's block and the small modern block differ in a handful
+of choices, and a masked model's from both in what a token may look at.
 
 GPT-2 (Radford et al. 2019): LayerNorm, learned positions, GELU, biases, dropout, tied embedding.
 Modern: parameter-free RMSNorm (also on the embedding), rotary positions (Su et al. 2021),
@@ -74,10 +74,11 @@ def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Causal self-attention; several query heads may share a key-value head.
+    """Self-attention; several query heads may share a key-value head.
 
-    A mask (B, 1, T, T) says what each position may look at, in place of everything before it. With
-    a cache, what was read before is looked at, too.
+    A mask (B, 1, T, T) says what each position may look at, in place of everything before it, or,
+    where the model is not causal, of everything. With a cache, what was read before is looked at,
+    too.
     """
 
     def __init__(self, config: Model, rotary: nn.Module | None):
@@ -85,6 +86,7 @@ class Attention(nn.Module):
         self.n_head, self.n_kv_head = config.n_head, config.n_kv_head
         self.size = config.n_embd // config.n_head
         self.dropout, self.qk_norm = config.dropout, config.qk_norm
+        self.causal = config.causal
         self.epsilon = config.norm_epsilon
         width = (self.n_head + 2 * self.n_kv_head) * self.size
         self.qkv = nn.Linear(config.n_embd, width, bias=config.bias)
@@ -117,7 +119,7 @@ class Attention(nn.Module):
             v,
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=mask is None and cache is None,
+            is_causal=self.causal and mask is None and cache is None,
             enable_gqa=self.n_kv_head != self.n_head,
         )  # (B, H, T, D)
         return self.out(y.to(x.dtype).transpose(1, 2).reshape(b, t, c))
@@ -166,7 +168,9 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A language model: token ids (B, T) in, logits of the next token (B, T, V) out."""
+    """A language model: token ids (B, T) in; logits (B, T, V) out: of the next token, or, where the
+    model is not causal, of the token at each position.
+    """
 
     def __init__(self, config: Model, vocab_size: int):
         super().__init__()
@@ -193,14 +197,17 @@ class Transformer(nn.Module):
 
         `documents`, (B, T), numbers each position's document, in runs of equal numbers: a position
         looks at its own document alone, whose first token is at position 0. With a cache, `idx`
-        goes on from what it holds.
+        goes on from what it holds; a model that is not causal has none, since every new token
+        changes what is made of those before it.
         """
+        if cache is not None and not self.config.causal:
+            raise ValueError("a model that is not causal reads a text as a whole, without a cache")
         t, before = idx.size(1), 0 if cache is None else cache.used
         if before + t > self.config.block_size:
             raise ValueError(f"{before + t} tokens, but the context holds {self.config.block_size}")
         mask = places = None
         if documents is not None:
-            mask, places = within(documents), places_in(documents)
+            mask, places = within(documents, self.config.causal), places_in(documents)
         elif cache is not None:
             mask, places = cache.mask(t), cache.places(t)
         x = self.embedding(idx)  # (B, T, C)
@@ -263,10 +270,10 @@ class Transformer(nn.Module):
                 nn.init.zeros_(parameter)
 
 
-def within(documents: Tensor) -> Tensor:
-    """What each position may look at, (B, 1, T, T): itself and those before it in its document."""
+def within(documents: Tensor, causal: bool) -> Tensor:
+    """What each position may look at, (B, 1, T, T): its document; if causal, up to itself."""
     same = documents[:, None, :, None] == documents[:, None, None, :]
-    return same.tril()
+    return same.tril() if causal else same
 
 
 def places_in(documents: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ Scored = list[tuple[list[int], float]]  # token ids and the known score
 def run(params: Selected, job: Job) -> None:
     """Make graded responses, train on them, and measure the judge on held-out ones."""
     settings = params.grader
-    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
+    foundation = checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
     train = batches(params, foundation)
     held_out = encode(responses(params, "validate"), tokenizer, block)

@@ -31,7 +31,7 @@ from llmill.training.losses import token_loss
 def run(params: Selected, job: Job) -> None:
     """Answer the test split, train on responses, answer it again."""
     settings = params.instruct
-    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
+    foundation = checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
     model, tokenizer = foundation.model, foundation.tokenizer
     train, test = batches(params, foundation), read(params, "test")
     held_out = examples(params, foundation, "validate")

@@ -39,7 +39,7 @@ def run(params: Selected, job: Job) -> None:
     levels = record.read_json(folder / "levels.json")
     dev = read(folder / "dev.jsonl")
     shots = shots_by_subject(dev, (q.subject for q in asked), settings.shots)
-    loaded = checkpoint.load(Path(getattr(params.paths, job.variant), "checkpoint"))
+    loaded = checkpoint.load_language_model(Path(getattr(params.paths, job.variant), "checkpoint"))
     runtime.start(0, settings.threads)
     job.say(f"{len(asked)} questions of {len(shots)} subjects")
     model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size

@@ -1,4 +1,4 @@
-"""Train the foundation model: next-token prediction over windows or packed documents.
+"""Train the foundation model: next tokens or masked ones, of windows or packed documents.
 
     python -m llmill pretrain
 
@@ -7,6 +7,7 @@ In: token shards and the tokenizer. Out: `checkpoint/`, `curves.csv`, `samples.j
 """
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import Sampling
 from llmill.contract.stage import Job
-from llmill.model import checkpoint
+from llmill.model import checkpoint, vocabulary
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
@@ -27,6 +28,7 @@ from llmill.training import parallel
 from llmill.training.batches import Rows, Windows, windows
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
+from llmill.training.masking import CHOSEN, Masked, masked_windows
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 
@@ -41,17 +43,18 @@ def run(params: Selected, job: Job) -> None:
     device = runtime.device(params.runtime)
 
     def make() -> Transformer:
-        return Transformer(params.model, tokenizer.n_vocab)
+        return Transformer(params.model, vocabulary.size(params.model, tokenizer.n_vocab))
 
     model = make()
     model.recompute = settings.recompute
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
+    measure = MEASURES[settings.objective]
     sampler = Sampler(tokenizer, settings.samples, settings.seed, job)
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         sampler.write(model, step)
-        return loss_over(model, held_out, block, tokenizer, settings.validate_windows)
+        return measure(model, held_out, block, tokenizer, settings.validate_windows)
 
     work = Work(
         train,
@@ -64,14 +67,17 @@ def run(params: Selected, job: Job) -> None:
         settings.compile,
     )
     peak = matrix_peak(device, runtime.dtype(params.runtime))
-    meter = Meter(flops_per_token(model), peak * processes.count())
+    asked = CHOSEN if settings.objective == "masked" else 1.0
+    meter = Meter(flops_per_token(model, asked), peak * processes.count())
     with parallel.together(device):
         curve = fit(model, work, job, meter)
         model = parallel.whole(model, make)
     if not processes.main():
         return
     model.eval()
-    figures = loss_over(model, held_out, block, tokenizer, at_most=None)
+    figures = measure(model, held_out, block, tokenizer, at_most=None)
+    if "validation_loss" in figures:
+        figures["perplexity"] = math.exp(figures["validation_loss"])
     checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
     write_curve(job.out / "curves.csv", curve)
     samples = sampler.gather()
@@ -79,7 +85,6 @@ def run(params: Selected, job: Job) -> None:
     job.track.table("samples", samples)
     metrics = {
         **figures,
-        "perplexity": math.exp(figures["validation_loss"]),
         "parameters": parameters,
         "steps": curve[-1]["step"],
         "tokens": curve[-1]["tokens"],
@@ -90,11 +95,12 @@ def run(params: Selected, job: Job) -> None:
 
 
 def batches(params: Selected, tokenizer: Tokenizer) -> Rows:
-    """The rows to train on, packed as the parameters say."""
+    """The rows to train on, packed and masked as the parameters say."""
     settings, block = params.pretrain, params.model.block_size
     shards = load(Path(params.paths.tokenize, "train"), tokenizer, block)
     kind = {"windows": Windows, "documents": Packed}[settings.packing]
-    return kind(shards, block, settings.seed, settings.mask_documents)
+    rows = kind(shards, block, settings.seed, settings.mask_documents)
+    return Masked(rows, tokenizer.end_of_text) if settings.objective == "masked" else rows
 
 
 def load(folder: Path, tokenizer: Tokenizer, block_size: int) -> Shards:
@@ -124,16 +130,42 @@ def loss_over(
     device = next(model.parameters()).device
     sizes = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
     sizes[tokenizer.end_of_text] = 0
-    available = (shards.tokens - 1) // block_size
-    count = available if at_most is None else min(at_most, available)
-    numbers = [i * available // count for i in range(count)]
     nats, tokens, n_bytes = 0.0, 0, 0
-    for start in range(0, count, 16):
-        batch = windows(shards, block_size, numbers[start : start + 16])
+    for numbers in spread(shards, block_size, at_most):
+        batch = windows(shards, block_size, numbers)
         nats += float(token_loss(model, batch.to(device)))
         tokens += batch.tokens
         n_bytes += int(sizes[batch.targets.numpy()].sum())
     return {"validation_loss": nats / tokens, "bits_per_byte": nats / math.log(2) / max(1, n_bytes)}
+
+
+@torch.inference_mode()
+def masked_loss_over(
+    model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
+) -> dict[str, float]:
+    """Mean loss in nats per masked token, over the windows of `loss_over`; the masks are the same
+    every time. No figure to compare with the loss of a next token: this one is seen from both
+    sides.
+    """
+    device = next(model.parameters()).device
+    nats, tokens = 0.0, 0
+    for numbers in spread(shards, block_size, at_most):
+        batch = masked_windows(shards, block_size, numbers, tokenizer.end_of_text)
+        nats += float(token_loss(model, batch.to(device)))
+        tokens += len(batch.targets)
+    return {"masked_loss": nats / max(1, tokens)}
+
+
+MEASURES = {"next_token": loss_over, "masked": masked_loss_over}
+
+
+def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[list[int]]:
+    """The numbers of so many windows, or of all, spread evenly; a few at a time."""
+    available = shards.n_windows(block_size)
+    count = available if at_most is None else min(at_most, available)
+    numbers = [i * available // count for i in range(count)]
+    for start in range(0, count, 16):
+        yield numbers[start : start + 16]
 
 
 class Sampler:

@@ -99,6 +99,8 @@ class LengthGroups(Order):
 class Rows(ABC):
     """Rows of tokens to pretrain on: `row` says what each holds, `collate_rows` what is learnt."""
 
+    padded = True  # whether some hold less than fits
+
     def __init__(self, shards: Shards, n: int, block_size: int, seed: int, mask_documents: bool):
         self.shards, self.n, self.order = shards, n, Order(n, seed)
         self.block_size, self.mask_documents = block_size, mask_documents
@@ -118,6 +120,8 @@ class Rows(ABC):
 
 class Windows(Rows):
     """Fixed windows over token shards, across documents."""
+
+    padded = False
 
     def __init__(self, shards: Shards, block_size: int, seed: int, mask_documents: bool = False):
         super().__init__(shards, shards.n_windows(block_size), block_size, seed, mask_documents)
@@ -151,19 +155,12 @@ def collate_rows(
     Inputs are ids (B, T); masked, also where logits are asked for and the number of each position's
     document, both (B, T), and the targets are those asked for, (N,).
     """
-    shape = (len(rows), block_size + 1)
-    ids, places = np.zeros(shape, dtype=np.int64), np.full(shape, NOWHERE)
-    for i, row in enumerate(rows):
-        column = 0
-        for start, length in row:
-            ids[i, column : column + length] = shards.window(start, length)
-            places[i, column : column + length] = np.arange(start, start + length)
-            column += length
+    ids, places = laid_out(shards, rows, block_size)
     tokens = torch.from_numpy(ids)  # (B, T + 1)
     held = int((places[:, :-1] != NOWHERE).sum())
     learnt = places[:, 1:] != NOWHERE
     if mask_documents:
-        documents = np.where(places == NOWHERE, NOWHERE, document_of(shards, places))
+        documents = documents_of(shards, places)
         learnt = torch.from_numpy(learnt & (documents[:, 1:] == documents[:, :-1]))
         targets = tokens[:, 1:][learnt]
         inputs = (tokens[:, :-1], learnt, torch.from_numpy(documents[:, :-1]))
@@ -174,9 +171,26 @@ def collate_rows(
     return Batch((tokens[:, :-1],), targets, weight=int(learnt.sum()), tokens=held)
 
 
-def document_of(shards: Shards, places: np.ndarray) -> np.ndarray:
-    """The number of the document that holds each of these tokens of the sequence."""
-    return np.searchsorted(shards.ends, places, side="right")
+def laid_out(
+    shards: Shards, rows: Sequence[Sequence[Span]], block_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spans side by side in rows of T + 1 tokens: the id at each position, 0 where there is none,
+    and its place in the sequence, NOWHERE where there is none. (B, T + 1) each.
+    """
+    shape = (len(rows), block_size + 1)
+    ids, places = np.zeros(shape, dtype=np.int64), np.full(shape, NOWHERE)
+    for i, row in enumerate(rows):
+        column = 0
+        for start, length in row:
+            ids[i, column : column + length] = shards.window(start, length)
+            places[i, column : column + length] = np.arange(start, start + length)
+            column += length
+    return ids, places
+
+
+def documents_of(shards: Shards, places: np.ndarray) -> np.ndarray:
+    """The number of the document that holds each of these tokens of the sequence; NOWHERE, too."""
+    return np.where(places == NOWHERE, NOWHERE, np.searchsorted(shards.ends, places, side="right"))
 
 
 def begins_document(shards: Shards, places: np.ndarray) -> np.ndarray:

@@ -71,14 +71,16 @@ class Meter:
         return figures
 
 
-def flops_per_token(model: nn.Module) -> float:
+def flops_per_token(model: nn.Module, asked: float = 1.0) -> float:
     """FLOPs of forward and backward for one token of a full context: 6N + 12 L C T (PaLM, appendix
-    B), N the parameters of matrix products: all matrices but the tables that are looked up.
+    B), N the parameters of matrix products: all matrices but the tables that are looked up. The
+    head counts for the share of positions at which it is `asked`.
     """
     config = model.config
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     looked_up = tables - {id(model.head.weight)}
     n = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in looked_up)
+    n -= (1 - asked) * model.head.weight.numel()
     return 6.0 * n + 12.0 * config.n_layer * config.n_embd * config.block_size
 
 
