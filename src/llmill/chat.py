@@ -16,7 +16,6 @@ from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
-from llmill.model.transformer import Transformer
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
