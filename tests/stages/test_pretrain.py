@@ -8,7 +8,8 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.model import checkpoint
+from llmill.contract.schema import FromInit
+from llmill.model import checkpoint, huggingface
 from llmill.stages.pretrain import load, loss_over, run
 from llmill.text.shards import Shards
 from tests.evaluation.toys import bytes_tokenizer, decoder
@@ -112,3 +113,94 @@ def test_shards_of_another_vocabulary_are_refused(world):
 def test_text_shorter_than_one_window_is_refused(world):
     with pytest.raises(UserError, match="are fewer than one window of 4096"):
         load(world / "data/tokenize/validate", bytes_tokenizer(), 4096)
+
+
+def begun(steps: int, **changes: object):
+    """The smoke preset from weights in data/download/init."""
+    tree = smoke()
+    training = tree.pretrain.training.model_copy(update={"max_steps": steps})
+    pretrain = tree.pretrain.model_copy(update={"training": training})
+    shape = FromInit(shape="init", **changes)
+    return tree.model_copy(update={"model": shape, "pretrain": pretrain})
+
+
+def ours(world, seed: int = 0):
+    """Weights of ours to begin from."""
+    model = decoder(seed, block_size=32)
+    saved = checkpoint.Checkpoint(model, bytes_tokenizer())
+    checkpoint.save(world / "data/download/init", saved)
+    return model
+
+
+def figures(made) -> dict:
+    return record.read_json(made.out / "metrics.json")
+
+
+def curve(made) -> list[dict[str, str]]:
+    with (made.out / "curves.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_no_steps_hand_on_the_weights_they_were_given(world):
+    model, made = ours(world), job(world)
+    run(begun(0), made)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert loaded.model.config == model.config
+    found, wanted = loaded.model.state_dict(), model.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    (row,) = curve(made)
+    assert list(row) == ["step", "tokens", "lr", "train_loss", "validation_loss", "bits_per_byte"]
+    assert (row["step"], row["tokens"], row["train_loss"]) == ("0", "0", "")
+    metrics = figures(made)
+    assert (metrics["steps"], metrics["tokens"], metrics["epochs"]) == (0, 0, 0.0)
+    assert {s["step"] for s in record.read_json(made.out / "samples.json")} == {0}
+
+
+def test_training_goes_on_from_the_weights(world):
+    model, made = ours(world), job(world)
+    run(begun(12), made)
+    rows, held_out = curve(made), Shards.load(world / "data/tokenize/validate")
+    assert [row["step"] for row in rows] == ["0", "4", "8", "12"]
+    first = loss_over(model, held_out, 32, bytes_tokenizer(), at_most=4)
+    assert float(rows[0]["validation_loss"]) == pytest.approx(first["validation_loss"], abs=1e-4)
+    assert figures(made)["validation_loss"] < first["validation_loss"] - 0.5
+
+
+def test_weights_that_transformers_saved_are_begun_from(world):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "vocab_size": 257}
+    special = {"bos_token_id": None, "eos_token_id": None, "resid_pdrop": 0.0}
+    rest = {"embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **special, **rest))
+    theirs.save_pretrained(world / "data/download/init")
+    made = job(world)
+    run(begun(0), made)
+    found = checkpoint.load(made.out / "checkpoint").model
+    wanted = huggingface.load(world / "data/download/init")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(found.state_dict().values(), wanted.state_dict().values(), strict=True)
+    )
+    idx = torch.arange(32)[None]
+    torch.testing.assert_close(found(idx), theirs.eval()(idx).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_the_context_may_be_made_longer(world):
+    ours(world)
+    made = job(world)
+    run(begun(4, block_size=64), made)
+    assert checkpoint.load(made.out / "checkpoint").model.config.block_size == 64
+    assert figures(made)["tokens"] == 4 * 4 * 64
+
+
+def test_weights_of_another_tokenizer_stop_the_stage_with_both_numbers(world):
+    ours(world)
+    type(bytes_tokenizer())({**{bytes([b]): b for b in range(256)}, b"ab": 256}).save(
+        world / "data/tokenizer/bpe"
+    )
+    for split in ("train", "validate"):
+        index = world / f"data/tokenize/{split}/index.json"
+        record.write_json(index, record.read_json(index) | {"n_vocab": 258})
+    with pytest.raises(UserError, match="the embedding has 257 rows, the tokenizer 258 tokens"):
+        run(begun(0), job(world))

@@ -2,9 +2,17 @@
 sections. A parameter has its value in `params.yaml` (or a preset) and no default here.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from llmill.contract import shapes
 
@@ -47,13 +55,16 @@ class World(Section):
 
 
 class Download(Section):
-    """Sources by role: names in `sources.yaml`, or `world`, which is generated."""
+    """Sources by role: names in `sources.yaml`, or `world`, which is generated; `init`, the weights
+    to begin from, may also be a folder, which is known by a `/` in it.
+    """
 
     text: Annotated[list[str], Field(min_length=1)]
     classification: str
     instruction: str
     mmlu: str
     tokenizer: str | None
+    init: str | None
     retries: Natural
     timeout: Rate  # seconds without a byte
     world: World
@@ -62,7 +73,13 @@ class Download(Section):
     def sources(self) -> list[str]:
         """Every source named, once, in the order of the roles."""
         named = [*self.text, self.classification, self.instruction, self.mmlu]
-        return list(dict.fromkeys(named + ([self.tokenizer] if self.tokenizer else [])))
+        named += [self.tokenizer, None if self.init_folder else self.init]
+        return list(dict.fromkeys(filter(None, named)))
+
+    @property
+    def init_folder(self) -> str | None:
+        """The folder of this machine that `init` names, if it names one."""
+        return self.init if self.init and "/" in self.init else None
 
 
 class NearDuplicates(Section):
@@ -107,8 +124,8 @@ class Prepare(Section):
 
 
 class Tokenizer(Section):
-    kind: Literal["bpe", "gpt2"]
-    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)]  # with <|endoftext|>
+    kind: Literal["bpe", "gpt2", "init"]  # init: that of the weights to begin from
+    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)] | None  # with <|endoftext|>
 
 
 class Tokenize(Section):
@@ -165,6 +182,34 @@ class Model(Section):
         return self
 
 
+class FromInit(Section):
+    """The shape of the weights in `download.init`. What is left out here stays as it is there."""
+
+    shape: Literal["init"]
+    block_size: Positive | None = None
+    rotary_base: Rate | None = None
+    rotary_scaling: RotaryScaling | None = None
+    dropout: Share | None = None
+
+    def applied(self, shape: Model) -> Model:
+        """A shape with the changes."""
+        changes = self.model_dump(exclude={"shape"}, exclude_none=True)
+        return Model(**shape.model_dump() | changes)
+
+
+def _kind_of_shape(fields: Any) -> str:
+    """Which of the two forms of `model` is meant."""
+    shape = fields.get("shape") if isinstance(fields, dict) else getattr(fields, "shape", None)
+    return FromInit.__name__ if shape == "init" else Model.__name__
+
+
+Shape = Annotated[
+    Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
+    Discriminator(_kind_of_shape),
+    BeforeValidator(shapes.named),
+]
+
+
 class Optimizer(Section):
     kind: Literal["adamw", "muon"]  # muon: for the matrices; AdamW for everything else
     lr: Rate
@@ -181,9 +226,11 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """What the loop needs, whatever it trains. Exactly one of `max_steps` and `epochs` is given."""
+    """What the loop needs, whatever it trains. Exactly one of `max_steps` and `epochs` is given.
+    No steps at all are for `pretrain` with `download.init`: the weights pass through as they are.
+    """
 
-    max_steps: Positive | None
+    max_steps: Natural | None
     epochs: Rate | None
     batch_size: Positive
     grad_accum_steps: Positive
@@ -324,7 +371,7 @@ class Params(Section):
     prepare: Prepare
     tokenizer: Tokenizer
     tokenize: Tokenize
-    model: Annotated[Model, BeforeValidator(shapes.named)]
+    model: Shape
     pretrain: Pretrain
     classify: Classify
     instruct: Instruct
@@ -356,16 +403,49 @@ class Params(Section):
                 "download.text is the built-in world, so every other role must be world too"
             )
         if (self.tokenizer.kind == "gpt2") != (self.download.tokenizer is not None):
-            raise ValueError("tokenizer.kind gpt2 needs download.tokenizer, and bpe needs it null")
+            raise ValueError(
+                "tokenizer.kind gpt2 needs download.tokenizer, and any other needs it null"
+            )
         if self.tokenizer.kind == "gpt2" and self.tokenizer.vocab_size != 50257:
             raise ValueError(f"tokenizer.vocab_size {self.tokenizer.vocab_size}: GPT-2 has 50257")
-        if self.classify.max_length > self.model.block_size:
+        if (self.tokenizer.kind == "init") != (self.tokenizer.vocab_size is None):
             raise ValueError(
-                f"classify.max_length {self.classify.max_length} is above "
-                f"model.block_size {self.model.block_size}"
+                "tokenizer.vocab_size is null with tokenizer.kind init, which brings its own, and "
+                "a number with any other"
             )
-        if self.instruct.max_new_tokens >= self.model.block_size:
+        self._begins_from_weights_or_not()
+        for section in (self.pretrain, self.classify, self.instruct, self.grader):
+            begun = section is self.pretrain and self.download.init
+            if section.training.max_steps == 0 and not begun:
+                raise ValueError(
+                    f"{type(section).__name__.lower()}.training.max_steps 0 trains nothing; only "
+                    "pretrain may, with download.init"
+                )
+        block = self.model.block_size
+        if block is not None and self.classify.max_length > block:
+            raise ValueError(
+                f"classify.max_length {self.classify.max_length} is above model.block_size {block}"
+            )
+        if block is not None and self.instruct.max_new_tokens >= block:
             raise ValueError(
                 "instruct.max_new_tokens leaves no room for a prompt in model.block_size"
             )
         return self
+
+    def _begins_from_weights_or_not(self) -> None:
+        """Weights to begin from, their shape and their tokenizer go together."""
+        given, named = self.download.init is not None, isinstance(self.model, FromInit)
+        if named and not given:
+            raise ValueError("model.shape init needs download.init: the weights to begin from")
+        if given and not named:
+            raise ValueError(
+                f"download.init {self.download.init} needs `model: {{shape: init}}`: "
+                "weights bring their shape"
+            )
+        if given and self.tokenizer.kind == "bpe":
+            raise ValueError(
+                f"download.init {self.download.init} needs tokenizer.kind init: "
+                "weights know no other tokens"
+            )
+        if self.tokenizer.kind == "init" and not given:
+            raise ValueError("tokenizer.kind init needs download.init: the weights to begin from")

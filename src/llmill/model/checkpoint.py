@@ -6,6 +6,7 @@ Every later stage reads a model's shape and tokenizer from here, never from `par
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -57,15 +58,9 @@ def load(folder: Path) -> Checkpoint:
     """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
     not fit.
     """
-    config = record.read_json(folder / CONFIG)
+    config, shape = read_config(folder)
     tokenizer = Tokenizer.load(folder / BPE)
-    try:
-        model: Transformer | ClassModel | ScoreModel = Transformer(
-            Model(**config["model"]), config["vocab_size"]
-        )
-    except (ValidationError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
+    model: Transformer | ClassModel | ScoreModel = Transformer(shape, config["vocab_size"])
     if tokenizer.n_vocab != config["vocab_size"]:
         raise UserError(
             f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
@@ -77,6 +72,16 @@ def load(folder: Path) -> Checkpoint:
         model = ScoreModel(model)
     _fill(model, folder / WEIGHTS)
     return Checkpoint(model.eval(), tokenizer, config["labels"], config["max_length"])
+
+
+def read_config(folder: Path) -> tuple[dict[str, Any], Model]:
+    """`config.json`, and the shape in it."""
+    config = record.read_json(folder / CONFIG)
+    try:
+        return config | {"vocab_size": int(config["vocab_size"])}, Model(**config["model"])
+    except (ValidationError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
 
 
 def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:

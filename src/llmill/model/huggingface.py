@@ -40,21 +40,26 @@ def load(folder: Path) -> Transformer:
 
     Raises `UserError` for what is missing, too much, damaged or unknown.
     """
+    architecture, config, vocab_size = read_config(folder)
+    weights, layout = Weights(folder), architecture.layout(config, vocab_size)
+    _refuse_other_names(weights, layout, config.tied)
+    model = Transformer(config, vocab_size)
+    _fill(model, layout, weights)
+    return model.eval()
+
+
+def read_config(folder: Path) -> tuple[Architecture, Model, int]:
+    """What `config.json` says: architecture, shape, and rows of the embedding."""
     options = Options(folder / CONFIG, _json(folder / CONFIG))
     architecture = _architecture(options)
     vocab_size = options.take("vocab_size")
     values = architecture.read(options)
     options.done()
     try:
-        config = Model(**values)
+        return architecture, Model(**values), vocab_size
     except ValidationError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder / CONFIG}: not a shape of llmill's ({reason})") from None
-    weights, layout = Weights(folder), architecture.layout(config, vocab_size)
-    _refuse_other_names(weights, layout, config.tied)
-    model = Transformer(config, vocab_size)
-    _fill(model, layout, weights)
-    return model.eval()
 
 
 def save(

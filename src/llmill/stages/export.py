@@ -19,7 +19,10 @@ from llmill.tasks import prompt
 from llmill.text import tokenizer_json
 from llmill.text.tokenizer import END_OF_TEXT
 
-ROLES = {"pretrain": ("text",), "instruct": ("text", "instruction")}  # of the data it learnt from
+ROLES = {  # of what it began from and learnt from
+    "pretrain": ("init", "text"),
+    "instruct": ("init", "text", "instruction"),
+}
 
 
 def run(params: Selected, job: Job) -> None:

@@ -2,8 +2,8 @@
 
     python -m llmill pretrain
 
-In: token shards and the tokenizer. Out: `checkpoint/`, `curves.csv`, `samples.json`,
-`metrics.json`.
+In: token shards and the tokenizer; weights, where it begins from some. Out: `checkpoint/`,
+`curves.csv`, `samples.json`, `metrics.json`.
 """
 
 import math
@@ -16,9 +16,9 @@ from torch import nn
 from llmill.contract import processes, record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
-from llmill.contract.schema import Sampling
+from llmill.contract.schema import FromInit, Model, Sampling
 from llmill.contract.stage import Job
-from llmill.model import checkpoint
+from llmill.model import checkpoint, initial
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
@@ -33,7 +33,8 @@ from llmill.training.packing import Packed
 
 def run(params: Selected, job: Job) -> None:
     """Train on the training shards, validate on the others, sample along the way."""
-    settings, block = params.pretrain, params.model.block_size
+    settings, shape = params.pretrain, shape_of(params)
+    block = shape.block_size
     tokenizer = Tokenizer.load(Path(params.paths.tokenizer, "bpe"))
     train = batches(params, tokenizer)
     held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
@@ -41,9 +42,10 @@ def run(params: Selected, job: Job) -> None:
     device = runtime.device(params.runtime)
 
     def make() -> Transformer:
-        return Transformer(params.model, tokenizer.n_vocab)
+        return Transformer(shape, tokenizer.n_vocab)
 
-    model = make()
+    begun = isinstance(params.model, FromInit)
+    model = initial.load(weights(params), shape, tokenizer.n_vocab) if begun else make()
     model.recompute = settings.recompute
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
@@ -62,6 +64,7 @@ def run(params: Selected, job: Job) -> None:
         settings.seed,
         settings.parallel,
         settings.compile,
+        begun,
     )
     peak = matrix_peak(device, runtime.dtype(params.runtime))
     meter = Meter(flops_per_token(model), peak * processes.count())
@@ -89,9 +92,19 @@ def run(params: Selected, job: Job) -> None:
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
 
 
+def weights(params: Selected) -> Path:
+    """The folder of the weights to begin from."""
+    return Path(params.paths.download, "init")
+
+
+def shape_of(params: Selected) -> Model:
+    """The shape of the model that is trained."""
+    return initial.shape(params.model, weights(params))
+
+
 def batches(params: Selected, tokenizer: Tokenizer) -> Rows:
     """The rows to train on, packed as the parameters say."""
-    settings, block = params.pretrain, params.model.block_size
+    settings, block = params.pretrain, shape_of(params).block_size
     shards = load(Path(params.paths.tokenize, "train"), tokenizer, block)
     kind = {"windows": Windows, "documents": Packed}[settings.packing]
     return kind(shards, block, settings.seed, settings.mask_documents)
