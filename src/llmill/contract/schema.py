@@ -1,5 +1,5 @@
-"""The schema of `params.yaml`: every parameter, its type and its range, and the checks between
-sections. A parameter has its value in `params.yaml` (or a preset) and no default here.
+"""The schema of `params.yaml`: every parameter, its type and its range. A parameter has its value
+in `params.yaml` (or a preset) and no default here. The checks between sections: `agreement.py`.
 """
 
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from llmill.contract import shapes
+from llmill.contract import agreement, shapes
 
 DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
@@ -384,68 +384,5 @@ class Params(Section):
 
     @model_validator(mode="after")
     def sections_agree(self) -> Self:
-        if set(self.prepare.weights) != set(self.download.text):
-            raise ValueError(
-                f"prepare.weights {sorted(self.prepare.weights)} and download.text "
-                f"{sorted(self.download.text)} must name the same sources"
-            )
-        worlds = [
-            r
-            for r in ("classification", "instruction", "mmlu")
-            if getattr(self.download, r) == "world"
-        ]
-        if worlds and self.download.text != ["world"]:
-            raise ValueError(
-                f"download.{worlds[0]} is the built-in world, so download.text must be [world]"
-            )
-        if "world" in self.download.text and len(worlds) < 3:
-            raise ValueError(
-                "download.text is the built-in world, so every other role must be world too"
-            )
-        if (self.tokenizer.kind == "gpt2") != (self.download.tokenizer is not None):
-            raise ValueError(
-                "tokenizer.kind gpt2 needs download.tokenizer, and any other needs it null"
-            )
-        if self.tokenizer.kind == "gpt2" and self.tokenizer.vocab_size != 50257:
-            raise ValueError(f"tokenizer.vocab_size {self.tokenizer.vocab_size}: GPT-2 has 50257")
-        if (self.tokenizer.kind == "init") != (self.tokenizer.vocab_size is None):
-            raise ValueError(
-                "tokenizer.vocab_size is null with tokenizer.kind init, which brings its own, and "
-                "a number with any other"
-            )
-        self._begins_from_weights_or_not()
-        for section in (self.pretrain, self.classify, self.instruct, self.grader):
-            begun = section is self.pretrain and self.download.init
-            if section.training.max_steps == 0 and not begun:
-                raise ValueError(
-                    f"{type(section).__name__.lower()}.training.max_steps 0 trains nothing; only "
-                    "pretrain may, with download.init"
-                )
-        block = self.model.block_size
-        if block is not None and self.classify.max_length > block:
-            raise ValueError(
-                f"classify.max_length {self.classify.max_length} is above model.block_size {block}"
-            )
-        if block is not None and self.instruct.max_new_tokens >= block:
-            raise ValueError(
-                "instruct.max_new_tokens leaves no room for a prompt in model.block_size"
-            )
+        agreement.check(self)
         return self
-
-    def _begins_from_weights_or_not(self) -> None:
-        """Weights to begin from, their shape and their tokenizer go together."""
-        given, named = self.download.init is not None, isinstance(self.model, FromInit)
-        if named and not given:
-            raise ValueError("model.shape init needs download.init: the weights to begin from")
-        if given and not named:
-            raise ValueError(
-                f"download.init {self.download.init} needs `model: {{shape: init}}`: "
-                "weights bring their shape"
-            )
-        if given and self.tokenizer.kind == "bpe":
-            raise ValueError(
-                f"download.init {self.download.init} needs tokenizer.kind init: "
-                "weights know no other tokens"
-            )
-        if self.tokenizer.kind == "init" and not given:
-            raise ValueError("tokenizer.kind init needs download.init: the weights to begin from")
