@@ -17,7 +17,6 @@ from llmill.model import checkpoint, huggingface
 from llmill.report import card
 from llmill.tasks import prompt
 from llmill.text import tokenizer_json
-from llmill.text.tokenizer import END_OF_TEXT
 
 ROLES = {  # of what it began from and learnt from
     "pretrain": ("init", "text"),
@@ -43,7 +42,7 @@ def run(params: Selected, job: Job) -> None:
     huggingface.save(folder, model, architecture, special, params.export.dtype)
     tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json")
     chat = prompt.CHAT_TEMPLATE if job.variant == "instruct" else None
-    record.write_json(folder / "tokenizer_config.json", tokenizer_config(model.config, chat))
+    record.write_json(folder / "tokenizer_config.json", tokenizer_config(loaded, chat))
     record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
     sources = [
         {"role": role, **source}
@@ -66,12 +65,12 @@ def run(params: Selected, job: Job) -> None:
     job.say(f"{architecture.name}, {parameters:,} parameters")
 
 
-def tokenizer_config(config: Any, chat: str | None) -> dict[str, Any]:
+def tokenizer_config(loaded: checkpoint.Checkpoint, chat: str | None) -> dict[str, Any]:
     """What transformers wants to know beside `tokenizer.json`."""
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.block_size,
+        "model_max_length": loaded.model.config.block_size,
         "clean_up_tokenization_spaces": False,
-        **dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT),
+        **dict.fromkeys(("bos_token", "eos_token", "pad_token"), loaded.tokenizer.end_name),
     }
     return settings | ({"chat_template": chat} if chat else {})
