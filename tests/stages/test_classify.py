@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.stages.classify import class_weights, run
 from tests.stages.trainee import foundation, job, messages, smoke
@@ -18,7 +19,7 @@ def world(tmp_path, monkeypatch):
 
 
 def settings(epochs: float = 1.0):
-    tree = smoke()
+    tree = smoke(classify={"max_length": 64})
     training = tree.classify.training
     rates = training.optimizer.model_copy(update={"lr": 0.01})
     longer = training.model_copy(update={"epochs": epochs, "optimizer": rates})
@@ -56,6 +57,11 @@ def test_the_all_variant_learns_the_last_letter(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels == ["ham", "spam"]
     assert loaded.max_length == 64
+
+
+def test_a_message_longer_than_the_foundation_model_reads_is_refused(world):
+    with pytest.raises(UserError, match="max_length 65 is above the 64 tokens that the foundation"):
+        run(smoke(classify={"max_length": 65}), job(world, "all"))
 
 
 def test_balanced_weights_give_every_class_the_same_total():

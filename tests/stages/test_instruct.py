@@ -3,6 +3,7 @@
 import pytest
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.stages.instruct import example, run
@@ -32,6 +33,13 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
     metrics = record.read_json(made.out / "metrics.json")
     assert (metrics["train_instructions"], metrics["test_instructions"]) == (12, 3)
     assert checkpoint.load(made.out / "checkpoint").labels is None
+
+
+def test_answers_as_long_as_the_context_are_refused_before_the_first(world):
+    made = job(world)
+    with pytest.raises(UserError, match="max_new_tokens 256 leaves no room .* in the 256 tokens"):
+        run(smoke(instruct={"max_new_tokens": 256}), made)
+    assert list(made.out.iterdir()) == []
 
 
 def test_the_loss_sees_the_response_and_its_end_and_nothing_of_the_prompt():

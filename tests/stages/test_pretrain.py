@@ -10,7 +10,8 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.schema import FromInit
 from llmill.model import checkpoint, huggingface
-from llmill.stages.pretrain import load, loss_over, run
+from llmill.stages.pretrain import load, loss_by_source, loss_over, run
+from llmill.text import shards
 from llmill.text.shards import Shards
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.stages.trainee import job, smoke, tokens
@@ -184,6 +185,49 @@ def test_weights_that_transformers_saved_are_begun_from(world):
     )
     idx = torch.arange(32)[None]
     torch.testing.assert_close(found(idx), theirs.eval()(idx).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_losses_by_source_are_those_of_each_sources_tokens(world):
+    """Beside a slow reference: every token's loss alone. Weighted, they are the whole loss."""
+    place, tokenizer, model = world / "mixed", bytes_tokenizer(), decoder()
+    place.mkdir()
+    texts = [f"{n} of {'abc'[n % 3]}" * (n % 4) for n in range(40)]
+    sources = ["abc"[n % 3] for n in range(40)]
+    entry = shards.write(place, "00000", texts, tokenizer, sources)
+    shards.write_index(place, 257, [entry])
+    held_out = Shards.load(place)
+    of_token = [source for text, source in zip(texts, sources, strict=True) for _ in text + "e"]
+    wanted: dict[str, list[float]] = {"a": [], "b": [], "c": []}
+    for n in range(held_out.n_windows(16)):
+        ids = torch.tensor(held_out.window(n * 16, 17).astype("int64"))
+        logprobs = model(ids[None, :-1])[0].log_softmax(-1)
+        for at, target in enumerate(ids[1:].tolist()):
+            wanted[of_token[n * 16 + 1 + at]].append(-float(logprobs[at, target].detach()))
+    found = loss_by_source(model, held_out, 16)
+    assert {name: n for name, (_, n) in found.items()} == {k: len(v) for k, v in wanted.items()}
+    for name, losses in wanted.items():
+        assert found[name][0] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    whole = loss_over(model, held_out, 16, tokenizer, None)["validation_loss"]
+    total = sum(n for _, n in found.values())
+    assert sum(loss * n for loss, n in found.values()) / total == pytest.approx(whole, rel=1e-5)
+
+
+def test_what_was_continued_is_measured_by_source_before_and_after(world):
+    model, made = ours(world), job(world)
+    run(begun(12), made)
+    held_out = Shards.load(world / "data/tokenize/validate")
+    (before,) = loss_by_source(model, held_out, 32).values()
+    (found,) = figures(made)["by_source"].values()
+    assert found["before"] == pytest.approx(before[0], abs=1e-5)
+    assert found["after"] == pytest.approx(figures(made)["validation_loss"], abs=1e-5)
+    assert found["tokens"] == before[1]
+    assert made.track.seen["final_by_source..after"] == found["after"]
+
+
+def test_a_model_that_begins_anew_has_no_figures_by_source(world):
+    made = job(world)
+    run(shape(), made)
+    assert "by_source" not in figures(made)
 
 
 def test_the_context_may_be_made_longer(world):

@@ -7,6 +7,7 @@ In: token shards and the tokenizer; weights, where it begins from some. Out: `ch
 """
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from llmill.contract.params import Selected
 from llmill.contract.schema import FromInit, Model, Sampling
 from llmill.contract.stage import Job
 from llmill.model import checkpoint, initial
+from llmill.model.cross_entropy import IGNORE
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
@@ -29,6 +31,8 @@ from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
+
+EVALUATED = 16  # windows at once
 
 
 def run(params: Selected, job: Job) -> None:
@@ -68,6 +72,7 @@ def run(params: Selected, job: Job) -> None:
     )
     peak = matrix_peak(device, runtime.dtype(params.runtime))
     meter = Meter(flops_per_token(model), peak * processes.count())
+    before = loss_by_source(model.to(device).eval(), held_out, block) if begun else {}
     with parallel.together(device):
         curve = fit(model, work, job, meter)
         model = parallel.whole(model, make)
@@ -75,6 +80,7 @@ def run(params: Selected, job: Job) -> None:
         return
     model.eval()
     figures = loss_over(model, held_out, block, tokenizer, at_most=None)
+    after = loss_by_source(model, held_out, block) if begun else {}
     checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
     write_curve(job.out / "curves.csv", curve)
     samples = sampler.gather()
@@ -88,8 +94,14 @@ def run(params: Selected, job: Job) -> None:
         "tokens": curve[-1]["tokens"],
         "epochs": curve[-1]["tokens"] / train.shards.tokens,
     }
-    record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+    by_source = {
+        name: {"before": before[name][0], "after": loss, "tokens": tokens}
+        for name, (loss, tokens) in after.items()
+    }
+    named = {"by_source": by_source} if begun else {}
+    record.write_json(job.out / "metrics.json", metrics | named)
+    flat = record.flat(named)
+    job.track.metrics({f"final_{k}": v for k, v in (metrics | flat).items()})
 
 
 def weights(params: Selected) -> Path:
@@ -141,12 +153,37 @@ def loss_over(
     count = available if at_most is None else min(at_most, available)
     numbers = [i * available // count for i in range(count)]
     nats, tokens, n_bytes = 0.0, 0, 0
-    for start in range(0, count, 16):
-        batch = windows(shards, block_size, numbers[start : start + 16])
+    for start in range(0, count, EVALUATED):
+        batch = windows(shards, block_size, numbers[start : start + EVALUATED])
         nats += float(token_loss(model, batch.to(device)))
         tokens += batch.tokens
         n_bytes += int(sizes[batch.targets.numpy()].sum())
     return {"validation_loss": nats / tokens, "bits_per_byte": nats / math.log(2) / max(1, n_bytes)}
+
+
+@torch.inference_mode()
+def loss_by_source(
+    model: nn.Module, shards: Shards, block_size: int
+) -> dict[str, tuple[float, int]]:
+    """Mean loss in nats per token of each source's documents, and their tokens, over all
+    non-overlapping windows: weighted by the tokens, the means are the loss over everything.
+    """
+    device = next(model.parameters()).device
+    nats, tokens = np.zeros(len(shards.sources)), np.zeros(len(shards.sources), dtype=int)
+    for start in range(0, shards.n_windows(block_size), EVALUATED):
+        numbers = range(start, min(start + EVALUATED, shards.n_windows(block_size)))
+        batch = windows(shards, block_size, numbers)
+        places = [np.arange(n * block_size + 1, (n + 1) * block_size + 1) for n in numbers]
+        source = torch.from_numpy(shards.sources_of(np.stack(places)))  # (B, T), of each target
+        for each in source.unique().tolist():
+            own = replace(batch, targets=batch.targets.masked_fill(source != each, IGNORE))
+            nats[each] += float(token_loss(model, own.to(device)))
+            tokens[each] += int((source == each).sum())
+    return {
+        name: (nats[i] / tokens[i], int(tokens[i]))
+        for i, name in enumerate(shards.sources)
+        if tokens[i]
+    }
 
 
 class Sampler:
