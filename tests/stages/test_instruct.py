@@ -37,7 +37,7 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
 
 def test_answers_as_long_as_the_context_are_refused_before_the_first(world):
     made = job(world)
-    with pytest.raises(UserError, match="max_new_tokens 256 leaves no room .* in the 256 tokens"):
+    with pytest.raises(UserError, match=r"max_new_tokens 256 leaves no room .* in the 256 tokens"):
         run(smoke(instruct={"max_new_tokens": 256}), made)
     assert list(made.out.iterdir()) == []
 
