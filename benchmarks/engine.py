@@ -33,7 +33,17 @@ class Recipe:
 
 def sequence(ids: np.ndarray, vocab: int) -> Shards:
     """Tokens in memory as one shard of one document."""
-    return Shards(vocab, len(ids), 1, len(ids), [ids], np.array([len(ids)]), [0, len(ids)])
+    return Shards(
+        vocab,
+        len(ids),
+        1,
+        len(ids),
+        [ids],
+        np.array([len(ids)]),
+        [0, len(ids)],
+        [""],
+        np.zeros(1, int),
+    )
 
 
 def settings(

@@ -15,7 +15,7 @@ from llmill.contract import params
 from llmill.contract.schema import Model, Optimizer, Params, Schedule
 from llmill.contract.shapes import GPT2
 from llmill.model.transformer import Transformer
-from llmill.stages.pretrain import load, loss_over
+from llmill.stages.pretrain import load, shape_of
 from llmill.text.tokenizer import Tokenizer
 
 COSINE = Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1)
@@ -24,7 +24,7 @@ TRIAL = 12  # steps that tell how many fit into the time
 
 def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule]]:
     """The preset's own, with Muon at several rates; its form with AdamW; GPT-2's with AdamW."""
-    own, kept = preset.model, preset.pretrain.training
+    own, kept = shape_of(preset), preset.pretrain.training
     found = {}
     for rate in (1e-3, 3e-3):
         form = own.model_copy(update=GPT2 | {"block_size": own.block_size})
@@ -47,7 +47,7 @@ def main(
     """For each recipe: its loss, the steps that fit into the time, the time that they took."""
     preset = params.load(file)
     tokenizer = Tokenizer.load(Path(preset.paths.tokenizer, "bpe"))
-    block, settings = preset.model.block_size, preset.pretrain
+    block, settings = shape_of(preset).block_size, preset.pretrain
     train, held_out = (
         load(Path(preset.paths.tokenize, split), tokenizer, block)
         for split in ("train", "validate")

@@ -193,6 +193,7 @@ def test_git_ignores_what_is_made_and_no_package():
     made = [
         "data/download/x",
         "results/pretrain/x",
+        "models/x",
         "scratch/x",
         "mlflow.db",
         "mlruns/x",

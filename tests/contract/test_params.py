@@ -51,6 +51,13 @@ MISTAKES = [
     ("download.text", ["gutenberg"], "must name the same sources"),
     ("download.mmlu", "mmlu", "every other role must be world too"),
     ("tokenizer.kind", "gpt2", "tokenizer.kind gpt2 needs download.tokenizer"),
+    ("tokenizer.kind", "init", "tokenizer.vocab_size is null with tokenizer.kind init"),
+    ("tokenizer.vocab_size", None, "tokenizer.vocab_size is null with tokenizer.kind init"),
+    ("model", {"shape": "init"}, "model.shape init needs download.init"),
+    ("model", {"shape": "init", "n_layer": 2}, "unknown parameter 'model.n_layer'; known: shape, block_size"),
+    ("model", {"shape": "init", "dropout": 2.0}, "model.dropout = 2.0: Input should be less than 1"),
+    ("download.init", "models/world", "download.init models/world needs `model: {shape: init}`"),
+    ("pretrain.training.max_steps", 0, "pretrain.training.max_steps 0 trains nothing; only pretrain may, with"),
     ("tokenizer.vocab_size", 100, "vocab_size = 100: Input should be greater than or equal to 257"),
     ("pretrain.training.epochs", 1.0, "exactly one of max_steps and epochs"),
     ("pretrain.training.validate_every", 30, "validate_every 30 is no multiple of log_every 25"),
@@ -87,6 +94,29 @@ def drawn(tmp_path: Path, text: list[str], **roles: str) -> Path:
     return file
 
 
+BEGUN = [
+    ("tokenizer.kind", "bpe", "needs tokenizer.kind init: weights know no other tokens"),
+    ("model.block_size", 100, "classify.max_length 128 is above model.block_size 100"),
+    ("instruct.training", {"max_steps": 0, "epochs": None}, "instruct.training.max_steps 0 trains nothing"),
+]  # fmt: skip
+
+
+def begun(tmp_path: Path, dotted: str, value: object) -> Path:
+    """The world preset from weights, with one value changed."""
+    tree = yaml.safe_load(WORLD.read_text())
+    tree["download"]["init"], tree["model"] = "models/world", {"shape": "init"}
+    tree["tokenizer"] = {"kind": "init", "vocab_size": None}
+    tree["pretrain"]["training"]["max_steps"] = 0
+    section, field = dotted.split(".")
+    old = tree[section].get(field)
+    tree[section][field] = old | value if isinstance(value, dict) else value
+    if dotted == "tokenizer.kind":
+        tree["tokenizer"]["vocab_size"] = 512
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    return file
+
+
 @pytest.mark.parametrize("text", [["world"], ["news"], ["news", "world"], ["world", "news"]])
 def test_the_text_of_the_world_is_the_world_its_news_or_both(tmp_path, text):
     assert params.load(drawn(tmp_path, text)).download.text == text
@@ -101,6 +131,22 @@ def test_the_world_mixes_with_no_other_text(tmp_path, text):
 def test_news_needs_the_roles_of_the_world(tmp_path):
     with pytest.raises(UserError, match="every other role must be world too"):
         params.load(drawn(tmp_path, ["news"], mmlu="news"))
+
+
+@pytest.mark.parametrize(("dotted", "value", "line"), BEGUN, ids=[m[0] for m in BEGUN])
+def test_a_mistake_beside_weights_to_begin_from_is_named_in_one_line(tmp_path, dotted, value, line):
+    with pytest.raises(UserError) as error:
+        params.load(begun(tmp_path, dotted, value))
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_to_begin_from_bring_shape_and_tokenizer_and_may_pass_through(tmp_path):
+    tree = params.load(begun(tmp_path, "model.block_size", 512))
+    assert tree.model.block_size == 512
+    assert tree.model.model_fields_set == {"shape", "block_size"}
+    assert tree.download.init_folder == "models/world"
+    assert tree.download.sources == ["world"]
 
 
 def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):

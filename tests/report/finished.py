@@ -14,7 +14,7 @@ from llmill.stages import report as stage
 from tests.conftest import ROOT
 
 SCRIPT = "<script>alert('& more')</script>"
-ROLES = ("classification", "instruction", "mmlu", "text", "tokenizer")
+ROLES = ("classification", "init", "instruction", "mmlu", "text", "tokenizer")
 SUBJECTS = {
     "capitals": "one_fact",
     "chemical_symbols": "one_fact",
@@ -98,7 +98,7 @@ def download(folder: Path, variant: None) -> None:
         entry = {"name": "world", "title": "The built-in world", "licence": "no rights reserved"}
         files = [{"path": f"{role}.txt", "bytes": 1_234_567, "sha256": record.sha256_text(role)}]
         (folder / role).mkdir()
-        listed = [] if role == "tokenizer" else [{**entry, "files": files}]
+        listed = [] if role in ("init", "tokenizer") else [{**entry, "files": files}]
         record.write_json(folder / role / "sources.json", listed)
     metrics(folder, {role: {"files": 1, "bytes": 1_234_567} for role in ROLES})
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
 from llmill.evaluation import classification
 from llmill.model import checkpoint
 from llmill.stages import pretrain
@@ -20,7 +21,7 @@ def world(tmp_path, monkeypatch):
 
 
 def settings(epochs: float = 1.0):
-    tree = smoke()
+    tree = smoke(classify={"max_length": 64})
     training = tree.classify.training
     rates = training.optimizer.model_copy(update={"lr": 0.01})
     longer = training.model_copy(update={"epochs": epochs, "optimizer": rates})
@@ -78,6 +79,11 @@ def test_classes_are_learnt_from_a_masked_foundation_pretrained_before(tmp_path,
     assert (loaded.model.config.causal, loaded.max_length) == (False, 32)
     texts = ["abx", "abo", "hgfedcbax", "o"]
     assert classification.predict(loaded, texts) == ["spam", "ham", "spam", "ham"]
+
+
+def test_a_message_longer_than_the_foundation_model_reads_is_refused(world):
+    with pytest.raises(UserError, match="max_length 65 is above the 64 tokens that the foundation"):
+        run(smoke(classify={"max_length": 65}), job(world, "all"))
 
 
 def test_balanced_weights_give_every_class_the_same_total():

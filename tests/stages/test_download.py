@@ -72,7 +72,10 @@ def desk(tmp_path, monkeypatch):
     def run_it(**roles):
         named = {"text": ["book"], "classification": "mail", "instruction": "tasks", "mmlu": "quiz"}
         section = Download(
-            **{**named, "tokenizer": None, **roles}, retries=0, timeout=20.0, world=WORLD
+            **{**named, "tokenizer": None, "init": None, **roles},
+            retries=0,
+            timeout=20.0,
+            world=WORLD,
         )
         shutil.rmtree(desk.out, ignore_errors=True)
         desk.out.mkdir()
@@ -102,6 +105,7 @@ def test_every_role_gets_its_folder_and_its_list(desk):
         "classification/SMSSpamCollection",
         "classification/readme",
         "classification/sources.json",
+        "init/sources.json",
         "instruction/sources.json",
         "instruction/tasks.json",
         "metrics.json",
@@ -138,6 +142,7 @@ def test_the_metrics_count_files_and_bytes_by_role(desk):
         "instruction": {"files": 1, "bytes": 3},
         "mmlu": {"files": 3, "bytes": 36},
         "tokenizer": {"files": 0, "bytes": 0},
+        "init": {"files": 0, "bytes": 0},
     }
 
 
@@ -256,6 +261,91 @@ def test_news_may_be_the_only_text(desk):
     assert (out / "mmlu/test/geography_test.csv").exists()
 
 
+OURS = {
+    "config.json": b'{"head": "next_token"}',
+    "model.safetensors": b"weights",
+    "bpe/ranks.tiktoken": b"ranks",
+    "bpe/tokenizer.json": b"{}",
+}
+THEIRS = {
+    "config.json": b'{"model_type": "llama"}',
+    "model-00001-of-00002.safetensors": b"some",
+    "model-00002-of-00002.safetensors": b"more",
+    "model.safetensors.index.json": b"{}",
+    "tokenizer.json": b"{}",
+}
+
+
+def a_model(desk, content):
+    """A folder with these files and some that are no part of it."""
+    folder = desk.root / "models" / "mine"
+    for name, found in (content | {"pytorch_model.bin": b"pickle", "README.md": b"read"}).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(found)
+    return folder
+
+
+@pytest.mark.parametrize("content", [OURS, THEIRS], ids=["ours", "hugging face"])
+def test_weights_to_begin_from_are_copied_out_of_a_folder(desk, content):
+    folder = a_model(desk, content)
+    out = desk.run(init="models/mine")
+    assert names(out / "init") == sorted([*content, "sources.json"])
+    (entry,) = listed(out, "init")
+    assert entry["name"] == "models/mine"
+    for file in entry["files"]:
+        found = content[file["path"]]
+        assert (file["bytes"], file["sha256"]) == (len(found), sha256(found))
+        assert (out / "init" / file["path"]).stat().st_ino != (folder / file["path"]).stat().st_ino
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["init"] == {"files": len(content), "bytes": sum(map(len, content.values()))}
+
+
+def test_weights_to_begin_from_may_be_a_source(desk):
+    a_model(desk, OURS)
+    tree = yaml.safe_load(a_table())
+    files = [
+        {"path": f"models/mine/{name}", "bytes": None, "sha256": sha256(content),
+         "urls": [f"models/mine/{name}"]}
+        for name, content in OURS.items()
+    ]  # fmt: skip
+    tree["weights"] = {"title": "W", "role": "init", "licence": "mine", "files": files}
+    (desk.root / "sources.yaml").write_text(yaml.safe_dump(tree))
+    out = desk.run(init="weights")
+    assert names(out / "init") == sorted([*OURS, "sources.json"])
+    with pytest.raises(UserError, match=r"download\.init names 'book', whose role"):
+        desk.run(init="book")
+
+
+@pytest.mark.parametrize(
+    ("content", "without", "line"),
+    [
+        (OURS, "config.json", r"config\.json is missing; it must be a model's folder"),
+        (OURS, "model.safetensors", r"pytorch_model\.bin is a pickle, .* safetensors only"),
+        (OURS | {"config.json": b"{"}, None, r"config\.json is not JSON"),
+        (OURS | {"config.json": b"[]"}, None, r"config\.json has neither `head`"),
+        (
+            OURS | {"config.json": b'{"head": "class"}'},
+            None,
+            r"config\.json says head 'class'; only a model of",
+        ),
+    ],
+)
+def test_a_folder_that_holds_no_model_to_begin_from_is_refused_before_any_file(
+    desk, content, without, line
+):
+    folder = a_model(desk, content)
+    if without:
+        (folder / without).unlink()
+    with pytest.raises(UserError, match=rf"^params\.yaml: download\.init = 'models/mine': {line}"):
+        desk.run(init="models/mine")
+    assert names(desk.out) == []
+
+
+def test_a_folder_that_does_not_exist_is_said(desk):
+    with pytest.raises(UserError, match=r"download\.init = 'models/none': no such folder"):
+        desk.run(init="models/none")
+
+
 def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
     shutil.copy(ROOT / "sources.yaml", desk.root / "sources.yaml")
     monkeypatch.setenv("LLMILL_MIRROR", str(real_data))
@@ -272,6 +362,7 @@ def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
         "instruction": {"files": 1, "bytes": 203_524},
         "mmlu": {"files": 171, "bytes": 7_176_539},
         "tokenizer": {"files": 2, "bytes": 1_498_619},
+        "init": {"files": 0, "bytes": 0},
     }
     assert len((out / "classification/SMSSpamCollection").read_bytes().splitlines()) == 5574
     assert len(list((out / "text/gutenberg").glob("*.txt"))) == 20

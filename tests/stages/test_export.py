@@ -37,6 +37,8 @@ def paths(tmp_path):
     for role in ("text", "instruction", "classification"):
         (tmp_path / "data/download" / role).mkdir(parents=True)
         record.write_json(tmp_path / "data/download" / role / "sources.json", SOURCES)
+    (tmp_path / "data/download/init").mkdir()
+    record.write_json(tmp_path / "data/download/init/sources.json", [])
     for stage, loss in (("pretrain", 1.23456), ("instruct", 0.5)):
         torch.manual_seed(1)
         model = Transformer(MODERN.model_copy(update={"block_size": 256}), 257)

@@ -47,6 +47,13 @@ def test_a_masked_foundation_is_refused_in_one_line_before_anything_is_written(
     assert list(made.out.iterdir()) == []
 
 
+def test_answers_as_long_as_the_context_are_refused_before_the_first(world):
+    made = job(world)
+    with pytest.raises(UserError, match=r"max_new_tokens 256 leaves no room .* in the 256 tokens"):
+        run(smoke(instruct={"max_new_tokens": 256}), made)
+    assert list(made.out.iterdir()) == []
+
+
 def test_the_loss_sees_the_response_and_its_end_and_nothing_of_the_prompt():
     tokenizer = bytes_tokenizer()
     entry = Instruction("Say o.", "", "oo")

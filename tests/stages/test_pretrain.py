@@ -10,9 +10,12 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
-from llmill.model import checkpoint
-from llmill.stages.pretrain import load, loss_over, masked_loss_over, run
+from llmill.contract.schema import FromInit
+from llmill.model import checkpoint, huggingface
+from llmill.stages.pretrain import load, run
+from llmill.text import shards
 from llmill.text.shards import Shards
+from llmill.training.held_out import loss_by_source, loss_over, masked_loss_over
 from llmill.training.masking import Masked, masked_windows
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.stages.trainee import job, masked, smoke, tokens
@@ -181,3 +184,137 @@ def test_a_masked_training_that_was_stopped_ends_with_the_same_bytes(world, monk
         hashes.append(record.sha256_file(made.out / "checkpoint/model.safetensors"))
         hashes.append(record.sha256_file(made.out / "curves.csv"))
     assert hashes[:2] == hashes[2:]
+
+
+def begun(steps: int, **changes: object):
+    """The smoke preset from weights in data/download/init."""
+    tree = smoke()
+    training = tree.pretrain.training.model_copy(update={"max_steps": steps})
+    pretrain = tree.pretrain.model_copy(update={"training": training})
+    shape = FromInit(shape="init", **changes)
+    return tree.model_copy(update={"model": shape, "pretrain": pretrain})
+
+
+def ours(world, seed: int = 0):
+    """Weights of ours to begin from."""
+    model = decoder(seed, block_size=32)
+    saved = checkpoint.Checkpoint(model, bytes_tokenizer())
+    checkpoint.save(world / "data/download/init", saved)
+    return model
+
+
+def figures(made) -> dict:
+    return record.read_json(made.out / "metrics.json")
+
+
+def curve(made) -> list[dict[str, str]]:
+    with (made.out / "curves.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_no_steps_hand_on_the_weights_they_were_given(world):
+    model, made = ours(world), job(world)
+    run(begun(0), made)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert loaded.model.config == model.config
+    found, wanted = loaded.model.state_dict(), model.state_dict()
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    (row,) = curve(made)
+    assert list(row) == ["step", "tokens", "lr", "train_loss", "validation_loss", "bits_per_byte"]
+    assert (row["step"], row["tokens"], row["train_loss"]) == ("0", "0", "")
+    metrics = figures(made)
+    assert (metrics["steps"], metrics["tokens"], metrics["epochs"]) == (0, 0, 0.0)
+    assert {s["step"] for s in record.read_json(made.out / "samples.json")} == {0}
+
+
+def test_training_goes_on_from_the_weights(world):
+    model, made = ours(world), job(world)
+    run(begun(12), made)
+    rows, held_out = curve(made), Shards.load(world / "data/tokenize/validate")
+    assert [row["step"] for row in rows] == ["0", "4", "8", "12"]
+    first = loss_over(model, held_out, 32, bytes_tokenizer(), at_most=4)
+    assert float(rows[0]["validation_loss"]) == pytest.approx(first["validation_loss"], abs=1e-4)
+    assert figures(made)["validation_loss"] < first["validation_loss"] - 0.5
+
+
+def test_weights_that_transformers_saved_are_begun_from(world):
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"n_layer": 2, "n_head": 2, "n_embd": 16, "n_positions": 32, "vocab_size": 257}
+    special = {"bos_token_id": None, "eos_token_id": None, "resid_pdrop": 0.0}
+    rest = {"embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **special, **rest))
+    theirs.save_pretrained(world / "data/download/init")
+    made = job(world)
+    run(begun(0), made)
+    found = checkpoint.load(made.out / "checkpoint").model
+    wanted = huggingface.load(world / "data/download/init")
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(found.state_dict().values(), wanted.state_dict().values(), strict=True)
+    )
+    idx = torch.arange(32)[None]
+    torch.testing.assert_close(found(idx), theirs.eval()(idx).logits, rtol=1e-4, atol=1e-4)
+
+
+def test_losses_by_source_are_those_of_each_sources_tokens(world):
+    """Beside a slow reference: every token's loss alone. Weighted, they are the whole loss."""
+    place, tokenizer, model = world / "mixed", bytes_tokenizer(), decoder()
+    place.mkdir()
+    texts = [f"{n} of {'abc'[n % 3]}" * (n % 4) for n in range(40)]
+    sources = ["abc"[n % 3] for n in range(40)]
+    entry = shards.write(place, "00000", texts, tokenizer, sources)
+    shards.write_index(place, 257, [entry])
+    held_out = Shards.load(place)
+    of_token = [source for text, source in zip(texts, sources, strict=True) for _ in text + "e"]
+    wanted: dict[str, list[float]] = {"a": [], "b": [], "c": []}
+    for n in range(held_out.n_windows(16)):
+        ids = torch.tensor(held_out.window(n * 16, 17).astype("int64"))
+        logprobs = model(ids[None, :-1])[0].log_softmax(-1)
+        for at, target in enumerate(ids[1:].tolist()):
+            wanted[of_token[n * 16 + 1 + at]].append(-float(logprobs[at, target].detach()))
+    found = loss_by_source(model, held_out, 16)
+    assert {name: n for name, (_, n) in found.items()} == {k: len(v) for k, v in wanted.items()}
+    for name, losses in wanted.items():
+        assert found[name][0] == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    whole = loss_over(model, held_out, 16, tokenizer, None)["validation_loss"]
+    total = sum(n for _, n in found.values())
+    assert sum(loss * n for loss, n in found.values()) / total == pytest.approx(whole, rel=1e-5)
+
+
+def test_what_was_continued_is_measured_by_source_before_and_after(world):
+    model, made = ours(world), job(world)
+    run(begun(12), made)
+    held_out = Shards.load(world / "data/tokenize/validate")
+    (before,) = loss_by_source(model, held_out, 32).values()
+    (found,) = figures(made)["by_source"].values()
+    assert found["before"] == pytest.approx(before[0], abs=1e-5)
+    assert found["after"] == pytest.approx(figures(made)["validation_loss"], abs=1e-5)
+    assert found["tokens"] == before[1]
+    assert made.track.seen["final_by_source..after"] == found["after"]
+
+
+def test_a_model_that_begins_anew_has_no_figures_by_source(world):
+    made = job(world)
+    run(shape(), made)
+    assert "by_source" not in figures(made)
+
+
+def test_the_context_may_be_made_longer(world):
+    ours(world)
+    made = job(world)
+    run(begun(4, block_size=64), made)
+    assert checkpoint.load(made.out / "checkpoint").model.config.block_size == 64
+    assert figures(made)["tokens"] == 4 * 4 * 64
+
+
+def test_weights_of_another_tokenizer_stop_the_stage_with_both_numbers(world):
+    ours(world)
+    type(bytes_tokenizer())({**{bytes([b]): b for b in range(256)}, b"ab": 256}).save(
+        world / "data/tokenizer/bpe"
+    )
+    for split in ("train", "validate"):
+        index = world / f"data/tokenize/{split}/index.json"
+        record.write_json(index, record.read_json(index) | {"n_vocab": 258})
+    with pytest.raises(UserError, match="the embedding has 257 rows, the tokenizer 258 tokens"):
+        run(begun(0), job(world))

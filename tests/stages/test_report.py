@@ -183,6 +183,31 @@ def test_it_reads_only_what_dvc_yaml_declares(job):
     assert all(p.startswith((*roots, "src/")) or p == "requirements.lock" for p in declared)
 
 
+def test_a_training_that_began_from_weights_and_took_no_step_is_shown_by_source(chain, monkeypatch):
+    place = chain / "results/pretrain"
+    by_source = {
+        "news": {"before": 3.25, "after": 1.5, "tokens": 4096},
+        "world": {"before": 0.5, "after": 0.625, "tokens": 12000},
+    }
+    metrics = record.read_json(place / "metrics.json") | {"by_source": by_source, "steps": 0}
+    record.write_json(place / "metrics.json", metrics)
+    header = "step,tokens,lr,train_loss,validation_loss,bits_per_byte"
+    (place / "curves.csv").write_text(f"{header}\n0,0,,,1.5,0.6\n")
+    job = finished.report(chain, monkeypatch)
+    page = (job.out / "index.html").read_text(encoding="utf-8")
+    cells = re.sub(r"<[^>]+>|\s+", " ", page[page.index("Loss by source, before and after") :])
+    assert "news 4,096 3.250 1.500 -1.750 world 12,000 0.500 0.625 +0.125" in " ".join(
+        cells.split()
+    )
+    rows = {row["key"]: row for row in record.read_json(job.out / "summary.json")}
+    news = rows["pretrain.by_source.news"]
+    assert (news["figure"], news["against"]) == ({"value": 1.5, "n": 4096}, "before 3.250")
+
+
+def test_a_training_that_began_anew_has_no_losses_by_source(page):
+    assert "Loss by source" not in page
+
+
 def test_an_example_count_of_one_shows_one(chain, monkeypatch):
     monkeypatch.chdir(chain)
     tree = finished.tree()

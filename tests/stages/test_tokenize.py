@@ -30,7 +30,7 @@ TEXTS = {"train": [f"train {i} é" for i in range(50)], "validate": ["held <|end
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for split, texts in TEXTS.items():
-        documents = [Document(text, "mine", str(i)) for i, text in enumerate(texts)]
+        documents = [Document(text, ("even", "odd")[i % 2], str(i)) for i, text in enumerate(texts)]
         parquet.write(tmp_path / "data/prepare/text" / split, documents, 20)
     BYTES.save(tmp_path / "data/tokenizer/bpe")
     return tmp_path
@@ -61,6 +61,12 @@ def test_the_shards_hold_the_documents_in_order(folder):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["validate"]["tokens"] == 23
     assert metrics["train"]["shards"] == 3
+
+
+def test_the_source_of_every_document_is_kept(folder):
+    loaded = Shards.load(run(folder, 1) / "train")
+    assert loaded.sources == ["even", "odd"]
+    assert loaded.source.tolist() == [i % 2 for i in range(50)]
 
 
 def test_the_number_of_processes_changes_no_byte(folder):

@@ -57,6 +57,16 @@ def test_gpt2s_own_files_are_taken_as_they_are(folder, real_data):
     assert made.n_vocab == 50257
 
 
+def test_the_tokenizer_of_the_weights_is_taken_as_it_is(folder):
+    theirs = Tokenizer(
+        {bytes([b]): b + 1 for b in range(256)}, special={"<end>": 0}, end_name="<end>"
+    )
+    theirs.save(folder / "data/download/init/bpe")
+    made = Tokenizer.load(run(folder, "init", None) / "bpe")
+    assert (made.ranks, made.special) == (theirs.ranks, {"<end>": 0})
+    assert (made.encode("Line"), made.end_of_text) == ([77, 106, 111, 102], 0)
+
+
 def test_too_great_a_vocabulary_is_refused(folder):
     with pytest.raises(UserError, match="vocab_size 9999"):
         run(folder, "bpe", 9999)

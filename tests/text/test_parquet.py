@@ -18,6 +18,7 @@ def test_documents_come_back_in_order_from_shards_of_the_asked_size(tmp_path):
         ["text 2 é", "text 3 é"],
         ["text 4 é"],
     ]
+    assert parquet.sources(shards[0]) == ["mine", "mine"]
     rows = pq.read_table(shards[2]).to_pylist()
     assert rows == [{"text": "text 4 é", "source": "mine", "id": f"{4:064x}"}]
 

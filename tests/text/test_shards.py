@@ -29,6 +29,23 @@ def test_every_text_is_followed_by_the_end_of_text_and_counted(folder):
     assert [ALL[end - 1] for end in loaded.ends] == [256] * 6
 
 
+def test_the_source_of_every_token_is_known_across_shards(tmp_path):
+    sources = [["b", "a", "b"], ["c"], ["a", "a"]]
+    entries = [
+        shards.write(tmp_path, f"{i:05d}", texts, BYTES, names)
+        for i, (texts, names) in enumerate(zip(TEXTS, sources, strict=True))
+    ]
+    shards.write_index(tmp_path, BYTES.n_vocab, entries)
+    loaded = Shards.load(tmp_path)
+    assert loaded.sources == ["a", "b", "c"]
+    assert loaded.source.tolist() == [1, 0, 1, 2, 0, 0]
+    assert loaded.sources_of(np.arange(19)).tolist() == [1, 1, 1, 0, *[1] * 5, 2, 2, *[0] * 8]
+
+
+def test_documents_without_a_source_are_of_one_that_has_no_name(folder):
+    assert (Shards.load(folder).sources, set(Shards.load(folder).source)) == ([""], {0})
+
+
 def test_a_window_crosses_shards_like_one_long_array(folder):
     loaded = Shards.load(folder)
     for start in range(20):
@@ -85,6 +102,7 @@ def flip(path):
         ("00002.bin", flip, "corrupt"),
         ("00000.ends.npy", flip, "corrupt"),
         ("00000.ends.npy", lambda p: p.unlink(), "missing"),
+        ("00001.sources.npy", flip, "corrupt"),
         ("index.json", lambda p: p.unlink(), "missing"),
         ("index.json", lambda p: p.write_text("{"), "not JSON"),
     ],

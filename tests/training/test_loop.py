@@ -3,6 +3,7 @@
 import re
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,6 +102,38 @@ def test_the_curve_has_a_row_an_interval_and_validates_in_its_turn(tmp_path):
     assert [row["tokens"] for row in curve] == [40, 80, 120, 160, 200, 240]
     assert [step for step, _ in made.track.calls] == [2, 4, 6, 8, 10, 12]
     assert all({"train_loss", "tokens_per_second"} <= set(values) for _, values in made.track.calls)
+
+
+def from_weights(settings: Training, batches=None) -> Work:
+    return replace(work(batches or ToyBatches(), settings), begun=True)
+
+
+def test_a_training_from_weights_has_a_row_before_its_first_step(tmp_path):
+    made = job(tmp_path)
+    curve = fit(Toy(), from_weights(SETTINGS), made)
+    nothing = {"lr": None, "train_loss": None}
+    assert curve[0] == {"step": 0, "tokens": 0, **nothing, "validation_loss": 0.0}
+    assert curve[1:] == train(tmp_path / "anew")[1]
+    assert made.track.calls[0] == (0, {"validation_loss": 0.0})
+
+
+def test_the_row_before_the_first_step_is_kept_when_stopped_and_resumed(tmp_path):
+    whole = fit(Toy(), from_weights(SETTINGS), job(tmp_path / "whole"))
+    stopped = job(tmp_path / "parts")
+    with pytest.raises(Stopped):
+        fit(Toy(), from_weights(SETTINGS, StopsAt(stopped.stop, 6)), stopped)
+    assert fit(Toy(), from_weights(SETTINGS), job(tmp_path / "parts")) == whole
+
+
+def test_no_steps_change_no_weight_and_leave_one_row(tmp_path):
+    model = Toy()
+    none = SETTINGS.model_copy(update={"max_steps": 0})
+    (row,) = fit(model, from_weights(none), job(tmp_path))
+    assert (row["step"], row["validation_loss"]) == (0, 0.0)
+    assert same(model, Toy())
+    write_curve(tmp_path / "curves.csv", [row])
+    header = "step,tokens,lr,train_loss,validation_loss"
+    assert (tmp_path / "curves.csv").read_text() == f"{header}\n0,0,,,0\n"
 
 
 class StopsAt:

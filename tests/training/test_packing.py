@@ -24,7 +24,17 @@ def made_of(lengths: list[int], split: int = 0) -> Shards:
     tokens = np.arange(ends[-1], dtype=np.uint32)
     cut = int(ends[split - 1]) if split else 0
     size = int(ends[-1])
-    return Shards(size, size, len(ends), size, [tokens[:cut], tokens[cut:]], ends, [0, cut, size])
+    return Shards(
+        size,
+        size,
+        len(ends),
+        size,
+        [tokens[:cut], tokens[cut:]],
+        ends,
+        [0, cut, size],
+        [""],
+        ends * 0,
+    )
 
 
 def some_lengths(count: int, median: float, seed: int = 0) -> list[int]:

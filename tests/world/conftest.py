@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract.schema import NEWS, WORLD, World
+from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.schema import World
 from llmill.world import write
 
 SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract.schema import NEWS, WORLD, World
+from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.schema import World
 from llmill.world import LEVELS, write
 
 SMALL = {"seed": 3, "repeats": 2, "messages": 200, "instructions": 200, "questions": 8}

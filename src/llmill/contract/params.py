@@ -11,9 +11,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Params
+from llmill.contract.schema import FromInit, Model, Params
 
 FILE = Path("params.yaml")
+FORMS_OF_MODEL = {form.__name__: form for form in (Model, FromInit)}
 
 
 class Selected:
@@ -77,7 +78,7 @@ def _one_line(error: ValidationError) -> str:
     found = error.errors()
     unknown = [e for e in found if e["type"] == "extra_forbidden"]  # before what it left missing
     first = (unknown or found)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"] if part not in FORMS_OF_MODEL)
     if first["type"] == "extra_forbidden":
         known = list(_fields_at(first["loc"][:-1]))
         near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
@@ -93,6 +94,10 @@ def _one_line(error: ValidationError) -> str:
 def _fields_at(location: tuple[int | str, ...]) -> Iterable[str]:
     model: Any = Params
     for part in location:
-        if isinstance(part, str) and hasattr(model, "model_fields") and part in model.model_fields:
+        if part in FORMS_OF_MODEL:
+            model = FORMS_OF_MODEL[part]
+        elif (
+            isinstance(part, str) and hasattr(model, "model_fields") and part in model.model_fields
+        ):
             model = model.model_fields[part].annotation
     return getattr(model, "model_fields", {})

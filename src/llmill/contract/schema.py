@@ -1,15 +1,22 @@
-"""The schema of `params.yaml`: every parameter, its type and its range, and the checks between
-sections. A parameter has its value in `params.yaml` (or a preset) and no default here.
+"""The schema of `params.yaml`: every parameter, its type and its range. A parameter has its value
+in `params.yaml` (or a preset) and no default here. The checks between sections: `agreement.py`.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
-from llmill.contract import shapes
+from llmill.contract import agreement, shapes
 
 DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
-WORLD, NEWS = "world", "news"  # the sources that are written here, not downloaded
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 
 Positive = Annotated[int, Field(gt=0)]
@@ -48,13 +55,16 @@ class World(Section):
 
 
 class Download(Section):
-    """Sources by role: names in `sources.yaml`, or `world`, and for text `news`, both generated."""
+    """Sources by role: names in `sources.yaml`, or `world`, and for text `news`, both generated;
+    `init`, the weights to begin from, may also be a folder, which is known by a `/` in it.
+    """
 
     text: Annotated[list[str], Field(min_length=1)]
     classification: str
     instruction: str
     mmlu: str
     tokenizer: str | None
+    init: str | None
     retries: Natural
     timeout: Rate  # seconds without a byte
     world: World
@@ -63,7 +73,13 @@ class Download(Section):
     def sources(self) -> list[str]:
         """Every source named, once, in the order of the roles."""
         named = [*self.text, self.classification, self.instruction, self.mmlu]
-        return list(dict.fromkeys(named + ([self.tokenizer] if self.tokenizer else [])))
+        named += [self.tokenizer, None if self.init_folder else self.init]
+        return list(dict.fromkeys(filter(None, named)))
+
+    @property
+    def init_folder(self) -> str | None:
+        """The folder of this machine that `init` names, if it names one."""
+        return self.init if self.init and "/" in self.init else None
 
 
 class NearDuplicates(Section):
@@ -108,8 +124,8 @@ class Prepare(Section):
 
 
 class Tokenizer(Section):
-    kind: Literal["bpe", "gpt2"]
-    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)]  # with <|endoftext|>
+    kind: Literal["bpe", "gpt2", "init"]  # init: that of the weights to begin from
+    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)] | None  # with <|endoftext|>
 
 
 class Tokenize(Section):
@@ -167,6 +183,34 @@ class Model(Section):
         return self
 
 
+class FromInit(Section):
+    """The shape of the weights in `download.init`. What is left out here stays as it is there."""
+
+    shape: Literal["init"]
+    block_size: Positive | None = None
+    rotary_base: Rate | None = None
+    rotary_scaling: RotaryScaling | None = None
+    dropout: Share | None = None
+
+    def applied(self, shape: Model) -> Model:
+        """A shape with the changes."""
+        changes = self.model_dump(exclude={"shape"}, exclude_none=True)
+        return Model(**shape.model_dump() | changes)
+
+
+def _kind_of_shape(fields: Any) -> str:
+    """Which of the two forms of `model` is meant."""
+    shape = fields.get("shape") if isinstance(fields, dict) else getattr(fields, "shape", None)
+    return FromInit.__name__ if shape == "init" else Model.__name__
+
+
+Shape = Annotated[
+    Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
+    Discriminator(_kind_of_shape),
+    BeforeValidator(shapes.named),
+]
+
+
 class Optimizer(Section):
     kind: Literal["adamw", "muon"]  # muon: for the matrices; AdamW for everything else
     lr: Rate
@@ -183,9 +227,11 @@ class Schedule(Section):
 
 
 class Training(Section):
-    """What the loop needs, whatever it trains. Exactly one of `max_steps` and `epochs` is given."""
+    """What the loop needs, whatever it trains. Exactly one of `max_steps` and `epochs` is given.
+    No steps at all are for `pretrain` with `download.init`: the weights pass through as they are.
+    """
 
-    max_steps: Positive | None
+    max_steps: Natural | None
     epochs: Rate | None
     batch_size: Positive
     grad_accum_steps: Positive
@@ -327,7 +373,7 @@ class Params(Section):
     prepare: Prepare
     tokenizer: Tokenizer
     tokenize: Tokenize
-    model: Annotated[Model, BeforeValidator(shapes.named)]
+    model: Shape
     pretrain: Pretrain
     classify: Classify
     instruct: Instruct
@@ -340,45 +386,5 @@ class Params(Section):
 
     @model_validator(mode="after")
     def sections_agree(self) -> Self:
-        if set(self.prepare.weights) != set(self.download.text):
-            raise ValueError(
-                f"prepare.weights {sorted(self.prepare.weights)} and download.text "
-                f"{sorted(self.download.text)} must name the same sources"
-            )
-        worlds = [
-            r
-            for r in ("classification", "instruction", "mmlu")
-            if getattr(self.download, r) == WORLD
-        ]
-        text = set(self.download.text)
-        if worlds and text - {WORLD, NEWS}:
-            raise ValueError(
-                f"download.{worlds[0]} is the built-in world, so download.text may name only "
-                "world and news"
-            )
-        if text & {WORLD, NEWS} and len(worlds) < 3:
-            raise ValueError(
-                "download.text is the built-in world, so every other role must be world too"
-            )
-        if (self.tokenizer.kind == "gpt2") != (self.download.tokenizer is not None):
-            raise ValueError("tokenizer.kind gpt2 needs download.tokenizer, and bpe needs it null")
-        if self.tokenizer.kind == "gpt2" and self.tokenizer.vocab_size != 50257:
-            raise ValueError(f"tokenizer.vocab_size {self.tokenizer.vocab_size}: GPT-2 has 50257")
-        objective = self.pretrain.objective
-        if self.model.causal != (objective == "next_token"):
-            raise ValueError(
-                f"pretrain.objective {objective} does not fit model.causal "
-                f"{str(self.model.causal).lower()}: masked needs false, next_token true"
-            )
-        if objective == "masked" and self.pretrain.samples.prompts:
-            raise ValueError("pretrain.samples.prompts must be []: a masked model writes no text")
-        if self.classify.max_length > self.model.block_size:
-            raise ValueError(
-                f"classify.max_length {self.classify.max_length} is above "
-                f"model.block_size {self.model.block_size}"
-            )
-        if self.instruct.max_new_tokens >= self.model.block_size:
-            raise ValueError(
-                "instruct.max_new_tokens leaves no room for a prompt in model.block_size"
-            )
+        agreement.check(self)
         return self

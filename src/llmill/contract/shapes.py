@@ -1,10 +1,11 @@
 """Published models by name: `model: {shape: smollm2-135m, dropout: 0.1}` in `params.yaml` is a row
-of this table with changes.
+of this table with changes. The name `init` stands for the shape of the weights in `download.init`.
 """
 
 from typing import Any
 
 Fields = dict[str, Any]
+INIT = "init"  # not in the table: the weights say it
 
 GPT2: Fields = {
     "block_size": 1024, "causal": True, "norm": "layernorm", "norm_weight": True,
@@ -60,9 +61,9 @@ def named(fields: Any) -> Any:
 
     Raises `ValueError` for a name that is not in the table.
     """
-    if not isinstance(fields, dict) or "shape" not in fields:
+    if not isinstance(fields, dict) or fields.get("shape") in (None, INIT):
         return fields
     changes = {key: value for key, value in fields.items() if key != "shape"}
     if fields["shape"] not in SHAPES:
-        raise ValueError(f"no shape {fields['shape']!r}; one of {', '.join(SHAPES)}")
+        raise ValueError(f"no shape {fields['shape']!r}; one of {', '.join([*SHAPES, INIT])}")
     return SHAPES[fields["shape"]] | changes

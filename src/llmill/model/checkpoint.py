@@ -6,6 +6,7 @@ Every later stage reads a model's shape and tokenizer from here, never from `par
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -58,17 +59,11 @@ def load(folder: Path) -> Checkpoint:
     """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
     not fit.
     """
-    config = record.read_json(folder / CONFIG)
+    config, shape = read_config(folder)
     tokenizer = Tokenizer.load(folder / BPE)
-    try:
-        model: Transformer | ClassModel | ScoreModel = Transformer(
-            Model(**config["model"]), config["vocab_size"]
-        )
-    except (ValidationError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
-    if vocabulary.size(model.config, tokenizer.n_vocab) != config["vocab_size"]:
-        with_mask = "" if model.config.causal else " with its mask token"
+    model: Transformer | ClassModel | ScoreModel = Transformer(shape, config["vocab_size"])
+    if vocabulary.size(shape, tokenizer.n_vocab) != config["vocab_size"]:
+        with_mask = "" if shape.causal else " with its mask token"
         raise UserError(
             f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
             f"the model {config['vocab_size']}{with_mask}; {RESTORE}"
@@ -94,6 +89,16 @@ def load_language_model(folder: Path) -> Checkpoint:
             "be made from it: `snakemake --cores all accuracy`"
         )
     return loaded
+
+
+def read_config(folder: Path) -> tuple[dict[str, Any], Model]:
+    """`config.json`, and the shape in it."""
+    config = record.read_json(folder / CONFIG)
+    try:
+        return config | {"vocab_size": int(config["vocab_size"])}, Model(**config["model"])
+    except (ValidationError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
 
 
 def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:

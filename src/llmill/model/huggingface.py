@@ -42,14 +42,19 @@ def load(folder: Path) -> Transformer:
 
     Raises `UserError` for what is missing, too much, damaged or unknown.
     """
-    options = Options(folder / CONFIG, _json(folder / CONFIG))
-    architecture = _architecture(options)
-    config, vocab_size = _shape(options, architecture)
+    architecture, config, vocab_size = read_config(folder)
     weights, layout = Weights(folder), architecture.layout(config, vocab_size)
     _refuse_other_names(weights, layout, config.tied)
     model = Transformer(config, vocab_size)
     _fill(model, layout, weights)
     return model.eval()
+
+
+def read_config(folder: Path) -> tuple[Architecture, Model, int]:
+    """What `config.json` says: architecture, shape, and rows of the embedding."""
+    options = Options(folder / CONFIG, _json(folder / CONFIG))
+    architecture = _architecture(options)
+    return architecture, *_shape(options, architecture)
 
 
 def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:

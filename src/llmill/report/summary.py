@@ -101,6 +101,11 @@ def _foundation(metrics: dict[str, Any]) -> Iterator[Row]:
         "pretrain.bits_per_byte", group, "bits per byte", "bits", metrics.get("bits_per_byte")
     )
     yield Row("pretrain.perplexity", group, "perplexity", "plain", metrics.get("perplexity"))
+    group = "Foundation model, loss by source, nats per token"  # of one that began from weights
+    for source, found in metrics.get("by_source", {}).items():
+        figure = {"value": found["after"], "n": found["tokens"]}
+        before = f"before {form.number(found['before'], 'nats')}"
+        yield Row(f"pretrain.by_source.{source}", group, source, "nats", figure, before)
 
 
 def _questions(results: Results) -> Iterator[Row]:

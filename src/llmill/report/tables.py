@@ -135,6 +135,20 @@ def trainings(results: Results) -> Table:
     return Table(head, rows)
 
 
+def continued(pretrained: Mapping[str, Any]) -> Table:
+    """Validation loss by source of a training that began from weights: before it, and after."""
+    rows = [
+        (
+            source,
+            number(found["tokens"], "count"),
+            *(number(found[when], "nats") for when in ("before", "after")),
+            f"{found['after'] - found['before']:+.3f}",
+        )
+        for source, found in pretrained.get("by_source", {}).items()
+    ]
+    return Table(("source", "held-out tokens", "loss before", "loss after", "change"), rows)
+
+
 def classifiers(accuracy: Mapping[str, Any]) -> Table:
     """Every classifier and baseline by every measure."""
     measures = ("accuracy", "precision", "recall", "f1", "macro_f1")

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.schema import Classify
 from llmill.contract.stage import Job
@@ -80,7 +81,12 @@ def encode(params: Selected, foundation: checkpoint.Checkpoint) -> Data:
     settings, folder = params.classify, Path(params.paths.prepare, "classification")
     rows = {name: classification.read(folder / f"{name}.jsonl") for name in ("train", "validate")}
     labels = sorted({row.label for row in rows["train"]})
-    length = min(settings.max_length, foundation.model.config.block_size)
+    length, block = settings.max_length, foundation.model.config.block_size
+    if length > block:
+        raise UserError(
+            f"params.yaml: classify.max_length {length} is above the {block} tokens that the "
+            "foundation model reads"
+        )
     train, validate = (
         [
             (classification.encode(foundation.tokenizer, row.text, length), labels.index(row.label))

@@ -2,7 +2,8 @@
 
     python -m llmill download
 
-In: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; the world is generated here.
+In: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; the world is generated here;
+weights to begin from may also lie in a folder of this machine.
 Out: a folder for each role, with `sources.json` (what it holds, its licence); `metrics.json`.
 """
 
@@ -10,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from llmill.contract import record
+from llmill.contract.agreement import NEWS, WORLD
 from llmill.contract.params import Selected
-from llmill.contract.schema import NEWS, WORLD
 from llmill.contract.stage import Job
-from llmill.text import fetch, sources, transfer
+from llmill.text import fetch, local, sources, transfer
 from llmill.text.progress import progress
 from llmill.text.sources import ROLES, File, Source
 from llmill.text.transfer import Network
@@ -30,6 +31,7 @@ def run(params: Selected, job: Job) -> None:
     """Write the files of each role, what they are, and how much it is."""
     settings = params.download
     chosen = sources.chosen(settings, sources.read())
+    own = local.files(Path(settings.init_folder)) if settings.init_folder else []
     listed: Listed = {role: [] for role in ROLES}
     if WORLD in settings.sources:
         listed |= _generate(params, job)
@@ -39,6 +41,8 @@ def run(params: Selected, job: Job) -> None:
             network = Network(client, settings.retries, job.say)
             for role, source in chosen:
                 listed[role].append(_get(source, network, job))
+    if settings.init_folder:
+        listed["init"].append(_copied(settings.init_folder, own, job))
     for role, entries in listed.items():
         (job.out / role).mkdir(exist_ok=True)
         record.write_json(job.out / role / SOURCES, entries)
@@ -91,6 +95,17 @@ def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
                     f"got {sha256}, which `python -m llmill verify --pin` writes there"
                 )
     return _entry(source.name, source.title, source.licence, source.format, files)
+
+
+def _copied(name: str, files: list[Path], job: Job) -> dict[str, Any]:
+    """Copy the weights of a folder; returns what `sources.json` says of them."""
+    to = job.out / "init"
+    transfer.room(job.out, sum(file.stat().st_size for file in files))
+    with transfer.disk_full_is_one_line(job.out):
+        copied = local.copy(Path(name), files, to)
+    total = sum(file["bytes"] for file in copied)
+    job.say(f"{name}: {len(copied)} files, {total:,} bytes copied")
+    return _entry(name, f"Weights in the folder {name}", "as in that folder", None, copied)
 
 
 def _entry(

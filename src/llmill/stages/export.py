@@ -19,12 +19,11 @@ from llmill.model.checkpoint import Checkpoint
 from llmill.report import card
 from llmill.tasks import prompt
 from llmill.text import tokenizer_json
-from llmill.text.tokenizer import END_OF_TEXT
 
-ROLES = {  # of the data that a stage's model learnt from
-    "pretrain": ("text",),
-    "instruct": ("text", "instruction"),
-    "classify": ("text", "classification"),
+ROLES = {  # of what a stage's model began from and learnt from
+    "pretrain": ("init", "text"),
+    "instruct": ("init", "text", "instruction"),
+    "classify": ("init", "text", "classification"),
 }
 
 
@@ -83,7 +82,7 @@ def tokenizer_config(loaded: Checkpoint, chat: str | None) -> dict[str, Any]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": loaded.model.config.block_size,
         "clean_up_tokenization_spaces": False,
-        **dict.fromkeys(("bos_token", "eos_token", "pad_token"), END_OF_TEXT),
+        **dict.fromkeys(("bos_token", "eos_token", "pad_token"), loaded.tokenizer.end_name),
     }
     if loaded.labels is not None:
         settings |= {

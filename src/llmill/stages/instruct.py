@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.model import checkpoint
@@ -33,6 +34,11 @@ def run(params: Selected, job: Job) -> None:
     settings = params.instruct
     foundation = checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
     model, tokenizer = foundation.model, foundation.tokenizer
+    if settings.max_new_tokens >= model.config.block_size:
+        raise UserError(
+            f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
+            f"prompt in the {model.config.block_size} tokens that the foundation model reads"
+        )
     train, test = batches(params, foundation), read(params, "test")
     held_out = examples(params, foundation, "validate")
     runtime.start(settings.seed, settings.threads)

@@ -57,7 +57,8 @@ def run(params: Selected, job: Job) -> None:
 def encode(work: Work) -> dict[str, Any]:
     """Encode one shard."""
     bpe, shard, folder = work
-    return shards.write(folder, shard.stem, parquet.texts(shard), loaded(bpe.resolve()))
+    texts, sources = parquet.texts(shard), parquet.sources(shard)
+    return shards.write(folder, shard.stem, texts, loaded(bpe.resolve()), sources)
 
 
 @functools.cache

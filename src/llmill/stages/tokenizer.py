@@ -1,8 +1,10 @@
-"""Make the tokenizer: byte-level BPE learnt from the training documents, or GPT-2's own.
+"""Make the tokenizer: byte-level BPE learnt from the training documents, GPT-2's own, or that of
+the weights to begin from.
 
     python -m llmill tokenizer
 
-In: the training documents, or GPT-2's files. Out: `bpe/` (ranks and settings), `metrics.json`.
+In: the training documents; GPT-2's files, or the weights' folder. Out: `bpe/` (ranks and settings),
+`metrics.json`.
 """
 
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 from llmill.contract import record
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
-from llmill.text import parquet
+from llmill.text import imported, parquet
 from llmill.text.tokenizer import from_gpt2, train
 
 SAMPLE = 1000  # documents that bytes per token is measured on
@@ -22,6 +24,8 @@ def run(params: Selected, job: Job) -> None:
     shards = parquet.shards(Path(params.paths.prepare, "text", "train"))
     if settings.kind == "gpt2":
         tokenizer = from_gpt2(Path(params.paths.download, "tokenizer"))
+    elif settings.kind == "init":
+        tokenizer = imported.read(Path(params.paths.download, "init"))
     else:
         texts = (text for shard in shards for text in parquet.texts(shard))
         tokenizer = train(texts, settings.vocab_size)

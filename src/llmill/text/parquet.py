@@ -36,9 +36,18 @@ def shards(folder: Path) -> list[Path]:
 
 def texts(shard: Path) -> Iterator[str]:
     """The texts of one shard, in order, a batch of them in memory at a time."""
+    return _column(shard, "text")
+
+
+def sources(shard: Path) -> list[str]:
+    """The source of each document of one shard, in order."""
+    return list(_column(shard, "source"))
+
+
+def _column(shard: Path, name: str) -> Iterator[str]:
     try:
         with pq.ParquetFile(shard) as file:
-            for batch in file.iter_batches(BATCH, columns=["text"]):
+            for batch in file.iter_batches(BATCH, columns=[name]):
                 yield from batch.column(0).to_pylist()
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:200]

@@ -1,8 +1,9 @@
 """Token shards: documents as arrays of token ids on disk, read through memory maps.
 
 A folder holds, for each shard of documents, `<name>.bin` (uint16 or uint32 tokens, every document
-followed by <|endoftext|>) and `<name>.ends.npy` (uint64: where each document ends, in tokens of its
-shard); `index.json` says what they must be.
+followed by <|endoftext|>), `<name>.ends.npy` (uint64: where each document ends, in tokens of its
+shard) and `<name>.sources.npy` (uint16: the number of its source); `index.json` says what they must
+be, and names the sources of each shard.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,10 +26,19 @@ def dtype(n_vocab: int) -> str:
     return "uint16" if n_vocab <= 1 << 16 else "uint32"
 
 
-def write(folder: Path, name: str, texts: Iterable[str], tokenizer: Tokenizer) -> dict[str, Any]:
-    """Encode the texts as one shard; returns its entry in the index. Holds one text at a time."""
+def write(
+    folder: Path,
+    name: str,
+    texts: Iterable[str],
+    tokenizer: Tokenizer,
+    sources: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Encode the texts as one shard; returns its entry in the index. Holds one text at a time.
+
+    `sources`: that of each text; without it all are of one that has no name.
+    """
     kind = np.dtype(dtype(tokenizer.n_vocab)).newbyteorder("<")
-    tokens, ends = _files(folder, name)
+    tokens, ends, numbers = _files(folder, name)
     end = np.array(tokenizer.end_of_text, dtype=kind).tobytes()
     size, text_bytes, lengths = 0, 0, []
     with tokens.open("wb") as file:
@@ -40,13 +50,19 @@ def write(folder: Path, name: str, texts: Iterable[str], tokenizer: Tokenizer) -
             text_bytes += len(text.encode())
             lengths.append(size)
     np.save(ends, np.array(lengths, dtype="<u8"))
+    sources = [""] * len(lengths) if sources is None else sources
+    names = sorted(set(sources))
+    of_source = {source: number for number, source in enumerate(names)}
+    np.save(numbers, np.array([of_source[source] for source in sources], dtype="<u2"))
     return {
         "name": name,
         "tokens": size,
         "documents": len(lengths),
         "text_bytes": text_bytes,
+        "sources": names,
         "sha256": record.sha256_file(tokens),
         "ends_sha256": record.sha256_file(ends),
+        "sources_sha256": record.sha256_file(numbers),
     }
 
 
@@ -74,22 +90,35 @@ class Shards:
         np.ndarray
     )  # (documents,) where each document ends in the sequence, after its <|endoftext|>
     starts: list[int]  # where each shard begins in the sequence, and the end of the last
+    sources: list[str]  # by name
+    source: np.ndarray  # (documents,) the number of each document's source
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Check every file by size and hash, and map it; raises `UserError` naming a wrong one."""
         index = record.read_json(folder / INDEX)
         kind = np.dtype(index["dtype"]).newbyteorder("<")
-        parts, ends, starts = [], [], [0]
+        parts, ends, starts, source = [], [], [0], []
+        sources = sorted({name for entry in index["shards"] for name in entry["sources"]})
         for entry in index["shards"]:
-            tokens, documents = _files(folder, entry["name"])
+            tokens, documents, numbers = _files(folder, entry["name"])
             _check(tokens, entry["tokens"] * kind.itemsize, entry["sha256"])
             _check(documents, None, entry["ends_sha256"])
+            _check(numbers, None, entry["sources_sha256"])
             parts.append(np.memmap(tokens, dtype=kind, mode="r"))
             ends.append(np.load(documents).astype(np.int64) + starts[-1])
+            of_shard = np.array([sources.index(name) for name in entry["sources"]], dtype=np.int64)
+            source.append(of_shard[np.load(numbers)])
             starts.append(starts[-1] + entry["tokens"])
         totals = {key: index[key] for key in ("n_vocab", "tokens", "documents", "text_bytes")}
-        return cls(**totals, parts=parts, ends=np.concatenate(ends), starts=starts)
+        return cls(
+            **totals, parts=parts, ends=np.concatenate(ends), starts=starts,
+            sources=sources, source=np.concatenate(source),
+        )  # fmt: skip
+
+    def sources_of(self, places: np.ndarray) -> np.ndarray:
+        """The number of the source of the token at each place in the sequence."""
+        return self.source[np.searchsorted(self.ends, places, side="right")]
 
     def n_windows(self, block_size: int) -> int:
         """Windows of `block_size` tokens, each with a next token, that do not overlap."""
@@ -109,8 +138,8 @@ class Shards:
         return np.concatenate(found) if found else np.empty(0, dtype=np.uint16)
 
 
-def _files(folder: Path, name: str) -> tuple[Path, Path]:
-    return folder / f"{name}.bin", folder / f"{name}.ends.npy"
+def _files(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    return tuple(folder / f"{name}.{kind}" for kind in ("bin", "ends.npy", "sources.npy"))
 
 
 def _check(file: Path, size: int | None, sha256: str) -> None:

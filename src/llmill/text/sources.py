@@ -13,16 +13,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmill.contract import record
+from llmill.contract.agreement import NEWS, WORLD
 from llmill.contract.errors import UserError
-from llmill.contract.schema import NEWS, WORLD, Download
+from llmill.contract.schema import Download
 
 FILE = Path("sources.yaml")
-ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer")
+ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer", "init")
 SPLITS = ("dev", "val", "test")
 CLASSIFICATION = (
     "SMSSpamCollection"  # the name that later stages read, whatever the file was called
 )
 TOKENIZER = {"encoder.json", "vocab.bpe"}
+CONFIG, BPE = "config.json", "bpe"  # of a model's folder: its shape; where ours has its tokenizer
+MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken")  # what a model's folder may hold
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
 Text = Annotated[str, Field(min_length=1)]
@@ -67,7 +70,9 @@ class Source(Entry):
 
     name: Name
     title: Text
-    role: Literal["text", "classification", "instruction", "preference", "mmlu", "tokenizer"]
+    role: Literal[
+        "text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init"
+    ]
     format: Literal["gutenberg", "prose", "paragraphs"] | None = None
     licence: Text
     files: Annotated[list[File], Field(min_length=1)]
@@ -78,8 +83,9 @@ class Source(Entry):
             return f"{self.name}/{file.name}"
         if file.note:
             return file.name
-        if self.role == "mmlu":
-            return "/".join(file.path.split("/")[-2:])
+        parts = file.path.split("/")
+        if self.role == "mmlu" or (self.role == "init" and parts[-2:-1] == [BPE]):
+            return "/".join(parts[-2:])
         return CLASSIFICATION if self.role == "classification" else file.name
 
     @model_validator(mode="after")
@@ -98,6 +104,8 @@ class Source(Entry):
             raise ValueError(f"role {self.role} takes one file of data, found {len(data)}")
         if self.role == "tokenizer" and {file.name for file in data} != TOKENIZER:
             raise ValueError(f"role tokenizer takes {TAKES['tokenizer']}, both of them")
+        if self.role == "init" and not is_model([self.place(file) for file in data]):
+            raise ValueError(f"role init takes {TAKES['init']}; {CONFIG} and weights are needed")
         readable = next((f.path for f in self.files if f.note and _suits(self.role, f)), None)
         if readable and self.role != "classification":
             raise ValueError(f"note '{readable}' would be read as data; give it another ending")
@@ -115,7 +123,13 @@ TAKES = {
     "preference": "one .json list",
     "mmlu": ".csv files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
+    "init": "a model's folder: config.json, .safetensors and its tokenizer's files, never a pickle",
 }
+
+
+def is_model(places: list[str]) -> bool:
+    """Whether these files are a config and weights."""
+    return CONFIG in places and any(place.endswith(".safetensors") for place in places)
 
 
 def _suits(role: str, file: File) -> bool:
@@ -124,6 +138,8 @@ def _suits(role: str, file: File) -> bool:
         return file.name.endswith(".csv") and parent in SPLITS
     if role == "tokenizer":
         return file.name in TOKENIZER
+    if role == "init":
+        return file.name.endswith(MODEL)
     endings = {"text": ".txt", "instruction": ".json", "preference": ".json"}
     return file.name.endswith(endings.get(role, ""))
 
@@ -173,6 +189,7 @@ def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Sour
     """The downloaded sources that the section names, as (role, source)."""
     named = [("text", name) for name in download.text]
     named += [(role, getattr(download, role)) for role in ROLES[1:] if getattr(download, role)]
+    named = [(role, name) for role, name in named if name != download.init_folder]
     twice = next((name for name in download.text if download.text.count(name) > 1), None)
     if twice:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Byte-level BPE: learnt with Hugging Face `tokenizers` or taken from GPT-2, used through tiktoken.
+"""Byte-level BPE: learnt with Hugging Face `tokenizers`, or a maker's own; used through tiktoken.
 
 On disk: `ranks.tiktoken` (a token in base64 and its id a line) and `tokenizer.json` (pattern,
 special tokens, n_vocab).
@@ -8,12 +8,14 @@ import base64
 import binascii
 import contextlib
 import functools
+import itertools
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import regex
 import tiktoken
 
 from llmill.contract import record
@@ -35,39 +37,69 @@ RESTORE = "`dvc checkout` restores it, or run stage tokenizer again"
 
 
 class Tokenizer:
-    """Text to ids and back. The last id is <|endoftext|>, which no text encodes to."""
+    """Text to ids and back. No text encodes to a special token; one of them ends every text.
 
-    def __init__(self, ranks: dict[bytes, int], pattern: str = PATTERN):
+    The ids are 0 to `n_vocab` - 1. A byte that no token stands for is left out of a text: published
+    vocabularies may lack bytes that their makers did not see.
+    """
+
+    def __init__(
+        self,
+        ranks: dict[bytes, int],
+        pattern: str = PATTERN,
+        special: dict[str, int] | None = None,
+        end_name: str = END_OF_TEXT,
+    ):
+        """`special`: ids by name; without it <|endoftext|> alone, behind the ranks."""
         self.ranks, self.pattern = ranks, pattern
-        self.end_of_text = len(ranks)
-        self.n_vocab = len(ranks) + 1
+        self.special = {END_OF_TEXT: len(ranks)} if special is None else special
+        self.end_name, self.end_of_text = end_name, self.special[end_name]
+        self.n_vocab = len(ranks) + len(self.special)
+        self.absent = bytes(b for b in range(BYTES) if bytes([b]) not in ranks)
         self._encoding = tiktoken.Encoding(
-            "llmill",
-            pat_str=pattern,
-            mergeable_ranks=ranks,
-            special_tokens={END_OF_TEXT: self.end_of_text},
-            explicit_n_vocab=self.n_vocab,
+            "llmill", pat_str=pattern, mergeable_ranks=ranks, special_tokens=self.special
         )
 
     def encode(self, text: str) -> list[int]:
         """Ids of any text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
         if len(text) <= LONGEST_SPACE:
-            return self._encoding.encode_ordinary(text)
-        return [i for part in LONG_SPACE.split(text) for i in self._encoding.encode_ordinary(part)]
+            return self._encode(text)
+        return [i for part in LONG_SPACE.split(text) for i in self._encode(part)]
 
     def encode_array(self, text: str) -> np.ndarray:
         """The same ids, (n,) uint32, without a list in between."""
-        if len(text) <= LONGEST_SPACE:
+        if len(text) <= LONGEST_SPACE and not self.absent:
             with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate
                 return self._encoding.encode_to_numpy(text, disallowed_special=())
         return np.array(self.encode(text), dtype=np.uint32)
+
+    def _encode(self, text: str) -> list[int]:
+        if not self.absent:
+            return self._encoding.encode_ordinary(text)
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        content = whole.encode()
+        if content.translate(None, self.absent) == content:
+            return self._encoding.encode_ordinary(whole)
+        return self._encode_without_absent(whole)
+
+    def _encode_without_absent(self, text: str) -> list[int]:
+        """Ids where bytes are left out: after the text is cut, so that their neighbours merge."""
+        ids: list[int] = []
+        for piece in regex.finditer(self.pattern, text):
+            content = piece[0].encode()
+            left = content.translate(None, self.absent)
+            known = self.ranks.get(left) if left == content else None
+            parts = merged(left, self.ranks, self.n_vocab) if known is None else [left]
+            ids += [self.ranks[part] for part in parts]
+        return ids
 
     def encode_bytes(self, content: bytes) -> list[int]:
         """Ids of any bytes: of their UTF-8 parts as text, of every other byte alone."""
         parts = NOT_UTF8.split(content.decode("utf-8", errors="surrogateescape"))
         ids: list[int] = []
         for i, part in enumerate(parts):
-            ids += [self.ranks[bytes([ord(part) - 0xDC00])]] if i % 2 else self.encode(part)
+            alone = bytes([ord(part) - 0xDC00]).translate(None, self.absent) if i % 2 else b""
+            ids += [self.ranks[alone]] if alone else [] if i % 2 else self.encode(part)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -88,7 +120,8 @@ class Tokenizer:
         record.write_bytes(folder / RANKS, b"".join(lines))
         settings = {
             "pattern": self.pattern,
-            "special": {END_OF_TEXT: self.end_of_text},
+            "special": self.special,
+            "end_of_text": self.end_name,
             "n_vocab": self.n_vocab,
         }
         record.write_json(folder / SETTINGS, settings)
@@ -97,13 +130,15 @@ class Tokenizer:
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises `UserError` naming a file that is missing or not whole."""
         settings = record.read_json(folder / SETTINGS)
-        ranks = _read_ranks(folder / RANKS)
-        special = {END_OF_TEXT: len(ranks)}
-        if settings.get("n_vocab") != len(ranks) + 1 or settings.get("special") != special:
+        ranks = read_ranks(folder / RANKS)
+        special = settings.get("special", {})
+        end_name = settings.get("end_of_text", END_OF_TEXT)
+        ids = sorted([*ranks.values(), *special.values()])
+        if ids != list(range(settings.get("n_vocab", 0))) or end_name not in special:
             raise UserError(
                 f"{folder / RANKS}: {len(ranks)} tokens do not fit {SETTINGS} beside it; {RESTORE}"
             )
-        return cls(ranks, settings["pattern"])
+        return cls(ranks, settings["pattern"], special, end_name)
 
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -114,7 +149,7 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
             f"params.yaml: tokenizer.vocab_size {vocab_size}: the training text gives only "
             f"{len(learnt) + 1} tokens; choose at most that, or more text"
         )
-    return Tokenizer(_as_ranks(learnt))
+    return Tokenizer(as_ranks(learnt))
 
 
 def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
@@ -133,9 +168,11 @@ def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
     return learnt
 
 
-def from_gpt2(folder: Path) -> Tokenizer:
-    """GPT-2's own vocabulary: `encoder.json`, checked against the merges in `vocab.bpe`."""
-    encoder, merges = folder / "encoder.json", folder / "vocab.bpe"
+def from_gpt2(
+    folder: Path, encoder_name: str = "encoder.json", merges_name: str = "vocab.bpe"
+) -> Tokenizer:
+    """GPT-2's own vocabulary, checked against its merges."""
+    encoder, merges = folder / encoder_name, folder / merges_name
     vocabulary = record.read_json(encoder)
     try:
         pairs = merges.read_text(encoding="utf-8").split("\n")[1:]
@@ -150,10 +187,34 @@ def from_gpt2(folder: Path) -> Tokenizer:
     wrong = next((i for i, token in enumerate(made) if vocabulary.get(token) != BYTES + i), None)
     if wrong is not None:
         raise UserError(f"{merges}: line {wrong + 2} makes no token {BYTES + wrong} of {encoder}")
-    return Tokenizer(_as_ranks(vocabulary))
+    return Tokenizer(as_ranks(vocabulary))
 
 
-def _as_ranks(vocabulary: dict[str, int]) -> dict[bytes, int]:
+def merged(content: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
+    """The parts of a content after all merges into tokens of a rank below."""
+    parts = [bytes([byte]) for byte in content]
+    while len(parts) > 1:
+        pairs = [ranks.get(a + b, below) for a, b in itertools.pairwise(parts)]
+        lowest = min(pairs)
+        if lowest >= below:
+            break
+        at = pairs.index(lowest)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
+
+
+def pairs_of(token: bytes, ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
+    """The pairs that a token is merged from: where tokens of lower rank leave two parts of it,
+    only they can ever meet; otherwise every two tokens that make it, if any.
+    """
+    parts = merged(token, ranks, ranks[token])
+    if len(parts) == 2:
+        return [(parts[0], parts[1])]
+    cuts = ((token[:i], token[i:]) for i in range(1, len(token)))
+    return [(a, b) for a, b in cuts if a in ranks and b in ranks]
+
+
+def as_ranks(vocabulary: dict[str, int]) -> dict[bytes, int]:
     """Tokens spelt in GPT-2's printable characters as the bytes they stand for, by id."""
     byte = _byte_of_character()
     ordered = sorted(vocabulary.items(), key=lambda pair: pair[1])
@@ -178,7 +239,7 @@ def _byte_of_character() -> dict[str, int]:
     return spelt | {chr(BYTES + n): b for n, b in enumerate(others)}
 
 
-def _read_ranks(file: Path) -> dict[bytes, int]:
+def read_ranks(file: Path) -> dict[bytes, int]:
     try:
         pairs = [line.split() for line in file.read_bytes().splitlines()]
         ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
@@ -186,7 +247,4 @@ def _read_ranks(file: Path) -> dict[bytes, int]:
         raise UserError(f"{file}: missing; {RESTORE}") from None
     except (ValueError, binascii.Error):
         raise UserError(f"{file}: not a list of tokens and ranks; {RESTORE}") from None
-    whole = sorted(ranks.values()) == list(range(len(ranks)))
-    if not whole or not all(bytes([b]) in ranks for b in range(BYTES)):
-        raise UserError(f"{file}: not whole, {len(ranks)} tokens; {RESTORE}")
     return ranks

@@ -45,6 +45,7 @@ class Work:
     seed: int
     spread: parallel.Kind = "ddp"
     compile: bool = False
+    begun: bool = False  # from trained weights: the curve has a row of step 0, validated
 
 
 def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> list[Figures]:
@@ -67,6 +68,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     steps = feed.steps(progress.step, end)
     unread: list[Tensor] = []  # losses that are still on the device
     check = Check(device, job)
+    if work.begun and not progress.curve:
+        progress.curve.append(_first(model, work, job))
     meter.begin()
     with job.stop.deferred():
         while progress.step < end:
@@ -193,6 +196,20 @@ def _backward(
     return torch.stack(parts).sum(dtype=torch.float64)
 
 
+def _first(model: nn.Module, work: Work, job: Job) -> Figures:
+    """The row of the curve before any step."""
+    figures = _validated(model, work, 0)
+    job.track.metrics(figures, step=0)
+    job.say(f"step 0 {' '.join(f'{k} {v:.4f}' for k, v in figures.items())}")
+    return {"step": 0, "tokens": 0, "lr": None, "train_loss": None} | figures
+
+
+def _validated(model: nn.Module, work: Work, step: int) -> Figures:
+    model.eval()
+    with torch.inference_mode():
+        return work.validate(model, step)
+
+
 def _log(
     model: nn.Module,
     optimizers: Optimizers,
@@ -213,9 +230,7 @@ def _log(
     }
     progress.losses = []
     if progress.step % work.settings.validate_every == 0 or progress.step == end:
-        model.eval()
-        with torch.inference_mode():
-            row |= work.validate(model, progress.step)
+        row |= _validated(model, work, progress.step)
     progress.curve.append(row)
     tracked = {k: v for k, v in row.items() if k != "step"}
     job.track.metrics(tracked | meters, step=progress.step)

@@ -4,7 +4,7 @@ random numbers are functions of the step.
 
 from dataclasses import dataclass, field
 
-Figures = dict[str, float]
+Figures = dict[str, float | None]  # None: not measured at that step
 
 
 @dataclass

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llmill.contract.schema import WORLD, World
+from llmill.contract.agreement import WORLD
+from llmill.contract.schema import World
 from llmill.world import corpus, instructions, messages, questions
 from llmill.world.questions import LEVELS
 

@@ -9,7 +9,8 @@ messages, instructions and graded questions need.
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from llmill.contract.schema import WORLD, World
+from llmill.contract.agreement import WORLD
+from llmill.contract.schema import World
 from llmill.world import everyday
 from llmill.world.facts import TABLES, Fact, by_subject, facts, grouped, values
 from llmill.world.hard import MAKERS

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from llmill.contract.schema import NEWS, WORLD, World
+from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.schema import World
 from llmill.world.facts import TABLES, Fact, by_relation, by_subject, facts, values
 from llmill.world.hard import MAKERS, Problem
 from llmill.world.phrasing import texts

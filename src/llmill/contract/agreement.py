@@ -1,0 +1,103 @@
+"""The checks between sections of `params.yaml`: what each allows alone may not go together."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llmill.contract.schema import Params
+
+WORLD, NEWS = "world", "news"  # the sources that are written here, not downloaded
+GPT2_TOKENS = 50257
+
+
+def check(tree: "Params") -> None:
+    """Raises `ValueError` about the first sections that do not agree."""
+    _sources(tree)
+    _tokenizer(tree)
+    _weights_to_begin_from(tree)
+    _objective(tree)
+    _lengths(tree)
+
+
+def _sources(tree: "Params") -> None:
+    download, weights = tree.download, tree.prepare.weights
+    if set(weights) != set(download.text):
+        raise ValueError(
+            f"prepare.weights {sorted(weights)} and download.text {sorted(download.text)} must "
+            "name the same sources"
+        )
+    roles = ("classification", "instruction", "mmlu")
+    worlds = [role for role in roles if getattr(download, role) == WORLD]
+    text = set(download.text)
+    if worlds and text - {WORLD, NEWS}:
+        raise ValueError(
+            f"download.{worlds[0]} is the built-in world, so download.text may name only "
+            "world and news"
+        )
+    if text & {WORLD, NEWS} and len(worlds) < 3:
+        raise ValueError(
+            "download.text is the built-in world, so every other role must be world too"
+        )
+
+
+def _tokenizer(tree: "Params") -> None:
+    kind, size = tree.tokenizer.kind, tree.tokenizer.vocab_size
+    if (kind == "gpt2") != (tree.download.tokenizer is not None):
+        raise ValueError(
+            "tokenizer.kind gpt2 needs download.tokenizer, and any other needs it null"
+        )
+    if kind == "gpt2" and size != GPT2_TOKENS:
+        raise ValueError(f"tokenizer.vocab_size {size}: GPT-2 has {GPT2_TOKENS}")
+    if (kind == "init") != (size is None):
+        raise ValueError(
+            "tokenizer.vocab_size is null with tokenizer.kind init, which brings its own, and a "
+            "number with any other"
+        )
+
+
+def _weights_to_begin_from(tree: "Params") -> None:
+    """They bring their shape and their tokenizer, and they alone may pass through untrained."""
+    begun, named = tree.download.init, hasattr(tree.model, "shape")
+    if named and begun is None:
+        raise ValueError("model.shape init needs download.init: the weights to begin from")
+    if begun is not None and not named:
+        raise ValueError(
+            f"download.init {begun} needs `model: {{shape: init}}`: weights bring their shape"
+        )
+    if begun is not None and tree.tokenizer.kind == "bpe":
+        raise ValueError(
+            f"download.init {begun} needs tokenizer.kind init: weights know no other tokens"
+        )
+    if begun is None and tree.tokenizer.kind == "init":
+        raise ValueError("tokenizer.kind init needs download.init: the weights to begin from")
+    for name in ("pretrain", "classify", "instruct", "grader"):
+        nothing = getattr(tree, name).training.max_steps == 0
+        if nothing and (name != "pretrain" or begun is None):
+            raise ValueError(
+                f"{name}.training.max_steps 0 trains nothing; only pretrain may, with download.init"
+            )
+
+
+def _objective(tree: "Params") -> None:
+    """Of weights to begin from it is not known here whether they are causal."""
+    objective, samples = tree.pretrain.objective, tree.pretrain.samples
+    causal = getattr(tree.model, "causal", None)
+    if causal is not None and causal != (objective == "next_token"):
+        raise ValueError(
+            f"pretrain.objective {objective} does not fit model.causal {str(causal).lower()}: "
+            "masked needs false, next_token true"
+        )
+    if objective == "masked" and samples.prompts:
+        raise ValueError("pretrain.samples.prompts must be []: a masked model writes no text")
+
+
+def _lengths(tree: "Params") -> None:
+    """Of weights to begin from the context is not known here; the stages look at it again."""
+    block = tree.model.block_size
+    if block is None:
+        return
+    if tree.classify.max_length > block:
+        raise ValueError(
+            f"classify.max_length {tree.classify.max_length} is above model.block_size {block}"
+        )
+    if tree.instruct.max_new_tokens >= block:
+        raise ValueError("instruct.max_new_tokens leaves no room for a prompt in model.block_size")

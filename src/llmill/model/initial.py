@@ -1,0 +1,68 @@
+"""The weights that a training begins from: another training's, ours or of any maker, in the folder
+`init` of stage download, with the changes that `model: {shape: init, ...}` asks for.
+
+A longer context: rotary positions go on at their base, learned ones get new rows, drawn from a
+normal distribution with the mean and spread that each column of the old ones has.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from llmill.contract.errors import UserError
+from llmill.contract.schema import FromInit, Model
+from llmill.model import checkpoint, huggingface
+from llmill.model.checkpoint import CONFIG
+from llmill.model.transformer import Transformer
+
+PADDING = 128  # embeddings are padded to a multiple of this at most
+
+
+def shape(section: Model | FromInit, folder: Path) -> Model:
+    """The shape that `model` of params.yaml means; that of weights is read from their folder."""
+    return section.applied(_said(folder)[0]) if isinstance(section, FromInit) else section
+
+
+def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
+    """The weights in a folder, as a model of the shape `config` over `n_vocab` tokens, in
+    evaluation mode on the CPU.
+
+    Rows of the embedding above the tokenizer's are padding, and cut off. Raises `UserError` for an
+    embedding of another tokenizer, and for all that the two readers refuse.
+    """
+    read, rows = _said(folder)
+    if not n_vocab <= rows < n_vocab + PADDING:
+        raise UserError(
+            f"{folder / CONFIG}: the embedding has {rows} rows, the tokenizer {n_vocab} tokens; "
+            "weights need the tokenizer that they were trained with"
+        )
+    loaded = checkpoint.load(folder).model if _is_ours(folder) else huggingface.load(folder)
+    assert isinstance(loaded, Transformer), "stage download refuses other heads"
+    if (config, n_vocab) == (read, rows):
+        return loaded
+    made, old = Transformer(config, n_vocab), loaded.state_dict()
+    made.load_state_dict({name: _fitted(old[name], new) for name, new in made.state_dict().items()})
+    return made.eval()
+
+
+def _fitted(old: Tensor, new: Tensor) -> Tensor:
+    """Rows of the old tensor as many as the new one has: cut, or with drawn ones behind."""
+    more = len(new) - len(old)
+    if more <= 0:
+        return old[: len(new)]
+    drawn = old.mean(dim=0) + old.std(dim=0) * torch.randn(more, *old.shape[1:])
+    return torch.cat((old, drawn))
+
+
+def _said(folder: Path) -> tuple[Model, int]:
+    """Shape and rows of the embedding, by the config."""
+    if _is_ours(folder):
+        config, found = checkpoint.read_config(folder)
+        return found, config["vocab_size"]
+    return huggingface.read_config(folder)[1:]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Our folders hold their tokenizer in one of their own."""
+    return (folder / checkpoint.BPE).is_dir()

@@ -1,0 +1,177 @@
+"""The tokenizer of weights to begin from: ours, GPT-2's, or a maker's `tokenizer.json`.
+
+A `tokenizer.json` is taken if this program encodes every text as it says: byte-level BPE whose
+merges follow the ids of the tokens they make, no normalizer, a known way of cutting. Anything else
+is refused by name.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from llmill.contract.errors import UserError
+from llmill.text import patterns
+from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
+
+BPE, JSON, CONFIG = "bpe", "tokenizer.json", "config.json"
+GPT2 = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+GPT2_RANKS = 50256
+ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # where the config names none
+KEEPS = {  # options of a model that change what it encodes, and what they must be
+    "type": ("BPE",),
+    "dropout": (None, 0, 0.0),
+    "continuing_subword_prefix": (None, ""),
+    "end_of_word_suffix": (None, ""),
+    "byte_fallback": (False, None),
+}
+
+
+def read(folder: Path) -> Tokenizer:
+    """The tokenizer in a model's folder; raises `UserError` for one that cannot be used exactly."""
+    if (folder / BPE).is_dir():
+        return Tokenizer.load(folder / BPE)
+    if (folder / JSON).exists():
+        return from_json(folder / JSON)
+    for names in GPT2:
+        if all((folder / name).exists() for name in names):
+            return from_gpt2(folder, *names)
+    for file in sorted(folder.glob("*.tiktoken")):
+        return _from_ranks(file)
+    known = ", ".join([f"{BPE}/", JSON, *map(" and ".join, GPT2), "*.tiktoken"])
+    raise UserError(f"{folder}: no tokenizer beside the weights; it would be {known}")
+
+
+def from_json(file: Path) -> Tokenizer:
+    """A `tokenizer.json` of byte-level BPE."""
+    tree = _json(file)
+    model = tree.get("model")
+    if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
+        raise UserError(f"{file}: its model has no vocab and merges, so it is no BPE")
+    for name, allowed in KEEPS.items():
+        if model.get(name, allowed[0]) not in allowed:
+            raise UserError(
+                f"{file}: model.{name} = {model[name]!r} is not supported, only {allowed[0]!r}"
+            )
+    if tree.get("normalizer") is not None:
+        kind = tree["normalizer"].get("type")
+        raise UserError(f"{file}: normalizer {kind} is not supported: it changes the text")
+    pattern = patterns.pattern(tree.get("pre_tokenizer"))
+    if pattern is None:
+        raise UserError(
+            f"{file}: pre_tokenizer {json.dumps(tree.get('pre_tokenizer'))[:200]} is not one that "
+            "llmill knows to cut alike; src/llmill/text/patterns.py has them"
+        )
+    special = _special(file, tree)
+    ranks = _ranks(file, model["vocab"], special)
+    if len(ranks) < len(model["vocab"]) - len(special.keys() & model["vocab"].keys()):
+        raise UserError(f"{file}: two tokens stand for the same bytes")
+    made = Tokenizer(ranks, pattern, special, _end(file, special))
+    if made.absent and model.get("unk_token") is not None:
+        raise UserError(
+            f"{file}: unk_token {model['unk_token']!r} is not supported where bytes have no token"
+        )
+    _refuse_other_merges(file, ranks, model)
+    return made
+
+
+def _special(file: Path, tree: dict[str, Any]) -> dict[str, int]:
+    """Special tokens by name; another added token would be cut out of texts."""
+    added = tree.get("added_tokens") or []
+    other = next((token["content"] for token in added if not token.get("special")), None)
+    if other is not None:
+        raise UserError(f"{file}: added token {other!r} is not special, which is not supported")
+    return {token["content"]: token["id"] for token in added}
+
+
+def _ranks(file: Path, vocabulary: dict[str, int], special: dict[str, int]) -> dict[bytes, int]:
+    """Every other token's bytes and id; raises `UserError` where ids are missing or twice."""
+    moved = next((n for n, i in special.items() if vocabulary.get(n, i) != i), None)
+    if moved is not None:
+        raise UserError(f"{file}: {moved!r} has two ids")
+    tokens = {token: i for token, i in vocabulary.items() if token not in special}
+    ids = {*tokens.values(), *special.values()}
+    n_vocab = len(tokens) + len(special)
+    if ids != set(range(n_vocab)):
+        missing = min(set(range(n_vocab)) - ids, default=n_vocab)
+        raise UserError(f"{file}: {n_vocab} tokens, but none has id {missing}")
+    try:
+        return as_ranks(tokens)
+    except KeyError as error:
+        raise UserError(
+            f"{file}: a token holds {error.args[0]!r}, which stands for no byte; llmill reads "
+            "byte-level BPE only"
+        ) from None
+
+
+def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: dict[str, Any]) -> None:
+    """Merging by id must give what merging by the file's list gives.
+
+    It does if of every token the pairs that can ever meet stand in the list, and in the order of
+    ids: then both merge the same pairs in the same order, whatever the text.
+    """
+    place = {pair: number for number, pair in enumerate(_pairs(file, model["merges"]))}
+    unknown = next((a + b for a, b in place if a + b not in ranks), None)
+    if unknown is not None:
+        raise UserError(f"{file}: a merge makes {unknown!r}, which is no token")
+    last, before = -1, b""
+    for token in sorted(ranks, key=ranks.get):
+        if len(token) == 1:
+            continue
+        pairs = pairs_of(token, ranks)
+        places = [place.get(pair, -1) for pair in pairs]
+        if -1 in places or not (places or model.get("ignore_merges")):
+            raise UserError(f"{file}: no merge makes {token!r} of what is merged before it")
+        if places and min(places) < last:
+            raise UserError(f"{file}: {token!r} is merged before {before!r}, but has a higher id")
+        if any(a != b and a[1] == b[0] for a in pairs for b in pairs):
+            raise UserError(f"{file}: {token!r} can be merged in two ways that overlap")
+        last, before = max([last, *places]), token
+
+
+def _pairs(file: Path, merges: list[Any]) -> list[tuple[bytes, bytes]]:
+    """The merges as bytes; a file spells each as a list or with a space between."""
+    pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
+    names = {name: 0 for pair in pairs for name in pair}
+    wrong = next((pair for pair in pairs if len(pair) != 2), None)
+    if wrong is not None:
+        raise UserError(f"{file}: merge {wrong!r} is no pair")
+    try:
+        content = {name: next(iter(as_ranks({name: 0}))) for name in names}
+    except KeyError as error:
+        raise UserError(f"{file}: a merge holds {error.args[0]!r}, no byte") from None
+    return [(content[a], content[b]) for a, b in pairs]
+
+
+def _end(file: Path, special: dict[str, int]) -> str:
+    """The special token that ends a text: the one of the config, or of a usual name."""
+    config = file.with_name(CONFIG)
+    found = _json(config).get("eos_token_id") if config.exists() else None
+    wanted = found[0] if isinstance(found, list) and found else found
+    names = [name for name, i in special.items() if i == wanted]
+    if wanted is None:
+        names = [name for name in ENDS if name in special]
+    if not names:
+        asked = f"id {wanted}, which {CONFIG} calls the end" if wanted is not None else ENDS[0]
+        raise UserError(f"{file}: no special token is {asked}; llmill needs one that ends a text")
+    return names[0]
+
+
+def _from_ranks(file: Path) -> Tokenizer:
+    """A list of ranks as tiktoken has it: it does not say how text is cut, so only GPT-2's."""
+    ranks = read_ranks(file)
+    if sorted(ranks.values()) != list(range(GPT2_RANKS)):
+        raise UserError(
+            f"{file}: {len(ranks)} tokens, and only GPT-2's list of {GPT2_RANKS} is known by its "
+            f"length; put {JSON} beside it, which says how text is cut"
+        )
+    return Tokenizer(ranks)
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{file}: not JSON ({error})") from None
+    if not isinstance(tree, dict):
+        raise UserError(f"{file}: expected an object, found {type(tree).__name__}")
+    return tree

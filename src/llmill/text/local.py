@@ -1,0 +1,65 @@
+"""A model's folder on this machine, to begin from: what of it is taken, and what is refused.
+
+Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors, a tokenizer.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.text.sources import BPE, CONFIG, MODEL, is_model
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def files(folder: Path) -> list[Path]:
+    """The files to take; raises `UserError` for what is no folder of a model to begin from."""
+    said = f"params.yaml: download.init = '{folder}'"
+    if not folder.is_dir():
+        raise UserError(f"{said}: no such folder; give one relative to here, or a source's name")
+    places = [folder, folder / BPE]
+    found = sorted(
+        path for place in places if place.is_dir() for path in place.iterdir() if path.is_file()
+    )
+    taken = [path for path in found if path.suffix in MODEL and path.name != "sources.json"]
+    if not is_model([path.name for path in taken]):
+        pickled = next((path.name for path in found if path.suffix in PICKLES), None)
+        if pickled and (folder / CONFIG).exists():
+            raise UserError(
+                f"{said}: {pickled} is a pickle, which runs whatever code its maker put in; llmill "
+                "reads safetensors only, and there are none"
+            )
+        missing = CONFIG if not (folder / CONFIG).exists() else "*.safetensors"
+        raise UserError(f"{said}: {missing} is missing; it must be a model's folder")
+    _refuse_other_config(said, folder / CONFIG)
+    return taken
+
+
+def _refuse_other_config(said: str, file: Path) -> None:
+    """A config must be ours, of a model of tokens, or Hugging Face's."""
+    try:
+        config = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{said}: {CONFIG} is not JSON ({error})") from None
+    if not isinstance(config, dict) or not {"head", "model_type"} & config.keys():
+        raise UserError(f"{said}: {CONFIG} has neither `head`, as ours, nor `model_type`")
+    if config.get("head", "next_token") != "next_token":
+        raise UserError(
+            f"{said}: {CONFIG} says head {config['head']!r}; only a model of the next token, as "
+            "pretrain and instruct make, can be begun from"
+        )
+
+
+def copy(folder: Path, found: list[Path], to: Path) -> list[dict[str, Any]]:
+    """Copy files (never link: they stay their owner's); returns path, bytes and sha256 of each."""
+    copied = []
+    for file in found:
+        place = file.relative_to(folder)
+        (to / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to / place)
+        size, sha256 = (to / place).stat().st_size, record.sha256_file(to / place)
+        copied.append({"path": place.as_posix(), "bytes": size, "sha256": sha256})
+    return copied

@@ -1,0 +1,92 @@
+"""Loss over held-out text: of next tokens, of masked ones, and by source."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from llmill.model.cross_entropy import IGNORE
+from llmill.text.shards import Shards
+from llmill.text.tokenizer import Tokenizer
+from llmill.training.batches import windows
+from llmill.training.losses import token_loss
+from llmill.training.masking import masked_windows
+
+EVALUATED = 16  # windows at once
+
+
+@torch.inference_mode()
+def loss_over(
+    model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
+) -> dict[str, float]:
+    """Mean loss in nats per token and bits per byte over non-overlapping windows, spread evenly if
+    not all; over windows however training rows are packed, so that figures compare.
+
+    The bytes are those of the predicted tokens; <|endoftext|> has none, its loss counts.
+    """
+    device = next(model.parameters()).device
+    sizes = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
+    sizes[tokenizer.end_of_text] = 0
+    nats, tokens, n_bytes = 0.0, 0, 0
+    for numbers in spread(shards, block_size, at_most):
+        batch = windows(shards, block_size, numbers)
+        nats += float(token_loss(model, batch.to(device)))
+        tokens += batch.tokens
+        n_bytes += int(sizes[batch.targets.numpy()].sum())
+    return {"validation_loss": nats / tokens, "bits_per_byte": nats / math.log(2) / max(1, n_bytes)}
+
+
+@torch.inference_mode()
+def masked_loss_over(
+    model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
+) -> dict[str, float]:
+    """Mean loss in nats per masked token, over the windows of `loss_over`; the masks are the same
+    every time. No figure to compare with the loss of a next token: this one is seen from both
+    sides.
+    """
+    device = next(model.parameters()).device
+    nats, tokens = 0.0, 0
+    for numbers in spread(shards, block_size, at_most):
+        batch = masked_windows(shards, block_size, numbers, tokenizer.end_of_text)
+        nats += float(token_loss(model, batch.to(device)))
+        tokens += len(batch.targets)
+    return {"masked_loss": nats / max(1, tokens)}
+
+
+MEASURES = {"next_token": loss_over, "masked": masked_loss_over}
+
+
+def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[list[int]]:
+    """The numbers of so many windows, or of all, spread evenly; a few at a time."""
+    available = shards.n_windows(block_size)
+    count = available if at_most is None else min(at_most, available)
+    numbers = [i * available // count for i in range(count)]
+    for start in range(0, count, EVALUATED):
+        yield numbers[start : start + EVALUATED]
+
+
+@torch.inference_mode()
+def loss_by_source(
+    model: nn.Module, shards: Shards, block_size: int
+) -> dict[str, tuple[float, int]]:
+    """Mean loss in nats per token of each source's documents, and their tokens, over all
+    non-overlapping windows: weighted by the tokens, the means are the loss over everything.
+    """
+    device = next(model.parameters()).device
+    nats, tokens = np.zeros(len(shards.sources)), np.zeros(len(shards.sources), dtype=int)
+    for numbers in spread(shards, block_size, at_most=None):
+        batch = windows(shards, block_size, numbers)
+        places = [np.arange(n * block_size + 1, (n + 1) * block_size + 1) for n in numbers]
+        source = torch.from_numpy(shards.sources_of(np.stack(places)))  # (B, T), of each target
+        for each in source.unique().tolist():
+            own = replace(batch, targets=batch.targets.masked_fill(source != each, IGNORE))
+            nats[each] += float(token_loss(model, own.to(device)))
+            tokens[each] += int((source == each).sum())
+    return {
+        name: (nats[i] / tokens[i], int(tokens[i]))
+        for i, name in enumerate(shards.sources)
+        if tokens[i]
+    }
