@@ -17,6 +17,7 @@ from llmill.contract.shapes import GPT2
 from llmill.model.transformer import Transformer
 from llmill.stages.pretrain import load, shape_of
 from llmill.text.tokenizer import Tokenizer
+from llmill.training.held_out import loss_over
 
 COSINE = Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1)
 TRIAL = 12  # steps that tell how many fit into the time
