@@ -4,7 +4,6 @@ A foundation model goes on with each text. The assistant gets each line as an in
 many of the earlier turns as fit into its context.
 """
 
-import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -22,6 +21,8 @@ from llmill.model.transformer import Transformer
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
+from llmill.text.stream import TextStream
+from llmill.text.tokenizer import Tokenizer
 
 ASSISTANT = "instruct"
 HELP = (
@@ -75,12 +76,12 @@ class Talk:
     def answer(self, text: str) -> Iterator[str]:
         """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
         ids, given = self.asked(text), []
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        stream = TextStream(self.decode)
         try:
             for token in self._tokens(self._before(ids) + ids):
                 given.append(token)
-                yield decoder.decode(self.decode([token]))
-            yield decoder.decode(b"", final=True)
+                yield stream.push(token)
+            yield stream.close()
         finally:
             if self.remembers:
                 self.turns.append([*ids, *given, self.end_of_text])
@@ -108,24 +109,40 @@ class Talk:
             yield token
 
 
-def open_talk(name: str, settings: Settings) -> Talk:
-    """The language model of a stage, or of a checkpoint folder; raises `UserError` for others."""
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model that writes, its tokenizer, and whether it was taught to answer instructions."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    assistant: bool
+
+    def completed(self, text: str) -> list[int]:
+        """What is read of a text that goes on: a document begins after <|endoftext|>."""
+        return [self.tokenizer.end_of_text, *self.tokenizer.encode(text)]
+
+    def instructed(self, text: str) -> list[int]:
+        """What is read of an instruction: the prompt that the assistant was trained with."""
+        return prompt_ids(self.tokenizer, Instruction(text, "", ""))
+
+
+def language_model(name: str) -> LanguageModel:
+    """That of a stage, or of a checkpoint folder; raises `UserError` for others."""
     folder = located(name)
     loaded = checkpoint.load(folder)
     if not isinstance(loaded.model, Transformer):
         raise UserError(f"{name}: no language model; a classifier answers to `classify-text`")
-    tokenizer = loaded.tokenizer
-
-    def completion(text: str) -> list[int]:
-        return [tokenizer.end_of_text, *tokenizer.encode(text)]
-
-    def instruction(text: str) -> list[int]:
-        return prompt_ids(tokenizer, Instruction(text, "", ""))
-
     assistant = folder.resolve().parent.name == ASSISTANT
-    asked = instruction if assistant else completion
+    return LanguageModel(loaded.model, loaded.tokenizer, assistant)
+
+
+def open_talk(name: str, settings: Settings) -> Talk:
+    """A talk with the model of this name; raises `UserError` as `language_model` does."""
+    found = language_model(name)
+    tokenizer = found.tokenizer
+    asked = found.instructed if found.assistant else found.completed
     return Talk(
-        loaded.model, tokenizer.end_of_text, asked, tokenizer.decode_bytes, assistant, settings
+        found.model, tokenizer.end_of_text, asked, tokenizer.decode_bytes, found.assistant, settings
     )
 
 

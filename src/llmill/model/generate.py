@@ -148,3 +148,51 @@ def _less_of_the_same(logits: Tensor, texts: list[list[int]], penalty: float) ->
     for row, ids in enumerate(texts):
         held[row, list(set(ids))] = True
     return torch.where(held, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+# STAND-IN until the engine lands: drop everything below in the merge.
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A token, and the logits that it was drawn by, (V,) float32 on the CPU."""
+
+    token: int
+    logits: Tensor  # before temperature and limits
+
+
+class Writer:
+    """Texts that go on together, a token a step each; they join and leave between steps."""
+
+    def __init__(self, model: Transformer, cached: bool = True):
+        self._model = model
+        self._texts: dict[int, tuple[list[int], Choice, torch.Generator]] = {}
+        self._begun = 0
+
+    @property
+    def open(self) -> int:
+        """How many texts go on."""
+        return len(self._texts)
+
+    def begin(self, prompt: list[int], choice: Choice = GREEDY, seed: int = 0) -> int:
+        """The number of a new text; it is read at the next step."""
+        self._begun += 1
+        generator = torch.Generator().manual_seed(seed)
+        self._texts[self._begun] = (list(prompt), choice, generator)
+        return self._begun
+
+    @torch.inference_mode()
+    def step(self) -> dict[int, Drawn]:
+        """The next token of each open text, by its number."""
+        drawn = {}
+        for number, (ids, choice, generator) in self._texts.items():
+            window = torch.tensor([ids[-self._model.config.block_size :]])
+            logits = self._model(window)[:, -1].float().cpu()  # (1, V)
+            (token,) = choose(logits, [ids], choice, generator)
+            ids.append(token)
+            drawn[number] = Drawn(token, logits[0])
+        return drawn
+
+    def end(self, number: int) -> None:
+        """The text leaves."""
+        del self._texts[number]
