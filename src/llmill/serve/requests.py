@@ -7,6 +7,7 @@ disregarded is refused by name.
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -121,7 +122,7 @@ class Sampling(Section):
 
     model: str
     max_tokens: int | None = None
-    temperature: Annotated[float, Field(ge=0, le=2), BeforeValidator(_temperature)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_temperature)] = 1.0
     top_p: Annotated[float, Field(ge=LEAST_TOP_P, le=1)] = 1.0
     top_k: Count | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
