@@ -34,13 +34,14 @@ def random_models() -> dict[str, Served]:
     }
 
 
-def parrot(answer: str) -> Transformer:
+def parrot(answer: str, block_size: int = 512) -> Transformer:
     """A real decoder that goes on with these characters behind a line feed, whatever the seed; no
     character may occur twice.
     """
     chain = [10, *answer.encode(), END]
     assert len(set(chain)) == len(chain) <= SHAPE.n_embd
-    model = Transformer(SHAPE.model_copy(update={"block_size": 512, "tied": False}), 257).eval()
+    shape = SHAPE.model_copy(update={"block_size": block_size, "tied": False})
+    model = Transformer(shape, 257).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -51,9 +52,10 @@ def parrot(answer: str) -> Transformer:
     return model
 
 
-def parrots(answer: str) -> dict[str, Served]:
+def parrots(answer: str, block_size: int = 512) -> dict[str, Served]:
     """An assistant that always says this."""
-    return {"instruct": Served("instruct", LanguageModel(parrot(answer), TOKENIZER, True))}
+    language = LanguageModel(parrot(answer, block_size), TOKENIZER, True)
+    return {"instruct": Served("instruct", language)}
 
 
 @dataclass

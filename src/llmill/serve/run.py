@@ -58,6 +58,7 @@ def listener(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
+        known = error.errno is not None and error.errno > 0  # a name that is no address has none
+        reason = os.strerror(error.errno) if known else error.strerror
         raise UserError(f"{host}, port {port}: {reason}; --port takes another") from None
