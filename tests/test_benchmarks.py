@@ -34,7 +34,7 @@ def test_the_gpu_checks_compute_on_a_cpu_what_the_cpu_computes():
 
 
 def test_the_server_under_load_mixes_no_answers():
-    words = ["--streams", "6", "--seconds", "2", "--tokens", "6"]
+    words = ["--streams", "6", "--seconds", "2", "--tokens", "24"]
     done = subprocess.run(
         [sys.executable, "benchmarks/serving.py", *words],
         cwd=ROOT,

@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 import httpx
 import openai
 import torch
-import uvicorn
 
 from llmill.chat import LanguageModel
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.serve.app import create
 from llmill.serve.limits import Limits
-from llmill.serve.run import config, listener
+from llmill.serve.run import Server, listener
 from llmill.serve.served import Served
 from llmill.serve.worker import Worker
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder
@@ -102,7 +101,7 @@ def serving(
 ) -> Iterator[Running]:
     socket = listener("127.0.0.1", 0)
     app = create(models, limits or Limits(), key, **options)
-    server = uvicorn.Server(config(app))
+    server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
     thread.start()
     running = Running(socket.getsockname()[1], app.state.worker, models, key)

@@ -1,5 +1,6 @@
 """Many at once: everybody gets the own answer, places are freed, and too many are told so."""
 
+import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +9,7 @@ import openai
 import pytest
 
 from llmill.model.generate import Writer
-from llmill.serve import worker
+from llmill.serve import run, worker
 from llmill.serve.limits import Limits
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
 
@@ -200,3 +201,24 @@ def test_a_server_that_stops_refuses_what_is_not_finished(gate):
             assert response.status_code == 503
             assert response.json()["error"]["code"] == "stopping"
             assert response.headers["Retry-After"] == "1"
+
+
+def test_an_answer_that_does_not_end_in_time_is_broken_off_when_the_server_stops(
+    monkeypatch, caplog
+):
+    class Slow(Writer):
+        def step(self):
+            threading.Event().wait(0.05)
+            return super().step()
+
+    monkeypatch.setattr(worker, "Writer", Slow)
+    monkeypatch.setattr(run, "GRACE", 0.2)
+    told: list[str] = []
+    with contextlib.ExitStack() as ended, serving(random_models()) as server:
+        lines = ended.enter_context(stream_of(server)).iter_lines()
+        next(lines)
+        ended.push(lambda *_: told.extend(lines))
+    assert '"code": "stopping"' in told[-2]
+    assert "data: [DONE]" not in told
+    assert not server.worker._thread.is_alive()
+    assert caplog.records == []

@@ -1,11 +1,13 @@
 """The server's life: address, models, signals."""
 
+import asyncio
 import os
 import signal
 import socket
 from collections.abc import Sequence
 
 import uvicorn
+from fastapi import FastAPI
 
 from llmill.contract.errors import UserError
 from llmill.serve.app import create
@@ -15,6 +17,7 @@ from llmill.serve.served import opened
 KEY_VARIABLE = "LLMILL_API_KEY"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 GRACE = 10  # seconds that answers have to end in after a signal
+UNREAD = 5  # seconds more for a client to read what it got
 
 
 def serve(names: Sequence[str], host: str, port: int, limits: Limits) -> None:
@@ -35,22 +38,31 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits) -> None:
         print(f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/", flush=True)
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, lambda signum, frame: None)  # uvicorn raises them once more
-        uvicorn.Server(config(app)).run(sockets=[socket_])
+        Server(app).run(sockets=[socket_])
     print("llmill: stopped")
 
 
-def config(app: object) -> uvicorn.Config:
-    """Quiet but for failures, and nothing but HTTP."""
-    return uvicorn.Config(
-        app,  # type: ignore[arg-type]
-        http="h11",
-        ws="none",
-        log_config=None,
-        log_level="error",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-    )
+class Server(uvicorn.Server):
+    """Quiet but for failures, nothing but HTTP; what is not written in time is broken off."""
+
+    def __init__(self, app: FastAPI):
+        self._worker = app.state.worker
+        settings = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE + UNREAD,
+        )
+        super().__init__(settings)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers end, and refuse the rest of those that do not."""
+        asyncio.get_running_loop().call_later(GRACE, self._worker.stop)
+        await super().shutdown(sockets)
 
 
 def listener(host: str, port: int) -> socket.socket:
