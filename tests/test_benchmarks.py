@@ -1,4 +1,4 @@
-"""The benchmark that needs a GPU, in sizes for a CPU: its checks run and say what they found."""
+"""The benchmarks of a GPU and of the server, in small: their checks run and say what they found."""
 
 import os
 import re
@@ -31,3 +31,20 @@ def test_the_gpu_checks_compute_on_a_cpu_what_the_cpu_computes():
     losses = [float(loss) for loss in re.findall(r" \d: ([\d.]+)", said.partition("learn:")[2])]
     assert losses == sorted(losses, reverse=True)
     assert len(set(losses)) == 3
+
+
+def test_the_server_under_load_mixes_no_answers():
+    words = ["--streams", "6", "--seconds", "2", "--tokens", "24"]
+    done = subprocess.run(
+        [sys.executable, "benchmarks/serving.py", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": "src"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (
+        "32 different answers to 32 prompts, got alone\n0 errors, 0 mixed answers\n" in done.stdout
+    )
+    assert re.search(r"6 streams, \d+ s: [1-9]\d* requests, [1-9]\d* tokens", done.stdout)

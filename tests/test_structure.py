@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 from tests.imports import MODULES, closure, imports
 
 LAYERS = [
-    {"chat", "show", "__main__"},
+    {"serve", "__main__"},
+    {"chat", "show"},
     {"stages", "verify"},
     {"training", "evaluation", "report"},
     {"model", "text", "tasks", "world"},

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from llmill.contract.errors import Stopped, UserError
+from llmill.serve.limits import Limits
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -104,6 +105,28 @@ def chat(
     if sys.stdin.isatty():
         print(HELP)
     converse(talk, _lines("> "), lambda piece: print(piece, end="", flush=True))
+
+
+@app.command()
+def serve(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="As in chat, one or several; else instruct.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = 8000,
+    batch: Annotated[
+        int, typer.Option(min=1, help="Texts that are written together.")
+    ] = Limits.batch,
+    waiting: Annotated[int, typer.Option(min=1, help="Texts that may wait.")] = Limits.waiting,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="That a request may have written.")
+    ] = Limits.tokens,
+    body: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = Limits.body,
+) -> None:
+    """Serve models over HTTP, in OpenAI's interface; docs/serving.md. LLMILL_API_KEY sets a key."""
+    from llmill.serve.run import serve as run
+
+    run(models or ["instruct"], host, port, Limits(batch, waiting, tokens, body))
 
 
 @app.command("classify-text")

@@ -4,7 +4,6 @@ A foundation model goes on with each text. The assistant gets each line as an in
 many of the earlier turns as fit into its context.
 """
 
-import codecs
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,9 +15,12 @@ from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
+from llmill.model.transformer import Transformer
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
+from llmill.text.stream import TextStream
+from llmill.text.tokenizer import Tokenizer
 
 ASSISTANT = "instruct"
 HELP = (
@@ -72,12 +74,12 @@ class Talk:
     def answer(self, text: str) -> Iterator[str]:
         """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
         ids, given = self.asked(text), []
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        stream = TextStream(self.decode)
         try:
             for token in self._tokens(self._before(ids) + ids):
                 given.append(token)
-                yield decoder.decode(self.decode([token]))
-            yield decoder.decode(b"", final=True)
+                yield stream.push(token)
+            yield stream.close()
         finally:
             if self.remembers:
                 self.turns.append([*ids, *given, self.end_of_text])
@@ -104,26 +106,42 @@ class Talk:
             self.writer.end(number)
 
 
-def open_talk(name: str, settings: Settings) -> Talk:
-    """The language model of a stage, or of a checkpoint folder; raises `UserError` for others."""
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model that writes, its tokenizer, and whether it was taught to answer instructions."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    assistant: bool
+
+    def completed(self, text: str) -> list[int]:
+        """What is read of a text that goes on: a document begins after <|endoftext|>."""
+        return [self.tokenizer.end_of_text, *self.tokenizer.encode(text)]
+
+    def instructed(self, text: str) -> list[int]:
+        """What is read of an instruction: the prompt that the assistant was trained with."""
+        return prompt_ids(self.tokenizer, Instruction(text, "", ""))
+
+
+def language_model(name: str) -> LanguageModel:
+    """That of a stage, or of a checkpoint folder; raises `UserError` for others."""
     folder = located(name)
     loaded = checkpoint.load_language_model(folder)
-    tokenizer = loaded.tokenizer
-
-    def completion(text: str) -> list[int]:
-        return [tokenizer.end_of_text, *tokenizer.encode(text)]
-
-    def instruction(text: str) -> list[int]:
-        return prompt_ids(tokenizer, Instruction(text, "", ""))
-
     assistant = folder.resolve().parent.name == ASSISTANT
-    asked = instruction if assistant else completion
+    return LanguageModel(loaded.model, loaded.tokenizer, assistant)
+
+
+def open_talk(name: str, settings: Settings) -> Talk:
+    """A talk with the model of this name; raises `UserError` as `language_model` does."""
+    found = language_model(name)
+    tokenizer = found.tokenizer
+    asked = found.instructed if found.assistant else found.completed
     return Talk(
-        Writer(loaded.model, expected=1),
+        Writer(found.model, expected=1),
         tokenizer.end_of_text,
         asked,
         tokenizer.decode_bytes,
-        assistant,
+        found.assistant,
         settings,
     )
 

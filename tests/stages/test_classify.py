@@ -20,8 +20,8 @@ def world(tmp_path, monkeypatch):
     return tmp_path
 
 
-def settings(epochs: float = 1.0):
-    tree = smoke(classify={"max_length": 64})
+def settings(epochs: float = 1.0, max_length: int = 64):
+    tree = smoke(classify={"max_length": max_length})
     training = tree.classify.training
     rates = training.optimizer.model_copy(update={"lr": 0.01})
     longer = training.model_copy(update={"epochs": epochs, "optimizer": rates})
@@ -72,7 +72,7 @@ def test_classes_are_learnt_from_a_masked_foundation_pretrained_before(tmp_path,
     place = tmp_path / "classify"
     place.mkdir()
     made = job(place, "all")
-    run(settings(epochs=12.0), made)
+    run(settings(epochs=12.0, max_length=32), made)
     metrics = record.read_json(made.out / "metrics.json")
     assert metrics["validation_accuracy"] == 1.0
     loaded = checkpoint.load(made.out / "checkpoint")

@@ -1,0 +1,1 @@
+"""`python -m llmill serve`: models that stages made, behind the OpenAI HTTP interface."""

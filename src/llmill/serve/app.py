@@ -1,0 +1,169 @@
+"""The routes: the interface under `/v1`, and a page to talk from at `/`."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import re
+from collections.abc import AsyncIterator, Mapping
+from importlib import resources
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from llmill.serve import orders, refusal, requests
+from llmill.serve.limits import Limits
+from llmill.serve.pending import Pending, Stream, nobody, whole
+from llmill.serve.refusal import Refusal
+from llmill.serve.replies import ChatReply, CompletionReply
+from llmill.serve.served import Served
+from llmill.serve.worker import Worker
+
+BODY_SECONDS = 30  # to send a request in
+DISREGARDED = 8  # times the size of a body, that is read of one too large before it is refused
+
+
+def create(
+    models: Mapping[str, Served],
+    limits: Limits,
+    key: str | None = None,
+    hosts: frozenset[str] | None = None,
+) -> FastAPI:
+    """The application; its worker, `app.state.worker`, runs as long as it does.
+
+    With a key, who asks for anything but the page must have it. With hosts, a request must name one
+    of them: a page of another server, whose name was pointed at this machine, does not.
+    """
+    worker = Worker(models.values(), limits)
+
+    @contextlib.asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        worker.start()
+        yield
+        worker.stop()
+
+    def known_host(request: Request) -> None:
+        if hosts is not None and request.url.hostname not in hosts:
+            raise Refusal(400, "the Host header names another machine", code="invalid_host")
+
+    def has_key(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if key is None or hmac.compare_digest(given, f"Bearer {key}".encode()):
+            return
+        message = "wrong key" if given else "no key; send it as Authorization: Bearer KEY"
+        raise Refusal(refusal.UNAUTHORIZED, message, code="invalid_api_key")
+
+    def served(name: str) -> Served:
+        if name in models:
+            return models[name]
+        message = f"the model {name!r} is not served; {', '.join(models)}"
+        raise Refusal(refusal.NOT_FOUND, message, "model", "model_not_found")
+
+    app = FastAPI(openapi_url=None, lifespan=running, dependencies=[Depends(known_host)])
+    app.state.worker = worker
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(has_key)])
+
+    @v1.get("/models")
+    async def every_model() -> dict[str, Any]:
+        return {"object": "list", "data": [model.card() for model in models.values()]}
+
+    @v1.get("/models/{name:path}")
+    async def one_model(name: str) -> dict[str, Any]:
+        return served(name).card()
+
+    @v1.post("/completions")
+    async def completions(request: Request) -> Response:
+        asked = requests.read(requests.Completion, await _body(request, limits))
+        wanted = orders.of_completion(asked, served(asked.model), limits)
+        return await answered(request, asked, wanted, CompletionReply(wanted))
+
+    @v1.post("/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        asked = requests.read(requests.Chat, await _body(request, limits))
+        wanted = orders.of_chat(asked, served(asked.model), limits)
+        return await answered(request, asked, wanted, ChatReply(wanted))
+
+    async def answered(
+        request: Request,
+        asked: requests.Sampling,
+        wanted: list[orders.Order],
+        reply: CompletionReply,
+    ) -> Response:
+        pending = Pending(worker, wanted)
+        if not asked.stream:
+            return await whole(request, pending, reply)
+        options = asked.stream_options
+        return Stream(pending, reply, options is not None and options.include_usage)
+
+    content, policy = _page()
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(content, headers={"Content-Security-Policy": policy})
+
+    app.include_router(v1)
+    _refusals(app)
+    return app
+
+
+def _refusals(app: FastAPI) -> None:
+    """Every error in the interface's form."""
+
+    def told(refused: Refusal) -> JSONResponse:
+        return JSONResponse(refused.body(), refused.status, refused.headers)
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> JSONResponse:
+        return told(error)
+
+    @app.exception_handler(HTTPException)
+    async def no_route(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return told(Refusal(error.status_code, message, code="unknown_url"))
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return nobody()
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return told(refusal.broken())
+
+
+async def _body(request: Request, limits: Limits) -> bytes:
+    """The body of a JSON request. Another type is refused, since a foreign page could send that."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        message = f"Content-Type is {kind or 'missing'}; it must be application/json"
+        raise Refusal(refusal.MEDIA_TYPE, message, code="unsupported_media_type")
+    content, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= limits.body:
+                    content += chunk
+                elif size > DISREGARDED * limits.body:
+                    break
+    except TimeoutError:
+        raise Refusal(refusal.TIMEOUT, "the body did not come", code="timeout") from None
+    if size > limits.body:
+        message = f"the body is larger than {limits.body:,} bytes"
+        raise Refusal(refusal.TOO_LARGE, message, code="request_too_large")
+    return bytes(content)
+
+
+def _page() -> tuple[str, str]:
+    """The page, and the policy under which it runs its own script and loads nothing else."""
+    content = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
+    script = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return content, (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )

@@ -1,0 +1,221 @@
+"""What may be asked: the fields of a request, their types and ranges.
+
+A field that would change nothing here is taken where everybody sends it; one that would be
+disregarded is refused by name.
+"""
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import from_json
+
+from llmill.model.generate import Choice
+from llmill.serve.refusal import Refusal
+
+# Of the sender, or for a service of another kind: no answer depends on it.
+HARMLESS = {
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
+    "prompt_cache_retention", "parallel_tool_calls",
+}  # fmt: skip
+# What is not there, and the value that asks for nothing else.
+NEUTRAL: dict[str, Any] = {
+    "n": 1,
+    "best_of": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+    "logit_bias": {},
+    "suffix": "",
+    "response_format": {"type": "text"},
+    "modalities": ["text"],
+    "tools": [],
+    "tool_choice": "none",
+    "functions": [],
+    "function_call": "none",
+}
+# Between 0 and these, logits divided by a temperature or a sum of shares leave float32.
+LEAST_TEMPERATURE, LEAST_TOP_P = 1e-4, 1e-6
+MOST_STOPS, LONGEST_STOP = 4, 200  # strings, characters
+
+Count = Annotated[int, Field(ge=1)]
+Body = TypeVar("Body", bound="Sampling")
+
+
+def _prompts(value: Any) -> list[str] | list[list[int]]:
+    """One prompt or several, each a text or its ids."""
+    several = value if isinstance(value, list) else [value]
+    if several and all(type(each) is int for each in several):
+        several = [several]
+    if several and all(isinstance(each, str) for each in several):
+        return several
+    if several and all(_ids(each) for each in several):
+        return several
+    raise ValueError("a text, a list of texts, token ids, or a list of token ids; none empty")
+
+
+def _ids(value: Any) -> bool:
+    return isinstance(value, list) and value != [] and all(type(each) is int for each in value)
+
+
+def _stops(value: Any) -> list[str]:
+    several = [value] if isinstance(value, str) else value
+    if not isinstance(several, list) or len(several) > MOST_STOPS:
+        raise ValueError(f"a text or a list of at most {MOST_STOPS}")
+    if not all(isinstance(each, str) and 0 < len(each) <= LONGEST_STOP for each in several):
+        raise ValueError(f"each a text of 1 to {LONGEST_STOP} characters")
+    return several
+
+
+def _temperature(value: float) -> float:
+    if 0 < value < LEAST_TEMPERATURE:
+        raise ValueError(f"0 (the likeliest token), or {LEAST_TEMPERATURE} to 2")
+    return value
+
+
+def _content(value: Any) -> Any:
+    """Parts of text as one text."""
+    if not isinstance(value, list):
+        return value
+    for part in value:
+        if not isinstance(part, dict) or part.keys() != {"type", "text"} or part["type"] != "text":
+            raise ValueError("this model reads text alone: parts are {type: text, text: ...}")
+        if not isinstance(part["text"], str):
+            raise ValueError("a part's text is text")
+    return "".join(part["text"] for part in value)
+
+
+class Section(BaseModel):
+    """Types as they are written: no number in quotes, no true for 1."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class StreamOptions(Section):
+    include_usage: bool = False
+    include_obfuscation: bool = False  # padding of a stream against listeners: there is none
+
+
+class Message(Section):
+    """A turn, or what the next one is put under."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Annotated[str, BeforeValidator(_content)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_came(cls, value: Any) -> Any:
+        """An answer may be sent back as it came, with all that it did not have."""
+        if not isinstance(value, dict):
+            return value
+        return {k: v for k, v in value.items() if v is not None and v != [] and k != "name"}
+
+
+class Sampling(Section):
+    """What every request may say about how a text is written."""
+
+    model: str
+    max_tokens: int | None = None
+    temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_temperature)] = 1.0
+    top_p: Annotated[float, Field(ge=LEAST_TOP_P, le=1)] = 1.0
+    top_k: Count | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Annotated[list[str], BeforeValidator(_stops)] = []
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """How each token is chosen."""
+        return Choice(
+            temperature=self.temperature,
+            repetition_penalty=self.repetition_penalty,
+            top_k=self.top_k,
+            top_p=None if self.top_p == 1 else self.top_p,
+            min_p=self.min_p or None,
+        )
+
+
+class Completion(Sampling):
+    """`/v1/completions`."""
+
+    prompt: Annotated[list[str] | list[list[int]], BeforeValidator(_prompts)]
+    max_tokens: Annotated[int, Field(ge=0)] = 16
+    echo: bool = False
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+
+
+class Chat(Sampling):
+    """`/v1/chat/completions`."""
+
+    messages: Annotated[list[Message], Field(min_length=1)]
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+
+def read(kind: type[Body], content: bytes) -> Body:
+    """The request in a body; raises `Refusal` naming the first field that is not one."""
+    try:
+        fields = from_json(content, allow_inf_nan=False)
+    except ValueError as error:
+        raise Refusal(400, f"the body is not JSON: {error}", code="invalid_json") from None
+    if not isinstance(fields, dict):
+        raise Refusal(400, "the body is not a JSON object", code="invalid_json")
+    kept = {name: value for name, value in fields.items() if _matters(kind, name, value)}
+    try:
+        asked = kind.model_validate(kept)
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False)[0]) from None
+    _check(asked)
+    return asked
+
+
+def _matters(kind: type[BaseModel], name: str, value: Any) -> bool:
+    """Whether a field is to be read; refuses one that would be disregarded."""
+    if value is None or name in HARMLESS:
+        return False
+    if name in kind.model_fields:
+        return True
+    if name in NEUTRAL:
+        if value == NEUTRAL[name] and not isinstance(value, bool):
+            return False
+        only = NEUTRAL[name]
+        raise Refusal(400, f"{name}: only {only!r} is supported", name, "unsupported_value")
+    raise Refusal(400, f"{name}: no field of this request", name, "unknown_parameter")
+
+
+def _refusal(error: Any) -> Refusal:
+    param = ""
+    for step in error["loc"]:
+        param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else step
+    reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+    code = "missing_parameter" if error["type"] == "missing" else "invalid_value"
+    return Refusal(400, f"{param}: {reason}", param or None, code)
+
+
+def _check(asked: Sampling) -> None:
+    """What two fields must agree about."""
+
+    def refuse(param: str, reason: str) -> None:
+        raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
+
+    if asked.stream_options is not None and not asked.stream:
+        refuse("stream_options", "only with stream: true")
+    if isinstance(asked, Completion) and asked.max_tokens == 0 and not asked.echo:
+        refuse("max_tokens", "1 or more, or 0 with echo")
+    if isinstance(asked, Chat):
+        if asked.top_logprobs is not None and not asked.logprobs:
+            refuse("top_logprobs", "only with logprobs: true")
+        both = {asked.max_tokens, asked.max_completion_tokens} - {None}
+        if len(both) > 1:
+            refuse("max_tokens", "max_completion_tokens says another number")

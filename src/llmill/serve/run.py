@@ -1,0 +1,76 @@
+"""The server's life: address, models, signals."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Sequence
+
+import uvicorn
+from fastapi import FastAPI
+
+from llmill.contract.errors import UserError
+from llmill.serve.app import create
+from llmill.serve.limits import Limits
+from llmill.serve.served import opened
+
+KEY_VARIABLE = "LLMILL_API_KEY"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+GRACE = 10  # seconds that answers have to end in after a signal
+UNREAD = 5  # seconds more for a client to read what it got
+
+
+def serve(names: Sequence[str], host: str, port: int, limits: Limits) -> None:
+    """Answer until SIGINT or SIGTERM. Raises `UserError` for an address that cannot be had, and for
+    what is no language model.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    if (key is not None and not key.isascii()) or key == "":
+        raise UserError(f"{KEY_VARIABLE}: empty or not ASCII; unset it, or set it to a key")
+    with listener(host, port) as socket_:
+        models = opened(list(dict.fromkeys(names)))
+        local = host in LOOPBACK
+        app = create(models, limits, key, LOOPBACK if local and key is None else None)
+        if not local and key is None:
+            print(f"llmill: whoever reaches this machine may ask; {KEY_VARIABLE} sets a key")
+        address = f"[{host}]" if ":" in host else host
+        where = f"http://{address}:{socket_.getsockname()[1]}"
+        print(f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/", flush=True)
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, lambda signum, frame: None)  # uvicorn raises them once more
+        Server(app).run(sockets=[socket_])
+    print("llmill: stopped")
+
+
+class Server(uvicorn.Server):
+    """Quiet but for failures, nothing but HTTP; what is not written in time is broken off."""
+
+    def __init__(self, app: FastAPI):
+        self._worker = app.state.worker
+        settings = uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE + UNREAD,
+        )
+        super().__init__(settings)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let answers end, and refuse the rest of those that do not."""
+        asyncio.get_running_loop().call_later(GRACE, self._worker.stop)
+        await super().shutdown(sockets)
+
+
+def listener(host: str, port: int) -> socket.socket:
+    """A socket bound to the address, before anything is loaded."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        known = error.errno is not None and error.errno > 0  # a name that is no address has none
+        reason = os.strerror(error.errno) if known else error.strerror
+        raise UserError(f"{host}, port {port}: {reason}; --port takes another") from None

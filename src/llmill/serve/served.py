@@ -1,0 +1,99 @@
+"""A model as it is served: its name, and what it reads of a prompt or of a conversation."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmill.chat import LanguageModel, language_model
+from llmill.serve.refusal import Refusal
+from llmill.serve.requests import Message
+
+BETWEEN = "\n\n"  # what is put under one another, as the prompts' own paragraphs are
+
+
+@dataclass(frozen=True)
+class Served:
+    """A language model under a name."""
+
+    name: str
+    language: LanguageModel
+    created: int = field(default_factory=lambda: int(time.time()))  # seconds since 1970
+
+    @property
+    def context(self) -> int:
+        """Tokens that it can read, its own among them."""
+        return self.language.model.config.block_size
+
+    def card(self) -> dict[str, Any]:
+        """What `/v1/models` says of it; `context` and `chat` are our own."""
+        return {
+            "id": self.name,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "llmill",
+            "context": self.context,
+            "chat": self.language.assistant,
+        }
+
+    def text(self, text: str, param: str) -> list[int]:
+        """Ids of a text behind <|endoftext|>."""
+        self._fits(text, param)
+        return self.language.completed(text)
+
+    def ids(self, ids: list[int], param: str) -> list[int]:
+        """Ids that the sender made, as they are."""
+        n_vocab = self.language.tokenizer.n_vocab
+        wrong = next((token for token in ids if not 0 <= token < n_vocab), None)
+        if wrong is not None:
+            raise Refusal(400, f"{param}: {wrong} is no token; 0 to {n_vocab - 1} are", param)
+        return ids
+
+    def conversation(self, messages: Sequence[Message]) -> list[int]:
+        """Each turn as the assistant was trained on it, behind one another as in `chat`.
+
+        What stands under `system` or `developer` is put before the user's next text; neighbours of
+        one role are one text.
+        """
+        if not self.language.assistant:
+            raise Refusal(
+                400,
+                f"model: {self.name} was not taught to answer messages; /v1/completions goes on "
+                "with a text",
+                "model",
+                "not_a_chat_model",
+            )
+        tokenizer, ids, asked = self.language.tokenizer, [], []
+        for number, message in enumerate(messages):
+            param = f"messages[{number}]"
+            self._fits(message.content, param)
+            if message.role != "assistant":
+                asked.append(message.content)
+                continue
+            if not asked:
+                reason = "an answer needs a user's message right before it"
+                raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
+            ids += self.language.instructed(BETWEEN.join(asked))
+            ids += [*tokenizer.encode(message.content), tokenizer.end_of_text]
+            asked = []
+        if messages[-1].role != "user":
+            raise Refusal(400, "messages: the last one is not the user's", "messages")
+        return ids + self.language.instructed(BETWEEN.join(asked))
+
+    def _fits(self, text: str, param: str) -> None:
+        """Refuse, before the work of encoding it, a text that cannot fit."""
+        longest = max(map(len, self.language.tokenizer.ranks))
+        size = len(text.encode())
+        if size > self.context * longest:
+            raise too_long(f"{param}: {size:,} bytes", self.context, param)
+
+
+def too_long(what: str, context: int, param: str) -> Refusal:
+    """What does not fit into the context."""
+    message = f"{what} do not fit: this model's maximum context length is {context} tokens"
+    return Refusal(400, message, param, "context_length_exceeded")
+
+
+def opened(names: Sequence[str]) -> dict[str, Served]:
+    """Models by name; raises `UserError` for what is no language model."""
+    return {name: Served(name, language_model(name)) for name in names}

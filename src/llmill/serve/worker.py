@@ -1,0 +1,132 @@
+"""One thread owns the models and writes all texts together: they join and leave between steps."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from llmill.model.generate import Writer
+from llmill.serve.limits import Limits
+from llmill.serve.refusal import BUSY, STOPPING, Refusal, broken
+from llmill.serve.served import Served
+from llmill.serve.text import Text
+
+JOINING = 4096  # tokens of prompts that are read at one step, or one prompt
+LOG = logging.getLogger(__name__)
+
+
+class Worker:
+    """Texts wait until there is room, then every step gives each its next token."""
+
+    def __init__(self, served: Iterable[Served], limits: Limits):
+        self._models = {each.name: each.language.model for each in served}
+        self._writers = {name: Writer(model) for name, model in self._models.items()}
+        self._open: dict[str, dict[int, Text]] = {name: {} for name in self._models}
+        self._limits = limits
+        self._changed = threading.Condition()  # of the three below
+        self._waiting: deque[Text] = deque()
+        self._left: set[Text] = set()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    @property
+    def open(self) -> int:
+        """Texts that are being written or wait."""
+        with self._changed:
+            return self._count()
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step that is going on; what is not finished is refused."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join()
+
+    def submit(self, texts: Sequence[Text]) -> None:
+        """Let all of these wait, or raise `Refusal` and none."""
+        with self._changed:
+            if self._stopping:
+                raise _stopped()
+            if self._count() + len(texts) > self._limits.batch + self._limits.waiting:
+                message = "too many texts are waiting; try again in a moment"
+                raise Refusal(BUSY, message, code="rate_limit_exceeded")
+            self._waiting.extend(texts)
+            self._changed.notify()
+
+    def leave(self, texts: Iterable[Text]) -> None:
+        """Nobody waits for these any more; of no effect on one that is finished."""
+        with self._changed:
+            self._left.update(texts)
+            self._waiting = deque(text for text in self._waiting if text not in self._left)
+            self._changed.notify()
+
+    def _count(self) -> int:
+        return len(self._waiting) + sum(map(len, self._open.values()))
+
+    def _run(self) -> None:
+        while (joining := self._joining()) is not None:
+            for text in joining:
+                self._begin(text)
+            for name, texts in self._open.items():
+                if texts:
+                    self._step(name, texts)
+        for text in [*self._waiting, *(t for texts in self._open.values() for t in texts.values())]:
+            text.deliver(_stopped())
+
+    def _joining(self) -> list[Text] | None:
+        """Who joins at this step, after those who left; waits while nobody is there."""
+        with self._changed:
+            self._let_go()
+            while not self._stopping and not self._count():
+                self._changed.wait()
+                self._let_go()
+            if self._stopping:
+                return None
+            room = self._limits.batch - sum(map(len, self._open.values()))
+            joining: list[Text] = []
+            read = 0
+            while self._waiting and len(joining) < room:
+                read += len(self._waiting[0].order.prompt)
+                if joining and read > JOINING:
+                    break
+                joining.append(self._waiting.popleft())
+            return joining
+
+    def _let_go(self) -> None:
+        for name, texts in self._open.items():
+            for number in [number for number, text in texts.items() if text in self._left]:
+                self._writers[name].end(number)
+                del texts[number]
+        self._left.clear()
+
+    def _begin(self, text: Text) -> None:
+        order, name = text.order, text.order.served.name
+        try:
+            if not text.begin():
+                number = self._writers[name].begin(order.prompt, order.choice, order.seed)
+                self._open[name][number] = text
+        except Exception:
+            LOG.exception("a text of %s could not begin", name)
+            text.deliver(broken())
+
+    def _step(self, name: str, texts: dict[int, Text]) -> None:
+        writer = self._writers[name]
+        try:
+            for number, drawn in writer.step().items():
+                if texts[number].take(drawn):
+                    writer.end(number)
+                    del texts[number]
+        except Exception:
+            LOG.exception("a step of %s failed", name)
+            for text in texts.values():
+                text.deliver(broken())
+            texts.clear()
+            self._writers[name] = Writer(self._models[name])
+
+
+def _stopped() -> Refusal:
+    return Refusal(STOPPING, "the server is stopping", code="stopping")

@@ -1,0 +1,62 @@
+"""A text that comes token by token: what of it may be shown already.
+
+Held back are bytes that do not make a whole character yet, and whatever may be the beginning of a
+stop string. The stop string that is whole first ends the text, of several the longest; neither it
+nor what stands behind it is shown.
+"""
+
+import codecs
+from collections.abc import Callable, Sequence
+
+
+class TextStream:
+    """Token ids in, pieces of text out; together the pieces are the text up to a stop string."""
+
+    def __init__(self, decode_bytes: Callable[[list[int]], bytes], stop: Sequence[str] = ()):
+        """`decode_bytes` gives the bytes of ids. Raises `ValueError` for an empty stop string."""
+        if not all(stop):
+            raise ValueError("a stop string must not be empty")
+        self._decode_bytes, self._stop = decode_bytes, tuple(stop)
+        self._characters = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self.shown = 0  # characters given out
+        self.stopped = False
+
+    @property
+    def whole(self) -> int:
+        """Characters that are whole, shown or held back: where the next token's text begins."""
+        return self.shown + len(self._held)
+
+    def push(self, token: int) -> str:
+        """What may be shown now; nothing once a stop string was reached."""
+        return self._grown(self._characters.decode(self._decode_bytes([token])))
+
+    def close(self) -> str:
+        """The rest, when no more tokens come."""
+        shown = self._grown(self._characters.decode(b"", final=True))
+        rest, self._held = self._held, ""
+        self.shown += len(rest)
+        return shown + rest
+
+    def _grown(self, text: str) -> str:
+        if self.stopped:
+            return ""
+        self._held += text
+        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        if found:
+            self.stopped = True
+            piece, self._held = self._held[: min(found)[1]], ""
+        else:
+            cut = len(self._held) - self._possible_beginning()
+            piece, self._held = self._held[:cut], self._held[cut:]
+        self.shown += len(piece)
+        return piece
+
+    def _possible_beginning(self) -> int:
+        """The length of the longest end of what is held that begins a stop string."""
+        longest = max(map(len, self._stop), default=0) - 1
+        for length in range(min(longest, len(self._held)), 0, -1):
+            end = self._held[-length:]
+            if any(stop.startswith(end) for stop in self._stop):
+                return length
+        return 0

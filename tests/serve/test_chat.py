@@ -1,0 +1,132 @@
+"""`/v1/chat/completions` and `/v1/models`: what the assistant reads, and how it answers."""
+
+import openai
+import pytest
+
+from llmill.stages.instruct import prompt_ids
+from llmill.tasks.instruction import Instruction
+from tests.serve.served import END, TOKENIZER, alone
+
+
+def turn(text: str) -> list[int]:
+    return prompt_ids(TOKENIZER, Instruction(text, "", ""))
+
+
+def said(role: str, content) -> dict:
+    return {"role": role, "content": content}
+
+
+CONVERSATIONS = [
+    ([said("user", "Hi")], turn("Hi")),
+    (
+        [said("user", "Hi"), said("assistant", "Lo"), said("user", "And?")],
+        [*turn("Hi"), *b"Lo", END, *turn("And?")],
+    ),
+    ([said("system", "Be brief."), said("user", "Hi")], turn("Be brief.\n\nHi")),
+    ([said("developer", "A"), said("user", "B"), said("user", "C")], turn("A\n\nB\n\nC")),
+    ([said("user", [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}])], turn("Hi")),
+]
+
+
+@pytest.mark.parametrize(("messages", "ids"), CONVERSATIONS)
+def test_messages_are_read_as_the_assistant_was_trained(server, client, messages, ids):
+    made = client.chat.completions.create(
+        model="instruct", messages=messages, max_tokens=9, temperature=0
+    )
+    (choice,) = made.choices
+    assert choice.message.content == TOKENIZER.decode(alone(server.models["instruct"], ids, 9))
+    assert choice.message.role == "assistant"
+    assert made.object == "chat.completion"
+    assert made.usage.prompt_tokens == len(ids)
+
+
+def test_an_answer_can_be_sent_back_as_it_came(client):
+    first = client.chat.completions.create(
+        model="instruct", messages=[said("user", "Hi")], max_tokens=9, seed=1
+    )
+    message = first.choices[0].message
+    again = [said("user", "Hi"), message.model_dump(), said("user", "And?")]
+    made = client.chat.completions.create(model="instruct", messages=again, max_tokens=9)
+    kept = len(TOKENIZER.encode(message.content))
+    assert made.usage.prompt_tokens == len(turn("Hi")) + kept + 1 + len(turn("And?"))
+
+
+def test_without_a_number_of_tokens_an_answer_may_fill_the_context(client, parrot):
+    asked = {"model": "instruct", "messages": [said("user", "Hi")], "temperature": 0}
+    made = client.chat.completions.create(**asked)
+    assert (made.choices[0].finish_reason, made.usage.total_tokens) == ("length", 512)
+    made = parrot.client().chat.completions.create(**asked)
+    assert (made.choices[0].message.content, made.choices[0].finish_reason) == ("87.", "stop")
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+def test_both_names_of_the_number_of_tokens_are_read(client, name):
+    made = client.chat.completions.create(
+        model="instruct", messages=[said("user", "Hi")], seed=1, **{name: 3}
+    )
+    assert made.usage.completion_tokens == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 0},
+        {"temperature": 1.2, "seed": 9, "logprobs": True, "top_logprobs": 2},
+        {"temperature": 0, "stop": "9"},
+    ],
+)
+def test_a_stream_brings_what_the_whole_answer_holds(client, options):
+    asked = {
+        "model": "instruct", "messages": [said("user", "Hi")], "max_completion_tokens": 30, **options,
+    }  # fmt: skip
+    whole = client.chat.completions.create(**asked)
+    chunks = list(
+        client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True})
+    )
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-1].usage == whole.usage
+    choices = [chunk.choices[0] for chunk in chunks[:-1]]
+    assert "".join(c.delta.content or "" for c in choices) == whole.choices[0].message.content
+    assert [c.finish_reason for c in choices if c.finish_reason] == [whole.choices[0].finish_reason]
+    if whole.choices[0].logprobs:
+        told = [each for c in choices for each in (c.logprobs.content if c.logprobs else [])]
+        assert told == whole.choices[0].logprobs.content
+
+
+def test_log_probabilities_come_with_their_bytes(client):
+    (choice,) = client.chat.completions.create(
+        model="instruct",
+        messages=[said("user", "Hi")],
+        max_tokens=8,
+        temperature=0,
+        logprobs=True,
+        top_logprobs=20,
+    ).choices
+    content = b"".join(bytes(each.bytes) for each in choice.logprobs.content)
+    assert content.decode(errors="replace") == choice.message.content
+    for each in choice.logprobs.content:
+        assert len(each.top_logprobs) == 20
+        assert each.top_logprobs[0].token == each.token
+        assert each.top_logprobs[0].logprob == each.logprob
+
+
+def test_models_are_listed_and_found_by_name(client):
+    assert [model.id for model in client.models.list()] == ["instruct", "pretrain"]
+    found = client.models.retrieve("pretrain")
+    assert (found.object, found.owned_by) == ("model", "llmill")
+    assert (found.context, found.chat) == (512, False)
+    with pytest.raises(openai.NotFoundError, match="instruct, pretrain"):
+        client.models.retrieve("some/other")
+
+
+def test_a_foundation_model_refuses_messages_and_says_what_it_does(client):
+    with pytest.raises(openai.BadRequestError, match="/v1/completions goes on") as refused:
+        client.chat.completions.create(model="pretrain", messages=[said("user", "Hi")])
+    assert refused.value.param == "model"
+    assert refused.value.code == "not_a_chat_model"
+
+
+def test_the_assistant_goes_on_with_a_plain_text_too(server, client):
+    made = client.completions.create(model="instruct", prompt="Hi", max_tokens=5, temperature=0)
+    expected = alone(server.models["instruct"], [END, *b"Hi"], 5)
+    assert made.choices[0].text == TOKENIZER.decode(expected)

@@ -1,0 +1,140 @@
+"""`python -m llmill serve`: its address, its key, its end; and the script of docs/serving.md."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import httpx
+import pytest
+
+from llmill.model import checkpoint
+from tests.conftest import ROOT
+from tests.evaluation.toys import headed
+from tests.serve.served import TOKENIZER, decoder, parrot
+
+KEY = "LLMILL_API_KEY"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Checkpoints of an assistant, a foundation model and a classifier."""
+    models = {"instruct": parrot("87."), "pretrain": decoder(0, 512)}
+    for name, model in models.items():
+        checkpoint.save(tmp_path / name / "checkpoint", checkpoint.Checkpoint(model, TOKENIZER))
+    classifier = checkpoint.Checkpoint(headed(2), TOKENIZER, ["ham", "spam"], 48)
+    checkpoint.save(tmp_path / "classify/checkpoint", classifier)
+    return tmp_path
+
+
+def command(folder, *words: str, **variables: str) -> subprocess.Popen:
+    environment = {k: v for k, v in os.environ.items() if k != KEY}
+    return subprocess.Popen(
+        [sys.executable, "-m", "llmill", "serve", *words],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(ROOT / "src"), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextlib.contextmanager
+def started(folder, *words: str, **variables: str):
+    """The process and its address."""
+    with command(folder, *words, "--port", "0", **variables) as process:
+        try:
+            said = process.stdout.readline()
+            yield process, re.search(r"(http://127\.0\.0\.1:\d+)/v1", said)[1]
+        finally:
+            process.kill()
+
+
+def test_a_stage_is_served_as_chat_names_it_and_by_default_the_assistant(folder):
+    for words, names in (([], ["instruct"]), (["instruct", "pretrain"], ["instruct", "pretrain"])):
+        with started(folder, *words) as (_, url):
+            listed = httpx.get(f"{url}/v1/models").json()["data"]
+            assert [(model["id"], model["chat"]) for model in listed] == [
+                (name, name == "instruct") for name in names
+            ]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_answers_end_and_is_no_error(folder, signum):
+    asked = {"model": "pretrain", "prompt": "x", "max_tokens": 300, "stream": True}
+    with started(folder, "pretrain") as (process, url):
+        with httpx.stream("POST", f"{url}/v1/completions", json=asked, timeout=30) as response:
+            lines = response.iter_lines()
+            next(lines)
+            process.send_signal(signum)
+            assert list(lines)[-2:] == ["data: [DONE]", ""]
+        out, errors = process.communicate(timeout=30)
+        assert (out, errors, process.returncode) == ("llmill: stopped\n", "", 0)
+
+
+def test_an_idle_server_stops_at_once_though_a_connection_is_kept_open(folder):
+    with started(folder) as (process, url), httpx.Client() as client:
+        client.get(f"{url}/v1/models")
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_the_key_is_read_from_the_environment(folder):
+    with started(folder, **{KEY: "s3cret"}) as (_, url):
+        assert httpx.get(f"{url}/v1/models").status_code == 401
+        given = {"Authorization": "Bearer s3cret"}
+        assert httpx.get(f"{url}/v1/models", headers=given).status_code == 200
+
+
+def test_limits_are_options(folder):
+    with started(folder, "pretrain", "--tokens", "5", "--body", "200") as (_, url):
+        for fields, status in (({"max_tokens": 5}, 200), ({"max_tokens": 6}, 400), ({"user": "x" * 200}, 413)):  # fmt: skip
+            asked = {"model": "pretrain", "prompt": "x", "max_tokens": 5, **fields}
+            assert httpx.post(f"{url}/v1/completions", json=asked).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("words", "variables", "reason"),
+    [
+        (["classify"], {}, "classify: no language model; a classifier answers to `classify-text`"),
+        (["nowhere"], {}, "params.yaml: no such file"),
+        ([], {KEY: ""}, "LLMILL_API_KEY: empty or not ASCII; unset it, or set it to a key"),
+        (["--host", "256.1.1.1"], {}, "256.1.1.1, port 0: "),
+    ],
+)
+def test_what_cannot_be_served_is_one_line(folder, words, variables, reason):
+    with command(folder, *words, "--port", "0", **variables) as process:
+        out, errors = process.communicate(timeout=60)
+    assert (out, process.returncode, errors.count("\n")) == ("", 1, 1)
+    assert errors.startswith(f"llmill: {reason}")
+
+
+def test_a_port_that_is_taken_is_one_line(folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with command(folder, "--port", str(port)) as process:
+            out, errors = process.communicate(timeout=60)
+    assert (out, process.returncode) == ("", 1)
+    assert errors == (
+        f"llmill: 127.0.0.1, port {port}: Address already in use; --port takes another\n"
+    )
+
+
+def test_the_script_of_the_document_runs_as_it_stands(folder):
+    text = (ROOT / "docs/serving.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert script.count("\n") <= 20
+    with started(folder, "instruct", "pretrain") as (_, url):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+    assert done.stdout.startswith("87.\n")
+    assert done.stdout.count("\n") >= 3

@@ -1,0 +1,224 @@
+"""Many at once: everybody gets the own answer, places are freed, and too many are told so."""
+
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+import pytest
+
+from llmill.model.generate import Writer
+from llmill.serve import run, worker
+from llmill.serve.limits import Limits
+from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Steps are done while it is set."""
+    opened = threading.Event()
+
+    class Gated(Writer):
+        def step(self):
+            assert opened.wait(30)
+            opened.steps += 1
+            return super().step()
+
+    opened.steps = 0
+
+    monkeypatch.setattr(worker, "Writer", Gated)
+    yield opened
+    opened.set()
+
+
+def test_a_hundred_clients_at_once_each_get_their_own_answer(server):
+    client = server.client(timeout=120)
+
+    def asked(number: int) -> tuple[str, str]:
+        options = {"temperature": 0} if number % 2 else {"temperature": 1.2, "seed": number}
+        text, count = f"Text {number}: " + "x" * (number % 7), 10 + number % 13
+        if number % 5 == 0:
+            made = client.chat.completions.create(
+                model="instruct", messages=[{"role": "user", "content": text}], max_tokens=count, **options
+            )  # fmt: skip
+            return made.choices[0].message.content, made.choices[0].finish_reason
+        stream = client.completions.create(
+            model=("pretrain", "instruct")[number % 3 == 0], prompt=text, max_tokens=count, stream=True, **options
+        )  # fmt: skip
+        choices = [chunk.choices[0] for chunk in stream]
+        return "".join(choice.text for choice in choices), choices[-1].finish_reason
+
+    one_by_one = [asked(number) for number in range(100)]
+    with ThreadPoolExecutor(100) as pool:
+        together = list(pool.map(asked, range(100)))
+    assert together == one_by_one
+    assert len(set(together)) == 100
+    server.empty()
+
+
+def test_those_who_join_later_are_written_beside_those_who_are_there(gate):
+    with serving(random_models()) as server:
+        client = server.client()
+
+        def asked(text: str) -> str:
+            made = client.completions.create(
+                model="pretrain", prompt=text, max_tokens=30, temperature=0
+            )
+            return made.choices[0].text
+
+        with ThreadPoolExecutor(3) as pool:
+            answers = []
+            for number, text in enumerate(("first", "second one", "3")):
+                answers.append(pool.submit(asked, text))
+                until(lambda count=number + 1: server.worker.open == count)
+            gate.set()
+            served = server.models["pretrain"]
+            for text, answer in zip(("first", "second one", "3"), answers, strict=True):
+                new = alone(served, [END, *text.encode()], 30)
+                assert answer.result() == TOKENIZER.decode(new)
+
+
+def stream_of(server, **options):
+    asked = {"model": "pretrain", "prompt": "One", "max_tokens": 400, "stream": True, **options}
+    return httpx.stream("POST", f"{server.url}/v1/completions", json=asked, timeout=30)
+
+
+def test_a_client_that_leaves_mid_stream_frees_its_place(server):
+    before = server.client().completions.create(
+        model="pretrain", prompt="Two", max_tokens=20, temperature=0
+    )
+    with stream_of(server, prompt=["One"] * 20) as response:
+        next(response.iter_bytes())
+        assert server.worker.open > 0
+    server.empty()
+    after = server.client().completions.create(
+        model="pretrain", prompt="Two", max_tokens=20, temperature=0
+    )
+    assert after.choices == before.choices
+
+
+def test_a_client_that_leaves_while_its_texts_wait_frees_their_places(gate):
+    with serving(random_models(), Limits(batch=1)) as server:
+        with stream_of(server, prompt=["One"] * 5):
+            until(lambda: server.worker.open == 5)
+        until(lambda: server.worker.open == 1)
+        gate.set()
+        server.empty()
+    assert gate.steps == 1
+
+
+def test_a_client_that_does_not_wait_for_a_whole_answer_frees_its_place(gate):
+    with serving(random_models()) as server:
+        with pytest.raises(openai.APITimeoutError):
+            server.client(timeout=0.2).completions.create(
+                model="pretrain", prompt="One", max_tokens=400
+            )
+        assert server.worker.open == 1
+        until(lambda: server.worker._left)
+        gate.set()
+        server.empty()
+    assert gate.steps == 1
+
+
+def test_who_comes_when_all_places_are_taken_is_told_to_come_again(gate):
+    with serving(random_models(), Limits(batch=1, waiting=2)) as server:
+        client = server.client()
+        asked = {"model": "pretrain", "max_tokens": 3}
+        with ThreadPoolExecutor(2) as pool:
+            early = [pool.submit(client.completions.create, prompt="One", **asked)]
+            until(lambda: server.worker.open == 1)
+            early.append(pool.submit(client.completions.create, prompt=["Two", "x"], **asked))
+            until(lambda: server.worker.open == 3)
+            for stream in (False, True):
+                with pytest.raises(openai.RateLimitError) as refused:
+                    client.completions.create(prompt="Three", stream=stream, **asked)
+                assert refused.value.response.headers["Retry-After"] == "1"
+                assert refused.value.code == "rate_limit_exceeded"
+            gate.set()
+            assert [len(each.result().choices) for each in early] == [1, 2]
+        assert client.completions.create(prompt="Three", **asked).choices
+
+
+def test_a_step_that_fails_is_500_without_a_traceback_and_the_next_one_is_answered(
+    monkeypatch, caplog
+):
+    broken = threading.Event()
+
+    class Breaking(Writer):
+        def step(self):
+            if broken.is_set():
+                raise RuntimeError("secret detail")
+            return super().step()
+
+    monkeypatch.setattr(worker, "Writer", Breaking)
+    asked = {"model": "pretrain", "prompt": "One", "max_tokens": 3, "temperature": 0}
+    with serving(random_models()) as server:
+        whole = server.post("completions", **asked).json()["choices"]
+        broken.set()
+        response = server.post("completions", **asked)
+        assert response.status_code == 500
+        assert response.json()["error"] == {
+            "message": "the server failed; its log says how",
+            "type": "server_error",
+            "param": None,
+            "code": "server_error",
+        }
+        stream = server.post("completions", **asked, stream=True).text
+        assert '"code": "server_error"' in stream
+        assert "[DONE]" not in stream
+        assert "secret" not in stream
+        with pytest.raises(openai.APIError, match="its log says how"):
+            list(server.client().completions.create(**asked, stream=True))
+        assert "secret detail" in caplog.text
+        broken.clear()
+        assert server.post("completions", **asked).json()["choices"] == whole
+
+
+def test_a_mistake_of_a_route_is_500_without_a_traceback(monkeypatch):
+    def broken(*args):
+        raise RuntimeError("secret detail")
+
+    with serving(random_models()) as server:
+        monkeypatch.setattr("llmill.serve.orders.of_completion", broken)
+        response = server.post("completions", model="pretrain", prompt="One")
+        assert response.status_code == 500
+        assert response.json()["error"]["type"] == "server_error"
+        assert "secret" not in response.text
+
+
+def test_a_server_that_stops_refuses_what_is_not_finished(gate):
+    with serving(random_models()) as server, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(server.post, "completions", model="pretrain", prompt="One")
+        until(lambda: server.worker.open == 1)
+        stopping = threading.Thread(target=server.worker.stop)
+        stopping.start()
+        until(lambda: server.worker._stopping)
+        late = server.post("completions", model="pretrain", prompt="One")
+        gate.set()
+        stopping.join()
+        for response in (late, answer.result()):
+            assert response.status_code == 503
+            assert response.json()["error"]["code"] == "stopping"
+            assert response.headers["Retry-After"] == "1"
+
+
+def test_an_answer_that_does_not_end_in_time_is_broken_off_when_the_server_stops(
+    monkeypatch, caplog
+):
+    class Slow(Writer):
+        def step(self):
+            threading.Event().wait(0.05)
+            return super().step()
+
+    monkeypatch.setattr(worker, "Writer", Slow)
+    monkeypatch.setattr(run, "GRACE", 0.2)
+    told: list[str] = []
+    with contextlib.ExitStack() as ended, serving(random_models()) as server:
+        lines = ended.enter_context(stream_of(server)).iter_lines()
+        next(lines)
+        ended.push(lambda *_: told.extend(lines))
+    assert '"code": "stopping"' in told[-2]
+    assert "data: [DONE]" not in told
+    assert not server.worker._thread.is_alive()
+    assert caplog.records == []
