@@ -36,6 +36,8 @@ def repository(tmp_path: Path) -> Path:
         text = text.replace(before, after)
     (root / "params.yaml").write_text(text)
     trainee.tokens(root)
+    (root / "data/download/init").mkdir(parents=True)
+    record.write_json(root / "data/download/init/sources.json", [])
     set_parameters(root, processes=2)
     return root
 
