@@ -151,12 +151,14 @@ def test_labels_come_with_their_probability(results):
         (lambda: next(guess("pretrain", ["x"])), "pretrain: no classifier; name one as classify/all"),
         (lambda: next(guess("classify/some", ["x"])), "results/classify/some/checkpoint: no checkpoint"),
         (lambda: SHORT.changed("top_k", "0"), "top_k = '0': top_k must be 1 or more"),
-        (lambda: SHORT.changed("top_p", "0"), "top_p must be above 0 and at most 1"),
+        (lambda: SHORT.changed("top_p", "0"), "top_p must be from 1e-06 to 1"),
         (lambda: SHORT.changed("min_p", "2"), "min_p must be from 0 to 1"),
-        (lambda: SHORT.changed("temperature", "-1"), "temperature must be 0 or more"),
+        (lambda: SHORT.changed("temperature", "-1"), "temperature must be 0, or 0.0001 or more"),
+        (lambda: SHORT.changed("temperature", "nan"), "temperature must be 0, or 0.0001 or more"),
         (lambda: SHORT.changed("repetition_penalty", "0"), "repetition_penalty must be above 0"),
         (lambda: SHORT.changed("max_new_tokens", "0"), "max_new_tokens must be 1 or more"),
         (lambda: SHORT.changed("seed", "none"), "seed = 'none': not a number"),
+        (lambda: SHORT.changed("seed", str(2**63)), "seed must be of 64 bits"),
     ],
 )  # fmt: skip
 def test_a_model_of_another_kind_and_an_impossible_setting_are_one_line(results, call, reason):

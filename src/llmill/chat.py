@@ -39,6 +39,8 @@ class Settings(Choice):
         super().__post_init__()
         if self.max_new_tokens < 1:
             raise ValueError("max_new_tokens must be 1 or more")
+        if not -(2**63) <= self.seed < 2**63:
+            raise ValueError("seed must be of 64 bits")
 
     def changed(self, name: str, value: str) -> "Settings":
         """With one of them changed; `none` takes a limit away. Raises `UserError` for what is no

@@ -1,5 +1,7 @@
 """Generation against a slow reference: one row, one full forward pass a token."""
 
+import math
+
 import pytest
 import torch
 
@@ -154,7 +156,7 @@ def test_texts_join_and_leave_between_steps_and_none_notices_the_others(config):
             if len(found[number]) == steps:
                 writer.end(number)
                 found[number].append(-1)
-    assert writer.open == 0
+    assert writer.step() == {}
     for (ids, seed), steps, new in zip(prompts.values(), staying, found.values(), strict=True):
         assert new == [*alone(made, ids, SAMPLED, seed, steps), -1]
 
@@ -178,9 +180,34 @@ def test_the_cache_forgets_texts_that_left():
         writer.end(number)
         writer.step()
         writer.end(short)
+        assert writer._cache is None
     long = writer.begin([1, 2])
     writer.step()
     assert writer._cache.used == 2 and writer._rows == [long]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"temperature": -1.0}, {"temperature": 1e-5}, {"temperature": math.nan},
+        {"temperature": math.inf}, {"repetition_penalty": 0.0}, {"repetition_penalty": math.nan},
+        {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1e-7}, {"top_p": 1.1}, {"top_p": math.nan},
+        {"min_p": -0.1}, {"min_p": 1.1}, {"min_p": math.nan},
+    ],
+)  # fmt: skip
+def test_what_leaves_nothing_to_choose_from_is_refused(choice):
+    (name,) = choice
+    with pytest.raises(ValueError, match=f"^{name} must be"):
+        Choice(**choice)
+
+
+@pytest.mark.parametrize("choice", [{"temperature": 1e-4}, {"temperature": 1.0, "top_p": 1e-6}])
+def test_the_least_that_is_allowed_leaves_the_likeliest(choice):
+    assert chosen([3.0, 90.0, -40.0], **choice) == {1}
+
+
+def test_no_prompts_make_no_texts():
+    assert generate(model(MODERN), [], max_new_tokens=5, end_of_text=END) == []
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
@@ -188,6 +215,8 @@ def test_the_cache_forgets_texts_that_left():
 def test_packed_products_are_the_products(config, kind, monkeypatch):
     monkeypatch.setattr("llmill.model.packed.LARGE", 0)
     made = model(config).to(kind)
+    if kind == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no instructions for bfloat16")
     twin = packed(made, 1)
     assert any(isinstance(module, PackedLinear) for module in twin.modules())
     idx = torch.arange(1, 13)[None]

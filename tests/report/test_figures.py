@@ -31,13 +31,6 @@ def test_loss_shows_training_and_validation_of_every_stage():
     assert axes_of(figure, "classify").get_ylabel() == "loss, nats per message"
 
 
-def test_the_loss_of_masked_tokens_is_drawn_as_validation():
-    masked = [{k.replace("validation", "masked"): v for k, v in row.items()} for row in CURVE]
-    figure = draw(figures.loss, {"pretrain": masked})
-    lines = {line.get_label(): line for line in axes_of(figure, "pretrain").get_lines()}
-    assert lines["validation"].get_xydata().tolist() == [[20, 2.5], [30, 1.8]]
-
-
 def test_error_bars_reach_from_low_to_high():
     figure = draw(
         figures.classification, {"majority": {"accuracy": 0.5}, "all": {"accuracy": SHARE}}

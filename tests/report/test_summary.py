@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from llmill.report import files, summary
@@ -51,13 +49,6 @@ def test_keys_are_unique_and_values_are_numbers(results):
     rows = summary.rows(results, {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}})
     assert len({row.key for row in rows}) == len(rows)
     assert summary.flat(rows)["judge.instruct.gain"] == 50.0
-
-
-def test_the_loss_of_a_masked_foundation_has_a_row_of_its_own_in_place_of_the_others(results):
-    metrics = results.metrics | {"pretrain": {"masked_loss": 1.25, "steps": 640}}
-    rows = summary.rows(replace(results, metrics=metrics), {})
-    found = {row.key: row.figure for row in rows if row.key.startswith("pretrain.")}
-    assert found == {"pretrain.masked_loss": 1.25}
 
 
 def test_one_sentence_says_what_came_out(results):

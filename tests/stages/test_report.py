@@ -62,19 +62,6 @@ def test_the_page_holds_every_figure_as_a_data_uri_light_and_dark(job, page):
     assert "98.4 % (97.4 to 99.1)" in next(alt for _, alt in light if "accuracy" in alt)
 
 
-def test_the_page_copes_with_a_masked_foundation_which_has_no_samples(chain, monkeypatch):
-    folder = chain / "results/pretrain"
-    record.write_json(folder / "samples.json", [])
-    record.write_json(folder / "metrics.json", {"masked_loss": 1.25, "steps": 640})
-    curve = folder / "curves.csv"
-    curve.write_text(curve.read_text().replace("validation_loss,bits_per_byte", "masked_loss,"))
-    made = finished.report(chain, monkeypatch)
-    assert record.read_json(made.out / "metrics.json")["pretrain.masked_loss"] == 1.25
-    page = (made.out / "index.html").read_text()
-    assert "loss, nats per masked token" in page
-    assert "None were asked for." in page
-
-
 def test_a_figure_names_no_version_of_the_library_that_drew_it(job):
     for name in FIGURES:
         assert b"Software" not in (job.out / "figures" / f"{name}.png").read_bytes()

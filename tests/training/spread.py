@@ -60,10 +60,15 @@ def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
         state=folder / "state", stop=stop, say=lambda text: None,
         track=SimpleNamespace(metrics=lambda values, step=None: None),
     )  # fmt: skip
-    work = Work(batches, token_loss, lambda model, step: {}, settings, Runtime(device="cpu", dtype="float32"), 1, kind)  # fmt: skip
+
+    def validate(model: torch.nn.Module, step: int) -> dict[str, float]:
+        return {"mean": float(model(torch.arange(32)[None]).mean())}
+
+    hardware = Runtime(device="cpu", dtype="float32")
+    work = Work(batches, token_loss, validate, settings, hardware, 1, kind, begun=True)
     losses = []
     with parallel.together(torch.device("cpu")), contextlib.suppress(Stopped):
-        losses = [row["train_loss"] for row in fit(model, work, job)]
+        losses = [row["train_loss"] for row in fit(model, work, job) if row["step"]]
     seen = folder / f"seen-{processes.count()}-{processes.rank()}.json"
     seen.write_text(json.dumps(batches.seen))
     if processes.main() and losses:

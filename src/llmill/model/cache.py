@@ -12,7 +12,7 @@ ROOM = 64  # columns that are added at a time
 
 
 class Cache:
-    """What each block of a model has read of B texts; `first`, (B,), is where each begins."""
+    """What each attention of a model has read of B texts; `first`, (B,), is where each begins."""
 
     def __init__(self, first: Tensor):
         self.first, self.used = first, 0
@@ -34,17 +34,17 @@ class Cache:
         mask = seen & (columns >= self.first[:, None, None])  # (B, T, columns)
         return (mask | (columns == columns[self.used :, None]))[:, None]  # padding sees itself
 
-    def extended(self, block: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def extended(self, attention: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of all columns so far, with those of the next T, (B, K, T, D). On the CPU
         in float32: attention of one query is there two to five times as fast as in bfloat16.
         """
         end = self.used + k.size(2)
         if k.device.type == "cpu":
             k, v = k.float(), v.float()
-        held = self.kept.get(block, (k[:, :, :0], v[:, :, :0]))
+        held = self.kept.get(attention, (k[:, :, :0], v[:, :, :0]))
         if held[0].size(2) < end:
             held = tuple(_wider(each, self.used, end + ROOM) for each in held)
-            self.kept[block] = held
+            self.kept[attention] = held
         for whole, new in zip(held, (k, v), strict=True):
             whole[:, :, self.used : end] = new
         return held[0][:, :, :end], held[1][:, :, :end]
@@ -56,18 +56,18 @@ def joined(parts: Sequence[tuple[Cache, list[int]]]) -> Cache:
     used = int(lengths.max())
     made = Cache(used - lengths)
     made.used = used
-    for block, held in parts[0][0].kept.items():
+    for attention, held in parts[0][0].kept.items():
         sides = []
         for side, like in enumerate(held):
             whole = like.new_zeros((len(lengths), like.size(1), used + ROOM, like.size(3)))
             row = 0
             for cache, rows in parts:
                 n = min(cache.used, used)
-                columns = cache.kept[block][side][rows, :, cache.used - n : cache.used]
+                columns = cache.kept[attention][side][rows, :, cache.used - n : cache.used]
                 whole[row : row + len(rows), :, used - n : used] = columns
                 row += len(rows)
             sides.append(whole)
-        made.kept[block] = sides[0], sides[1]
+        made.kept[attention] = sides[0], sides[1]
     return made
 
 

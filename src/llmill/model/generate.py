@@ -5,6 +5,7 @@ kept, and each step reads one token a text. A text longer than the context is co
 last `block_size` tokens, which every step then reads anew.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor
 from llmill.model.cache import Cache, joined
 from llmill.model.packed import packed
 from llmill.model.transformer import Transformer
+
+LEAST_TEMPERATURE, LEAST_TOP_P = 1e-4, 1e-6  # below these float32 leaves nothing to draw from
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,14 @@ class Choice:
     min_p: float | None = None  # those at least this share as likely as the most likely
 
     def __post_init__(self) -> None:
-        if self.temperature < 0:
-            raise ValueError("temperature must be 0 or more")
-        if self.repetition_penalty <= 0:
+        if self.temperature != 0 and not LEAST_TEMPERATURE <= self.temperature < math.inf:
+            raise ValueError(f"temperature must be 0, or {LEAST_TEMPERATURE} or more")
+        if not 0 < self.repetition_penalty < math.inf:
             raise ValueError("repetition_penalty must be above 0")
         if self.top_k is not None and self.top_k < 1:
             raise ValueError("top_k must be 1 or more")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise ValueError("top_p must be above 0 and at most 1")
+        if self.top_p is not None and not LEAST_TOP_P <= self.top_p <= 1:
+            raise ValueError(f"top_p must be from {LEAST_TOP_P} to 1")
         if self.min_p is not None and not 0 <= self.min_p <= 1:
             raise ValueError("min_p must be from 0 to 1")
 
@@ -59,6 +62,8 @@ def generate(
 
     Without `cached` every step reads every text anew: the same tokens, slower.
     """
+    if not prompts:
+        return []
     writer = Writer(model, cached, expected=len(prompts))
     texts: dict[int, list[int]] = {}
     for i, ids in enumerate(prompts):
@@ -90,7 +95,8 @@ class _Text:
 class Writer:
     """Texts that go on together, a token a step each; they join and leave between steps.
 
-    What a text becomes is a function of its prompt, choice and seed, whoever is beside it.
+    What a text becomes is a function of its prompt, choice and seed, whoever is beside it, but for
+    the rounding of sums: products of more rows sum in another order, and a near tie may flip.
     """
 
     def __init__(self, model: Transformer, cached: bool = True, expected: int = 8):
@@ -102,11 +108,6 @@ class Writer:
         self._count = 0
         self._cache: Cache | None = None
         self._rows: list[int] = []  # the texts that the cache holds, all but their last token
-
-    @property
-    def open(self) -> int:
-        """How many texts go on."""
-        return len(self._texts)
 
     def begin(self, prompt: list[int], choice: Choice = GREEDY, seed: int = 0) -> int:
         """Add a text, to be read at the next step; returns its number."""
@@ -120,6 +121,8 @@ class Writer:
     def end(self, number: int) -> None:
         """Leave a text as it is."""
         del self._texts[number]
+        if not self._texts:
+            self._cache, self._rows = None, []
 
     @torch.inference_mode()
     def step(self) -> dict[int, Drawn]:

@@ -1,4 +1,4 @@
-"""Heads on a decoder: a class in place of the next token, or a score beside it.
+"""Heads on a transformer: a class in place of the next token, or a score beside it.
 
 Both read ids (B, T), padded on the right, and lengths (B,). Where attention is causal, padding
 behind the last token cannot change what is read there; where it is not, padding is hidden.
@@ -16,7 +16,7 @@ TRAINABLE = ("last_layer", "last_block", "all")
 
 
 class ClassModel(nn.Module):
-    """A decoder with a linear head: ids (B, T), padded on the right, and lengths (B,) in; (B,
+    """A transformer with a linear head: ids (B, T), padded on the right, and lengths (B,) in; (B,
     n_class) out.
 
     The head reads the last token, the only one that has seen the whole text; where attention is

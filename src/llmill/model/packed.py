@@ -15,7 +15,6 @@ from llmill.model.transformer import Transformer
 
 FEW = 64  # rows; with more, torch's own product is as fast
 LARGE = 32 * 2**20  # bytes of weights; fewer stay in the processor's cache, where either is as fast
-KINDS = (torch.float32, torch.bfloat16)
 
 
 class PackedLinear(nn.Module):
@@ -39,12 +38,15 @@ def packed(model: Transformer, rows: int) -> Transformer:
     else the very same. Weights are shared; a later change of them does not show in the packed ones.
     """
     weights = [*model.parameters(), *model.buffers()]
+    kinds = {torch.float32}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        kinds.add(torch.bfloat16)
     plain = all(type(w.data) is Tensor and w.device.type == "cpu" for w in weights)
     large = sum(w.numel() * w.element_size() for w in weights) >= LARGE
     if not (plain and large and torch.backends.mkldnn.is_available()):
         return model
     twin = copy.deepcopy(model, {id(weight): weight for weight in weights})
     for name, module in list(twin.named_modules()):
-        if isinstance(module, nn.Linear) and module.weight.dtype in KINDS:
+        if isinstance(module, nn.Linear) and module.weight.dtype in kinds:
             twin.set_submodule(name, PackedLinear(module, rows))
     return twin

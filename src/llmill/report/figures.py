@@ -18,12 +18,11 @@ from llmill.report.style import CHANCE, MARKERS, WIDTH
 from llmill.report.summary import SYSTEMS, model_name, system_name
 
 UNITS = {
-    "pretrain": "loss, nats per learnt token",
+    "pretrain": "loss, nats per token",
     "classify": "loss, nats per message",
     "instruct": "loss, nats per learnt token",
     "grader": "loss, squared error",
 }
-HELD_OUT = ("validation_loss", "masked_loss")  # a training has one of them
 ROW = 0.3  # inches of height for one line of a list
 FRAME = 1.2  # and for title, axis and legend
 
@@ -61,7 +60,7 @@ def _curves(axes: Axes, found: Mapping[str, Curve]) -> None:
         look = {"color": _colour(i)}
         axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=named, **look)
         named = "validation" if named else address.replace("@", " ") if "@" in address else None
-        held_out = [(r["step"], r[name]) for r in curve for name in HELD_OUT if name in r]
+        held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
         look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5, "linestyle": (0, (5, 2))}
         axes.plot(*_columns(held_out), linewidth=1.8, label=named, **look)
 

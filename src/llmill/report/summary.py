@@ -90,10 +90,6 @@ def sentence(results: Results, gains: dict[str, Any]) -> str:
 
 def _foundation(metrics: dict[str, Any]) -> Iterator[Row]:
     group = "Foundation model, held-out text"
-    if "masked_loss" in metrics:  # nothing to compare with the loss of a next token
-        masked = metrics["masked_loss"]
-        yield Row("pretrain.masked_loss", group, "loss, nats per masked token", "nats", masked)
-        return
     yield Row(
         "pretrain.loss", group, "loss, nats per token", "nats", metrics.get("validation_loss")
     )

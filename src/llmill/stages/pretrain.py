@@ -70,9 +70,9 @@ def run(params: Selected, job: Job) -> None:
         settings.training,
         params.runtime,
         settings.seed,
-        settings.parallel,
-        settings.compile,
-        begun,
+        spread=settings.parallel,
+        compile=settings.compile,
+        begun=begun,
     )
     peak = matrix_peak(device, runtime.dtype(params.runtime))
     asked = CHOSEN if settings.objective == "masked" else 1.0
@@ -84,7 +84,7 @@ def run(params: Selected, job: Job) -> None:
         model = parallel.whole(model, make)
     if not processes.main():
         return
-    model.eval()
+    model.to(device).eval()
     figures = measure(model, held_out, block, tokenizer, at_most=None)
     if "validation_loss" in figures:
         figures["perplexity"] = math.exp(figures["validation_loss"])

@@ -97,7 +97,7 @@ class LengthGroups(Order):
 
 
 class Rows(ABC):
-    """Rows of tokens to pretrain on: `row` says what each holds, `collate_rows` what is learnt."""
+    """Rows of tokens to pretrain on: `row` says what each holds, `get` makes batches of them."""
 
     padded = True  # whether some hold less than fits
 
@@ -152,8 +152,8 @@ def collate_rows(
     learnt from the <|endoftext|> beside it in the row; not so with `mask_documents`, which hides
     documents from each other: nothing is then learnt from an <|endoftext|>, only to write it.
 
-    Inputs are ids (B, T); masked, also where logits are asked for and the number of each position's
-    document, both (B, T), and the targets are those asked for, (N,).
+    Inputs are ids (B, T); with `mask_documents` also where logits are asked for and the number of
+    each position's document, both (B, T), and the targets are those asked for, (N,).
     """
     ids, places = laid_out(shards, rows, block_size)
     tokens = torch.from_numpy(ids)  # (B, T + 1)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from llmill.model.cross_entropy import IGNORE
+from llmill.model.cross_entropy import IGNORE, cross_entropy
+from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import windows
@@ -70,7 +70,7 @@ def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[lis
 
 @torch.inference_mode()
 def loss_by_source(
-    model: nn.Module, shards: Shards, block_size: int
+    model: Transformer, shards: Shards, block_size: int
 ) -> dict[str, tuple[float, int]]:
     """Mean loss in nats per token of each source's documents, and their tokens, over all
     non-overlapping windows: weighted by the tokens, the means are the loss over everything.
@@ -81,9 +81,10 @@ def loss_by_source(
         batch = windows(shards, block_size, numbers)
         places = [np.arange(n * block_size + 1, (n + 1) * block_size + 1) for n in numbers]
         source = torch.from_numpy(shards.sources_of(np.stack(places)))  # (B, T), of each target
+        hidden = model.hidden(batch.inputs[0].to(device))
         for each in source.unique().tolist():
-            own = replace(batch, targets=batch.targets.masked_fill(source != each, IGNORE))
-            nats[each] += float(token_loss(model, own.to(device)))
+            targets = batch.targets.masked_fill(source != each, IGNORE).to(device)
+            nats[each] += float(cross_entropy(hidden, model.head.weight, targets))
             tokens[each] += int((source == each).sum())
     return {
         name: (nats[i] / tokens[i], int(tokens[i]))

@@ -58,9 +58,12 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     device = runtime.device(work.hardware)
     settings, meter = work.settings, meter or Meter(0.0, 0.0)
     model.to(device)
+    fresh = work.begun and resume.newest(job.state)[0] is None
+    first = [_first(model, work, job)] if fresh else []  # a sharded model must be trained first
     called = wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(job, model, optimizers)
+    progress.curve += first
     if work.compile:
         called = torch.compile(wrapped)
     end = length(settings, work.batches.n)
@@ -68,8 +71,6 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     steps = feed.steps(progress.step, end)
     unread: list[Tensor] = []  # losses that are still on the device
     check = Check(device, job)
-    if work.begun and not progress.curve:
-        progress.curve.append(_first(model, work, job))
     meter.begin()
     with job.stop.deferred():
         while progress.step < end:

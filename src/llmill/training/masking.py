@@ -32,7 +32,7 @@ class Masked(Rows):
     """The rows of a packing in its order, each masked anew whenever it comes.
 
     The last token of a full row, elsewhere a target only, is left out: it is an <|endoftext|>, or
-    another row begins with it.
+    another row begins with it, save at the end of all rows.
     """
 
     def __init__(self, packed: Rows, end_of_text: int):
