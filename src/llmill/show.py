@@ -17,6 +17,7 @@ from torch import Tensor
 
 from llmill.contract import params, pipeline
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE
 from llmill.contract.params import Selected
 from llmill.contract.schema import Training
 from llmill.model import checkpoint, vocabulary
@@ -103,7 +104,7 @@ def summary(made: list[Batch]) -> str:
 
 
 def open_pretrain(params: Selected) -> Source:
-    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, "bpe"))
+    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, BPE))
     rows = pretrain.batches(params, tokenizer)
     return Source(rows, params.pretrain.training, partial(documents, rows, tokenizer))
 

@@ -96,6 +96,10 @@ def drawn(tmp_path: Path, text: list[str], **roles: str) -> Path:
 
 BEGUN = [
     ("tokenizer.kind", "bpe", "needs tokenizer.kind init: weights know no other tokens"),
+    ("tokenizer.kind", "gpt2", "needs tokenizer.kind init: weights know no other tokens"),
+    ("download.init", "results/pretrain/checkpoint", "download.init results/pretrain/checkpoint lies in paths.results"),
+    ("download.init", "./models/../data/download/init", "lies in paths.data, which the run itself writes; copy it out"),
+    ("download.init", "results/.", "lies in paths.results"),
     ("model.block_size", 100, "classify.max_length 128 is above model.block_size 100"),
     ("instruct.training", {"max_steps": 0, "epochs": None}, "instruct.training.max_steps 0 trains nothing"),
 ]  # fmt: skip
@@ -111,7 +115,8 @@ def begun(tmp_path: Path, dotted: str, value: object) -> Path:
     old = tree[section].get(field)
     tree[section][field] = old | value if isinstance(value, dict) else value
     if dotted == "tokenizer.kind":
-        tree["tokenizer"]["vocab_size"] = 512
+        tree["tokenizer"]["vocab_size"] = 50257 if value == "gpt2" else 512
+        tree["download"]["tokenizer"] = "gpt2" if value == "gpt2" else None
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(tree))
     return file
@@ -139,6 +144,19 @@ def test_a_mistake_beside_weights_to_begin_from_is_named_in_one_line(tmp_path, d
         params.load(begun(tmp_path, dotted, value))
     assert line in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_folder_beside_those_of_the_run_may_begin_like_theirs(tmp_path):
+    tree = params.load(begun(tmp_path, "download.init", "results-of-may/model"))
+    assert tree.download.init_folder == "results-of-may/model"
+
+
+def test_no_scaling_is_another_change_than_none_asked_for(tmp_path):
+    """Also in what a run is recorded and continued by."""
+    none = params.load(begun(tmp_path, "model.rotary_scaling", None)).model
+    left = params.load(begun(tmp_path, "download.init", "models/world")).model
+    assert none.model_dump(mode="json") == {"shape": "init", "rotary_scaling": None}
+    assert left.model_dump(mode="json") == {"shape": "init"}
 
 
 def test_weights_to_begin_from_bring_shape_and_tokenizer_and_may_pass_through(tmp_path):

@@ -11,6 +11,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.schema import FromInit, Model, RotaryScaling
 from llmill.model import checkpoint, huggingface, initial
 from llmill.model.checkpoint import Checkpoint
+from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from tests.evaluation.toys import SHAPE, bytes_tokenizer
 
@@ -107,6 +108,45 @@ def test_learned_positions_keep_their_rows_and_get_new_ones_like_them(tmp_path):
     torch.testing.assert_close(rows[64:].std(0), rows[:64].std(0), rtol=0.1, atol=0)
 
 
+def test_no_scaling_takes_that_of_the_weights_away_and_leaving_it_out_does_not(tmp_path):
+    scaling = RotaryScaling(
+        factor=4.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_block_size=16
+    )
+    folder = ours(tmp_path, ROTARY.model_copy(update={"rotary_scaling": scaling}))
+    assert begun(folder).config.rotary_scaling == scaling
+    assert begun(folder, dropout=0.1).config.rotary_scaling == scaling
+    without = begun(folder, rotary_scaling=None)
+    assert without.config == ROTARY
+    idx = IDX[:, :32]
+    torch.testing.assert_close(without(idx), trained(ROTARY)(idx), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["rotary_base", "rotary_scaling"])
+def test_learned_positions_do_not_turn(tmp_path, name):
+    scaling = {
+        "factor": 4.0, "low_frequency_factor": 1.0, "high_frequency_factor": 4.0,
+        "original_block_size": 16,
+    }  # fmt: skip
+    value = {"rotary_base": 50000.0, "rotary_scaling": scaling}[name]
+    for folder in (ours(tmp_path), theirs(tmp_path, SHAPE)):
+        line = rf"^params\.yaml: model\.{name}: the weights in .* have learned positions"
+        with pytest.raises(UserError, match=line):
+            begun(folder, **{name: value})
+        assert begun(folder, rotary_scaling=None).config == SHAPE
+
+
+@pytest.mark.parametrize(
+    ("head", "made"),
+    [("class", lambda body: ClassModel(body, 2)), ("score", ScoreModel)],
+    ids=["class", "score"],
+)
+def test_another_head_is_refused(tmp_path, head, made):
+    saved = Checkpoint(made(trained(SHAPE)), bytes_tokenizer(), ["a", "b"], 32)
+    checkpoint.save(tmp_path / "other", saved)
+    with pytest.raises(UserError, match=rf"config\.json: head {head}; only what pretrain and"):
+        begun(tmp_path / "other")
+
+
 def test_dropout_may_be_changed(tmp_path):
     assert begun(ours(tmp_path), dropout=0.1).blocks[0].dropout.p == 0.1
 
@@ -139,7 +179,11 @@ def test_nan_is_refused_by_both_readers(tmp_path):
 def test_a_config_without_a_shape_is_named(tmp_path):
     folder = ours(tmp_path)
     config = json.loads((folder / "config.json").read_text())
-    for wrong in ({**config, "model": {"n_layer": 0}}, {"head": "next_token"}):
+    wrongs = (
+        {"model": {"n_layer": 0}}, {"model": None}, {"model": ["n_layer"]}, {"vocab_size": None},
+        {"vocab_size": "many"}, {"vocab_size": 0}, {"vocab_size": [257]},
+    )  # fmt: skip
+    for wrong in (*({**config, **changes} for changes in wrongs), {"head": "next_token"}, [1]):
         (folder / "config.json").write_text(json.dumps(wrong))
         with pytest.raises(UserError, match=r"config\.json: not a model's shape"):
             begun(folder)

@@ -300,16 +300,28 @@ def test_weights_to_begin_from_are_copied_out_of_a_folder(desk, content):
     assert metrics["init"] == {"files": len(content), "bytes": sum(map(len, content.values()))}
 
 
-def test_weights_to_begin_from_may_be_a_source(desk):
-    a_model(desk, OURS)
+def a_source(desk, content):
+    """A table in which the same model is source `weights`."""
+    a_model(desk, content)
     tree = yaml.safe_load(a_table())
     files = [
-        {"path": f"models/mine/{name}", "bytes": None, "sha256": sha256(content),
+        {"path": f"models/mine/{name}", "bytes": None, "sha256": sha256(found),
          "urls": [f"models/mine/{name}"]}
-        for name, content in OURS.items()
+        for name, found in content.items()
     ]  # fmt: skip
     tree["weights"] = {"title": "W", "role": "init", "licence": "mine", "files": files}
     (desk.root / "sources.yaml").write_text(yaml.safe_dump(tree))
+
+
+def test_a_source_with_another_head_is_refused_as_a_folder_is(desk):
+    a_source(desk, OURS | {"config.json": b'{"head": "class"}'})
+    line = r"download\.init = 'weights': config\.json says head 'class'; only what pretrain"
+    with pytest.raises(UserError, match=line):
+        desk.run(init="weights")
+
+
+def test_weights_to_begin_from_may_be_a_source(desk):
+    a_source(desk, OURS)
     out = desk.run(init="weights")
     assert names(out / "init") == sorted([*OURS, "sources.json"])
     with pytest.raises(UserError, match=r"download\.init names 'book', whose role"):
@@ -321,12 +333,17 @@ def test_weights_to_begin_from_may_be_a_source(desk):
     [
         (OURS, "config.json", r"config\.json is missing; it must be a model's folder"),
         (OURS, "model.safetensors", r"pytorch_model\.bin is a pickle, .* safetensors only"),
-        (OURS | {"config.json": b"{"}, None, r"config\.json is not JSON"),
-        (OURS | {"config.json": b"[]"}, None, r"config\.json has neither `head`"),
+        (OURS | {"config.json": b"{}"}, None, r"config\.json has no `head`; a folder is ours"),
+        (
+            OURS | {"config.json": b'{"model_type": "llama"}'},
+            None,
+            r"config\.json has no `head`; a folder is ours, with bpe/ and `head`, or Hugging",
+        ),
+        (THEIRS | {"config.json": b'{"head": "next_token"}'}, None, r"config\.json has no `model_"),
         (
             OURS | {"config.json": b'{"head": "class"}'},
             None,
-            r"config\.json says head 'class'; only a model of",
+            r"config\.json says head 'class'; only what pretrain and instruct make can be begun",
         ),
     ],
 )
@@ -337,6 +354,17 @@ def test_a_folder_that_holds_no_model_to_begin_from_is_refused_before_any_file(
     if without:
         (folder / without).unlink()
     with pytest.raises(UserError, match=rf"^params\.yaml: download\.init = 'models/mine': {line}"):
+        desk.run(init="models/mine")
+    assert names(desk.out) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "line"),
+    [(b"{", "config.json: not JSON"), (b"[]", "config.json: expected an object, found list")],
+)
+def test_a_config_that_is_no_object_is_refused_before_any_file(desk, config, line):
+    a_model(desk, OURS | {"config.json": config})
+    with pytest.raises(UserError, match=f"^models/mine/{line}"):
         desk.run(init="models/mine")
     assert names(desk.out) == []
 

@@ -114,6 +114,31 @@ def test_the_card_names_data_licences_figures_and_files(paths, tmp_path):
     assert not re.search(r"\{[{%]", card)
 
 
+ELSE = "on nothing else, and was not tested for any use."
+
+
+@pytest.mark.parametrize("variant", ["pretrain", "instruct", "classify/all"])
+def test_the_card_says_that_the_data_of_weights_to_begin_from_are_not_known(
+    paths, tmp_path, variant
+):
+    classifier(tmp_path, LLAMA)
+    plain = (export(paths, tmp_path, variant) / "README.md").read_text()
+    assert f"It was trained on the data above and {ELSE}\n" in plain
+    assert "began from" not in plain
+    (weights,) = SOURCES
+    init = tmp_path / "data/download/init/sources.json"
+    record.write_json(init, [weights | {"title": "Weights in the folder models/world"}])
+    shutil.rmtree(tmp_path / f"export-{variant.replace('/', '-')}")
+    card = (export(paths, tmp_path, variant) / "README.md").read_text()
+    assert "- init: **Weights in the folder models/world**" in card
+    assert "It was trained on the data above" not in card
+    assert (
+        "It began from the weights above, whose own data are not known here. From there on it was "
+        f"trained on the other data above and {ELSE} The text above is what stage `pretrain` was "
+        "given; in 0 steps it was only measured on it.\n"
+    ) in card
+
+
 def mixed() -> Transformer:
     return Transformer(decoder().config.model_copy(update={"mlp": "swiglu"}), 257)
 

@@ -35,6 +35,12 @@ def entry(**changes):
     return {key: value for key, value in {**base, **changes}.items() if value is not None}
 
 
+def weights(*names):
+    """An entry of role init that holds these files."""
+    file = entry()["files"][0]
+    return entry(role="init", format=None, files=[file | {"path": f"m/{name}"} for name in names])
+
+
 def table(tmp_path, tree):
     file = tmp_path / "sources.yaml"
     file.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree), encoding="utf-8")
@@ -110,6 +116,12 @@ def test_messages_of_ones_own_get_the_name_that_later_stages_read(tmp_path):
     assert source.place(source.files[0]) == "SMSSpamCollection"
 
 
+def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
+    files = ("config.json", "model.safetensors", "bpe/ranks.tiktoken")
+    (source,) = read(table(tmp_path, {"mine": weights(*files)})).values()
+    assert tuple(source.place(file) for file in source.files) == files
+
+
 @pytest.mark.parametrize(
     ("tree", "said"),
     [
@@ -131,6 +143,17 @@ def test_messages_of_ones_own_get_the_name_that_later_stages_read(tmp_path):
         ({"b": entry(role="mmlu", format=None)}, ".csv files in folders dev, val and test"),
         ({"b": entry(role="instruction", format=None)}, "takes one .json list"),
         ({"b": entry(role="tokenizer", format=None)}, "takes encoder.json and vocab.bpe"),
+        ({"b": weights("model.safetensors")}, "config.json and weights are needed"),
+        ({"b": weights("config.json", "tokenizer.json")}, "config.json and weights are needed"),
+        (
+            {"b": weights("config.json", "pytorch_model.bin")},
+            "'m/pytorch_model.bin' does not suit role init",
+        ),
+        ({"b": weights("pytorch_model.bin")}, "its tokenizer's files, never a pickle"),
+        (
+            {"b": weights("config.json", "model.safetensors", "a.bin")},
+            "'m/a.bin' does not suit role init",
+        ),
         ({"b": entry(files=entry()["files"] * 2)}, "two files would be written to text/b/b.txt"),
         ({"b": entry(file={"note": True})}, "note 'a/b.txt' would be read as data"),
         ({"b": entry(name="c")}, "unknown field 'b.name'"),
@@ -187,6 +210,13 @@ def test_the_world_and_its_news_need_no_entry():
             "whose role in sources.yaml is classification; for text it has gutenberg",
         ),
         ({"text": ["verdict", "verdict"]}, "download.text names 'verdict' twice"),
+        (
+            {"init": "world"},
+            "names 'world', which is text; a folder of weights has a /, as in models/world",
+        ),
+        ({"init": "news"}, "names 'news', which is text; a folder of weights has a /"),
+        ({"init": "gpt2-124"}, "which is not in sources.yaml; did you mean 'gpt2-124m'?"),
+        ({"tokenizer": "world"}, "which is not in sources.yaml; for tokenizer it has gpt2"),
     ],
 )
 def test_a_name_that_does_not_fit_is_refused_in_one_line(roles, said):

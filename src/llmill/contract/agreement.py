@@ -1,5 +1,6 @@
 """The checks between sections of `params.yaml`: what each allows alone may not go together."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -63,17 +64,29 @@ def _weights_to_begin_from(tree: "Params") -> None:
         raise ValueError(
             f"download.init {begun} needs `model: {{shape: init}}`: weights bring their shape"
         )
-    if begun is not None and tree.tokenizer.kind == "bpe":
+    if begun is not None and tree.tokenizer.kind != "init":
         raise ValueError(
             f"download.init {begun} needs tokenizer.kind init: weights know no other tokens"
         )
     if begun is None and tree.tokenizer.kind == "init":
         raise ValueError("tokenizer.kind init needs download.init: the weights to begin from")
+    _outside_of_what_is_made(tree)
     for name in ("pretrain", "classify", "instruct", "grader"):
         nothing = getattr(tree, name).training.max_steps == 0
         if nothing and (name != "pretrain" or begun is None):
             raise ValueError(
                 f"{name}.training.max_steps 0 trains nothing; only pretrain may, with download.init"
+            )
+
+
+def _outside_of_what_is_made(tree: "Params") -> None:
+    """A folder of weights must outlive the run that begins from it."""
+    folder = tree.download.init_folder
+    for name, root in tree.paths:
+        if folder and Path(folder).resolve().is_relative_to(Path(root).resolve()):
+            raise ValueError(
+                f"download.init {folder} lies in paths.{name}, which the run itself writes; copy "
+                "it out: `mkdir -p models && cp -r FOLDER models/NAME`"
             )
 
 

@@ -77,6 +77,19 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not JSON ({error}); `dvc checkout` restores it") from None
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object that somebody else wrote; raises `UserError` naming the file."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected an object, found {type(value).__name__}")
+    return value
+
+
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
     found: dict[str, Any] = {}

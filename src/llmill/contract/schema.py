@@ -10,7 +10,9 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    SerializerFunctionWrapHandler,
     Tag,
+    model_serializer,
     model_validator,
 )
 
@@ -184,7 +186,9 @@ class Model(Section):
 
 
 class FromInit(Section):
-    """The shape of the weights in `download.init`. What is left out here stays as it is there."""
+    """The shape of the weights in `download.init`. What is left out here stays as it is there;
+    `rotary_scaling: null` takes theirs away.
+    """
 
     shape: Literal["init"]
     block_size: Positive | None = None
@@ -194,8 +198,14 @@ class FromInit(Section):
 
     def applied(self, shape: Model) -> Model:
         """A shape with the changes."""
-        changes = self.model_dump(exclude={"shape"}, exclude_none=True)
+        given = self.model_dump(exclude={"shape"})
+        changes = {k: v for k, v in given.items() if v is not None or k == "rotary_scaling"}
         return Model(**shape.model_dump() | changes)
+
+    @model_serializer(mode="wrap")
+    def as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was left out stays out of the record: `rotary_scaling: null` is a change."""
+        return {k: v for k, v in serialize(self).items() if k in self.model_fields_set}
 
 
 def _kind_of_shape(fields: Any) -> str:

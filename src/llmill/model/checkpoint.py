@@ -9,19 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE, CONFIG, WEIGHTS
 from llmill.contract.schema import Model
 from llmill.model import vocabulary
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
-CONFIG, WEIGHTS, BPE = "config.json", "model.safetensors", "bpe"
 HEADS = {Transformer: "next_token", ClassModel: "class", ScoreModel: "score"}
 TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # the embedding once more
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
@@ -95,8 +94,11 @@ def read_config(folder: Path) -> tuple[dict[str, Any], Model]:
     """`config.json`, and the shape in it."""
     config = record.read_json(folder / CONFIG)
     try:
-        return config | {"vocab_size": int(config["vocab_size"])}, Model(**config["model"])
-    except (ValidationError, KeyError) as error:
+        vocab_size = int(config["vocab_size"])
+        if vocab_size < 1:
+            raise ValueError(f"vocab_size {vocab_size}")
+        return config | {"vocab_size": vocab_size}, Model(**config["model"])
+    except (KeyError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
 

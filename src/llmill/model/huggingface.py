@@ -3,7 +3,6 @@
 Weights are safetensors only, never pickle; `architectures.py` says what stands where.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import CONFIG, WEIGHTS
 from llmill.contract.schema import Model
 from llmill.model import classifiers
 from llmill.model.architectures import (
@@ -30,7 +30,7 @@ from llmill.model.architectures import (
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 
-CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 PIECE = 2 * 2**20  # bytes of a tensor that are in memory beside the model at once
 # Tensors of old files that hold no weights: masks of attention, angles of rotary positions.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
@@ -52,7 +52,7 @@ def load(folder: Path) -> Transformer:
 
 def read_config(folder: Path) -> tuple[Architecture, Model, int]:
     """What `config.json` says: architecture, shape, and rows of the embedding."""
-    options = Options(folder / CONFIG, _json(folder / CONFIG))
+    options = Options(folder / CONFIG, record.read_object(folder / CONFIG))
     architecture = _architecture(options)
     return architecture, *_shape(options, architecture)
 
@@ -61,7 +61,7 @@ def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
     """The same for a classifier, and its labels. It reads the last token that it is told of;
     transformers looks for the last one that is not padding.
     """
-    options = Options(folder / CONFIG, _json(folder / CONFIG))
+    options = Options(folder / CONFIG, record.read_object(folder / CONFIG))
     architecture = _architecture(options)
     labels = classifiers.read(options, architecture)
     config, vocab_size = _shape(options, architecture)
@@ -125,7 +125,7 @@ class Weights:
     def _files(self) -> dict[str, Path]:
         """The file of each tensor."""
         if (self.folder / INDEX).exists():
-            named = _json(self.folder / INDEX).get("weight_map", {})
+            named = record.read_object(self.folder / INDEX).get("weight_map", {})
             for file in sorted(set(named.values())):
                 if not (self.folder / file).exists():
                     raise UserError(f"{self.folder / file}: missing, but {INDEX} names it")
@@ -246,16 +246,3 @@ def _same(architecture: Architecture, config: Model) -> bool:
         return False
     unused = {"dropout"} | ({"rotary_base"} if config.position == "learned" else set())
     return read.model_dump(exclude=unused) == config.model_dump(exclude=unused)
-
-
-def _json(file: Path) -> Config:
-    """A file that somebody else wrote, as an object."""
-    try:
-        values = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing") from None
-    except ValueError as error:
-        raise UserError(f"{file}: not JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: expected an object, found {type(values).__name__}")
-    return values

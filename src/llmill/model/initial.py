@@ -11,17 +11,29 @@ import torch
 from torch import Tensor
 
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import CONFIG, is_ours
 from llmill.contract.schema import FromInit, Model
 from llmill.model import checkpoint, huggingface
-from llmill.model.checkpoint import CONFIG
 from llmill.model.transformer import Transformer
 
 PADDING = 128  # embeddings are padded to a multiple of this at most
 
 
 def shape(section: Model | FromInit, folder: Path) -> Model:
-    """The shape that `model` of params.yaml means; that of weights is read from their folder."""
-    return section.applied(_said(folder)[0]) if isinstance(section, FromInit) else section
+    """The shape that `model` of params.yaml means; that of weights is read from their folder.
+
+    Raises `UserError` for another turning of positions that do not turn.
+    """
+    if not isinstance(section, FromInit):
+        return section
+    read = _said(folder)[0]
+    for name in ("rotary_base", "rotary_scaling"):
+        if read.position == "learned" and getattr(section, name) is not None:
+            raise UserError(
+                f"params.yaml: model.{name}: the weights in {folder} have learned positions, not "
+                "rotary ones; leave it out"
+            )
+    return section.applied(read)
 
 
 def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
@@ -37,8 +49,12 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
             f"{folder / CONFIG}: the embedding has {rows} rows, the tokenizer {n_vocab} tokens; "
             "weights need the tokenizer that they were trained with"
         )
-    loaded = checkpoint.load(folder).model if _is_ours(folder) else huggingface.load(folder)
-    assert isinstance(loaded, Transformer), "stage download refuses other heads"
+    loaded = checkpoint.load(folder).model if is_ours(folder) else huggingface.load(folder)
+    if not isinstance(loaded, Transformer):
+        raise UserError(
+            f"{folder / CONFIG}: head {checkpoint.HEADS[type(loaded)]}; only what pretrain and "
+            "instruct make can be begun from"
+        )
     if (config, n_vocab) == (read, rows):
         return loaded
     made, old = Transformer(config, n_vocab), loaded.state_dict()
@@ -57,12 +73,7 @@ def _fitted(old: Tensor, new: Tensor) -> Tensor:
 
 def _said(folder: Path) -> tuple[Model, int]:
     """Shape and rows of the embedding, by the config."""
-    if _is_ours(folder):
+    if is_ours(folder):
         config, found = checkpoint.read_config(folder)
         return found, config["vocab_size"]
     return huggingface.read_config(folder)[1:]
-
-
-def _is_ours(folder: Path) -> bool:
-    """Our folders hold their tokenizer in one of their own."""
-    return (folder / checkpoint.BPE).is_dir()

@@ -41,6 +41,9 @@ def run(params: Selected, job: Job) -> None:
             network = Network(client, settings.retries, job.say)
             for role, source in chosen:
                 listed[role].append(_get(source, network, job))
+    if listed["init"]:
+        name = listed["init"][0]["name"]
+        local.refuse_other_config(f"params.yaml: download.init = '{name}'", job.out / "init")
     if settings.init_folder:
         listed["init"].append(_copied(settings.init_folder, own, job))
     for role, entries in listed.items():

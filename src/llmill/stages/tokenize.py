@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from llmill.contract import record
+from llmill.contract.model_folder import BPE
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.text import parquet, shards
@@ -28,7 +29,7 @@ Work = tuple[Path, Path, Path]  # the tokenizer's folder, a parquet shard, the f
 
 def run(params: Selected, job: Job) -> None:
     """Each shard on its own, several at a time; the index last."""
-    bpe = Path(params.paths.tokenizer, "bpe")
+    bpe = Path(params.paths.tokenizer, BPE)
     n_vocab = Tokenizer.load(bpe).n_vocab
     work = []
     for split in SPLITS:

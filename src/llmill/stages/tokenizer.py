@@ -10,6 +10,7 @@ In: the training documents; GPT-2's files, or the weights' folder. Out: `bpe/` (
 from pathlib import Path
 
 from llmill.contract import record
+from llmill.contract.model_folder import BPE
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
 from llmill.text import imported, parquet
@@ -29,7 +30,7 @@ def run(params: Selected, job: Job) -> None:
     else:
         texts = (text for shard in shards for text in parquet.texts(shard))
         tokenizer = train(texts, settings.vocab_size)
-    tokenizer.save(job.out / "bpe")
+    tokenizer.save(job.out / BPE)
     sample = [text for text, _ in zip(parquet.texts(shards[0]), range(SAMPLE), strict=False)]
     size = sum(len(text.encode()) for text in sample)
     metrics = {

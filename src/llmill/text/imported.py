@@ -9,13 +9,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from llmill.contract import record
+from llmill.contract.agreement import GPT2_TOKENS
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE, CONFIG, is_ours
 from llmill.text import patterns
 from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
 
-BPE, JSON, CONFIG = "bpe", "tokenizer.json", "config.json"
+JSON = "tokenizer.json"
 GPT2 = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-GPT2_RANKS = 50256
+GPT2_RANKS = GPT2_TOKENS - 1  # all but <|endoftext|>
 ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # where the config names none
 KEEPS = {  # options of a model that change what it encodes, and what they must be
     "type": ("BPE",),
@@ -28,7 +31,7 @@ KEEPS = {  # options of a model that change what it encodes, and what they must 
 
 def read(folder: Path) -> Tokenizer:
     """The tokenizer in a model's folder; raises `UserError` for one that cannot be used exactly."""
-    if (folder / BPE).is_dir():
+    if is_ours(folder):
         return Tokenizer.load(folder / BPE)
     if (folder / JSON).exists():
         return from_json(folder / JSON)
@@ -43,7 +46,7 @@ def read(folder: Path) -> Tokenizer:
 
 def from_json(file: Path) -> Tokenizer:
     """A `tokenizer.json` of byte-level BPE."""
-    tree = _json(file)
+    tree = record.read_object(file)
     model = tree.get("model")
     if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
         raise UserError(f"{file}: its model has no vocab and merges, so it is no BPE")
@@ -145,7 +148,7 @@ def _pairs(file: Path, merges: list[Any]) -> list[tuple[bytes, bytes]]:
 def _end(file: Path, special: dict[str, int]) -> str:
     """The special token that ends a text: the one of the config, or of a usual name."""
     config = file.with_name(CONFIG)
-    found = _json(config).get("eos_token_id") if config.exists() else None
+    found = record.read_object(config).get("eos_token_id") if config.exists() else None
     wanted = found[0] if isinstance(found, list) and found else found
     names = [name for name, i in special.items() if i == wanted]
     if wanted is None:
@@ -165,13 +168,3 @@ def _from_ranks(file: Path) -> Tokenizer:
             f"length; put {JSON} beside it, which says how text is cut"
         )
     return Tokenizer(ranks)
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{file}: not JSON ({error})") from None
-    if not isinstance(tree, dict):
-        raise UserError(f"{file}: expected an object, found {type(tree).__name__}")
-    return tree

@@ -3,14 +3,14 @@
 Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors, a tokenizer.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.text.sources import BPE, CONFIG, MODEL, is_model
+from llmill.contract.model_folder import BPE, CONFIG, is_ours
+from llmill.text.sources import MODEL, is_model
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -34,22 +34,25 @@ def files(folder: Path) -> list[Path]:
             )
         missing = CONFIG if not (folder / CONFIG).exists() else "*.safetensors"
         raise UserError(f"{said}: {missing} is missing; it must be a model's folder")
-    _refuse_other_config(said, folder / CONFIG)
+    refuse_other_config(said, folder)
     return taken
 
 
-def _refuse_other_config(said: str, file: Path) -> None:
-    """A config must be ours, of a model of tokens, or Hugging Face's."""
-    try:
-        config = json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{said}: {CONFIG} is not JSON ({error})") from None
-    if not isinstance(config, dict) or not {"head", "model_type"} & config.keys():
-        raise UserError(f"{said}: {CONFIG} has neither `head`, as ours, nor `model_type`")
-    if config.get("head", "next_token") != "next_token":
+def refuse_other_config(said: str, folder: Path) -> None:
+    """A config must be ours, of a model of tokens, or Hugging Face's; raises `UserError`, which
+    begins with `said`, the parameter or source that the folder is of.
+    """
+    wanted = "head" if is_ours(folder) else "model_type"
+    config = record.read_object(folder / CONFIG)
+    if wanted not in config:
         raise UserError(
-            f"{said}: {CONFIG} says head {config['head']!r}; only a model of the next token, as "
-            "pretrain and instruct make, can be begun from"
+            f"{said}: {CONFIG} has no `{wanted}`; a folder is ours, with {BPE}/ and `head`, or "
+            "Hugging Face's, with `model_type`"
+        )
+    if wanted == "head" and config["head"] != "next_token":
+        raise UserError(
+            f"{said}: {CONFIG} says head {config['head']!r}; only what pretrain and instruct make "
+            "can be begun from"
         )
 
 

@@ -19,8 +19,7 @@ LLAMA3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-CUT_ALIKE = {PORTABLE: PATTERN, ORIGINAL: PATTERN, LLAMA3: LLAMA3, QWEN2: QWEN2}
+CUT_ALIKE = {PORTABLE: PATTERN, ORIGINAL: PATTERN, LLAMA3: LLAMA3}
 
 Form = dict[str, Any]
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from llmill.contract import record
 from llmill.contract.agreement import NEWS, WORLD
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE, CONFIG
 from llmill.contract.schema import Download
 
 FILE = Path("sources.yaml")
@@ -24,7 +25,6 @@ CLASSIFICATION = (
     "SMSSpamCollection"  # the name that later stages read, whatever the file was called
 )
 TOKENIZER = {"encoder.json", "vocab.bpe"}
-CONFIG, BPE = "config.json", "bpe"  # of a model's folder: its shape; where ours has its tokenizer
 MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken")  # what a model's folder may hold
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
@@ -200,12 +200,16 @@ def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Sour
 
 def _built_in(role: str) -> tuple[str, ...]:
     """The sources of a role that are generated, so they stand in no table."""
-    return (WORLD, NEWS) if role == "text" else (WORLD,)
+    if role == "text":
+        return WORLD, NEWS
+    return () if role in ("tokenizer", "init") else (WORLD,)
 
 
 def _find(role: str, name: str, known: dict[str, Source]) -> Source:
     suitable = [source.name for source in known.values() if source.role == role]
     said = f"params.yaml: download.{role} names '{name}'"
+    if name in (WORLD, NEWS) and role == "init":
+        raise UserError(f"{said}, which is text; a folder of weights has a /, as in models/world")
     if name not in known:
         near = difflib.get_close_matches(name, [*known, *_built_in(role)], n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"for {role} it has {', '.join(suitable)}"

@@ -98,8 +98,10 @@ class Tokenizer:
         parts = NOT_UTF8.split(content.decode("utf-8", errors="surrogateescape"))
         ids: list[int] = []
         for i, part in enumerate(parts):
-            alone = bytes([ord(part) - 0xDC00]).translate(None, self.absent) if i % 2 else b""
-            ids += [self.ranks[alone]] if alone else [] if i % 2 else self.encode(part)
+            if i % 2 == 0:
+                ids += self.encode(part)
+            elif (alone := bytes([ord(part) - 0xDC00])) in self.ranks:
+                ids.append(self.ranks[alone])
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:

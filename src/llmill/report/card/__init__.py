@@ -47,6 +47,7 @@ def render(
         width=shape["n_embd"],
         figures=[(k.replace("_", " "), _number(v)) for k, v in figures.items() if _single(v)],
         sources=[{**source, "sha256": digest(source)} for source in sources],
+        begun=any(source["role"] == "init" for source in sources),
         files=files,
         **{key: shape[key] for key in KEPT},
     )
