@@ -13,6 +13,7 @@ from torch import nn
 
 from llmill.contract import processes, record, runtime
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE
 from llmill.contract.params import Selected
 from llmill.contract.schema import FromInit, Model, Sampling
 from llmill.contract.stage import Job
@@ -40,7 +41,7 @@ def run(params: Selected, job: Job) -> None:
             f"params.yaml: pretrain.objective {settings.objective} does not fit the weights in "
             f"{weights(params)}, which are {'' if shape.causal else 'not '}causal"
         )
-    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, "bpe"))
+    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, BPE))
     train = batches(params, tokenizer)
     held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
     runtime.start(settings.seed, settings.threads)
