@@ -135,7 +135,11 @@ def test_limits_are_options(folder):
 @pytest.mark.parametrize(
     ("words", "variables", "reason"),
     [
-        (["classify"], {}, "classify: no language model; a classifier answers to `classify-text`"),
+        (
+            ["classify"],
+            {},
+            "classify/checkpoint: no language model; a classifier answers to `classify-text`",
+        ),
         (["nowhere"], {}, "params.yaml: no such file"),
         ([], {KEY: ""}, "LLMILL_API_KEY: empty or not ASCII; unset it, or set it to a key"),
         (["--host", "256.1.1.1"], {}, "256.1.1.1, port 0: "),
