@@ -1,7 +1,11 @@
-"""One server over random models, for all tests that leave it as it is."""
+"""One server over random models, for all tests that leave it as it is; and others to order."""
+
+import threading
 
 import pytest
 
+from llmill.model.generate import Writer
+from llmill.serve import worker
 from tests.serve.served import parrots, random_models, serving
 
 
@@ -21,3 +25,21 @@ def parrot():
     """A server whose assistant says `87.` and ends."""
     with serving(parrots("87.")) as running:
         yield running
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Steps are done while it is set."""
+    opened = threading.Event()
+
+    class Gated(Writer):
+        def step(self):
+            assert opened.wait(30)
+            opened.steps += 1
+            return super().step()
+
+    opened.steps = 0
+
+    monkeypatch.setattr(worker, "Writer", Gated)
+    yield opened
+    opened.set()

@@ -82,6 +82,42 @@ def test_an_idle_server_stops_at_once_though_a_connection_is_kept_open(folder):
         assert process.wait(timeout=30) == 0
 
 
+def test_a_signal_before_the_server_runs_is_not_lost(folder):
+    script = """
+import os, signal
+from llmill.serve import limits, run
+running = run.Server.run
+def early(self, sockets):
+    os.kill(os.getpid(), signal.SIGTERM)
+    running(self, sockets=sockets)
+run.Server.run = early
+run.serve(["pretrain"], "127.0.0.1", 0, limits.Limits())
+"""
+    environment = {k: v for k, v in os.environ.items() if k != KEY}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env={**environment, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.stdout.splitlines()[1:], done.stderr, done.returncode) == (
+        ["llmill: stopped"],
+        "",
+        0,
+    )
+
+
+def test_a_request_must_name_this_machine(folder):
+    with started(folder) as (_, url):
+        for host, status in (("localhost:8000", 200), ("evil.example", 400)):
+            response = httpx.get(f"{url}/v1/models", headers={"Host": host})
+            assert response.status_code == status
+        assert response.json()["error"]["code"] == "invalid_host"
+
+
 def test_the_key_is_read_from_the_environment(folder):
     with started(folder, **{KEY: "s3cret"}) as (_, url):
         assert httpx.get(f"{url}/v1/models").status_code == 401
@@ -99,7 +135,11 @@ def test_limits_are_options(folder):
 @pytest.mark.parametrize(
     ("words", "variables", "reason"),
     [
-        (["classify"], {}, "classify: no language model; a classifier answers to `classify-text`"),
+        (
+            ["classify"],
+            {},
+            "classify/checkpoint: no language model; a classifier answers to `classify-text`",
+        ),
         (["nowhere"], {}, "params.yaml: no such file"),
         ([], {KEY: ""}, "LLMILL_API_KEY: empty or not ASCII; unset it, or set it to a key"),
         (["--host", "256.1.1.1"], {}, "256.1.1.1, port 0: "),

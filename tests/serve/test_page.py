@@ -80,6 +80,25 @@ def test_the_settings_are_sent_and_escape_stops_an_answer_which_frees_its_place(
 
 
 @needed
+def test_a_new_conversation_begun_while_an_answer_runs_holds_nothing_of_the_old_one(browser, gate):
+    with serving(parrots("87.")) as server:
+        browser.open(server.url)
+        browser.wait("models.length === 1")
+        browser.type("Hi")
+        browser.press("Enter")
+        browser.wait(f"{SEND} === 'Stop'")
+        browser.value("document.getElementById('new').click()")
+        browser.wait(f"{SEND} === 'Send' && turns.length === 0 && {TURNS}.length === 0")
+        gate.set()
+        browser.type("And?")
+        browser.press("Enter")
+        browser.wait(f"{ANSWERED} && {SEND} === 'Send'")
+        assert browser.value(TURNS) == ["You\n\nAnd?", "instruct\n\n87."]
+        assert browser.value("turns.map(turn => turn.content)") == ["And?", "87."]
+        server.empty()
+
+
+@needed
 def test_turns_that_do_not_fit_any_more_are_forgotten_from_the_oldest(browser):
     with serving(parrots("87.")) as server:
         browser.open(server.url)

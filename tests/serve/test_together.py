@@ -1,5 +1,6 @@
 """Many at once: everybody gets the own answer, places are freed, and too many are told so."""
 
+import asyncio
 import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,24 +13,6 @@ from llmill.model.generate import Writer
 from llmill.serve import run, worker
 from llmill.serve.limits import Limits
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
-
-
-@pytest.fixture
-def gate(monkeypatch):
-    """Steps are done while it is set."""
-    opened = threading.Event()
-
-    class Gated(Writer):
-        def step(self):
-            assert opened.wait(30)
-            opened.steps += 1
-            return super().step()
-
-    opened.steps = 0
-
-    monkeypatch.setattr(worker, "Writer", Gated)
-    yield opened
-    opened.set()
 
 
 def test_a_hundred_clients_at_once_each_get_their_own_answer(server):
@@ -146,10 +129,17 @@ def test_a_step_that_fails_is_500_without_a_traceback_and_the_next_one_is_answer
     broken = threading.Event()
 
     class Breaking(Writer):
+        made = 0
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            Breaking.made += 1
+
         def step(self):
+            drawn = super().step()
             if broken.is_set():
                 raise RuntimeError("secret detail")
-            return super().step()
+            return drawn
 
     monkeypatch.setattr(worker, "Writer", Breaking)
     asked = {"model": "pretrain", "prompt": "One", "max_tokens": 3, "temperature": 0}
@@ -173,6 +163,8 @@ def test_a_step_that_fails_is_500_without_a_traceback_and_the_next_one_is_answer
         assert "secret detail" in caplog.text
         broken.clear()
         assert server.post("completions", **asked).json()["choices"] == whole
+        server.empty()
+    assert Breaking.made == 2  # one a model, before and after
 
 
 def test_a_mistake_of_a_route_is_500_without_a_traceback(monkeypatch):
@@ -222,3 +214,61 @@ def test_an_answer_that_does_not_end_in_time_is_broken_off_when_the_server_stops
     assert "data: [DONE]" not in told
     assert not server.worker._thread.is_alive()
     assert caplog.records == []
+
+
+def test_a_text_that_is_being_begun_is_counted(monkeypatch):
+    begins, goes_on = threading.Event(), threading.Event()
+
+    class Halting(Writer):
+        def begin(self, *args):
+            begins.set()
+            assert goes_on.wait(30)
+            return super().begin(*args)
+
+    monkeypatch.setattr(worker, "Writer", Halting)
+    with serving(random_models(), Limits(batch=1, waiting=2)) as server:
+        asked = {"model": "pretrain", "prompt": ["One", "Two"], "max_tokens": 3}
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.post, "completions", **asked)
+            assert begins.wait(30)
+            counted, late = server.worker.open, server.post("completions", **asked)
+            goes_on.set()
+            assert (counted, late.status_code, answer.result().status_code) == (2, 429, 200)
+        server.empty()
+
+
+def test_those_who_join_together_are_no_more_than_the_padded_tokens_of_a_step(monkeypatch):
+    drawn: list[int] = []
+
+    class Counting(Writer):
+        def step(self):
+            found = super().step()
+            drawn.append(len(found))
+            return found
+
+    monkeypatch.setattr(worker, "Writer", Counting)
+    monkeypatch.setattr(worker, "JOINING", 100)
+    prompts = [[65] * 60, [66], [67], [68]]  # 63 tokens, but two rows of 60 are 120
+    with serving(random_models()) as server:
+        server.post("completions", model="pretrain", prompt=prompts, max_tokens=9, temperature=0)
+    assert drawn[:2] == [1, 4]
+
+
+def test_a_conversation_is_encoded_beside_the_loop_and_no_further_than_the_context(monkeypatch):
+    looped: list[bool] = []
+    encode = TOKENIZER.encode
+
+    def watched(text: str) -> list[int]:
+        looped.append(asyncio._get_running_loop() is not None)
+        return encode(text)
+
+    with serving(random_models()) as server:
+        monkeypatch.setattr(TOKENIZER, "encode", watched)
+        turns = [("user", "x" * 100), ("assistant", "y" * 100)] * 50 + [("user", "z")]
+        messages = [{"role": role, "content": content} for role, content in turns]
+        response = server.post("chat/completions", model="instruct", messages=messages)
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (400, "context_length_exceeded")
+    assert error["param"] == "messages"
+    assert 2 <= len(looped) <= 12
+    assert not any(looped)

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import hmac
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import resources
 from typing import Any
 
@@ -39,6 +39,7 @@ def create(
     of them: a page of another server, whose name was pointed at this machine, does not.
     """
     worker = Worker(models.values(), limits)
+    named = None if hosts is None else {in_url(host) for host in hosts}
 
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -47,8 +48,10 @@ def create(
         worker.stop()
 
     def known_host(request: Request) -> None:
-        if hosts is not None and request.url.hostname not in hosts:
-            raise Refusal(400, "the Host header names another machine", code="invalid_host")
+        host = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
+        if named is not None and host not in named:
+            message = "the Host header does not name this machine"
+            raise Refusal(400, message, code="invalid_host")
 
     def has_key(request: Request) -> None:
         given = request.headers.get("authorization", "").encode("latin-1")
@@ -77,19 +80,30 @@ def create(
 
     @v1.post("/completions")
     async def completions(request: Request) -> Response:
-        asked = requests.read(requests.Completion, await _body(request, limits))
-        wanted = orders.of_completion(asked, served(asked.model), limits)
+        asked, wanted = await taken(request, requests.Completion, orders.of_completion)
         return await answered(request, asked, wanted, CompletionReply(wanted))
 
     @v1.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        asked = requests.read(requests.Chat, await _body(request, limits))
-        wanted = orders.of_chat(asked, served(asked.model), limits)
+        asked, wanted = await taken(request, requests.Chat, orders.of_chat)
         return await answered(request, asked, wanted, ChatReply(wanted))
+
+    async def taken(
+        request: Request,
+        kind: type[requests.Body],
+        ordered: Callable[[requests.Body, Served, Limits], list[orders.Order]],
+    ) -> tuple[requests.Body, list[orders.Order]]:
+        content = await _body(request, limits)
+
+        def read() -> tuple[requests.Body, list[orders.Order]]:
+            asked = requests.read(kind, content)
+            return asked, ordered(asked, served(asked.model), limits)
+
+        return await asyncio.to_thread(read)  # the work of encoding holds up nobody
 
     async def answered(
         request: Request,
-        asked: requests.Sampling,
+        asked: requests.Asked,
         wanted: list[orders.Order],
         reply: CompletionReply,
     ) -> Response:
@@ -110,6 +124,11 @@ def create(
     return app
 
 
+def in_url(host: str) -> str:
+    """A host as a URL and the Host header name it."""
+    return f"[{host}]" if ":" in host else host
+
+
 def _refusals(app: FastAPI) -> None:
     """Every error in the interface's form."""
 
@@ -123,7 +142,9 @@ def _refusals(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {request.url.path}: {error.detail}"
-        return told(Refusal(error.status_code, message, code="unknown_url"))
+        response = told(Refusal(error.status_code, message, code="unknown_url"))
+        response.headers.update(error.headers or {})
+        return response
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:

@@ -85,7 +85,7 @@ class CompletionReply:
         if self._orders[index].top is None:
             return None
         return {
-            "tokens": [spelt(self._bytes(score.token)) for _, score in scores],
+            "tokens": [as_text(self._bytes(score.token)) for _, score in scores],
             "token_logprobs": [score.logprob for _, score in scores],
             "top_logprobs": [self._likeliest(score) for _, score in scores],
             "text_offset": [start for start, _ in scores],
@@ -97,7 +97,7 @@ class CompletionReply:
             return None
         pairs = {token: logprob for token, logprob in score.likeliest}
         pairs.setdefault(score.token, score.logprob)
-        return {spelt(self._bytes(token)): logprob for token, logprob in pairs.items()}
+        return {as_text(self._bytes(token)): logprob for token, logprob in pairs.items()}
 
     def _bytes(self, token: int) -> bytes:
         return self._served.language.tokenizer.decode_bytes([token])
@@ -135,10 +135,10 @@ class ChatReply(CompletionReply):
 
     def _token(self, token: int, logprob: float | None) -> dict[str, Any]:
         content = self._bytes(token)
-        return {"token": spelt(content), "logprob": logprob, "bytes": list(content)}
+        return {"token": as_text(content), "logprob": logprob, "bytes": list(content)}
 
 
-def spelt(token: bytes) -> str:
+def as_text(token: bytes) -> str:
     r"""A token as text; one that is no whole text by itself as `bytes:\xc3`."""
     try:
         return token.decode("utf-8")

@@ -45,7 +45,7 @@ LEAST_TEMPERATURE, LEAST_TOP_P = 1e-4, 1e-6
 MOST_STOPS, LONGEST_STOP = 4, 200  # strings, characters
 
 Count = Annotated[int, Field(ge=1)]
-Body = TypeVar("Body", bound="Sampling")
+Body = TypeVar("Body", bound="Asked")
 
 
 def _prompts(value: Any) -> list[str] | list[list[int]]:
@@ -91,18 +91,18 @@ def _content(value: Any) -> Any:
     return "".join(part["text"] for part in value)
 
 
-class Section(BaseModel):
+class Fields(BaseModel):
     """Types as they are written: no number in quotes, no true for 1."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class StreamOptions(Section):
+class StreamOptions(Fields):
     include_usage: bool = False
     include_obfuscation: bool = False  # padding of a stream against listeners: there is none
 
 
-class Message(Section):
+class Message(Fields):
     """A turn, or what the next one is put under."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -117,7 +117,7 @@ class Message(Section):
         return {k: v for k, v in value.items() if v is not None and v != [] and k != "name"}
 
 
-class Sampling(Section):
+class Asked(Fields):
     """What every request may say about how a text is written."""
 
     model: str
@@ -144,7 +144,7 @@ class Sampling(Section):
         )
 
 
-class Completion(Sampling):
+class Completion(Asked):
     """`/v1/completions`."""
 
     prompt: Annotated[list[str] | list[list[int]], BeforeValidator(_prompts)]
@@ -153,7 +153,7 @@ class Completion(Sampling):
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
 
-class Chat(Sampling):
+class Chat(Asked):
     """`/v1/chat/completions`."""
 
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -203,7 +203,7 @@ def _refusal(error: Any) -> Refusal:
     return Refusal(400, f"{param}: {reason}", param or None, code)
 
 
-def _check(asked: Sampling) -> None:
+def _check(asked: Asked) -> None:
     """What two fields must agree about."""
 
     def refuse(param: str, reason: str) -> None:

@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from llmill.contract.errors import UserError
-from llmill.serve.app import create
+from llmill.serve.app import create, in_url
 from llmill.serve.limits import Limits
 from llmill.serve.served import opened
 
@@ -33,12 +33,12 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits) -> None:
         app = create(models, limits, key, LOOPBACK if local and key is None else None)
         if not local and key is None:
             print(f"llmill: whoever reaches this machine may ask; {KEY_VARIABLE} sets a key")
-        address = f"[{host}]" if ":" in host else host
-        where = f"http://{address}:{socket_.getsockname()[1]}"
+        server = Server(app)
+        for signum in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them later, as it runs
+            signal.signal(signum, server.handle_exit)
+        where = f"http://{in_url(host)}:{socket_.getsockname()[1]}"
         print(f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/", flush=True)
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signum, lambda signum, frame: None)  # uvicorn raises them once more
-        Server(app).run(sockets=[socket_])
+        server.run(sockets=[socket_])
     print("llmill: stopped")
 
 

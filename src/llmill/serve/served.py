@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from llmill.chat import LanguageModel, language_model
@@ -25,6 +26,11 @@ class Served:
         """Tokens that it can read, its own among them."""
         return self.language.model.config.block_size
 
+    @cached_property
+    def _longest(self) -> int:
+        """Bytes of the longest token."""
+        return max(map(len, self.language.tokenizer.ranks))
+
     def card(self) -> dict[str, Any]:
         """What `/v1/models` says of it; `context` and `chat` are our own."""
         return {
@@ -46,14 +52,15 @@ class Served:
         n_vocab = self.language.tokenizer.n_vocab
         wrong = next((token for token in ids if not 0 <= token < n_vocab), None)
         if wrong is not None:
-            raise Refusal(400, f"{param}: {wrong} is no token; 0 to {n_vocab - 1} are", param)
+            message = f"{param}: {wrong} is no token; 0 to {n_vocab - 1} are"
+            raise Refusal(400, message, param, "invalid_value")
         return ids
 
     def conversation(self, messages: Sequence[Message]) -> list[int]:
         """Each turn as the assistant was trained on it, behind one another as in `chat`.
 
-        What stands under `system` or `developer` is put before the user's next text; neighbours of
-        one role are one text.
+        What stands under `system` or `developer` is put before the user's next text, and the user's
+        texts between two answers are one. An answer, or the end, follows a text of the user's.
         """
         if not self.language.assistant:
             raise Refusal(
@@ -63,28 +70,40 @@ class Served:
                 "model",
                 "not_a_chat_model",
             )
-        tokenizer, ids, asked = self.language.tokenizer, [], []
+        tokenizer = self.language.tokenizer
+        ids: list[int] = []
+        asked: list[str] = []
+        before = None
         for number, message in enumerate(messages):
             param = f"messages[{number}]"
             self._fits(message.content, param)
             if message.role != "assistant":
                 asked.append(message.content)
-                continue
-            if not asked:
+            elif before != "user":
                 reason = "an answer needs a user's message right before it"
                 raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
-            ids += self.language.instructed(BETWEEN.join(asked))
-            ids += [*tokenizer.encode(message.content), tokenizer.end_of_text]
-            asked = []
-        if messages[-1].role != "user":
-            raise Refusal(400, "messages: the last one is not the user's", "messages")
-        return ids + self.language.instructed(BETWEEN.join(asked))
+            else:
+                ids += self._instructed(asked)
+                ids += [*tokenizer.encode(message.content), tokenizer.end_of_text]
+                asked = []
+            if len(ids) > self.context:
+                what = f"messages: the first {number + 1}, {len(ids)} tokens,"
+                raise too_long(what, self.context, "messages")
+            before = message.role
+        if before != "user":
+            reason = "messages: the last one is not the user's"
+            raise Refusal(400, reason, "messages", "invalid_value")
+        return ids + self._instructed(asked)
+
+    def _instructed(self, asked: Sequence[str]) -> list[int]:
+        text = BETWEEN.join(asked)
+        self._fits(text, "messages")
+        return self.language.instructed(text)
 
     def _fits(self, text: str, param: str) -> None:
         """Refuse, before the work of encoding it, a text that cannot fit."""
-        longest = max(map(len, self.language.tokenizer.ranks))
         size = len(text.encode())
-        if size > self.context * longest:
+        if size > self.context * self._longest:
             raise too_long(f"{param}: {size:,} bytes", self.context, param)
 
 

@@ -11,7 +11,7 @@ from llmill.serve.refusal import BUSY, STOPPING, Refusal, broken
 from llmill.serve.served import Served
 from llmill.serve.text import Text
 
-JOINING = 4096  # tokens of prompts that are read at one step, or one prompt
+JOINING = 4096  # tokens that are read at one step, padding among them, or one prompt
 LOG = logging.getLogger(__name__)
 
 
@@ -19,12 +19,12 @@ class Worker:
     """Texts wait until there is room, then every step gives each its next token."""
 
     def __init__(self, served: Iterable[Served], limits: Limits):
-        self._models = {each.name: each.language.model for each in served}
-        self._writers = {name: Writer(model) for name, model in self._models.items()}
-        self._open: dict[str, dict[int, Text]] = {name: {} for name in self._models}
+        self._writers = {each.name: Writer(each.language.model) for each in served}
+        self._open: dict[str, dict[int, Text]] = {name: {} for name in self._writers}
         self._limits = limits
-        self._changed = threading.Condition()  # of the three below
+        self._changed = threading.Condition()  # of what is below
         self._waiting: deque[Text] = deque()
+        self._beginning = 0  # texts that wait no more and are not open yet
         self._left: set[Text] = set()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -65,7 +65,7 @@ class Worker:
             self._changed.notify()
 
     def _count(self) -> int:
-        return len(self._waiting) + sum(map(len, self._open.values()))
+        return len(self._waiting) + self._beginning + sum(map(len, self._open.values()))
 
     def _run(self) -> None:
         while (joining := self._joining()) is not None:
@@ -88,12 +88,13 @@ class Worker:
                 return None
             room = self._limits.batch - sum(map(len, self._open.values()))
             joining: list[Text] = []
-            read = 0
+            width = 0  # of the longest prompt, to which the others are padded
             while self._waiting and len(joining) < room:
-                read += len(self._waiting[0].order.prompt)
-                if joining and read > JOINING:
+                width = max(width, len(self._waiting[0].order.prompt))
+                if joining and width * (len(joining) + 1) > JOINING:
                     break
                 joining.append(self._waiting.popleft())
+            self._beginning = len(joining)
             return joining
 
     def _let_go(self) -> None:
@@ -105,13 +106,17 @@ class Worker:
 
     def _begin(self, text: Text) -> None:
         order, name = text.order, text.order.served.name
+        number = None
         try:
             if not text.begin():
                 number = self._writers[name].begin(order.prompt, order.choice, order.seed)
-                self._open[name][number] = text
         except Exception:
             LOG.exception("a text of %s could not begin", name)
             text.deliver(broken())
+        with self._changed:
+            self._beginning -= 1
+            if number is not None:
+                self._open[name][number] = text
 
     def _step(self, name: str, texts: dict[int, Text]) -> None:
         writer = self._writers[name]
@@ -122,10 +127,10 @@ class Worker:
                     del texts[number]
         except Exception:
             LOG.exception("a step of %s failed", name)
-            for text in texts.values():
+            for number, text in texts.items():
+                writer.end(number)
                 text.deliver(broken())
             texts.clear()
-            self._writers[name] = Writer(self._models[name])
 
 
 def _stopped() -> Refusal:
