@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from llmill.model.generate import Choice
+from llmill.model.generate import LEAST_TEMPERATURE, LEAST_TOP_P, Choice
 from llmill.serve.refusal import Refusal
 
 # Of the sender, or for a service of another kind: no answer depends on it.
@@ -40,8 +40,6 @@ NEUTRAL: dict[str, Any] = {
     "functions": [],
     "function_call": "none",
 }
-# Between 0 and these, logits divided by a temperature or a sum of shares leave float32.
-LEAST_TEMPERATURE, LEAST_TOP_P = 1e-4, 1e-6
 MOST_STOPS, LONGEST_STOP = 4, 200  # strings, characters
 
 Count = Annotated[int, Field(ge=1)]
