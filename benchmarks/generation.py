@@ -19,7 +19,7 @@ from llmill.contract import runtime
 from llmill.contract.schema import Model
 from llmill.contract.shapes import SHAPES
 from llmill.model import huggingface
-from llmill.model.generate import generate
+from llmill.model.generate import Writer, generate
 from llmill.model.transformer import Transformer
 
 SEED, THREADS, VOCAB = 0, 2, 50257
@@ -38,6 +38,17 @@ def peers(model: Transformer) -> nn.Module | None:
         special = {"eos_token_id": None, "bos_token_id": None}
         huggingface.save(Path(folder), model, architecture, special)
         return transformers.AutoModelForCausalLM.from_pretrained(folder)
+
+
+def written(writer: Writer, texts: list[list[int]], new: int) -> None:
+    """So many new tokens of each text by a writer that is there already, as chat and the server
+    have it.
+    """
+    numbers = [writer.begin(ids) for ids in texts]
+    for _ in range(new):
+        writer.step()
+    for number in numbers:
+        writer.end(number)
 
 
 def bandwidth(size: int) -> float:
@@ -62,16 +73,21 @@ def main(
     prompts = torch.randint(VOCAB, (8, PROMPT))
 
     def ours(of: Transformer, rows: int) -> Callable[[], object]:
+        begun = time.perf_counter()
+        writer = Writer(of, expected=rows)
+        print(f"{rows} rows, {of.head.weight.dtype}: packed in {time.perf_counter() - begun:.2f} s")
         texts = prompts[:rows].tolist()
-        return lambda: generate(of, texts, max_new_tokens=new, end_of_text=-1)
+        return lambda: written(writer, texts, new)
 
     def reference(rows: int) -> Callable[[], Tensor]:
         assert theirs is not None
         settings = {"max_new_tokens": new, "do_sample": False, "pad_token_id": 0}
         return lambda: theirs.generate(prompts[:rows], **settings)
 
+    alone = {"max_new_tokens": new, "end_of_text": -1}
     tries = {"llmill": ours(model, 1), "llmill, bfloat16": ours(half, 1)}
     tries["llmill, 8 rows"] = ours(model, 8)
+    tries["llmill, packed anew"] = lambda: generate(model, prompts[:1].tolist(), **alone)
     if theirs is not None:
         tries |= {"transformers": reference(1), "transformers, 8 rows": reference(8)}
     seconds: dict[str, list[float]] = {name: [] for name in tries}

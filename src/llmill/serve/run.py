@@ -15,6 +15,9 @@ from llmill.serve.limits import Limits
 from llmill.serve.served import opened
 
 KEY_VARIABLE = "LLMILL_API_KEY"
+IDLE = (
+    75  # seconds that a connection is kept: longer than clients keep one, lest both end it at once
+)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 GRACE = 10  # seconds that answers have to end in after a signal
 UNREAD = 5  # seconds more for a client to read what it got
@@ -56,6 +59,7 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=GRACE + UNREAD,
+            timeout_keep_alive=IDLE,
         )
         super().__init__(settings)
 
