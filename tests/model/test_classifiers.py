@@ -14,7 +14,7 @@ from llmill.model.architectures import ARCHITECTURES
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.training.batches import pad
-from tests.model.test_huggingface import LLAMA3, SIZES, VOCAB
+from tests.model.test_huggingface import SIZES, VOCAB, forms
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 
 transformers = pytest.importorskip("transformers")
@@ -37,14 +37,7 @@ def llama(**changes):
     return transformers.LlamaForSequenceClassification(config)
 
 
-THEIRS = {
-    "gpt2": gpt2,
-    "gpt2, narrow feed-forward, untied": lambda: gpt2(n_inner=40, tie_word_embeddings=False),
-    "llama": llama,
-    "llama, grouped heads, tied": lambda: llama(num_key_value_heads=2, tie_word_embeddings=True),
-    "llama, biases": lambda: llama(attention_bias=True, mlp_bias=True),
-    "llama 3's longer context": lambda: llama(num_key_value_heads=1, rope_parameters=LLAMA3),
-}
+THEIRS = forms(gpt2, llama)
 OURS = {
     "gpt2, tied": GPT2,
     "gpt2, untied": GPT2.model_copy(update={"tied": False}),

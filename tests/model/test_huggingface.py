@@ -50,13 +50,22 @@ def nanochat(**changes):
     return transformers.NanoChatForCausalLM(config)
 
 
+def forms(gpt2, llama):
+    """Makers of both architectures in the forms that they come in."""
+    return {
+        "gpt2": gpt2,
+        "gpt2, narrow feed-forward, untied": lambda: gpt2(n_inner=40, tie_word_embeddings=False),
+        "llama": llama,
+        "llama, grouped heads, tied": lambda: llama(
+            num_key_value_heads=2, tie_word_embeddings=True
+        ),
+        "llama, biases": lambda: llama(attention_bias=True, mlp_bias=True),
+        "llama 3's longer context": lambda: llama(num_key_value_heads=1, rope_parameters=LLAMA3),
+    }
+
+
 THEIRS = {
-    "gpt2": gpt2,
-    "gpt2, narrow feed-forward, untied": lambda: gpt2(n_inner=40, tie_word_embeddings=False),
-    "llama": llama,
-    "llama, grouped heads, tied": lambda: llama(num_key_value_heads=2, tie_word_embeddings=True),
-    "llama, biases": lambda: llama(attention_bias=True, mlp_bias=True),
-    "llama 3's longer context": lambda: llama(num_key_value_heads=1, rope_parameters=LLAMA3),
+    **forms(gpt2, llama),
     "nanochat": nanochat,
     "nanochat, grouped heads": lambda: nanochat(num_key_value_heads=2, rms_norm_eps=1e-5),
 }

@@ -39,7 +39,6 @@ def create(
     of them: a page of another server, whose name was pointed at this machine, does not.
     """
     worker = Worker(models.values(), limits)
-    named = None if hosts is None else {in_url(host) for host in hosts}
 
     @contextlib.asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
@@ -47,28 +46,15 @@ def create(
         yield
         worker.stop()
 
-    def known_host(request: Request) -> None:
-        host = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
-        if named is not None and host not in named:
-            message = "the Host header does not name this machine"
-            raise Refusal(400, message, code="invalid_host")
-
-    def has_key(request: Request) -> None:
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if key is None or hmac.compare_digest(given, f"Bearer {key}".encode()):
-            return
-        message = "wrong key" if given else "no key; send it as Authorization: Bearer KEY"
-        raise Refusal(refusal.UNAUTHORIZED, message, code="invalid_api_key")
-
     def served(name: str) -> Served:
         if name in models:
             return models[name]
         message = f"the model {name!r} is not served; {', '.join(models)}"
         raise Refusal(refusal.NOT_FOUND, message, "model", "model_not_found")
 
-    app = FastAPI(openapi_url=None, lifespan=running, dependencies=[Depends(known_host)])
+    app = FastAPI(openapi_url=None, lifespan=running, dependencies=[Depends(known_host(hosts))])
     app.state.worker = worker
-    v1 = APIRouter(prefix="/v1", dependencies=[Depends(has_key)])
+    v1 = APIRouter(prefix="/v1", dependencies=[Depends(has_key(key))])
 
     @v1.get("/models")
     async def every_model() -> dict[str, Any]:
@@ -122,6 +108,32 @@ def create(
     app.include_router(v1)
     _refusals(app)
     return app
+
+
+def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:
+    """What refuses a request whose Host header names none of these."""
+    named = None if hosts is None else {in_url(host) for host in hosts}
+
+    def check(request: Request) -> None:
+        host = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
+        if named is not None and host not in named:
+            message = "the Host header does not name this machine"
+            raise Refusal(400, message, code="invalid_host")
+
+    return check
+
+
+def has_key(key: str | None) -> Callable[[Request], None]:
+    """What refuses a request without this key."""
+
+    def check(request: Request) -> None:
+        given = request.headers.get("authorization", "").encode("latin-1")
+        if key is None or hmac.compare_digest(given, f"Bearer {key}".encode()):
+            return
+        message = "wrong key" if given else "no key; send it as Authorization: Bearer KEY"
+        raise Refusal(refusal.UNAUTHORIZED, message, code="invalid_api_key")
+
+    return check
 
 
 def in_url(host: str) -> str:
