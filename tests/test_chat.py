@@ -186,3 +186,13 @@ def test_the_command_prints_label_probability_and_text(results, monkeypatch, cap
         __main__.main()
     ((label, likely),) = guess("classify/all", ["see you"])
     assert capsys.readouterr().out == f"{label}  {likely:6.1%}  see you\n"
+
+
+def test_the_weights_number_type_is_an_option(results, monkeypatch, capsys):
+    talk = open_talk("pretrain", SHORT, "bfloat16")
+    assert talk.writer.model.head.weight.dtype == torch.bfloat16
+    monkeypatch.setattr(sys, "argv", ["llmill", "chat", "pretrain", "--max-new-tokens", "9", "--dtype", "bfloat16"])  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", io.StringIO("One\n"))
+    with pytest.raises(SystemExit):
+        __main__.main()
+    assert capsys.readouterr().out == said(talk, "One")

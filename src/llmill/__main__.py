@@ -12,7 +12,10 @@ from typing import Annotated
 import typer
 
 from llmill.contract.errors import Stopped, UserError
+from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
+
+WEIGHTS = typer.Option(help="Number type of the weights; a large model is faster in bfloat16.")
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -86,6 +89,7 @@ def chat(
     top_p: Annotated[float | None, typer.Option(help="Draw from so much probability.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
 ) -> None:
     """Talk to a model: the assistant answers, the foundation model goes on."""
     from llmill.chat import HELP, Settings, converse, open_talk
@@ -101,7 +105,7 @@ def chat(
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise UserError(str(error)) from None
-    talk = open_talk(model, settings)
+    talk = open_talk(model, settings, dtype)
     if sys.stdin.isatty():
         print(HELP)
     converse(talk, _lines("> "), lambda piece: print(piece, end="", flush=True))
@@ -122,11 +126,12 @@ def serve(
         int, typer.Option(min=1, help="That a request may have written.")
     ] = Limits.tokens,
     body: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = Limits.body,
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
 ) -> None:
     """Serve models over HTTP, in OpenAI's interface; docs/serving.md. LLMILL_API_KEY sets a key."""
     from llmill.serve.run import serve as run
 
-    run(models or ["instruct"], host, port, Limits(batch, waiting, tokens, body))
+    run(models or ["instruct"], host, port, Limits(batch, waiting, tokens, body), dtype)
 
 
 @app.command("classify-text")

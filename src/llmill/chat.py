@@ -10,6 +10,8 @@ from pathlib import Path
 
 from llmill.contract import params
 from llmill.contract.errors import UserError
+from llmill.contract.runtime import NUMBER_TYPES
+from llmill.contract.values import Dtype
 from llmill.evaluation.classification import BATCH_SIZE
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
@@ -125,17 +127,19 @@ class LanguageModel:
         return prompt_ids(self.tokenizer, Instruction(text, "", ""))
 
 
-def language_model(name: str) -> LanguageModel:
-    """That of a stage, or of a checkpoint folder; raises `UserError` for others."""
+def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
+    """That of a stage, or of a checkpoint folder, with weights of this number type; raises
+    `UserError` for others.
+    """
     folder = located(name)
     loaded = checkpoint.load_language_model(folder)
     assistant = folder.resolve().parent.name == ASSISTANT
-    return LanguageModel(loaded.model, loaded.tokenizer, assistant)
+    return LanguageModel(loaded.model.to(NUMBER_TYPES[dtype]), loaded.tokenizer, assistant)
 
 
-def open_talk(name: str, settings: Settings) -> Talk:
+def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
     """A talk with the model of this name; raises `UserError` as `language_model` does."""
-    found = language_model(name)
+    found = language_model(name, dtype)
     tokenizer = found.tokenizer
     asked = found.instructed if found.assistant else found.completed
     return Talk(

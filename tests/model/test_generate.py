@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from llmill.model.generate import Choice, Writer, choose, generate
-from llmill.model.packed import PackedLinear, packed
+from llmill.model.packed import HalfLinear, PackedLinear, packed
 from tests.model.test_transformer import BLOCKS, LLAMA, MODERN, model
 
 END = 0
@@ -211,14 +211,18 @@ def test_no_prompts_make_no_texts():
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("fbgemm", [True, False], ids=["fbgemm", "onednn"])
 @BLOCKS
-def test_packed_products_are_the_products(config, kind, monkeypatch):
+def test_packed_products_are_the_products(config, kind, fbgemm, monkeypatch):
     monkeypatch.setattr("llmill.model.packed.LARGE", 0)
+    if not fbgemm:
+        monkeypatch.setattr("llmill.model.packed.FBGEMM", ())
+        if kind == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            pytest.skip("this processor has no instructions for bfloat16")
     made = model(config).to(kind)
-    if kind == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        pytest.skip("this processor has no instructions for bfloat16")
     twin = packed(made, 1)
-    assert any(isinstance(module, PackedLinear) for module in twin.modules())
+    product = HalfLinear if fbgemm and kind == torch.bfloat16 else PackedLinear
+    assert sum(isinstance(module, product) for module in twin.modules()) == 4 * config.n_layer + 1
     idx = torch.arange(1, 13)[None]
     tolerance = 1e-5 if kind == torch.float32 else 5e-2
     assert torch.allclose(twin(idx), made(idx), atol=tolerance)
@@ -226,6 +230,24 @@ def test_packed_products_are_the_products(config, kind, monkeypatch):
     assert {p.data_ptr() for p in twin.parameters()} == shared
 
 
-def test_a_small_model_is_not_packed():
+def test_float16_holds_bfloat16_exactly_down_to_2_to_the_minus_17():
+    linear = torch.nn.Linear(4, 16).bfloat16()
+    weights = torch.tensor([65280.0, -1.0078125, 2.0**-17 * 1.9921875, 2.0**-25 * 1.5])
+    linear.weight.data[:] = weights
+    linear.bias.data[:] = 0
+    found = HalfLinear(linear)(torch.eye(4))[:, 0]  # a row for each column's weight
+    assert found.tolist() == [65280.0, -1.0078125, 2.0**-17 * 1.9921875, 2.0**-24]
+
+
+def test_weights_that_float16_cannot_hold_are_multiplied_all_the_same(monkeypatch):
+    made = model(MODERN).bfloat16()
+    made.head.weight.data[3, 0] = 1e6
+    twin = packed(made, 1)
+    assert not isinstance(twin.head, HalfLinear)
+    idx = torch.arange(1, 13)[None]
+    assert torch.allclose(twin(idx), made(idx), rtol=2e-2, atol=5e-2)
+
+
+def test_a_small_model_in_float32_is_not_packed():
     made = model(MODERN)
     assert packed(made, 1) is made

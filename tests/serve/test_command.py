@@ -132,6 +132,16 @@ def test_limits_are_options(folder):
             assert httpx.post(f"{url}/v1/completions", json=asked).status_code == status
 
 
+def test_the_weights_number_type_is_an_option(folder):
+    asked = {"model": "pretrain", "prompt": "x", "max_tokens": 1, "logprobs": 5, "temperature": 0}
+    told = []
+    for dtype in ("float32", "bfloat16"):
+        with started(folder, "pretrain", "--dtype", dtype) as (_, url):
+            answer = httpx.post(f"{url}/v1/completions", json=asked).json()["choices"][0]
+        told.append(answer["logprobs"]["token_logprobs"][0])
+    assert told[0] != told[1] and abs(told[0] - told[1]) < 0.05
+
+
 @pytest.mark.parametrize(
     ("words", "variables", "reason"),
     [

@@ -10,10 +10,12 @@ import torch
 from llmill.contract import processes
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Runtime
+from llmill.contract.values import Dtype
 
 # mallopt(3): what glibc maps anew for each allocation, and when it gives freed memory back.
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 KEEP_UP_TO = 1 << 30  # bytes
+NUMBER_TYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def start(seed: int, threads: int) -> None:
@@ -40,7 +42,7 @@ def device(runtime: Runtime) -> torch.device:
 
 def dtype(runtime: Runtime) -> torch.dtype:
     """The number type of matrix products."""
-    return torch.bfloat16 if runtime.dtype == "bfloat16" else torch.float32
+    return NUMBER_TYPES[runtime.dtype]
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[None]:

@@ -17,15 +17,10 @@ from pydantic import (
 )
 
 from llmill.contract import agreement, shapes
+from llmill.contract.values import Dtype, Natural, Positive, Rate, Share, Threads
 
 DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
-
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-Rate = Annotated[float, Field(gt=0)]
-Threads = Annotated[int, Field(ge=1, le=512)]
 
 
 class Section(BaseModel):
@@ -269,7 +264,7 @@ class Training(Section):
 
 class Runtime(Section):
     device: Literal["auto", "cpu", "cuda"]
-    dtype: Literal["float32", "bfloat16"]
+    dtype: Dtype
 
 
 class Sampling(Section):
@@ -365,7 +360,7 @@ class Judge(Section):
 
 
 class Export(Section):
-    dtype: Literal["float32", "bfloat16"]  # of the weights on disk
+    dtype: Dtype  # of the weights on disk
 
 
 class Report(Section):

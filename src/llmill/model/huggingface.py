@@ -16,7 +16,9 @@ from torch import Tensor
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, WEIGHTS
+from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.schema import Model
+from llmill.contract.values import Dtype
 from llmill.model import classifiers
 from llmill.model.architectures import (
     ARCHITECTURES,
@@ -78,7 +80,7 @@ def save(
     model: Transformer | ClassModel,
     architecture: Architecture,
     special: Config,
-    dtype: str = "float32",
+    dtype: Dtype = "float32",
     labels: Sequence[str] | None = None,
 ) -> None:
     """Write `config.json` and `model.safetensors` as transformers, 5 or newer, reads them.
@@ -105,7 +107,7 @@ def save(
         rows = ours[name].detach().cpu().split([part.rows for part in parts])
         for part, piece in zip(parts, rows, strict=True):
             changed = part.change(piece) if part.change else piece
-            tensors[part.name] = changed.to(getattr(torch, dtype)).contiguous().clone()
+            tensors[part.name] = changed.to(NUMBER_TYPES[dtype]).contiguous().clone()
     record.write_json(folder / CONFIG, config)
     record.write_bytes(folder / WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
 

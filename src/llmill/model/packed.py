@@ -2,7 +2,8 @@
 
 Such a product is as fast as its weights are read. torch's own reads them at a third to a half of
 the speed of oneDNN's with weights in its own order (benchmarks/generation.py), which torch.compile
-uses as well.
+uses as well. Weights in bfloat16 are read fastest by FBGEMM, which has them in float16 and sums in
+float32, on processors with and without instructions for such numbers.
 """
 
 import copy
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 from llmill.model.transformer import Transformer
 
-FEW = 64  # rows; with more, torch's own product is as fast
-LARGE = 32 * 2**20  # bytes of weights; fewer stay in the processor's cache, where either is as fast
+FEW = 64  # rows; with more, torch's own product of float32 is as fast
+LARGE = 32 * 2**20  # bytes of weights; float32 of fewer stays in the cache, where either is as fast
+LARGEST = torch.finfo(torch.float16).max
+FBGEMM = ("x86", "fbgemm")  # torch's engines that have it
 
 
 class PackedLinear(nn.Module):
@@ -33,20 +36,44 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
 
 
+class HalfLinear(nn.Module):
+    """The product of a linear layer in bfloat16, whose weights it shares and holds once more,
+    packed in float16: exactly, where they are 2^-17 or more, else to within 2^-25.
+    """
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        bias = None if self.bias is None else self.bias.detach().float()
+        self._packed = torch.ops.quantized.linear_prepack_fp16(self.weight.detach().float(), bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.ops.quantized.linear_dynamic_fp16(x.float(), self._packed).to(x.dtype)
+
+
 def packed(model: Transformer, rows: int) -> Transformer:
-    """The model for generation, `rows` texts at a time: large on the CPU with packed products,
-    else the very same. Weights are shared; a later change of them does not show in the packed ones.
+    """The model for generation, `rows` texts at a time: on the CPU, large or in bfloat16, with
+    packed products, else the very same. Weights are shared; a later change of them does not show in
+    the packed ones.
     """
     weights = [*model.parameters(), *model.buffers()]
-    kinds = {torch.float32}
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        kinds.add(torch.bfloat16)
     plain = all(type(w.data) is Tensor and w.device.type == "cpu" for w in weights)
     large = sum(w.numel() * w.element_size() for w in weights) >= LARGE
-    if not (plain and large and torch.backends.mkldnn.is_available()):
+    if not (plain and (large or model.head.weight.dtype == torch.bfloat16)):
         return model
     twin = copy.deepcopy(model, {id(weight): weight for weight in weights})
     for name, module in list(twin.named_modules()):
-        if isinstance(module, nn.Linear) and module.weight.dtype in kinds:
-            twin.set_submodule(name, PackedLinear(module, rows))
+        if isinstance(module, nn.Linear):
+            twin.set_submodule(name, _packed(module, rows))
     return twin
+
+
+def _packed(linear: nn.Linear, rows: int) -> nn.Module:
+    """The fastest product with these weights."""
+    kind = linear.weight.dtype
+    onednn, half = torch.backends.mkldnn.is_available(), kind == torch.bfloat16
+    if half and torch.backends.quantized.engine in FBGEMM and linear.weight.abs().max() <= LARGEST:
+        return HalfLinear(linear)
+    if half and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return PackedLinear(linear, rows)
+    return PackedLinear(linear, rows) if kind == torch.float32 and onednn else linear

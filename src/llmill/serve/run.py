@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from llmill.contract.errors import UserError
+from llmill.contract.values import Dtype
 from llmill.serve.app import create, in_url
 from llmill.serve.limits import Limits
 from llmill.serve.served import opened
@@ -23,7 +24,9 @@ GRACE = 10  # seconds that answers have to end in after a signal
 UNREAD = 5  # seconds more for a client to read what it got
 
 
-def serve(names: Sequence[str], host: str, port: int, limits: Limits) -> None:
+def serve(
+    names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dtype = "float32"
+) -> None:
     """Answer until SIGINT or SIGTERM. Raises `UserError` for an address that cannot be had, and for
     what is no language model.
     """
@@ -31,7 +34,7 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits) -> None:
     if (key is not None and not key.isascii()) or key == "":
         raise UserError(f"{KEY_VARIABLE}: empty or not ASCII; unset it, or set it to a key")
     with listener(host, port) as socket_:
-        models = opened(list(dict.fromkeys(names)))
+        models = opened(list(dict.fromkeys(names)), dtype)
         local = host in LOOPBACK
         app = create(models, limits, key, LOOPBACK if local and key is None else None)
         if not local and key is None:

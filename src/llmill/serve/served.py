@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from llmill.chat import LanguageModel, language_model
+from llmill.contract.values import Dtype
 from llmill.serve.refusal import Refusal
 from llmill.serve.requests import Message
 
@@ -113,6 +114,8 @@ def too_long(what: str, context: int, param: str) -> Refusal:
     return Refusal(400, message, param, "context_length_exceeded")
 
 
-def opened(names: Sequence[str]) -> dict[str, Served]:
-    """Models by name; raises `UserError` for what is no language model."""
-    return {name: Served(name, language_model(name)) for name in names}
+def opened(names: Sequence[str], dtype: Dtype = "float32") -> dict[str, Served]:
+    """Models by name, with weights of this number type; raises `UserError` for what is no language
+    model.
+    """
+    return {name: Served(name, language_model(name, dtype)) for name in names}
