@@ -23,7 +23,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from llmill.contract import runtime
 from llmill.contract.schema import Model
@@ -34,6 +34,7 @@ THREADS, SEED, LR, BLOCK_SIZE = 2, 0, 1e-3, 256
 WARM_UP, MEMORY_STEPS = 3, 5  # steps
 SIDE = 2048  # two square matrices: the speed of their product is what can be reached
 REFERENCE, COMPILED = "transformers", "-compiled"
+PEERS = (REFERENCE, "litgpt")
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 # A spawned child's ru_maxrss begins at its parent's peak; one that a small server forks does not.
 CHILDREN = multiprocessing.get_context("forkserver")
@@ -87,6 +88,33 @@ def litgpt(shape: Shape) -> nn.Module:
     return GPT(Config(**sizes, **form))
 
 
+class Bare(nn.Module):
+    """The products and the attention of GPT-2's form, and nothing between them: what is faster
+    needs other kernels than torch's.
+    """
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        c, self.heads = shape.sizes["n_embd"], shape.sizes["n_head"]
+        self.embedding = nn.Embedding(shape.vocab_size, c)
+        widths = {"qkv": 3 * c, "out": c, "up": 4 * c}
+        self.layers = nn.ModuleList(
+            nn.ModuleDict(
+                {k: nn.Linear(c, n) for k, n in widths.items()} | {"down": nn.Linear(4 * c, c)}
+            )
+            for _ in range(shape.sizes["n_layer"])
+        )
+        self.head = nn.Linear(c, shape.vocab_size, bias=False)
+
+    def forward(self, idx: Tensor) -> Tensor:
+        x = self.embedding(idx)
+        for layer in self.layers:
+            heads = layer["qkv"](x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D)
+            y = scaled_dot_product_attention(*heads.permute(2, 0, 3, 1, 4), is_causal=True)
+            x = layer["down"](layer["up"](layer["out"](y.transpose(1, 2).flatten(2))))
+        return self.head(x)
+
+
 def chunked_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy, as llmill's models make it from targets."""
     return model(idx, targets=targets) / targets.numel()
@@ -95,6 +123,11 @@ def chunked_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
 def token_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of all logits at once."""
     return cross_entropy(model(idx).flatten(0, 1), targets.flatten())
+
+
+def no_loss(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
+    """A number to go back from."""
+    return model(idx).mean()
 
 
 def own_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
@@ -107,6 +140,7 @@ MODELS = {  # what builds it, its loss, the module it needs
     "llmill-modern": (llmill_modern, chunked_mean, "llmill"),
     "transformers": (transformers, own_mean, "transformers.models.gpt2.modeling_gpt2"),
     "litgpt": (litgpt, token_mean, "litgpt.model"),
+    "bare": (Bare, no_loss, "torch"),
 }
 Which = StrEnum("Which", [*SHAPES, "both"])
 Name = StrEnum("Name", list(MODELS))
@@ -225,14 +259,14 @@ def main(
         bool, typer.Option(help="Without the allocator setting that llmill starts with.")
     ] = False,
     processes: Annotated[
-        bool, typer.Option(help="A process for each model; only llmill's have llmill's setting.")
+        bool, typer.Option(help="A process for each model; peers are without llmill's setting.")
     ] = False,
 ) -> None:
     """Time and weigh a training step of llmill beside its peers."""
     names = [name for name in only or MODELS if installed(name)]
     if compiled:
         names += [name + COMPILED for name in names if name.startswith("llmill")]
-    ours = [name for name in names if name.startswith("llmill")]
+    ours = [name for name in names if name not in PEERS]
     keeping = [] if plain_allocator else ours if processes else names
     set_up(not plain_allocator)
     for title in [each for each in SHAPES if shape in (each, Which.both)]:

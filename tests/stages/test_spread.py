@@ -125,6 +125,21 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     assert "continues at" not in out
 
 
+def test_the_death_of_the_launcher_saves_and_stops_them_all(repository):
+    set_parameters(repository, checkpoint_every=10_000)
+    process = start(repository)
+    until(process, 8)
+    both = workers(process)
+    process.kill()
+    _, alive = psutil.wait_procs(both, timeout=60)
+    assert alive == []
+    (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
+    assert int(state.stem) >= 8
+    code, out, _ = finish(start(repository))
+    assert code == 0
+    assert f"pretrain: continues at step {int(state.stem)}" in out
+
+
 def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository):
     set_parameters(repository, processes=3)
     code, _, err = finish(start(repository))

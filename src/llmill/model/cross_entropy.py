@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 IGNORE = -100  # a target that is not learnt: prompt and padding
 CHUNK = {"cpu": 2**20, "cuda": 2**27}  # logits at once: what a cache holds, what a GPU is busy with
+LEAST = 256  # positions at once: each chunk adds to the whole gradient of the head
 ROUND = {"cpu": 1, "cuda": 64}  # GPUs multiply fastest where the vocabulary is a multiple of 64
 
 
@@ -56,7 +57,7 @@ def _loss_and_gradients(
     loss = torch.zeros((), device=hidden.device)
     of_hidden = torch.empty_like(hidden) if learning else None
     of_weight = torch.zeros(weight.shape, device=weight.device) if learning else None
-    size = max(1, CHUNK[hidden.device.type] // len(weight))
+    size = max(LEAST, CHUNK[hidden.device.type] // len(weight))
     for start in range(0, len(hidden), size):
         chunk, wanted = hidden[start : start + size], targets[start : start + size]
         learnt = wanted != IGNORE
@@ -70,8 +71,16 @@ def _loss_and_gradients(
             gradient.scatter_add_(1, at, -torch.ones_like(at, dtype=gradient.dtype))
             gradient = gradient.mul_(learnt[:, None]).to(weight.dtype)
             torch.mm(gradient, weight, out=of_hidden[start : start + size])
-            of_weight += gradient.mT @ chunk
+            _add_product(of_weight, gradient.mT, chunk)
     return loss, (of_hidden, of_weight[:vocab_size]) if learning else None
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a @ b; float32 without a matrix in between."""
+    if total.dtype == a.dtype:
+        total.addmm_(a, b)
+    else:
+        total += a @ b
 
 
 def _rounded_up(weight: Tensor, multiple: int) -> Tensor:

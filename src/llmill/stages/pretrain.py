@@ -8,6 +8,7 @@ In: token shards and the tokenizer; weights, where it begins from some. Out: `ch
 
 import math
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -30,23 +31,19 @@ from llmill.training.losses import token_loss
 from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
+from llmill.training.progress import Figures
 
 
 def run(params: Selected, job: Job) -> None:
     """Train on the training shards, validate on the others, sample along the way."""
     settings, shape = params.pretrain, shape_of(params)
     block = shape.block_size
-    if shape.causal != (settings.objective == "next_token"):
-        raise UserError(
-            f"params.yaml: pretrain.objective {settings.objective} does not fit the weights in "
-            f"{weights(params)}, which are {'' if shape.causal else 'not '}causal"
-        )
+    _check_objective(params, shape)
     tokenizer = Tokenizer.load(Path(params.paths.tokenizer, BPE))
     train = batches(params, tokenizer)
     held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
-
     n_ids = vocabulary.size(shape, tokenizer.n_vocab)
 
     def make() -> Transformer:
@@ -86,30 +83,48 @@ def run(params: Selected, job: Job) -> None:
     if not processes.main():
         return
     model.to(device).eval()
-    figures = measure(model, held_out, block, tokenizer, at_most=None)
-    if "validation_loss" in figures:
-        figures["perplexity"] = math.exp(figures["validation_loss"])
-    after = loss_by_source(model, held_out, block) if compared else {}
-    checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
-    write_curve(job.out / "curves.csv", curve)
-    samples = sampler.gather()
-    record.write_json(job.out / "samples.json", samples)
-    job.track.table("samples", samples)
-    metrics = {
-        **figures,
+    metrics: dict[str, Any] = measure(model, held_out, block, tokenizer, at_most=None)
+    if "validation_loss" in metrics:
+        metrics["perplexity"] = math.exp(metrics["validation_loss"])
+    metrics |= {
         "parameters": parameters,
         "steps": curve[-1]["step"],
         "tokens": curve[-1]["tokens"],
         "epochs": curve[-1]["tokens"] / train.shards.tokens,
     }
-    by_source = {
-        name: {"before": before[name][0], "after": loss, "tokens": tokens}
-        for name, (loss, tokens) in after.items()
-    }
-    named = {"by_source": by_source} if compared else {}
-    record.write_json(job.out / "metrics.json", metrics | named)
-    flat = record.flat(named)
-    job.track.metrics({f"final_{k}": v for k, v in (metrics | flat).items()})
+    if compared:
+        after = loss_by_source(model, held_out, block)
+        metrics["by_source"] = {
+            name: {"before": before[name][0], "after": loss, "tokens": tokens}
+            for name, (loss, tokens) in after.items()
+        }
+    _write(job, checkpoint.Checkpoint(model, tokenizer), curve, sampler.gather(), metrics)
+
+
+def _check_objective(params: Selected, shape: Model) -> None:
+    """Refuse an objective that the weights to begin from were not made for."""
+    objective = params.pretrain.objective
+    if shape.causal != (objective == "next_token"):
+        raise UserError(
+            f"params.yaml: pretrain.objective {objective} does not fit the weights in "
+            f"{weights(params)}, which are {'' if shape.causal else 'not '}causal"
+        )
+
+
+def _write(
+    job: Job,
+    made: checkpoint.Checkpoint,
+    curve: list[Figures],
+    samples: list[dict[str, object]],
+    metrics: dict[str, Any],
+) -> None:
+    """The stage's files, and what the tracker keeps of them."""
+    checkpoint.save(job.out / "checkpoint", made)
+    write_curve(job.out / "curves.csv", curve)
+    record.write_json(job.out / "samples.json", samples)
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.table("samples", samples)
+    job.track.metrics({f"final_{k}": v for k, v in record.flat(metrics).items()})
 
 
 def weights(params: Selected) -> Path:

@@ -51,5 +51,5 @@ def _adamw(parameters: list[nn.Parameter], settings: Optimizer) -> AdamW:
         [g for g in groups if g["params"]],
         lr=settings.lr,
         betas=(first, second),
-        fused=parameters[0].is_cuda,
+        fused=True,
     )

@@ -1,0 +1,66 @@
+"""Time and memory of loading published weights: a folder in GPT-2's shape of 124M, as transformers
+writes it.
+
+python benchmarks/loading.py
+"""
+
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from llmill.contract.schema import Model
+from llmill.contract.shapes import SHAPES
+from llmill.model import huggingface
+from llmill.model.transformer import Transformer
+
+VOCAB = 50257
+# A spawned child's ru_maxrss begins at its parent's peak; one that a small server forks does not.
+CHILDREN = multiprocessing.get_context("forkserver")
+
+
+def write(folder: Path) -> None:
+    """Random weights as a folder of transformers."""
+    model = Transformer(Model(**SHAPES["gpt2-124m"]), VOCAB)
+    special = {"eos_token_id": None, "bos_token_id": None}
+    huggingface.save(folder, model, huggingface.fitting(model.config), special)
+
+
+def load(folder: Path) -> tuple[float, float]:
+    """Seconds, and bytes by which the process grew at its peak, from after all imports."""
+    torch.zeros(1).sum()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begun = time.perf_counter()
+    model = huggingface.load(folder)
+    seconds = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert model.vocab_size == VOCAB
+    return seconds, (peak - before) * 1024
+
+
+def main(
+    rounds: Annotated[int, typer.Option(min=1, help="Each in a process of its own.")] = 5,
+) -> None:
+    """Load a file of 498 MB again and again."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with CHILDREN.Pool(1) as pool:
+            pool.apply(write, (folder,))
+        size = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        with CHILDREN.Pool(1, maxtasksperchild=1) as pool:
+            found = [pool.apply(load, (folder,)) for _ in range(rounds)]
+    seconds, grown = zip(*found, strict=True)
+    print(
+        f"{size / 1e6:.0f} MB: {statistics.median(seconds):.1f} s, the slowest {max(seconds):.1f}"
+    )
+    print(f"at the peak {max(grown) / size:.2f} times the file above the imports")
+
+
+if __name__ == "__main__":
+    typer.run(main)
