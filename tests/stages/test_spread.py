@@ -4,11 +4,13 @@ a stop, and what the next start makes of their state.
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
 
@@ -138,6 +140,20 @@ def test_the_death_of_the_launcher_saves_and_stops_them_all(repository):
     code, out, _ = finish(start(repository))
     assert code == 0
     assert f"pretrain: continues at step {int(state.stem)}" in out
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_compiled_processes_learn_what_two_plain_ones_learn(repository, parallel):
+    losses = {}
+    for compiled in ("false", "true"):
+        set_parameters(repository, parallel=parallel, max_steps=20, compile=compiled)
+        code, _, err = finish(start(repository))
+        assert code == 0, err
+        curve = pd.read_csv(repository / "results/pretrain/curves.csv")
+        losses[compiled] = curve["train_loss"].tolist()
+    assert losses["true"] == pytest.approx(losses["false"], abs=1e-4)
+    assert losses["true"][-1] < losses["true"][0] - 1
 
 
 def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository):
