@@ -18,6 +18,7 @@ from tests.imports import MODULES, closure, imports
 LAYERS = [
     {"serve", "__main__"},
     {"chat", "show"},
+    {"named"},
     {"stages", "verify"},
     {"training", "evaluation", "report"},
     {"model", "text", "tasks", "world"},

@@ -82,7 +82,7 @@ def show_batch(
 @app.command()
 def chat(
     model: Annotated[
-        str, typer.Argument(help="instruct, pretrain, or a checkpoint's folder.")
+        str, typer.Argument(help="instruct, pretrain, or a folder, ours or Hugging Face's.")
     ] = "instruct",
     temperature: Annotated[float | None, typer.Option(help="0: always the likeliest.")] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest.")] = None,

@@ -6,25 +6,18 @@ many of the earlier turns as fit into its context.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 
-from llmill.contract import params
+from llmill import named
 from llmill.contract.errors import UserError
-from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype
 from llmill.evaluation.classification import BATCH_SIZE
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
-from llmill.model.transformer import Transformer
-from llmill.stages.instruct import prompt_ids
 from llmill.tasks import classification
-from llmill.tasks.instruction import Instruction
 from llmill.text.stream import TextStream
-from llmill.text.tokenizer import Tokenizer
 
-ASSISTANT = "instruct"
 HELP = (
     "/reset forgets what was said, /settings shows and sets (/settings temperature 0.8), /quit ends"
 )
@@ -110,36 +103,9 @@ class Talk:
             self.writer.end(number)
 
 
-@dataclass(frozen=True)
-class LanguageModel:
-    """A model that writes, its tokenizer, and whether it was taught to answer instructions."""
-
-    model: Transformer
-    tokenizer: Tokenizer
-    assistant: bool
-
-    def completed(self, text: str) -> list[int]:
-        """What is read of a text that goes on: a document begins after <|endoftext|>."""
-        return [self.tokenizer.end_of_text, *self.tokenizer.encode(text)]
-
-    def instructed(self, text: str) -> list[int]:
-        """What is read of an instruction: the prompt that the assistant was trained with."""
-        return prompt_ids(self.tokenizer, Instruction(text, "", ""))
-
-
-def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
-    """That of a stage, or of a checkpoint folder, with weights of this number type; raises
-    `UserError` for others.
-    """
-    folder = located(name)
-    loaded = checkpoint.load_language_model(folder)
-    assistant = folder.resolve().parent.name == ASSISTANT
-    return LanguageModel(loaded.model.to(NUMBER_TYPES[dtype]), loaded.tokenizer, assistant)
-
-
 def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
     """A talk with the model of this name; raises `UserError` as `language_model` does."""
-    found = language_model(name, dtype)
+    found = named.language_model(name, dtype)
     tokenizer = found.tokenizer
     asked = found.instructed if found.assistant else found.completed
     return Talk(
@@ -149,20 +115,6 @@ def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
         tokenizer.decode_bytes,
         found.assistant,
         settings,
-    )
-
-
-def located(name: str) -> Path:
-    """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), or this folder."""
-    for folder in (Path(name), Path(name, "checkpoint")):
-        if (folder / checkpoint.CONFIG).exists():
-            return folder
-    made = Path(getattr(params.load().paths, name), "checkpoint")
-    if (made / checkpoint.CONFIG).exists():
-        return made
-    raise UserError(
-        f"{made}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
-        "a variant as classify/all, or a checkpoint's folder"
     )
 
 
@@ -202,7 +154,7 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
 
 def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     """The label that a classifier gives each text, and its probability."""
-    loaded = checkpoint.load(located(name))
+    loaded = checkpoint.load(named.located(name))
     if not isinstance(loaded.model, ClassModel):
         raise UserError(f"{name}: no classifier; name one as classify/all")
     assert loaded.labels is not None and loaded.max_length is not None

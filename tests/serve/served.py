@@ -11,9 +11,9 @@ import httpx
 import openai
 import torch
 
-from llmill.chat import LanguageModel
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
+from llmill.named import LanguageModel
 from llmill.serve.app import create
 from llmill.serve.limits import Limits
 from llmill.serve.run import Server, listener

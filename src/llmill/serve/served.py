@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from llmill.chat import LanguageModel, language_model
 from llmill.contract.values import Dtype
+from llmill.named import LanguageModel, language_model
 from llmill.serve.refusal import Refusal
 from llmill.serve.requests import Message
 
