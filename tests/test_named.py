@@ -57,7 +57,7 @@ def test_published_weights_are_had_in_bfloat16(tmp_path):
 def test_a_classifier_of_another_library_and_a_folder_without_tokenizer_are_one_line(tmp_path):
     classifier = published(tmp_path / "classifier", headed(2), labels=["ham", "spam"])
     with pytest.raises(
-        UserError, match="classifier: score.weight: a tensor that llmill does not know"
+        UserError, match=r"classifier: score\.weight: a tensor that llmill does not know"
     ):
         named.language_model(str(classifier))
     bare = published(tmp_path / "bare", decoder())
