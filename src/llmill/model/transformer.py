@@ -10,6 +10,7 @@ Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -73,13 +74,19 @@ def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
     return kept * frequency + (1 - kept) * frequency / scaling.factor
 
 
-class Attention(nn.Module):
-    """Self-attention; several query heads may share a key-value head.
-
-    A mask (B, 1, T, T) says what each position may look at, in place of everything before it, or,
-    where the model is not causal, of everything. With a cache, what was read before is looked at,
-    too.
+@dataclass(frozen=True)
+class View:
+    """What each position of a batch may look at: everything before it, or, where the model is not
+    causal, everything; else what stands here.
     """
+
+    mask: Tensor | None = None  # (B, 1, T, T): what may be looked at
+    places: Tensor | None = None  # (B, T): the position in its text, else counted from zero
+    cache: Cache | None = None  # what was read before, and is looked at, too
+
+
+class Attention(nn.Module):
+    """Self-attention; several query heads may share a key-value head."""
 
     def __init__(self, config: Model, rotary: nn.Module | None):
         super().__init__()
@@ -93,33 +100,27 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
         self.rotary = rotary
 
-    def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        places: Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, view: View) -> Tensor:
         b, t, c = x.shape
         heads = self.qkv(x).view(b, t, -1, self.size).transpose(1, 2)  # (B, H + 2K, T, D)
         q, k, v = heads.split((self.n_head, self.n_kv_head, self.n_kv_head), dim=1)
         if self.rotary is not None:
-            q, k = self.rotary(q, places), self.rotary(k, places)
+            q, k = self.rotary(q, view.places), self.rotary(k, view.places)
         if self.qk_norm:
             q, k = (
                 F.rms_norm(q, (self.size,), None, self.epsilon),
                 F.rms_norm(k, (self.size,), None, self.epsilon),
             )
-        if cache is not None:
-            k, v = cache.extended(self, k, v)
+        if view.cache is not None:
+            k, v = view.cache.extended(self, k, v)
             q = q.to(k.dtype)
         y = F.scaled_dot_product_attention(
             q,
             k,
             v,
-            attn_mask=mask,
+            attn_mask=view.mask,
             dropout_p=self.dropout if self.training else 0.0,
-            is_causal=self.causal and mask is None and cache is None,
+            is_causal=self.causal and view.mask is None and view.cache is None,
             enable_gqa=self.n_kv_head != self.n_head,
         )  # (B, H, T, D)
         return self.out(y.to(x.dtype).transpose(1, 2).reshape(b, t, c))
@@ -156,14 +157,8 @@ class Block(nn.Module):
         self.norm2, self.mlp = Norm(config), FeedForward(config)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None = None,
-        places: Tensor | None = None,
-        cache: Cache | None = None,
-    ) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm1(x), mask, places, cache))
+    def forward(self, x: Tensor, view: View) -> Tensor:
+        x = x + self.dropout(self.attention(self.norm1(x), view))
         return x + self.dropout(self.mlp(self.norm2(x)))
 
 
@@ -205,22 +200,21 @@ class Transformer(nn.Module):
         t, before = idx.size(1), 0 if cache is None else cache.used
         if before + t > self.config.block_size:
             raise ValueError(f"{before + t} tokens, but the context holds {self.config.block_size}")
-        mask = places = None
+        view = View()
         if documents is not None:
-            mask, places = within(documents, self.config.causal), places_in(documents)
+            view = View(within(documents, self.config.causal), places_in(documents))
         elif cache is not None:
-            mask, places = cache.mask(t), cache.places(t)
+            view = View(cache.mask(t), cache.places(t), cache)
         x = self.embedding(idx)  # (B, T, C)
         if self.position is not None:
-            if places is None:
-                places = torch.arange(t, device=idx.device)
-            x = x + self.position(places)
+            counted = torch.arange(t, device=idx.device)
+            x = x + self.position(counted if view.places is None else view.places)
         x = self.dropout(self.norm0(x))
         for block in self.blocks:
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, mask, places, use_reentrant=False)
+                x = checkpoint(block, x, view, use_reentrant=False)
             else:
-                x = block(x, mask, places, cache)
+                x = block(x, view)
         if cache is not None:
             cache.used += t
         return self.norm(x)
