@@ -4,7 +4,6 @@ writes it.
 python benchmarks/loading.py
 """
 
-import multiprocessing
 import resource
 import statistics
 import tempfile
@@ -14,6 +13,7 @@ from typing import Annotated
 
 import torch
 import typer
+from children import CHILDREN
 
 from llmill.contract.schema import Model
 from llmill.contract.shapes import SHAPES
@@ -21,8 +21,6 @@ from llmill.model import huggingface
 from llmill.model.transformer import Transformer
 
 VOCAB = 50257
-# A spawned child's ru_maxrss begins at its parent's peak; one that a small server forks does not.
-CHILDREN = multiprocessing.get_context("forkserver")
 
 
 def write(folder: Path) -> None:

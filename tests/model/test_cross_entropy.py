@@ -39,6 +39,16 @@ def test_loss_and_gradients_are_those_of_all_logits_at_once(monkeypatch, logits,
         torch.testing.assert_close(made, wanted.to(made.dtype), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(("learning", "chunks"), [(True, 3), (False, 600)])
+def test_a_chunk_has_at_least_256_positions_when_learning(monkeypatch, learning, chunks):
+    monkeypatch.setitem(chunked.CHUNK, "cpu", 11)  # logits of one position
+    products, matmul = [], Tensor.__matmul__
+    monkeypatch.setattr(Tensor, "__matmul__", lambda a, b: products.append(a.shape) or matmul(a, b))
+    hidden, weight = torch.randn(600, 8, requires_grad=learning), torch.randn(11, 8)
+    cross_entropy(hidden, weight, torch.zeros(600, dtype=torch.long))
+    assert len(products) == chunks
+
+
 def test_a_target_that_is_certain_costs_nothing_and_an_impossible_one_stays_finite():
     hidden, weight = torch.tensor([[200.0]]), torch.tensor([[1.0], [-1.0]])
     assert float(cross_entropy(hidden, weight, torch.tensor([0]))) == 0.0

@@ -4,12 +4,14 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from llmill.model.generate import Choice, Writer, choose, generate
-from llmill.model.packed import HalfLinear, PackedLinear, packed
+from llmill.model.packed import FBGEMM, HalfLinear, PackedLinear, packed
 from tests.model.test_transformer import BLOCKS, LLAMA, MODERN, model
 
 END = 0
+LINEAR = F.linear
 
 
 def slow(made, ids, count, end=END):
@@ -210,36 +212,71 @@ def test_no_prompts_make_no_texts():
     assert generate(model(MODERN), [], max_new_tokens=5, end_of_text=END) == []
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("fbgemm", [True, False], ids=["fbgemm", "onednn"])
+needs_fbgemm = pytest.mark.skipif(
+    torch.backends.quantized.engine not in FBGEMM, reason="this build of torch has no FBGEMM"
+)
+needs_bfloat16 = pytest.mark.skipif(
+    not torch.ops.mkldnn._is_mkldnn_bf16_supported(),
+    reason="this processor has no instructions for bfloat16",
+)
+
+
 @BLOCKS
-def test_packed_products_are_the_products(config, kind, fbgemm, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "product"),
+    [
+        pytest.param(torch.float32, PackedLinear, id="float32"),
+        pytest.param(torch.bfloat16, HalfLinear, id="fbgemm", marks=needs_fbgemm),
+        pytest.param(torch.bfloat16, PackedLinear, id="onednn", marks=needs_bfloat16),
+    ],
+)
+def test_packed_products_are_the_products(config, kind, product, monkeypatch):
     monkeypatch.setattr("llmill.model.packed.LARGE", 0)
-    if not fbgemm:
+    if product is PackedLinear:
         monkeypatch.setattr("llmill.model.packed.FBGEMM", ())
-        if kind == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            pytest.skip("this processor has no instructions for bfloat16")
     made = model(config).to(kind)
     twin = packed(made, 1)
-    product = HalfLinear if fbgemm and kind == torch.bfloat16 else PackedLinear
     assert sum(isinstance(module, product) for module in twin.modules()) == 4 * config.n_layer + 1
     idx = torch.arange(1, 13)[None]
     tolerance = 1e-5 if kind == torch.float32 else 5e-2
-    assert torch.allclose(twin(idx), made(idx), atol=tolerance)
+    assert torch.allclose(twin(idx), made(idx).to(twin(idx).dtype), atol=tolerance)
     shared = {p.data_ptr() for p in made.parameters()}
     assert {p.data_ptr() for p in twin.parameters()} == shared
 
 
+@needs_fbgemm
 def test_float16_holds_bfloat16_exactly_down_to_2_to_the_minus_17():
     linear = torch.nn.Linear(4, 16).bfloat16()
     weights = torch.tensor([65280.0, -1.0078125, 2.0**-17 * 1.9921875, 2.0**-25 * 1.5])
     linear.weight.data[:] = weights
     linear.bias.data[:] = 0
-    found = HalfLinear(linear)(torch.eye(4))[:, 0]  # a row for each column's weight
+    found = HalfLinear(linear, torch.float32)(torch.eye(4))[:, 0]  # a row for each column's weight
     assert found.tolist() == [65280.0, -1.0078125, 2.0**-17 * 1.9921875, 2.0**-24]
 
 
-def test_weights_that_float16_cannot_hold_are_multiplied_all_the_same(monkeypatch):
+@needs_fbgemm
+def test_logits_of_packed_bfloat16_are_not_rounded_to_it():
+    made = model(MODERN).bfloat16()
+    idx = torch.arange(1, 13)[None]
+    logits = packed(made, 1)(idx)
+    assert logits.dtype == torch.float32
+    assert (logits != logits.bfloat16().float()).any()
+
+
+@needs_fbgemm
+@pytest.mark.parametrize("native", [True, False])
+def test_many_rows_are_multiplied_by_torch_where_it_has_instructions_for_it(native, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: native)
+    called = []
+    monkeypatch.setattr(F, "linear", lambda *given: called.append(1) or LINEAR(*given))
+    made = HalfLinear(torch.nn.Linear(4, 16).bfloat16(), torch.bfloat16)
+    for rows in (64, 65):
+        x = torch.randn(rows, 4).bfloat16()
+        assert torch.allclose(made(x), LINEAR(x, made.weight, made.bias), atol=2e-2)
+    assert len(called) == native
+
+
+def test_weights_that_float16_cannot_hold_are_multiplied_all_the_same():
     made = model(MODERN).bfloat16()
     made.head.weight.data[3, 0] = 1e6
     twin = packed(made, 1)

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 IGNORE = -100  # a target that is not learnt: prompt and padding
 CHUNK = {"cpu": 2**20, "cuda": 2**27}  # logits at once: what a cache holds, what a GPU is busy with
-LEAST = 256  # positions at once: each chunk adds to the whole gradient of the head
+LEAST = 256  # positions at once when learning: each chunk adds to the head's whole gradient
 ROUND = {"cpu": 1, "cuda": 64}  # GPUs multiply fastest where the vocabulary is a multiple of 64
 
 
@@ -57,7 +57,7 @@ def _loss_and_gradients(
     loss = torch.zeros((), device=hidden.device)
     of_hidden = torch.empty_like(hidden) if learning else None
     of_weight = torch.zeros(weight.shape, device=weight.device) if learning else None
-    size = max(LEAST, CHUNK[hidden.device.type] // len(weight))
+    size = max(LEAST if learning else 1, CHUNK[hidden.device.type] // len(weight))
     for start in range(0, len(hidden), size):
         chunk, wanted = hidden[start : start + size], targets[start : start + size]
         learnt = wanted != IGNORE

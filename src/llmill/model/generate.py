@@ -101,7 +101,7 @@ class Writer:
 
     def __init__(self, model: Transformer, cached: bool = True, expected: int = 8):
         """`expected`: how many texts mostly go on together; others go on, too, but slower."""
-        self.model, self._packed = model, packed(model, expected)
+        self.model, self.packed = model, packed(model, expected)
         self._device = next(model.parameters()).device
         self._block, self._cached = model.config.block_size, cached
         self._texts: dict[int, _Text] = {}
@@ -175,7 +175,7 @@ class Writer:
         """Logits after the last column of `idx`, (B, T), on the CPU: (B, V)."""
         last = torch.zeros_like(idx, dtype=torch.bool)
         last[:, -1] = True
-        return self._packed(idx, last, cache=cache).float().cpu()
+        return self.packed(idx, last, cache=cache).float().cpu()
 
 
 def choose(logits: Tensor, ids: list[int], choice: Choice, random: torch.Generator) -> int:

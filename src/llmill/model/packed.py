@@ -2,8 +2,8 @@
 
 Such a product is as fast as its weights are read. torch's own reads them at a third to a half of
 the speed of oneDNN's with weights in its own order (benchmarks/generation.py), which torch.compile
-uses as well. Weights in bfloat16 are read fastest by FBGEMM, which has them in float16 and sums in
-float32, on processors with and without instructions for such numbers.
+uses as well. Weights in bfloat16 are read fastest by FBGEMM, on x86: it has them in float16 and
+sums in float32, and needs no instructions for bfloat16.
 """
 
 import copy
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from llmill.model.transformer import Transformer
 
-FEW = 64  # rows; with more, torch's own product of float32 is as fast
+FEW = 64  # rows; with more, torch's own product is as fast
 LARGE = 32 * 2**20  # bytes of weights; float32 of fewer stays in the cache, where either is as fast
 LARGEST = torch.finfo(torch.float16).max
 FBGEMM = ("x86", "fbgemm")  # torch's engines that have it
@@ -38,23 +38,27 @@ class PackedLinear(nn.Module):
 
 class HalfLinear(nn.Module):
     """The product of a linear layer in bfloat16, whose weights it shares and holds once more,
-    packed in float16: exactly, where they are 2^-17 or more, else to within 2^-25.
+    packed in float16: exactly, where they are 2^-17 or more, else to within 2^-25. The product is
+    rounded to `out`.
     """
 
-    def __init__(self, linear: nn.Linear):
+    def __init__(self, linear: nn.Linear, out: torch.dtype):
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
+        self._out, self._native = out, torch.ops.mkldnn._is_mkldnn_bf16_supported()
         bias = None if self.bias is None else self.bias.detach().float()
         self._packed = torch.ops.quantized.linear_prepack_fp16(self.weight.detach().float(), bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.ops.quantized.linear_dynamic_fp16(x.float(), self._packed).to(x.dtype)
+        if self._native and x.numel() // x.size(-1) > FEW:
+            return F.linear(x, self.weight, self.bias).to(self._out)
+        return torch.ops.quantized.linear_dynamic_fp16(x.float(), self._packed).to(self._out)
 
 
 def packed(model: Transformer, rows: int) -> Transformer:
     """The model for generation, `rows` texts at a time: on the CPU, large or in bfloat16, with
-    packed products, else the very same. Weights are shared; a later change of them does not show in
-    the packed ones.
+    packed products as far as there are faster ones, else the very same. Weights are shared; a later
+    change of them does not show in the packed ones. Logits of packed bfloat16 are in float32.
     """
     weights = [*model.parameters(), *model.buffers()]
     plain = all(type(w.data) is Tensor and w.device.type == "cpu" for w in weights)
@@ -64,16 +68,17 @@ def packed(model: Transformer, rows: int) -> Transformer:
     twin = copy.deepcopy(model, {id(weight): weight for weight in weights})
     for name, module in list(twin.named_modules()):
         if isinstance(module, nn.Linear):
-            twin.set_submodule(name, _packed(module, rows))
+            twin.set_submodule(name, _fastest(module, rows, is_head=name == "head"))
     return twin
 
 
-def _packed(linear: nn.Linear, rows: int) -> nn.Module:
+def _fastest(linear: nn.Linear, rows: int, is_head: bool) -> nn.Module:
     """The fastest product with these weights."""
-    kind = linear.weight.dtype
-    onednn, half = torch.backends.mkldnn.is_available(), kind == torch.bfloat16
-    if half and torch.backends.quantized.engine in FBGEMM and linear.weight.abs().max() <= LARGEST:
-        return HalfLinear(linear)
-    if half and onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return PackedLinear(linear, rows)
-    return PackedLinear(linear, rows) if kind == torch.float32 and onednn else linear
+    brief = linear.weight.dtype == torch.bfloat16
+    if brief and torch.backends.quantized.engine in FBGEMM and linear.weight.abs().max() <= LARGEST:
+        return HalfLinear(linear, torch.float32 if is_head else torch.bfloat16)
+    kinds = {torch.float32}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        kinds.add(torch.bfloat16)
+    known = torch.backends.mkldnn.is_available() and linear.weight.dtype in kinds
+    return PackedLinear(linear, rows) if known else linear

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmill.model.generate import Drawn
+from llmill.model.transformer import Transformer
 from llmill.serve.orders import Order
 from llmill.serve.refusal import Refusal
 from llmill.serve.scores import Score, prompt_scores, score
@@ -33,8 +34,8 @@ class Text:
         self._scores: list[tuple[int, Score]] = []  # of tokens whose text is held back
         self._written = 0
 
-    def begin(self) -> bool:
-        """Give the prompt back, if that is asked; whether nothing else is."""
+    def begin(self, model: Transformer) -> bool:
+        """Give the prompt back, if that is asked, scored by the model; whether nothing else is."""
         order = self.order
         if order.echoed is not None:
             stream = TextStream(self._decode_bytes)
@@ -45,7 +46,7 @@ class Text:
             text = "".join(pieces) + stream.close()
             scores: list[Score] = []
             if order.top is not None and order.echoed:
-                every = prompt_scores(order.served.language.model, order.prompt, order.top)
+                every = prompt_scores(model, order.prompt, order.top)
                 scores = every[-len(order.echoed) :]
             self._before = len(text)
             self.deliver(Part(text, tuple(zip(starts, scores, strict=False))))

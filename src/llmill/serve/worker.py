@@ -106,10 +106,10 @@ class Worker:
 
     def _begin(self, text: Text) -> None:
         order, name = text.order, text.order.served.name
-        number = None
+        writer, number = self._writers[name], None
         try:
-            if not text.begin():
-                number = self._writers[name].begin(order.prompt, order.choice, order.seed)
+            if not text.begin(writer.packed):
+                number = writer.begin(order.prompt, order.choice, order.seed)
         except Exception:
             LOG.exception("a text of %s could not begin", name)
             text.deliver(broken())
