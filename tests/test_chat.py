@@ -189,10 +189,11 @@ def test_the_command_prints_label_probability_and_text(results, monkeypatch, cap
 
 
 def test_the_weights_number_type_is_an_option(results, monkeypatch, capsys):
-    talk = open_talk("pretrain", SHORT, "bfloat16")
-    assert talk.writer.model.head.weight.dtype == torch.bfloat16
+    opened = []
+    monkeypatch.setattr("llmill.chat.open_talk", lambda *given: opened.append(open_talk(*given)) or opened[0])  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["llmill", "chat", "pretrain", "--max-new-tokens", "9", "--dtype", "bfloat16"])  # fmt: skip
     monkeypatch.setattr(sys, "stdin", io.StringIO("One\n"))
     with pytest.raises(SystemExit):
         __main__.main()
-    assert capsys.readouterr().out == said(talk, "One")
+    assert opened[0].writer.model.head.weight.dtype == torch.bfloat16
+    assert capsys.readouterr().out == said(opened[0], "One")

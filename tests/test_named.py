@@ -1,19 +1,19 @@
 """A model by its name: what `chat` and `serve` open, ours and Hugging Face's."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
 from llmill import named
-from llmill.chat import Settings, open_talk
+from llmill.chat import Settings, guess, open_talk
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.model import checkpoint, huggingface
+from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
-from llmill.stages.export import tokenizer_config
+from llmill.stages import export
 from llmill.tasks import prompt
-from llmill.text import tokenizer_json
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed
 
 SHORT = Settings(max_new_tokens=9)
@@ -21,12 +21,7 @@ SHORT = Settings(max_new_tokens=9)
 
 def published(folder: Path, model, chat: str | None = None, labels=None) -> Path:
     """A folder as stage `export` writes it."""
-    architecture = huggingface.fitting(model.config)
-    special = {"bos_token_id": 256, "eos_token_id": 256}
-    huggingface.save(folder, model, architecture, special, labels=labels)
-    tokenizer_json.write(bytes_tokenizer(), folder / "tokenizer.json")
-    settings = tokenizer_config(Checkpoint(model, bytes_tokenizer()), chat)
-    record.write_json(folder / "tokenizer_config.json", settings)
+    export.write(folder, Checkpoint(model, bytes_tokenizer(), labels, 48), chat)
     return folder
 
 
@@ -54,13 +49,39 @@ def test_published_weights_are_had_in_bfloat16(tmp_path):
     assert {p.dtype for p in made.model.parameters()} == {torch.bfloat16}
 
 
-def test_a_classifier_of_another_library_and_a_folder_without_tokenizer_are_one_line(tmp_path):
-    classifier = published(tmp_path / "classifier", headed(2), labels=["ham", "spam"])
-    with pytest.raises(
-        UserError, match=r"classifier: score\.weight: a tensor that llmill does not know"
-    ):
-        named.language_model(str(classifier))
+def test_an_assistant_that_transformers_saved_again_is_one(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    folder = published(tmp_path / "model", decoder(block_size=512), prompt.CHAT_TEMPLATE)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    (folder / "tokenizer_config.json").unlink()
+    tokenizer.save_pretrained(folder)
+    assert "chat_template" not in record.read_json(folder / "tokenizer_config.json")
+    assert named.language_model(str(folder)).assistant
+
+
+def test_a_text_begins_behind_the_token_that_the_config_names(tmp_path):
+    folder = published(tmp_path / "model", decoder())
+    config = record.read_json(folder / "config.json")
+    for begins, first in ((7, 7), (None, 256), (999, 256)):
+        record.write_json(folder / "config.json", config | {"bos_token_id": begins})
+        assert named.language_model(str(folder)).completed("A") == [first, 65]
+
+
+def test_a_folder_that_is_no_language_model_is_refused_in_one_line(tmp_path):
+    folder = published(tmp_path / "classifier", headed(2), labels=["ham", "spam"])
+    with pytest.raises(UserError, match="classifier: GPT2ForSequenceClassification: no language"):
+        named.language_model(str(folder))
+    with pytest.raises(UserError, match="classifier: Hugging Face's; transformers' pipeline"):
+        list(guess(str(folder), ["text"]))
     bare = published(tmp_path / "bare", decoder())
     (bare / "tokenizer.json").unlink()
     with pytest.raises(UserError, match="bare: no tokenizer beside the weights; it would be bpe/"):
         named.language_model(str(bare))
+
+
+def test_a_checkpoint_of_ours_without_its_tokenizer_says_how_to_have_it_back(tmp_path):
+    folder = tmp_path / "checkpoint"
+    checkpoint.save(folder, Checkpoint(decoder(), bytes_tokenizer()))
+    shutil.rmtree(folder / "bpe")
+    with pytest.raises(UserError, match=r"bpe.*missing; .*dvc"):
+        named.language_model(str(folder))

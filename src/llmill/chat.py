@@ -1,4 +1,4 @@
-"""`python -m llmill chat` and `classify-text`: try a model that a stage made, in the terminal.
+"""`python -m llmill chat` and `classify-text`: try a model in the terminal.
 
 A foundation model goes on with each text. The assistant gets each line as an instruction, after as
 many of the earlier turns as fit into its context.
@@ -154,7 +154,10 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
 
 def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     """The label that a classifier gives each text, and its probability."""
-    loaded = checkpoint.load(named.located(name))
+    folder = named.located(name)
+    if not named.of_ours(folder):
+        raise UserError(f"{folder}: Hugging Face's; transformers' pipeline gives what it says")
+    loaded = checkpoint.load(folder)
     if not isinstance(loaded.model, ClassModel):
         raise UserError(f"{name}: no classifier; name one as classify/all")
     assert loaded.labels is not None and loaded.max_length is not None

@@ -1,14 +1,14 @@
 """A model by its name: a stage that made it, a checkpoint's folder, or one of Hugging Face's.
 
-So `chat`, `serve` and `classify-text` find what they work with.
+So `chat` and `serve` find what they work with, and `classify-text` its folder.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from llmill.contract import params, record
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import CONFIG, is_ours
+from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.schema import FromInit
 from llmill.contract.values import Dtype
@@ -21,6 +21,7 @@ from llmill.text import imported
 from llmill.text.tokenizer import Tokenizer
 
 ASSISTANT = "instruct"
+CLASSIFIER = "ForSequenceClassification"
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,12 @@ class LanguageModel:
     model: Transformer
     tokenizer: Tokenizer
     assistant: bool
+    begins: int | None = None  # the token that a text begins behind, if not <|endoftext|>
 
     def completed(self, text: str) -> list[int]:
         """What is read of a text that goes on: a document begins after <|endoftext|>."""
-        return [self.tokenizer.end_of_text, *self.tokenizer.encode(text)]
+        end = self.tokenizer.end_of_text
+        return [end if self.begins is None else self.begins, *self.tokenizer.encode(text)]
 
     def instructed(self, text: str) -> list[int]:
         """What is read of an instruction: the prompt that the assistant was trained with."""
@@ -45,16 +48,13 @@ def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
     others.
     """
     folder = located(name)
-    if is_ours(folder):
-        loaded = checkpoint.load_language_model(folder)
-        model, tokenizer = loaded.model, loaded.tokenizer
-        assistant = folder.resolve().parent.name == ASSISTANT
-    else:
-        tokenizer = imported.read(folder)
-        shape = initial.shape(FromInit(shape="init"), folder)
-        model = initial.load(folder, shape, tokenizer.n_vocab)
-        assistant = _answers(folder)
-    return LanguageModel(model.to(NUMBER_TYPES[dtype]), tokenizer, assistant)
+    found = _ours(folder) if of_ours(folder) else _published(folder)
+    return replace(found, model=found.model.to(NUMBER_TYPES[dtype]))
+
+
+def of_ours(folder: Path) -> bool:
+    """Whether a model's folder is a checkpoint of ours, also one that lost its tokenizer."""
+    return is_ours(folder) or "model" in record.read_object(folder / CONFIG)
 
 
 def located(name: str) -> Path:
@@ -71,10 +71,33 @@ def located(name: str) -> Path:
     )
 
 
-def _answers(folder: Path) -> bool:
-    """Whether a folder of Hugging Face's was taught the prompt that our assistants know, as what
-    stage `export` writes of one says.
+def _ours(folder: Path) -> LanguageModel:
+    loaded = checkpoint.load_language_model(folder)
+    assistant = folder.resolve().parent.name == ASSISTANT
+    return LanguageModel(loaded.model, loaded.tokenizer, assistant)
+
+
+def _published(folder: Path) -> LanguageModel:
+    """A folder of Hugging Face's. It is an assistant if it was taught the prompt that ours know, as
+    what stage `export` writes of one says.
     """
-    config = folder / "tokenizer_config.json"
-    given = record.read_object(config).get("chat_template") if config.exists() else None
-    return given == prompt.CHAT_TEMPLATE
+    config = record.read_object(folder / CONFIG)
+    kinds = config.get("architectures") or []
+    if any(kind.endswith(CLASSIFIER) for kind in kinds):
+        raise UserError(f"{folder}: {', '.join(kinds)}: no language model")
+    tokenizer = imported.read(folder)
+    shape = initial.shape(FromInit(shape="init"), folder)
+    model = initial.load(folder, shape, tokenizer.n_vocab)
+    begins = config.get("bos_token_id")
+    known = isinstance(begins, int) and 0 <= begins < tokenizer.n_vocab
+    return LanguageModel(
+        model, tokenizer, _template(folder) == prompt.CHAT_TEMPLATE, begins if known else None
+    )
+
+
+def _template(folder: Path) -> str | None:
+    """The chat template, in a file of its own or in the tokenizer's settings."""
+    own, config = folder / "chat_template.jinja", folder / TOKENIZER_CONFIG
+    if own.exists():
+        return own.read_text(encoding="utf-8")
+    return record.read_object(config).get("chat_template") if config.exists() else None

@@ -91,7 +91,7 @@ def early(self, sockets):
     os.kill(os.getpid(), signal.SIGTERM)
     running(self, sockets=sockets)
 run.Server.run = early
-run.serve(["pretrain"], "127.0.0.1", 0, limits.Limits())
+run.serve(["pretrain"], "127.0.0.1", 0, limits.Limits(), "float32")
 """
     environment = {k: v for k, v in os.environ.items() if k != KEY}
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+TOKENIZER_CONFIG = "tokenizer_config.json"  # Hugging Face's
 BPE = "bpe"  # our tokenizer's own folder, in a model's as in that of stage tokenizer
 
 

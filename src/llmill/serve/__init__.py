@@ -1,1 +1,1 @@
-"""`python -m llmill serve`: models that stages made, behind the OpenAI HTTP interface."""
+"""`python -m llmill serve`: language models behind the OpenAI HTTP interface."""

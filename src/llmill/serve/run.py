@@ -24,9 +24,7 @@ GRACE = 10  # seconds that answers have to end in after a signal
 UNREAD = 5  # seconds more for a client to read what it got
 
 
-def serve(
-    names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dtype = "float32"
-) -> None:
+def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dtype) -> None:
     """Answer until SIGINT or SIGTERM. Raises `UserError` for an address that cannot be had, and for
     what is no language model.
     """

@@ -114,7 +114,7 @@ def too_long(what: str, context: int, param: str) -> Refusal:
     return Refusal(400, message, param, "context_length_exceeded")
 
 
-def opened(names: Sequence[str], dtype: Dtype = "float32") -> dict[str, Served]:
+def opened(names: Sequence[str], dtype: Dtype) -> dict[str, Served]:
     """Models by name, with weights of this number type; raises `UserError` for what is no language
     model.
     """

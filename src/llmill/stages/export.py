@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from llmill.contract import record
+from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.params import Selected
 from llmill.contract.stage import Job
+from llmill.contract.values import Dtype
 from llmill.model import checkpoint, huggingface
 from llmill.model.checkpoint import Checkpoint
 from llmill.report import card
@@ -32,11 +34,10 @@ def run(params: Selected, job: Job) -> None:
     assert job.variant is not None, "a matrix stage"
     stage = Path(getattr(params.paths, job.variant))
     loaded = checkpoint.load(stage / "checkpoint")
-    model, end = loaded.model, loaded.tokenizer.end_of_text
-    classifier = loaded.labels is not None
+    model = loaded.model
     parameters = sum(p.numel() for p in model.parameters())
     architecture = huggingface.fitting(model.config)
-    called = architecture and architecture.called(classifier)
+    called = architecture and architecture.called(loaded.labels is not None)
     if architecture is None or called is None:
         lacking = "architecture with these switches of `model`"
         if architecture is not None:
@@ -46,13 +47,8 @@ def run(params: Selected, job: Job) -> None:
         record.write_json(job.out / "metrics.json", metrics)
         return
     folder = job.out / "model"
-    special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
-    huggingface.save(folder, model, architecture, special, params.export.dtype, loaded.labels)
-    tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json", begin=classifier)
     chat = prompt.CHAT_TEMPLATE if job.variant == "instruct" else None
-    record.write_json(folder / "tokenizer_config.json", tokenizer_config(loaded, chat))
-    if not classifier:
-        record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
+    write(folder, loaded, chat, params.export.dtype)
     sources = [
         {"role": role, **source}
         for role in ROLES[job.variant.partition("/")[0]]
@@ -74,6 +70,21 @@ def run(params: Selected, job: Job) -> None:
     metrics = {"architecture": called, "parameters": parameters, "files": files}
     record.write_json(job.out / "metrics.json", metrics)
     job.say(f"{called}, {parameters:,} parameters")
+
+
+def write(folder: Path, loaded: Checkpoint, chat: str | None, dtype: Dtype = "float32") -> None:
+    """Weights, config, tokenizer, and of a language model how it generates; the form must be one
+    that transformers has.
+    """
+    architecture, end = huggingface.fitting(loaded.model.config), loaded.tokenizer.end_of_text
+    assert architecture is not None, "asked before"
+    classifier = loaded.labels is not None
+    special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    huggingface.save(folder, loaded.model, architecture, special, dtype, loaded.labels)
+    tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json", begin=classifier)
+    record.write_json(folder / TOKENIZER_CONFIG, tokenizer_config(loaded, chat))
+    if not classifier:
+        record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
 
 
 def tokenizer_config(loaded: Checkpoint, chat: str | None) -> dict[str, Any]:
