@@ -85,3 +85,11 @@ def test_a_checkpoint_of_ours_without_its_tokenizer_says_how_to_have_it_back(tmp
     shutil.rmtree(folder / "bpe")
     with pytest.raises(UserError, match=r"bpe.*missing; .*dvc"):
         named.language_model(str(folder))
+
+
+@pytest.mark.parametrize("name", ["empty", "/nowhere/model"])
+def test_a_folder_without_a_model_is_named_as_it_was_given(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=f"^{name}: no model's folder, for it has no config.json$"):
+        named.located(name)

@@ -62,6 +62,8 @@ def located(name: str) -> Path:
     for folder in (Path(name), Path(name, "checkpoint")):
         if (folder / CONFIG).exists():
             return folder
+    if Path(name).is_absolute() or Path(name).is_dir():
+        raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
     made = Path(getattr(params.load().paths, name), "checkpoint")
     if (made / CONFIG).exists():
         return made
