@@ -221,6 +221,28 @@ def test_the_same_edit_by_snakemake_alone_and_back(first):
     assert clean(first)
 
 
+@pytest.mark.parametrize(
+    ("file", "before", "after"),
+    [
+        ("params.yaml", "  examples: 2", "  examples: 3"),
+        ("src/llmill/stages/report.py", '"""', '"""Anew. '),
+    ],
+    ids=["parameter", "code"],
+)
+def test_an_edit_made_by_dvc_and_taken_back_by_snakemake(first, file, before, after):
+    made, text = first.hashes(), (first.root / file).read_text()
+    first.edit(file, before, after)
+    assert ran(first.run("dvc", "repro")) == ["report"]
+    (first.root / file).write_text(text)
+    assert scheduled(first.run("snakemake", "-n")) == {"report"}
+    back = first.snakemake()
+    assert ran(back) == []
+    assert "Stage 'report' is cached - skipping run, checking out outputs" in back
+    assert first.hashes() == made
+    assert clean(first)
+    assert "Nothing to be done" in first.snakemake()
+
+
 def test_after_dvc_pull_nothing_is_trained(pulled):
     assert ran(pulled.snakemake()) == []
     assert clean(pulled)

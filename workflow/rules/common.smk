@@ -1,13 +1,16 @@
 # Reads dvc.yaml and params.yaml for the rules: a fact that stands there is written nowhere else.
 
+import re
 import sys
+from functools import cache
 from pathlib import Path
 
 from llmill.contract import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.record import files_under
+from llmill.contract.record import content_hash, files_under, read_json, to_json
 from llmill.contract.stage import refuse_other_source
+from snakemake.io import IOFile
 
 try:
     refuse_other_source()
@@ -33,15 +36,40 @@ def records(name):
     return [f"{stage.out}/record.json" for stage in STAGES.values() if stage.name == name]
 
 
+def given(stage):
+    """What a stage depends on and no stage makes: code, the lock file, the list of sources."""
+    return [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
+
+
+hashed = cache(content_hash)
+
+
+def stands(stage):
+    """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does."""
+    record = Path(stage.out, "record.json")
+    if not record.exists():
+        return True
+    try:
+        saved = read_json(record)
+    except UserError:
+        return False
+    now = parameters.select(TREE, stage.params).dump()
+    files = [path for path in given(stage) if Path(path).exists()]
+    same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
+    return same_code and to_json(saved["parameters"]) == to_json(now)
+
+
 def inputs(name):
     """What a job waits for: the records of the stages it reads, and source files one by one, never a folder."""
 
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
-        made = [f"{parent.out}/record.json" for parent in pipeline.parents(STAGES, stage)]
-        given = [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
-        files = [[str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d] for d in given]
-        return made + [file for group in files for file in group]
+        read = [f"{parent.out}/record.json" for parent in pipeline.parents(STAGES, stage)]
+        files = [
+            [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
+            for d in given(stage)
+        ]
+        return read + [file for group in files for file in group]
 
     return of
 
@@ -60,6 +88,21 @@ def sections(name):
     """The values of the stage's sections of params.yaml: another value schedules it."""
     listed = next(s.params for s in STAGES.values() if s.name == name)
     return parameters.select(TREE, listed).dump()
+
+
+def made(name):
+    """A number that goes up where what lies there was made otherwise: by `dvc repro`, of an edit that was taken back.
+
+    Snakemake compares with what it ran last, so it would see nothing to do. The number of then is kept where all is well.
+    """
+
+    def of(wildcards):
+        stage = STAGES[address(name, wildcards)]
+        known = workflow.persistence.params(IOFile(f"{stage.out}/record.json")) or []
+        before = max((int(n) for n in re.findall(r"made anew (\d+)", str(known))), default=0)
+        return f"made anew {before if stands(stage) else before + 1}"
+
+    return of
 
 
 def cores(name):

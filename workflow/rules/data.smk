@@ -19,6 +19,7 @@ rule download:
         stage=stage("download"),
         command=command("download"),
         sections=sections("download"),
+        made=made("download"),
     shell:
         RUN
 
@@ -41,6 +42,7 @@ rule prepare:
         stage=stage("prepare"),
         command=command("prepare"),
         sections=sections("prepare"),
+        made=made("prepare"),
     shell:
         RUN
 
@@ -63,6 +65,7 @@ rule tokenizer:
         stage=stage("tokenizer"),
         command=command("tokenizer"),
         sections=sections("tokenizer"),
+        made=made("tokenizer"),
     shell:
         RUN
 
@@ -85,5 +88,6 @@ rule tokenize:
         stage=stage("tokenize"),
         command=command("tokenize"),
         sections=sections("tokenize"),
+        made=made("tokenize"),
     shell:
         RUN

@@ -19,6 +19,7 @@ rule accuracy:
         stage=stage("accuracy"),
         command=command("accuracy"),
         sections=sections("accuracy"),
+        made=made("accuracy"),
     shell:
         RUN
 
@@ -41,6 +42,7 @@ rule mmlu:
         stage=stage("mmlu"),
         command=command("mmlu"),
         sections=sections("mmlu"),
+        made=made("mmlu"),
     shell:
         RUN
 
@@ -63,5 +65,6 @@ rule judge:
         stage=stage("judge"),
         command=command("judge"),
         sections=sections("judge"),
+        made=made("judge"),
     shell:
         RUN

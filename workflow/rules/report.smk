@@ -59,6 +59,7 @@ rule report:
         stage=stage("report"),
         command=command("report"),
         sections=sections("report"),
+        made=made("report"),
     shell:
         RUN
 
@@ -81,5 +82,6 @@ rule export:
         stage=stage("export"),
         command=command("export"),
         sections=sections("export"),
+        made=made("export"),
     shell:
         RUN

@@ -20,6 +20,7 @@ rule pretrain:
         stage=stage("pretrain"),
         command=command("pretrain"),
         sections=sections("pretrain"),
+        made=made("pretrain"),
     shell:
         RUN
 
@@ -43,6 +44,7 @@ rule classify:
         stage=stage("classify"),
         command=command("classify"),
         sections=sections("classify"),
+        made=made("classify"),
     shell:
         RUN
 
@@ -67,6 +69,7 @@ rule instruct:
         stage=stage("instruct"),
         command=command("instruct"),
         sections=sections("instruct"),
+        made=made("instruct"),
     shell:
         RUN
 
@@ -91,5 +94,6 @@ rule grader:
         stage=stage("grader"),
         command=command("grader"),
         sections=sections("grader"),
+        made=made("grader"),
     shell:
         RUN
