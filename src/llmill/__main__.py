@@ -15,7 +15,9 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
 
-WEIGHTS = typer.Option(help="Number type of the weights; on x86 a large model is faster in bfloat16.")
+WEIGHTS = typer.Option(
+    help="Number type of the weights; bfloat16 is faster on x86, if they are many."
+)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
