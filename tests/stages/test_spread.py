@@ -127,21 +127,6 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     assert "continues at" not in out
 
 
-def test_the_death_of_the_launcher_saves_and_stops_them_all(repository):
-    set_parameters(repository, checkpoint_every=10_000)
-    process = start(repository)
-    until(process, 8)
-    both = workers(process)
-    process.kill()
-    _, alive = psutil.wait_procs(both, timeout=60)
-    assert alive == []
-    (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
-    assert int(state.stem) >= 8
-    code, out, _ = finish(start(repository))
-    assert code == 0
-    assert f"pretrain: continues at step {int(state.stem)}" in out
-
-
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_compiled_processes_learn_what_two_plain_ones_learn(repository, parallel):
