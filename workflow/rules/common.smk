@@ -31,9 +31,14 @@ def address(name, wildcards):
     return "@".join([name, *wildcards])
 
 
+def record(stage):
+    """The one small file of a stage, or of a variant, that Snakemake follows."""
+    return f"{stage.out}/record.json"
+
+
 def records(name):
-    """The one small file per stage that Snakemake follows: of every variant."""
-    return [f"{stage.out}/record.json" for stage in STAGES.values() if stage.name == name]
+    """Those of every variant."""
+    return [record(stage) for stage in STAGES.values() if stage.name == name]
 
 
 def given(stage):
@@ -46,11 +51,11 @@ hashed = cache(content_hash)
 
 def stands(stage):
     """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does."""
-    record = Path(stage.out, "record.json")
-    if not record.exists():
+    file = Path(record(stage))
+    if not file.exists():
         return True
     try:
-        saved = read_json(record)
+        saved = read_json(file)
     except UserError:
         return False
     now = parameters.select(TREE, stage.params).dump()
@@ -64,7 +69,7 @@ def inputs(name):
 
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
-        read = [f"{parent.out}/record.json" for parent in pipeline.parents(STAGES, stage)]
+        read = [record(parent) for parent in pipeline.parents(STAGES, stage)]
         files = [
             [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
             for d in given(stage)
@@ -98,7 +103,7 @@ def made(name):
 
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
-        known = workflow.persistence.params(IOFile(f"{stage.out}/record.json")) or []
+        known = workflow.persistence.params(IOFile(record(stage))) or []
         before = max((int(n) for n in re.findall(r"made anew (\d+)", str(known))), default=0)
         return f"made anew {before if stands(stage) else before + 1}"
 
