@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from llmill.contract import streams
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -164,6 +165,7 @@ def main() -> None:
     """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.
     """
+    streams.survive()
     try:
         app()
     except UserError as error:

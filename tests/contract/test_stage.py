@@ -4,6 +4,7 @@ parent, tracking.
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ def run(params, job):
     with job.stop.deferred():
         for i in range(start, params.tokenize.processes):
             counter.write_text(str(i + 1))
+            job.track.metrics({"counted": i + 1}, step=i + 1)
             job.say(f"step {i + 1}")
             time.sleep(float(os.environ.get("PAUSE", "0")))
             if job.stop.signum:
@@ -130,19 +132,85 @@ def test_a_wrong_parameter_of_any_section_stops_every_stage(toy):
     assert err == "llmill: params.yaml: unknown parameter 'mmlu.shot'; did you mean 'shots'?\n"
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum):
     process = start(toy, PAUSE="0.5")
     until_step(process, 1)
     process.send_signal(signum)
     code, _, err = finish(process)
     assert code == 128 + signum
-    assert err.startswith(f"llmill: stopped by signal {int(signum)}")
+    assert err == (
+        f"llmill: signal {int(signum)}: saving at the end of this step, then stopping\n"
+        f"llmill: stopped by signal {int(signum)}; the same command continues from here\n"
+    )
     assert runs(toy) == ["tokenize KILLED"]
     code, out, _ = finish(start(toy))
     assert code == 0
     assert "step 1" not in out
     assert runs(toy) == ["tokenize FINISHED"]
+
+
+def test_further_signals_change_nothing_while_a_first_one_is_answered(toy):
+    process = start(toy, PAUSE="1")
+    until_step(process, 1)
+    for signum in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(signum)
+    code, _, err = finish(process)
+    assert code == 128 + signal.SIGINT
+    assert err.endswith("llmill: stopped by signal 2; the same command continues from here\n")
+    assert runs(toy) == ["tokenize KILLED"]
+
+
+def test_under_nohup_a_closed_terminal_stops_nothing(toy):
+    process = start(toy, "nohup", sys.executable, "-m", "llmill", "tokenize", PAUSE="0.5")
+    until_step(process, 1)
+    process.send_signal(signal.SIGHUP)
+    assert finish(process)[0] == 0
+    assert runs(toy) == ["tokenize FINISHED"]
+
+
+def test_a_stage_whose_reader_died_is_stopped_as_any_other(toy):
+    process = start(toy, PAUSE="0.5")
+    until_step(process, 1)
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 128 + signal.SIGINT
+    assert "stopped by signal 2" in process.stderr.read()
+    assert runs(toy) == ["tokenize KILLED"]
+
+
+def test_a_stage_outlives_its_terminal(toy):
+    master, terminal = pty.openpty()
+    words = (sys.executable, "-m", "llmill", "tokenize")
+    process = subprocess.Popen(
+        words, cwd=toy, env=environment(PAUSE="1"), stdout=terminal, stderr=terminal
+    )
+    os.close(terminal)
+    while b"step 1" not in os.read(master, 1000):
+        pass
+    os.close(master)
+    assert process.wait(60) == 0
+    assert runs(toy) == ["tokenize FINISHED"]
+
+
+def test_a_run_that_continues_after_a_kill_has_every_figure_once(toy):
+    process = start(toy, PAUSE="0.5")
+    until_step(process, 1)
+    process.kill()
+    process.communicate()
+    (counter,) = toy.glob("scratch/tokenize/*/state/count")
+    counter.write_text("0")  # as if the state were older than the curve
+    assert finish(start(toy))[0] == 0
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "(r,) = mlflow.search_runs(search_all_experiments=True, output_format='list')\n"
+        "history = mlflow.MlflowClient().get_metric_history(r.info.run_id, 'counted')\n"
+        "print([(at.step, at.value) for at in history])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=toy, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[(1, 1.0), (2, 2.0)]\n"
 
 
 def test_after_a_hard_kill_the_next_start_marks_the_run_and_continues_it(toy):

@@ -164,6 +164,53 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same_as_never_stopped(tmp_path, 
     assert resumed_curve == curve
 
 
+def test_a_signal_during_the_last_validation_stops_and_the_next_start_trains_nothing(tmp_path):
+    whole, curve, _ = train(tmp_path / "whole")
+    stopped = job(tmp_path / "parts")
+
+    def signalled(model: nn.Module, step: int) -> dict[str, float]:
+        stopped.stop.signum = signal.SIGTERM if step == 12 else None
+        return steps_as_losses(model, step)
+
+    with pytest.raises(Stopped):
+        fit(Toy(), work(ToyBatches(), validate=signalled), stopped)
+    parts, resumed_curve, _ = train(tmp_path / "parts", batches=NoBatches())
+    assert same(whole, parts)
+    assert resumed_curve == curve
+
+
+class NoBatches:
+    """Batches that nobody may ask for."""
+
+    n = 12
+
+    def get(self, start: int, count: int) -> Batch:
+        raise AssertionError("a step was trained again")
+
+
+def test_the_state_is_saved_before_a_line_is_said_or_tracked(tmp_path):
+    made = job(tmp_path)
+
+    def fails(*values: object, **named: object) -> None:
+        raise BrokenPipeError
+
+    made.say = made.track.metrics = fails
+    with pytest.raises(BrokenPipeError):
+        fit(Toy(), work(ToyBatches(), SETTINGS.model_copy(update={"checkpoint_every": 2})), made)
+    assert resume.newest(tmp_path / "state")[0] == tmp_path / "state/000000002"
+
+
+def test_a_training_that_continues_hands_the_tracker_the_whole_curve(tmp_path):
+    stopped = job(tmp_path)
+    with pytest.raises(Stopped):
+        fit(Toy(), work(StopsAt(stopped.stop, 6)), stopped)
+    _, curve, made = train(tmp_path)
+    assert [step for step, _ in made.track.calls] == [2, 4, 6, 8, 10, 12]
+    assert [values["train_loss"] for _, values in made.track.calls] == [
+        row["train_loss"] for row in curve
+    ]
+
+
 def flip(file: Path) -> None:
     """One bit of the middle byte."""
     content = bytearray(file.read_bytes())
@@ -184,7 +231,7 @@ def remove(file: Path) -> None:
 def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, harm, name):
     whole, curve, _ = train(tmp_path / "whole")
     train(tmp_path / "parts")
-    newest = tmp_path / "parts/state/000000010"
+    newest = tmp_path / "parts/state/000000012"
     harm(newest / name)
     said = []
     made = job(tmp_path / "parts")
@@ -193,14 +240,14 @@ def test_a_damaged_state_is_passed_over_for_the_one_before(tmp_path, harm, name)
     assert fit(model, work(ToyBatches()), made) == curve
     assert same(whole, model)
     assert said[0] == f"{newest}: damaged, passed over"
-    assert said[1] == "continues at step 5"
+    assert said[1] == "continues at step 10"
 
 
 def test_with_every_state_damaged_the_run_begins_anew_and_its_saves_count(tmp_path):
     whole, curve, _ = train(tmp_path / "whole")
     train(tmp_path / "parts")
     state = tmp_path / "parts/state"
-    for step in ("000000005", "000000010"):
+    for step in ("000000010", "000000012"):
         flip(state / step / "__0_0.distcp")
     stopped = job(tmp_path / "parts")
     with pytest.raises(Stopped):
@@ -218,17 +265,17 @@ def test_what_kills_left_beside_the_states_goes_with_the_next_save(tmp_path):
     (tmp_path / "state/000000004").mkdir()
     train(tmp_path)
     assert sorted(p.name for p in (tmp_path / "state").iterdir()) == [
-        "000000005", "000000005.json", "000000010", "000000010.json",
+        "000000010", "000000010.json", "000000012", "000000012.json",
     ]  # fmt: skip
 
 
 def test_a_damaged_marker_makes_its_state_count_no_more(tmp_path):
     train(tmp_path)
-    marker = tmp_path / "state/000000010.json"
+    marker = tmp_path / "state/000000012.json"
     marker.write_text(marker.read_text()[:40])
     assert resume.newest(tmp_path / "state") == (
-        tmp_path / "state/000000005",
-        [tmp_path / "state/000000010"],
+        tmp_path / "state/000000010",
+        [tmp_path / "state/000000012"],
     )
 
 
@@ -237,10 +284,10 @@ def test_a_state_without_its_marker_does_not_count_and_two_are_kept(tmp_path):
     train(tmp_path, often)
     state = tmp_path / "state"
     assert sorted(p.name for p in state.iterdir()) == [
-        "000000006", "000000006.json", "000000009", "000000009.json",
+        "000000009", "000000009.json", "000000012", "000000012.json",
     ]  # fmt: skip
-    (state / "000000009.json").unlink()
-    assert resume.newest(state) == (state / "000000006", [])
+    (state / "000000012.json").unlink()
+    assert resume.newest(state) == (state / "000000009", [])
 
 
 def test_a_full_disk_during_a_save_leaves_the_state_before_good(tmp_path):

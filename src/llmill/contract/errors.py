@@ -5,8 +5,12 @@ class UserError(Exception):
     """A mistake that the user can mend: one line on stderr, exit code 1, no traceback."""
 
 
-class Stopped(Exception):
-    """A signal asked the stage to stop; its state is saved. Exit code 128 + `signum`."""
+class Stopped(BaseException):
+    """A signal asked the stage to stop; its state is saved. Exit code 128 + `signum`.
+
+    Like KeyboardInterrupt it is no `Exception`: a signal may arrive anywhere, and whoever goes on
+    after a failure, as tracking does, must not go on after this.
+    """
 
     def __init__(self, signum: int):
         super().__init__(f"stopped by signal {signum}; the same command continues from here")

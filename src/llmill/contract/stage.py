@@ -118,6 +118,7 @@ def _lead(asked: Asked) -> Iterator[Job]:
         try:
             with _tracked(job, asked.experiment, parameters, inputs) as finished:
                 yield job
+                job.stop.ignore()
                 sha256 = record.write(job.out, stage.address, parameters, inputs)
                 finished(sha256, record.outputs(job.out))
         except BaseException:

@@ -18,20 +18,32 @@ from llmill.contract.errors import Stopped
 
 STARTERS = ("dvc", "snakemake")
 POLL_SECONDS = 0.5
+STDERR = 2  # file descriptor
+
+
+def signals() -> list[signal.Signals]:
+    """The signals that stop a stage: Ctrl-C, a request to end, a closed terminal; not the last
+    under `nohup`, which has it ignored.
+    """
+    taken = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        taken.append(signal.SIGHUP)
+    return taken
 
 
 class Stop:
     """The first signal, remembered for whoever saves at the end of a step; raised at once where
-    nobody does.
+    nobody does. Later ones change nothing: what ends a stage must not be cut off itself.
     """
 
     def __init__(self) -> None:
         self.signum: int | None = None
         self._deferred = False
+        self._signals = signals()
 
     def listen(self) -> None:
-        """Take SIGTERM and SIGINT, and watch the starters from a thread."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        """Take the signals, and watch the starters from a thread."""
+        for signum in self._signals:
             signal.signal(signum, self._receive)
         starters = _starters()
         if starters:
@@ -39,7 +51,7 @@ class Stop:
 
     def ignore(self) -> None:
         """What comes now comes too late: the stage is over, one way or the other."""
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in self._signals:
             signal.signal(signum, signal.SIG_IGN)
 
     @contextlib.contextmanager
@@ -54,12 +66,19 @@ class Stop:
             self._deferred = False
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
-        first = self.signum is None
-        if not first and processes.started():
-            return  # of several processes: torchrun passes on what each has got already
+        if self.signum is not None:
+            return
         self.signum = signum
-        if not (self._deferred and first):
+        if not self._deferred:
             raise Stopped(signum)
+        if processes.main():
+            _notice(f"llmill: signal {signum}: saving at the end of this step, then stopping\n")
+
+
+def _notice(line: str) -> None:
+    """Write past Python's buffers, which a signal may have interrupted half-way."""
+    with contextlib.suppress(OSError):
+        os.write(STDERR, line.encode())
 
 
 def _starters() -> list[psutil.Process]:

@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 
 from llmill.contract.record import flat
+from llmill.contract.scratch import STATE
 
 URI = "MLFLOW_TRACKING_URI"
 RUN_FILE = "mlflow_run.json"
@@ -58,6 +59,8 @@ class Track:
     def __init__(self, scratch: Path, off: bool = False):
         self.off = off
         self._file = scratch / RUN_FILE
+        self._state = scratch / STATE
+        self._logged: set[tuple[str, int]] = set()  # of a run that continues: names and steps
 
     @guarded
     def start(
@@ -74,7 +77,9 @@ class Track:
             mlflow.MlflowClient().set_terminated(left, "KILLED")
         run = mlflow.start_run(run_id=left, run_name=name, log_system_metrics=True)
         self._file.write_text(json.dumps({"run_id": run.info.run_id}))
-        if not left:
+        if left:
+            self._logged = _logged(mlflow.MlflowClient(), left)
+        else:
             mlflow.log_params(flat(parameters))
         mlflow.set_tags(_surroundings())
         mlflow.log_dict(inputs, "inputs.json")
@@ -107,8 +112,12 @@ class Track:
 
     @guarded
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        """Figures of one interval, in one call."""
-        _mlflow().log_metrics({k: float(v) for k, v in values.items()}, step=step)
+        """Figures of one interval, in one call. A run that continues after a kill repeats steps:
+        what it has of them already is left out.
+        """
+        new = {k: float(v) for k, v in values.items() if (k, step) not in self._logged}
+        if new:
+            _mlflow().log_metrics(new, step=step)
 
     @guarded
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
@@ -136,13 +145,15 @@ class Track:
     def finish(
         self, status: str, record: str | None = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Close the run as FINISHED, FAILED or KILLED."""
+        """Close the run as FINISHED, FAILED or KILLED. What has a state to continue from keeps its
+        run, too.
+        """
         mlflow = _mlflow()
         if record:
             mlflow.set_tag(RECORD_TAG, record)
             mlflow.log_dict(outputs, "outputs.json")
         mlflow.end_run(status)
-        if status == "FAILED":
+        if status == "FAILED" and not self._state.exists():
             self._file.unlink(missing_ok=True)
 
 
@@ -167,6 +178,12 @@ def mark_killed(run_file: Path) -> None:
     client = mlflow.MlflowClient()
     if client.get_run(run_id).info.status == "RUNNING":
         client.set_terminated(run_id, "KILLED")
+
+
+def _logged(client: Any, run_id: str) -> set[tuple[str, int]]:
+    """Names and steps of the figures that a run has, but for those of the machine."""
+    names = [n for n in client.get_run(run_id).data.metrics if not n.startswith("system/")]
+    return {(name, at.step) for name in names for at in client.get_metric_history(run_id, name)}
 
 
 def runs_by_record() -> dict[str, dict[str, str]]:

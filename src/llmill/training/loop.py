@@ -92,7 +92,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             meter.count(tokens)
             last = progress.step == end
             logging = progress.step % settings.log_every == 0 or last
-            saving = progress.step % settings.checkpoint_every == 0 and not last
+            saving = progress.step % settings.checkpoint_every == 0 or last
             if logging or saving or stopped:
                 check.all()
                 progress.losses += parallel.total([float(x) for x in unread])
@@ -100,12 +100,17 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             if logging:
                 figures = meter.read()
                 with meter.apart():
-                    _log(model, optimizers, work, progress, end, figures, job)
+                    _add_row(model, optimizers, work, progress, end)
             if saving or stopped:
                 with meter.apart():
                     resume.save(job.state, model, optimizers, progress)
+            if logging:  # only now: a terminal or a tracker that is gone must not cost the state
+                with meter.apart():
+                    _tell(progress.curve[-1], figures, end, job)
             if stopped:
                 raise Stopped(stopped)
+        if stopped := _asked_to_stop(job):  # during the last step, whose state is saved
+            raise Stopped(stopped)
     return progress.curve
 
 
@@ -169,9 +174,19 @@ def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
     """Of the step, over all processes: its weight, its tokens, and the signal to stop by, or 0."""
     weight = float(sum(batch.weight for batch in micro))
     tokens = sum(batch.tokens for batch in micro)
-    asked = job.stop.signum is not None
-    weight, tokens, stops = parallel.total([weight, tokens, asked])
-    return max(weight, 1e-8), int(tokens), (job.stop.signum or signal.SIGTERM) if stops else 0
+    weight, tokens, stops = parallel.total([weight, tokens, job.stop.signum is not None])
+    return max(weight, 1e-8), int(tokens), _signal(job) if stops else 0
+
+
+def _asked_to_stop(job: Job) -> int:
+    """The signal that any of the processes got, or 0; the same answer in all of them."""
+    (stops,) = parallel.total([job.stop.signum is not None])
+    return _signal(job) if stops else 0
+
+
+def _signal(job: Job) -> int:
+    """The signal that this process got, or the one that torchrun would have passed on to it."""
+    return job.stop.signum or signal.SIGTERM
 
 
 def _backward(
@@ -211,18 +226,10 @@ def _validated(model: nn.Module, work: Work, step: int) -> Figures:
         return work.validate(model, step)
 
 
-def _log(
-    model: nn.Module,
-    optimizers: Optimizers,
-    work: Work,
-    progress: Progress,
-    end: int,
-    meters: Figures,
-    job: Job,
+def _add_row(
+    model: nn.Module, optimizers: Optimizers, work: Work, progress: Progress, end: int
 ) -> None:
-    """One row of the curve, validated where its turn is; the tracker gets it with the meters in one
-    call, the log a line of it.
-    """
+    """One more row of the curve, validated where its turn is."""
     row: Figures = {
         "step": progress.step,
         "tokens": progress.tokens,
@@ -233,11 +240,19 @@ def _log(
     if progress.step % work.settings.validate_every == 0 or progress.step == end:
         row |= _validated(model, work, progress.step)
     progress.curve.append(row)
-    tracked = {k: v for k, v in row.items() if k != "step"}
-    job.track.metrics(tracked | meters, step=progress.step)
-    losses = " ".join(f"{k} {v:.4f}" for k, v in tracked.items() if k not in ("tokens", "lr"))
+
+
+def _tell(row: Figures, meters: Figures, end: int, job: Job) -> None:
+    """The tracker gets a row with the meters in one call, the log a line of it."""
+    _track(row, meters, job)
+    losses = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
     speed = meters["tokens_per_second"]
-    job.say(f"step {progress.step}/{end} {losses} ({speed:,.0f} tokens/s)")
+    job.say(f"step {row['step']}/{end} {losses} ({speed:,.0f} tokens/s)")
+
+
+def _track(row: Figures, meters: Figures, job: Job) -> None:
+    figures = {k: v for k, v in (row | meters).items() if k != "step" and v is not None}
+    job.track.metrics(figures, step=row["step"])
 
 
 def _restored(job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:
@@ -247,5 +262,7 @@ def _restored(job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:
     if state is None:
         return Progress()
     progress = resume.restore(state, model, optimizers)
+    for row in progress.curve:  # a kill may have come between the state and the tracker
+        _track(row, {}, job)
     job.say(f"continues at step {progress.step}")
     return progress

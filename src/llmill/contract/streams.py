@@ -1,0 +1,55 @@
+"""Standard output and error that outlive their reader.
+
+A pipe whose reader died and a terminal that was closed refuse every further line. What is printed
+is then thrown away, and the work that prints it goes on.
+"""
+
+import errno
+import io
+import os
+import sys
+
+READER_GONE = (errno.EPIPE, errno.EIO)
+
+
+def survive() -> None:
+    """Replace `sys.stdout` and `sys.stderr`; one that is closed already stays so."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, Surviving):
+            setattr(sys, name, Surviving(stream))
+
+
+class Surviving(io.TextIOWrapper):
+    """A text stream over the same file, whose writes never fail."""
+
+    def __init__(self, stream: io.TextIOWrapper):
+        super().__init__(
+            io.BufferedWriter(io.FileIO(stream.fileno(), "w", closefd=False)),
+            encoding=stream.encoding,
+            errors=stream.errors,
+            line_buffering=stream.line_buffering,
+        )
+
+    def write(self, text: str) -> int:
+        """Write, or throw away."""
+        try:
+            return super().write(text)
+        except OSError as error:
+            self._let_go(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, or throw away."""
+        try:
+            super().flush()
+        except OSError as error:
+            self._let_go(error)
+
+    def _let_go(self, error: OSError) -> None:
+        """Send what is held back and all that follows to nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.fileno())
+        os.close(nowhere)
+        if error.errno not in READER_GONE and self is sys.stdout:
+            print(f"llmill: output is lost from here on: {error.strerror}", file=sys.stderr)
