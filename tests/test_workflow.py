@@ -20,7 +20,7 @@ import yaml
 from tests.conftest import ROOT
 
 ALL = [
-    "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
+    "paths", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
     "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
 ]  # fmt: skip

@@ -46,4 +46,4 @@ def test_parents_are_the_stages_whose_files_are_read():
         "instruct",
         "grader",
     ]
-    assert pipeline.parents(stages, stages["download"]) == []
+    assert pipeline.parents(stages, stages["paths"]) == []

@@ -76,6 +76,7 @@ def test_publishing_replaces_the_old_folder_whole(tmp_path):
     final = tmp_path / "result"
     final.mkdir()
     (final / "old").write_text("old")
+    (final / "record.json").write_text("{}")
     temporary = record.temporary_sibling(final)
     (temporary / "new").write_text("new")
     record.publish(temporary, final)
@@ -86,3 +87,14 @@ def test_a_figure_that_is_not_finite_is_never_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         record.write_json(tmp_path / "metrics.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_without_a_record_is_never_replaced(tmp_path):
+    foreign, made = tmp_path / "download", tmp_path / "made.tmp"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("years")
+    made.mkdir()
+    with pytest.raises(UserError, match="download: stands where a result belongs"):
+        record.publish(made, foreign)
+    assert (foreign / "thesis.txt").read_text() == "years"
+    assert made.exists()

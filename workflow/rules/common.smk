@@ -8,7 +8,7 @@ from pathlib import Path
 from llmill.contract import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.record import content_hash, files_under, read_json, to_json
+from llmill.contract.record import content_hash, files_under, read_json, refuse_foreign, to_json
 from llmill.contract.stage import refuse_other_source
 from snakemake.io import IOFile
 
@@ -16,11 +16,17 @@ try:
     refuse_other_source()
     TREE = parameters.load()
     STAGES = pipeline.load({"paths": TREE.paths.model_dump()})
+    for each in STAGES.values():  # before Snakemake or DVC removes what lies there
+        refuse_foreign(Path(each.out))
 except UserError as error:
     sys.exit(f"llmill: {error}")
 
 # How a rule brings its stage up to date. An executor without a shared file system sets it to "{params.command}".
-RUN = "dvc --wait-for-lock repro --single-item {params.stage} 2>&1 | tee {log}"
+# What stops a training must not stop its log: `tee` would die of the signal before the last lines are written.
+RUN = (
+    "dvc --wait-for-lock repro --single-item {params.stage} 2>&1"
+    " | (trap '' INT TERM HUP; exec tee {log})"
+)
 
 # What a training asks of a cluster; `runtime.device: cpu` asks for none.
 GPUS = 0 if TREE.runtime.device == "cpu" else 1
@@ -112,5 +118,5 @@ def made(name):
 
 def cores(name):
     """The cores of the stage: by its own section, the threads of each process times the processes."""
-    section = getattr(TREE, name)
-    return getattr(section, "threads", 1) * getattr(section, "processes", 1)
+    section = getattr(TREE, name).model_dump()
+    return section.get("threads", 1) * section.get("processes", 1)

@@ -1,6 +1,29 @@
 # From raw files to token shards.
 
 
+rule paths:
+    input:
+        inputs("paths"),
+    output:
+        f"{TREE.paths.paths}/record.json",
+    log:
+        "results/logs/paths.log",
+    benchmark:
+        "results/benchmarks/paths.tsv"
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("paths")
+    resources:
+        mem_mb=1000,
+    params:
+        stage=stage("paths"),
+        command=command("paths"),
+        sections=sections("paths"),
+        made=made("paths"),
+    shell:
+        RUN
+
+
 rule download:
     input:
         inputs("download"),

@@ -21,7 +21,8 @@ class Selected:
     """The sections one stage may read. Another one raises."""
 
     def __init__(self, tree: Params, sections: Iterable[str]):
-        self._names = ("paths", *sections)
+        self._listed = tuple(sections)
+        self._names = ("paths", *self._listed)
         for name in self._names:
             setattr(self, name, getattr(tree, name))
 
@@ -32,7 +33,7 @@ class Selected:
 
     def dump(self) -> dict[str, Any]:
         """The sections as plain values, for the record."""
-        return {n: getattr(self, n).model_dump(mode="json") for n in self._names if n != "paths"}
+        return {name: getattr(self, name).model_dump(mode="json") for name in self._listed}
 
 
 def select(tree: Params, sections: Iterable[str]) -> Selected:

@@ -123,8 +123,26 @@ def temporary_sibling(folder: Path) -> Path:
     return temporary
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raises `UserError` where something stands in a result's place that llmill did not make: what
+    is no folder, or holds anything but no record.
+    """
+    if not os.path.lexists(folder) or (folder / NAME).is_file():
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    raise UserError(
+        f"{folder}: stands where a result belongs, but llmill did not make it (it holds no {NAME}) "
+        "and does not replace it; move it away, or name another root under paths in params.yaml"
+    )
+
+
 def publish(temporary: Path, folder: Path) -> None:
-    """Put a complete folder in its place: the old aside, the new in place, the old removed."""
+    """Put a complete folder in its place: the old aside, the new in place, the old removed.
+
+    Raises `UserError` where the old one is not llmill's.
+    """
+    refuse_foreign(folder)
     old = folder.with_name(folder.name + ".old.tmp")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

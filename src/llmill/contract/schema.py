@@ -19,7 +19,8 @@ from pydantic import (
 from llmill.contract import agreement, shapes
 from llmill.contract.values import Dtype, Natural, Positive, Rate, Share, Threads
 
-DATA_STAGES = ("download", "prepare", "tokenizer", "tokenize")  # the others write results
+DATA_STAGES = ("paths", "download", "prepare", "tokenizer", "tokenize")  # the others write results
+OWN = ".llmill"  # of stage paths: DVC removes it before anybody looks, so nothing else lies there
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 
 
@@ -38,7 +39,8 @@ class Paths(Section):
     def __getattr__(self, stage: str) -> str:
         if stage.startswith("_"):
             raise AttributeError(stage)
-        return f"{self.data if stage in DATA_STAGES else self.results}/{stage}"
+        root = self.data if stage in DATA_STAGES else self.results
+        return f"{root}/{OWN if stage == 'paths' else stage}"
 
 
 class World(Section):

@@ -87,6 +87,7 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
         known = [s.address for s in stages.values() if s.name == name]
         raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(known)}")
     stage = stages[address]
+    record.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, stage.params)
     wanted = processes.wanted(chosen, name)
     if wanted > 1 and not processes.started():

@@ -1,0 +1,19 @@
+"""Refuse roots in which files of somebody else stand where results belong, before DVC removes any.
+
+    python -m llmill paths
+
+In: the two roots. Out: `roots.json`, which names them; every other stage follows this one.
+"""
+
+from pathlib import Path
+
+from llmill.contract import record
+from llmill.contract.params import Selected
+from llmill.contract.stage import Job
+
+
+def run(params: Selected, job: Job) -> None:
+    """Look at the place of every stage's folder."""
+    for stage in job.stages.values():
+        record.refuse_foreign(Path(stage.out))
+    record.write_json(job.out / "roots.json", params.paths.model_dump())
