@@ -11,12 +11,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from benchmarks.terminal import Terminal
 from tests.conftest import ROOT
 
 ALL = [
@@ -337,38 +339,53 @@ def test_eight_variants_at_once_never_fail_on_a_lock(toy):
     assert len(toy.hashes()) == 8
 
 
-@pytest.mark.parametrize("tool", ["dvc", "snakemake"])
-def test_a_signal_to_the_tool_stops_the_training_which_then_continues(pulled, tool):
-    """The longest training of the smoke preset, made longer; the tool is killed, the stage saves
-    and stops.
-    """
+STOPS = {
+    "killed": lambda terminal: terminal.process.send_signal(signal.SIGKILL),
+    "Ctrl-C": lambda terminal: terminal.press(),
+}
+
+
+@pytest.mark.parametrize(
+    ("tool", "stop"), [("dvc", "killed"), ("snakemake", "killed"), ("snakemake", "Ctrl-C")]
+)
+def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(pulled, tool, stop):
+    """The longest training of the smoke preset, made longer, in a terminal."""
     pulled.run("git", "checkout", "-q", "params.yaml")
-    seed = {"dvc": 11, "snakemake": 12}[tool]
-    pulled.edit("params.yaml", "max_steps: 12  # pretrain", f"max_steps: {3000 + seed}  # pretrain")
+    steps = 400 + len(tool + stop)  # another training each time
+    pulled.edit("params.yaml", "max_steps: 12  # pretrain", f"max_steps: {steps}  # pretrain")
     words = {
         "dvc": ["dvc", "repro", "--single-item", "pretrain"],
         "snakemake": ["snakemake", "--cores", "2", "results/pretrain/record.json"],
     }[tool]
-    process = subprocess.Popen(
-        words, cwd=pulled.root, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    for line in process.stdout:
-        if "pretrain: step" in line:
-            break
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    state = pulled.root / "scratch/pretrain"
-    for _ in range(240):
-        if list(state.glob("*/state/*.json")) and not stage_is_running(pulled):
-            break
-        time.sleep(0.25)
-    assert list(state.glob("*/state/*.json")), "the stage saved nothing"
-    assert not stage_is_running(pulled)
-    pulled.run("snakemake", "--unlock", check=False)
+    terminal = Terminal(words, pulled.root, environment())
+    terminal.wait_for(r"pretrain: step 8/", 120)
+    STOPS[stop](terminal)
+    terminal.wait_for("stopped by signal", 120)
+    terminal.process.wait(120)
+    wait_until(lambda: not stage_is_running(pulled))
+    reached = int(re.findall(r"pretrain: step (\d+)/", terminal.text)[-1])
+    pulled.run("snakemake", "--unlock")
+    log = pulled.run(*words)
+    assert int(re.search(r"continues at step (\d+)", log)[1]) >= reached
+    rows = (pulled.root / "results/pretrain/curves.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == [
+        "step",
+        *map(str, range(4, steps, 4)),
+        str(steps),
+    ]
+    columns = "r.info.status, r.data.params.get('pretrain.training.max_steps')"
+    assert [run for run in tracked_runs(pulled, columns) if run[1] == str(steps)] == [
+        ["FINISHED", str(steps)]
+    ]
     pulled.run("git", "checkout", "-q", "params.yaml")
-    shutil.rmtree(state)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(240):
+        if condition():
+            return
+        time.sleep(0.25)
+    raise TimeoutError
 
 
 def stage_is_running(made: Clone) -> bool:
