@@ -310,6 +310,42 @@ def test_a_wrong_parameter_is_one_line_from_every_entry_point(first):
         first.edit("params.yaml", "  vocabsize: ", "  vocab_size: ")
 
 
+EVERY_STAGE = """
+from llmill.contract import params, pipeline, stage
+from llmill.contract.errors import UserError
+
+for each in pipeline.load({"paths": params.load().paths.model_dump()}).values():
+    try:
+        stage.execute(lambda parameters, job: print("RAN", each.address), each.name, each.variant, False)
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_no_command_replaces_or_removes_a_folder_of_somebody_else(tmp_path):
+    made = clone(tmp_path / "clone")
+    made.edit("params.yaml", "  data: data", "  data: some/folder")
+    made.edit("params.yaml", "  results: results", "  results: other")
+    script = "from llmill.contract import params, pipeline\n"
+    script += "tree = params.load().paths.model_dump()\n"
+    script += "print(*(s.out for s in pipeline.load({'paths': tree}).values()), sep='|')"
+    places = made.run(sys.executable, "-c", script).strip().split("|")
+    theses = [made.root / place / "thesis.txt" for place in places if "/." not in place]
+    for thesis in theses:
+        thesis.parent.mkdir(parents=True)
+        thesis.write_text("years")
+    for words, refusals in [
+        (["dvc", "repro"], 1),
+        (["snakemake", "--cores", "2"], 1),
+        (["snakemake", "--cores", "2", "--forceall"], 1),
+        ([sys.executable, "-c", EVERY_STAGE], len(theses)),
+    ]:
+        out = made.run(*words, check=False)
+        assert out.count("stands where a result belongs, but llmill did not make it") == refusals
+        assert "Traceback" not in out
+        assert [thesis.read_text() for thesis in theses] == ["years"] * len(ALL[1:])
+
+
 TOY = """
 stages:
   sleep:
