@@ -161,6 +161,7 @@ def trained(
     for driver, kind in ways:
         terminal = Terminal(DRIVERS[driver], root, environment())
         wrong += continued(terminal, before)
+        terminal.wait_for(r"pretrain: step \d+/", LONGEST)
         before = stopped(root, terminal, driver, kind, rng)
         if driver != "dvc repro":
             run(root, "snakemake", "--unlock")
@@ -178,7 +179,6 @@ def trained(
 def continued(terminal: Terminal, before: Outcome | None) -> int:
     """Where the training goes on, and whether the stop before lost no more than it may."""
     if before is None:
-        terminal.wait_for(r"pretrain: step \d+/", LONGEST)
         return 0
     step = int(terminal.wait_for(r"continues at step (\d+)", LONGEST)[1])
     may_lose, says = KINDS[before.kind]
