@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import params, pipeline, printable, record
+from llmill.contract import elsewhere, params, pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.tracking import runs_by_record
@@ -45,6 +45,7 @@ def verify_stage(stage: Stage) -> str:
                 what = "other bytes than its record says"
             raise UserError(f"{folder / name}: {what}; `dvc checkout {folder}` restores it")
     for path, sha256 in saved["inputs"].items():
+        elsewhere.inside(Path(), path, folder / record.NAME)
         if record.content_hash(Path(path)) != sha256:
             raise UserError(
                 f"{stage.address}: made from another {path} than is here; `dvc repro` makes it anew"
