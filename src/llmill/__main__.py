@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import streams
+from llmill.contract import printable, streams
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -149,7 +149,7 @@ def classify_text(
 
     given = texts or list(_lines(""))
     for text, (label, likely) in zip(given, guess(model, given), strict=True):
-        print(f"{label}  {likely:6.1%}  {text}")
+        print(printable.line(f"{label}  {likely:6.1%}  {text}"))
 
 
 def _lines(prompt: str) -> Iterator[str]:
@@ -169,7 +169,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.exit(f"llmill: {error}")
+        sys.exit(printable.error(f"llmill: {error}"))
     except Stopped as stopped:
         print(f"llmill: {stopped}", file=sys.stderr, flush=True)
         sys.exit(128 + stopped.signum)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import uvicorn
 from fastapi import FastAPI
 
+from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
 from llmill.serve.app import create, in_url
@@ -31,6 +32,7 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dty
     key = os.environ.get(KEY_VARIABLE)
     if (key is not None and not key.isascii()) or key == "":
         raise UserError(f"{KEY_VARIABLE}: empty or not ASCII; unset it, or set it to a key")
+    printable.logs()
     with listener(host, port) as socket_:
         models = opened(list(dict.fromkeys(names)), dtype)
         local = host in LOOPBACK
@@ -41,7 +43,8 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dty
         for signum in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them later, as it runs
             signal.signal(signum, server.handle_exit)
         where = f"http://{in_url(host)}:{socket_.getsockname()[1]}"
-        print(f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/", flush=True)
+        ready = f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/"
+        print(printable.line(ready), flush=True)
         server.run(sockets=[socket_])
     print("llmill: stopped")
 
