@@ -64,6 +64,7 @@ class Running:
     port: int
     worker: Worker
     models: dict[str, Served]
+    server: Server
     key: str | None = None
     clients: list[openai.OpenAI] = field(default_factory=list)
 
@@ -81,6 +82,9 @@ class Running:
         """A request without any client of the interface."""
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return httpx.post(f"{self.url}/v1/{path}", json=fields, headers=headers, timeout=60)
+
+    def open_connections(self) -> int:
+        return len(self.server.server_state.connections)
 
     def empty(self) -> None:
         """Wait until nothing is written or waits; fail if that does not come."""
@@ -100,11 +104,12 @@ def serving(
     models: dict[str, Served], limits: Limits | None = None, key: str | None = None, **options
 ) -> Iterator[Running]:
     socket = listener("127.0.0.1", 0)
-    app = create(models, limits or Limits(), key, **options)
-    server = Server(app)
+    limits = limits or Limits()
+    app = create(models, limits, key, **options)
+    server = Server(app, limits.connections)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
     thread.start()
-    running = Running(socket.getsockname()[1], app.state.worker, models, key)
+    running = Running(socket.getsockname()[1], app.state.worker, models, server, key)
     try:
         until(lambda: server.started)
         yield running
