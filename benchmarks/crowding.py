@@ -3,10 +3,10 @@
 python benchmarks/crowding.py [--connections 300] [--descriptors 256] [--seconds 90]
 
 First, connections whose headers do not end are held open against a server that may have fewer
-descriptors than there are of them; one that the server closes is opened anew. Others ask meanwhile.
-Then one request of 256 prompts as long as the context is scored (`echo` and `logprobs`), and another
-client asks for 16 tokens again and again. The server is a process of its own on the loopback, with
-a random model of the world preset's shape; it is ended with the benchmark.
+descriptors than there are of them; one that the server ends is opened anew. Others ask meanwhile.
+Then one request of 256 prompts as long as the context is scored (`echo` and `logprobs`), and
+another client asks for 16 tokens again and again. The server is a process of its own on the
+loopback, with a random model of the world preset's shape; it is ended with the benchmark.
 """
 
 import contextlib
@@ -148,12 +148,13 @@ def crowded(folder: Path, connections: int, descriptors: int, seconds: float) ->
         size = log.stat().st_size
         cpu = now.user + now.system - busy.user - busy.system
     print(
-        f"{connections} half-open connections (opened {counts[0]} times), {descriptors} descriptors, "
-        f"{seconds:.0f} s: {len(took) - failed} of {len(took)} answered, slowest {max(took):.2f} s"
+        f"{connections} half-open connections (opened {counts[0]} times), {descriptors} descriptors"
     )
     print(
-        f"log: {size:,} bytes; server: {before:.1f} MiB before, {after:.1f} MiB after, {cpu:.1f} s CPU"
+        f"{seconds:.0f} s: {len(took) - failed} of {len(took)} answered, slowest {max(took):.2f} s"
     )
+    print(f"log: {size:,} bytes; {cpu:.1f} s of CPU time")
+    print(f"server: {before:.1f} MiB before, {after:.1f} MiB after")
 
 
 def beside_a_large_request(folder: Path) -> None:
@@ -184,7 +185,7 @@ def beside_a_large_request(folder: Path) -> None:
         asks.join()
     took, status, size = answers[0]
     print(
-        f"{PROMPTS} prompts of {context} tokens, scored: {status} after {took:.1f} s, {size:,} bytes"
+        f"{PROMPTS} prompts of {context} tokens, scored: {status} in {took:.1f} s, {size:,} bytes"
     )
     print(
         f"{TOKENS} tokens for a neighbour: {max(alone):.2f} s alone, beside it at most "
