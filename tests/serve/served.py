@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -65,6 +66,7 @@ class Running:
     worker: Worker
     models: dict[str, Served]
     server: Server
+    listening: socket.socket
     key: str | None = None
     clients: list[openai.OpenAI] = field(default_factory=list)
 
@@ -103,13 +105,14 @@ def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
 def serving(
     models: dict[str, Served], limits: Limits | None = None, key: str | None = None, **options
 ) -> Iterator[Running]:
-    socket = listener("127.0.0.1", 0)
+    listening = listener("127.0.0.1", 0)
     limits = limits or Limits()
     app = create(models, limits, key, **options)
     server = Server(app, limits.connections)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    running = Running(socket.getsockname()[1], app.state.worker, models, server, key)
+    port = listening.getsockname()[1]
+    running = Running(port, app.state.worker, models, server, listening, key)
     try:
         until(lambda: server.started)
         yield running

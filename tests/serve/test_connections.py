@@ -85,10 +85,11 @@ def test_a_connection_between_two_requests_is_kept_longer(monkeypatch):
 
 def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch):
     monkeypatch.setattr(connections, "UNREAD", 0.3)
-    fields = {"prompt": [[65] * 500] * 10, "max_tokens": 0, "echo": True, "logprobs": 5}
+    fields = {"prompt": [[65] * 500] * 4, "max_tokens": 0, "echo": True, "logprobs": 5}
     body = json.dumps({**ASKED, **fields}).encode()
     head = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
     with serving(random_models()) as server, socket.socket() as connection:
+        server.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(20)
         connection.connect(("127.0.0.1", server.port))
