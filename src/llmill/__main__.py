@@ -128,13 +128,16 @@ def serve(
     tokens: Annotated[
         int, typer.Option(min=1, help="That a request may have written.")
     ] = Limits.tokens,
+    read: Annotated[int, typer.Option(min=1, help="Tokens of a request's prompts.")] = Limits.read,
     body: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = Limits.body,
+    connections: Annotated[int, typer.Option(min=1, help="Open at once.")] = Limits.connections,
     dtype: Annotated[Dtype, WEIGHTS] = "float32",
 ) -> None:
     """Serve models over HTTP, in OpenAI's interface; docs/serving.md. LLMILL_API_KEY sets a key."""
     from llmill.serve.run import serve as run
 
-    run(models or ["instruct"], host, port, Limits(batch, waiting, tokens, body), dtype)
+    limits = Limits(batch, waiting, tokens, read, body, connections)
+    run(models or ["instruct"], host, port, limits, dtype)
 
 
 @app.command("classify-text")
