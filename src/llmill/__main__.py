@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import printable, streams
+from llmill.contract import printable, source, streams
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -168,6 +168,7 @@ def main() -> None:
     """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.
     """
+    source.run_from_here()
     streams.survive()
     try:
         app()

@@ -5,11 +5,14 @@ import sys
 from functools import cache
 from pathlib import Path
 
+sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
+
+from llmill.contract import dvc
 from llmill.contract import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.record import content_hash, files_under, read_json, refuse_foreign, to_json
-from llmill.contract.stage import refuse_other_source
+from llmill.contract.source import refuse_other_source
 from snakemake.io import IOFile
 
 try:
@@ -42,9 +45,14 @@ def record(stage):
     return f"{stage.out}/record.json"
 
 
-def records(name):
-    """Those of every variant."""
-    return [record(stage) for stage in STAGES.values() if stage.name == name]
+def records():
+    """Those of every stage and variant."""
+    return [record(stage) for stage in STAGES.values()]
+
+
+def log(name, *wildcards):
+    """What the last job said, DVC's own lines among them; what the stage itself said when it last ran lies above."""
+    return f"{TREE.paths.results}/logs/snakemake/{'-'.join([name, *wildcards])}.log"
 
 
 def given(stage):
@@ -56,7 +64,9 @@ hashed = cache(content_hash)
 
 
 def stands(stage):
-    """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does."""
+    """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does; or
+    DVC takes it as it is.
+    """
     file = Path(record(stage))
     if not file.exists():
         return True
@@ -67,7 +77,8 @@ def stands(stage):
     now = parameters.select(TREE, stage.params).dump()
     files = [path for path in given(stage) if Path(path).exists()]
     same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
-    return same_code and to_json(saved["parameters"]) == to_json(now)
+    same_parameters = to_json(saved["parameters"]) == to_json(now)
+    return (same_code and same_parameters) or dvc.accepted(stage.address)
 
 
 def inputs(name):

@@ -7,9 +7,7 @@ rule paths:
     output:
         f"{TREE.paths.paths}/record.json",
     log:
-        "results/logs/paths.log",
-    benchmark:
-        "results/benchmarks/paths.tsv"
+        log("paths"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("paths")
@@ -30,9 +28,7 @@ rule download:
     output:
         f"{TREE.paths.download}/record.json",
     log:
-        "results/logs/download.log",
-    benchmark:
-        "results/benchmarks/download.tsv"
+        log("download"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("download")
@@ -53,9 +49,7 @@ rule prepare:
     output:
         f"{TREE.paths.prepare}/record.json",
     log:
-        "results/logs/prepare.log",
-    benchmark:
-        "results/benchmarks/prepare.tsv"
+        log("prepare"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("prepare")
@@ -76,9 +70,7 @@ rule tokenizer:
     output:
         f"{TREE.paths.tokenizer}/record.json",
     log:
-        "results/logs/tokenizer.log",
-    benchmark:
-        "results/benchmarks/tokenizer.tsv"
+        log("tokenizer"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenizer")
@@ -99,9 +91,7 @@ rule tokenize:
     output:
         f"{TREE.paths.tokenize}/record.json",
     log:
-        "results/logs/tokenize.log",
-    benchmark:
-        "results/benchmarks/tokenize.tsv"
+        log("tokenize"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenize")

@@ -7,9 +7,7 @@ rule accuracy:
     output:
         f"{TREE.paths.accuracy}/record.json",
     log:
-        "results/logs/accuracy.log",
-    benchmark:
-        "results/benchmarks/accuracy.tsv"
+        log("accuracy"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("accuracy")
@@ -30,9 +28,7 @@ rule mmlu:
     output:
         f"{TREE.paths.mmlu}/{{model}}/record.json",
     log:
-        "results/logs/mmlu-{model}.log",
-    benchmark:
-        "results/benchmarks/mmlu-{model}.tsv"
+        log("mmlu", "{model}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("mmlu")
@@ -53,9 +49,7 @@ rule judge:
     output:
         f"{TREE.paths.judge}/{{model}}/record.json",
     log:
-        "results/logs/judge-{model}.log",
-    benchmark:
-        "results/benchmarks/judge-{model}.tsv"
+        log("judge", "{model}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("judge")

@@ -47,9 +47,7 @@ rule report:
             category="Results",
         ),
     log:
-        "results/logs/report.log",
-    benchmark:
-        "results/benchmarks/report.tsv"
+        log("report"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("report")
@@ -70,9 +68,7 @@ rule export:
     output:
         f"{TREE.paths.export}/{{model}}/record.json",
     log:
-        "results/logs/export-{model}.log",
-    benchmark:
-        "results/benchmarks/export-{model}.tsv"
+        log("export", "{model}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("export")

@@ -7,9 +7,7 @@ rule pretrain:
     output:
         f"{TREE.paths.pretrain}/record.json",
     log:
-        "results/logs/pretrain.log",
-    benchmark:
-        "results/benchmarks/pretrain.tsv"
+        log("pretrain"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("pretrain")
@@ -31,9 +29,7 @@ rule classify:
     output:
         f"{TREE.paths.classify}/{{variant}}/record.json",
     log:
-        "results/logs/classify-{variant}.log",
-    benchmark:
-        "results/benchmarks/classify-{variant}.tsv"
+        log("classify", "{variant}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("classify")
@@ -55,9 +51,7 @@ rule instruct:
     output:
         f"{TREE.paths.instruct}/record.json",
     log:
-        "results/logs/instruct.log",
-    benchmark:
-        "results/benchmarks/instruct.tsv"
+        log("instruct"),
     priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
@@ -80,9 +74,7 @@ rule grader:
     output:
         f"{TREE.paths.grader}/record.json",
     log:
-        "results/logs/grader.log",
-    benchmark:
-        "results/benchmarks/grader.tsv"
+        log("grader"),
     priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
