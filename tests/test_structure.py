@@ -143,12 +143,11 @@ def test_params_yaml_as_committed_is_the_world_preset():
     assert shown.stdout == world.stdout
 
 
-def test_every_rule_has_a_log_a_benchmark_and_the_threads_of_its_section():
+def test_every_rule_has_a_log_and_the_threads_of_its_section():
     for name in DVC["stages"]:
         body = re.search(rf"^rule {name}:\n(.*?)(?=^rule |\Z)", RULES, re.M | re.S)[1]
         for part in (
             "log:",
-            "benchmark:",
             "conda:",
             f'threads: cores("{name}")',
             "resources:",

@@ -43,7 +43,12 @@ def home() -> Path:
 
 def uri() -> str:
     """The tracking server: as the environment says, else a file at the root of the repository."""
-    return os.environ.get(URI) or f"sqlite:///{home() / DATABASE}"
+    return os.environ.get(URI) or own_uri()
+
+
+def own_uri() -> str:
+    """That file."""
+    return f"sqlite:///{home() / DATABASE}"
 
 
 def guarded(call: Callable[..., None]) -> Callable[..., None]:
@@ -178,10 +183,10 @@ def _open_experiment(name: str) -> None:
     lock = home() / "scratch" / "mlflow.lock"
     lock.parent.mkdir(exist_ok=True)
     with FileLock(lock):
-        if URI not in os.environ and mlflow.get_experiment_by_name(name) is None:
-            place = home() / ARTIFACTS / urllib.parse.quote(name, safe=" ")
-            mlflow.create_experiment(name, artifact_location=str(place))
-        elif URI not in os.environ:
+        if uri() == own_uri():
+            if mlflow.get_experiment_by_name(name) is None:
+                place = home() / ARTIFACTS / urllib.parse.quote(name, safe=" ")
+                mlflow.create_experiment(name, artifact_location=str(place))
             _follow(home() / DATABASE, home() / ARTIFACTS)
         mlflow.set_experiment(name)
 
