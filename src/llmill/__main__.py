@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from llmill.contract import processes
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -164,6 +165,10 @@ def main() -> None:
     """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.
     """
+    processes.run_to_the_end(_answer)
+
+
+def _answer() -> None:
     try:
         app()
     except UserError as error:

@@ -22,7 +22,7 @@ COPIED = ("src", "dvc.yaml", "requirements.lock")
 CHANGED = {
     "block_size: 256": "block_size: 32",
     "max_length: 128": "max_length: 16",
-    "max_steps: 12": "max_steps: 400",
+    "max_steps: 12": "max_steps: 200",
     "threads: 2": "threads: 1",
 }
 
@@ -103,7 +103,7 @@ def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(reposito
     code, out, _ = finish(start(repository))
     assert code == 0
     assert re.search(r"pretrain: continues at step \d+", out)
-    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 400
+    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 200
 
 
 def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
@@ -125,6 +125,27 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     told = r"with pretrain.parallel ddp, now fsdp; pretrain.seed 1, now 2; not continued"
     assert re.search(told, out)
     assert "continues at" not in out
+
+
+def test_the_death_of_the_launcher_saves_and_stops_them_all_and_changes_nothing(repository):
+    set_parameters(repository, checkpoint_every=10_000)
+    process = start(repository)
+    until(process, 8)
+    both = workers(process)
+    process.kill()
+    _, alive = psutil.wait_procs(both, timeout=60)
+    assert alive == []
+    (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
+    assert 8 <= int(state.stem) < 200
+    code, out, err = finish(start(repository))
+    assert code == 0, err
+    assert f"pretrain: continues at step {int(state.stem)}\n" in out
+    continued = record.outputs(repository / "results/pretrain")
+    shutil.rmtree(repository / "results/pretrain")
+    code, out, err = finish(start(repository))
+    assert code == 0, err
+    assert "continues at" not in out
+    assert record.outputs(repository / "results/pretrain") == continued
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
