@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from llmill.contract import record
+from llmill.training.compilation import unusable
 from tests.conftest import ROOT
 from tests.stages import trainee
 
@@ -149,6 +150,7 @@ def test_the_death_of_the_launcher_saves_and_stops_them_all_and_changes_nothing(
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.skipif(unusable() is not None, reason=f"torch.compile cannot use {unusable()}")
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_compiled_processes_learn_what_two_plain_ones_learn(repository, parallel):
     losses = {}
