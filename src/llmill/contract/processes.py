@@ -4,8 +4,13 @@ One machine needs nothing more than `processes` in the stage's section. On sever
 environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/scaling.md.
 """
 
+import contextlib
 import logging
 import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
 
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.params import Selected
@@ -89,3 +94,37 @@ def launch(processes: int, words: list[str]) -> None:
         raise UserError(
             f"process {first} of {processes} ended {ended}; the others were stopped"
         ) from None
+
+
+def run_to_the_end(command: Callable[[], None]) -> None:
+    """Run a command; a process that torchrun started then ends at once, with the code and the words
+    that Python would end with.
+
+    Python itself would first free what the exception of a stopped training holds. There DDP's
+    destructor waits, with the interpreter's lock in its hand, for a thread of gloo that may be
+    waiting for this lock, so each way out is taken while the exception is still held.
+    """
+    if not started():
+        command()
+        return
+    try:
+        command()
+        _leave(0)
+    except SystemExit as ended:
+        _leave(ended.code)
+    except BaseException:
+        _leave(traceback.format_exc().rstrip())
+
+
+def _leave(code: object) -> NoReturn:
+    """End as `sys.exit(code)` does, but without destructors and exit handlers.
+
+    None is needed: MLflow's run ends with the stage, and its threads with the run (`Track.finish`).
+    """
+    said = code is not None and not isinstance(code, int)
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        if said:
+            print(code, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(1 if said else code or 0)
