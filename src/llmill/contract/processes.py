@@ -7,9 +7,10 @@ environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/
 import contextlib
 import logging
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 from llmill.contract.errors import Stopped, UserError
@@ -60,8 +61,9 @@ def orphaned() -> bool:
     return started() and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
 
 
-def launch(processes: int, words: list[str]) -> None:
+def launch(processes: int, words: list[str], signals: Iterable[signal.Signals]) -> None:
     """Run `python -m llmill WORDS` in so many processes, over all nodes, until all have ended.
+    These signals are passed on to them.
 
     One that fails takes the others with it; raises `UserError` or `Stopped` as it ended.
     """
@@ -72,9 +74,7 @@ def launch(processes: int, words: list[str]) -> None:
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun says so; the stage sets its own
-    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = (
-        "SIGTERM,SIGINT"  # a closed terminal stops nothing
-    )
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(s.name for s in signals)
     os.environ[LAUNCHER] = str(os.getpid())
     nodes = int(os.environ.get("PET_NNODES", "1"))
     if processes % nodes:

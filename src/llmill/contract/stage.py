@@ -28,7 +28,7 @@ from llmill.contract import (
     streams,
 )
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.stopping import Stop
+from llmill.contract.stopping import Stop, signals
 from llmill.contract.tracking import RUN_FILE, Track, mark_killed
 
 Run = Callable[[params.Selected, "Job"], None]
@@ -107,7 +107,7 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
     wanted = processes.wanted(chosen, name)
     if wanted > 1 and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
-        processes.launch(wanted, words)
+        processes.launch(wanted, words, signals())
         return
     stop = Stop()
     stop.listen()
