@@ -7,9 +7,9 @@ rule download:
     output:
         f"{TREE.paths.download}/record.json",
     log:
-        "results/logs/download.log",
+        f"{TREE.paths.results}/logs/download.log",
     benchmark:
-        "results/benchmarks/download.tsv"
+        f"{TREE.paths.results}/benchmarks/download.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("download")
@@ -30,9 +30,9 @@ rule prepare:
     output:
         f"{TREE.paths.prepare}/record.json",
     log:
-        "results/logs/prepare.log",
+        f"{TREE.paths.results}/logs/prepare.log",
     benchmark:
-        "results/benchmarks/prepare.tsv"
+        f"{TREE.paths.results}/benchmarks/prepare.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("prepare")
@@ -53,9 +53,9 @@ rule tokenizer:
     output:
         f"{TREE.paths.tokenizer}/record.json",
     log:
-        "results/logs/tokenizer.log",
+        f"{TREE.paths.results}/logs/tokenizer.log",
     benchmark:
-        "results/benchmarks/tokenizer.tsv"
+        f"{TREE.paths.results}/benchmarks/tokenizer.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenizer")
@@ -76,9 +76,9 @@ rule tokenize:
     output:
         f"{TREE.paths.tokenize}/record.json",
     log:
-        "results/logs/tokenize.log",
+        f"{TREE.paths.results}/logs/tokenize.log",
     benchmark:
-        "results/benchmarks/tokenize.tsv"
+        f"{TREE.paths.results}/benchmarks/tokenize.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenize")

@@ -7,9 +7,9 @@ rule accuracy:
     output:
         f"{TREE.paths.accuracy}/record.json",
     log:
-        "results/logs/accuracy.log",
+        f"{TREE.paths.results}/logs/accuracy.log",
     benchmark:
-        "results/benchmarks/accuracy.tsv"
+        f"{TREE.paths.results}/benchmarks/accuracy.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("accuracy")
@@ -30,9 +30,9 @@ rule mmlu:
     output:
         f"{TREE.paths.mmlu}/{{model}}/record.json",
     log:
-        "results/logs/mmlu-{model}.log",
+        f"{TREE.paths.results}/logs/mmlu-{{model}}.log",
     benchmark:
-        "results/benchmarks/mmlu-{model}.tsv"
+        f"{TREE.paths.results}/benchmarks/mmlu-{{model}}.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("mmlu")
@@ -53,9 +53,9 @@ rule judge:
     output:
         f"{TREE.paths.judge}/{{model}}/record.json",
     log:
-        "results/logs/judge-{model}.log",
+        f"{TREE.paths.results}/logs/judge-{{model}}.log",
     benchmark:
-        "results/benchmarks/judge-{model}.tsv"
+        f"{TREE.paths.results}/benchmarks/judge-{{model}}.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("judge")

@@ -47,9 +47,9 @@ rule report:
             category="Results",
         ),
     log:
-        "results/logs/report.log",
+        f"{TREE.paths.results}/logs/report.log",
     benchmark:
-        "results/benchmarks/report.tsv"
+        f"{TREE.paths.results}/benchmarks/report.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("report")
@@ -70,9 +70,9 @@ rule export:
     output:
         f"{TREE.paths.export}/{{model}}/record.json",
     log:
-        "results/logs/export-{model}.log",
+        f"{TREE.paths.results}/logs/export-{{model}}.log",
     benchmark:
-        "results/benchmarks/export-{model}.tsv"
+        f"{TREE.paths.results}/benchmarks/export-{{model}}.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("export")

@@ -7,9 +7,9 @@ rule pretrain:
     output:
         f"{TREE.paths.pretrain}/record.json",
     log:
-        "results/logs/pretrain.log",
+        f"{TREE.paths.results}/logs/pretrain.log",
     benchmark:
-        "results/benchmarks/pretrain.tsv"
+        f"{TREE.paths.results}/benchmarks/pretrain.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("pretrain")
@@ -31,9 +31,9 @@ rule classify:
     output:
         f"{TREE.paths.classify}/{{variant}}/record.json",
     log:
-        "results/logs/classify-{variant}.log",
+        f"{TREE.paths.results}/logs/classify-{{variant}}.log",
     benchmark:
-        "results/benchmarks/classify-{variant}.tsv"
+        f"{TREE.paths.results}/benchmarks/classify-{{variant}}.tsv"
     conda:
         "../envs/llmill.yaml"
     threads: cores("classify")
@@ -55,9 +55,9 @@ rule instruct:
     output:
         f"{TREE.paths.instruct}/record.json",
     log:
-        "results/logs/instruct.log",
+        f"{TREE.paths.results}/logs/instruct.log",
     benchmark:
-        "results/benchmarks/instruct.tsv"
+        f"{TREE.paths.results}/benchmarks/instruct.tsv"
     priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
@@ -80,9 +80,9 @@ rule grader:
     output:
         f"{TREE.paths.grader}/record.json",
     log:
-        "results/logs/grader.log",
+        f"{TREE.paths.results}/logs/grader.log",
     benchmark:
-        "results/benchmarks/grader.tsv"
+        f"{TREE.paths.results}/benchmarks/grader.tsv"
     priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
