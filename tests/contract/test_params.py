@@ -2,11 +2,14 @@
 allowed.
 """
 
-import re
+import tracemalloc
+from datetime import date
+from math import inf, nan
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 
 from llmill.contract import params
 from llmill.contract.errors import UserError
@@ -15,8 +18,10 @@ from tests.conftest import ROOT
 WORLD = ROOT / "presets" / "world.yaml"
 
 
-def changed(tmp_path: Path, dotted: str, value: object, preset: Path = WORLD) -> Path:
-    """A preset with one value changed; `...` removes it."""
+def changed(
+    tmp_path: Path, dotted: str, value: object, preset: Path = WORLD, merge: bool = False
+) -> Path:
+    """A preset with one value changed; `...` removes it; `merge` changes some fields of several."""
     tree = yaml.safe_load(preset.read_text())
     *path, last = dotted.split(".")
     node = tree
@@ -25,7 +30,7 @@ def changed(tmp_path: Path, dotted: str, value: object, preset: Path = WORLD) ->
     if value is ...:
         del node[last]
     else:
-        node[last] = value
+        node[last] = node[last] | value if merge and isinstance(value, dict) else value
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump(tree))
     return file
@@ -176,11 +181,162 @@ def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
         params.load(broken)
 
 
-def test_one_e_minus_three_is_a_number_as_it_is_for_dvc(tmp_path):
-    text = re.sub(r"\blr: [0-9.]+", "lr: 6e-3", WORLD.read_text())
+ROOTS_OF = "name a folder of its own in the repository"
+BAD = [  # rates, weights and time-outs that are no numbers
+    ("pretrain.training.optimizer.lr", inf, "lr = inf: Input should be a finite number"),
+    ("pretrain.training.optimizer.muon_lr", nan, "muon_lr = nan: Input should be a finite number"),
+    ("pretrain.training.optimizer.weight_decay", inf, "weight_decay = inf: Input should be a finite"),
+    ("pretrain.training.grad_clip", inf, "grad_clip = inf: Input should be a finite number"),
+    ("prepare.weights", {"world": inf}, "prepare.weights.world = inf: Input should be a finite"),
+    ("prepare.weights", {"world": -inf}, "prepare.weights.world = -inf: Input should be a finite"),
+    ("prepare.validate_share", nan, "validate_share = nan: Input should be a finite number"),
+    ("prepare.near_duplicates.similarity", nan, "similarity = nan: Input should be a finite"),
+    ("download.timeout", inf, "download.timeout = inf: Input should be a finite number"),
+    ("judge.openai.timeout", nan, "judge.openai.timeout = nan: Input should be a finite number"),
+    ("model.rotary_base", inf, "model.rotary_base = inf: Input should be a finite number"),
+    ("model.dropout", nan, "model.dropout = nan: Input should be a finite number"),
+    ("classify.training.epochs", inf, "classify.training.epochs = inf: Input should be a finite"),
+    ("pretrain.samples.temperature", inf, "temperature = inf: Input should be a finite number"),
+    # seeds that not every library takes
+    ("pretrain.seed", 2**64, "pretrain.seed = 18446744073709551616: Input should be less than or equal to 4294967295"),
+    ("accuracy.seed", 2**32, "accuracy.seed = 4294967296: Input should be less than or equal to 4294967295"),
+    ("grader.seed", -1, "grader.seed = -1: Input should be greater than or equal to 0"),
+    ("judge.openai.seed", 10**20, "seed = 100000000000000000000: Input should be less than"),
+    ("download.world.seed", 10**40, "seed = a number of more than 30 digits: Input should be less"),
+    # what would fill the machine, or never end
+    ("accuracy.bootstrap", 10**13, "accuracy.bootstrap = 10000000000000: Input should be less than or equal to 1000000"),
+    ("judge.bootstrap", 10**13, "judge.bootstrap = 10000000000000: Input should be less than or equal to 1000000"),
+    ("model.n_layer", 10**9, "model.n_layer = 1000000000: Input should be less than or equal to 4096"),
+    ("model.n_embd", 10**9, "model.n_embd = 1000000000: Input should be less than or equal to 131072"),
+    ("model.mlp_hidden", 10**10, "model.mlp_hidden = 10000000000: Input should be less than"),
+    ("model.block_size", 10**9, "model.block_size = 1000000000: Input should be less than"),
+    ("model.norm_epsilon", 1e-300, "norm_epsilon = 1e-300: Input should be greater than or equal to 0.000000000000001"),
+    ("tokenizer.vocab_size", 10**8, "vocab_size = 100000000: Input should be less than or equal to 1000000"),
+    ("tokenize.processes", 100_000, "tokenize.processes = 100000: Input should be less than or equal to 512"),
+    ("pretrain.processes", 100_000, "pretrain.processes = 100000: Input should be less than or equal to 4096"),
+    ("pretrain.threads", 10_000, "pretrain.threads = 10000: Input should be less than or equal to 512"),
+    ("pretrain.training.max_steps", 10**18, "max_steps = 1000000000000000000: Input should be less than"),
+    ("pretrain.training.batch_size", 10**10, "batch_size = 10000000000: Input should be less than"),
+    ("grader.training.grad_accum_steps", 10**10, "grad_accum_steps = 10000000000: Input should be less"),
+    ("instruct.training.epochs", 1e300, "instruct.training.epochs = 1e+300: Input should be less than"),
+    ("instruct.max_new_tokens", 10**9, "instruct.max_new_tokens = 1000000000: Input should be less"),
+    ("prepare.weights", {"world": 1e12}, "prepare.weights.world = 1000000000000.0: Input should be less than or equal to 1000"),
+    ("prepare.near_duplicates.permutations", 10**9, "permutations = 1000000000: Input should be less than or equal to 1024"),
+    ("prepare.near_duplicates.permutations", 1, "permutations = 1: Input should be greater than or equal to 16"),
+    ("prepare.contamination.words", 10**12, "words = 1000000000000: Input should be less than"),
+    ("prepare.shard_documents", 10**30, "shard_documents = a number of more than 30 digits: Input should be less"),
+    ("download.world.repeats", 10**9, "download.world.repeats = 1000000000: Input should be less than"),
+    ("download.world.messages", 10**12, "download.world.messages = 1000000000000: Input should be less"),
+    ("download.world.questions", 10**9, "download.world.questions = 1000000000: Input should be less"),
+    ("download.retries", 10**9, "download.retries = 1000000000: Input should be less than or equal to 1000"),
+    ("download.timeout", 1e308, "download.timeout = 1e+308: Input should be less than or equal to 86400"),
+    ("judge.openai.retries", 10**9, "judge.openai.retries = 1000000000: Input should be less than"),
+    ("grader.responses", 10**9, "grader.responses = 1000000000: Input should be less than or equal to 1000"),
+    ("report.examples", 10**9, "report.examples = 1000000000: Input should be less than or equal to 1000"),
+    ("mmlu.confidence", 0.9999999999999999, "mmlu.confidence = 0.9999999999999999: Input should be less than or equal to 0.9999"),
+    ("pretrain.samples.temperature", 1e-9, "temperature = 1e-09: 0 (always the likeliest token), or 0.0001 or more"),
+    # texts
+    ("name", "a\x1b[2Jb", r"name = 'a\x1b[2Jb': the control character '\x1b' is no text"),
+    ("name", "", "name = '': String should have at least 1 character"),
+    ("name", "x" * 251, "xxx': String should have at most 250 characters"),
+    ("report.title", "two\nlines", r"report.title = 'two\nlines': the control character '\n' is no text"),
+    ("pretrain.samples.prompts", ["one\x07"], r"prompts.0 = 'one\x07': the control character '\x07' is no text"),
+    ("mmlu.subjects", ["planets\x9b"], r"subjects.0 = 'planets\x9b': the control character '\x9b' is no text"),
+    ("download.mmlu", "wor\u2028ld", r"download.mmlu = 'wor\u2028ld': the control character '\u2028' is no text"),
+    ("judge.openai.base_url", "ftp://host/v1", "base_url = 'ftp://host/v1': an http:// or https:// address"),
+    ("judge.openai.base_url", "localhost:8000", "base_url = 'localhost:8000': an http:// or https:// address"),
+    ("judge.openai.base_url", "http://host:99999", "base_url = 'http://host:99999': Port out of range"),
+    ("judge.openai.base_url", "http://[::1", "base_url = 'http://[::1': Invalid IPv6 URL"),
+    ("judge.openai.base_url", "https://host/v1?key=1", "such as http://host/v1"),
+    ("judge.openai.key_variable", "sk-12 34", "key_variable = 'sk-12 34': String should match pattern"),
+    ("pre\x1btrain", 1, r"unknown parameter 'pre\x1btrain'; did you mean 'pretrain'?"),
+    ("name", ["x" * 1000] * 50, "name = ['xxxxx"),
+    ("name", date(2020, 1, 1), "name = datetime.date(2020, 1, 1): Input should be a valid string"),
+    # together
+    ("model", {"n_layer": 4096, "n_embd": 65536}, "the model has 7.1e+13 parameters, which no machine holds"),
+    ("model", {"block_size": 2**24, "n_embd": 65536}, "pretrain.training.batch_size 8: so many rows of 16777216 tokens of 65536 numbers"),
+    ("paths.data", "src", f"paths.data = 'src': 'src' belongs to the repository; {ROOTS_OF}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dotted", "value", "line"), BAD, ids=[f"{b[0]}{i}" for i, b in enumerate(BAD)])  # fmt: skip
+def test_what_no_run_could_use_is_one_line_and_nothing_is_allocated(tmp_path, dotted, value, line):
+    file = changed(tmp_path, dotted, value, merge=True)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError) as error:
+            params.load(file)
+        assert tracemalloc.get_traced_memory()[1] < 30e6
+    finally:
+        tracemalloc.stop()
+    assert line in str(error.value)
+    assert str(error.value).startswith(str(file))
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 600
+
+
+WRITTEN = [
+    ("  seed: 4", "  seed: 012", 12),
+    ("  seed: 4", "  seed: 0o14", 12),
+    ("  seed: 4", "  seed: 1_000", 1000),
+    ("  seed: 4", "  seed: &seed 7", 7),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "value"), WRITTEN, ids=[w[1] for w in WRITTEN])
+def test_a_number_is_the_one_that_dvc_reads(tmp_path, old, new, value):
+    file = tmp_path / "params.yaml"
+    file.write_text(WORLD.read_text().replace(old, new))
+    assert params.load(file).download.world.seed == value
+    assert load_yaml(file)["download"]["world"]["seed"] == value
+
+
+TEXTS = [
+    ("", "expected sections, found nothing"),
+    ("- 1", "expected sections, found list"),
+    ("pretrain", "expected sections, found str"),
+    (WORLD.read_text() + "\nname: mine\n", 'line 181: found duplicate key "name"'),
+    (WORLD.read_text().replace("lr: 0.008,", "lr: 0.008, lr: 0.1,"), 'found duplicate key "lr"'),
+    (WORLD.read_text().replace("causal: true ", "causal: yes "), "model.causal = 'yes': Input should be a valid boolean"),
+    (WORLD.read_text().replace("timeout: 30.0", "timeout: 1:30"), "download.timeout = '1:30': Input should be a valid number"),
+    (WORLD.read_text().replace("seed: 4", "seed: 0x" + "f" * 6000), "seed = a number of more than 30 digits"),
+    (WORLD.read_text() + "#" * 100_000, "above 100,000 bytes"),
+    (WORLD.read_text() + "\n---\nname: world\n", "but found another document"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), TEXTS, ids=[t[1] for t in TEXTS])
+def test_a_file_that_dvc_reads_otherwise_or_not_at_all_is_refused(tmp_path, text, line):
     file = tmp_path / "params.yaml"
     file.write_text(text)
-    assert params.load(file).classify.training.optimizer.lr == 0.006
+    with pytest.raises(UserError) as error:
+        params.load(file)
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_large_is_not_too_large(tmp_path):
+    """Published models, a long context, a run of months, a text with marks of other scripts."""
+    changes = {
+        "model": {"shape": "llama-3-8b"},
+        "pretrain": {"processes": 1024, "seed": 2**32 - 1},
+        "pretrain.training": {"batch_size": 1024, "max_steps": 10**7, "validate_every": 10**6 * 25},
+        "pretrain.samples": {"prompts": ["", "Zeile\n\tזה 😀"], "temperature": 0.0001},
+        "accuracy": {"bootstrap": 100_000},
+        "judge.openai": {"base_url": "https://user@api.example.org:8443/openai/v1/"},
+        "paths": {"data": "data/größer", "results": "runs/2026-07.b"},
+    }
+    tree = yaml.safe_load(WORLD.read_text())
+    for dotted, fields in changes.items():
+        node = tree
+        for part in dotted.split("."):
+            node = node[part]
+        if dotted == "model":
+            node.clear()
+        node.update(fields)
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    assert params.load(file).model.n_layer == 32
 
 
 def test_a_stage_reads_its_own_sections_only():

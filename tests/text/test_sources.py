@@ -166,8 +166,8 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
         ({"b": ["x"]}, "b: expected title, role, licence and files"),
         ("", "expected sources by name, found NoneType"),
         ("b: [", "not YAML"),
-        ("b: {title: B}\nb: {title: C}", "'b' stands twice"),
-        ("b: {title: B, title: C}", "'title' stands twice"),
+        ("b: {title: B}\nb: {title: C}", 'line 2: found duplicate key "b"'),
+        ("b: {title: B, title: C}", 'line 1: found duplicate key "title"'),
     ],
 )
 def test_a_wrong_table_is_refused_in_one_line(tmp_path, tree, said):

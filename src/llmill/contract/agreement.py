@@ -3,20 +3,26 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llmill.contract import roots
+
 if TYPE_CHECKING:
     from llmill.contract.schema import Params
 
 WORLD, NEWS = "world", "news"  # the sources that are written here, not downloaded
 GPT2_TOKENS = 50257
+TRAININGS = ("pretrain", "classify", "instruct", "grader")
+MOST_NUMBERS = 10**12  # in a model, or in one value of a batch: 4 TB, more than a machine holds
 
 
 def check(tree: "Params") -> None:
     """Raises `ValueError` about the first sections that do not agree."""
+    roots.check(tree.paths.data, tree.paths.results)
     _sources(tree)
     _tokenizer(tree)
     _weights_to_begin_from(tree)
     _objective(tree)
     _lengths(tree)
+    _size(tree)
 
 
 def _sources(tree: "Params") -> None:
@@ -71,7 +77,7 @@ def _weights_to_begin_from(tree: "Params") -> None:
     if begun is None and tree.tokenizer.kind == "init":
         raise ValueError("tokenizer.kind init needs download.init: the weights to begin from")
     _outside_of_what_is_made(tree)
-    for name in ("pretrain", "classify", "instruct", "grader"):
+    for name in TRAININGS:
         nothing = getattr(tree, name).training.max_steps == 0
         if nothing and (name != "pretrain" or begun is None):
             raise ValueError(
@@ -114,3 +120,24 @@ def _lengths(tree: "Params") -> None:
         )
     if tree.instruct.max_new_tokens >= block:
         raise ValueError("instruct.max_new_tokens leaves no room for a prompt in model.block_size")
+
+
+def _size(tree: "Params") -> None:
+    """By arithmetic, before anything is allocated. Weights to begin from exist, so they fit."""
+    model, vocab_size = tree.model, tree.tokenizer.vocab_size
+    if hasattr(model, "shape") or vocab_size is None:
+        return
+    numbers = model.parameters(vocab_size)
+    if numbers > MOST_NUMBERS:
+        raise ValueError(
+            f"the model has {numbers:.1e} parameters, which no machine holds; lower model.n_layer, "
+            "model.n_embd, model.mlp_hidden, model.block_size or tokenizer.vocab_size"
+        )
+    for name in TRAININGS:
+        rows = getattr(tree, name).training.batch_size
+        length = tree.classify.max_length if name == "classify" else model.block_size
+        if rows * length * model.n_embd > MOST_NUMBERS:
+            raise ValueError(
+                f"{name}.training.batch_size {rows}: so many rows of {length} tokens of "
+                f"{model.n_embd} numbers are in no machine's memory; lower it"
+            )

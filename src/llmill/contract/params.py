@@ -3,17 +3,21 @@ stage the sections that its entry in `dvc.yaml` lists, and nothing else.
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from llmill.contract import yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.schema import FromInit, Model, Params
 
 FILE = Path("params.yaml")
+MOST_BYTES = 100_000  # twenty times the longest preset
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
 FORMS_OF_MODEL = {form.__name__: form for form in (Model, FromInit)}
 
 
@@ -45,37 +49,17 @@ def load(file: Path = FILE) -> Params:
     """Read and check a parameter file; raises `UserError` with one line about the first thing that
     does not fit.
     """
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{file}: no such file; `cp presets/world.yaml params.yaml` makes one"
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    values = yaml_file.load(file, "`cp presets/world.yaml params.yaml` makes one", MOST_BYTES)
     if not isinstance(values, dict):
-        raise UserError(f"{file}: expected sections, found {type(values).__name__}")
+        found = "nothing" if values is None else type(values).__name__
+        raise UserError(f"{file}: expected sections, found {found}")
     try:
-        return Params.model_validate(_ints_as_floats(values))
+        return Params.model_validate(values)
     except ValidationError as error:
-        raise UserError(f"{file}: {_one_line(error)}") from None
+        raise UserError(yaml_file.one_line(f"{file}: {_first(error)}")) from None
 
 
-def _ints_as_floats(values: Any) -> Any:
-    """YAML 1.1 reads `1e-3` as text; DVC reads it as a number. Both must mean the same."""
-    if isinstance(values, dict):
-        return {str(k): _ints_as_floats(v) for k, v in values.items()}
-    if isinstance(values, list):
-        return [_ints_as_floats(v) for v in values]
-    if isinstance(values, str) and values[:1] in "+-.0123456789" and "e" in values.lower():
-        try:
-            return float(values)
-        except ValueError:
-            return values
-    return values
-
-
-def _one_line(error: ValidationError) -> str:
+def _first(error: ValidationError) -> str:
     found = error.errors()
     unknown = [e for e in found if e["type"] == "extra_forbidden"]  # before what it left missing
     first = (unknown or found)[0]
@@ -88,8 +72,15 @@ def _one_line(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"missing parameter '{where}'"
     message = first["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(first["input"], dict | BaseModel) else f" = {first['input']!r}"
+    shown = "" if isinstance(first["input"], dict | BaseModel) else f" = {_shown(first['input'])}"
     return f"{where}{shown}: {message}" if where else message
+
+
+def _shown(value: Any) -> str:
+    """A value in few words, whatever its size."""
+    if isinstance(value, int) and abs(value) >= 10**30:
+        return "a number of more than 30 digits"
+    return SHORT.repr(value)
 
 
 def _fields_at(location: tuple[int | str, ...]) -> Iterable[str]:

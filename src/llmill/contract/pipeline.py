@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from llmill.contract import yaml_file
 from llmill.contract.errors import UserError
 
 FILE = Path("dvc.yaml")
@@ -54,10 +53,9 @@ class Stage:
 
 def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
     """Stages by address. `values` fill the templates (the `paths` of `params.yaml`)."""
-    try:
-        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"]
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; work in the root of the repository") from None
+    tree = yaml_file.load(file, "work in the root of the repository")
+    if not isinstance(tree, dict) or not isinstance(entries := tree.get("stages"), dict):
+        raise UserError(f"{file}: it has no stages; `git checkout {file}` restores it")
     stages = [s for name, entry in entries.items() for s in _variants(name, entry, values)]
     return {stage.address: stage for stage in stages}
 

@@ -2,39 +2,50 @@
 in `params.yaml` (or a preset) and no default here. The checks between sections: `agreement.py`.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SerializerFunctionWrapHandler,
-    Tag,
-    model_serializer,
-    model_validator,
+from pydantic import Field, model_validator
+
+from llmill.contract import agreement
+
+# Those of a model are part of the schema, so they are had from here.
+from llmill.contract.architecture import FromInit, Model, RotaryScaling, Shape  # noqa: F401
+from llmill.contract.values import (
+    Address,
+    Batch,
+    Confidence,
+    Dtype,
+    Few,
+    LearningRate,
+    Line,
+    Natural,
+    Positive,
+    Prompt,
+    Rate,
+    Resamples,
+    Retries,
+    Seconds,
+    Section,
+    Seed,
+    Share,
+    Temperature,
+    Threads,
+    Title,
+    Variable,
+    Words,
+    Written,
 )
-
-from llmill.contract import agreement, shapes
-from llmill.contract.values import Dtype, Natural, Positive, Rate, Share, Threads
 
 DATA_STAGES = ("paths", "download", "prepare", "tokenizer", "tokenize")  # the others write results
 OWN = ".llmill"  # of stage paths: DVC removes it before anybody looks, so nothing else lies there
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 
 
-class Section(BaseModel):
-    """A strict, frozen part of the tree."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class Paths(Section):
     """The two roots; `paths.pretrain` is the folder of stage `pretrain` below its root."""
 
-    data: str
-    results: str
+    data: Line
+    results: Line
 
     def __getattr__(self, stage: str) -> str:
         if stage.startswith("_"):
@@ -46,11 +57,11 @@ class Paths(Section):
 class World(Section):
     """Size of the built-in data."""
 
-    seed: Natural
-    repeats: Positive  # documents written about each fact, roughly
-    messages: Positive  # classification messages
-    instructions: Positive
-    questions: Positive  # test questions at most per subject
+    seed: Seed
+    repeats: Annotated[int, Field(ge=1, le=10_000)]  # documents about each fact, roughly
+    messages: Annotated[int, Field(ge=1, le=10**6)]  # classification messages
+    instructions: Annotated[int, Field(ge=1, le=10**6)]
+    questions: Annotated[int, Field(ge=1, le=10_000)]  # test questions at most per subject
 
 
 class Download(Section):
@@ -58,14 +69,14 @@ class Download(Section):
     `init`, the weights to begin from, may also be a folder, which is known by a `/` in it.
     """
 
-    text: Annotated[list[str], Field(min_length=1)]
-    classification: str
-    instruction: str
-    mmlu: str
-    tokenizer: str | None
-    init: str | None
-    retries: Natural
-    timeout: Rate  # seconds without a byte
+    text: Annotated[list[Line], Field(min_length=1)]
+    classification: Line
+    instruction: Line
+    mmlu: Line
+    tokenizer: Line | None
+    init: Line | None
+    retries: Retries
+    timeout: Seconds  # without a byte
     world: World
 
     @property
@@ -84,9 +95,9 @@ class Download(Section):
 class NearDuplicates(Section):
     """MinHash: shingles of `shingle_words` words, then exact Jaccard similarity."""
 
-    shingle_words: Positive
-    similarity: Annotated[float, Field(gt=0, le=1)]
-    permutations: Positive
+    shingle_words: Words
+    similarity: Annotated[float, Field(gt=0, le=0.95)]  # above, 16 permutations have no bands
+    permutations: Annotated[int, Field(ge=16, le=1024)]
 
 
 class Contamination(Section):
@@ -94,8 +105,8 @@ class Contamination(Section):
     shorter one.
     """
 
-    words: Positive
-    shortest: Positive  # texts of fewer words are looked for as whole documents only
+    words: Words
+    shortest: Words  # texts of fewer words are looked for as whole documents only
 
 
 class Split(Section):
@@ -112,7 +123,7 @@ class Split(Section):
 
 
 class Prepare(Section):
-    weights: dict[str, Annotated[float, Field(ge=0)]]  # times each document of a source is seen
+    weights: dict[Line, Annotated[float, Field(ge=0, le=1000)]]  # times each document is seen
     passage_words: Positive  # prose is cut at paragraph ends into passages of about this length
     validate_share: Share
     near_duplicates: NearDuplicates
@@ -128,101 +139,14 @@ class Tokenizer(Section):
 
 
 class Tokenize(Section):
-    processes: Positive
-
-
-class RotaryScaling(Section):
-    """Rotary positions for a longer context than the one trained on, as in Llama 3.1: slow pairs
-    turn `factor` times slower, fast ones as before, those between by degrees.
-    """
-
-    factor: Annotated[float, Field(ge=1)]
-    low_frequency_factor: Rate
-    high_frequency_factor: Rate
-    original_block_size: Positive
-
-    @model_validator(mode="after")
-    def low_is_below_high(self) -> Self:
-        if self.low_frequency_factor >= self.high_frequency_factor:
-            raise ValueError("low_frequency_factor must be below high_frequency_factor")
-        return self
-
-
-class Model(Section):
-    """One transformer by switches; see `llmill.model.transformer`."""
-
-    n_layer: Positive
-    n_head: Positive
-    n_kv_head: Positive
-    n_embd: Positive
-    block_size: Positive
-    causal: bool  # a token sees those before it; or the whole text
-    norm: Literal["layernorm", "rmsnorm"]
-    norm_weight: bool
-    norm_epsilon: Rate
-    norm_embedding: bool
-    position: Literal["learned", "rotary"]
-    rotary_base: Rate
-    rotary_scaling: RotaryScaling | None
-    mlp: Literal["gelu", "relu2", "swiglu"]
-    mlp_hidden: Positive
-    qk_norm: bool
-    bias: bool
-    dropout: Share
-    tied: bool
-
-    @model_validator(mode="after")
-    def heads_divide(self) -> Self:
-        if self.n_embd % self.n_head:
-            raise ValueError(f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}")
-        if self.n_head % self.n_kv_head:
-            raise ValueError(f"n_head {self.n_head} is not divisible by n_kv_head {self.n_kv_head}")
-        if self.position == "rotary" and (self.n_embd // self.n_head) % 2:
-            raise ValueError("rotary positions need an even head size (n_embd / n_head)")
-        return self
-
-
-class FromInit(Section):
-    """The shape of the weights in `download.init`. What is left out here stays as it is there;
-    `rotary_scaling: null` takes theirs away.
-    """
-
-    shape: Literal["init"]
-    block_size: Positive | None = None
-    rotary_base: Rate | None = None
-    rotary_scaling: RotaryScaling | None = None
-    dropout: Share | None = None
-
-    def applied(self, shape: Model) -> Model:
-        """A shape with the changes."""
-        given = self.model_dump(exclude={"shape"})
-        changes = {k: v for k, v in given.items() if v is not None or k == "rotary_scaling"}
-        return Model(**shape.model_dump() | changes)
-
-    @model_serializer(mode="wrap")
-    def as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What was left out stays out of the record: `rotary_scaling: null` is a change."""
-        return {k: v for k, v in serialize(self).items() if k in self.model_fields_set}
-
-
-def _kind_of_shape(fields: Any) -> str:
-    """Which of the two forms of `model` is meant."""
-    shape = fields.get("shape") if isinstance(fields, dict) else getattr(fields, "shape", None)
-    return FromInit.__name__ if shape == "init" else Model.__name__
-
-
-Shape = Annotated[
-    Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
-    Discriminator(_kind_of_shape),
-    BeforeValidator(shapes.named),
-]
+    processes: Threads
 
 
 class Optimizer(Section):
     kind: Literal["adamw", "muon"]  # muon: for the matrices; AdamW for everything else
-    lr: Rate
-    muon_lr: Rate
-    weight_decay: Annotated[float, Field(ge=0)]
+    lr: LearningRate
+    muon_lr: LearningRate
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
     betas: Annotated[list[Annotated[float, Field(ge=0, lt=1)]], Field(min_length=2, max_length=2)]
 
 
@@ -239,9 +163,9 @@ class Training(Section):
     """
 
     max_steps: Natural | None
-    epochs: Rate | None
-    batch_size: Positive
-    grad_accum_steps: Positive
+    epochs: Annotated[float, Field(gt=0, le=100_000)] | None
+    batch_size: Batch
+    grad_accum_steps: Batch
     grad_clip: Rate
     optimizer: Optimizer
     schedule: Schedule
@@ -272,16 +196,18 @@ class Runtime(Section):
 class Sampling(Section):
     """Texts written at every validation, from their own random state."""
 
-    prompts: list[str]
-    max_new_tokens: Positive
-    temperature: Annotated[float, Field(ge=0)]
-    top_k: Positive | None
+    prompts: list[Prompt]
+    max_new_tokens: Written
+    temperature: Temperature
+    top_k: Annotated[int, Field(ge=1, le=10**6)] | None
 
 
 class Pretrain(Section):
-    seed: Natural
+    seed: Seed
     threads: Threads  # of each process
-    processes: Positive  # of which each takes an equal part of every batch
+    processes: Annotated[
+        int, Field(ge=1, le=4096)
+    ]  # of which each takes an equal part of every batch
     parallel: Literal["ddp", "fsdp"]  # the whole model in each process, or a shard of it
     compile: bool  # torch.compile: pays back in long runs
     recompute: bool  # activations anew in the backward pass: less memory, a third more work
@@ -303,62 +229,64 @@ class Pretrain(Section):
 
 
 class Classify(Section):
-    seed: Natural
+    seed: Seed
     threads: Threads
-    max_length: Annotated[int, Field(ge=2)]  # <|endoftext|> and the last tokens of a message
+    max_length: Annotated[
+        int, Field(ge=2, le=2**24)
+    ]  # <|endoftext|> and the last tokens of a message
     class_weights: Literal["none", "balanced"]
     training: Training
 
 
 class Instruct(Section):
-    seed: Natural
+    seed: Seed
     threads: Threads
     mask_prompt: bool  # loss on the response only
     training: Training
-    max_new_tokens: Positive  # of an answer to a test instruction
+    max_new_tokens: Written  # of an answer to a test instruction
 
 
 class Grader(Section):
-    seed: Natural
+    seed: Seed
     threads: Threads
-    responses: Positive  # graded responses made from each training reference
+    responses: Few  # graded responses made from each training reference
     training: Training
 
 
 class Accuracy(Section):
-    seed: Natural
+    seed: Seed
     threads: Threads
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    bootstrap: Positive
+    confidence: Confidence
+    bootstrap: Resamples
 
 
 class Mmlu(Section):
     threads: Threads
-    subjects: list[str]  # empty: all
+    subjects: list[Line]  # empty: all
     shots: Annotated[int, Field(ge=0, le=5)]
     max_questions: Positive | None  # per subject; null: all
-    batch_size: Positive
-    confidence: Annotated[float, Field(gt=0, lt=1)]
+    batch_size: Batch
+    confidence: Confidence
 
 
 class JudgeServer(Section):
     """A server with the OpenAI interface; the key is read from the environment."""
 
-    base_url: str
-    model: str
-    key_variable: str
-    seed: Natural
-    retries: Natural
-    timeout: Rate
+    base_url: Address
+    model: Line
+    key_variable: Variable
+    seed: Seed
+    retries: Retries
+    timeout: Seconds
 
 
 class Judge(Section):
-    seed: Natural
+    seed: Seed
     threads: Threads
     backend: Literal["grader", "openai"]
     openai: JudgeServer
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    bootstrap: Positive
+    confidence: Confidence
+    bootstrap: Resamples
 
 
 class Export(Section):
@@ -366,14 +294,14 @@ class Export(Section):
 
 
 class Report(Section):
-    title: str
-    examples: Positive  # best and worst answers shown
+    title: Title
+    examples: Few  # best and worst answers shown
 
 
 class Params(Section):
     """The whole tree. `name` is the MLflow experiment and no stage's parameter."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Title
     paths: Paths
     runtime: Runtime
     download: Download

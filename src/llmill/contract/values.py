@@ -1,12 +1,75 @@
-"""What a single value in `params.yaml`, or of an option, may be."""
+"""What a single value in `params.yaml`, or of an option, may be, its type and its range; and the
+base of a section of them.
 
+An upper end is far above what anybody uses and below what fills a machine or never ends: a slip of
+the pen is refused before anything runs.
+"""
+
+import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Positive = Annotated[int, Field(gt=0)]
-Natural = Annotated[int, Field(ge=0)]
+LEAST_TEMPERATURE = 1e-4  # below it float32 leaves nothing to draw from
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"  # of an environment variable
+
+
+def _drawable(temperature: float) -> float:
+    if 0 < temperature < LEAST_TEMPERATURE:
+        raise ValueError(f"0 (always the likeliest token), or {LEAST_TEMPERATURE} or more")
+    return temperature
+
+
+def _without_control(text: str, allowed: str = "") -> str:
+    wrong = next((c for c in CONTROL.findall(text) if c not in allowed), None)
+    if wrong:
+        raise ValueError(f"the control character {wrong!a} is no text")
+    return text
+
+
+def _prompt(text: str) -> str:
+    return _without_control(text, "\n\t")
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    plain = parts.scheme in ("http", "https") and parts.hostname and not re.search(r"[\s?#]", url)
+    if not plain or parts.port == 0:  # `port` raises for one that is none
+        raise ValueError("an http:// or https:// address, without ? and #, such as http://host/v1")
+    return url
+
+
+Positive = Annotated[int, Field(ge=1, le=10**9)]
+Natural = Annotated[int, Field(ge=0, le=10**9)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # scikit-learn takes none above
+Threads = Annotated[int, Field(ge=1, le=512)]
+Processes = Annotated[int, Field(ge=1, le=4096)]
+Batch = Annotated[int, Field(ge=1, le=2**20)]
+Context = Annotated[int, Field(ge=1, le=2**24)]  # tokens that a model reads at once
+Written = Annotated[int, Field(ge=1, le=100_000)]  # tokens of a continuation
+Words = Annotated[int, Field(ge=1, le=10_000)]
+Resamples = Annotated[int, Field(ge=1, le=10**6)]
+Retries = Annotated[int, Field(ge=0, le=1000)]
+Few = Annotated[int, Field(ge=1, le=1000)]
+
 Share = Annotated[float, Field(ge=0, lt=1)]
 Rate = Annotated[float, Field(gt=0)]
-Threads = Annotated[int, Field(ge=1, le=512)]
+LearningRate = Annotated[float, Field(gt=0, le=1000)]
+Confidence = Annotated[float, Field(gt=0, le=0.9999)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Temperature = Annotated[float, Field(ge=0, le=100), AfterValidator(_drawable)]
+
 Dtype = Literal["float32", "bfloat16"]
+Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_without_control)]
+Title = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_without_control)]
+Prompt = Annotated[str, AfterValidator(_prompt)]
+Address = Annotated[Line, AfterValidator(_address)]
+Variable = Annotated[str, Field(pattern=NAME, max_length=100)]
+
+
+class Section(BaseModel):
+    """A strict, frozen part of the tree of parameters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

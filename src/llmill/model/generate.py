@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from llmill.contract.values import LEAST_TEMPERATURE
 from llmill.model.cache import Cache, joined
 from llmill.model.packed import packed
 from llmill.model.transformer import Transformer
 
-LEAST_TEMPERATURE, LEAST_TOP_P = 1e-4, 1e-6  # below these float32 leaves nothing to draw from
+LEAST_TOP_P = 1e-6  # below it float32 leaves nothing to draw from
 
 
 @dataclass(frozen=True)

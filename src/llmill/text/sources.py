@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from llmill.contract import record
+from llmill.contract import record, yaml_file
 from llmill.contract.agreement import NEWS, WORLD
 from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
@@ -146,14 +146,7 @@ def _suits(role: str, file: File) -> bool:
 
 def read(file: Path = FILE) -> dict[str, Source]:
     """Every source by name; raises `UserError` about the first thing that does not fit."""
-    try:
-        tree = _parse(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; `git checkout {file}` restores it") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UserError(f"{file}: not YAML that can be read: nested too deeply") from None
+    tree = yaml_file.load(file, f"`git checkout {file}` restores it")
     if not isinstance(tree, dict) or not tree:
         raise UserError(f"{file}: expected sources by name, found {type(tree).__name__}")
     return {str(name): _source(str(name), entry, file) for name, entry in tree.items()}
@@ -278,15 +271,3 @@ def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:
         if isinstance(node, yaml.MappingNode)
         else {}
     )
-
-
-def _parse(text: str) -> Any:
-    """YAML in which no name stands twice: the second would silently replace the first."""
-    loader = yaml.SafeLoader(text)
-    root = loader.get_single_node()
-    for node in (root, *_fields(root).values()):
-        names = [key.value for key, _ in node.value] if isinstance(node, yaml.MappingNode) else []
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice:
-            raise yaml.YAMLError(f"'{twice}' stands twice")
-    return loader.construct_document(root) if root else None

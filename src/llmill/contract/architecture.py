@@ -1,0 +1,116 @@
+"""The sections of `params.yaml` that say what a transformer is: its shape by switches, or that of
+the weights it begins from, with what may be changed.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    SerializerFunctionWrapHandler,
+    Tag,
+    model_serializer,
+    model_validator,
+)
+
+from llmill.contract import shapes
+from llmill.contract.values import Context, Rate, Section, Share
+
+RotaryBase = Annotated[float, Field(ge=1, le=1e12)]
+
+
+class RotaryScaling(Section):
+    """Rotary positions for a longer context than the one trained on, as in Llama 3.1: slow pairs
+    turn `factor` times slower, fast ones as before, those between by degrees.
+    """
+
+    factor: Annotated[float, Field(ge=1, le=10**6)]
+    low_frequency_factor: Rate
+    high_frequency_factor: Rate
+    original_block_size: Context
+
+    @model_validator(mode="after")
+    def low_is_below_high(self) -> Self:
+        if self.low_frequency_factor >= self.high_frequency_factor:
+            raise ValueError("low_frequency_factor must be below high_frequency_factor")
+        return self
+
+
+class Model(Section):
+    """One transformer by switches; see `llmill.model.transformer`."""
+
+    n_layer: Annotated[int, Field(ge=1, le=4096)]
+    n_head: Annotated[int, Field(ge=1, le=4096)]
+    n_kv_head: Annotated[int, Field(ge=1, le=4096)]
+    n_embd: Annotated[int, Field(ge=1, le=2**17)]
+    block_size: Context
+    causal: bool  # a token sees those before it; or the whole text
+    norm: Literal["layernorm", "rmsnorm"]
+    norm_weight: bool
+    norm_epsilon: Annotated[float, Field(ge=1e-15, le=1)]
+    norm_embedding: bool
+    position: Literal["learned", "rotary"]
+    rotary_base: RotaryBase
+    rotary_scaling: RotaryScaling | None
+    mlp: Literal["gelu", "relu2", "swiglu"]
+    mlp_hidden: Annotated[int, Field(ge=1, le=2**20)]
+    qk_norm: bool
+    bias: bool
+    dropout: Share
+    tied: bool
+
+    @model_validator(mode="after")
+    def heads_divide(self) -> Self:
+        if self.n_embd % self.n_head:
+            raise ValueError(f"n_embd {self.n_embd} is not divisible by n_head {self.n_head}")
+        if self.n_head % self.n_kv_head:
+            raise ValueError(f"n_head {self.n_head} is not divisible by n_kv_head {self.n_kv_head}")
+        if self.position == "rotary" and (self.n_embd // self.n_head) % 2:
+            raise ValueError("rotary positions need an even head size (n_embd / n_head)")
+        return self
+
+    def parameters(self, vocab_size: int) -> int:
+        """How many numbers its matrices hold."""
+        head = self.n_embd // self.n_head
+        attention = self.n_embd * (2 * self.n_embd + 2 * self.n_kv_head * head)
+        mlp = (3 if self.mlp == "swiglu" else 2) * self.n_embd * self.mlp_hidden
+        looked_up = vocab_size * (1 if self.tied else 2)
+        looked_up += self.block_size if self.position == "learned" else 0
+        return self.n_layer * (attention + mlp) + looked_up * self.n_embd
+
+
+class FromInit(Section):
+    """The shape of the weights in `download.init`. What is left out here stays as it is there;
+    `rotary_scaling: null` takes theirs away.
+    """
+
+    shape: Literal["init"]
+    block_size: Context | None = None
+    rotary_base: RotaryBase | None = None
+    rotary_scaling: RotaryScaling | None = None
+    dropout: Share | None = None
+
+    def applied(self, shape: Model) -> Model:
+        """A shape with the changes."""
+        given = self.model_dump(exclude={"shape"})
+        changes = {k: v for k, v in given.items() if v is not None or k == "rotary_scaling"}
+        return Model(**shape.model_dump() | changes)
+
+    @model_serializer(mode="wrap")
+    def as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was left out stays out of the record: `rotary_scaling: null` is a change."""
+        return {k: v for k, v in serialize(self).items() if k in self.model_fields_set}
+
+
+def _kind_of_shape(fields: Any) -> str:
+    """Which of the two forms of `model` is meant."""
+    shape = fields.get("shape") if isinstance(fields, dict) else getattr(fields, "shape", None)
+    return FromInit.__name__ if shape == "init" else Model.__name__
+
+
+Shape = Annotated[
+    Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
+    Discriminator(_kind_of_shape),
+    BeforeValidator(shapes.named),
+]

@@ -1,0 +1,93 @@
+"""Reads a YAML file as DVC does: YAML 1.2, by ruamel.yaml's safe loader, so that `012` is twelve,
+`1e-3` a number, `yes` a word, and no key stands twice.
+
+In: a file. Out: its values, or one line that says where it is wrong.
+"""
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+from ruamel.yaml.reader import ReaderError
+
+from llmill.contract.errors import UserError
+
+LONGEST_LINE = 400  # characters of an error
+MOST_VALUES = 100_000  # of a file, once its aliases (`*name`) are filled in
+
+
+def load(file: Path, missing: str, most_bytes: int | None = None) -> Any:
+    """The values of a file; `missing` says what to do where there is none. Raises `UserError`."""
+    try:
+        if file.exists() and not file.is_file():
+            raise UserError(f"{file}: not a file")
+        if most_bytes and file.stat().st_size > most_bytes:
+            raise UserError(f"{file}: above {most_bytes:,} bytes, so not what it should be")
+        return parse(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; {missing}") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(one_line(f"{file}: not YAML: {error}")) from None
+
+
+def parse(text: str) -> Any:
+    """The values of a text. Raises `ValueError` with a line number where there is one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they fill several lines; DVC shows them
+            if "*" in text:
+                _refuse_explosion(compose(text))
+            return YAML(typ="safe").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}: " if mark else ""
+        raise ValueError(f"{where}{error.problem or error.context}") from None
+    except RecursionError:
+        raise ValueError("brackets in brackets, too deep") from None
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise ValueError(f"line {line}: a control character stands in it") from None
+    except (YAMLError, AssertionError) as error:  # such as a version of YAML
+        raise ValueError(str(error)) from None
+    except (ValueError, KeyError, AttributeError, TypeError) as error:  # a tag: `!!int one`
+        raise ValueError(f"a value does not fit its tag, or is too long: {error}") from None
+
+
+def compose(text: str) -> Node | None:
+    """The nodes of a text, which know where they stand in it."""
+    return YAML(typ="safe").compose(text)
+
+
+def one_line(text: str) -> str:
+    """Text for a terminal: white space as single spaces, other control characters escaped."""
+    line = " ".join(text.split())
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
+
+
+def _refuse_explosion(root: Node | None) -> None:
+    """Aliases of aliases make millions of values of a few lines, or a value inside itself."""
+    sizes: dict[int, float] = {}
+
+    def size(node: Node) -> float:
+        if isinstance(node, ScalarNode):
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = math.inf  # while it is counted: who meets it again is inside of it
+            sizes[id(node)] = 1 + sum(size(child) for child in _children(node))
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MOST_VALUES:
+        raise ValueError(f"its aliases (*name) stand for more than {MOST_VALUES:,} values")
+
+
+def _children(node: Node) -> list[Node]:
+    if isinstance(node, MappingNode):
+        return [child for pair in node.value for child in pair]
+    return node.value
