@@ -4,12 +4,17 @@ One machine needs nothing more than `processes` in the stage's section. On sever
 environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/scaling.md.
 """
 
+from __future__ import annotations
+
 import logging
 import os
+from typing import TYPE_CHECKING
 
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.params import Selected
 from llmill.contract.schema import LAYOUT
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
 
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
 

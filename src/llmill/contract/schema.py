@@ -19,7 +19,14 @@ from pydantic import (
 from llmill.contract import agreement, shapes
 from llmill.contract.values import Dtype, Natural, Positive, Rate, Share, Threads
 
-DATA_STAGES = ("paths", "download", "prepare", "tokenizer", "tokenize")  # the others write results
+DATA_STAGES = (
+    "paths",
+    "code",
+    "download",
+    "prepare",
+    "tokenizer",
+    "tokenize",
+)  # the others write results
 OWN = ".llmill"  # of stage paths: DVC removes it before anybody looks, so nothing else lies there
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 
