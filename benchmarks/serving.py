@@ -10,6 +10,7 @@ order, so a near tie may flip, and a mixed answer of a model that has such ties 
 """
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -50,10 +51,14 @@ class Tally:
     reasons: set[str] = field(default_factory=set)
 
 
-def random_checkpoint(folder: Path) -> Path:
-    """Random weights, large enough that greedy answers differ from prompt to prompt."""
+def random_checkpoint(folder: Path, vocabulary: int = 256) -> Path:
+    """Random weights, large enough that greedy answers differ from prompt to prompt; the tokens are
+    bytes and pairs of bytes.
+    """
     torch.manual_seed(SEED)
-    tokenizer = Tokenizer({bytes([byte]): byte for byte in range(256)})
+    pairs = (bytes([first, second]) for first in range(256) for second in range(256))
+    tokens = [*(bytes([byte]) for byte in range(256)), *itertools.islice(pairs, vocabulary - 256)]
+    tokenizer = Tokenizer({token: rank for rank, token in enumerate(tokens)})
     model = Transformer(params.load(WORLD).model, tokenizer.n_vocab).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -18,6 +18,7 @@ from llmill.stages.instruct import prompt_ids
 from llmill.tasks.instruction import Instruction
 from tests.conftest import ROOT
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
+from tests.serve.served import parrot
 
 
 @pytest.fixture
@@ -128,6 +129,42 @@ def test_characters_of_several_bytes_come_out_whole(results, monkeypatch):
     talk = open_talk("pretrain", SHORT)
     monkeypatch.setattr(type(talk), "_tokens", lambda self, ids: iter("aé🙂".encode()))
     assert "".join(talk.answer("x")) == "aé🙂"
+
+
+def test_what_a_model_says_to_a_terminal_is_shown_and_not_obeyed(results, monkeypatch, capsys):
+    answer = "\x1b[2J\r\x9b\tok"
+    loaded = checkpoint.Checkpoint(parrot(answer), bytes_tokenizer())
+    checkpoint.save(results / "parrot", loaded)
+    monkeypatch.setattr(sys, "argv", ["llmill", "chat", "parrot"])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/settings \x1b[1m 5\n\n\x20\n"))
+    monkeypatch.setattr("llmill.named.LanguageModel.completed", lambda *_: [10])
+    with pytest.raises(SystemExit):
+        __main__.main()
+    refused, said = capsys.readouterr().out.splitlines()
+    assert refused.startswith("no setting '\\x1b[1m'; one of temperature")
+    assert said == "\\x1b[2J\\r\\x9b\tok"
+
+
+def test_a_label_and_a_text_are_shown_on_one_line(results, monkeypatch, capsys):
+    labels = ["ham\x1b[31m", "spam\u202e"]
+    classifier = checkpoint.Checkpoint(headed(2), bytes_tokenizer(), labels, 48)
+    checkpoint.save(results / "steering", classifier)
+    text = "\x1b]0;title\x07 and a byte \udcff\nmore"
+    words = ["llmill", "classify-text", "--model", "steering", text]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        __main__.main()
+    out = capsys.readouterr().out
+    assert out.startswith(("ham\\x1b[31m  ", "spam\\u202e  "))
+    assert out.endswith("%  \\x1b]0;title\\x07 and a byte \\udcff\\nmore\n")
+
+
+def test_an_error_shows_what_it_quotes_on_one_line(results, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["llmill", "chat", "/nowhere\x1b[31m\x08\n"])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    line = "llmill: /nowhere\\x1b[31m\\x08\\n: no model's folder, for it has no config.json"
+    assert ended.value.code == line
 
 
 def test_labels_come_with_their_probability(results):

@@ -140,6 +140,14 @@ def test_a_message_is_shown_with_its_label(world):
         assert tokens == len(text.removeprefix("  <|endoftext|>")) + 1
 
 
+def test_a_label_is_shown_without_its_control_characters(world):
+    for file in (world / "data/prepare/classification").iterdir():
+        file.write_text(file.read_text().replace('"ham"', '"ham\\u001b[31m"'))
+    lines = printed("classify", 1)
+    assert "\x1b" not in "".join(lines)
+    assert any(line.endswith(r"learnt [ham\x1b[31m]") for line in lines)
+
+
 def test_without_a_variant_the_batches_are_those_of_every_variant(world):
     assert printed("classify", 0) == printed("classify", 0, variant="last_block")
 

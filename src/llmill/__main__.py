@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import streams
+from llmill.contract import printable, streams
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -128,13 +128,16 @@ def serve(
     tokens: Annotated[
         int, typer.Option(min=1, help="That a request may have written.")
     ] = Limits.tokens,
+    read: Annotated[int, typer.Option(min=1, help="Tokens of a request's prompts.")] = Limits.read,
     body: Annotated[int, typer.Option(min=1, help="Bytes of a request.")] = Limits.body,
+    connections: Annotated[int, typer.Option(min=1, help="Open at once.")] = Limits.connections,
     dtype: Annotated[Dtype, WEIGHTS] = "float32",
 ) -> None:
     """Serve models over HTTP, in OpenAI's interface; docs/serving.md. LLMILL_API_KEY sets a key."""
     from llmill.serve.run import serve as run
 
-    run(models or ["instruct"], host, port, Limits(batch, waiting, tokens, body), dtype)
+    limits = Limits(batch, waiting, tokens, read, body, connections)
+    run(models or ["instruct"], host, port, limits, dtype)
 
 
 @app.command("classify-text")
@@ -149,7 +152,7 @@ def classify_text(
 
     given = texts or list(_lines(""))
     for text, (label, likely) in zip(given, guess(model, given), strict=True):
-        print(f"{label}  {likely:6.1%}  {text}")
+        print(printable.line(f"{label}  {likely:6.1%}  {text}"))
 
 
 def _lines(prompt: str) -> Iterator[str]:
@@ -169,7 +172,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        sys.exit(f"llmill: {error}")
+        sys.exit(printable.error(f"llmill: {error}"))
     except Stopped as stopped:
         print(f"llmill: {stopped}", file=sys.stderr, flush=True)
         sys.exit(128 + stopped.signum)

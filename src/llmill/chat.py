@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 
 from llmill import named
+from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
 from llmill.evaluation.classification import BATCH_SIZE
@@ -119,17 +120,20 @@ def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
 
 
 def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> None:
-    """Answer line by line until they end or one is `/quit`; Ctrl-C breaks an answer off."""
+    """Answer line by line until they end or one is `/quit`; Ctrl-C breaks an answer off.
+
+    Control characters are escaped, in a pipe, too: many a pipe ends at a terminal.
+    """
     for line in lines:
         text = line.rstrip("\n")
         if text == "/quit":
             return
         if text.startswith("/"):
-            write(_obeyed(talk, text.split()) + "\n")
+            write(printable.lines(_obeyed(talk, text.split())) + "\n")
         elif text:
             try:
                 for piece in talk.answer(text):
-                    write(piece)
+                    write(printable.lines(piece))
             except KeyboardInterrupt:
                 write(" ...")
             write("\n")

@@ -6,7 +6,7 @@ So `chat` and `serve` find what they work with, and `classify-text` its folder.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmill.contract import params, record
+from llmill.contract import elsewhere, params
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
@@ -54,7 +54,7 @@ def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
 
 def of_ours(folder: Path) -> bool:
     """Whether a model's folder is a checkpoint of ours, also one that lost its tokenizer."""
-    return is_ours(folder) or "model" in record.read_object(folder / CONFIG)
+    return is_ours(folder) or "model" in elsewhere.read_object(folder / CONFIG)
 
 
 def located(name: str) -> Path:
@@ -83,8 +83,10 @@ def _published(folder: Path) -> LanguageModel:
     """A folder of Hugging Face's. It is an assistant if it was taught the prompt that ours know, as
     what stage `export` writes of one says.
     """
-    config = record.read_object(folder / CONFIG)
+    config = elsewhere.read_object(folder / CONFIG)
     kinds = config.get("architectures") or []
+    if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
+        raise UserError(f"{folder / CONFIG}: architectures must be names in a list")
     if any(kind.endswith(CLASSIFIER) for kind in kinds):
         raise UserError(f"{folder}: {', '.join(kinds)}: no language model")
     tokenizer = imported.read(folder)
@@ -101,5 +103,5 @@ def _template(folder: Path) -> str | None:
     """The chat template, in a file of its own or in the tokenizer's settings."""
     own, config = folder / "chat_template.jinja", folder / TOKENIZER_CONFIG
     if own.exists():
-        return own.read_text(encoding="utf-8")
-    return record.read_object(config).get("chat_template") if config.exists() else None
+        return elsewhere.read_text(own)
+    return elsewhere.read_object(config).get("chat_template") if config.exists() else None

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from llmill.contract import params, pipeline
+from llmill.contract import params, pipeline, printable
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.contract.params import Selected
@@ -219,7 +219,7 @@ def labelled(
         ids.tolist(), lengths.tolist(), batch.targets.tolist(), strict=True
     ):
         what = Text(f"{held} tokens, {len(row) - held} padding, learnt ")
-        what += Text.assemble("[", (name(label), LEARNT), "]")
+        what += Text.assemble("[", (printable.line(name(label)), LEARNT), "]")
         yield [what, one_line(tokenizer, row[:held])]
 
 

@@ -8,9 +8,10 @@ run to run, so they stand in no hashed output.
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import params, pipeline, record
+from llmill.contract import elsewhere, params, pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.tracking import runs_by_record
@@ -27,7 +28,8 @@ def verify_chain(pin: bool) -> None:
     table = Table("stage", "record", "MLflow run", "commit", "dirty", title="every link holds")
     for address, sha256 in hashes.items():
         run = runs.get(sha256, {"run_id": "not here", "commit": "-", "dirty": "-"})
-        table.add_row(address, sha256[:16], run["run_id"], run["commit"][:12], run["dirty"])
+        cells = (run["run_id"], run["commit"][:12], run["dirty"])  # as the tracking server has them
+        table.add_row(address, sha256[:16], *(escape(printable.line(cell)) for cell in cells))
     Console().print(table)
 
 
@@ -43,6 +45,7 @@ def verify_stage(stage: Stage) -> str:
                 what = "other bytes than its record says"
             raise UserError(f"{folder / name}: {what}; `dvc checkout {folder}` restores it")
     for path, sha256 in saved["inputs"].items():
+        elsewhere.inside(Path(), path, folder / record.NAME)
         if record.content_hash(Path(path)) != sha256:
             raise UserError(
                 f"{stage.address}: made from another {path} than is here; `dvc repro` makes it anew"

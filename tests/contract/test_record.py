@@ -33,24 +33,17 @@ def test_a_missing_input_is_named_with_what_to_do(tmp_path):
         record.content_hash(tmp_path / "gone")
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        (None, "config.json: missing"),
-        ("{", "config.json: not JSON (Expecting property name"),
-        ("[1]", "config.json: expected an object, found list"),
-        ("null", "config.json: expected an object, found NoneType"),
-    ],
-)
-def test_what_somebody_else_wrote_must_be_an_object(tmp_path, text, line):
-    file = tmp_path / "config.json"
-    if text is not None:
-        file.write_text(text)
-    with pytest.raises(UserError) as error:
-        record.read_object(file)
-    assert line in str(error.value)
-    file.write_text('{"a": 1}')
-    assert record.read_object(file) == {"a": 1}
+def test_a_json_of_ours_that_cannot_be_read_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "deep.json").write_text("[" * 200_000 + "]" * 200_000)
+    (tmp_path / "cut.json").write_text("{")
+    for name, reason in (
+        ("folder.json", "Is a directory"),
+        ("deep.json", r"not JSON \(more than 64 objects and lists in one another\)"),
+        ("cut.json", r"not JSON \(Expecting property name"),
+    ):
+        with pytest.raises(UserError, match=rf"{name}: {reason}.*; `dvc checkout` restores it"):
+            record.read_json(tmp_path / name)
 
 
 def test_a_record_names_every_other_file_of_the_folder(tmp_path):

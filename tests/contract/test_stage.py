@@ -135,6 +135,18 @@ def test_a_users_mistake_is_one_line_exit_code_one_and_nothing_half_written(toy)
     assert runs(toy) == ["tokenize FAILED"]
 
 
+def test_a_line_of_a_stage_shows_what_it_quotes(toy):
+    module = toy / "src/llmill/stages/tokenize.py"
+    quoting = 'job.say("label \\x1b[31m\\x9b\\r\\ndone é")'
+    module.write_text(
+        module.read_text()
+        + f"\n_run = run\ndef run(params, job):\n    {quoting}\n    _run(params, job)\n"
+    )
+    code, out, err = finish(start(toy))
+    assert (code, err) == (0, "")
+    assert "tokenize: label \\x1b[31m\\x9b\\r\\ndone é" in out.splitlines()
+
+
 def test_a_wrong_parameter_of_any_section_stops_every_stage(toy):
     file = toy / "params.yaml"
     file.write_text(file.read_text().replace("  shots: 2", "  shot: 2"))

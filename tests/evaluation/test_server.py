@@ -126,6 +126,15 @@ def test_an_answer_that_is_no_completion_is_tried_again(server, tmp_path):
     assert score(settings(server.url), ROWS[:1], tmp_path) == [50]
 
 
+def test_an_answer_nested_deep_is_none_and_half_a_character_is_replaced(server, tmp_path):
+    server.plan = [(200, "[" * 200_000 + "]" * 200_000)]
+    server.reply = "half \ud83d"
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
+    assert len(server.asked) == 2
+    (kept,) = tmp_path.iterdir()
+    assert json.loads(kept.read_text())["reply"] == "half \ufffd"
+
+
 def test_a_server_that_stays_broken_is_one_line_that_says_what_is_kept(server, tmp_path):
     server.plan = [(200, chat("80")), *[(500, "out\nof memory")] * 3]
     with pytest.raises(UserError) as error:

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from llmill.model.cache import Cache
 from llmill.model.generate import Choice, Writer, choose, generate
 from llmill.model.packed import FBGEMM, HalfLinear, PackedLinear, packed
 from tests.model.test_transformer import BLOCKS, LLAMA, MODERN, model
@@ -161,6 +162,31 @@ def test_texts_join_and_leave_between_steps_and_none_notices_the_others(config):
     assert writer.step() == {}
     for (ids, seed), steps, new in zip(prompts.values(), staying, found.values(), strict=True):
         assert new == [*alone(made, ids, SAMPLED, seed, steps), -1]
+
+
+@BLOCKS
+def test_a_text_that_was_read_elsewhere_joins_with_what_was_read(config):
+    made = model(config.model_copy(update={"block_size": 24}))
+    read = Cache(torch.zeros(1, dtype=torch.long))
+    with torch.inference_mode():
+        for piece in ([1, 2, 3, 4, 5], [6, 7], [8]):
+            made.hidden(torch.tensor([piece]), cache=read)
+    writer, found = Writer(made), {}
+    coming = [([5, 6], None), (list(range(1, 10)), read), ([9], None)]
+    widths = []
+    hidden = made.hidden
+    made.hidden = lambda idx, *rest, **more: (
+        widths.append(idx.size(1)) or hidden(idx, *rest, **more)
+    )
+    for seed, (ids, already) in enumerate(coming):
+        found[writer.begin(ids, SAMPLED, seed, already)] = []
+        for _ in range(3):
+            for number, drawn in writer.step().items():
+                found[number].append(drawn.token)
+    assert max(widths) == 2
+    del made.hidden
+    for seed, ((ids, _), new) in enumerate(zip(coming, found.values(), strict=True)):
+        assert new == alone(made, ids, SAMPLED, seed, len(new))
 
 
 def test_what_is_drawn_comes_with_the_logits_that_it_was_drawn_from():

@@ -181,9 +181,10 @@ def test_a_config_without_a_shape_is_named(tmp_path):
     config = json.loads((folder / "config.json").read_text())
     wrongs = (
         {"model": {"n_layer": 0}}, {"model": None}, {"model": ["n_layer"]}, {"vocab_size": None},
-        {"vocab_size": "many"}, {"vocab_size": 0}, {"vocab_size": [257]},
+        {"vocab_size": "many"}, {"vocab_size": 0}, {"vocab_size": [257]}, {"vocab_size": "257"},
+        {"head": "other"}, {"head": None}, {"labels": [1]}, {"max_length": 0}, {"head": "class"}, {"more": 1},
     )  # fmt: skip
-    for wrong in (*({**config, **changes} for changes in wrongs), {"head": "next_token"}, [1]):
+    for wrong in (*({**config, **changes} for changes in wrongs), {"head": "next_token"}):
         (folder / "config.json").write_text(json.dumps(wrong))
         with pytest.raises(UserError, match=r"config\.json: not a model's shape"):
             begun(folder)

@@ -1,6 +1,7 @@
 import matplotlib
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from llmill.report import figures, style
 
@@ -98,6 +99,26 @@ def test_the_grader_is_drawn_from_the_best_kind_down():
 )
 def test_nothing_to_show_is_still_a_figure(function, data):
     assert style.png(draw(function, *data)).startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@pytest.mark.parametrize("name", [r"$\frac$", r"\$5 a^{b}", "\x1b[31m 日本 é"])
+def test_a_label_is_text_whatever_stands_in_it(name):
+    rows = [{"kind": name, "score": 100.0, "predicted": 90.0}]
+    found = {"cloze": {name: {name: SHARE}}}
+    drawn = [
+        draw(figures.confusion, [[9, 1], [5, 45]], [name, "spam"], name),
+        draw(figures.grader, rows),
+        draw(figures.questions, found, 0.25, name),
+        draw(figures.judge, {name: {"mean": SHARE, "exact_match": SHARE}}),
+        draw(figures.classification, {name: {"accuracy": SHARE}}),
+        draw(figures.loss, {"pretrain": CURVE, f"classify@{name}": CURVE}),
+    ]
+    for figure in drawn:
+        assert style.png(figure).startswith(b"\x89PNG")
+        held = [text for text in figure.findobj(Text) if name in text.get_text()]
+        assert held
+        assert not any(text.get_parse_math() for text in held)
 
 
 def test_the_settings_of_this_machine_change_nothing():

@@ -36,18 +36,19 @@ def test_the_table_has_every_figure_with_interval_and_says_where_to_look(reposit
     assert any(line.startswith("dvc metrics show ") for line in lines)
 
 
-def test_names_in_brackets_are_printed_as_they_are(repository):
+def test_names_in_brackets_are_printed_as_they_are_and_control_characters_escaped(repository):
     row = {
         "key": "k",
-        "group": "[bold]g",
-        "name": "[x]",
+        "group": "[bold]g\x1b[31m",
+        "name": "[x]\u202e",
         "unit": "share",
         "figure": 0.5,
-        "against": "",
+        "against": "[red]\x07",
     }
     (repository / "results" / "report").mkdir(parents=True)
     record.write_json(repository / "results" / "report" / "summary.json", [row])
-    assert "[bold]g" in printed() and "[x]" in printed()
+    for shown in (r"[bold]g\x1b[31m", r"[x]\u202e", r"[red]\x07"):
+        assert shown in printed()
 
 
 def test_before_the_report_has_run_one_line_says_so(repository):

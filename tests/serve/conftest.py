@@ -29,16 +29,17 @@ def parrot():
 
 @pytest.fixture
 def gate(monkeypatch):
-    """Steps are done while it is set."""
+    """Steps are done while it is set; `reached` is set when the first one is to be done."""
     opened = threading.Event()
 
     class Gated(Writer):
         def step(self):
+            opened.reached.set()
             assert opened.wait(30)
             opened.steps += 1
             return super().step()
 
-    opened.steps = 0
+    opened.steps, opened.reached = 0, threading.Event()
 
     monkeypatch.setattr(worker, "Writer", Gated)
     yield opened

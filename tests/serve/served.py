@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +65,8 @@ class Running:
     port: int
     worker: Worker
     models: dict[str, Served]
+    server: Server
+    listening: socket.socket
     key: str | None = None
     clients: list[openai.OpenAI] = field(default_factory=list)
 
@@ -82,6 +85,9 @@ class Running:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
         return httpx.post(f"{self.url}/v1/{path}", json=fields, headers=headers, timeout=60)
 
+    def open_connections(self) -> int:
+        return len(self.server.server_state.connections)
+
     def empty(self) -> None:
         """Wait until nothing is written or waits; fail if that does not come."""
         until(lambda: self.worker.open == 0)
@@ -99,12 +105,14 @@ def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
 def serving(
     models: dict[str, Served], limits: Limits | None = None, key: str | None = None, **options
 ) -> Iterator[Running]:
-    socket = listener("127.0.0.1", 0)
-    app = create(models, limits or Limits(), key, **options)
-    server = Server(app)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]})
+    listening = listener("127.0.0.1", 0)
+    limits = limits or Limits()
+    app = create(models, limits, key, **options)
+    server = Server(app, limits.connections)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
-    running = Running(socket.getsockname()[1], app.state.worker, models, key)
+    port = listening.getsockname()[1]
+    running = Running(port, app.state.worker, models, server, listening, key)
     try:
         until(lambda: server.started)
         yield running

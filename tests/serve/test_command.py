@@ -126,8 +126,10 @@ def test_the_key_is_read_from_the_environment(folder):
 
 
 def test_limits_are_options(folder):
-    with started(folder, "pretrain", "--tokens", "5", "--body", "200") as (_, url):
-        for fields, status in (({"max_tokens": 5}, 200), ({"max_tokens": 6}, 400), ({"user": "x" * 200}, 413)):  # fmt: skip
+    with started(
+        folder, "pretrain", "--tokens", "5", "--read", "9", "--body", "200", "--connections", "2"
+    ) as (_, url):
+        for fields, status in (({"max_tokens": 5}, 200), ({"max_tokens": 6}, 400), ({"prompt": "x" * 9}, 400), ({"user": "x" * 200}, 413)):  # fmt: skip
             asked = {"model": "pretrain", "prompt": "x", "max_tokens": 5, **fields}
             assert httpx.post(f"{url}/v1/completions", json=asked).status_code == status
 

@@ -108,6 +108,19 @@ def test_log_probabilities_with_echo_are_those_of_one_forward_pass(server, clien
     assert told.text_offset[:8] == [0, 1, 2, 3, 4, 5, 5, 6]
 
 
+def test_a_long_prompt_is_read_and_scored_in_slices_as_at_once(server, client):
+    ids = [(11 * place) % 256 for place in range(300)]
+    asked = {"model": "pretrain", "prompt": ids, "max_tokens": 9, "temperature": 0}
+    plain = client.completions.create(**asked).choices[0]
+    (scored,) = client.completions.create(**asked, echo=True, logprobs=1).choices
+    new = alone(server.models["pretrain"], ids, 9)
+    assert plain.text == TOKENIZER.decode(new)
+    assert scored.text.endswith(plain.text)
+    rows = logprobs(server, ids + new)
+    expected = [float(rows[place, token]) for place, token in enumerate((ids + new)[1:])]
+    assert scored.logprobs.token_logprobs[1:] == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_prompt_can_be_scored_without_a_token_written(server, client):
     ids = [79, 110, 101]
     made = client.completions.create(

@@ -23,11 +23,28 @@ def browser(tmp_path):
         yield running
 
 
+def linked(browser, url: str, text: str) -> None:
+    """Open a link with a text, which stands in the field then."""
+    browser.open(f"{url}/?say={urllib.parse.quote(text)}")
+    browser.wait("document.getElementById('say').value !== ''")
+
+
 @needed
-def test_a_link_with_a_text_is_answered_and_markup_of_either_side_is_text(browser):
+def test_a_link_fills_the_field_and_sends_nothing(browser, gate):
+    with serving(parrots("87.")) as server:
+        linked(browser, server.url, "Hi\nyou")
+        assert browser.value("document.getElementById('say').value") == "Hi\nyou"
+        assert browser.value(f"{SEND} === 'Send' && writing === null")
+        assert (browser.value(TURNS), server.worker.open) == ([], 0)
+        assert browser.value("document.activeElement.id") == "say"
+
+
+@needed
+def test_the_text_of_a_link_is_sent_by_hand_and_markup_of_either_side_is_text(browser):
     text = '<b>What?</b> & "why"'
     with serving(parrots("<i>87&")) as server:
-        browser.open(f"{server.url}/?say={urllib.parse.quote(text)}")
+        linked(browser, server.url, text)
+        browser.value("document.getElementById('send').click()")
         browser.wait(ANSWERED)
         assert browser.value(TURNS) == [f"You\n\n{text}", "instruct\n\n<i>87&"]
     assert browser.value("document.querySelectorAll('b, i').length") == 0
@@ -115,7 +132,8 @@ def test_turns_that_do_not_fit_any_more_are_forgotten_from_the_oldest(browser):
 def test_a_foundation_model_goes_on_with_the_text(browser):
     models = {"pretrain": Served("pretrain", LanguageModel(parrot("87"), TOKENIZER, False))}
     with serving(models) as server:
-        browser.open(f"{server.url}/?say=Score:%0A")
+        linked(browser, server.url, "Score:\n")
+        browser.press("Enter")
         browser.wait(ANSWERED)
         assert browser.value(TURNS) == ["pretrain\n\nScore:\n87"]
 
@@ -123,7 +141,8 @@ def test_a_foundation_model_goes_on_with_the_text(browser):
 @needed
 def test_a_refusal_is_shown_as_the_server_says_it(browser):
     with serving(parrots("87")) as server:
-        browser.open(f"{server.url}/?say={'x' * 600}")
+        linked(browser, server.url, "x" * 600)
+        browser.press("Enter")
         browser.wait(ANSWERED)
         assert browser.value(NOTE).startswith("Not answered: messages[0]: 600 bytes do not fit")
         assert browser.value("turns.length") == 0

@@ -243,6 +243,19 @@ def test_with_the_key_everything_is_answered():
             server.client(api_key="other").models.list()
 
 
+def test_tokens_of_the_prompts_count_too():
+    with serving(random_models(), Limits(read=50)) as server:
+        for prompt, status in ((["a" * 24] * 2, 200), (["a" * 24, "a" * 25], 400)):
+            response = server.post("completions", **{**COMPLETION, "prompt": prompt})
+            assert response.status_code == status
+        assert response.json()["error"]["message"] == (
+            "prompt: 51 tokens in all, but a request may have 50"
+        )
+        long = messages(("user", "a" * 60))
+        error = server.post("chat/completions", **{**CHAT, "messages": long}).json()["error"]
+        assert (error["param"], error["code"]) == ("messages", "invalid_value")
+
+
 @pytest.mark.parametrize("times", [1.01, 3, 50])
 def test_a_body_that_is_too_large_is_413_declared_or_not(times):
     body = json.dumps({**COMPLETION, "user": "x" * int(10_000 * times)}).encode()

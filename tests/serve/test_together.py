@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ import openai
 import pytest
 
 from llmill.model.generate import Writer
-from llmill.serve import run, worker
+from llmill.serve import reading, replies, run, worker
 from llmill.serve.limits import Limits
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
 
@@ -84,7 +85,8 @@ def test_a_client_that_leaves_mid_stream_frees_its_place(server):
 def test_a_client_that_leaves_while_its_texts_wait_frees_their_places(gate):
     with serving(random_models(), Limits(batch=1)) as server:
         with stream_of(server, prompt=["One"] * 5):
-            until(lambda: server.worker.open == 5)
+            assert gate.reached.wait(30)
+            assert server.worker.open == 5
         until(lambda: server.worker.open == 1)
         gate.set()
         server.empty()
@@ -93,11 +95,13 @@ def test_a_client_that_leaves_while_its_texts_wait_frees_their_places(gate):
 
 def test_a_client_that_does_not_wait_for_a_whole_answer_frees_its_place(gate):
     with serving(random_models()) as server:
-        with pytest.raises(openai.APITimeoutError):
-            server.client(timeout=0.2).completions.create(
-                model="pretrain", prompt="One", max_tokens=400
-            )
-        assert server.worker.open == 1
+        body = b'{"model": "pretrain", "prompt": "One", "max_tokens": 400}'
+        head = b"Content-Type: application/json\r\nContent-Length: %d" % len(body)
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as asking:
+            asking.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + head)
+            asking.sendall(b"\r\n\r\n" + body)
+            assert gate.reached.wait(30)
+            assert server.worker.open == 1
         until(lambda: server.worker._left)
         gate.set()
         server.empty()
@@ -272,3 +276,87 @@ def test_a_conversation_is_encoded_beside_the_loop_and_no_further_than_the_conte
     assert error["param"] == "messages"
     assert 2 <= len(looped) <= 12
     assert not any(looped)
+
+
+def test_rows_of_one_request_take_turns_with_those_of_another(monkeypatch, gate):
+    begun: list[str] = []
+    begin = worker.Writer.begin
+
+    def noted(self, prompt, *more):
+        begun.append(TOKENIZER.decode(prompt[1:]))
+        return begin(self, prompt, *more)
+
+    monkeypatch.setattr(worker.Writer, "begin", noted)
+    with serving(random_models(), Limits(batch=1)) as server, ThreadPoolExecutor(2) as pool:
+        asked = {"model": "pretrain", "max_tokens": 2, "temperature": 0}
+        texts = [["a1", "a2", "a3", "a4"], ["b1", "b2"]]
+        answers = []
+        for number, prompt in enumerate(texts):
+            answers.append(pool.submit(server.post, "completions", prompt=prompt, **asked))
+            until(lambda count=(4, 6)[number]: server.worker.open == count)
+            assert gate.reached.wait(30)
+        gate.set()
+        for prompt, answer in zip(texts, answers, strict=True):
+            assert len(answer.result().json()["choices"]) == len(prompt)
+    assert begun == ["a1", "a2", "b1", "a3", "b2", "a4"]
+
+
+def test_a_large_request_leaves_places_for_who_comes_next(monkeypatch):
+    together: list[int] = []
+
+    class Counting(Writer):
+        def step(self):
+            found = super().step()
+            together.append(len(found))
+            return found
+
+    monkeypatch.setattr(worker, "Writer", Counting)
+    asked = {"model": "pretrain", "max_tokens": 5, "temperature": 0}
+    with serving(random_models(), Limits(batch=8)) as server:
+        made = server.post("completions", prompt=["a"] * 12, **asked)
+    assert len(made.json()["choices"]) == 12
+    assert max(together) == 4
+
+
+def test_a_scored_prompt_is_read_in_slices_and_others_are_written_in_between(monkeypatch, gate):
+    done: list[str] = []
+    read = reading.Reading.read
+
+    def noted(self, model):
+        done.append("slice")
+        read(self, model)
+
+    monkeypatch.setattr(reading.Reading, "read", noted)
+    step = worker.Writer.step
+
+    def stepping(self):
+        done.append("step")
+        return step(self)
+
+    monkeypatch.setattr(worker.Writer, "step", stepping)
+    scored = {"prompt": [[65] * 512] * 3, "max_tokens": 0, "echo": True, "logprobs": 1}
+    with serving(random_models()) as server, stream_of(server, max_tokens=200):
+        assert gate.reached.wait(30)
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(server.post, "completions", model="pretrain", **scored)
+            until(lambda: server.worker.open == 4)
+            gate.set()
+            assert len(answer.result().json()["choices"]) == 3
+    slices = [number for number, what in enumerate(done) if what == "slice"]
+    assert len(slices) == 3 * 4
+    assert all(done[number + 1] == "step" for number in slices)
+
+
+def test_a_whole_answer_is_told_beside_the_loop(monkeypatch):
+    looped: list[bool] = []
+    as_text = replies.as_text
+
+    def watched(token: bytes) -> str:
+        looped.append(asyncio._get_running_loop() is not None)
+        return as_text(token)
+
+    monkeypatch.setattr(replies, "as_text", watched)
+    asked = {"prompt": "One", "max_tokens": 0, "echo": True, "logprobs": 0}
+    with serving(random_models()) as server:
+        assert server.post("completions", model="pretrain", **asked).status_code == 200
+    assert looped and not any(looped)

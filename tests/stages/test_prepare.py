@@ -181,6 +181,11 @@ def test_the_same_input_gives_the_same_bytes(raw):
         ("text/sources.json", "[]", "none is left for train"),
         ("text/sources.json", json.dumps([{**SOURCES[0], "name": "x"}]), "no weight for source"),
         ("text/sources.json", json.dumps([{**SOURCES[0], "files": []}]), r"no \.txt files"),
+        (
+            "text/sources.json",
+            json.dumps([{**SOURCES[0], "files": [{"path": "../../secret.txt"}]}]),
+            r"text/sources\.json: '\.\./\.\./secret\.txt' is no file's name inside",
+        ),
         ("classification/SMSSpamCollection", "ham\tx\nspam\ty\n", "split .* is empty"),
         ("classification/SMSSpamCollection", "ham\tx\nno label\n", "row 2: no label"),
         ("classification/SMSSpamCollection", "ham\tx\nham\ty\n", "every row is 'ham'"),

@@ -43,6 +43,7 @@ def test_half_a_character_named_by_an_escape_is_replaced_and_a_whole_one_kept(tm
         ([], "expected a list"),
         (GOOD, "expected a list"),
         ("[{", "not JSON"),
+        ("[" * 200_000 + "]" * 200_000, "not JSON .more than 64 objects and lists"),
     ],
 )
 def test_an_entry_that_does_not_fit_is_refused_with_its_number(tmp_path, value, said):

@@ -12,7 +12,11 @@ def test_rows_come_back_whatever_characters_they_hold(tmp_path):
     assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == 2
 
 
-@pytest.mark.parametrize("line", ['{"label": "ham"', '{"label": "ham"}', "[1]", '{"other": 1}'])
+@pytest.mark.parametrize(
+    "line",
+    ['{"label": "ham"', '{"label": "ham"}', "[1]", '{"other": 1}', "[" * 200_000],
+    ids=lambda line: line[:20],
+)
 def test_a_line_that_is_no_row_is_named(tmp_path, line):
     file = tmp_path / "a.jsonl"
     file.write_text('{"label": "ham", "text": "x"}\n' + line + "\n")

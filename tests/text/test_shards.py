@@ -94,6 +94,15 @@ def flip(path):
     path.write_bytes(content)
 
 
+@pytest.mark.parametrize("name", ["../00000", "/etc/passwd", "a/00000", "", None, 7, "x" * 300])
+def test_an_index_names_files_beside_it_alone(folder, name):
+    index = json.loads((folder / "index.json").read_text())
+    index["shards"][0]["name"] = name
+    (folder / "index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"index\.json: .* is no shard's name; `dvc checkout`"):
+        Shards.load(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [

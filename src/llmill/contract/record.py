@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 
 NAME = "record.json"
@@ -68,26 +69,15 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file of ours; raises `UserError` naming it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return elsewhere.parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(
             f"{path}: missing; `dvc pull`, or `dvc repro` of the stage that makes it"
         ) from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; `dvc checkout` restores it") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); `dvc checkout` restores it") from None
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object that somebody else wrote; raises `UserError` naming the file."""
-    try:
-        value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: expected an object, found {type(value).__name__}")
-    return value
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

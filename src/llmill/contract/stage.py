@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 import llmill
-from llmill.contract import audit, params, pipeline, processes, record, scratch
+from llmill.contract import audit, params, pipeline, printable, processes, record, scratch
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.stopping import Stop
 from llmill.contract.tracking import RUN_FILE, Track, mark_killed
@@ -62,7 +62,11 @@ class Job:
     def say(self, text: str) -> None:
         """One plain line for a terminal or a log, from the first of several processes."""
         if processes.main():
-            print(f"{self.stage.address}: {text}", flush=True)
+            _print(self.stage.address, text)
+
+
+def _print(address: str, text: str) -> None:
+    print(printable.line(f"{address}: {text}"), flush=True)
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,7 @@ def _lead(asked: Asked) -> Iterator[Job]:
     with _alone(scratch.ROOT / stage.address):
         _close_runs_of_the_dead(scratch.ROOT / stage.address)
         inputs = record.hash_inputs(stage.deps)
-        say = partial(print, f"{stage.address}:", flush=True)
+        say = partial(_print, stage.address)
         folder = scratch.claim(stage, parameters, inputs, asked.resume_anyway, say)
         out = record.temporary_sibling(Path(stage.out))
         job = Job(stage, asked.stages, out, folder, Track(folder), asked.stop)

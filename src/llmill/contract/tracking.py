@@ -18,6 +18,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from llmill.contract import printable
 from llmill.contract.record import flat
 from llmill.contract.scratch import STATE
 
@@ -43,7 +44,7 @@ def guarded(call: Callable[..., None]) -> Callable[..., None]:
             call(self, *args, **kwargs)
         except Exception as error:
             self.off = True
-            reason = " ".join(str(error).split())[:200]
+            reason = printable.line(" ".join(str(error).split())[:200])
             print(
                 f"llmill: tracking is off for the rest of this stage: {reason}",
                 file=sys.stderr,

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.schema import JudgeServer
 
@@ -99,7 +99,7 @@ def _reply(client: httpx.Client, settings: JudgeServer, row: Row, cache: Path) -
 
 def _kept_reply(kept: Path) -> str:
     try:
-        return json.loads(kept.read_text(encoding="utf-8"))["reply"]
+        return elsewhere.parsed(kept.read_text(encoding="utf-8"))["reply"]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{kept}: damaged; remove it and the judge is asked again") from None
 
@@ -131,11 +131,13 @@ def _ask(client: httpx.Client, settings: JudgeServer, request: dict[str, Any]) -
 def _content(response: httpx.Response) -> str | None:
     """The text of the first choice; a message without text (a refusal) is an empty one."""
     try:
-        message = response.json()["choices"][0]["message"]
+        message = elsewhere.parsed(response.content)["choices"][0]["message"]
         content = message["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         return None
-    return content if isinstance(content, str) else ""
+    if not isinstance(content, str):
+        return ""
+    return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON's escapes
 
 
 def _url(settings: JudgeServer) -> str:

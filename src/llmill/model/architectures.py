@@ -1,64 +1,21 @@
 """The architectures of transformers that are ours with some switches set: how each says them in its
 `config.json`, and where its tensors stand in ours.
 
-Every option of a config is read, known to change nothing, or refused by name.
+Every option of a config is read, known to change nothing, or refused by name (`options.py`).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
+from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Model
+from llmill.model.options import Config, Options
 
-# Options that concern files, training or generation, not what the model computes.
-NEUTRAL = {
-    "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype",
-    "eos_token_id", "id2label", "initializer_range", "is_llama_config", "label2id", "model_type",
-    "n_ctx", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp",
-    "problem_type", "return_dict", "summary_activation", "summary_first_dropout",
-    "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params",
-    "torch_dtype", "transformers_version", "use_cache",
-}  # fmt: skip
-
-Config = dict[str, Any]
 Change = Callable[[Tensor], Tensor]
-
-
-class Options:
-    """A config.json that is read strictly: `done` refuses what nobody asked for."""
-
-    def __init__(self, file: Path, values: Config):
-        self.file, self.values = file, values
-        self._left = values.keys() - NEUTRAL
-
-    def take(self, name: str, *default: Any) -> Any:
-        """An option, or its default; raises `UserError` where there is neither."""
-        self._left -= {name}
-        if name not in self.values and not default:
-            raise UserError(f"{self.file}: {name} is missing")
-        return self.values.get(name, *default)
-
-    def only(self, name: str, *allowed: Any) -> None:
-        """An option that may be absent or have one of these values."""
-        value = self.take(name, allowed[0])
-        if value not in allowed:
-            raise UserError(
-                f"{self.file}: {name} = {value!r} is not supported, only "
-                f"{' or '.join(map(repr, allowed))}"
-            )
-
-    def done(self) -> None:
-        """Raises `UserError` for the first option that was not read."""
-        for name in sorted(self._left):
-            raise UserError(
-                f"{self.file}: {name} = {self.values[name]!r}: llmill does not know this option; "
-                "a model that is read without it might compute something else"
-            )
 
 
 @dataclass(frozen=True)
@@ -95,21 +52,21 @@ def _gpt2_read(options: Options) -> Config:
     for name in ("scale_attn_by_inverse_layer_idx", "reorder_and_upcast_attn"):
         options.only(name, False)
     options.only("add_cross_attention", False)
-    heads, width = options.take("n_head"), options.take("n_embd")
-    dropout = options.take("resid_pdrop", 0.1)
+    heads, width = options.whole("n_head"), options.whole("n_embd")
+    dropout = options.number("resid_pdrop", 0.1)
     for name in ("embd_pdrop", "attn_pdrop"):
         options.only(name, dropout)
     return {
         **CLASSIC,
-        "n_layer": options.take("n_layer"),
+        "n_layer": options.whole("n_layer"),
         "n_head": heads,
         "n_kv_head": heads,
         "n_embd": width,
-        "block_size": options.take("n_positions"),
-        "norm_epsilon": options.take("layer_norm_epsilon", 1e-5),
-        "mlp_hidden": options.take("n_inner", None) or 4 * width,
-        "dropout": float(dropout),
-        "tied": options.take("tie_word_embeddings", True),
+        "block_size": options.whole("n_positions"),
+        "norm_epsilon": options.number("layer_norm_epsilon", 1e-5),
+        "mlp_hidden": options.whole("n_inner", None) or 4 * width,
+        "dropout": dropout,
+        "tied": options.flag("tie_word_embeddings", True),
     }
 
 
@@ -155,14 +112,14 @@ def _llama_read(options: Options) -> Config:
     options.only("hidden_act", "silu")
     options.only("attention_dropout", 0.0, 0)
     options.only("rope_interleaved", False)
-    bias = options.take("attention_bias", False)
+    bias = options.flag("attention_bias", False)
     options.only("mlp_bias", bias)
     return {
         **LLAMA,
         **_shared_read(options, 1e-6),
         **_rotary_read(options),
         "bias": bias,
-        "tied": options.take("tie_word_embeddings", False),
+        "tied": options.flag("tie_word_embeddings", False),
     }
 
 
@@ -208,7 +165,7 @@ def _nanochat_read(options: Options) -> Config:
         **MODERN,
         **_shared_read(options, 1e-6),
         **_rotary_read(options),
-        "tied": options.take("tie_word_embeddings", False),
+        "tied": options.flag("tie_word_embeddings", False),
     }
 
 
@@ -235,16 +192,16 @@ def _nanochat_layout(config: Model, vocab_size: int) -> Layout:
 
 def _shared_read(options: Options, epsilon: float) -> Config:
     """What Llama and nanochat call alike."""
-    heads, width = options.take("num_attention_heads"), options.take("hidden_size")
+    heads, width = options.whole("num_attention_heads"), options.whole("hidden_size")
     options.only("head_dim", None, width // heads)
     return {
-        "n_layer": options.take("num_hidden_layers"),
+        "n_layer": options.whole("num_hidden_layers"),
         "n_head": heads,
-        "n_kv_head": options.take("num_key_value_heads", None) or heads,
+        "n_kv_head": options.whole("num_key_value_heads", None) or heads,
         "n_embd": width,
-        "block_size": options.take("max_position_embeddings"),
-        "mlp_hidden": options.take("intermediate_size"),
-        "norm_epsilon": options.take("rms_norm_eps", epsilon),
+        "block_size": options.whole("max_position_embeddings"),
+        "mlp_hidden": options.whole("intermediate_size"),
+        "norm_epsilon": options.number("rms_norm_eps", epsilon),
     }
 
 
@@ -283,22 +240,24 @@ def _head(config: Model, vocab_size: int) -> Layout:
 
 def _rotary_read(options: Options) -> Config:
     """Rotary positions as transformers 5 writes them (`rope_parameters`), or as 4 did."""
-    new = options.take("rope_parameters", None) or {}
-    old = options.take("rope_scaling", None) or {}
+    new, old = options.section("rope_parameters"), options.section("rope_scaling")
     base = options.take("rope_theta", None)
-    rope = Options(options.file, {"rope_theta": base or 10000.0, **old, **new})
+    base = 10000.0 if base is None else base
+    rope = Options(options.file, {"rope_theta": base, **old, **new})
     kind = rope.take("rope_type", rope.take("type", "default"))
     scaling = None
     if kind == "llama3":
         scaling = {
-            "factor": float(rope.take("factor")),
-            "low_frequency_factor": float(rope.take("low_freq_factor")),
-            "high_frequency_factor": float(rope.take("high_freq_factor")),
-            "original_block_size": rope.take("original_max_position_embeddings"),
+            "factor": rope.number("factor"),
+            "low_frequency_factor": rope.number("low_freq_factor"),
+            "high_frequency_factor": rope.number("high_freq_factor"),
+            "original_block_size": rope.whole("original_max_position_embeddings"),
         }
     elif kind != "default":
-        raise UserError(f"{options.file}: rope_type = {kind!r} is not supported, only 'llama3'")
-    found = {"rotary_base": float(rope.take("rope_theta")), "rotary_scaling": scaling}
+        raise UserError(
+            f"{options.file}: rope_type = {quoted(kind)} is not supported, only 'llama3'"
+        )
+    found = {"rotary_base": rope.number("rope_theta"), "rotary_scaling": scaling}
     rope.only("partial_rotary_factor", 1.0, 1)
     rope.done()
     return found

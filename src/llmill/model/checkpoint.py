@@ -6,17 +6,18 @@ Every later stage reads a model's shape and tokenizer from here, never from `par
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, Self
 
 import torch
-from safetensors import SafetensorError
+from pydantic import Field, ValidationError, model_validator
 from safetensors import torch as safetensors
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, WEIGHTS
-from llmill.contract.schema import Model
-from llmill.model import vocabulary
+from llmill.contract.schema import Model, Section
+from llmill.contract.values import Positive
+from llmill.model import vocabulary, weights
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
@@ -24,6 +25,29 @@ from llmill.text.tokenizer import Tokenizer
 HEADS = {Transformer: "next_token", ClassModel: "class", ScoreModel: "score"}
 TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # the embedding once more
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
+
+
+class Config(Section):
+    """What `config.json` says."""
+
+    model: Model
+    vocab_size: Positive
+    head: Literal["next_token", "class", "score"]
+    labels: Annotated[list[str], Field(min_length=1)] | None
+    max_length: Positive | None
+
+    @model_validator(mode="after")
+    def a_classifier_has_classes(self) -> Self:
+        if self.head == "class" and None in (self.labels, self.max_length):
+            raise ValueError("a classifier needs labels and max_length")
+        return self
+
+    def made(self) -> torch.nn.Module:
+        """A new model of this shape."""
+        model = Transformer(self.model, self.vocab_size)
+        if self.head == "class":
+            return ClassModel(model, len(self.labels))
+        return ScoreModel(model) if self.head == "score" else model
 
 
 @dataclass(frozen=True)
@@ -58,21 +82,18 @@ def load(folder: Path) -> Checkpoint:
     """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
     not fit.
     """
-    config, shape = read_config(folder)
+    config = read_config(folder)
     tokenizer = Tokenizer.load(folder / BPE)
-    model: Transformer | ClassModel | ScoreModel = Transformer(shape, config["vocab_size"])
-    if vocabulary.size(shape, tokenizer.n_vocab) != config["vocab_size"]:
-        with_mask = "" if shape.causal else " with its mask token"
+    if vocabulary.size(config.model, tokenizer.n_vocab) != config.vocab_size:
+        with_mask = "" if config.model.causal else " with its mask token"
         raise UserError(
             f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
-            f"the model {config['vocab_size']}{with_mask}; {RESTORE}"
+            f"the model {config.vocab_size}{with_mask}; {RESTORE}"
         )
-    if config.get("head") == "class":
-        model = ClassModel(model, len(config["labels"]))
-    elif config.get("head") == "score":
-        model = ScoreModel(model)
+    _refuse_other_weights(folder, config)
+    model = config.made()
     _fill(model, folder / WEIGHTS)
-    return Checkpoint(model.eval(), tokenizer, config["labels"], config["max_length"])
+    return Checkpoint(model.eval(), tokenizer, config.labels, config.max_length)
 
 
 def load_language_model(folder: Path) -> Checkpoint:
@@ -90,17 +111,16 @@ def load_language_model(folder: Path) -> Checkpoint:
     return loaded
 
 
-def read_config(folder: Path) -> tuple[dict[str, Any], Model]:
-    """`config.json`, and the shape in it."""
-    config = record.read_json(folder / CONFIG)
+def read_config(folder: Path) -> Config:
+    """`config.json`; raises `UserError` for one that does not say a model's shape."""
+    file = folder / CONFIG
     try:
-        vocab_size = int(config["vocab_size"])
-        if vocab_size < 1:
-            raise ValueError(f"vocab_size {vocab_size}")
-        return config | {"vocab_size": vocab_size}, Model(**config["model"])
-    except (KeyError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder / CONFIG}: not a model's shape ({reason}); {RESTORE}") from None
+        return Config.model_validate(elsewhere.read_object(file))
+    except UserError as error:
+        raise UserError(f"{error}; {RESTORE}") from None
+    except ValidationError as error:
+        reason = elsewhere.problem(error)
+        raise UserError(f"{file}: not a model's shape ({reason}); {RESTORE}") from None
 
 
 def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -111,19 +131,27 @@ def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _fill(model: torch.nn.Module, path: Path) -> None:
+def _refuse_other_weights(folder: Path, config: Config) -> None:
+    """Hold the weights' header against the config, before anything is made of its size."""
+    file = folder / WEIGHTS
     try:
-        tensors = safetensors.load(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; {RESTORE}") from None
-    except SafetensorError as error:
-        raise UserError(f"{path}: cut short or damaged ({error}); {RESTORE}") from None
-    wanted = _stored(model)
-    for name in sorted(wanted.keys() | tensors.keys()):
-        have = tuple(tensors[name].shape) if name in tensors else "no such tensor"
-        want = tuple(wanted[name].shape) if name in wanted else "no such tensor"
-        if have != want:
-            raise UserError(f"{path}: {name}: the file has {have}, the model {want}; {RESTORE}")
+        found = weights.of_file(file)
+        found.refuse_too_large(config.model, config.vocab_size, folder / CONFIG)
+        with torch.device("meta"):
+            wanted = _stored(config.made())
+        for name in sorted(wanted.keys() | found.tensors.keys()):
+            have = found.tensors[name].shape if name in found.tensors else "no such tensor"
+            want = tuple(wanted[name].shape) if name in wanted else "no such tensor"
+            if have != want:
+                raise UserError(f"{file}: {name}: the file has {have}, the model {want}")
+            found.refuse_other_numbers(name)
+    except UserError as error:
+        raise UserError(f"{error}; {RESTORE}") from None
+
+
+def _fill(model: torch.nn.Module, path: Path) -> None:
+    tensors = safetensors.load(path.read_bytes())
+    for name in sorted(tensors):
         if not tensors[name].isfinite().all():
             raise UserError(f"{path}: {name}: not all numbers are finite; {RESTORE}")
     model.load_state_dict(tensors, strict=not model.config.tied)

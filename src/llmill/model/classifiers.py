@@ -6,6 +6,7 @@ Their `...ForSequenceClassification` is a decoder with a matrix without bias, `s
 from collections.abc import Sequence
 from typing import Any
 
+from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.model.architectures import Architecture, Config, Layout, Options, Part
 
@@ -33,8 +34,8 @@ def read(options: Options, architecture: Architecture) -> list[str]:
     labels = options.take("id2label")
     if not _whole(labels):
         raise UserError(
-            f"{options.file}: id2label = {labels!r}: it must give two or more classes, numbered "
-            "from '0', a different name each"
+            f"{options.file}: id2label = {quoted(labels)}: it must give two or more classes, "
+            "numbered from '0', a different name each"
         )
     return [labels[str(i)] for i in range(len(labels))]
 

@@ -108,19 +108,33 @@ class Writer:
         self._count = 0
         self._cache: Cache | None = None
         self._rows: list[int] = []  # the texts that the cache holds, all but their last token
+        self._already: dict[int, Cache] = {}  # of texts that were read elsewhere, as far
 
-    def begin(self, prompt: list[int], choice: Choice = GREEDY, seed: int = 0) -> int:
-        """Add a text, to be read at the next step; returns its number."""
+    def begin(
+        self,
+        prompt: list[int],
+        choice: Choice = GREEDY,
+        seed: int = 0,
+        already: Cache | None = None,
+    ) -> int:
+        """Add a text, to be read at the next step; returns its number. `already`: one row, which
+        holds all of a prompt but its last token, if the context holds it; the writer goes on with
+        that row.
+        """
         if not prompt:
             raise ValueError("a prompt needs a token to go on from")
+        assert already is None or already.used + 1 == len(prompt) <= self._block
         self._count += 1
         random = torch.Generator().manual_seed(seed)
         self._texts[self._count] = _Text(list(prompt), choice, random)
+        if already is not None and self._cached:
+            self._already[self._count] = already
         return self._count
 
     def end(self, number: int) -> None:
         """Leave a text as it is."""
         del self._texts[number]
+        self._already.pop(number, None)
         if not self._texts:
             self._cache, self._rows = None, []
 
@@ -140,15 +154,13 @@ class Writer:
         read into it, and those that the context cannot hold are read anew.
         """
         held = {n: self._cached and len(t.ids) <= self._block for n, t in self._texts.items()}
-        going = [n for n in self._rows if held.get(n)]
-        fresh = [n for n in held if held[n] and n not in self._rows]
+        going = self._go_on([n for n in self._rows if held.get(n)])
+        fresh = [n for n in held if held[n] and n not in going]
         beyond = [n for n in held if not held[n]]
         found: dict[int, Tensor] = {}
         parts = []
         if going:
             assert self._cache is not None
-            if going != self._rows:
-                self._cache = joined([(self._cache, [self._rows.index(n) for n in going])])
             last = torch.tensor([self._texts[n].ids[-1:] for n in going], device=self._device)
             found |= zip(going, self._read(last, self._cache), strict=True)
             parts.append((self._cache, list(range(len(going)))))
@@ -161,6 +173,17 @@ class Writer:
         self._rows = going + fresh
         self._cache = joined(parts) if len(parts) > 1 else parts[0][0] if parts else None
         return found
+
+    def _go_on(self, going: list[int]) -> list[int]:
+        """Let the cache hold these of its rows, and the texts that were read elsewhere; which."""
+        if going == self._rows and not self._already:
+            return going
+        kept = [(self._cache, [self._rows.index(n) for n in going])] if going else []
+        parts = [*kept, *((cache, [0]) for cache in self._already.values())]
+        self._cache = joined(parts) if parts else None
+        self._rows = [*going, *self._already]
+        self._already = {}
+        return self._rows
 
     def _anew(self, numbers: list[int]) -> tuple[Tensor, Cache]:
         """Read the last tokens of these texts, as many as the context holds."""

@@ -74,6 +74,6 @@ def _fitted(old: Tensor, new: Tensor) -> Tensor:
 def _said(folder: Path) -> tuple[Model, int]:
     """Shape and rows of the embedding, by the config."""
     if is_ours(folder):
-        config, found = checkpoint.read_config(folder)
-        return found, config["vocab_size"]
+        said = checkpoint.read_config(folder)
+        return said.model, said.vocab_size
     return huggingface.read_config(folder)[1:]

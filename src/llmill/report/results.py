@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import params, record
+from llmill.contract import params, printable, record
 from llmill.contract.errors import UserError
 from llmill.report import form
 
@@ -33,12 +33,17 @@ def print_table(console: Console | None = None) -> None:
     table.add_column("beside")
     for group, members in groupby(rows, key=lambda row: row["group"]):
         table.add_section()
-        table.add_row(f"[bold]{escape(group)}[/bold]")
+        table.add_row(f"[bold]{_shown(group)}[/bold]")
         for row in members:
             figure, unit = row["figure"], row["unit"]
             cells = (form.number(figure, unit), form.interval(figure, unit), form.trials(figure))
-            table.add_row(f"  {escape(row['name'])}", *cells, row["against"])
+            table.add_row(f"  {_shown(row['name'])}", *cells, _shown(row["against"]))
     console.print(table)
     console.print("Where to look next:")
     for what, why in {str(folder / PAGE): "the report, one page", **COMMANDS}.items():
         console.print(f"  {what:<26} {why}", highlight=False)
+
+
+def _shown(text: str) -> str:
+    """Names come from the data: neither control characters nor rich's markup."""
+    return escape(printable.line(text))

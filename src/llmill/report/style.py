@@ -28,6 +28,7 @@ BASE = {
     "legend.frameon": False,
     "figure.dpi": 100,
     "svg.hashsalt": "llmill",
+    "text.parse_math": False,  # labels come from the data: a dollar sign is one
 }
 LIGHT, DARK = "light", "dark"
 INKS = {  # paper, ink, lines, series

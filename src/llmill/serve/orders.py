@@ -36,7 +36,7 @@ def of_completion(asked: Completion, served: Served, limits: Limits) -> list[Ord
         echoed = ids[1:] if is_text else ids
         shown = echoed if asked.echo else None
         found.append(_order(asked, served, ids, asked.max_tokens, shown, asked.logprobs))
-    _allowed(found, "max_tokens", limits)
+    _allowed(found, "prompt", "max_tokens", limits)
     return found
 
 
@@ -47,7 +47,7 @@ def of_chat(asked: Chat, served: Served, limits: Limits) -> list[Order]:
     wanted = getattr(asked, name) or max(1, min(limits.tokens, served.context - len(ids)))
     top = (asked.top_logprobs or 0) if asked.logprobs else None
     found = [_order(asked, served, ids, wanted, None, top, "messages")]
-    _allowed(found, name, limits)
+    _allowed(found, "messages", name, limits)
     return found
 
 
@@ -69,8 +69,11 @@ def _order(
     )
 
 
-def _allowed(orders: list[Order], param: str, limits: Limits) -> None:
+def _allowed(orders: list[Order], prompts: str, most: str, limits: Limits) -> None:
+    """Refuse what would be read or written beyond the limits; these are the fields that say so."""
+    read = sum(len(order.prompt) for order in orders)
     written = sum(order.max_tokens for order in orders)
-    if written > limits.tokens:
-        message = f"{param}: {written} tokens in all, but a request may have {limits.tokens}"
-        raise Refusal(400, message, param, "invalid_value")
+    for param, asked, limit in ((prompts, read, limits.read), (most, written, limits.tokens)):
+        if asked > limit:
+            message = f"{param}: {asked} tokens in all, but a request may have {limit}"
+            raise Refusal(400, message, param, "invalid_value")

@@ -63,7 +63,8 @@ async def whole(request: Request, pending: Pending, reply: CompletionReply) -> R
     try:
         await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
-            return JSONResponse(reply.whole(answered.result()))
+            parts = answered.result()  # those of many scored prompts take a second to be told
+            return await asyncio.to_thread(lambda: JSONResponse(reply.whole(parts)))
         return nobody()
     finally:
         answered.cancel()

@@ -9,16 +9,15 @@ from collections.abc import Sequence
 import uvicorn
 from fastapi import FastAPI
 
+from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
 from llmill.serve.app import create, in_url
+from llmill.serve.connections import IDLE, Connection, Door, allowed
 from llmill.serve.limits import Limits
 from llmill.serve.served import opened
 
 KEY_VARIABLE = "LLMILL_API_KEY"
-IDLE = (
-    75  # seconds that a connection is kept: longer than clients keep one, lest both end it at once
-)
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 GRACE = 10  # seconds that answers have to end in after a signal
 UNREAD = 5  # seconds more for a client to read what it got
@@ -31,17 +30,20 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dty
     key = os.environ.get(KEY_VARIABLE)
     if (key is not None and not key.isascii()) or key == "":
         raise UserError(f"{KEY_VARIABLE}: empty or not ASCII; unset it, or set it to a key")
+    printable.logs()
+    connections = allowed(limits.connections)
     with listener(host, port) as socket_:
         models = opened(list(dict.fromkeys(names)), dtype)
         local = host in LOOPBACK
         app = create(models, limits, key, LOOPBACK if local and key is None else None)
         if not local and key is None:
             print(f"llmill: whoever reaches this machine may ask; {KEY_VARIABLE} sets a key")
-        server = Server(app)
+        server = Server(app, connections)
         for signum in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them later, as it runs
             signal.signal(signum, server.handle_exit)
         where = f"http://{in_url(host)}:{socket_.getsockname()[1]}"
-        print(f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/", flush=True)
+        ready = f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/"
+        print(printable.line(ready), flush=True)
         server.run(sockets=[socket_])
     print("llmill: stopped")
 
@@ -49,10 +51,12 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dty
 class Server(uvicorn.Server):
     """Quiet but for failures, nothing but HTTP; what is not written in time is broken off."""
 
-    def __init__(self, app: FastAPI):
-        self._worker = app.state.worker
+    def __init__(self, app: FastAPI, connections: int = Limits.connections):
+        """`connections`: so many at once."""
+        self._worker, self._connections = app.state.worker, connections
         settings = uvicorn.Config(
             app,
+            loop="asyncio",
             http="h11",
             ws="none",
             log_config=None,
@@ -63,6 +67,22 @@ class Server(uvicorn.Server):
             timeout_keep_alive=IDLE,
         )
         super().__init__(settings)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer; connections come through a `Door` of ours."""
+        await super().startup(sockets=[])
+        loop = asyncio.get_running_loop()
+
+        def connection(door: Door) -> Connection:
+            return Connection(
+                door,
+                config=self.config,
+                server_state=self.server_state,
+                app_state=self.lifespan.state,
+                _loop=loop,
+            )
+
+        self.servers = [Door(each, self._connections, connection) for each in sockets or []]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let answers end, and refuse the rest of those that do not."""

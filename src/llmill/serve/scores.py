@@ -24,15 +24,12 @@ def score(logits: Tensor, token: int, top: int) -> Score:
     return _scores(logits[None], [token], top)[0]
 
 
-@torch.inference_mode()
-def prompt_scores(model: Transformer, ids: list[int], top: int) -> list[Score]:
-    """Of each token of a text after those before it; the first has none."""
-    device = next(model.parameters()).device
-    hidden = model.hidden(torch.tensor([ids], device=device))[0]  # (T, C)
-    found = [Score(ids[0], None)]
-    for start in range(0, len(ids) - 1, POSITIONS):
-        targets = ids[start + 1 : start + 1 + POSITIONS]
-        found += _scores(model.head(hidden[start : start + len(targets)]).cpu(), targets, top)
+def scores(model: Transformer, hidden: Tensor, tokens: list[int], top: int) -> list[Score]:
+    """Of each token after its row of the stream, (T, C)."""
+    found = []
+    for start in range(0, len(tokens), POSITIONS):
+        logits = model.head(hidden[start : start + POSITIONS]).cpu()
+        found += _scores(logits, tokens[start : start + POSITIONS], top)
     return found
 
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmill.model.generate import Drawn
+from llmill.model.generate import Drawn, Writer
 from llmill.model.transformer import Transformer
 from llmill.serve.orders import Order
+from llmill.serve.reading import SLICE, Reading
 from llmill.serve.refusal import Refusal
-from llmill.serve.scores import Score, prompt_scores, score
+from llmill.serve.scores import Score, score
 from llmill.text.stream import TextStream
 
 
@@ -33,26 +34,51 @@ class Text:
         self._before = 0  # characters that were echoed
         self._scores: list[tuple[int, Score]] = []  # of tokens whose text is held back
         self._written = 0
+        self._reading = _reading(order)
+        self.half_read = False
 
-    def begin(self, model: Transformer) -> bool:
-        """Give the prompt back, if that is asked, scored by the model; whether nothing else is."""
-        order = self.order
+    @property
+    def reads(self) -> int:
+        """Tokens of the slice that must be read before it can begin; 0: it can."""
+        return 0 if self._reading is None else self._reading.next
+
+    @property
+    def joins(self) -> int:
+        """Tokens that the writer reads, if it can begin."""
+        return 0 if self.reads or self.order.max_tokens == 0 else len(self.order.prompt)
+
+    def read(self, model: Transformer) -> None:
+        """Read that slice."""
+        assert self._reading is not None
+        self.half_read = True
+        self._reading.read(model)
+
+    def begin(self, writer: Writer) -> int | None:
+        """Give the prompt back, if that is asked, and go on in a writer; its number there, or None
+        if nothing else is asked.
+        """
+        order, reading = self.order, self._reading
+        self._reading, self.half_read = None, False
         if order.echoed is not None:
-            stream = TextStream(self._decode_bytes)
-            starts, pieces = [], []
-            for token in order.echoed:
-                starts.append(stream.whole)
-                pieces.append(stream.push(token))
-            text = "".join(pieces) + stream.close()
-            scores: list[Score] = []
-            if order.top is not None and order.echoed:
-                every = prompt_scores(model, order.prompt, order.top)
-                scores = every[-len(order.echoed) :]
-            self._before = len(text)
-            self.deliver(Part(text, tuple(zip(starts, scores, strict=False))))
+            self._echo([] if reading is None else reading.scores)
         if order.max_tokens == 0:
             self.deliver(Part("", finish="length"))
-        return order.max_tokens == 0
+            return None
+        already = reading.cache if reading is not None and reading.cache.used else None
+        return writer.begin(order.prompt, order.choice, order.seed, already)
+
+    def _echo(self, scores: list[Score]) -> None:
+        """Deliver the end of the prompt, with the scores of its tokens."""
+        echoed = self.order.echoed or []
+        stream = TextStream(self._decode_bytes)
+        starts, pieces = [], []
+        for token in echoed:
+            starts.append(stream.whole)
+            pieces.append(stream.push(token))
+        text = "".join(pieces) + stream.close()
+        self._before = len(text)
+        own = scores[len(scores) - len(echoed) :]
+        self.deliver(Part(text, tuple(zip(starts, own, strict=False))))
 
     def take(self, drawn: Drawn) -> bool:
         """Go on with a token; whether the text ends with it."""
@@ -84,3 +110,13 @@ class Text:
         shown = tuple(pair for pair in self._scores if pair[0] < end)
         self._scores = self._scores[len(shown) :]
         return shown
+
+
+def _reading(order: Order) -> Reading | None:
+    """What is to be read in slices: a prompt that is scored, or too long for the writer to read at
+    once.
+    """
+    scored = order.top is not None and bool(order.echoed)
+    if scored or (order.max_tokens > 0 and len(order.prompt) - 1 > SLICE):
+        return Reading(order.prompt, order.top if scored else None)
+    return None

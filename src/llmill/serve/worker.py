@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from llmill.model.generate import Writer
@@ -10,8 +9,9 @@ from llmill.serve.limits import Limits
 from llmill.serve.refusal import BUSY, STOPPING, Refusal, broken
 from llmill.serve.served import Served
 from llmill.serve.text import Text
+from llmill.serve.turns import Turns
 
-JOINING = 4096  # tokens that are read at one step, padding among them, or one prompt
+JOINING = 256  # tokens that are read at one step, padding among them
 LOG = logging.getLogger(__name__)
 
 
@@ -23,8 +23,7 @@ class Worker:
         self._open: dict[str, dict[int, Text]] = {name: {} for name in self._writers}
         self._limits = limits
         self._changed = threading.Condition()  # of what is below
-        self._waiting: deque[Text] = deque()
-        self._beginning = 0  # texts that wait no more and are not open yet
+        self._waiting = Turns()
         self._left: set[Text] = set()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -54,31 +53,33 @@ class Worker:
             if self._count() + len(texts) > self._limits.batch + self._limits.waiting:
                 message = "too many texts are waiting; try again in a moment"
                 raise Refusal(BUSY, message, code="rate_limit_exceeded")
-            self._waiting.extend(texts)
+            self._waiting.add(texts)
             self._changed.notify()
 
     def leave(self, texts: Iterable[Text]) -> None:
         """Nobody waits for these any more; of no effect on one that is finished."""
         with self._changed:
             self._left.update(texts)
-            self._waiting = deque(text for text in self._waiting if text not in self._left)
+            self._waiting.leave(self._left)
             self._changed.notify()
 
     def _count(self) -> int:
-        return len(self._waiting) + self._beginning + sum(map(len, self._open.values()))
+        return len(self._waiting) + sum(map(len, self._open.values()))
 
     def _run(self) -> None:
-        while (joining := self._joining()) is not None:
-            for text in joining:
-                self._begin(text)
+        while (going_on := self._going_on()) is not None:
+            for text in going_on:
+                self._go_on(text)
             for name, texts in self._open.items():
                 if texts:
                     self._step(name, texts)
         for text in [*self._waiting, *(t for texts in self._open.values() for t in texts.values())]:
             text.deliver(_stopped())
 
-    def _joining(self) -> list[Text] | None:
-        """Who joins at this step, after those who left; waits while nobody is there."""
+    def _going_on(self) -> list[Text] | None:
+        """Who of those that wait goes on at this step, without those who left; waits while nobody
+        is there.
+        """
         with self._changed:
             self._let_go()
             while not self._stopping and not self._count():
@@ -86,16 +87,9 @@ class Worker:
                 self._let_go()
             if self._stopping:
                 return None
-            room = self._limits.batch - sum(map(len, self._open.values()))
-            joining: list[Text] = []
-            width = 0  # of the longest prompt, to which the others are padded
-            while self._waiting and len(joining) < room:
-                width = max(width, len(self._waiting[0].order.prompt))
-                if joining and width * (len(joining) + 1) > JOINING:
-                    break
-                joining.append(self._waiting.popleft())
-            self._beginning = len(joining)
-            return joining
+            held = [text for texts in self._open.values() for text in texts.values()]
+            held += [text for text in self._waiting if text.half_read]
+            return self._waiting.taken(self._limits.batch, held, JOINING)
 
     def _let_go(self) -> None:
         for name, texts in self._open.items():
@@ -104,17 +98,21 @@ class Worker:
                 del texts[number]
         self._left.clear()
 
-    def _begin(self, text: Text) -> None:
-        order, name = text.order, text.order.served.name
-        writer, number = self._writers[name], None
+    def _go_on(self, text: Text) -> None:
+        """Read a slice of its prompt, or what is left of it; then it waits no more."""
+        name, number = text.order.served.name, None
+        writer = self._writers[name]
         try:
-            if not text.begin(writer.packed):
-                number = writer.begin(order.prompt, order.choice, order.seed)
+            if text.reads:
+                text.read(writer.packed)
+            if text.reads:
+                return
+            number = text.begin(writer)
         except Exception:
             LOG.exception("a text of %s could not begin", name)
             text.deliver(broken())
         with self._changed:
-            self._beginning -= 1
+            self._waiting.leave([text])
             if number is not None:
                 self._open[name][number] = text
 

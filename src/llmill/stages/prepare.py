@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Prepare
 from llmill.tasks import classification, instruction, multiple_choice
@@ -124,11 +124,13 @@ def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
 
 def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
     """The documents of every source, in the order of `sources.json`."""
-    for entry in record.read_json(folder / "sources.json"):
+    listed = folder / "sources.json"
+    for entry in record.read_json(listed):
         name = entry["name"]
         if name not in settings.weights:
             raise UserError(f"params.yaml: prepare.weights has no weight for source '{name}'")
-        files = [folder / f["path"] for f in entry["files"] if f["path"].endswith(".txt")]
+        paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
+        files = [path for path in paths if path.suffix == ".txt"]
         if not files:
             raise UserError(f"{folder / name}: no .txt files; run stage download again")
         yield from documents.read(files, name, entry["format"], settings.passage_words)

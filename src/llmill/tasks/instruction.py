@@ -4,12 +4,12 @@ Raw: a JSON list of objects with `instruction`, `input` and `output`; optional `
 (other right answers) and `wrong` (fluent wrong ones). Other keys are not read.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl
 
@@ -37,7 +37,7 @@ class Instruction:
 def read_raw(path: Path) -> list[Instruction]:
     """Every entry of a raw file; raises `UserError` with the number of one that does not fit."""
     try:
-        entries = json.loads(path.read_bytes().decode("utf-8-sig"))
+        entries = elsewhere.parsed(path.read_bytes().decode("utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run stage download again") from None
     except ValueError as error:

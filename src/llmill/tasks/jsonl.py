@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 
 RESTORE = "`dvc checkout` restores it, or run stage prepare again"
@@ -27,7 +27,7 @@ def read(path: Path, kind: type[Row]) -> list[Row]:
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
             if line:
-                rows.append(kind(**json.loads(line)))
+                rows.append(kind(**elsewhere.parsed(line)))
         except (ValueError, TypeError) as error:
             raise UserError(f"{path}, line {number}: not a row ({error}); {RESTORE}") from None
     return rows

@@ -9,10 +9,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from llmill.contract import record
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from llmill.contract import elsewhere
 from llmill.contract.agreement import GPT2_TOKENS
+from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, is_ours
+from llmill.contract.values import Natural
 from llmill.text import patterns
 from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
 
@@ -27,6 +31,37 @@ KEEPS = {  # options of a model that change what it encodes, and what they must 
     "end_of_word_suffix": (None, ""),
     "byte_fallback": (False, None),
 }
+
+
+class Entry(BaseModel):
+    """A part of the file that is read; what else stands there is not."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class Added(Entry):
+    """A token that is found in a text before it is cut."""
+
+    content: str
+    id: Natural
+    special: bool = False
+
+
+class Merging(Entry):
+    """The model: tokens with their ids, and pairs, each as a list or with a space between."""
+
+    vocab: dict[str, Natural]
+    merges: list[str | list[str]]
+    ignore_merges: bool | None = False
+    unk_token: str | None = None
+
+
+class Described(Entry):
+    """What is read of a `tokenizer.json`; `patterns` knows the pre-tokenizer."""
+
+    model: Merging
+    normalizer: dict[str, Any] | None = None
+    added_tokens: list[Added] | None = None
 
 
 def read(folder: Path) -> Tokenizer:
@@ -46,17 +81,11 @@ def read(folder: Path) -> Tokenizer:
 
 def from_json(file: Path) -> Tokenizer:
     """A `tokenizer.json` of byte-level BPE."""
-    tree = record.read_object(file)
-    model = tree.get("model")
-    if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
-        raise UserError(f"{file}: its model has no vocab and merges, so it is no BPE")
-    for name, allowed in KEEPS.items():
-        if model.get(name, allowed[0]) not in allowed:
-            raise UserError(
-                f"{file}: model.{name} = {model[name]!r} is not supported, only {allowed[0]!r}"
-            )
-    if tree.get("normalizer") is not None:
-        kind = tree["normalizer"].get("type")
+    tree = elsewhere.read_object(file)
+    described = _described(file, tree)
+    model = described.model
+    if described.normalizer is not None:
+        kind = quoted(described.normalizer.get("type")).strip("'")
         raise UserError(f"{file}: normalizer {kind} is not supported: it changes the text")
     pattern = patterns.pattern(tree.get("pre_tokenizer"))
     if pattern is None:
@@ -64,33 +93,56 @@ def from_json(file: Path) -> Tokenizer:
             f"{file}: pre_tokenizer {json.dumps(tree.get('pre_tokenizer'))[:200]} is not one that "
             "llmill knows to cut alike; src/llmill/text/patterns.py has them"
         )
-    special = _special(file, tree)
-    ranks = _ranks(file, model["vocab"], special)
-    if len(ranks) < len(model["vocab"]) - len(special.keys() & model["vocab"].keys()):
+    special = _special(file, described.added_tokens or [])
+    ranks = _ranks(file, model.vocab, special)
+    if len(ranks) < len(model.vocab) - len(special.keys() & model.vocab.keys()):
         raise UserError(f"{file}: two tokens stand for the same bytes")
-    made = Tokenizer(ranks, pattern, special, _end(file, special))
-    if made.absent and model.get("unk_token") is not None:
+    end = _end(file, special)
+    try:
+        made = Tokenizer(ranks, pattern, special, end)
+    except ValueError as error:  # half a character in a name, no token at all
+        raise UserError(f"{file}: not usable ({error})") from None
+    if made.absent and model.unk_token is not None:
         raise UserError(
-            f"{file}: unk_token {model['unk_token']!r} is not supported where bytes have no token"
+            f"{file}: unk_token {quoted(model.unk_token)} is not supported where bytes have no "
+            "token"
         )
     _refuse_other_merges(file, ranks, model)
     return made
 
 
-def _special(file: Path, tree: dict[str, Any]) -> dict[str, int]:
+def _described(file: Path, tree: dict[str, Any]) -> Described:
+    """The parts that are read, of the types that they must have."""
+    model = tree.get("model")
+    if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
+        raise UserError(f"{file}: its model has no vocab and merges, so it is no BPE")
+    for name, allowed in KEEPS.items():
+        if model.get(name, allowed[0]) not in allowed:
+            raise UserError(
+                f"{file}: model.{name} = {quoted(model[name])} is not supported, only "
+                f"{allowed[0]!r}"
+            )
+    try:
+        return Described.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{file}: {elsewhere.problem(error)}") from None
+
+
+def _special(file: Path, added: list[Added]) -> dict[str, int]:
     """Special tokens by name; another added token would be cut out of texts."""
-    added = tree.get("added_tokens") or []
-    other = next((token["content"] for token in added if not token.get("special")), None)
+    other = next((token.content for token in added if not token.special), None)
     if other is not None:
-        raise UserError(f"{file}: added token {other!r} is not special, which is not supported")
-    return {token["content"]: token["id"] for token in added}
+        raise UserError(
+            f"{file}: added token {quoted(other)} is not special, which is not supported"
+        )
+    return {token.content: token.id for token in added}
 
 
 def _ranks(file: Path, vocabulary: dict[str, int], special: dict[str, int]) -> dict[bytes, int]:
     """Every other token's bytes and id; raises `UserError` where ids are missing or twice."""
     moved = next((n for n, i in special.items() if vocabulary.get(n, i) != i), None)
     if moved is not None:
-        raise UserError(f"{file}: {moved!r} has two ids")
+        raise UserError(f"{file}: {quoted(moved)} has two ids")
     tokens = {token: i for token, i in vocabulary.items() if token not in special}
     ids = {*tokens.values(), *special.values()}
     n_vocab = len(tokens) + len(special)
@@ -106,13 +158,13 @@ def _ranks(file: Path, vocabulary: dict[str, int], special: dict[str, int]) -> d
         ) from None
 
 
-def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: dict[str, Any]) -> None:
+def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: Merging) -> None:
     """Merging by id must give what merging by the file's list gives.
 
     It does if of every token the pairs that can ever meet stand in the list, and in the order of
     ids: then both merge the same pairs in the same order, whatever the text.
     """
-    place = {pair: number for number, pair in enumerate(_pairs(file, model["merges"]))}
+    place = {pair: number for number, pair in enumerate(_pairs(file, model.merges))}
     unknown = next((a + b for a, b in place if a + b not in ranks), None)
     if unknown is not None:
         raise UserError(f"{file}: a merge makes {unknown!r}, which is no token")
@@ -122,7 +174,7 @@ def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: dict[str, A
             continue
         pairs = pairs_of(token, ranks)
         places = [place.get(pair, -1) for pair in pairs]
-        if -1 in places or not (places or model.get("ignore_merges")):
+        if -1 in places or not (places or model.ignore_merges):
             raise UserError(f"{file}: no merge makes {token!r} of what is merged before it")
         if places and min(places) < last:
             raise UserError(f"{file}: {token!r} is merged before {before!r}, but has a higher id")
@@ -131,13 +183,13 @@ def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: dict[str, A
         last, before = max([last, *places]), token
 
 
-def _pairs(file: Path, merges: list[Any]) -> list[tuple[bytes, bytes]]:
+def _pairs(file: Path, merges: list[str | list[str]]) -> list[tuple[bytes, bytes]]:
     """The merges as bytes; a file spells each as a list or with a space between."""
     pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
     names = {name: 0 for pair in pairs for name in pair}
     wrong = next((pair for pair in pairs if len(pair) != 2), None)
     if wrong is not None:
-        raise UserError(f"{file}: merge {wrong!r} is no pair")
+        raise UserError(f"{file}: merge {quoted(wrong)} is no pair")
     try:
         content = {name: next(iter(as_ranks({name: 0}))) for name in names}
     except KeyError as error:
@@ -148,13 +200,15 @@ def _pairs(file: Path, merges: list[Any]) -> list[tuple[bytes, bytes]]:
 def _end(file: Path, special: dict[str, int]) -> str:
     """The special token that ends a text: the one of the config, or of a usual name."""
     config = file.with_name(CONFIG)
-    found = record.read_object(config).get("eos_token_id") if config.exists() else None
+    found = elsewhere.read_object(config).get("eos_token_id") if config.exists() else None
     wanted = found[0] if isinstance(found, list) and found else found
     names = [name for name, i in special.items() if i == wanted]
     if wanted is None:
         names = [name for name in ENDS if name in special]
     if not names:
-        asked = f"id {wanted}, which {CONFIG} calls the end" if wanted is not None else ENDS[0]
+        asked = (
+            f"id {quoted(wanted)}, which {CONFIG} calls the end" if wanted is not None else ENDS[0]
+        )
         raise UserError(f"{file}: no special token is {asked}; llmill needs one that ends a text")
     return names[0]
 

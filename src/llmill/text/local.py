@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, is_ours
 from llmill.text.sources import MODEL, is_model
@@ -43,7 +43,7 @@ def refuse_other_config(said: str, folder: Path) -> None:
     begins with `said`, the parameter or source that the folder is of.
     """
     wanted = "head" if is_ours(folder) else "model_type"
-    config = record.read_object(folder / CONFIG)
+    config = elsewhere.read_object(folder / CONFIG)
     if wanted not in config:
         raise UserError(
             f"{said}: {CONFIG} has no `{wanted}`; a folder is ours, with {BPE}/ and `head`, or "
@@ -51,8 +51,8 @@ def refuse_other_config(said: str, folder: Path) -> None:
         )
     if wanted == "head" and config["head"] != "next_token":
         raise UserError(
-            f"{said}: {CONFIG} says head {config['head']!r}; only what pretrain and instruct make "
-            "can be begun from"
+            f"{said}: {CONFIG} says head {elsewhere.quoted(config['head'])}; only what pretrain "
+            "and instruct make can be begun from"
         )
 
 

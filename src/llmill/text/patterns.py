@@ -62,7 +62,8 @@ def _plain(given: Any) -> Any:
         return given
     if given.get("type") == "Sequence":
         parts = given.get("pretokenizers")
-        return given | {"pretokenizers": [_plain(part) for part in parts or []]}
+        parts = parts if isinstance(parts, list) else []
+        return given | {"pretokenizers": [_plain(part) for part in parts]}
     if given.get("type") == "ByteLevel":
         return {"use_regex": True, **{k: v for k, v in given.items() if k != "trim_offsets"}}
     return given

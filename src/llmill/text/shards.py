@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.text.tokenizer import Tokenizer
 
@@ -139,6 +139,8 @@ class Shards:
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path, Path]:
+    if not elsewhere.is_plain(name):
+        raise UserError(f"{folder / INDEX}: {elsewhere.quoted(name)} is no shard's name; {RESTORE}")
     return tuple(folder / f"{name}.{kind}" for kind in ("bin", "ends.npy", "sources.npy"))
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from llmill.contract import record
 from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG
 from llmill.contract.schema import Download
@@ -55,8 +56,7 @@ class File(Entry):
 
     @model_validator(mode="after")
     def stays_inside(self) -> Self:
-        parts = self.path.split("/")
-        if "\\" in self.path or any(part in ("", ".", "..") for part in parts):
+        if not is_below(self.path):
             raise ValueError(f"path '{self.path}' must be relative, with / and without .. parts")
         for url in self.urls:
             scheme, found, _ = url.partition("://")
@@ -152,6 +152,8 @@ def read(file: Path = FILE) -> dict[str, Source]:
         raise UserError(f"{file}: no such file; `git checkout {file}` restores it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{file}: not YAML that can be read: nested too deeply") from None
     if not isinstance(tree, dict) or not tree:
         raise UserError(f"{file}: expected sources by name, found {type(tree).__name__}")
     return {str(name): _source(str(name), entry, file) for name, entry in tree.items()}

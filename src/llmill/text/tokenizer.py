@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import regex
 import tiktoken
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from llmill.contract import record
+from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 
 if TYPE_CHECKING:  # only learning needs it
@@ -131,16 +132,39 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read what `save` wrote; raises `UserError` naming a file that is missing or not whole."""
-        settings = record.read_json(folder / SETTINGS)
-        ranks = read_ranks(folder / RANKS)
-        special = settings.get("special", {})
-        end_name = settings.get("end_of_text", END_OF_TEXT)
+        settings = _settings(folder / SETTINGS)
+        ranks, special = read_ranks(folder / RANKS), settings.special
         ids = sorted([*ranks.values(), *special.values()])
-        if ids != list(range(settings.get("n_vocab", 0))) or end_name not in special:
+        whole = ids == list(range(len(ids))) and len(ids) == settings.n_vocab
+        if not whole or settings.end_of_text not in special:
             raise UserError(
                 f"{folder / RANKS}: {len(ranks)} tokens do not fit {SETTINGS} beside it; {RESTORE}"
             )
-        return cls(ranks, settings["pattern"], special, end_name)
+        try:
+            if regex.match(settings.pattern, ""):
+                raise ValueError("the pattern cuts out nothing")
+            return cls(ranks, settings.pattern, special, settings.end_of_text)
+        except (ValueError, regex.error) as error:
+            raise UserError(f"{folder / SETTINGS}: not usable ({error}); {RESTORE}") from None
+
+
+class Settings(BaseModel):
+    """What `tokenizer.json` says beside the ranks."""
+
+    model_config = ConfigDict(frozen=True, strict=True)
+    pattern: str
+    special: dict[str, int]
+    end_of_text: str
+    n_vocab: int
+
+
+def _settings(file: Path) -> Settings:
+    try:
+        return Settings.model_validate(elsewhere.read_object(file))
+    except UserError as error:
+        raise UserError(f"{error}; {RESTORE}") from None
+    except ValidationError as error:
+        raise UserError(f"{file}: {elsewhere.problem(error)}; {RESTORE}") from None
 
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -175,11 +199,13 @@ def from_gpt2(
 ) -> Tokenizer:
     """GPT-2's own vocabulary, checked against its merges."""
     encoder, merges = folder / encoder_name, folder / merges_name
-    vocabulary = record.read_json(encoder)
     try:
-        pairs = merges.read_text(encoding="utf-8").split("\n")[1:]
-    except FileNotFoundError:
-        raise UserError(f"{merges}: missing; run stage download again") from None
+        vocabulary = TypeAdapter(dict[str, int]).validate_python(
+            elsewhere.read_object(encoder), strict=True
+        )
+    except ValidationError as error:
+        raise UserError(f"{encoder}: not a vocabulary ({elsewhere.problem(error)})") from None
+    pairs = elsewhere.read_text(merges).split("\n")[1:]
     made = [pair.replace(" ", "") for pair in pairs if pair]
     end = vocabulary.pop(END_OF_TEXT, None)
     if end != BYTES + len(made) or len(vocabulary) != end:
@@ -189,7 +215,13 @@ def from_gpt2(
     wrong = next((i for i, token in enumerate(made) if vocabulary.get(token) != BYTES + i), None)
     if wrong is not None:
         raise UserError(f"{merges}: line {wrong + 2} makes no token {BYTES + wrong} of {encoder}")
-    return Tokenizer(as_ranks(vocabulary))
+    alone = sorted(vocabulary.get(character, -1) for character in _byte_of_character())
+    if alone != list(range(BYTES)):
+        raise UserError(f"{encoder}: the first {BYTES} tokens are not one for each byte")
+    try:
+        return Tokenizer(as_ranks(vocabulary))
+    except KeyError as error:
+        raise UserError(f"{encoder}: a token holds {error.args[0]!r}, no byte") from None
 
 
 def merged(content: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
@@ -243,10 +275,10 @@ def _byte_of_character() -> dict[str, int]:
 
 def read_ranks(file: Path) -> dict[bytes, int]:
     try:
-        pairs = [line.split() for line in file.read_bytes().splitlines()]
+        pairs = [line.split() for line in elsewhere.read_bytes(file).splitlines()]
         ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in pairs}
-    except FileNotFoundError:
-        raise UserError(f"{file}: missing; {RESTORE}") from None
+    except UserError as error:
+        raise UserError(f"{error}; {RESTORE}") from None
     except (ValueError, binascii.Error):
         raise UserError(f"{file}: not a list of tokens and ranks; {RESTORE}") from None
     return ranks

@@ -1,0 +1,129 @@
+"""Files that somebody else wrote, and the names in them: reading one ends soon, with what it holds
+or with one line about it.
+
+A name that stands in a file is that of a file beside it, or below it: never a way out of the
+folder. Links that lie in a folder are followed: caches are made of them, Hugging Face's and DVC's.
+"""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from llmill.contract import printable
+from llmill.contract.errors import UserError
+
+LARGEST = 1 << 28  # bytes of a text or JSON file; published tokenizers have up to 40 million
+DEEPEST = 64  # objects and lists in one another; what goes through them calls itself for each
+LONGEST_NAME = 255  # bytes, on most file systems
+LONGEST_QUOTE = 100  # characters of a value in an error's line
+
+
+def is_plain(name: Any) -> bool:
+    """Whether this is the name of a file, and no path."""
+    return (
+        isinstance(name, str)
+        and name not in ("", ".", "..")
+        and not set(name) & set("/\\")
+        and printable.line(name) == name  # a NUL ends a name, and half a character makes none
+        and len(name.encode()) <= LONGEST_NAME
+    )
+
+
+def is_below(path: Any) -> bool:
+    """Whether this is the path of something inside a folder, relative to it, written with `/`."""
+    return isinstance(path, str) and all(map(is_plain, path.split("/")))
+
+
+def inside(folder: Path, path: Any, named_in: Path) -> Path:
+    """What a path that stands in the file `named_in` means; raises `UserError` for a way out."""
+    if not is_below(path):
+        raise UserError(f"{named_in}: {quoted(path)} is no file's name inside {folder}")
+    return folder / path
+
+
+def quoted(value: Any) -> str:
+    """A value as an error's line shows it."""
+    shown = repr(value)
+    return shown if len(shown) <= LONGEST_QUOTE else f"{shown[:LONGEST_QUOTE]} ..."
+
+
+def problem(error: ValidationError) -> str:
+    """The first thing that does not fit a schema: where, the value, and what it must be."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    shown = "" if isinstance(first["input"], dict | list) else f" = {quoted(first['input'])}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}{shown}: {message}" if where else message
+
+
+def refuse_other_than_files(path: Path) -> None:
+    """Raises `UserError` unless there is a file to read: no folder, device or pipe, which may have
+    no end.
+    """
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        raise UserError(f"{path}: missing") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not stat.S_ISREG(kind):
+        raise UserError(f"{path}: not a file")
+
+
+def read_bytes(path: Path) -> bytes:
+    """What a file holds; raises `UserError` for one that is missing, none, or too large."""
+    refuse_other_than_files(path)
+    size = path.stat().st_size
+    if size > LARGEST:
+        raise UserError(f"{path}: {size:,} bytes; such a file has {LARGEST:,} at most")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def read_text(path: Path) -> str:
+    """A text in UTF-8; raises `UserError` for anything else."""
+    try:
+        return read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def parsed(text: str | bytes) -> Any:
+    """The value of a JSON text; raises `ValueError` with the reason, also for what is nested so
+    deeply that nobody can go through it.
+    """
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(TOO_DEEP) from None
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [part for item in level for part in _parts(item) if isinstance(part, dict | list)]
+        if not level:
+            return value
+    raise ValueError(TOO_DEEP)
+
+
+TOO_DEEP = f"more than {DEEPEST} objects and lists in one another"
+
+
+def _parts(item: Any) -> Any:
+    if isinstance(item, dict):
+        return item.values()
+    return item if isinstance(item, list) else ()
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; raises `UserError` for anything else."""
+    try:
+        value = parsed(read_bytes(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: expected an object, found {type(value).__name__}")
+    return value

@@ -1,0 +1,89 @@
+"""The options of a `config.json` of Hugging Face's, read strictly: each is asked for by name and
+kind, known to change nothing, or refused.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from llmill.contract.elsewhere import quoted
+from llmill.contract.errors import UserError
+
+# Options that concern files, training or generation, not what the model computes.
+NEUTRAL = {
+    "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype",
+    "eos_token_id", "id2label", "initializer_range", "is_llama_config", "label2id", "model_type",
+    "n_ctx", "output_attentions", "output_hidden_states", "pad_token_id", "pretraining_tp",
+    "problem_type", "return_dict", "summary_activation", "summary_first_dropout",
+    "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params",
+    "torch_dtype", "transformers_version", "use_cache",
+}  # fmt: skip
+
+Config = dict[str, Any]
+
+
+class Options:
+    """A config.json that is read strictly: `done` refuses what nobody asked for."""
+
+    def __init__(self, file: Path, values: Config):
+        self.file, self.values = file, values
+        self._left = values.keys() - NEUTRAL
+
+    def take(self, name: str, *default: Any) -> Any:
+        """An option, or its default; raises `UserError` where there is neither."""
+        self._left -= {name}
+        if name not in self.values and not default:
+            raise UserError(f"{self.file}: {name} is missing")
+        return self.values.get(name, *default)
+
+    def whole(self, name: str, *default: None) -> Any:
+        """A number of things, from 1; null and absent are the same where there is a default."""
+        value = self.take(name, *default)
+        if value is None and default:
+            return None
+        if type(value) is not int or value < 1:
+            self._refuse(name, value, "a whole number from 1")
+        return value
+
+    def number(self, name: str, *default: float) -> float:
+        """A finite number."""
+        value = self.take(name, *default)
+        if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
+            self._refuse(name, value, "a number")
+        return float(value)
+
+    def flag(self, name: str, *default: bool) -> bool:
+        """Yes or no."""
+        value = self.take(name, *default)
+        if not isinstance(value, bool):
+            self._refuse(name, value, "true or false")
+        return value
+
+    def section(self, name: str) -> Config:
+        """Options of their own under one name; null and absent are none."""
+        value = self.take(name, None)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            self._refuse(name, value, "an object")
+        return value
+
+    def _refuse(self, name: str, value: Any, wanted: str) -> NoReturn:
+        raise UserError(f"{self.file}: {name} = {quoted(value)}: must be {wanted}")
+
+    def only(self, name: str, *allowed: Any) -> None:
+        """An option that may be absent or have one of these values."""
+        value = self.take(name, allowed[0])
+        if value not in allowed:
+            raise UserError(
+                f"{self.file}: {name} = {quoted(value)} is not supported, only "
+                f"{' or '.join(map(repr, allowed))}"
+            )
+
+    def done(self) -> None:
+        """Raises `UserError` for the first option that was not read."""
+        for name in sorted(self._left):
+            raise UserError(
+                f"{self.file}: {name} = {quoted(self.values[name])}: llmill does not know this "
+                "option; a model that is read without it might compute something else"
+            )

@@ -1,0 +1,171 @@
+"""The tensors of a model's folder: in one safetensors file, or in several with an index.
+
+The headers of the files are read first, and a config is held against them before anything is made
+of the size that it asks for. Never pickle, which runs code.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from llmill.contract import elsewhere
+from llmill.contract.elsewhere import quoted
+from llmill.contract.errors import UserError
+from llmill.contract.model_folder import WEIGHTS
+from llmill.contract.record import flat
+from llmill.contract.schema import Model
+
+INDEX = "model.safetensors.index.json"
+ENDING = ".safetensors"
+PIECE = 2 * 2**20  # bytes of a tensor that are in memory beside the model at once
+NUMBERS = ("F64", "F32", "F16", "BF16")  # what weights may be stored as
+TABLES = 2**28  # bytes that the angles of positions may take, or as many as the weights
+LARGEST = 2**31 - 1  # of a size in a config
+BLOCK_TENSORS = 4  # that every block has at least: two matrices of attention, two behind it
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file's header says of a tensor."""
+
+    file: Path
+    shape: tuple[int, ...]
+    kind: str  # of its numbers, in safetensors' words
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a folder by name, read a piece at a time."""
+
+    folder: Path
+    tensors: dict[str, Stored]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(file.stat().st_size for file in {each.file for each in self.tensors.values()})
+
+    def refuse_too_large(self, config: Model, vocab_size: int, named_in: Path) -> None:
+        """Raises `UserError` for a config, that of the file `named_in`, of more numbers than these
+        files can hold, so that no memory is asked for in vain.
+        """
+        sizes = {**flat(config.model_dump()), "vocab_size": vocab_size}
+        for name, value in sizes.items():
+            endless = isinstance(value, float) and not math.isfinite(value)
+            if endless or (isinstance(value, int) and value > LARGEST):
+                raise UserError(f"{named_in}: {name} = {quoted(value)}: no model has that")
+        least = _numbers(config, vocab_size)
+        if least > self.size or BLOCK_TENSORS * config.n_layer > len(self.tensors):
+            raise UserError(
+                f"{named_in}: a model of {config.n_layer:,} layers and {least:,} numbers or more, "
+                f"but the weights are {len(self.tensors):,} tensors of {self.size:,} bytes"
+            )
+        if config.position == "rotary":
+            tables = 4 * config.block_size * config.n_embd // config.n_head
+            if tables > max(TABLES, self.size):
+                raise UserError(
+                    f"{named_in}: {config.block_size:,} positions, whose angles take {tables:,} "
+                    f"bytes, and the weights only {self.size:,}; write a shorter context there"
+                )
+
+    def refuse_other_numbers(self, name: str) -> None:
+        """Raises `UserError` for a tensor whose numbers are no weights, but packed or counted."""
+        stored = self.tensors[name]
+        if stored.kind not in NUMBERS:
+            raise UserError(
+                f"{stored.file}: {name}: numbers of type {stored.kind}; llmill reads "
+                f"{', '.join(NUMBERS)}"
+            )
+
+    def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
+        """The rows of a tensor, a few at a time, or all at once. The file is opened anew for each,
+        since what was read of an open one stays in memory.
+        """
+        stored = self.tensors[name]
+        row = 4 * max(1, math.prod(stored.shape[1:]))
+        count = stored.shape[0] if whole else max(1, PIECE // row)
+        for start in range(0, stored.shape[0], count):
+            with _opened(stored.file) as opened:
+                yield opened.get_slice(name)[start : start + count]
+
+
+def of_folder(folder: Path) -> Weights:
+    """What the headers in a folder of Hugging Face's say; raises `UserError` for what is missing,
+    damaged or no file of weights.
+    """
+    return Weights(folder, _indexed(folder) if (folder / INDEX).exists() else _single(folder))
+
+
+def of_file(file: Path) -> Weights:
+    """What a file's header says."""
+    return Weights(file.parent, _header(file))
+
+
+def meta_shapes(made: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """The shape of each tensor of a model, without the memory that it takes."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in made().state_dict().items()}
+
+
+def _numbers(config: Model, vocab_size: int) -> int:
+    """How many numbers a model of this shape has at least, without biases and a second head."""
+    c = config.n_embd
+    block = 2 * c * c + 2 * c * config.mlp_hidden
+    positions = config.block_size * c if config.position == "learned" else 0
+    return vocab_size * c + positions + config.n_layer * block
+
+
+def _single(folder: Path) -> dict[str, Stored]:
+    file = folder / WEIGHTS
+    if file.exists():
+        return _header(file)
+    pickled = sorted(folder.glob("*.bin")) + sorted(folder.glob("*.pt*"))
+    if pickled:
+        raise UserError(
+            f"{pickled[0]}: a pickle runs whatever code its maker put in; llmill reads "
+            f"safetensors only, and {WEIGHTS} is not there"
+        )
+    raise UserError(f"{file}: missing")
+
+
+def _indexed(folder: Path) -> dict[str, Stored]:
+    index = folder / INDEX
+    named = elsewhere.read_object(index).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise UserError(f"{index}: weight_map is missing; it says which file has which tensor")
+    headers: dict[str, Mapping[str, Stored]] = {}
+    stored = {}
+    for tensor, file in named.items():
+        if not elsewhere.is_plain(file) or not file.endswith(ENDING):
+            raise UserError(f"{index}: {quoted(file)} is no name of a {ENDING} file beside it")
+        if file not in headers:
+            if not (folder / file).exists():
+                raise UserError(f"{folder / file}: missing, but {INDEX} names it")
+            headers[file] = _header(folder / file)
+        if tensor not in headers[file]:
+            raise UserError(f"{folder / file}: {tensor}: missing, but {INDEX} names it")
+        stored[tensor] = headers[file][tensor]
+    return stored
+
+
+def _header(file: Path) -> dict[str, Stored]:
+    elsewhere.refuse_other_than_files(file)
+    found = {}
+    with _opened(file) as opened:
+        for name in sorted(opened.keys()):
+            piece = opened.get_slice(name)
+            found[name] = Stored(file, tuple(piece.get_shape()), piece.get_dtype())
+    return found
+
+
+def _opened(file: Path) -> Any:
+    try:
+        return safe_open(file, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file}: cut short or damaged ({error})") from None
