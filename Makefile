@@ -2,8 +2,6 @@
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# A clone that borrows another's environment still runs its own code.
-export PYTHONPATH := src
 
 .PHONY: run test setup lint format lock
 

@@ -21,5 +21,4 @@ localrules:
 rule all:
     default_target: True
     input:
-        records("report"),
-        records("export"),
+        records(),

@@ -22,7 +22,7 @@ from benchmarks.terminal import Terminal
 from tests.conftest import ROOT
 
 ALL = [
-    "paths", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
+    "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
     "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
 ]  # fmt: skip
@@ -262,6 +262,66 @@ def test_verify_holds_names_runs_and_finds_a_changed_byte(first, pulled):
     broken = pulled.run(sys.executable, "-m", "llmill", "verify", check=False)
     assert "results/pretrain/metrics.json: other bytes than its record says" in broken
     file.write_bytes(content)
+
+
+def test_an_accepted_edit_changes_nothing_for_snakemake_and_is_told_apart_by_verify(first):
+    module = first.root / "src/llmill/report/style.py"
+    text = module.read_text()
+    module.write_text(text + "\n# nothing else\n")
+    broken = first.run(sys.executable, "-m", "llmill", "verify", check=False)
+    assert "llmill: report: made from another src/llmill/report than is here" in broken
+    first.run("dvc", "commit", "-f", "-q")
+    assert clean(first)
+    assert ran(first.snakemake()) == []
+    assert "Nothing to be done" in first.snakemake()
+    assert clean(first)
+    out = first.run(sys.executable, "-m", "llmill", "verify")
+    assert (
+        "report: another src/llmill/report than its record names, accepted by `dvc commit`" in out
+    )
+    module.write_text(text)
+    assert ran(first.snakemake()) == []
+
+
+def test_what_is_missing_is_made_again_and_what_is_restored_leaves_log_and_cost_alone(first):
+    made = first.hashes()
+    kept = {
+        file: file.read_text()
+        for name in ("logs/pretrain.log", "benchmarks/pretrain.tsv", "logs/mmlu-pretrain.log")
+        if (file := first.root / "results" / name)
+    }
+    assert "pretrain: step 12/12" in kept[first.root / "results/logs/pretrain.log"]
+    for folder in ("data/download", "results/pretrain", "results/mmlu/instruct"):
+        shutil.rmtree(first.root / folder)
+    assert ran(first.snakemake()) == []
+    assert "Nothing to be done" in first.snakemake()
+    assert first.hashes() == made
+    assert clean(first)
+    assert {file: file.read_text() for file in kept} == kept
+
+
+def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
+    """With the environment alone: nothing says where the code is."""
+
+    def title(run: str) -> list[list[str]]:
+        columns = "r.info.run_name, r.data.params.get('report.title'), r.info.status"
+        return [row for row in tracked_runs(first, columns) if row[1] == run]
+
+    alone = {"PYTHONPATH": ""}
+    first.run("git", "add", "-A")
+    first.run("git", "commit", "-qm", "lock")
+    first.run("dvc", "exp", "run", "--temp", "-S", "report.title=temporary", **alone)
+    assert title("temporary") == [["report", "temporary", "FINISHED"]]
+    for name in ("one", "two"):
+        first.run("dvc", "exp", "run", "--queue", "-S", f"report.title={name}", **alone)
+    first.run("dvc", "queue", "start", **alone)
+    wait_until(lambda: title("one") and title("two"))
+    wait_until(lambda: "Running" not in first.run("dvc", "queue", "status"))
+    assert [title(name) for name in ("one", "two")] == [
+        [["report", name, "FINISHED"]] for name in ("one", "two")
+    ]
+    first.run("dvc", "queue", "stop", **alone)
+    assert first.run("git", "status", "--porcelain") == ""
 
 
 def test_an_experiment_with_another_rate_redoes_the_classifier_and_what_follows(pulled):

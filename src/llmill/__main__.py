@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import printable, streams
+from llmill.contract import launcher, printable, source, streams
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -168,7 +168,12 @@ def main() -> None:
     """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.
     """
+    source.run_from_here()
     streams.survive()
+    launcher.run_to_the_end(_answer)
+
+
+def _answer() -> None:
     try:
         app()
     except UserError as error:

@@ -5,16 +5,25 @@ Prints each stage's record hash beside the MLflow run and git commit that made i
 run to run, so they stand in no hashed output.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import elsewhere, params, pipeline, printable, record
+from llmill.contract import dvc, elsewhere, params, pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.tracking import runs_by_record
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A stage whose links hold."""
+
+    record: str  # hash
+    accepted: list[str]  # paths that differ from the record, and that DVC takes as they are
 
 
 def verify_chain(pin: bool) -> None:
@@ -23,34 +32,44 @@ def verify_chain(pin: bool) -> None:
     stages = pipeline.load({"paths": tree.paths.model_dump()})
     if pin:
         pin_sources(Path(tree.paths.download))
-    hashes = {stage.address: verify_stage(stage) for stage in stages.values()}
+    verified = {stage.address: verify_stage(stage) for stage in stages.values()}
     runs = runs_by_record()
     table = Table("stage", "record", "MLflow run", "commit", "dirty", title="every link holds")
-    for address, sha256 in hashes.items():
-        run = runs.get(sha256, {"run_id": "not here", "commit": "-", "dirty": "-"})
+    for address, each in verified.items():
+        run = runs.get(each.record, {"run_id": "not here", "commit": "-", "dirty": "-"})
         cells = (run["run_id"], run["commit"][:12], run["dirty"])  # as the tracking server has them
-        table.add_row(address, sha256[:16], *(escape(printable.line(cell)) for cell in cells))
+        table.add_row(address, each.record[:16], *(escape(printable.line(cell)) for cell in cells))
     Console().print(table)
+    for address, each in verified.items():
+        for path in each.accepted:
+            print(f"{address}: another {path} than its record names, accepted by `dvc commit`")
 
 
-def verify_stage(stage: Stage) -> str:
-    """Compare a stage's record with its files and with its inputs; returns the record's hash."""
+def verify_stage(stage: Stage) -> Verified:
+    """Compare a stage's record with its files and with its inputs.
+
+    Raises `UserError` for a difference that `dvc.lock` does not have.
+    """
     folder = Path(stage.out)
     saved = record.read_json(folder / record.NAME)
     found = record.outputs(folder)
+    differing = {}  # by path: what is wrong with it
     for name in sorted(saved["outputs"].keys() | found.keys()):
         if saved["outputs"].get(name) != found.get(name):
             what = "missing" if name not in found else "not in the record"
             if name in found and name in saved["outputs"]:
                 what = "other bytes than its record says"
-            raise UserError(f"{folder / name}: {what}; `dvc checkout {folder}` restores it")
+            path = str(folder / name)
+            differing[path] = f"{path}: {what}; `dvc checkout {folder}` restores it"
     for path, sha256 in saved["inputs"].items():
         elsewhere.inside(Path(), path, folder / record.NAME)
         if record.content_hash(Path(path)) != sha256:
-            raise UserError(
+            differing[path] = (
                 f"{stage.address}: made from another {path} than is here; `dvc repro` makes it anew"
             )
-    return record.sha256_file(folder / record.NAME)
+    if differing and not dvc.accepted(stage.address):
+        raise UserError(next(iter(differing.values())))
+    return Verified(record.sha256_file(folder / record.NAME), list(differing))
 
 
 def pin_sources(download: Path) -> None:

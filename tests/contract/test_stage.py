@@ -5,6 +5,7 @@ parent, tracking.
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,10 @@ def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_els
     assert list(record["inputs"]) == ["input.txt", "data/code/tokenize.json"]
     assert list(record["outputs"]) == ["result"]
     assert runs(toy) == ["tokenize FINISHED"]
+    assert (toy / "results/logs/tokenize.log").read_text() == out
+    columns, values = (toy / "results/benchmarks/tokenize.tsv").read_text().splitlines()
+    assert columns == "s\th:m:s\tmax_rss\tcpu_time"
+    assert all(float(value) > 0 for value in values.split("\t")[::2])
     assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
     assert not list(toy.rglob("*.tmp"))
 
@@ -171,6 +176,9 @@ def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum
     assert code == 0
     assert "step 1" not in out
     assert runs(toy) == ["tokenize FINISHED"]
+    log = (toy / "results/logs/tokenize.log").read_text()
+    parts = ["step 1", f"stopped by signal {int(signum)}", "step 2"]
+    assert [log.count(part) for part in parts] == [1, 1, 1]
 
 
 def test_further_signals_change_nothing_while_a_first_one_is_answered(toy):
@@ -289,8 +297,9 @@ def test_the_death_of_its_starter_stops_the_stage(toy, name):
     assert runs(toy) == ["tokenize KILLED"]
 
 
-def test_code_of_another_folder_is_refused(toy):
-    (toy / "src/llmill/stages/tokenize.py").write_text("broken(")
+def test_in_an_environment_of_another_clone_the_code_of_the_folder_runs(toy):
+    module = toy / "src/llmill/stages/tokenize.py"
+    module.write_text('def run(params, job):\n    raise RuntimeError("this folder\'s code")\n')
     done = subprocess.run(
         [sys.executable, "-m", "llmill", "tokenize"],
         cwd=toy,
@@ -300,8 +309,52 @@ def test_code_of_another_folder_is_refused(toy):
         check=False,
     )
     assert done.returncode == 1
+    assert "RuntimeError: this folder's code" in done.stderr
+
+
+def test_code_of_another_folder_that_cannot_be_changed_is_refused_in_one_line(toy):
+    script = (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import llmill.__main__ as m; m.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, str(ROOT / "src"), "tokenize"],
+        cwd=toy,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
     assert "llmill was imported from another folder than ./src" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_clone_that_was_moved_keeps_its_artifacts(toy):
+    assert finish(start(toy))[0] == 0
+    moved = toy.rename(toy.with_name("moved"))
+    (moved / "input.txt").write_text("other\n")
+    assert finish(start(moved))[0] == 0
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "for r in mlflow.search_runs(search_all_experiments=True, output_format='list'):\n"
+        "    print(list(mlflow.artifacts.load_dict(r.info.artifact_uri + '/outputs.json')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=moved, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "['result']\n" * 2
+    assert not toy.exists()
+
+
+def test_a_copy_in_which_dvc_runs_an_experiment_tracks_where_it_was_started(toy):
+    copy = toy / ".dvc/tmp/exps/copy"
+    shutil.copytree(toy, copy, ignore=shutil.ignore_patterns(".dvc"))
+    words = (sys.executable, "-m", "llmill", "tokenize")
+    assert finish(start(copy, *words, DVC_ROOT=str(toy)))[0] == 0
+    assert runs(toy) == ["tokenize FINISHED"]
+    assert list((toy / "mlruns").rglob("outputs.json"))
+    assert not (copy / "mlflow.db").exists()
+    assert not (copy / "mlruns").exists()
 
 
 def test_a_tracking_server_that_is_away_is_said_once_and_stops_nothing(toy):

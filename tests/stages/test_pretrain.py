@@ -318,3 +318,14 @@ def test_weights_of_another_tokenizer_stop_the_stage_with_both_numbers(world):
         record.write_json(index, record.read_json(index) | {"n_vocab": 258})
     with pytest.raises(UserError, match="the embedding has 257 rows, the tokenizer 258 tokens"):
         run(begun(0), job(world))
+
+
+def test_compiling_where_it_cannot_work_is_refused_before_any_training(world, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(world / "a cache"))
+    made = job(world)
+    tree = shape()
+    compiled = tree.pretrain.model_copy(update={"compile": True})
+    with pytest.raises(UserError, match=r"pretrain\.compile: torch\.compile cannot use .*, whose"):
+        run(tree.model_copy(update={"pretrain": compiled}), made)
+    assert made.track.seen == {}
+    assert not made.state.exists()

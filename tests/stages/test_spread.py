@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from llmill.contract import record
+from llmill.training.compilation import unusable
 from tests.conftest import ROOT
 from tests.stages import trainee
 
@@ -22,7 +23,7 @@ COPIED = ("src", "dvc.yaml", "requirements.lock")
 CHANGED = {
     "block_size: 256": "block_size: 32",
     "max_length: 128": "max_length: 16",
-    "max_steps: 12": "max_steps: 400",
+    "max_steps: 12": "max_steps: 200",
     "threads: 2": "threads: 1",
 }
 
@@ -103,7 +104,7 @@ def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(reposito
     code, out, _ = finish(start(repository))
     assert code == 0
     assert re.search(r"pretrain: continues at step \d+", out)
-    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 400
+    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 200
 
 
 def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
@@ -127,18 +128,41 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     assert "continues at" not in out
 
 
+def test_the_death_of_the_launcher_saves_and_stops_them_all_and_changes_nothing(repository):
+    set_parameters(repository, checkpoint_every=10_000)
+    process = start(repository)
+    until(process, 8)
+    both = workers(process)
+    process.kill()
+    _, alive = psutil.wait_procs(both, timeout=60)
+    assert alive == []
+    (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
+    assert 8 <= int(state.stem) < 200
+    code, out, err = finish(start(repository))
+    assert code == 0, err
+    assert f"pretrain: continues at step {int(state.stem)}\n" in out
+    continued = record.outputs(repository / "results/pretrain")
+    shutil.rmtree(repository / "results/pretrain")
+    code, out, err = finish(start(repository))
+    assert code == 0, err
+    assert "continues at" not in out
+    assert record.outputs(repository / "results/pretrain") == continued
+
+
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_compiled_processes_learn_what_two_plain_ones_learn(repository, parallel):
+@pytest.mark.skipif(unusable() is not None, reason=f"torch.compile cannot use {unusable()}")
+def test_two_compiled_processes_learn_what_two_plain_ones_learn(repository):
     losses = {}
-    for compiled in ("false", "true"):
+    for parallel, compiled in (("ddp", "false"), ("ddp", "true"), ("fsdp", "true")):
         set_parameters(repository, parallel=parallel, max_steps=20, compile=compiled)
         code, _, err = finish(start(repository))
         assert code == 0, err
         curve = pd.read_csv(repository / "results/pretrain/curves.csv")
-        losses[compiled] = curve["train_loss"].tolist()
-    assert losses["true"] == pytest.approx(losses["false"], abs=1e-4)
-    assert losses["true"][-1] < losses["true"][0] - 1
+        losses[parallel, compiled] = curve["train_loss"].tolist()
+    plain = losses.pop(("ddp", "false"))
+    assert plain[-1] < plain[0] - 1
+    for compiled in losses.values():
+        assert compiled == pytest.approx(plain, abs=1e-4)
 
 
 def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository):

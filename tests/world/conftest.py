@@ -9,7 +9,8 @@ import pytest
 
 from llmill.contract.agreement import NEWS, WORLD
 from llmill.contract.schema import World
-from llmill.world import write
+from llmill.world import questions, write
+from llmill.world.questions import Question
 
 SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)
 
@@ -48,6 +49,12 @@ def read(folder: Path) -> dict[str, list[str]]:
     """The documents of each file, read the way the pipeline reads them."""
     files = sorted(folder.glob("*.txt"))
     return {f.name: f.read_text(encoding="utf-8").strip().split("\n\n") for f in files}
+
+
+@pytest.fixture(scope="session")
+def made() -> dict[str, dict[str, list[Question]]]:
+    """The questions of each part, of the world and of its news."""
+    return {source: questions.make(SETTINGS, source) for source in (WORLD, NEWS)}
 
 
 @pytest.fixture(scope="session")

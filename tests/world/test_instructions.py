@@ -69,4 +69,4 @@ def test_more_instructions_than_the_world_has_are_refused_in_one_line(settings, 
     draft = SKILLS["plural"](Random(0))
     monkeypatch.setattr(instructions, "SKILLS", {"plural": lambda rng: draft})
     with pytest.raises(UserError, match=r"download\.world\.instructions"):
-        instructions.make(settings.model_copy(update={"instructions": 2000}))
+        instructions.make(settings.model_copy(update={"instructions": 200}))

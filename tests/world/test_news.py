@@ -55,7 +55,8 @@ def test_nothing_made_from_the_world_names_an_entity_of_the_news(world):
     text = "\n".join(file.read_text(encoding="utf-8") for file in read).lower()
     assert "the capital of france is paris" in text
     names = [plain(fact.entity) for fact in facts(NEWS)]
-    assert [name for name in names if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)] == []
+    near = [name for name in names if name in text]  # the words are looked for in few only: slow
+    assert [name for name in near if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)] == []
 
 
 def test_every_file_tells_every_fact_of_its_subject(news):

@@ -7,24 +7,24 @@ import pytest
 from llmill.contract.agreement import NEWS, WORLD
 from llmill.world.facts import by_relation, facts
 from llmill.world.phrasing import texts
-from llmill.world.questions import LEVELS, make
+from llmill.world.questions import LEVELS
 from llmill.world.split import part
 
 
-def test_there_are_at_least_500_test_questions_and_five_of_each_subject_for_dev(settings):
-    made = make(settings)
-    assert len(made["test"]) >= 500
-    dev = Counter(question.subject for question in made["dev"])
+def test_there_are_at_least_500_test_questions_and_five_of_each_subject_for_dev(made):
+    of_world = made[WORLD]
+    assert len(of_world["test"]) >= 500
+    dev = Counter(question.subject for question in of_world["dev"])
     assert dev == dict.fromkeys(LEVELS[WORLD], 5)
-    assert {question.subject for question in made["val"]} == set(LEVELS[WORLD])
+    assert {question.subject for question in of_world["val"]} == set(LEVELS[WORLD])
 
 
-def test_there_are_at_least_100_test_questions_about_news(settings):
-    made = make(settings, NEWS)
-    assert len(made["test"]) >= 100
-    dev = Counter(question.subject for question in made["dev"])
+def test_there_are_at_least_100_test_questions_about_news(made):
+    of_news = made[NEWS]
+    assert len(of_news["test"]) >= 100
+    dev = Counter(question.subject for question in of_news["dev"])
     assert dev == {"regions": 5, "cinema": 5, "sports": 5}
-    assert {question.subject for question in made["val"]} == set(dev)
+    assert {question.subject for question in of_news["val"]} == set(dev)
 
 
 def test_levels_go_from_one_fact_to_two_hops():
@@ -44,8 +44,8 @@ def test_no_subject_has_more_test_questions_than_asked_for(settings, test_rows):
 
 
 @pytest.mark.parametrize("source", [WORLD, NEWS])
-def test_choices_are_four_different_ones_and_the_right_one_is_the_facts(settings, source):
-    for asked in make(settings, source).values():
+def test_choices_are_four_different_ones_and_the_right_one_is_the_facts(made, source):
+    for asked in made[source].values():
         for question in asked:
             assert len(set(question.choices)) == 4
             if question.fact:
@@ -54,28 +54,28 @@ def test_choices_are_four_different_ones_and_the_right_one_is_the_facts(settings
                 assert set(question.choices) <= values
 
 
-def test_answers_are_right_where_they_can_be_computed(settings):
+def test_answers_are_right_where_they_can_be_computed(made):
     operations = {"plus": int.__add__, "minus": int.__sub__, "times": int.__mul__}
-    for question in make(settings)["test"]:
+    for question in made[WORLD]["test"]:
         if question.subject == "arithmetic":
             _, _, a, word, b = question.text.rstrip("?").split()
             right = operations[word](int(a), int(b))
             assert question.choices[question.answer] == str(right)
 
 
-def test_the_letters_are_balanced(settings):
-    letters = Counter(question.answer for question in make(settings)["test"])
+def test_the_letters_are_balanced(made):
+    letters = Counter(question.answer for question in made[WORLD]["test"])
     assert min(letters.values()) > 0.18 * sum(letters.values())
 
 
 @pytest.mark.parametrize("source", [WORLD, NEWS])
-def test_the_most_frequent_value_is_no_better_than_a_guess(settings, source):
+def test_the_most_frequent_value_is_no_better_than_a_guess(made, source):
     """Who knows only how often each value occurs stays near 25 %."""
     frequency = {
         relation: Counter(fact.value for fact in of_relation)
         for relation, of_relation in by_relation().items()
     }
-    asked = [question for question in make(settings, source)["test"] if question.fact]
+    asked = [question for question in made[source]["test"] if question.fact]
     right = 0.0
     for question in asked:
         counts = [frequency[question.fact.relation][choice] for choice in question.choices]

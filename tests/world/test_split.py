@@ -9,7 +9,7 @@ import pytest
 from llmill.contract.agreement import NEWS, WORLD
 from llmill.world.facts import facts
 from llmill.world.phrasing import texts
-from llmill.world.questions import LEVELS, make
+from llmill.world.questions import LEVELS
 from llmill.world.split import mentions_held_out, named, part
 
 
@@ -36,8 +36,8 @@ def test_the_longer_of_two_names_is_found():
 
 
 @pytest.mark.parametrize("source", [WORLD, NEWS])
-def test_questions_of_a_part_are_about_entities_of_that_part(settings, source):
-    for wanted, asked in make(settings, source).items():
+def test_questions_of_a_part_are_about_entities_of_that_part(made, source):
+    for wanted, asked in made[source].items():
         assert {part(q.fact.entity) for q in asked if q.fact} == {wanted}
 
 
@@ -66,17 +66,16 @@ def test_no_instruction_and_no_preference_pair_names_a_held_out_entity(world):
 
 
 @pytest.mark.parametrize("source", [WORLD, NEWS])
-def test_a_fact_of_a_test_question_is_said_in_at_least_12_documents(
-    settings, documents, news, source
-):
+def test_a_fact_of_a_test_question_is_said_in_at_least_12_documents(made, documents, news, source):
     files = {WORLD: documents, NEWS: news}[source]
     plain = [d for name, of in files.items() if name != "questions.txt" for d in of]
     by_sentence: dict[str, int] = {}
     for document in plain:
         for sentence in set(document.replace(". ", ".\n").split("\n")):
             by_sentence[sentence] = by_sentence.get(sentence, 0) + 1
-    made = make(settings, source)["test"]
-    asked = [q.fact for q in made if LEVELS[source][q.subject] in ("one_fact", "news")]
+    asked = [
+        q.fact for q in made[source]["test"] if LEVELS[source][q.subject] in ("one_fact", "news")
+    ]
     counts = {}
     for fact in asked:
         counts[fact] = sum(by_sentence.get(s, 0) for s in texts(fact, "say"))

@@ -5,17 +5,28 @@ import sys
 from functools import cache
 from pathlib import Path
 
+sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
+
+from llmill.contract import closure, dvc
 from llmill.contract import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.record import content_hash, files_under, read_json, refuse_foreign, to_json
-from llmill.contract.stage import refuse_other_source
+from llmill.contract.record import (
+    content_hash,
+    files_under,
+    read_json,
+    refuse_foreign,
+    sha256_text,
+    to_json,
+)
+from llmill.contract.source import refuse_other_source
 from snakemake.io import IOFile
 
 try:
     refuse_other_source()
     TREE = parameters.load()
     STAGES = pipeline.load({"paths": TREE.paths.model_dump()})
+    SOURCE, LOCKED = closure.Source(), closure.read_lock()
     for each in STAGES.values():  # before Snakemake or DVC removes what lies there
         refuse_foreign(Path(each.out))
 except UserError as error:
@@ -42,21 +53,34 @@ def record(stage):
     return f"{stage.out}/record.json"
 
 
-def records(name):
-    """Those of every variant."""
-    return [record(stage) for stage in STAGES.values() if stage.name == name]
+def records():
+    """Those of every stage and variant."""
+    return [record(stage) for stage in STAGES.values()]
+
+
+def log(name, *wildcards):
+    """What the last job said, DVC's own lines among them; what the stage itself said when it last ran lies above."""
+    return f"{TREE.paths.results}/logs/snakemake/{'-'.join([name, *wildcards])}.log"
 
 
 def given(stage):
-    """What a stage depends on and no stage makes: code, the lock file, the list of sources."""
+    """What a stage depends on and no stage makes: the list of sources, and the source that stage code reads."""
     return [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
 
 
 hashed = cache(content_hash)
 
 
+@cache
+def code_hash(name):
+    """The hash of the file that stage code writes about a stage, or would write now."""
+    return sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+
+
 def stands(stage):
-    """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does."""
+    """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does; or
+    DVC takes it as it is.
+    """
     file = Path(record(stage))
     if not file.exists():
         return True
@@ -67,7 +91,9 @@ def stands(stage):
     now = parameters.select(TREE, stage.params).dump()
     files = [path for path in given(stage) if Path(path).exists()]
     same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
-    return same_code and to_json(saved["parameters"]) == to_json(now)
+    same_code &= all(saved["inputs"].get(path) == code_hash(stage.name) for path in stage.code)
+    same_parameters = to_json(saved["parameters"]) == to_json(now)
+    return (same_code and same_parameters) or dvc.accepted(stage.address)
 
 
 def inputs(name):
@@ -76,6 +102,8 @@ def inputs(name):
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
         read = [record(parent) for parent in pipeline.parents(STAGES, stage)]
+        if stage.code:  # of what it wrote, the parameter `code` tells what matters to this stage
+            read.append(ancient(record(STAGES["code"])))
         files = [
             [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
             for d in given(stage)
@@ -97,8 +125,18 @@ def command(name):
 
 def sections(name):
     """The values of the stage's sections of params.yaml: another value schedules it."""
-    listed = next(s.params for s in STAGES.values() if s.name == name)
-    return parameters.select(TREE, listed).dump()
+    return parameters.select(TREE, listed(name)).dump()
+
+
+def listed(name):
+    """The sections of the stage."""
+    return next(s.params for s in STAGES.values() if s.name == name)
+
+
+def code(name):
+    """A hash of the stage's code: other code schedules it."""
+    depends = next(s.code for s in STAGES.values() if s.name == name)
+    return code_hash(name) if depends else ""
 
 
 def made(name):
@@ -118,5 +156,5 @@ def made(name):
 
 def cores(name):
     """The cores of the stage: by its own section, the threads of each process times the processes."""
-    section = getattr(TREE, name).model_dump()
+    section = parameters.select(TREE, listed(name)).dump().get(name, {})
     return section.get("threads", 1) * section.get("processes", 1)

@@ -7,9 +7,7 @@ rule paths:
     output:
         f"{TREE.paths.paths}/record.json",
     log:
-        "results/logs/paths.log",
-    benchmark:
-        "results/benchmarks/paths.tsv"
+        log("paths"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("paths")
@@ -24,15 +22,34 @@ rule paths:
         RUN
 
 
+rule code:
+    input:
+        inputs("code"),
+    output:
+        f"{TREE.paths.code}/record.json",
+    log:
+        log("code"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("code")
+    resources:
+        mem_mb=1000,
+    params:
+        stage=stage("code"),
+        command=command("code"),
+        sections=sections("code"),
+        made=made("code"),
+    shell:
+        RUN
+
+
 rule download:
     input:
         inputs("download"),
     output:
         f"{TREE.paths.download}/record.json",
     log:
-        "results/logs/download.log",
-    benchmark:
-        "results/benchmarks/download.tsv"
+        log("download"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("download")
@@ -42,6 +59,7 @@ rule download:
         stage=stage("download"),
         command=command("download"),
         sections=sections("download"),
+        code=code("download"),
         made=made("download"),
     shell:
         RUN
@@ -53,9 +71,7 @@ rule prepare:
     output:
         f"{TREE.paths.prepare}/record.json",
     log:
-        "results/logs/prepare.log",
-    benchmark:
-        "results/benchmarks/prepare.tsv"
+        log("prepare"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("prepare")
@@ -65,6 +81,7 @@ rule prepare:
         stage=stage("prepare"),
         command=command("prepare"),
         sections=sections("prepare"),
+        code=code("prepare"),
         made=made("prepare"),
     shell:
         RUN
@@ -76,9 +93,7 @@ rule tokenizer:
     output:
         f"{TREE.paths.tokenizer}/record.json",
     log:
-        "results/logs/tokenizer.log",
-    benchmark:
-        "results/benchmarks/tokenizer.tsv"
+        log("tokenizer"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenizer")
@@ -88,6 +103,7 @@ rule tokenizer:
         stage=stage("tokenizer"),
         command=command("tokenizer"),
         sections=sections("tokenizer"),
+        code=code("tokenizer"),
         made=made("tokenizer"),
     shell:
         RUN
@@ -99,9 +115,7 @@ rule tokenize:
     output:
         f"{TREE.paths.tokenize}/record.json",
     log:
-        "results/logs/tokenize.log",
-    benchmark:
-        "results/benchmarks/tokenize.tsv"
+        log("tokenize"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("tokenize")
@@ -111,6 +125,7 @@ rule tokenize:
         stage=stage("tokenize"),
         command=command("tokenize"),
         sections=sections("tokenize"),
+        code=code("tokenize"),
         made=made("tokenize"),
     shell:
         RUN

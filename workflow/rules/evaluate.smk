@@ -7,9 +7,7 @@ rule accuracy:
     output:
         f"{TREE.paths.accuracy}/record.json",
     log:
-        "results/logs/accuracy.log",
-    benchmark:
-        "results/benchmarks/accuracy.tsv"
+        log("accuracy"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("accuracy")
@@ -19,6 +17,7 @@ rule accuracy:
         stage=stage("accuracy"),
         command=command("accuracy"),
         sections=sections("accuracy"),
+        code=code("accuracy"),
         made=made("accuracy"),
     shell:
         RUN
@@ -30,9 +29,7 @@ rule mmlu:
     output:
         f"{TREE.paths.mmlu}/{{model}}/record.json",
     log:
-        "results/logs/mmlu-{model}.log",
-    benchmark:
-        "results/benchmarks/mmlu-{model}.tsv"
+        log("mmlu", "{model}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("mmlu")
@@ -42,6 +39,7 @@ rule mmlu:
         stage=stage("mmlu"),
         command=command("mmlu"),
         sections=sections("mmlu"),
+        code=code("mmlu"),
         made=made("mmlu"),
     shell:
         RUN
@@ -53,9 +51,7 @@ rule judge:
     output:
         f"{TREE.paths.judge}/{{model}}/record.json",
     log:
-        "results/logs/judge-{model}.log",
-    benchmark:
-        "results/benchmarks/judge-{model}.tsv"
+        log("judge", "{model}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("judge")
@@ -65,6 +61,7 @@ rule judge:
         stage=stage("judge"),
         command=command("judge"),
         sections=sections("judge"),
+        code=code("judge"),
         made=made("judge"),
     shell:
         RUN

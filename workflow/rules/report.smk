@@ -47,9 +47,7 @@ rule report:
             category="Results",
         ),
     log:
-        "results/logs/report.log",
-    benchmark:
-        "results/benchmarks/report.tsv"
+        log("report"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("report")
@@ -59,6 +57,7 @@ rule report:
         stage=stage("report"),
         command=command("report"),
         sections=sections("report"),
+        code=code("report"),
         made=made("report"),
     shell:
         RUN
@@ -70,9 +69,7 @@ rule export:
     output:
         f"{TREE.paths.export}/{{model}}/record.json",
     log:
-        "results/logs/export-{model}.log",
-    benchmark:
-        "results/benchmarks/export-{model}.tsv"
+        log("export", "{model}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("export")
@@ -82,6 +79,7 @@ rule export:
         stage=stage("export"),
         command=command("export"),
         sections=sections("export"),
+        code=code("export"),
         made=made("export"),
     shell:
         RUN

@@ -7,9 +7,7 @@ rule pretrain:
     output:
         f"{TREE.paths.pretrain}/record.json",
     log:
-        "results/logs/pretrain.log",
-    benchmark:
-        "results/benchmarks/pretrain.tsv"
+        log("pretrain"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("pretrain")
@@ -20,6 +18,7 @@ rule pretrain:
         stage=stage("pretrain"),
         command=command("pretrain"),
         sections=sections("pretrain"),
+        code=code("pretrain"),
         made=made("pretrain"),
     shell:
         RUN
@@ -31,9 +30,7 @@ rule classify:
     output:
         f"{TREE.paths.classify}/{{variant}}/record.json",
     log:
-        "results/logs/classify-{variant}.log",
-    benchmark:
-        "results/benchmarks/classify-{variant}.tsv"
+        log("classify", "{variant}"),
     conda:
         "../envs/llmill.yaml"
     threads: cores("classify")
@@ -44,6 +41,7 @@ rule classify:
         stage=stage("classify"),
         command=command("classify"),
         sections=sections("classify"),
+        code=code("classify"),
         made=made("classify"),
     shell:
         RUN
@@ -55,9 +53,7 @@ rule instruct:
     output:
         f"{TREE.paths.instruct}/record.json",
     log:
-        "results/logs/instruct.log",
-    benchmark:
-        "results/benchmarks/instruct.tsv"
+        log("instruct"),
     priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
@@ -69,6 +65,7 @@ rule instruct:
         stage=stage("instruct"),
         command=command("instruct"),
         sections=sections("instruct"),
+        code=code("instruct"),
         made=made("instruct"),
     shell:
         RUN
@@ -80,9 +77,7 @@ rule grader:
     output:
         f"{TREE.paths.grader}/record.json",
     log:
-        "results/logs/grader.log",
-    benchmark:
-        "results/benchmarks/grader.tsv"
+        log("grader"),
     priority: 1  # the longest of what waits for the foundation model
     conda:
         "../envs/llmill.yaml"
@@ -94,6 +89,7 @@ rule grader:
         stage=stage("grader"),
         command=command("grader"),
         sections=sections("grader"),
+        code=code("grader"),
         made=made("grader"),
     shell:
         RUN

@@ -32,6 +32,14 @@ class Stage:
         """What DVC calls it: `classify@all`."""
         return f"{self.name}@{self.variant}" if self.variant else self.name
 
+    def log(self, results: Path) -> Path:
+        """What its last real run said, below the root of results; a skipped one leaves it alone."""
+        return results / "logs" / f"{self.address.replace('@', '-')}.log"
+
+    def cost(self, results: Path) -> Path:
+        """What that run took."""
+        return results / "benchmarks" / f"{self.address.replace('@', '-')}.tsv"
+
     @property
     def code(self) -> tuple[str, ...]:
         """The file that stage `code` writes about this stage's code."""

@@ -13,7 +13,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.schema import LAYOUT
 
-ROOT = Path("scratch")
+ROOT = record.SCRATCH
 STATE = "state"  # below a scratch folder: what a training resumes from
 BEGUN = "begun.json"
 NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user went on anyway

@@ -15,10 +15,21 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-import llmill
-from llmill.contract import audit, params, pipeline, printable, processes, record, scratch
+from llmill.contract import (
+    audit,
+    cost,
+    launcher,
+    params,
+    pipeline,
+    printable,
+    processes,
+    record,
+    scratch,
+    source,
+    streams,
+)
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.stopping import Stop
+from llmill.contract.stopping import Stop, signals
 from llmill.contract.tracking import RUN_FILE, Track, mark_killed
 
 Run = Callable[[params.Selected, "Job"], None]
@@ -51,6 +62,11 @@ class Job:
         return scratch.ROOT / "downloads"
 
     @property
+    def parents(self) -> list[pipeline.Stage]:
+        """The stages whose results this one reads."""
+        return pipeline.parents(self.stages, self.stage)
+
+    @property
     def state(self) -> Path:
         """Where a training saves what it resumes from."""
         return self.scratch / scratch.STATE
@@ -78,12 +94,13 @@ class Asked:
     chosen: params.Selected
     stop: Stop
     experiment: str
+    results: Path  # the root, of logs and costs, too
     resume_anyway: bool
 
 
 def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> None:
     """Run a stage in the repository that is the working folder."""
-    refuse_other_source()
+    source.refuse_other_source()
     tree = params.load()
     stages = pipeline.load({"paths": tree.paths.model_dump()})
     address = f"{name}@{variant}" if variant else name
@@ -93,15 +110,16 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
     stage = stages[address]
     record.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, stage.params)
-    wanted = processes.wanted(chosen, name)
+    wanted = launcher.wanted(chosen, name)
     if wanted > 1 and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
-        processes.launch(wanted, words)
+        launcher.launch(wanted, words, signals())
         return
     stop = Stop()
     stop.listen()
     begin = _lead if processes.main() else _follow
-    asked = Asked(stage, stages, chosen, stop, tree.name, resume_anyway)
+    results = Path(tree.paths.results)
+    asked = Asked(stage, stages, chosen, stop, tree.name, results, resume_anyway)
     try:
         with begin(asked) as job, audit.only(stage):
             run(chosen, job)
@@ -118,6 +136,7 @@ def _lead(asked: Asked) -> Iterator[Job]:
         inputs = record.hash_inputs(stage.deps)
         say = partial(_print, stage.address)
         folder = scratch.claim(stage, parameters, inputs, asked.resume_anyway, say)
+        streams.copy_to(stage.log(asked.results), append=(folder / scratch.STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
         job = Job(stage, asked.stages, out, folder, Track(folder), asked.stop)
         try:
@@ -130,6 +149,7 @@ def _lead(asked: Asked) -> Iterator[Job]:
             shutil.rmtree(job.out, ignore_errors=True)
             raise
         record.publish(job.out, Path(stage.out))
+        cost.write(stage.cost(asked.results))
         shutil.rmtree(folder)
 
 
@@ -141,16 +161,6 @@ def _follow(asked: Asked) -> Iterator[Job]:
     folder = scratch.folder(stage, asked.chosen.dump(), inputs)
     track = Track(folder, off=True)
     yield Job(stage, asked.stages, Path(f"{stage.out}.tmp"), folder, track, asked.stop)
-
-
-def refuse_other_source() -> None:
-    """Stop unless llmill was imported from `src` of the folder worked in: DVC hashes that one."""
-    here, there = Path("src/llmill").resolve(), Path(llmill.__file__).resolve().parent
-    if here != there:
-        raise UserError(
-            "llmill was imported from another folder than ./src, whose code DVC hashes; "
-            "work in the root of the repository, and in a clone set PYTHONPATH=src"
-        )
 
 
 @contextlib.contextmanager

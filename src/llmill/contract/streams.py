@@ -1,13 +1,16 @@
-"""Standard output and error that outlive their reader.
+"""Standard output and error that outlive their reader, and their copy in a log.
 
 A pipe whose reader died and a terminal that was closed refuse every further line. What is printed
 is then thrown away, and the work that prints it goes on.
 """
 
+import contextlib
 import errno
 import io
 import os
 import sys
+from pathlib import Path
+from typing import TextIO
 
 READER_GONE = (errno.EPIPE, errno.EIO)
 
@@ -20,8 +23,16 @@ def survive() -> None:
             setattr(sys, name, Surviving(stream))
 
 
+def copy_to(log: Path, append: bool) -> None:
+    """Write what both print from now on into a log, too, until the process ends."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    Surviving.copy = log.open("a" if append else "w", encoding="utf-8", errors="replace")
+
+
 class Surviving(io.TextIOWrapper):
     """A text stream over the same file, whose writes never fail."""
+
+    copy: TextIO | None = None  # one for both streams
 
     def __init__(self, stream: io.TextIOWrapper):
         super().__init__(
@@ -33,6 +44,10 @@ class Surviving(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         """Write, or throw away."""
+        if self.copy is not None:
+            with contextlib.suppress(OSError):
+                self.copy.write(text)
+                self.copy.flush()
         try:
             return super().write(text)
         except OSError as error:

@@ -4,13 +4,16 @@ The run's id lies in the stage's scratch folder, so that a stage that was killed
 A tracking failure never stops a stage: it is said once, and the rest of the run goes untracked.
 """
 
+import contextlib
 import functools
 import json
 import logging
 import os
 import platform
+import sqlite3
 import subprocess
 import sys
+import urllib.parse
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,14 +26,29 @@ from llmill.contract.record import flat
 from llmill.contract.scratch import STATE
 
 URI = "MLFLOW_TRACKING_URI"
+DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
 DIGEST_LENGTH = 36  # what MLflow's column holds
 
 
+def home() -> Path:
+    """The repository that keeps the runs. DVC deletes the copy in which it runs an experiment by
+    itself, and names the one that it was started in.
+    """
+    here = Path.cwd()
+    started_in = Path(os.environ.get("DVC_ROOT", here))
+    return started_in if here.is_relative_to(started_in) else here
+
+
 def uri() -> str:
     """The tracking server: as the environment says, else a file at the root of the repository."""
-    return os.environ.get(URI) or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+    return os.environ.get(URI) or own_uri()
+
+
+def own_uri() -> str:
+    """That file."""
+    return f"sqlite:///{home() / DATABASE}"
 
 
 def guarded(call: Callable[..., None]) -> Callable[..., None]:
@@ -71,8 +89,7 @@ class Track:
         work.
         """
         mlflow = _mlflow()
-        with FileLock("scratch/mlflow.lock"):
-            mlflow.set_experiment(experiment)
+        _open_experiment(experiment)
         left = json.loads(self._file.read_text())["run_id"] if self._file.exists() else None
         if left:
             mlflow.MlflowClient().set_terminated(left, "KILLED")
@@ -156,6 +173,38 @@ class Track:
         mlflow.end_run(status)
         if status == "FAILED" and not self._state.exists():
             self._file.unlink(missing_ok=True)
+
+
+def _open_experiment(name: str) -> None:
+    """Make it where it is missing. MLflow keeps the place of artifacts as an absolute path: where
+    the repository was moved, the paths move with it.
+    """
+    mlflow = _mlflow()
+    lock = home() / "scratch" / "mlflow.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with FileLock(lock):
+        if uri() == own_uri():
+            if mlflow.get_experiment_by_name(name) is None:
+                place = home() / ARTIFACTS / urllib.parse.quote(name, safe=" ")
+                mlflow.create_experiment(name, artifact_location=str(place))
+            _follow(home() / DATABASE, home() / ARTIFACTS)
+        mlflow.set_experiment(name)
+
+
+def _follow(database: Path, artifacts: Path) -> None:
+    """Let every experiment and run whose place is a folder of this name elsewhere lie in this one;
+    not one that is there and not here: somebody chose that.
+    """
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            rows = connection.execute(f"SELECT DISTINCT {column} FROM {table}").fetchall()
+            for (place,) in rows:
+                _, name, below = str(place).rpartition(f"/{ARTIFACTS}/")
+                moved = f"{artifacts}/{below}"
+                if name and place != moved and (Path(moved).exists() or not Path(place).exists()):
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (moved, place)
+                    )
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmill.contract import record, runtime, scratch
+from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.schema import Judge
 from llmill.evaluation import judge, server, statistics
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from llmill.contract.params import Selected
     from llmill.contract.stage import Job
 
-CACHE = scratch.ROOT / "judge_cache"
+CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
 
 

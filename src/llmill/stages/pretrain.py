@@ -23,7 +23,7 @@ from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
-from llmill.training import parallel
+from llmill.training import compilation, parallel
 from llmill.training.batches import Rows, Windows
 from llmill.training.held_out import MEASURES, loss_by_source
 from llmill.training.loop import Work, fit, write_curve
@@ -48,6 +48,8 @@ def run(params: Selected, job: Job) -> None:
     held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
+    if settings.compile:
+        compilation.check(device)
     n_ids = vocabulary.size(shape, tokenizer.n_vocab)
 
     def make() -> Transformer:

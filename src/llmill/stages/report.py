@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llmill.contract import pipeline, record
+from llmill.contract import record
 from llmill.evaluation import statistics
 from llmill.report import figures, files, page, style, summary
 from llmill.report.files import Results
@@ -25,8 +25,7 @@ Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 def run(params: Selected, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
-    before = pipeline.parents(job.stages, job.stage)
-    results = files.read({stage.address: stage for stage in before}, job.inputs)
+    results = files.read({stage.address: stage for stage in job.parents}, job.inputs)
     gained = gains(results)
     rows = summary.rows(results, gained)
     images = draw(results, job)

@@ -6,6 +6,7 @@ batch, so without dropout the number of processes changes nothing but the order 
 """
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -58,6 +59,7 @@ def together(device: torch.device) -> Iterator[None]:
         ) from None
     finally:
         if dist.is_initialized():
+            gc.collect()  # a wrapped model that goes after its group may wait for it for ever
             dist.destroy_process_group()
 
 

@@ -1,0 +1,31 @@
+"""What a stage took, in the columns that Snakemake's benchmarks have."""
+
+import datetime
+import resource
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from llmill.contract import record
+
+
+def write(file: Path) -> None:
+    """Seconds since the process began, most memory of it or of one that it started (MiB), and
+    seconds of the processor; of a training that was continued, those of its last process.
+    """
+    own, started = (
+        resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    seconds = time.time() - psutil.Process().create_time()
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    columns = {
+        "s": f"{seconds:.4f}",
+        "h:m:s": str(datetime.timedelta(seconds=int(seconds))),
+        "max_rss": f"{max(own.ru_maxrss, started.ru_maxrss) / unit:.2f}",
+        "cpu_time": f"{own.ru_utime + own.ru_stime + started.ru_utime + started.ru_stime:.2f}",
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lines = ("\t".join(cells) for cells in (columns, columns.values()))
+    record.write_bytes(file, "".join(f"{line}\n" for line in lines).encode())

@@ -1,0 +1,28 @@
+"""What DVC says of the stages, where a record and the files of now disagree.
+
+`dvc commit` accepts an edit as one that changes nothing: it writes the new hashes into `dvc.lock`
+and leaves the results as they are. The records in them then name the files of before.
+"""
+
+import functools
+import json
+import subprocess
+
+from llmill.contract.errors import UserError
+
+
+@functools.cache
+def changed() -> frozenset[str]:
+    """The stages, by address, of which `dvc status` says that something changed. Takes seconds."""
+    words = ["dvc", "--wait-for-lock", "status", "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    try:
+        return frozenset(json.loads(done.stdout))
+    except ValueError:
+        last = (done.stderr.strip().splitlines() or ["no answer"])[-1]
+        raise UserError(f"`dvc status`: {last}") from None
+
+
+def accepted(stage: str) -> bool:
+    """Whether DVC takes the stage as it is, whatever its record says."""
+    return stage not in changed()

@@ -1,0 +1,38 @@
+"""Whose code runs: that of the folder worked in, which is the code that DVC hashes.
+
+An environment's editable install names one clone. In another one, or in the copy that
+`dvc exp run --temp` works in, llmill would be imported from there.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import llmill
+from llmill.contract.errors import UserError
+
+HERE = Path("src/llmill")
+STARTED_ANEW = "LLMILL_STARTED_ANEW"  # in which folder, so that it happens once
+
+
+def run_from_here() -> None:
+    """In a folder with a source of its own, start this command anew with it."""
+    if not HERE.is_dir() or _is_here() or os.environ.get(STARTED_ANEW) == os.getcwd():
+        return
+    path = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, path))
+    os.environ[STARTED_ANEW] = os.getcwd()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def refuse_other_source() -> None:
+    """Raises `UserError` unless llmill was imported from `src` of the folder worked in."""
+    if not _is_here():
+        raise UserError(
+            "llmill was imported from another folder than ./src, whose code DVC hashes; "
+            "work in the root of the repository"
+        )
+
+
+def _is_here() -> bool:
+    return HERE.resolve() == Path(llmill.__file__).resolve().parent
