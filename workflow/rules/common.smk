@@ -73,8 +73,17 @@ hashed = cache(content_hash)
 
 @cache
 def code_hash(name):
-    """The hash of the file that stage code writes about a stage, or would write now."""
-    return sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+    """The hash of the file that stage code writes about a stage: of what it would write now, but where DVC takes the
+    one that is there.
+    """
+    would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+    return written(name) if written(name) not in (None, would) and dvc.accepted("code") else would
+
+
+def written(name):
+    """The hash of the file that is there, if one is."""
+    file = Path(TREE.paths.code, f"{name}.json")
+    return hashed(file) if file.exists() else None
 
 
 def stands(stage):
@@ -87,6 +96,8 @@ def stands(stage):
     try:
         saved = read_json(file)
     except UserError:
+        return False
+    if stage.code and written(stage.name) != code_hash(stage.name):  # DVC has not seen this code
         return False
     now = parameters.select(TREE, stage.params).dump()
     files = [path for path in given(stage) if Path(path).exists()]
@@ -102,8 +113,11 @@ def inputs(name):
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
         read = [record(parent) for parent in pipeline.parents(STAGES, stage)]
-        if stage.code:  # of what it wrote, the parameter `code` tells what matters to this stage
-            read.append(ancient(record(STAGES["code"])))
+        if stage.code:
+            # Stage code runs after any edit of source. Where that changes nothing for this stage, it is no reason to
+            # schedule it; otherwise it is, since Snakemake looks at no other reason behind a job that it will run.
+            code = record(STAGES["code"])
+            read.append(ancient(code) if Path(record(stage)).exists() and stands(stage) else code)
         files = [
             [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
             for d in given(stage)
