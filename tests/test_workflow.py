@@ -442,12 +442,14 @@ STOPS = {
 
 
 @pytest.mark.parametrize(
-    ("tool", "stop"), [("dvc", "killed"), ("snakemake", "killed"), ("snakemake", "Ctrl-C")]
+    ("tool", "stop", "steps"),  # another training each time
+    [("dvc", "killed", 410), ("snakemake", "killed", 420), ("snakemake", "Ctrl-C", 430)],
 )
-def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(pulled, tool, stop):
+def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(
+    pulled, tool, stop, steps
+):
     """The longest training of the smoke preset, made longer, in a terminal."""
     pulled.run("git", "checkout", "-q", "params.yaml")
-    steps = 400 + len(tool + stop)  # another training each time
     pulled.edit("params.yaml", "max_steps: 12  # pretrain", f"max_steps: {steps}  # pretrain")
     words = {
         "dvc": ["dvc", "repro", "--single-item", "pretrain"],
