@@ -13,7 +13,7 @@ import yaml
 
 from llmill.contract import params, pipeline, schema
 from tests.conftest import ROOT
-from tests.imports import MODULES, closure, imports
+from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
@@ -60,29 +60,6 @@ def test_only_tracking_imports_mlflow():
     assert users == ["llmill.contract.tracking"]
 
 
-@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda s: s.address)
-def test_dvc_yaml_covers_everything_that_a_stage_imports(stage):
-    needed = closure(f"llmill.stages.{stage.name}", "llmill.contract.stage")
-    missing = [
-        file
-        for file in (MODULES[m].relative_to(ROOT).as_posix() for m in needed)
-        if not any(file == d or file.startswith(d + "/") for d in stage.code)
-    ]
-    assert missing == []
-    assert "requirements.lock" in stage.deps
-
-
-@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda s: s.address)
-def test_dvc_yaml_names_no_code_that_a_stage_does_not_import(stage):
-    needed = {MODULES[m].relative_to(ROOT).as_posix() for m in closure(f"llmill.stages.{stage.name}", "llmill.contract.stage")}  # fmt: skip
-    idle = [
-        dep
-        for dep in stage.code
-        if dep.startswith("src/") and not any(f == dep or f.startswith(dep + "/") for f in needed)
-    ]
-    assert idle == []
-
-
 def test_one_word_names_stage_module_rule_and_tests():
     names = list(DVC["stages"])
     modules = {m.rsplit(".", 1)[1] for m in MODULES if m.startswith("llmill.stages.")}
@@ -90,12 +67,12 @@ def test_one_word_names_stage_module_rule_and_tests():
     tests = {p.stem.removeprefix("test_") for p in (ROOT / "tests/stages").glob("test_*.py")}
     assert sorted(names) == sorted(modules) == sorted(rules)
     assert set(names) <= tests
-    assert set(names) <= set(schema.Params.model_fields)
+    assert set(names) <= set(schema.Params.model_fields) | {"code"}
 
 
 def test_a_stage_lists_its_own_section_and_only_known_ones():
     for stage in STAGES.values():
-        assert stage.name in stage.params
+        assert stage.name in stage.params or stage.name == "code"  # which has none
         assert set(stage.params) <= set(schema.Params.model_fields) - {"name"}
         assert "paths" not in stage.params or stage.name == "paths"
 

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import printable, processes, source, streams
+from llmill.contract import launcher, printable, source, streams
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.serve.limits import Limits
@@ -170,7 +170,7 @@ def main() -> None:
     """
     source.run_from_here()
     streams.survive()
-    processes.run_to_the_end(_answer)
+    launcher.run_to_the_end(_answer)
 
 
 def _answer() -> None:

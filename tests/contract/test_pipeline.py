@@ -36,8 +36,8 @@ def test_a_matrix_stage_stands_for_each_of_its_variants():
     assert stage.cmd == "python -m llmill classify all"
     assert stage.out == "results/classify/all"
     assert "results/pretrain/checkpoint" in stage.data
-    assert "src/llmill/model" in stage.code
-    assert "requirements.lock" in stage.code
+    assert stage.code == ("data/code/classify.json",)
+    assert not set(stage.code) & set(stage.data)
 
 
 def test_parents_are_the_stages_whose_files_are_read():

@@ -1,5 +1,7 @@
 """The scratch folder: whose it is, what it refuses, what it says of what others left."""
 
+from pathlib import Path
+
 import pytest
 
 from llmill.contract import record, scratch
@@ -7,16 +9,23 @@ from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 
 STAGE = Stage(
-    "pretrain", None, "", ("data/x", "src/llmill/a.py"), ("pretrain",), "results/pretrain"
+    "pretrain", None, "", ("data/x", "data/code/pretrain.json"), ("pretrain",), "results/pretrain"
 )
 PARAMETERS = {"pretrain": {"seed": 1, "processes": 2, "parallel": "ddp", "training": {"lr": 0.1}}}
-INPUTS = {"data/x": "aa", "src/llmill/a.py": "bb"}
+INPUTS = {"data/x": "aa", "data/code/pretrain.json": "bb"}
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(scratch.RESUME_ANYWAY, raising=False)
+    write_code({"llmill.a": "bb"})
+
+
+def write_code(modules: dict[str, str]) -> None:
+    """As stage `code` does."""
+    Path("data/code").mkdir(parents=True, exist_ok=True)
+    record.write_json(Path("data/code/pretrain.json"), {"modules": modules})
 
 
 def changed(**values) -> dict:
@@ -55,11 +64,12 @@ def test_the_same_again_is_exact():
 
 def test_other_code_is_refused_by_name_unless_asked_for():
     found, _ = claim()
-    other = {**INPUTS, "src/llmill/a.py": "dd"}
-    with pytest.raises(UserError, match=r"an interrupted run of other code \(src/llmill/a.py\)"):
+    other = {**INPUTS, "data/code/pretrain.json": "dd"}
+    write_code({"llmill.a": "dd"})
+    with pytest.raises(UserError, match=r"an interrupted run of other code \(llmill\.a\)"):
         claim(inputs=other)
     assert claim(inputs=other, anyway=True)[0] == found
-    assert record.read_json(found / scratch.NOT_EXACT) == ["src/llmill/a.py"]
+    assert record.read_json(found / scratch.NOT_EXACT) == ["llmill.a"]
 
 
 def test_what_an_interrupted_run_of_other_parameters_or_data_left_is_told_and_not_used():

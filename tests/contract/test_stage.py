@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from llmill.contract import closure, record
 from tests.conftest import ROOT
 
 STAGE = '''"""A toy stage: counts slowly, saving each step."""
@@ -44,7 +45,7 @@ stages:
   tokenize:
     cmd: python -m llmill tokenize
     params: [tokenize]
-    deps: [input.txt, src/llmill/stages/tokenize.py]
+    deps: [input.txt, data/code/tokenize.json]
     outs: ["${paths.data}/tokenize"]
 """
 
@@ -58,8 +59,18 @@ def toy(tmp_path: Path) -> Path:
     (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(DVC)
     (root / "input.txt").write_text("text\n")
+    write_code(root)
     (root / "params.yaml").write_text((ROOT / "presets" / "world.yaml").read_text())
     return root
+
+
+def write_code(root: Path) -> None:
+    """As stage `code` does."""
+    code = closure.code_of(
+        closure.Source(root / "src"), "tokenize", closure.read_lock(ROOT / "requirements.lock")
+    )
+    (root / "data/code").mkdir(parents=True, exist_ok=True)
+    record.write_json(root / "data/code/tokenize.json", code)
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -110,7 +121,7 @@ def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_els
     assert "tokenize: step 2" in out
     record = json.loads((toy / "data/tokenize/record.json").read_text())
     assert record["parameters"] == {"tokenize": {"processes": 2}}
-    assert list(record["inputs"]) == ["input.txt", "src/llmill/stages/tokenize.py"]
+    assert list(record["inputs"]) == ["input.txt", "data/code/tokenize.json"]
     assert list(record["outputs"]) == ["result"]
     assert runs(toy) == ["tokenize FINISHED"]
     assert (toy / "results/logs/tokenize.log").read_text() == out
@@ -250,10 +261,11 @@ def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
     process.kill()
     process.communicate()
     module = toy / "src/llmill/stages/tokenize.py"
-    module.write_text(module.read_text() + "# changed\n")
+    module.write_text(module.read_text() + "CHANGED = 1\n")
+    write_code(toy)
     code, _, err = finish(start(toy))
     assert code == 1
-    assert "an interrupted run of other code (src/llmill/stages/tokenize.py)" in err
+    assert "an interrupted run of other code (llmill.stages.tokenize)" in err
     assert err.count("\n") == 1
     words = (sys.executable, "-m", "llmill", "tokenize", "--resume-anyway")
     assert finish(start(toy, *words))[0] == 0

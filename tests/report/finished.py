@@ -41,6 +41,10 @@ class Job:
     def inputs(self) -> list[Path]:
         return [Path(dep) for dep in self.stages["report"].deps]
 
+    @property
+    def parents(self) -> list[Stage]:
+        return pipeline.parents(self.stages, self.stage)
+
     def say(self, text: str) -> None:
         self.said.append(text)
 

@@ -7,11 +7,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
 
-from llmill.contract import dvc
+from llmill.contract import closure, dvc
 from llmill.contract import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.record import content_hash, files_under, read_json, refuse_foreign, to_json
+from llmill.contract.record import (
+    content_hash,
+    files_under,
+    read_json,
+    refuse_foreign,
+    sha256_text,
+    to_json,
+)
 from llmill.contract.source import refuse_other_source
 from snakemake.io import IOFile
 
@@ -19,6 +26,7 @@ try:
     refuse_other_source()
     TREE = parameters.load()
     STAGES = pipeline.load({"paths": TREE.paths.model_dump()})
+    SOURCE, LOCKED = closure.Source(), closure.read_lock()
     for each in STAGES.values():  # before Snakemake or DVC removes what lies there
         refuse_foreign(Path(each.out))
 except UserError as error:
@@ -56,16 +64,31 @@ def log(name, *wildcards):
 
 
 def given(stage):
-    """What a stage depends on and no stage makes: code, the lock file, the list of sources."""
+    """What a stage depends on and no stage makes: the list of sources, and the source that stage code reads."""
     return [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
 
 
 hashed = cache(content_hash)
 
 
+@cache
+def code_hash(name):
+    """The hash of the file that stage code writes about a stage: of what it would write now, but where DVC takes the
+    one that is there.
+    """
+    would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+    return written(name) if written(name) not in (None, would) and dvc.accepted("code") else would
+
+
+def written(name):
+    """The hash of the file that is there, if one is."""
+    file = Path(TREE.paths.code, f"{name}.json")
+    return hashed(file) if file.exists() else None
+
+
 def stands(stage):
-    """Whether what lies in a stage's folder was made with the parameters and the code of now, if anything does; or
-    DVC takes it as it is.
+    """Whether what lies in a stage's folder is whole and was made with the parameters and the code of now, if anything
+    does; or DVC takes it as it is.
     """
     file = Path(record(stage))
     if not file.exists():
@@ -74,11 +97,15 @@ def stands(stage):
         saved = read_json(file)
     except UserError:
         return False
+    if stage.code and written(stage.name) != code_hash(stage.name):  # DVC has not seen this code
+        return False
     now = parameters.select(TREE, stage.params).dump()
     files = [path for path in given(stage) if Path(path).exists()]
     same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
+    same_code &= all(saved["inputs"].get(path) == code_hash(stage.name) for path in stage.code)
     same_parameters = to_json(saved["parameters"]) == to_json(now)
-    return (same_code and same_parameters) or dvc.accepted(stage.address)
+    whole = all(Path(stage.out, name).is_file() for name in saved["outputs"])
+    return (same_code and same_parameters and whole) or dvc.accepted(stage.address)
 
 
 def inputs(name):
@@ -87,6 +114,11 @@ def inputs(name):
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
         read = [record(parent) for parent in pipeline.parents(STAGES, stage)]
+        if stage.code:
+            # Stage code runs after any edit of source. Where that changes nothing for this stage, it is no reason to
+            # schedule it; otherwise it is, since Snakemake looks at no other reason behind a job that it will run.
+            code = record(STAGES["code"])
+            read.append(ancient(code) if Path(record(stage)).exists() and stands(stage) else code)
         files = [
             [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
             for d in given(stage)
@@ -108,8 +140,18 @@ def command(name):
 
 def sections(name):
     """The values of the stage's sections of params.yaml: another value schedules it."""
-    listed = next(s.params for s in STAGES.values() if s.name == name)
-    return parameters.select(TREE, listed).dump()
+    return parameters.select(TREE, listed(name)).dump()
+
+
+def listed(name):
+    """The sections of the stage."""
+    return next(s.params for s in STAGES.values() if s.name == name)
+
+
+def code(name):
+    """A hash of the stage's code: other code schedules it."""
+    depends = next(s.code for s in STAGES.values() if s.name == name)
+    return code_hash(name) if depends else ""
 
 
 def made(name):
@@ -129,5 +171,5 @@ def made(name):
 
 def cores(name):
     """The cores of the stage: by its own section, the threads of each process times the processes."""
-    section = getattr(TREE, name).model_dump()
+    section = parameters.select(TREE, listed(name)).dump().get(name, {})
     return section.get("threads", 1) * section.get("processes", 1)

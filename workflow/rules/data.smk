@@ -22,6 +22,27 @@ rule paths:
         RUN
 
 
+rule code:
+    input:
+        inputs("code"),
+    output:
+        f"{TREE.paths.code}/record.json",
+    log:
+        log("code"),
+    conda:
+        "../envs/llmill.yaml"
+    threads: cores("code")
+    resources:
+        mem_mb=1000,
+    params:
+        stage=stage("code"),
+        command=command("code"),
+        sections=sections("code"),
+        made=made("code"),
+    shell:
+        RUN
+
+
 rule download:
     input:
         inputs("download"),
@@ -38,6 +59,7 @@ rule download:
         stage=stage("download"),
         command=command("download"),
         sections=sections("download"),
+        code=code("download"),
         made=made("download"),
     shell:
         RUN
@@ -59,6 +81,7 @@ rule prepare:
         stage=stage("prepare"),
         command=command("prepare"),
         sections=sections("prepare"),
+        code=code("prepare"),
         made=made("prepare"),
     shell:
         RUN
@@ -80,6 +103,7 @@ rule tokenizer:
         stage=stage("tokenizer"),
         command=command("tokenizer"),
         sections=sections("tokenizer"),
+        code=code("tokenizer"),
         made=made("tokenizer"),
     shell:
         RUN
@@ -101,6 +125,7 @@ rule tokenize:
         stage=stage("tokenize"),
         command=command("tokenize"),
         sections=sections("tokenize"),
+        code=code("tokenize"),
         made=made("tokenize"),
     shell:
         RUN

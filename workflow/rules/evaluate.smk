@@ -17,6 +17,7 @@ rule accuracy:
         stage=stage("accuracy"),
         command=command("accuracy"),
         sections=sections("accuracy"),
+        code=code("accuracy"),
         made=made("accuracy"),
     shell:
         RUN
@@ -38,6 +39,7 @@ rule mmlu:
         stage=stage("mmlu"),
         command=command("mmlu"),
         sections=sections("mmlu"),
+        code=code("mmlu"),
         made=made("mmlu"),
     shell:
         RUN
@@ -59,6 +61,7 @@ rule judge:
         stage=stage("judge"),
         command=command("judge"),
         sections=sections("judge"),
+        code=code("judge"),
         made=made("judge"),
     shell:
         RUN

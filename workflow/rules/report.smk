@@ -57,6 +57,7 @@ rule report:
         stage=stage("report"),
         command=command("report"),
         sections=sections("report"),
+        code=code("report"),
         made=made("report"),
     shell:
         RUN
@@ -78,6 +79,7 @@ rule export:
         stage=stage("export"),
         command=command("export"),
         sections=sections("export"),
+        code=code("export"),
         made=made("export"),
     shell:
         RUN

@@ -18,6 +18,7 @@ rule pretrain:
         stage=stage("pretrain"),
         command=command("pretrain"),
         sections=sections("pretrain"),
+        code=code("pretrain"),
         made=made("pretrain"),
     shell:
         RUN
@@ -40,6 +41,7 @@ rule classify:
         stage=stage("classify"),
         command=command("classify"),
         sections=sections("classify"),
+        code=code("classify"),
         made=made("classify"),
     shell:
         RUN
@@ -63,6 +65,7 @@ rule instruct:
         stage=stage("instruct"),
         command=command("instruct"),
         sections=sections("instruct"),
+        code=code("instruct"),
         made=made("instruct"),
     shell:
         RUN
@@ -86,6 +89,7 @@ rule grader:
         stage=stage("grader"),
         command=command("grader"),
         sections=sections("grader"),
+        code=code("grader"),
         made=made("grader"),
     shell:
         RUN

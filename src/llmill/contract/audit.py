@@ -1,40 +1,68 @@
-"""An audit of what a stage opens: under `paths.data` and `paths.results` only what `dvc.yaml`
-declares for it.
+"""An audit of what a stage opens and imports: under the roots of data and results only what
+`dvc.yaml` declares for it, of llmill's own only what stage `code` wrote down.
 
 Off unless LLMILL_AUDIT is set (tests set it); an undeclared read would make DVC miss a change.
 """
+
+from __future__ import annotations
 
 import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from importlib.util import source_from_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmill.contract import params
-from llmill.contract.pipeline import Stage
+from llmill.contract import params, record
+from llmill.contract.closure import PACKAGE, Source
+
+if TYPE_CHECKING:
+    from llmill.contract.pipeline import Stage
 
 VARIABLE = "LLMILL_AUDIT"
+LOADED = frozenset(sys.modules)  # before any stage: the command line
+RUNNER = "llmill.contract.stage"
 
-_allowed: list[Path] | None = None  # an audit hook cannot be removed, so it asks this
-_watched: list[Path] = []
+_allowed: set[Path] | None = None  # an audit hook cannot be removed, so it asks this
+_watched: set[Path] = set()
 
 
 @contextlib.contextmanager
 def only(stage: Stage) -> Iterator[None]:
-    """Inside, opening an undeclared file below one of the two roots raises."""
+    """Inside, opening an undeclared file raises; at the end, an undeclared module does."""
     global _allowed, _watched
     if not os.environ.get(VARIABLE):
         yield
         return
+    modules, files = _code(stage)
     out = Path(stage.out).resolve()
-    _allowed = [out, out.with_name(out.name + ".tmp"), *(Path(d).resolve() for d in stage.deps)]
-    _watched = [Path(root).resolve() for _, root in params.load().paths]
+    declared = (Path(d).resolve() for d in stage.deps)
+    _allowed = {out, out.with_name(out.name + ".tmp"), *declared, *files}
+    roots = (root for _, root in params.load().paths)
+    _watched = {Path(folder).resolve() for folder in (*roots, f"src/{PACKAGE}")}
     sys.addaudithook(_hook)
     try:
         yield
+        loaded = {name for name in sys.modules if name.startswith(f"{PACKAGE}.")}
+        if undeclared := sorted(loaded - modules - LOADED):
+            raise PermissionError(f"{undeclared[0]}: imported, but not among the stage's code")
     finally:
         _allowed = None
+
+
+def _code(stage: Stage) -> tuple[set[str], set[Path]]:
+    """The modules that the stage may import and the files of llmill that it may open."""
+    source = Source()
+    listed = [record.read_json(Path(path)) for path in stage.code]
+    named = {name for code in listed for name in code["modules"]}
+    if not stage.code:  # those before stage `code` depend on their source itself
+        named |= {module.name for module in source.closure(f"{PACKAGE}.stages.{stage.name}")}
+    named |= {module.name for module in source.closure(RUNNER)}
+    named |= {module.name for module in source.modules.values() if not module.has_code}
+    files = {source.modules[name].file.resolve() for name in named & source.modules.keys()}
+    tables = {(source.root / name).resolve() for code in listed for name in code["tables"]}
+    return named, files | tables
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -43,6 +71,8 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     path = Path(os.path.abspath(os.fspath(arguments[0])))
     if not any(path.is_relative_to(root) for root in _watched):
         return
+    if path.parent.name == "__pycache__":
+        path = Path(source_from_cache(os.fspath(path).partition(".pyc")[0] + ".pyc"))
     if not any(path.is_relative_to(allowed) for allowed in _allowed):
         raise PermissionError(
             f"{path.relative_to(Path.cwd())}: opened, but no dependency in dvc.yaml"

@@ -13,7 +13,6 @@ from llmill.contract import yaml_file
 from llmill.contract.errors import UserError
 
 FILE = Path("dvc.yaml")
-SOURCE = "src/llmill/"
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,8 @@ class Stage:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """The dependencies that are source files, or the lock file of the packages."""
-        return tuple(d for d in self.deps if d.startswith(SOURCE) or d == "requirements.lock")
+        """The file that stage `code` writes about this stage's code."""
+        return tuple(d for d in self.deps if d.endswith(f"/code/{self.name}.json"))
 
     @property
     def data(self) -> tuple[str, ...]:
@@ -71,8 +70,8 @@ def producer(stages: dict[str, Stage], path: str) -> Stage | None:
 
 
 def parents(stages: dict[str, Stage], stage: Stage) -> list[Stage]:
-    """The stages whose results this one reads, in the file's order."""
-    found = [producer(stages, path) for path in stage.deps]
+    """The stages whose results this one reads, in the file's order; its code is none."""
+    found = [producer(stages, path) for path in stage.data]
     return [each for each in stages.values() if each in found]
 
 

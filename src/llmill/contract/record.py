@@ -17,6 +17,7 @@ from llmill.contract.errors import UserError
 
 NAME = "record.json"
 SKIPPED = {"__pycache__"}
+SCRATCH = Path("scratch")  # what is no result: states, downloads, replies
 
 
 def sha256_text(text: str) -> str:

@@ -36,7 +36,8 @@ from llmill.contract.values import (
     Written,
 )
 
-DATA_STAGES = ("paths", "download", "prepare", "tokenizer", "tokenize")  # the others write results
+# The others write results.
+DATA_STAGES = ("paths", "code", "download", "prepare", "tokenizer", "tokenize")
 OWN = ".llmill"  # of stage paths: DVC removes it before anybody looks, so nothing else lies there
 LAYOUT = {"pretrain": ("processes", "parallel")}  # by section: how work is spread, not what it is
 

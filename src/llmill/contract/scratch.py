@@ -13,7 +13,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.schema import LAYOUT
 
-ROOT = Path("scratch")
+ROOT = record.SCRATCH
 STATE = "state"  # below a scratch folder: what a training resumes from
 BEGUN = "begun.json"
 NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user went on anyway
@@ -47,7 +47,7 @@ def claim(
     begun: Begun = {
         "parameters": record.flat(parameters),
         "data": {path: inputs[path] for path in stage.data},
-        "code": {path: inputs[path] for path in stage.code},
+        "code": _code(stage),
     }
     if not (found / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
         shutil.rmtree(found / STATE, ignore_errors=True)
@@ -69,6 +69,16 @@ def claim(
             say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
     record.write_json(found / BEGUN, begun)
     return found
+
+
+def _code(stage: Stage) -> dict[str, str]:
+    """What stage `code` wrote: a hash or a version by the name of a module, a table, a package."""
+    return {
+        name: value
+        for path in stage.code
+        for part in record.read_json(Path(path)).values()
+        for name, value in part.items()
+    }
 
 
 def _computed(section: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from llmill.contract import (
     audit,
     cost,
+    launcher,
     params,
     pipeline,
     printable,
@@ -59,6 +60,11 @@ class Job:
     def downloads(self) -> Path:
         """Where downloads, partial and finished, are kept."""
         return scratch.ROOT / "downloads"
+
+    @property
+    def parents(self) -> list[pipeline.Stage]:
+        """The stages whose results this one reads."""
+        return pipeline.parents(self.stages, self.stage)
 
     @property
     def state(self) -> Path:
@@ -104,10 +110,10 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
     stage = stages[address]
     record.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, stage.params)
-    wanted = processes.wanted(chosen, name)
+    wanted = launcher.wanted(chosen, name)
     if wanted > 1 and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
-        processes.launch(wanted, words, signals())
+        launcher.launch(wanted, words, signals())
         return
     stop = Stop()
     stop.listen()

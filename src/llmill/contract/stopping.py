@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil
 
-from llmill.contract import processes
+from llmill.contract import launcher, processes
 from llmill.contract.errors import Stopped
 
 STARTERS = ("dvc", "snakemake")
@@ -85,7 +85,7 @@ def _starters() -> list[psutil.Process]:
     """The ancestors that are dvc or snakemake, by the name of the program or of its script; and
     torchrun, the parent of each of several processes.
     """
-    if processes.orphaned():
+    if launcher.orphaned():
         raise Stopped(signal.SIGTERM)
     found = [psutil.Process(os.getppid())] if processes.started() else []
     for process in psutil.Process().parents():

@@ -38,7 +38,7 @@ def home() -> Path:
     """
     here = Path.cwd()
     started_in = Path(os.environ.get("DVC_ROOT", here))
-    return started_in if here.is_relative_to(started_in) else here
+    return started_in if here.is_relative_to(started_in / ".dvc" / "tmp") else here
 
 
 def uri() -> str:

@@ -4,15 +4,19 @@ In: the folders of the stages. Out: one `Results`, which names a stage or varian
 (`classify@all`).
 """
 
+from __future__ import annotations
+
 import csv
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.pipeline import Stage
+
+if TYPE_CHECKING:
+    from llmill.contract.pipeline import Stage
 
 LOCK = Path("requirements.lock")
 CURVE = "curves.csv"

@@ -6,19 +6,23 @@ In: the classifier of each variant, and the messages. Out: `metrics.json`, `pred
 The variant that is best on the validation split is compared with TF-IDF, message by message.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.evaluation import classification as measured
 from llmill.evaluation import statistics
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.tasks import classification
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 SPLITS = ("train", "validate", "test")
 TFIDF, MAJORITY = "tfidf", "majority"

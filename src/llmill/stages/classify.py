@@ -7,9 +7,12 @@ In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.
 everything.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +20,17 @@ from torch import Tensor, nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Selected
 from llmill.contract.schema import Classify
-from llmill.contract.stage import Job
 from llmill.model import checkpoint
 from llmill.model.heads import ClassModel, freeze
 from llmill.tasks import classification
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import class_loss
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 Labelled = list[tuple[list[int], float]]  # token ids and the number of the class
 

@@ -7,17 +7,21 @@ weights to begin from may also lie in a folder of this machine.
 Out: a folder for each role, with `sources.json` (what it holds, its licence); `metrics.json`.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.agreement import NEWS, WORLD
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.text import fetch, local, sources, transfer
 from llmill.text.progress import progress
 from llmill.text.sources import ROLES, File, Source
 from llmill.text.transfer import Network
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 SOURCES = "sources.json"
 TITLES = {

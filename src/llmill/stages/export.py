@@ -8,19 +8,23 @@ chat template, and a model card; and `metrics.json`. Of a form that transformers
 `metrics.json` alone.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.model_folder import TOKENIZER_CONFIG
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.contract.values import Dtype
 from llmill.model import checkpoint, huggingface
 from llmill.model.checkpoint import Checkpoint
 from llmill.report import card
 from llmill.tasks import prompt
 from llmill.text import tokenizer_json
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 ROLES = {  # of what a stage's model began from and learnt from
     "pretrain": ("init", "text"),

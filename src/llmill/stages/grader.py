@@ -7,16 +7,17 @@ In: the foundation model, the instructions and the documents. Out: `checkpoint/`
 measured on those made from the test instructions and the validation documents.
 """
 
+from __future__ import annotations
+
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from llmill.contract import record, runtime
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.evaluation.statistics import pairs_right, spearman
 from llmill.model import checkpoint
 from llmill.model.heads import ScoreModel
@@ -27,6 +28,10 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import score_loss
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 TEXTS = 2000  # documents that passages are taken from
 

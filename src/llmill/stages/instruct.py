@@ -7,16 +7,16 @@ In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`,
 (`instruct.json`).
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.model import checkpoint
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
@@ -27,6 +27,10 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Example, Examples, collate_texts, response_example
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 
 def run(params: Selected, job: Job) -> None:

@@ -6,22 +6,26 @@ In: the answers of the named model, and the grader (or a server with the OpenAI 
 Out: `metrics.json`, `scores.json`. Beside the judge's mean: how many answers are the reference.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llmill.contract import record, runtime, scratch
+from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Selected
 from llmill.contract.schema import Judge
-from llmill.contract.stage import Job
 from llmill.evaluation import judge, server, statistics
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint
 
-CACHE = scratch.ROOT / "judge_cache"
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
+
+CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
 
 

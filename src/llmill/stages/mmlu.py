@@ -6,15 +6,15 @@ In: the model of the named stage, and the questions. Out: `metrics.json`, `quest
 In MMLU's letter format with worked examples, and in the cloze format without any.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.evaluation import statistics
 from llmill.evaluation.multiple_choice import (
     CHANCE,
@@ -26,6 +26,10 @@ from llmill.evaluation.multiple_choice import (
 )
 from llmill.model import checkpoint
 from llmill.tasks.multiple_choice import LETTERS, Question, read
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 
 def run(params: Selected, job: Job) -> None:

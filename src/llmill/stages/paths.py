@@ -5,11 +5,16 @@
 In: the two roots. Out: `roots.json`, which names them; every other stage follows this one.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmill.contract import record
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 
 def run(params: Selected, job: Job) -> None:

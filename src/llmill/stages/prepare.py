@@ -6,16 +6,16 @@ In: the roles of stage download. Out: `text/{train,validate}` in parquet shards;
 `instruction` and `mmlu` as JSON lines; `metrics.json`, which says what was left out and why.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
-from llmill.contract.params import Selected
 from llmill.contract.schema import Prepare
-from llmill.contract.stage import Job
 from llmill.tasks import classification, instruction, multiple_choice
 from llmill.tasks.split import distinct, part, split
 from llmill.text import documents, duplicates, parquet
@@ -23,6 +23,10 @@ from llmill.text.contamination import Wanted
 from llmill.text.documents import Document
 from llmill.text.mixture import mix
 from llmill.text.words import Known, hashes
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]

@@ -6,18 +6,18 @@ In: token shards and the tokenizer; weights, where it begins from some. Out: `ch
 `curves.csv`, `samples.json`, `metrics.json`.
 """
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from llmill.contract import processes, record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
-from llmill.contract.params import Selected
 from llmill.contract.schema import FromInit, Model, Sampling
-from llmill.contract.stage import Job
 from llmill.model import checkpoint, initial, vocabulary
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
@@ -32,6 +32,10 @@ from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 
 def run(params: Selected, job: Job) -> None:

@@ -6,23 +6,26 @@ In: records, figures, curves, samples and scores of every stage. Out: `index.htm
 `summary.json`, `metrics.json`.
 """
 
-from typing import Any
+from __future__ import annotations
 
-from llmill.contract import pipeline, record
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
+from typing import TYPE_CHECKING, Any
+
+from llmill.contract import record
 from llmill.evaluation import statistics
 from llmill.report import figures, files, page, style, summary
 from llmill.report.files import Results
 from llmill.report.page import Image, Setting
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 
 def run(params: Selected, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
-    before = pipeline.parents(job.stages, job.stage)
-    results = files.read({stage.address: stage for stage in before}, job.inputs)
+    results = files.read({stage.address: stage for stage in job.parents}, job.inputs)
     gained = gains(results)
     rows = summary.rows(results, gained)
     images = draw(results, job)

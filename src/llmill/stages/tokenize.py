@@ -6,6 +6,8 @@ In: the documents and the tokenizer. Out: `train/` and `validate/` (see `llmill.
 `metrics.json`.
 """
 
+from __future__ import annotations
+
 import functools
 import multiprocessing
 import os
@@ -14,14 +16,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.model_folder import BPE
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.text import parquet, shards
 from llmill.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 SPLITS = ("train", "validate")
 Work = tuple[Path, Path, Path]  # the tokenizer's folder, a parquet shard, the folder to write into

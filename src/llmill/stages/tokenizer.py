@@ -7,14 +7,19 @@ In: the training documents; GPT-2's files, or the weights' folder. Out: `bpe/` (
 `metrics.json`.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llmill.contract import record
 from llmill.contract.model_folder import BPE
-from llmill.contract.params import Selected
-from llmill.contract.stage import Job
 from llmill.text import imported, parquet
 from llmill.text.tokenizer import from_gpt2, train
+
+if TYPE_CHECKING:
+    from llmill.contract.params import Selected
+    from llmill.contract.stage import Job
 
 SAMPLE = 1000  # documents that bytes per token is measured on
 

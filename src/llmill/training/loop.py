@@ -5,6 +5,8 @@ In: a model, batches, a loss, a validation, settings. Out: the trained model and
 per interval.
 """
 
+from __future__ import annotations
+
 import csv
 import io
 import math
@@ -12,6 +14,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,7 +23,6 @@ from torch import Tensor, nn
 from llmill.contract import processes, record, runtime
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.schema import Runtime, Training
-from llmill.contract.stage import Job
 from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
 from llmill.training.feed import Feed
@@ -29,6 +31,9 @@ from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
 from llmill.training.progress import Figures, Progress
 from llmill.training.schedule import factor
+
+if TYPE_CHECKING:
+    from llmill.contract.stage import Job
 
 Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and the step
 

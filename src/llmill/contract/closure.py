@@ -1,0 +1,211 @@
+"""What the code of a stage is: the modules that it imports, directly or not, the tables and
+templates that lie beside them, and the locked packages that they import.
+
+A module counts by its syntax tree without docstrings, comments and positions, so nothing that
+changes no behaviour changes it. Imports are read from the source: those of `if TYPE_CHECKING:` do
+not count, those inside functions do.
+"""
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+from llmill.contract.errors import UserError
+from llmill.contract.record import sha256_file
+
+PACKAGE = "llmill"
+LOCK = Path("requirements.lock")
+SKIPPED = {"__pycache__"}
+Code = dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module of the package: what it holds and what it names in its imports."""
+
+    name: str
+    file: Path
+    sha256: str  # of the syntax tree
+    has_code: bool  # more than a docstring
+    imports: frozenset[str]  # every dotted name in an import
+
+
+class Source:
+    """The package as it lies in a folder, each module read once."""
+
+    def __init__(self, root: Path = Path("src")):
+        self.root = root
+        files = (f for f in (root / PACKAGE).rglob("*") if f.is_file())
+        self._files = sorted(f for f in files if not SKIPPED & set(f.parts))
+        self.modules = {m.name: m for m in map(self._read, self._python())}
+
+    def closure(self, name: str) -> list[Module]:
+        """The module and all of the package that it imports, directly or not, by name."""
+        if name not in self.modules:
+            raise UserError(f"{self.root / Path(*name.split('.'))}.py: no such module")
+        seen: set[str] = set()
+        todo = [name]
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                package = name.rpartition(".")[0]  # imported before its modules
+                todo += (self.modules[name].imports | {package}) & self.modules.keys()
+        return [self.modules[name] for name in sorted(seen) if self.modules[name].has_code]
+
+    def tables(self, modules: list[Module]) -> list[Path]:
+        """The files beside these modules that are no modules; below a package, a folder that is
+        none belongs to it.
+        """
+        packages = {module.file.parent for module in modules}
+        others = (f for f in self._files if f.suffix != ".py")
+        return [f for f in others if self._package_of(f) in packages]
+
+    def _python(self) -> Iterator[Path]:
+        return (f for f in self._files if f.suffix == ".py")
+
+    def _package_of(self, file: Path) -> Path:
+        return next(p for p in file.parents if (p / "__init__.py").exists())
+
+    def _read(self, file: Path) -> Module:
+        try:
+            tree = ast.parse(file.read_bytes())
+        except SyntaxError as error:
+            raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
+        parts = file.relative_to(self.root).with_suffix("").parts
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        names = frozenset(_imports(tree))
+        return Module(name, file, _sha256(tree), bool(_without_docstring(tree.body)), names)
+
+
+def code_of(source: Source, stage: str, locked: Mapping[str, str]) -> Code:
+    """Of a stage: hashes by module, hashes by table, versions by package.
+
+    Raises `UserError` for an import that neither the package, Python nor the lock file has.
+    """
+    modules = source.closure(f"{PACKAGE}.stages.{stage}")
+    versions: dict[str, str] = {}
+    for module in modules:
+        for name in sorted({name.partition(".")[0] for name in module.imports}):
+            if name != PACKAGE and name not in sys.stdlib_module_names:
+                versions |= _versions(module, name, locked)
+    return {
+        "modules": {module.name: module.sha256 for module in modules},
+        "tables": {
+            file.relative_to(source.root).as_posix(): sha256_file(file)
+            for file in source.tables(modules)
+        },
+        "packages": dict(sorted(versions.items())),
+    }
+
+
+def read_lock(file: Path = LOCK) -> dict[str, str]:
+    """Versions by the normal form of a package's name."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise UserError(f"{file}: missing; `git checkout {file}` restores it") from None
+    pairs = (line.partition("==") for line in lines if "==" in line)
+    return {_normal(name): version.strip() for name, _, version in pairs}
+
+
+def _versions(module: Module, name: str, locked: Mapping[str, str]) -> dict[str, str]:
+    """The locked packages that give an import its name; several may share one."""
+    given = {_normal(package) for package in _distributions().get(name, [name])}
+    found = {package: locked[package] for package in sorted(given & locked.keys())}
+    if not found:
+        raise UserError(
+            f"{module.file}: imports {name}, which {LOCK} does not name; `make lock` writes it anew"
+        )
+    return found
+
+
+def _distributions() -> Mapping[str, list[str]]:
+    global _known
+    if _known is None:
+        _known = packages_distributions()
+    return _known
+
+
+_known: Mapping[str, list[str]] | None = None  # reading all metadata takes a while
+
+
+def _normal(package: str) -> str:
+    return re.sub(r"[-_.]+", "-", package.strip()).lower()
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """Every dotted name that an import may load, but for those of type checking."""
+    for node in _nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """The tree without the bodies of `if TYPE_CHECKING:`."""
+    yield node
+    for child in ast.iter_child_nodes(node):
+        if _is_for_types(child):
+            for other in child.orelse:  # type: ignore[attr-defined]
+                yield from _nodes(other)
+        else:
+            yield from _nodes(child)
+
+
+def _is_for_types(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) in (
+        "TYPE_CHECKING",
+        "typing.TYPE_CHECKING",
+    )
+
+
+def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    is_doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return body[1:] if is_doc and isinstance(first.value.value, str) else body
+
+
+def _sha256(tree: ast.Module) -> str:
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """A syntax tree as tuples: a node's class and its fields. Empty fields are left out, since
+    Python's versions differ in which there are; `kind` only tells u"" from "".
+    """
+    if isinstance(value, list):
+        kept = (item.orelse if _is_for_types(item) else [item] for item in value)
+        return [_plain(item) for items in kept for item in items]
+    if isinstance(value, ast.JoinedStr):  # how adjacent parts are joined differs, too
+        return ("JoinedStr", [_plain(part) for part in _joined(value.values)])
+    if isinstance(value, ast.AST):
+        fields = {name: getattr(value, name, None) for name in value._fields if name != "kind"}
+        if isinstance(value, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            fields["body"] = _without_docstring(value.body)
+        kept = {name: _plain(field) for name, field in fields.items() if field not in (None, [])}
+        if isinstance(value, ast.Constant):
+            kept["value"] = (type(value.value).__name__, repr(value.value))
+        return (type(value).__name__, sorted(kept.items(), key=lambda pair: pair[0]))
+    return value
+
+
+def _joined(parts: list[ast.expr]) -> list[ast.expr]:
+    """Neighbouring texts of a formatted string as one."""
+    joined: list[ast.expr] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
+            joined[-1] = ast.Constant(last.value + part.value)
+        elif not (isinstance(part, ast.Constant) and part.value == ""):
+            joined.append(part)
+    return joined

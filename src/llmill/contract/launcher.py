@@ -1,0 +1,108 @@
+"""Several processes of one stage: torchrun starts them, each runs the stage, the first one writes.
+
+One machine needs nothing more than `processes` in the stage's section. On several, torchrun's own
+environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/scaling.md.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+from llmill.contract import processes
+from llmill.contract.errors import Stopped, UserError
+from llmill.contract.params import Selected
+from llmill.contract.schema import LAYOUT
+
+LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
+
+
+def wanted(chosen: Selected, name: str) -> int:
+    """How many processes the stage's section asks for; refuses another number of started ones.
+
+    A section that spreads its work by itself, without torchrun, is not meant.
+    """
+    asked = getattr(chosen, name).processes if name in LAYOUT else 1
+    if processes.started() and processes.count() != asked:
+        raise UserError(
+            f"{name}.processes is {asked}, but torchrun started {processes.count()} processes"
+        )
+    return asked
+
+
+def orphaned() -> bool:
+    """Whether the process that started this one among others has vanished."""
+    return processes.started() and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+
+
+def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> None:
+    """Run `python -m llmill WORDS` in so many processes, over all nodes, until all have ended.
+    These signals are passed on to them.
+
+    One that fails takes the others with it; raises `UserError` or `Stopped` as it ended.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import elastic_launch
+    from torch.distributed.run import config_from_args, parse_args
+
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun says so; the stage sets its own
+    os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(s.name for s in signals)
+    os.environ[LAUNCHER] = str(os.getpid())
+    nodes = int(os.environ.get("PET_NNODES", "1"))
+    if number % nodes:
+        raise UserError(f"{number} processes cannot be spread evenly over {nodes} nodes")
+    meeting = [] if nodes > 1 else ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+    here = [f"--nproc-per-node={number // nodes}", *meeting, "--module", "llmill", *words]
+    config, command, arguments = config_from_args(parse_args(here))
+    try:
+        elastic_launch(config=config, entrypoint=command)(*arguments)
+    except SignalException as stopped:
+        raise Stopped(int(stopped.sigval)) from None
+    except ChildFailedError as error:
+        first, failure = error.get_first_failure()
+        if failure.exitcode > 128:
+            raise Stopped(failure.exitcode - 128) from None
+        ended = f"by signal {-failure.exitcode}" if failure.exitcode < 0 else "as it said"
+        raise UserError(
+            f"process {first} of {number} ended {ended}; the others were stopped"
+        ) from None
+
+
+def run_to_the_end(command: Callable[[], None]) -> None:
+    """Run a command; a process that torchrun started then ends at once, with the code and the words
+    that Python would end with.
+
+    Python itself would first free what the exception of a stopped training holds. There DDP's
+    destructor waits, with the interpreter's lock in its hand, for a thread of gloo that may be
+    waiting for this lock, so each way out is taken while the exception is still held.
+    """
+    if not processes.started():
+        command()
+        return
+    try:
+        command()
+        _leave(0)
+    except SystemExit as ended:
+        _leave(ended.code)
+    except BaseException:
+        _leave(traceback.format_exc().rstrip())
+
+
+def _leave(code: object) -> NoReturn:
+    """End as `sys.exit(code)` does, but without destructors and exit handlers.
+
+    None is needed: MLflow's run ends with the stage, and its threads with the run (`Track.finish`).
+    """
+    said = code is not None and not isinstance(code, int)
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        if said:
+            print(code, file=sys.stderr)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(1 if said else code or 0)
