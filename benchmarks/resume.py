@@ -21,7 +21,7 @@ from llmill.contract.record import sha256_file
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "dvc.yaml", "requirements.lock", "sources.yaml")
-BEFORE = ("download", "prepare", "tokenizer", "tokenize")
+BEFORE = ("paths", "code", "download", "prepare", "tokenizer", "tokenize")
 STEPS, SAVE_EVERY = 400, 4
 WEIGHTS = "results/pretrain/checkpoint/model.safetensors"
 

@@ -1,11 +1,21 @@
-"""What several tests share: the real data, which is never committed."""
+"""What several tests share: the real data, which is never committed; what stage `code` writes."""
 
 import os
 from pathlib import Path
 
 import pytest
 
+from llmill.contract import closure, record
+
 ROOT = Path(__file__).parent.parent
+
+
+def write_code(root: Path, stage: str) -> None:
+    """What stage `code` writes about a stage of the source in a folder."""
+    locked = closure.read_lock(ROOT / "requirements.lock")
+    (root / "data/code").mkdir(parents=True, exist_ok=True)
+    found = closure.code_of(closure.Source(root / "src"), stage, locked)
+    record.write_json(root / "data/code" / f"{stage}.json", found)
 
 
 @pytest.fixture(scope="session")

@@ -28,21 +28,3 @@ def imports(module: str) -> frozenset[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
     return frozenset(name for name in found if name in MODULES and name.startswith("llmill."))
-
-
-def has_code(module: str) -> bool:
-    """Whether a module holds more than a docstring."""
-    body = ast.parse(MODULES[module].read_text()).body
-    return any(not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant)) for n in body)
-
-
-def closure(*modules: str) -> list[str]:
-    """Everything these modules import, directly or not, that holds code."""
-    seen, todo = set(), list(modules)
-    while todo:
-        module = todo.pop()
-        if module not in seen:
-            seen.add(module)
-            packages = {module.rsplit(".", 1)[0]} & MODULES.keys()
-            todo += [*imports(module), *packages]
-    return sorted(m for m in seen if has_code(m))

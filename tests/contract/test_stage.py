@@ -14,8 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from llmill.contract import closure, record
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_code
 
 STAGE = '''"""A toy stage: counts slowly, saving each step."""
 import os, time
@@ -59,18 +58,9 @@ def toy(tmp_path: Path) -> Path:
     (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(DVC)
     (root / "input.txt").write_text("text\n")
-    write_code(root)
+    write_code(root, "tokenize")
     (root / "params.yaml").write_text((ROOT / "presets" / "world.yaml").read_text())
     return root
-
-
-def write_code(root: Path) -> None:
-    """As stage `code` does."""
-    code = closure.code_of(
-        closure.Source(root / "src"), "tokenize", closure.read_lock(ROOT / "requirements.lock")
-    )
-    (root / "data/code").mkdir(parents=True, exist_ok=True)
-    record.write_json(root / "data/code/tokenize.json", code)
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -262,7 +252,7 @@ def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
     process.communicate()
     module = toy / "src/llmill/stages/tokenize.py"
     module.write_text(module.read_text() + "CHANGED = 1\n")
-    write_code(toy)
+    write_code(toy, "tokenize")
     code, _, err = finish(start(toy))
     assert code == 1
     assert "an interrupted run of other code (llmill.stages.tokenize)" in err

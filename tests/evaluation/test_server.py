@@ -163,7 +163,9 @@ def test_a_refused_key_is_not_tried_again_and_says_which_variable(server, tmp_pa
 
 def test_an_address_without_a_scheme_is_not_tried_again(tmp_path):
     with pytest.raises(UserError, match=r"localhost:8000/chat/completions: not an address"):
-        score(settings("localhost:8000"), ROWS, tmp_path)
+        score(
+            settings("http://h").model_copy(update={"base_url": "localhost:8000"}), ROWS, tmp_path
+        )
 
 
 def test_garbage_is_none_and_is_kept_too(server, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 
 from llmill.contract import record
 from llmill.training.compilation import unusable
-from tests.conftest import ROOT
+from tests.conftest import ROOT, write_code
 from tests.stages import trainee
 
 COPIED = ("src", "dvc.yaml", "requirements.lock")
@@ -39,6 +39,7 @@ def repository(tmp_path: Path) -> Path:
         text = text.replace(before, after)
     (root / "params.yaml").write_text(text)
     trainee.tokens(root)
+    write_code(root, "pretrain")
     (root / "data/download/init").mkdir(parents=True)
     record.write_json(root / "data/download/init/sources.json", [])
     set_parameters(root, processes=2)

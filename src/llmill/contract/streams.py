@@ -20,7 +20,8 @@ def survive() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, Surviving):
-            setattr(sys, name, Surviving(stream))
+            with contextlib.suppress(io.UnsupportedOperation):  # a file in memory needs no other
+                setattr(sys, name, Surviving(stream))
 
 
 def copy_to(log: Path, append: bool) -> None:
