@@ -76,7 +76,10 @@ def code_hash(name):
     """The hash of the file that stage code writes about a stage: of what it would write now, but where DVC takes the
     one that is there.
     """
-    would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+    try:
+        would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+    except UserError as error:
+        sys.exit(f"llmill: {error}")
     return written(name) if written(name) not in (None, would) and dvc.accepted("code") else would
 
 

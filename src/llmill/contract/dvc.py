@@ -7,6 +7,7 @@ and leaves the results as they are. The records in them then name the files of b
 import functools
 import json
 import subprocess
+import sys
 
 from llmill.contract.errors import UserError
 
@@ -14,7 +15,7 @@ from llmill.contract.errors import UserError
 @functools.cache
 def changed() -> frozenset[str]:
     """The stages, by address, of which `dvc status` says that something changed. Takes seconds."""
-    words = ["dvc", "--wait-for-lock", "status", "--json"]
+    words = [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     try:
         return frozenset(json.loads(done.stdout))

@@ -196,20 +196,24 @@ def _tracked(
 ) -> Iterator[Callable[[str, dict[str, Any]], None]]:
     """The stage's MLflow run, closed as what became of the stage."""
     track = job.track
-    track.start(experiment, job.stage.address, parameters, inputs)
-    for path in job.stage.data:
-        track.dataset(path, path, inputs[path])
-    for parent in pipeline.parents(job.stages, job.stage):
-        parent_record = Path(parent.out, record.NAME)
-        if parent_record.exists():
-            track.parent(parent.address, record.sha256_file(parent_record))
-    if (job.scratch / scratch.NOT_EXACT).exists():
-        track.tag("llmill.exact", "false")
+    with job.stop.deferred():  # MLflow's imports would swallow what is raised in the middle of them
+        track.start(experiment, job.stage.address, parameters, inputs)
+        for path in job.stage.data:
+            track.dataset(path, path, inputs[path])
+        for parent in job.parents:
+            parent_record = Path(parent.out, record.NAME)
+            if parent_record.exists():
+                track.parent(parent.address, record.sha256_file(parent_record))
+        if (job.scratch / scratch.NOT_EXACT).exists():
+            track.tag("llmill.exact", "false")
     try:
+        job.stop.raise_if_asked()
         yield lambda sha256, outputs: track.finish("FINISHED", sha256, outputs)
     except (Stopped, KeyboardInterrupt):
+        job.stop.ignore()  # what ends a stage must not be cut off itself
         track.finish("KILLED")
         raise
     except BaseException:
+        job.stop.ignore()
         track.finish("FAILED")
         raise

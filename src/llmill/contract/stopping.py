@@ -33,7 +33,7 @@ def signals() -> list[signal.Signals]:
 
 class Stop:
     """The first signal, remembered for whoever saves at the end of a step; raised at once where
-    nobody does. Later ones change nothing: what ends a stage must not be cut off itself.
+    nobody does, and again with each later one, since Python drops what is raised in a destructor.
     """
 
     def __init__(self) -> None:
@@ -65,13 +65,17 @@ class Stop:
         finally:
             self._deferred = False
 
-    def _receive(self, signum: int, frame: FrameType | None) -> None:
+    def raise_if_asked(self) -> None:
+        """Raise what was only remembered."""
         if self.signum is not None:
-            return
-        self.signum = signum
+            raise Stopped(self.signum)
+
+    def _receive(self, signum: int, frame: FrameType | None) -> None:
+        first = self.signum is None
+        self.signum = self.signum or signum
         if not self._deferred:
-            raise Stopped(signum)
-        if processes.main():
+            raise Stopped(self.signum)
+        if first and processes.main():
             _notice(f"llmill: signal {signum}: saving at the end of this step, then stopping\n")
 
 

@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 from ruamel.yaml.reader import ReaderError
 
+from llmill.contract import printable
 from llmill.contract.errors import UserError
 
 LONGEST_LINE = 400  # characters of an error
@@ -65,9 +66,8 @@ def compose(text: str) -> Node | None:
 
 
 def one_line(text: str) -> str:
-    """Text for a terminal: white space as single spaces, other control characters escaped."""
-    line = " ".join(text.split())
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    """Text for a terminal: white space as single spaces, control characters escaped."""
+    line = printable.line(" ".join(text.split()))
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
