@@ -116,6 +116,13 @@ def test_what_may_change_the_stage_does(root, file, old, new):
     assert edited(root, file, old, new) != before
 
 
+def test_what_an_editor_leaves_beside_a_module_is_no_table(root):
+    before = code(root)
+    for name in (".cut.py.swp", "cut.py~", ".DS_Store", "cut.py.orig", "words.tmp"):
+        (root / "llmill/text" / name).write_text("left")
+    assert code(root) == before
+
+
 def test_a_new_version_counts_only_where_the_package_is_imported(root):
     source = closure.Source(root)
     before = closure.code_of(source, "mill", LOCKED)

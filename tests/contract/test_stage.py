@@ -158,7 +158,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum
     code, _, err = finish(process)
     assert code == 128 + signum
     assert err == (
-        f"llmill: signal {int(signum)}: saving at the end of this step, then stopping\n"
+        f"llmill: signal {int(signum)}: stopping once what is under way is saved\n"
         f"llmill: stopped by signal {int(signum)}; the same command continues from here\n"
     )
     assert runs(toy) == ["tokenize KILLED"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
 
-from llmill.contract import closure, dvc
+from llmill.contract import closure, dvc, ownership
 from llmill.contract import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
@@ -15,7 +15,6 @@ from llmill.contract.record import (
     content_hash,
     files_under,
     read_json,
-    refuse_foreign,
     sha256_text,
     to_json,
 )
@@ -28,7 +27,7 @@ try:
     STAGES = pipeline.load({"paths": TREE.paths.model_dump()})
     SOURCE, LOCKED = closure.Source(), closure.read_lock()
     for each in STAGES.values():  # before Snakemake or DVC removes what lies there
-        refuse_foreign(Path(each.out))
+        ownership.refuse_foreign(Path(each.out))
 except UserError as error:
     sys.exit(f"llmill: {error}")
 
@@ -80,7 +79,15 @@ def code_hash(name):
         would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
     except UserError as error:
         sys.exit(f"llmill: {error}")
-    return written(name) if written(name) not in (None, would) and dvc.accepted("code") else would
+    return written(name) if written(name) not in (None, would) and accepted("code") else would
+
+
+def accepted(name):
+    """Whether DVC takes a stage as it is."""
+    try:
+        return dvc.accepted(name)
+    except UserError as error:
+        sys.exit(f"llmill: {error}")
 
 
 def written(name):
@@ -108,7 +115,7 @@ def stands(stage):
     same_code &= all(saved["inputs"].get(path) == code_hash(stage.name) for path in stage.code)
     same_parameters = to_json(saved["parameters"]) == to_json(now)
     whole = all(Path(stage.out, name).is_file() for name in saved["outputs"])
-    return (same_code and same_parameters and whole) or dvc.accepted(stage.address)
+    return (same_code and same_parameters and whole) or accepted(stage.address)
 
 
 def inputs(name):

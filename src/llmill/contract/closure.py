@@ -42,7 +42,7 @@ class Source:
     def __init__(self, root: Path = Path("src")):
         self.root = root
         files = (f for f in (root / PACKAGE).rglob("*") if f.is_file())
-        self._files = sorted(f for f in files if not SKIPPED & set(f.parts))
+        self._files = sorted(f for f in files if not (SKIPPED & set(f.parts) or _is_left(f.name)))
         self.modules = {m.name: m for m in map(self._read, self._python())}
 
     def closure(self, name: str) -> list[Module]:
@@ -82,6 +82,11 @@ class Source:
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         names = frozenset(_imports(tree))
         return Module(name, file, _sha256(tree), bool(_without_docstring(tree.body)), names)
+
+
+def _is_left(name: str) -> bool:
+    """Whether an editor or a merge left the file beside another."""
+    return name.startswith(".") or name.endswith(("~", ".tmp", ".orig", ".rej"))
 
 
 def code_of(source: Source, stage: str, locked: Mapping[str, str]) -> Code:

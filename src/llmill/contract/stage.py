@@ -19,6 +19,7 @@ from llmill.contract import (
     audit,
     cost,
     launcher,
+    ownership,
     params,
     pipeline,
     printable,
@@ -108,7 +109,7 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
         known = [s.address for s in stages.values() if s.name == name]
         raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(known)}")
     stage = stages[address]
-    record.refuse_foreign(Path(stage.out))
+    ownership.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, stage.params)
     wanted = launcher.wanted(chosen, name)
     if wanted > 1 and not processes.started():
@@ -148,9 +149,20 @@ def _lead(asked: Asked) -> Iterator[Job]:
         except BaseException:
             shutil.rmtree(job.out, ignore_errors=True)
             raise
+        _remove_rest(Path(stage.out))
         record.publish(job.out, Path(stage.out))
-        cost.write(stage.cost(asked.results))
         shutil.rmtree(folder)
+        try:
+            cost.write(stage.cost(asked.results))
+        except OSError as error:  # the result stands, whatever it took
+            say(f"what it took is not written down: {error.strerror}")
+
+
+def _remove_rest(out: Path) -> None:
+    """Make place where a kill left a result of llmill's without its record."""
+    ownership.refuse_foreign(out)
+    if out.is_dir() and not (out / record.NAME).exists():
+        shutil.rmtree(out)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ class Stop:
 
     def __init__(self) -> None:
         self.signum: int | None = None
-        self._deferred = False
+        self._deferred = self._ending = False
         self._signals = signals()
 
     def listen(self) -> None:
@@ -62,6 +62,9 @@ class Stop:
         self._deferred = True
         try:
             yield
+        except BaseException:
+            self._ending = True  # what ends a stage must not be cut off itself
+            raise
         finally:
             self._deferred = False
 
@@ -71,12 +74,14 @@ class Stop:
             raise Stopped(self.signum)
 
     def _receive(self, signum: int, frame: FrameType | None) -> None:
+        if self._ending:
+            return
         first = self.signum is None
         self.signum = self.signum or signum
         if not self._deferred:
             raise Stopped(self.signum)
         if first and processes.main():
-            _notice(f"llmill: signal {signum}: saving at the end of this step, then stopping\n")
+            _notice(f"llmill: signal {signum}: stopping once what is under way is saved\n")
 
 
 def _notice(line: str) -> None:

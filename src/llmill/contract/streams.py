@@ -41,6 +41,7 @@ class Surviving(io.TextIOWrapper):
             encoding=stream.encoding,
             errors=stream.errors,
             line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
         )
 
     def write(self, text: str) -> int:
@@ -63,7 +64,9 @@ class Surviving(io.TextIOWrapper):
             self._let_go(error)
 
     def _let_go(self, error: OSError) -> None:
-        """Send what is held back and all that follows to nowhere."""
+        """Send what is held back and all that follows to nowhere; a full pipe empties again."""
+        if isinstance(error, BlockingIOError):
+            return
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)

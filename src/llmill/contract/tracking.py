@@ -192,8 +192,8 @@ def _open_experiment(name: str) -> None:
 
 
 def _follow(database: Path, artifacts: Path) -> None:
-    """Let every experiment and run whose place is a folder of this name elsewhere lie in this one;
-    not one that is there and not here: somebody chose that.
+    """Let every experiment and run whose place is a folder of this name elsewhere lie in this one,
+    if its files do; the place of any other was chosen by somebody.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
@@ -201,7 +201,7 @@ def _follow(database: Path, artifacts: Path) -> None:
             for (place,) in rows:
                 _, name, below = str(place).rpartition(f"/{ARTIFACTS}/")
                 moved = f"{artifacts}/{below}"
-                if name and place != moved and (Path(moved).exists() or not Path(place).exists()):
+                if name and str(place).startswith("/") and place != moved and Path(moved).exists():
                     connection.execute(
                         f"UPDATE {table} SET {column} = ? WHERE {column} = ?", (moved, place)
                     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmill.contract import record
+from llmill.contract import ownership, record
 
 if TYPE_CHECKING:
     from llmill.contract.params import Selected
@@ -20,5 +20,5 @@ if TYPE_CHECKING:
 def run(params: Selected, job: Job) -> None:
     """Look at the place of every stage's folder."""
     for stage in job.stages.values():
-        record.refuse_foreign(Path(stage.out))
+        ownership.refuse_foreign(Path(stage.out))
     record.write_json(job.out / "roots.json", params.paths.model_dump())

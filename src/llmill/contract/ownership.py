@@ -1,0 +1,61 @@
+"""Whose a folder is that stands in a result's place: llmill's own is replaced, another never.
+
+A result has a record. Snakemake removes that one file before a job, seconds before DVC removes the
+rest; a kill in between leaves a folder without it, which is known by DVC's list of its files.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import record, yaml_file
+from llmill.contract.errors import UserError
+
+LOCK = Path("dvc.lock")
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Raises `UserError` for what llmill did not make, which would be lost."""
+    try:
+        record.refuse_foreign(folder)
+    except UserError as error:
+        if not (folder.is_dir() and _is_rest_of_result(folder)):
+            raise UserError(
+                f"{error}; if llmill did make it, `dvc checkout {folder}` makes it whole"
+            ) from None
+
+
+def _is_rest_of_result(folder: Path) -> bool:
+    """Whether every file in it is one of the result that `dvc.lock` names, by content."""
+    listed = _listed(folder)
+    files = record.files_under(folder)
+    return bool(listed) and all(
+        listed.get(file.relative_to(folder).as_posix()) == _md5(file) for file in files
+    )
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """The files of a result by DVC's own list in its cache: names and hashes."""
+    hashes = [out["md5"] for out in _outs() if out.get("path") == folder.as_posix()]
+    if not hashes:
+        return {}
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        file = Path(repo.cache.local.oid_to_path(hashes[0]))
+    if not file.exists():
+        return {}
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(file.read_text())}
+
+
+def _outs() -> list[dict[str, Any]]:
+    if not LOCK.exists():
+        return []
+    stages = (yaml_file.load(LOCK, "") or {}).get("stages", {})
+    return [out for entry in stages.values() for out in entry.get("outs", [])]
+
+
+def _md5(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "md5").hexdigest()
