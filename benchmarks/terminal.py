@@ -68,7 +68,8 @@ class Terminal:
             os.killpg(self.process.pid, signum)
 
     def close(self) -> None:
-        """Close the window: the system sends SIGHUP, and every later write fails."""
+        """Close the window: the shell passes SIGHUP on to its job, and every later write fails."""
+        self.send(signal.SIGHUP)
         self._closing = True
         self._reader.join()
 
