@@ -37,9 +37,9 @@ def out(finished, monkeypatch) -> Path:
 
 def test_a_result_of_which_a_kill_left_only_a_part_is_llmills(out):
     (out / "record.json").unlink()
-    ownership.refuse_foreign(out)
+    assert ownership.refuse_foreign(out) is None
     (out / "deep/x").unlink()
-    ownership.refuse_foreign(out)
+    assert ownership.refuse_foreign(out) is None
 
 
 def test_a_file_that_was_no_part_of_it_makes_it_somebody_elses(out):

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from llmill.contract.errors import UserError
-from llmill.contract.record import sha256_file
+from llmill.contract.record import files_under, sha256_file
 
 PACKAGE = "llmill"
 LOCK = Path("requirements.lock")
-SKIPPED = {"__pycache__"}
 Code = dict[str, dict[str, str]]
 
 
@@ -41,8 +40,7 @@ class Source:
 
     def __init__(self, root: Path = Path("src")):
         self.root = root
-        files = (f for f in (root / PACKAGE).rglob("*") if f.is_file())
-        self._files = sorted(f for f in files if not (SKIPPED & set(f.parts) or _is_left(f.name)))
+        self._files = [f for f in files_under(root / PACKAGE) if not _is_left(f.name)]
         self.modules = {m.name: m for m in map(self._read, self._python())}
 
     def closure(self, name: str) -> list[Module]:
