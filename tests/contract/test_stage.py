@@ -213,6 +213,35 @@ def test_a_stage_outlives_its_terminal(toy):
     assert runs(toy) == ["tokenize FINISHED"]
 
 
+def dvc(toy: Path, *words: str) -> str:
+    command = (sys.executable, "-m", "dvc", *words)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    code, out, err = finish(start(toy, *command, PATH=path))
+    assert code == 0, err
+    return out
+
+
+def test_a_stop_before_dvc_has_the_result_costs_no_step(toy):
+    dvc(toy, "init", "--no-scm", "-q")
+    code, out, _ = finish(start(toy, DVC_STAGE="tokenize"))  # DVC was killed before it went on
+    assert (code, "step 1" in out) == (0, True)
+    assert "step 1" not in dvc(toy, "repro", "tokenize")
+    assert runs(toy) == ["tokenize FINISHED"]
+
+
+def test_the_state_goes_once_dvc_has_the_result(toy):
+    dvc(toy, "init", "--no-scm", "-q")
+    dvc(toy, "repro", "tokenize")
+    assert len(list(toy.glob("scratch/tokenize/*/state"))) == 1
+    assert "step 1" in dvc(toy, "repro", "--force", "tokenize")
+    params = toy / "params.yaml"
+    params.write_text(params.read_text().replace("processes: 2", "processes: 3"))
+    out = dvc(toy, "repro", "tokenize")
+    assert "step 1" in out
+    assert "interrupted" not in out
+    assert len(list(toy.glob("scratch/tokenize/*/state"))) == 1
+
+
 def test_a_run_that_continues_after_a_kill_has_every_figure_once(toy):
     process = start(toy, PAUSE="0.5")
     until_step(process, 1)

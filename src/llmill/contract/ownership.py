@@ -28,14 +28,19 @@ def refuse_foreign(folder: Path) -> None:
 
 def _is_rest_of_result(folder: Path) -> bool:
     """Whether every file in it is one of the result that `dvc.lock` names, by content."""
-    listed = _listed(folder)
+    listed = listed_by_dvc(folder)
     files = record.files_under(folder)
     return bool(listed) and all(
-        listed.get(file.relative_to(folder).as_posix()) == _md5(file) for file in files
+        listed.get(file.relative_to(folder).as_posix()) == md5_file(file) for file in files
     )
 
 
-def _listed(folder: Path) -> dict[str, str]:
+def is_in_dvc(folder: Path, record_md5: str) -> bool:
+    """Whether the result that DVC has for this folder is the one with this record."""
+    return listed_by_dvc(folder).get(record.NAME) == record_md5
+
+
+def listed_by_dvc(folder: Path) -> dict[str, str]:
     """The files of a result by DVC's own list in its cache: names and hashes."""
     hashes = [out["md5"] for out in _outs() if out.get("path") == folder.as_posix()]
     if not hashes:
@@ -56,6 +61,7 @@ def _outs() -> list[dict[str, Any]]:
     return [out for entry in stages.values() for out in entry.get("outs", [])]
 
 
-def _md5(file: Path) -> str:
+def md5_file(file: Path) -> str:
+    """Hash of a file as DVC names it."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "md5").hexdigest()

@@ -1,14 +1,20 @@
 """The private folder that a stage continues from after a stop: one for each set of parameters and
 data. `begun.json` in it says by which parameters, data and code it was begun.
+
+DVC takes a result over only after its stage has ended; a stop before that makes DVC remove the
+result. So the state of a stage that DVC runs stays until DVC has the result.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from llmill.contract import record
+from filelock import FileLock, Timeout
+
+from llmill.contract import ownership, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.schema import LAYOUT
@@ -16,8 +22,10 @@ from llmill.contract.schema import LAYOUT
 ROOT = record.SCRATCH
 STATE = "state"  # below a scratch folder: what a training resumes from
 BEGUN = "begun.json"
+ENDED = "ended.json"  # the result that was made from it
 NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user went on anyway
 RESUME_ANYWAY = "LLMILL_RESUME_ANYWAY"
+DVC_RUNS = "DVC_STAGE"  # DVC sets it for the commands that it runs
 
 Begun = dict[str, dict[str, Any]]
 
@@ -51,6 +59,7 @@ def claim(
     }
     if not (found / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
         shutil.rmtree(found / STATE, ignore_errors=True)
+    (found / ENDED).unlink(missing_ok=True)
     if (found / STATE).exists():
         before = record.read_json(found / BEGUN)
         changed = _differing(before["code"], begun["code"])
@@ -65,10 +74,36 @@ def claim(
             record.write_json(found / NOT_EXACT, changed)
         return found
     for other in sorted(found.parent.glob(f"*/{BEGUN}")):
-        if other.parent != found and (other.parent / STATE).exists():
+        if other.parent != found and _interrupted(other.parent):
             say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
     record.write_json(found / BEGUN, begun)
     return found
+
+
+def end(folder: Path, out: Path) -> None:
+    """Give up the folder, now that the result is in its place; under DVC, its state stays."""
+    if DVC_RUNS not in os.environ or not (folder / STATE).exists():
+        shutil.rmtree(folder)
+        return
+    for earlier in folder.parent.glob(f"*/{ENDED}"):
+        shutil.rmtree(earlier.parent)
+    record.write_json(
+        folder / ENDED, {"result": out.as_posix(), "record": ownership.md5_file(out / record.NAME)}
+    )
+
+
+def sweep() -> None:
+    """Remove the states whose results DVC has taken over."""
+    for file in sorted(ROOT.glob(f"*/*/{ENDED}")):
+        with contextlib.suppress(Timeout, OSError, UserError):  # in use, or not ours to remove
+            with FileLock(file.parents[1] / "lock", timeout=0):
+                ended = record.read_json(file)
+                if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
+                    shutil.rmtree(file.parent)
+
+
+def _interrupted(folder: Path) -> bool:
+    return (folder / STATE).exists() and not (folder / ENDED).exists()
 
 
 def _code(stage: Stage) -> dict[str, str]:

@@ -132,6 +132,7 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
 def _lead(asked: Asked) -> Iterator[Job]:
     """The process that locks, tracks, and puts the folder in its place."""
     stage, parameters = asked.stage, asked.chosen.dump()
+    scratch.sweep()
     with _alone(scratch.ROOT / stage.address):
         _close_runs_of_the_dead(scratch.ROOT / stage.address)
         inputs = record.hash_inputs(stage.deps)
@@ -151,7 +152,7 @@ def _lead(asked: Asked) -> Iterator[Job]:
             raise
         _remove_rest(Path(stage.out))
         record.publish(job.out, Path(stage.out))
-        shutil.rmtree(folder)
+        scratch.end(folder, Path(stage.out))
         try:
             cost.write(stage.cost(asked.results))
         except OSError as error:  # the result stands, whatever it took
