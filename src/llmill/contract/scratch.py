@@ -95,11 +95,11 @@ def end(folder: Path, out: Path) -> None:
 def sweep() -> None:
     """Remove the states whose results DVC has taken over."""
     for file in sorted(ROOT.glob(f"*/*/{ENDED}")):
-        with contextlib.suppress(Timeout, OSError, UserError):  # in use, or not ours to remove
-            with FileLock(file.parents[1] / "lock", timeout=0):
-                ended = record.read_json(file)
-                if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
-                    shutil.rmtree(file.parent)
+        alone = FileLock(file.parents[1] / "lock", timeout=0)
+        with contextlib.suppress(Timeout, OSError, UserError), alone:  # in use, or not ours
+            ended = record.read_json(file)
+            if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
+                shutil.rmtree(file.parent)
 
 
 def _interrupted(folder: Path) -> bool:
