@@ -12,15 +12,17 @@ import numpy as np
 from torch import nn
 
 from llmill.contract import runtime
-from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
-from llmill.contract.stopping import Stop
+from llmill.contract.hardware import Runtime
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
+from llmill.runner.stopping import Stop
 from llmill.text.shards import Shards
 from llmill.training.batches import Windows
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
 from llmill.training.meters import Meter
 from llmill.training.progress import Figures
+from llmill.training.settings import Optimizer, Schedule, Training
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ import typer
 from torch import Tensor, nn
 
 from llmill.contract import runtime
-from llmill.contract.schema import Model
-from llmill.contract.shapes import SHAPES
 from llmill.model import huggingface
 from llmill.model.generate import Writer, generate
+from llmill.model.settings import Model
+from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
 
 SEED, THREADS, VOCAB = 0, 2, 50257

@@ -18,15 +18,18 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from llmill.contract import params, runtime
-from llmill.contract.schema import Model, Optimizer, Runtime, Schedule, Training
-from llmill.contract.shapes import SHAPES
+from llmill.contract import runtime
+from llmill.contract.hardware import Runtime
+from llmill.model.settings import Model
+from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
+from llmill.runner import params
 from llmill.text.shards import Shards
 from llmill.training.batches import Windows, windows
 from llmill.training.loop import Work
 from llmill.training.losses import token_loss
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
+from llmill.training.settings import Optimizer, Schedule, Training
 from llmill.world.corpus import documents
 
 SEED, THREADS = 1, 8

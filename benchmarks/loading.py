@@ -15,9 +15,9 @@ import torch
 import typer
 from children import CHILDREN
 
-from llmill.contract.schema import Model
-from llmill.contract.shapes import SHAPES
 from llmill.model import huggingface
+from llmill.model.settings import Model
+from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
 
 VOCAB = 50257

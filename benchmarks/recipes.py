@@ -11,13 +11,15 @@ from typing import Annotated
 import engine
 import typer
 
-from llmill.contract import params
-from llmill.contract.schema import Model, Optimizer, Params, Schedule
-from llmill.contract.shapes import GPT2
+from llmill.model.settings import Model
+from llmill.model.shapes import GPT2
 from llmill.model.transformer import Transformer
+from llmill.runner import params
+from llmill.runner.tree import Params
 from llmill.stages.pretrain import load, shape_of
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.held_out import loss_over
+from llmill.training.settings import Optimizer, Schedule
 
 COSINE = Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1)
 TRIAL = 12  # steps that tell how many fit into the time

@@ -28,9 +28,9 @@ import psutil
 import torch
 import typer
 
-from llmill.contract import params
 from llmill.model import checkpoint
 from llmill.model.transformer import Transformer
+from llmill.runner import params
 from llmill.text.tokenizer import Tokenizer
 
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"

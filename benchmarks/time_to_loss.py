@@ -14,12 +14,14 @@ import numpy as np
 import torch
 import typer
 
-from llmill.contract import params
-from llmill.contract.schema import Model, Optimizer, Runtime, Schedule
+from llmill.contract.hardware import Runtime
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
+from llmill.runner import params
 from llmill.text.shards import Shards
 from llmill.training.batches import windows
 from llmill.training.losses import token_loss
+from llmill.training.settings import Optimizer, Schedule
 
 BLOCK = 64
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 from llmill.contract import runtime
-from llmill.contract.schema import Model
-from llmill.contract.shapes import GPT2
+from llmill.model.settings import Model
+from llmill.model.shapes import GPT2
 from llmill.model.transformer import Transformer
 
 THREADS, SEED, LR, BLOCK_SIZE = 2, 0, 1e-3, 256

@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 
 from llmill import __main__
-from llmill.contract import params
 from llmill.contract.errors import UserError
+from llmill.runner import params
 from llmill.show import print_batch
 from llmill.stages import instruct, pretrain
 from llmill.training.feed import Feed

@@ -394,7 +394,8 @@ def test_a_wrong_parameter_is_one_line_from_every_entry_point(first):
 
 
 EVERY_STAGE = """
-from llmill.contract import params, pipeline, stage
+from llmill.contract import pipeline
+from llmill.runner import params, stage
 from llmill.contract.errors import UserError
 
 for each in pipeline.load({"paths": params.load().paths.model_dump()}).values():

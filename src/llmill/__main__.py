@@ -11,9 +11,10 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import launcher, printable, source, streams
+from llmill.contract import printable
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
+from llmill.runner import launcher, source, streams
 from llmill.serve.limits import Limits
 
 WEIGHTS = typer.Option(
@@ -26,7 +27,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 def stage_names() -> list[str]:
     """The modules of `llmill.stages`: a stage is named like its module."""
     package = importlib.import_module("llmill.stages")
-    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg)
 
 
 def _add_stage(name: str) -> None:
@@ -37,10 +38,10 @@ def _add_stage(name: str) -> None:
             bool, typer.Option(help="Continue a run that other code began.")
         ] = False,
     ) -> None:
-        from llmill.contract.stage import execute
+        from llmill.runner.stage import execute
 
         module = importlib.import_module(f"llmill.stages.{name}")
-        execute(module.run, name, variant, resume_anyway)
+        execute(module, name, variant, resume_anyway)
 
 
 for _name in stage_names():
@@ -50,7 +51,7 @@ for _name in stage_names():
 @app.command()
 def results() -> None:
     """Print the figures of the last run, with intervals."""
-    from llmill.report.results import print_table
+    from llmill.results import print_table
 
     print_table()
 

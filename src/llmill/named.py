@@ -6,14 +6,15 @@ So `chat` and `serve` find what they work with, and `classify-text` its folder.
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmill.contract import elsewhere, params
+from llmill.contract import elsewhere, pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
-from llmill.contract.schema import FromInit
 from llmill.contract.values import Dtype
 from llmill.model import checkpoint, initial
+from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
+from llmill.runner import params
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks import prompt
 from llmill.tasks.instruction import Instruction
@@ -64,7 +65,7 @@ def located(name: str) -> Path:
             return folder
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
-    made = Path(getattr(params.load().paths, name), "checkpoint")
+    made = pipeline.folder(params.stages(params.load()), name) / "checkpoint"
     if (made / CONFIG).exists():
         return made
     raise UserError(

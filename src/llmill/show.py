@@ -15,13 +15,14 @@ from rich.console import Console
 from rich.text import Text
 from torch import Tensor
 
-from llmill.contract import params, pipeline, printable
+from llmill.contract import pipeline, printable
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
-from llmill.contract.params import Selected
-from llmill.contract.schema import Training
-from llmill.model import checkpoint, vocabulary
+from llmill.contract.pipeline import Stage
+from llmill.model import checkpoint, initial, vocabulary
 from llmill.model.cross_entropy import IGNORE
+from llmill.runner import params
+from llmill.runner.tree import Params
 from llmill.stages import classify, grader, instruct, pretrain
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
@@ -29,11 +30,13 @@ from llmill.training.batches import Batch, Batches, Rows, Span
 from llmill.training.feed import Feed
 from llmill.training.loop import length
 from llmill.training.masking import Masked
+from llmill.training.settings import Training
 
 LEARNT = "bold green"  # in a terminal, besides the brackets
 MASK = "MASK"  # in place of a hidden token
 
 Lines = list[Text]  # on one row: what it is, then what it holds
+Folder = Callable[[str], Path]  # of a stage's result, by its name
 Show = Callable[[Batch, int], Iterator[Lines]]  # of a micro-batch; its first row's place in the run
 
 
@@ -58,8 +61,10 @@ def print_batch(
 
     Raises `UserError` for a stage without batches, a step beyond the run, or inputs not made yet.
     """
-    chosen = selected(stage, variant)
-    source = OPEN[stage](chosen)
+    tree = params.load()
+    stages = params.stages(tree)
+    _refuse_other(stage, variant, stages)
+    source = OPEN[stage](tree, partial(pipeline.folder, stages))
     settings, end = source.settings, length(source.settings, source.batches.n)
     if not 0 <= step < end:
         raise UserError(f"{stage}: no step {step}; the run has steps 0 to {end - 1}")
@@ -80,18 +85,14 @@ def print_batch(
         console.print(line, **cut)
 
 
-def selected(stage: str, variant: str | None) -> Selected:
-    """The parameters of a stage; without a variant, of its first one."""
+def _refuse_other(stage: str, variant: str | None, stages: dict[str, Stage]) -> None:
+    """Raises `UserError` for a stage that trains nothing, or a variant that there is not."""
     if stage not in OPEN:
         raise UserError(f"{stage}: trains nothing; there is {', '.join(OPEN)}")
-    tree = params.load()
-    stages = pipeline.load({"paths": tree.paths.model_dump()})
     named = [s for s in stages.values() if s.name == stage]
-    found = [s for s in named if variant in (None, s.variant)]
-    if not found:
+    if not any(variant in (None, s.variant) for s in named):
         known = ", ".join(s.address for s in named)
         raise UserError(f"{stage}@{variant}: no such stage in dvc.yaml; there is {known}")
-    return params.select(tree, found[0].params)
 
 
 def summary(made: list[Batch]) -> str:
@@ -103,31 +104,32 @@ def summary(made: list[Batch]) -> str:
     return f"{rows} rows, {positions} positions, {padding:.1%} padding, {learnt} targets learnt"
 
 
-def open_pretrain(params: Selected) -> Source:
-    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, BPE))
-    rows = pretrain.batches(params, tokenizer)
-    return Source(rows, params.pretrain.training, partial(documents, rows, tokenizer))
+def open_pretrain(tree: Params, folder: Folder) -> Source:
+    tokenizer = Tokenizer.load(folder("tokenizer") / BPE)
+    block = initial.shape(tree.model, folder("download") / "init").block_size
+    rows = pretrain.batches(tree.pretrain, block, folder("tokenize"), tokenizer)
+    return Source(rows, tree.pretrain.training, partial(documents, rows, tokenizer))
 
 
-def open_classify(params: Selected) -> Source:
-    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
-    data = classify.encode(params, foundation)
-    batches = classify.batches(params.classify, data)
+def open_classify(tree: Params, folder: Folder) -> Source:
+    foundation = checkpoint.load(folder("pretrain") / "checkpoint")
+    data = classify.encode(tree.classify, folder("prepare") / "classification", foundation)
+    batches = classify.batches(tree.classify, data)
     show = partial(labelled, foundation.tokenizer, lambda label: data.labels[int(label)])
-    return Source(batches, params.classify.training, show)
+    return Source(batches, tree.classify.training, show)
 
 
-def open_instruct(params: Selected) -> Source:
-    foundation = load_foundation(params)
-    batches = instruct.batches(params, foundation)
-    return Source(batches, params.instruct.training, partial(texts, foundation.tokenizer))
+def open_instruct(tree: Params, folder: Folder) -> Source:
+    foundation = load_foundation(folder)
+    batches = instruct.batches(tree.instruct, folder("prepare") / "instruction", foundation)
+    return Source(batches, tree.instruct.training, partial(texts, foundation.tokenizer))
 
 
-def open_grader(params: Selected) -> Source:
-    foundation = load_foundation(params)
-    batches = grader.batches(params, foundation)
+def open_grader(tree: Params, folder: Folder) -> Source:
+    foundation = load_foundation(folder)
+    batches = grader.batches(tree.grader, folder("prepare"), foundation)
     show = partial(labelled, foundation.tokenizer, lambda score: f"{score:.2f}")
-    return Source(batches, params.grader.training, show)
+    return Source(batches, tree.grader.training, show)
 
 
 OPEN = {
@@ -138,11 +140,11 @@ OPEN = {
 }
 
 
-def load_foundation(params: Selected) -> checkpoint.Checkpoint:
+def load_foundation(folder: Folder) -> checkpoint.Checkpoint:
     """The foundation model, whose tokenizer and context the finetuning stages take, if it says what
     the next token is.
     """
-    return checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
+    return checkpoint.load_language_model(folder("pretrain") / "checkpoint")
 
 
 def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:

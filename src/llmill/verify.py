@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import dvc, elsewhere, params, pipeline, printable, record
+from llmill.contract import dvc, elsewhere, pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
-from llmill.contract.tracking import runs_by_record
+from llmill.runner import params
+from llmill.runner.tracking import runs_by_record
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Verified:
 def verify_chain(pin: bool) -> None:
     """Check every stage in order; raises `UserError` at the first broken link."""
     tree = params.load()
-    stages = pipeline.load({"paths": tree.paths.model_dump()})
+    stages = params.stages(tree)
     if pin:
-        pin_sources(Path(tree.paths.download))
+        pin_sources(pipeline.folder(stages, "download"))
     verified = {stage.address: verify_stage(stage) for stage in stages.values()}
     runs = runs_by_record()
     table = Table("stage", "record", "MLflow run", "commit", "dirty", title="every link holds")

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract import closure, params, pipeline
+from llmill.contract import closure, pipeline
 from llmill.contract.errors import UserError
+from llmill.runner import params
 from tests.conftest import ROOT
 
 STAGE = '''"""A stage."""

@@ -4,7 +4,8 @@ import os
 
 from dvc.repo import Repo
 
-from llmill.contract import params, pipeline
+from llmill.contract import pipeline
+from llmill.runner import params
 from tests.conftest import ROOT
 
 

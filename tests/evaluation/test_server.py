@@ -5,9 +5,9 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import JudgeServer
 from llmill.evaluation import server as judge_server
 from llmill.evaluation.server import parse, score
+from llmill.evaluation.settings import JudgeServer
 from tests.evaluation.judge_server import chat, serving
 
 ROWS = [

@@ -2,8 +2,8 @@
 
 import torch
 
-from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel, ScoreModel
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
@@ -38,29 +38,6 @@ def headed(n_class: int, seed: int = 0, block_size: int = 64) -> ClassModel | Sc
     """A random class head on a random decoder, or of one class a score head."""
     body = decoder(seed, block_size)
     return (ScoreModel(body) if n_class == 1 else ClassModel(body, n_class)).eval()
-
-
-class Job:
-    """What a stage is handed, without pipeline or tracker; keeps what was said and tracked."""
-
-    def __init__(self, out, variant=None, variants=()):
-        self.out, self.variant, self._variants = out, variant, list(variants)
-        self.said, self.tracked, self.tables = [], {}, {}
-        self.track = self
-        out.mkdir()
-
-    def variants(self, name):
-        assert name == "classify"
-        return self._variants
-
-    def say(self, text):
-        self.said.append(text)
-
-    def metrics(self, values, step=None):
-        self.tracked |= {key: float(value) for key, value in values.items()}
-
-    def table(self, name, rows):
-        self.tables[name] = rows
 
 
 class Bigram(torch.nn.Module):

@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Model
 from llmill.model import architectures, huggingface
 from llmill.model.generate import generate
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from tests.model.test_transformer import GPT2, MODERN
 
@@ -151,7 +151,7 @@ def test_a_model_made_here_gives_the_same_logits_there(config, name, tmp_path):
 
 
 def test_the_preset_of_the_world_is_a_nanochat(tmp_path):
-    from llmill.contract import params
+    from llmill.runner import params
     from tests.conftest import ROOT
 
     shape = params.load(ROOT / "presets/world.yaml").model

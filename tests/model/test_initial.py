@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import FromInit, Model, RotaryScaling
 from llmill.model import checkpoint, huggingface, initial
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.heads import ClassModel, ScoreModel
+from llmill.model.settings import FromInit, Model, RotaryScaling
 from llmill.model.transformer import Transformer
 from tests.evaluation.toys import SHAPE, bytes_tokenizer
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 import yaml
 
-from llmill.contract import params
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Model
-from llmill.contract.shapes import SHAPES
+from llmill.model.settings import Model
+from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
+from llmill.runner import params
 from tests.conftest import ROOT
 
 PUBLISHED = {  # vocabulary, parameters

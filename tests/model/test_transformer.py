@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from llmill.contract.schema import Model
 from llmill.model.heads import ClassModel, ScoreModel, freeze
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer, places_in, within
 
 GPT2 = Model(

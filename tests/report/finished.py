@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llmill.contract import params, pipeline, record
+from llmill.contract import pipeline, record
 from llmill.contract.pipeline import Stage
 from llmill.evaluation import statistics
+from llmill.runner import params
 from llmill.stages import report as stage
 from tests.conftest import ROOT
 
@@ -65,7 +66,7 @@ def tree() -> params.Params:
 
 def stages() -> dict[str, Stage]:
     """The real stage graph."""
-    return pipeline.load({"paths": tree().paths.model_dump()}, ROOT / "dvc.yaml")
+    return params.stages(tree(), ROOT / "dvc.yaml")
 
 
 def before() -> dict[str, Stage]:
@@ -82,14 +83,14 @@ def write(root: Path) -> None:
         folder.mkdir(parents=True)
         CONTENT[made.name](folder, made.variant)
         inputs = {dep: record.sha256_text(dep) for dep in made.deps}
-        record.write(folder, made.address, params.select(tree(), made.params).dump(), inputs)
+        record.write(folder, made.address, params.values(tree(), made.params), inputs)
 
 
 def report(root: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
     """Run the stage on what `write` wrote, in its folder; the result stays in the job's `out`."""
     monkeypatch.chdir(root)
     job = Job(stages(), root / "results" / "report")
-    stage.run(params.select(tree(), ["report"]), job)
+    stage.run(stage.Parameters(report=tree().report), job)
     return job
 
 

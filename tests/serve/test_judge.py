@@ -3,8 +3,8 @@
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import JudgeServer
 from llmill.evaluation.server import score
+from llmill.evaluation.settings import JudgeServer
 from tests.serve.served import parrots, serving
 
 ROWS = [

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Accuracy, Paths
 from llmill.model import checkpoint
 from llmill.stages.accuracy import run
+from llmill.stages.settings.accuracy import Accuracy
 from llmill.tasks import classification
 from llmill.tasks.classification import Message
-from tests.evaluation.toys import Job, bytes_tokenizer, headed
+from tests.evaluation.toys import bytes_tokenizer, headed
+from tests.jobs import Job
 
 VARIANTS = ["last_layer", "all"]
 
@@ -41,7 +42,6 @@ def classifier(logits, labels=("ham", "spam")):
 
 @pytest.fixture
 def paths(tmp_path):
-    paths = Paths(data=str(tmp_path / "data"), results=str(tmp_path / "results"))
     folder = tmp_path / "data" / "prepare" / "classification"
     folder.mkdir(parents=True)
     for seed, (split, n) in enumerate({"train": 80, "validate": 20, "test": 40}.items()):
@@ -49,17 +49,17 @@ def paths(tmp_path):
     for variant, logits in zip(VARIANTS, ([0.0, 1.0], [1.0, 0.0]), strict=True):
         target = tmp_path / "results" / "classify" / variant / "checkpoint"
         checkpoint.save(target, classifier(logits))
-    return paths
+    return tmp_path
 
 
-def params(paths):
+def params():
     settings = Accuracy(seed=1, threads=1, confidence=0.95, bootstrap=200)
-    return SimpleNamespace(paths=paths, accuracy=settings)
+    return SimpleNamespace(accuracy=settings)
 
 
 def run_in(paths, folder, variants=VARIANTS):
     job = Job(folder, variants=variants)
-    run(params(paths), job)
+    run(params(), job)
     return job, json.loads((job.out / "metrics.json").read_text())
 
 
@@ -84,7 +84,7 @@ def test_every_classifier_stands_beside_the_baselines(paths, tmp_path):
     assert metrics["labels"] == ["ham", "spam"]
     assert metrics["positive"] == "spam"
     assert metrics["test_messages"] == 40
-    assert job.tracked["variants.all.accuracy"] == 0.75
+    assert job.track.seen["variants.all.accuracy"] == 0.75
     assert len(job.said) == 4
 
 
@@ -117,7 +117,7 @@ def test_every_prediction_is_written(paths, tmp_path):
         "tfidf": "spam",
         "majority": "ham",
     }
-    assert set(job.tables["predictions"][0]) == {"text", "label", *rows[0]["predictions"]}
+    assert set(job.track.sent["predictions"][0]) == {"text", "label", *rows[0]["predictions"]}
 
 
 def test_two_runs_write_the_same_bytes(paths, tmp_path):

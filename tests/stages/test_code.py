@@ -3,17 +3,17 @@
 import json
 from types import SimpleNamespace
 
-from llmill.contract import params, pipeline
+from llmill.runner import params
 from llmill.stages import code as stage
 from tests.conftest import ROOT
 
 TREE = params.load(ROOT / "presets/world.yaml")
-STAGES = pipeline.load({"paths": TREE.paths.model_dump()}, ROOT / "dvc.yaml")
+STAGES = params.stages(TREE, ROOT / "dvc.yaml")
 
 
 def test_a_file_for_each_stage_that_depends_on_one(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    stage.run(SimpleNamespace(), SimpleNamespace(stages=STAGES, out=tmp_path))
+    stage.run(stage.Parameters(), SimpleNamespace(stages=STAGES, out=tmp_path))
     names = {s.name for s in STAGES.values()} - {"paths", "code"}
     assert {file.name for file in tmp_path.iterdir()} == {f"{name}.json" for name in names}
     written = json.loads((tmp_path / "tokenizer.json").read_text())

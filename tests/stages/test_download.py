@@ -10,10 +10,12 @@ import yaml
 
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
-from llmill.contract.schema import Download, World
-from llmill.stages.download import run
+from llmill.stages.download import Parameters, run
+from llmill.stages.settings.download import Download
 from llmill.text import transfer
+from llmill.world.settings import World
 from tests.conftest import ROOT
+from tests.jobs import Job
 from tests.text.server import serving
 
 WORLD = World(seed=1, repeats=2, messages=60, instructions=60, questions=4)
@@ -67,7 +69,7 @@ def desk(tmp_path, monkeypatch):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
     (tmp_path / "sources.yaml").write_text(a_table())
-    desk = SimpleNamespace(said=[], tracked=[], root=tmp_path, out=tmp_path / "out")
+    desk = SimpleNamespace(root=tmp_path, out=tmp_path / "out")
 
     def run_it(**roles):
         named = {"text": ["book"], "classification": "mail", "instruction": "tasks", "mmlu": "quiz"}
@@ -78,14 +80,10 @@ def desk(tmp_path, monkeypatch):
             world=WORLD,
         )
         shutil.rmtree(desk.out, ignore_errors=True)
-        desk.out.mkdir()
-        job = SimpleNamespace(
-            out=desk.out,
-            downloads=tmp_path / "scratch" / "downloads",
-            say=desk.said.append,
-            track=SimpleNamespace(dataset=lambda *words: desk.tracked.append(words)),
-        )
-        run(SimpleNamespace(download=section, paths=SimpleNamespace(download="data/download")), job)
+        job = Job(desk.out)
+        desk.said, desk.tracked = job.said, job.track.datasets
+        job.stage.out = "data/download"
+        run(Parameters(download=section), job)
         return desk.out
 
     desk.run = run_it

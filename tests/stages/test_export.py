@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from llmill.contract import record
-from llmill.contract.schema import Export, Paths
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import generate
@@ -16,9 +15,11 @@ from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.stages.export import run
 from llmill.stages.instruct import prompt_ids
+from llmill.stages.settings.export import Export
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
-from tests.evaluation.toys import Job, bytes_tokenizer, decoder, masked
+from tests.evaluation.toys import bytes_tokenizer, decoder, masked
+from tests.jobs import Job
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 
 SOURCES = [
@@ -33,7 +34,6 @@ SOURCES = [
 @pytest.fixture
 def paths(tmp_path):
     """Two stages' checkpoints with figures, and where their data came from."""
-    paths = Paths(data=str(tmp_path / "data"), results=str(tmp_path / "results"))
     for role in ("text", "instruction", "classification"):
         (tmp_path / "data/download" / role).mkdir(parents=True)
         record.write_json(tmp_path / "data/download" / role / "sources.json", SOURCES)
@@ -47,12 +47,12 @@ def paths(tmp_path):
         folder = tmp_path / "results" / stage
         checkpoint.save(folder / "checkpoint", checkpoint.Checkpoint(model, bytes_tokenizer()))
         record.write_json(folder / "metrics.json", {"validation_loss": loss, "steps": 1200})
-    return paths
+    return tmp_path
 
 
 def export(paths, tmp_path, variant, dtype="float32"):
     job = Job(tmp_path / f"export-{variant.replace('/', '-')}", variant)
-    run(SimpleNamespace(paths=paths, export=Export(dtype=dtype)), job)
+    run(SimpleNamespace(export=Export(dtype=dtype)), job)
     return job.out / "model"
 
 
@@ -101,7 +101,7 @@ def test_the_card_names_data_licences_figures_and_files(paths, tmp_path):
     folder = export(paths, tmp_path, "instruct")
     card = (folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
-    assert f'from_pretrained("{paths.export}/instruct/model")' in card
+    assert f'from_pretrained("{tmp_path}/export-instruct/model")' in card
     assert (
         "- instruction: **Old novels**; licence: public domain; 1 file, sha256 of it `" + "ab" * 32
         in card
@@ -149,7 +149,7 @@ def test_a_form_that_transformers_does_not_have_is_said_and_not_exported(paths, 
     shutil.rmtree(folder)
     checkpoint.save(folder, checkpoint.Checkpoint(make(), bytes_tokenizer()))
     job = Job(tmp_path / "out", "pretrain")
-    run(SimpleNamespace(paths=paths, export=Export(dtype="float32")), job)
+    run(SimpleNamespace(export=Export(dtype="float32")), job)
     assert job.said == [
         "not exported: transformers has no architecture with these switches of `model`"
     ]
@@ -230,7 +230,7 @@ def test_the_card_of_a_classifier_names_its_labels_and_data_and_shows_a_pipeline
         "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\n"
         "# llmill classify/all\n\nA classifier: it gives a text one of some labels."
     )
-    assert f'model="{paths.export}/classify/all/model", truncation=True)' in card
+    assert f'model="{tmp_path}/export-classify-all/model", truncation=True)' in card
     assert "Labels: ham, perhaps, spam. It reads 32 tokens" in card
     assert "- text: **Old novels**" in card
     assert "- classification: **Old novels**" in card
@@ -249,7 +249,7 @@ def test_a_classifier_of_blocks_that_transformers_classifies_nothing_with_is_not
 ):
     classifier(tmp_path, MODERN)
     job = Job(tmp_path / "out", "classify/all")
-    run(SimpleNamespace(paths=paths, export=Export(dtype="float32")), job)
+    run(SimpleNamespace(export=Export(dtype="float32")), job)
     assert job.said == ["not exported: transformers has no classifier of the architecture nanochat"]
     assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
     metrics = record.read_json(job.out / "metrics.json")

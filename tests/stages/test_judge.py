@@ -8,11 +8,13 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Judge, JudgeServer, Paths
+from llmill.evaluation.settings import JudgeServer
 from llmill.model import checkpoint
 from llmill.stages.judge import histogram, run
+from llmill.stages.settings.judge import Judge
 from tests.evaluation.judge_server import serving
-from tests.evaluation.toys import Job, bytes_tokenizer, headed
+from tests.evaluation.toys import bytes_tokenizer, headed
+from tests.jobs import Job
 
 ANSWERS = [
     {
@@ -39,7 +41,6 @@ def paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("LLMILL_TEST_KEY", raising=False)
-    paths = Paths(data="data", results="results")
     folder = tmp_path / "results" / "instruct" / "answers"
     folder.mkdir(parents=True)
     record.write_json(folder / "instruct.json", ANSWERS)
@@ -49,10 +50,10 @@ def paths(tmp_path, monkeypatch):
         model.head.bias.fill_(0.5)
     loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256)
     checkpoint.save(tmp_path / "results" / "grader" / "checkpoint", loaded)
-    return paths
+    return tmp_path
 
 
-def params(paths, backend="grader", url="http://127.0.0.1:9/v1"):
+def params(backend="grader", url="http://127.0.0.1:9/v1"):
     server = JudgeServer(
         base_url=url,
         model="judge-1",
@@ -62,7 +63,7 @@ def params(paths, backend="grader", url="http://127.0.0.1:9/v1"):
         timeout=5.0,
     )
     judge = Judge(seed=1, threads=1, backend=backend, openai=server, confidence=0.95, bootstrap=200)
-    return SimpleNamespace(paths=paths, judge=judge)
+    return SimpleNamespace(judge=judge)
 
 
 def written(job, name):
@@ -71,7 +72,7 @@ def written(job, name):
 
 def test_the_grader_scores_every_answer_even_an_empty_one(paths, tmp_path):
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths), job)
+    run(params(), job)
     metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
     assert all(0 <= row["score"] <= 100 for row in scores)
     assert metrics["mean"]["value"] == pytest.approx(sum(row["score"] for row in scores) / 4)
@@ -93,7 +94,7 @@ def test_the_grader_scores_every_answer_even_an_empty_one(paths, tmp_path):
 
 def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths), job)
+    run(params(), job)
     found = written(job, "metrics.json")["by_kind"]
     assert {kind: figures["n"] for kind, figures in found.items()} == {"fact": 2, "word": 1}
     assert found["fact"]["exact_match"]["value"] == 0.5
@@ -101,8 +102,8 @@ def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):
 
 def test_two_runs_write_the_same_bytes(paths, tmp_path):
     first, second = Job(tmp_path / "1", "instruct"), Job(tmp_path / "2", "instruct")
-    run(params(paths), first)
-    run(params(paths), second)
+    run(params(), first)
+    run(params(), second)
     for name in ("metrics.json", "scores.json"):
         assert (first.out / name).read_bytes() == (second.out / name).read_bytes()
 
@@ -112,9 +113,9 @@ def test_a_server_scores_and_a_reply_that_is_no_score_is_counted_not_guessed(pat
     with serving() as server:
         server.reply = lambda request: next(v for k, v in replies.items() if k in str(request))
         job = Job(tmp_path / "out", "instruct")
-        run(params(paths, "openai", server.url), job)
+        run(params("openai", server.url), job)
         again = Job(tmp_path / "again", "instruct")
-        run(params(paths, "openai", server.url), again)
+        run(params("openai", server.url), again)
         assert len(server.asked) == 4
     metrics = written(job, "metrics.json")
     assert metrics["mean"]["value"] == 70.0
@@ -131,13 +132,13 @@ def test_a_server_that_goes_away_leaves_what_was_scored(paths, tmp_path):
         server.reply = "50"
         url = server.url
         record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS[:1])
-        run(params(paths, "openai", url), Job(tmp_path / "out", "instruct"))
+        run(params("openai", url), Job(tmp_path / "out", "instruct"))
     record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS)
     job = Job(tmp_path / "again", "instruct")
     with pytest.raises(
         UserError, match=r"away .* 1 of 4 answers are scored and kept in scratch/judge"
     ):
-        run(params(paths, "openai", url), job)
+        run(params("openai", url), job)
     assert list(job.out.iterdir()) == []
 
 
@@ -145,18 +146,18 @@ def test_a_judge_that_never_gives_a_number_is_refused(paths, tmp_path):
     with serving() as server:
         server.reply = "As a language model I like all answers."
         with pytest.raises(UserError, match="none of 4 replies of model 'judge-1' is an integer"):
-            run(params(paths, "openai", server.url), Job(tmp_path / "out", "instruct"))
+            run(params("openai", server.url), Job(tmp_path / "out", "instruct"))
 
 
 def test_no_answers_are_refused(paths, tmp_path):
     record.write_json(tmp_path / "results/instruct/answers/instruct.json", [])
     with pytest.raises(UserError, match=r"instruct.json: no answers to judge"):
-        run(params(paths), Job(tmp_path / "out", "instruct"))
+        run(params(), Job(tmp_path / "out", "instruct"))
 
 
 def test_a_missing_file_of_answers_is_named(paths, tmp_path):
     with pytest.raises(UserError, match=r"answers/pretrain.json: missing"):
-        run(params(paths), Job(tmp_path / "out", "pretrain"))
+        run(params(), Job(tmp_path / "out", "pretrain"))
 
 
 def test_the_last_bin_of_the_histogram_holds_100():

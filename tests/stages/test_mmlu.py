@@ -7,12 +7,13 @@ import pytest
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Mmlu, Paths
 from llmill.model import checkpoint
 from llmill.stages.mmlu import run
+from llmill.stages.settings.mmlu import Mmlu
 from llmill.tasks import multiple_choice
 from llmill.tasks.multiple_choice import Question
-from tests.evaluation.toys import Bigram, Job, bytes_tokenizer, decoder, masked
+from tests.evaluation.toys import Bigram, bytes_tokenizer, decoder, masked
+from tests.jobs import Job
 
 LEVELS = {"planets": "one_fact", "sums": "arithmetic"}
 
@@ -27,7 +28,6 @@ def questions(subject, answers):
 @pytest.fixture
 def paths(tmp_path):
     """Prepared questions (planets: 3 of 4 are B; sums: 1 of 2; cities, of no level: 0 of 1) and a checkpoint."""
-    paths = Paths(data=str(tmp_path / "data"), results=str(tmp_path / "results"))
     folder = tmp_path / "data" / "prepare" / "mmlu"
     folder.mkdir(parents=True)
     test = questions("planets", [1, 1, 1, 0]) + questions("sums", [1, 3]) + questions("cities", [2])
@@ -37,12 +37,12 @@ def paths(tmp_path):
     record.write_json(folder / "levels.json", LEVELS)
     loaded = checkpoint.Checkpoint(decoder(block_size=512), bytes_tokenizer())
     checkpoint.save(tmp_path / "results" / "instruct" / "checkpoint", loaded)
-    return paths
+    return tmp_path
 
 
-def params(paths, **changes):
+def params(**changes):
     values = {"threads": 1, "subjects": [], "shots": 1, "max_questions": None, "batch_size": 4}
-    return SimpleNamespace(paths=paths, mmlu=Mmlu(**{**values, "confidence": 0.95, **changes}))
+    return SimpleNamespace(mmlu=Mmlu(**{**values, "confidence": 0.95, **changes}))
 
 
 def always_b(monkeypatch, block_size=512):
@@ -59,7 +59,7 @@ def metrics_of(job):
 def test_figures_are_the_shares_of_right_picks(paths, tmp_path, monkeypatch):
     always_b(monkeypatch)
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths), job)
+    run(params(), job)
     metrics = metrics_of(job)
     for name in ("letter", "cloze"):
         found = metrics[name]
@@ -80,13 +80,13 @@ def test_figures_are_the_shares_of_right_picks(paths, tmp_path, monkeypatch):
     assert metrics["shots"] == {"letter": 1, "cloze": 0}
     assert metrics["shots_dropped"] == 0
     assert metrics["prompts_cut"] == {"letter": 0, "cloze": 0}
-    assert job.tracked["cloze.all"] == 4 / 7
+    assert job.track.seen["cloze.all"] == 4 / 7
 
 
 def test_a_row_for_each_question_says_what_was_picked(paths, tmp_path, monkeypatch):
     always_b(monkeypatch)
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths), job)
+    run(params(), job)
     rows = json.loads((job.out / "questions.json").read_text())
     assert rows[3] == {
         "subject": "planets",
@@ -99,30 +99,30 @@ def test_a_row_for_each_question_says_what_was_picked(paths, tmp_path, monkeypat
         "cloze_right": False,
     }
     assert rows[6]["level"] is None
-    assert job.tables["questions"] == rows
+    assert job.track.sent["questions"] == rows
 
 
 def test_examples_dropped_for_a_small_window_are_counted(paths, tmp_path, monkeypatch):
     always_b(monkeypatch, block_size=128)
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths, shots=5), job)
+    run(params(shots=5), job)
     assert metrics_of(job)["shots_dropped"] > 7
 
 
 def test_the_model_of_the_variant_is_loaded_and_two_runs_write_the_same(paths, tmp_path):
     first, second = Job(tmp_path / "1", "instruct"), Job(tmp_path / "2", "instruct")
-    run(params(paths), first)
-    run(params(paths, batch_size=1), second)
+    run(params(), first)
+    run(params(batch_size=1), second)
     for name in ("metrics.json", "questions.json"):
         assert (first.out / name).read_bytes() == (second.out / name).read_bytes()
     with pytest.raises(UserError, match=r"pretrain/checkpoint/config.json: missing"):
-        run(params(paths), Job(tmp_path / "3", "pretrain"))
+        run(params(), Job(tmp_path / "3", "pretrain"))
 
 
 def test_subjects_and_numbers_of_questions_are_parameters(paths, tmp_path, monkeypatch):
     always_b(monkeypatch)
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths, subjects=["planets", "sums"], max_questions=2), job)
+    run(params(subjects=["planets", "sums"], max_questions=2), job)
     found = metrics_of(job)["letter"]["subjects"]
     assert {name: share["n"] for name, share in found.items()} == {"planets": 2, "sums": 2}
 
@@ -131,23 +131,23 @@ def test_real_mmlu_has_no_levels(paths, tmp_path, monkeypatch):
     always_b(monkeypatch)
     record.write_json(tmp_path / "data" / "prepare" / "mmlu" / "levels.json", {})
     job = Job(tmp_path / "out", "instruct")
-    run(params(paths), job)
+    run(params(), job)
     assert metrics_of(job)["letter"]["levels"] == {}
 
 
 def test_an_unknown_subject_is_refused_before_the_model_is_read(paths, tmp_path):
     with pytest.raises(UserError, match="did you mean 'planets'"):
-        run(params(paths, subjects=["planet"]), Job(tmp_path / "out", "pretrain"))
+        run(params(subjects=["planet"]), Job(tmp_path / "out", "pretrain"))
 
 
 def test_no_questions_are_refused(paths, tmp_path):
     (tmp_path / "data" / "prepare" / "mmlu" / "test.jsonl").write_text("")
     with pytest.raises(UserError, match=r"test.jsonl: no questions"):
-        run(params(paths), Job(tmp_path / "out", "instruct"))
+        run(params(), Job(tmp_path / "out", "instruct"))
 
 
 def test_a_masked_model_is_refused_in_one_line(paths, tmp_path):
     loaded = checkpoint.Checkpoint(masked(), bytes_tokenizer())
     checkpoint.save(tmp_path / "results/pretrain/checkpoint", loaded)
     with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
-        run(params(paths), Job(tmp_path / "out", "pretrain"))
+        run(params(), Job(tmp_path / "out", "pretrain"))

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract import params, pipeline
 from llmill.contract.errors import UserError
+from llmill.runner import params
 from llmill.stages import paths as stage
 from tests.conftest import ROOT
 
 TREE = params.load(ROOT / "presets/world.yaml")
-STAGES = pipeline.load({"paths": TREE.paths.model_dump()}, ROOT / "dvc.yaml")
+STAGES = params.stages(TREE, ROOT / "dvc.yaml")
 
 
 @pytest.fixture
@@ -24,7 +24,9 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def run(folder: Path) -> None:
-    stage.run(SimpleNamespace(paths=TREE.paths), SimpleNamespace(stages=STAGES, out=folder / "out"))
+    stage.run(
+        stage.Parameters(paths=TREE.paths), SimpleNamespace(stages=STAGES, out=folder / "out")
+    )
 
 
 def test_free_places_empty_ones_and_results_pass(folder):

@@ -3,19 +3,19 @@ import json
 from collections import Counter
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
-from llmill.contract import params
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
+from llmill.runner import params
 from llmill.stages import prepare
 from llmill.tasks import classification, instruction, multiple_choice
 from llmill.text import parquet
 from llmill.text.words import WORD
 from tests.conftest import ROOT
+from tests.jobs import Job
 
 WORLD = params.load(ROOT / "presets/world.yaml")
 LEAKED = "Which of these long rivers flows through the old city of Basel on its way north?"
@@ -72,10 +72,7 @@ def run(raw: Path, name: str = "out", **changed) -> Path:
         update={"weights": {"notes": 1.0, "books": 1.0}, "shard_documents": 100, **changed}
     )
     out = raw.parent / name
-    out.mkdir()
-    track = SimpleNamespace(metrics=lambda *_: None, table=lambda *_: None)
-    job = SimpleNamespace(out=out, say=lambda _: None, track=track)
-    prepare.run(SimpleNamespace(paths=WORLD.paths, prepare=settings), job)
+    prepare.run(prepare.Parameters(prepare=settings), Job(out, root=raw.parents[1]))
     return out
 
 

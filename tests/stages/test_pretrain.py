@@ -10,8 +10,8 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.schema import FromInit
 from llmill.model import checkpoint, huggingface
+from llmill.model.settings import FromInit
 from llmill.stages.pretrain import load, run
 from llmill.text import shards
 from llmill.text.shards import Shards
@@ -53,7 +53,7 @@ def test_it_writes_a_checkpoint_a_curve_samples_and_final_figures(world):
     assert [bool(row["validation_loss"]) for row in rows] == [False, True, True]
     samples = record.read_json(made.out / "samples.json")
     assert {s["prompt"] for s in samples} == {"The capital of", "Question: What is", "Gold is"}
-    assert made.track.tables["samples"] == samples
+    assert made.track.sent["samples"] == samples
 
 
 def test_it_learns(world):

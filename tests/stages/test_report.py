@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract import params, record
+from llmill.contract import record
 from llmill.contract.errors import UserError
 from tests.report import finished
 
@@ -200,6 +200,6 @@ def test_an_example_count_of_one_shows_one(chain, monkeypatch):
     tree = finished.tree()
     one = tree.model_copy(update={"report": tree.report.model_copy(update={"examples": 1})})
     job = finished.Job(finished.stages(), chain / "results" / "report")
-    finished.stage.run(params.select(one, ["report"]), job)
+    finished.stage.run(finished.stage.Parameters(report=one.report), job)
     page = (job.out / "index.html").read_text(encoding="utf-8")
     assert page.count('<span class="score">') == 2 * 2 * 1

@@ -6,20 +6,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from llmill.contract import params, schema
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
+from llmill.runner import params
 from llmill.stages import tokenize
+from llmill.stages.settings.tokenize import Tokenize
 from llmill.text import parquet
 from llmill.text.documents import Document
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from tests.conftest import ROOT
+from tests.jobs import Job
 
 WORLD = params.load(ROOT / "presets/world.yaml")
 BYTES = Tokenizer({bytes([b]): b for b in range(256)})
@@ -38,11 +39,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def run(folder: Path, processes: int) -> Path:
     out = folder / f"out{processes}"
-    out.mkdir()
-    track = SimpleNamespace(metrics=lambda _: None)
-    job = SimpleNamespace(out=out, say=lambda _: None, track=track)
-    settings = schema.Tokenize(processes=processes)
-    tokenize.run(SimpleNamespace(paths=WORLD.paths, tokenize=settings), job)
+    settings = Tokenize(processes=processes)
+    tokenize.run(tokenize.Parameters(tokenize=settings), Job(out))
     return out
 
 

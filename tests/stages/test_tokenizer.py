@@ -1,16 +1,17 @@
 import json
+import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract import params, schema
 from llmill.contract.errors import UserError
+from llmill.runner import params
 from llmill.stages import tokenizer as stage
 from llmill.text import parquet
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
 from tests.conftest import ROOT
+from tests.jobs import Job
 
 WORLD = params.load(ROOT / "presets/world.yaml")
 TEXTS = [f"Line {i}: the weather in the north is rather cold today." for i in range(50)]
@@ -26,11 +27,9 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 def run(folder: Path, kind: str, vocab_size: int) -> Path:
     out = folder / "out"
-    out.mkdir(exist_ok=True)
-    settings = schema.Tokenizer(kind=kind, vocab_size=vocab_size)
-    track = SimpleNamespace(metrics=lambda _: None)
-    job = SimpleNamespace(out=out, say=lambda _: None, track=track)
-    stage.run(SimpleNamespace(paths=WORLD.paths, tokenizer=settings), job)
+    shutil.rmtree(out, ignore_errors=True)
+    settings = stage.Tokenizer(kind=kind, vocab_size=vocab_size)
+    stage.run(stage.Parameters(tokenizer=settings), Job(out))
     return out
 
 

@@ -1,14 +1,12 @@
 """A tiny world of files on which each training stage runs in a second, in a folder of its own."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 
-from llmill.contract import params
-from llmill.contract.schema import Params
-from llmill.contract.stopping import Stop
 from llmill.model import checkpoint
+from llmill.runner import params
+from llmill.runner.tree import Params
 from llmill.tasks import classification, instruction
 from llmill.tasks.classification import Message
 from llmill.tasks.instruction import Instruction
@@ -17,30 +15,14 @@ from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
 from tests.conftest import ROOT
 from tests.evaluation.toys import bytes_tokenizer, decoder
+from tests.jobs import Job
 
 
-class Track:
-    """A tracker that keeps what it was given."""
-
-    def __init__(self):
-        self.seen, self.tables = {}, {}
-
-    def metrics(self, values, step=None):
-        self.seen |= values
-
-    def table(self, name, rows):
-        self.tables[name] = rows
-
-
-def job(folder: Path, variant: str | None = None) -> SimpleNamespace:
+def job(folder: Path, variant: str | None = None) -> Job:
     """What the runner hands a stage."""
-    scratch, out = folder / "scratch", folder / "out"
-    scratch.mkdir(exist_ok=True)
-    out.mkdir()
-    return SimpleNamespace(
-        out=out, scratch=scratch, state=scratch / "state", variant=variant,
-        stop=Stop(), track=Track(), say=lambda text: None,
-    )  # fmt: skip
+    made = Job(folder / "out", variant, root=Path())
+    made.scratch.mkdir(exist_ok=True)
+    return made
 
 
 def smoke(**sections: dict) -> Params:

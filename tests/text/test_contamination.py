@@ -1,6 +1,6 @@
-from llmill.contract.schema import Contamination
 from llmill.text import words
 from llmill.text.contamination import Wanted
+from llmill.text.settings import Contamination
 
 SETTINGS = Contamination(words=6, shortest=3)
 

@@ -1,7 +1,7 @@
 import random
 
-from llmill.contract.schema import NearDuplicates
 from llmill.text import duplicates, words
+from llmill.text.settings import NearDuplicates
 
 SETTINGS = NearDuplicates(shingle_words=5, similarity=0.8, permutations=128)
 

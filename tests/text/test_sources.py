@@ -7,9 +7,10 @@ import yaml
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Download, World
+from llmill.stages.settings.download import Download
 from llmill.text import sources
 from llmill.text.sources import chosen, got, pin, read
+from llmill.world.settings import World
 from tests.conftest import ROOT
 
 HASH = "0123456789abcdef" * 4
@@ -181,7 +182,7 @@ def test_a_table_that_is_not_there_is_named(tmp_path):
 
 def test_the_sources_are_chosen_by_role():
     known = read(ROOT / "sources.yaml")
-    roles = [(r, s.name) for r, s in chosen(a_download(tokenizer="gpt2"), known)]
+    roles = [(r, s.name) for r, s in chosen(a_download(tokenizer="gpt2").sources, known)]
     assert roles == [
         ("text", "verdict"),
         ("classification", "sms_spam"),
@@ -193,8 +194,8 @@ def test_the_sources_are_chosen_by_role():
 
 def test_the_world_and_its_news_need_no_entry():
     roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
-    assert chosen(a_download(text=["world"], **roles), {}) == []
-    assert chosen(a_download(text=["news", "world"], **roles), {}) == []
+    assert chosen(a_download(text=["world"], **roles).sources, {}) == []
+    assert chosen(a_download(text=["news", "world"], **roles).sources, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ def test_the_world_and_its_news_need_no_entry():
 )
 def test_a_name_that_does_not_fit_is_refused_in_one_line(roles, said):
     with pytest.raises(UserError) as error:
-        chosen(a_download(**roles), read(ROOT / "sources.yaml"))
+        chosen(a_download(**roles).sources, read(ROOT / "sources.yaml"))
     assert said in str(error.value)
 
 

@@ -12,15 +12,17 @@ from types import SimpleNamespace
 
 import torch
 
-from llmill.contract import params, processes
+from llmill.contract import processes
 from llmill.contract.errors import Stopped
-from llmill.contract.schema import Optimizer, Runtime, Schedule, Training
-from llmill.contract.stopping import Stop
+from llmill.contract.hardware import Runtime
 from llmill.model.transformer import Transformer
+from llmill.runner import params
+from llmill.runner.stopping import Stop
 from llmill.training import parallel
 from llmill.training.batches import Batch
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
+from llmill.training.settings import Optimizer, Schedule, Training
 from tests.conftest import ROOT
 
 

@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.schema import Optimizer, Runtime, Schedule, Training
-from llmill.contract.stopping import Stop
+from llmill.contract.hardware import Runtime
 from llmill.model.cross_entropy import IGNORE
+from llmill.runner.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Order, collate_texts, response_example
 from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
+from llmill.training.settings import Optimizer, Schedule, Training
 
 CPU = Runtime(device="cpu", dtype="float32")
 SETTINGS = Training(

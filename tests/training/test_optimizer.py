@@ -1,7 +1,7 @@
 """Which parameter goes to which optimizer, with which decay."""
 
-from llmill.contract.schema import Optimizer
 from llmill.training.optimizer import build, set_rate
+from llmill.training.settings import Optimizer
 from tests.model.test_transformer import GPT2, model
 
 MUON = Optimizer(kind="muon", lr=0.01, muon_lr=0.02, weight_decay=0.1, betas=[0.9, 0.95])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from llmill.contract.schema import Schedule
 from llmill.training.schedule import factor
+from llmill.training.settings import Schedule
 
 TABLES = {
     "cosine": [0.25, 0.5, 0.75, 1.0, 1.0, 0.8682, 0.55, 0.2318, 0.1],

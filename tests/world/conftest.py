@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract.agreement import NEWS, WORLD
-from llmill.contract.schema import World
+from llmill.contract.known import NEWS, WORLD
 from llmill.world import questions, write
 from llmill.world.questions import Question
+from llmill.world.settings import World
 
 SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)
 

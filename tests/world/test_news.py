@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from llmill.contract.agreement import NEWS
+from llmill.contract.known import NEWS
 from llmill.world.facts import by_relation, facts
 from llmill.world.phrasing import phrasings, texts
 from llmill.world.split import mentions_held_out, part, plain

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.known import NEWS, WORLD
 from llmill.world.facts import facts
 from llmill.world.phrasing import texts
 from llmill.world.questions import LEVELS

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract.agreement import NEWS, WORLD
-from llmill.contract.schema import World
+from llmill.contract.known import NEWS, WORLD
 from llmill.world import LEVELS, write
+from llmill.world.settings import World
 
 SMALL = {"seed": 3, "repeats": 2, "messages": 200, "instructions": 200, "questions": 8}
 SMOKE = {"seed": 1, "repeats": 1, "messages": 300, "instructions": 250, "questions": 4}
 SMOKE_HASHES = Path(__file__).parent / "smoke.sha256"  # as sha256sum writes them
 PRINT_DIGEST = """
 import sys; from pathlib import Path; from llmill.world import write
-from llmill.contract.schema import World
+from llmill.world.settings import World
 write(Path(sys.argv[1]), World(**{settings}), ("world", "news"))
 """
 

@@ -8,7 +8,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
 
 from llmill.contract import closure, dvc, ownership
-from llmill.contract import params as parameters
+from llmill.runner import params as parameters
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.record import (
@@ -18,13 +18,13 @@ from llmill.contract.record import (
     sha256_text,
     to_json,
 )
-from llmill.contract.source import refuse_other_source
+from llmill.runner.source import refuse_other_source
 from snakemake.io import IOFile
 
 try:
     refuse_other_source()
     TREE = parameters.load()
-    STAGES = pipeline.load({"paths": TREE.paths.model_dump()})
+    STAGES = parameters.stages(TREE)
     SOURCE, LOCKED = closure.Source(), closure.read_lock()
     for each in STAGES.values():  # before Snakemake or DVC removes what lies there
         ownership.refuse_foreign(Path(each.out))
@@ -92,7 +92,7 @@ def accepted(name):
 
 def written(name):
     """The hash of the file that is there, if one is."""
-    file = Path(TREE.paths.code, f"{name}.json")
+    file = Path(STAGES["code"].out, f"{name}.json")
     return hashed(file) if file.exists() else None
 
 
@@ -109,7 +109,7 @@ def stands(stage):
         return False
     if stage.code and written(stage.name) != code_hash(stage.name):  # DVC has not seen this code
         return False
-    now = parameters.select(TREE, stage.params).dump()
+    now = parameters.values(TREE, stage.params)
     files = [path for path in given(stage) if Path(path).exists()]
     same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
     same_code &= all(saved["inputs"].get(path) == code_hash(stage.name) for path in stage.code)
@@ -150,7 +150,7 @@ def command(name):
 
 def sections(name):
     """The values of the stage's sections of params.yaml: another value schedules it."""
-    return parameters.select(TREE, listed(name)).dump()
+    return parameters.values(TREE, listed(name))
 
 
 def listed(name):
@@ -181,5 +181,5 @@ def made(name):
 
 def cores(name):
     """The cores of the stage: by its own section, the threads of each process times the processes."""
-    section = parameters.select(TREE, listed(name)).dump().get(name, {})
+    section = parameters.values(TREE, listed(name)).get(name, {})
     return section.get("threads", 1) * section.get("processes", 1)

@@ -5,7 +5,7 @@ rule paths:
     input:
         inputs("paths"),
     output:
-        f"{TREE.paths.paths}/record.json",
+        f"{STAGES['paths'].out}/record.json",
     log:
         log("paths"),
     conda:
@@ -26,7 +26,7 @@ rule code:
     input:
         inputs("code"),
     output:
-        f"{TREE.paths.code}/record.json",
+        f"{STAGES['code'].out}/record.json",
     log:
         log("code"),
     conda:
@@ -47,7 +47,7 @@ rule download:
     input:
         inputs("download"),
     output:
-        f"{TREE.paths.download}/record.json",
+        f"{STAGES['download'].out}/record.json",
     log:
         log("download"),
     conda:
@@ -69,7 +69,7 @@ rule prepare:
     input:
         inputs("prepare"),
     output:
-        f"{TREE.paths.prepare}/record.json",
+        f"{STAGES['prepare'].out}/record.json",
     log:
         log("prepare"),
     conda:
@@ -91,7 +91,7 @@ rule tokenizer:
     input:
         inputs("tokenizer"),
     output:
-        f"{TREE.paths.tokenizer}/record.json",
+        f"{STAGES['tokenizer'].out}/record.json",
     log:
         log("tokenizer"),
     conda:
@@ -113,7 +113,7 @@ rule tokenize:
     input:
         inputs("tokenize"),
     output:
-        f"{TREE.paths.tokenize}/record.json",
+        f"{STAGES['tokenize'].out}/record.json",
     log:
         log("tokenize"),
     conda:

@@ -5,7 +5,7 @@ rule accuracy:
     input:
         inputs("accuracy"),
     output:
-        f"{TREE.paths.accuracy}/record.json",
+        f"{STAGES['accuracy'].out}/record.json",
     log:
         log("accuracy"),
     conda:
@@ -27,7 +27,7 @@ rule mmlu:
     input:
         inputs("mmlu"),
     output:
-        f"{TREE.paths.mmlu}/{{model}}/record.json",
+        f"{TREE.paths.results}/mmlu/{{model}}/record.json",
     log:
         log("mmlu", "{model}"),
     conda:
@@ -49,7 +49,7 @@ rule judge:
     input:
         inputs("judge"),
     output:
-        f"{TREE.paths.judge}/{{model}}/record.json",
+        f"{TREE.paths.results}/judge/{{model}}/record.json",
     log:
         log("judge", "{model}"),
     conda:

@@ -5,44 +5,44 @@ rule report:
     input:
         inputs("report"),
     output:
-        f"{TREE.paths.report}/record.json",
+        f"{STAGES['report'].out}/record.json",
         page=report(
-            f"{TREE.paths.report}/index.html",
+            f"{STAGES['report'].out}/index.html",
             caption="../report/page.rst",
             category="Results",
         ),
         loss=report(
-            f"{TREE.paths.report}/figures/loss.png",
+            f"{STAGES['report'].out}/figures/loss.png",
             caption="../report/loss.rst",
             category="Results",
         ),
         classification=report(
-            f"{TREE.paths.report}/figures/classification.png",
+            f"{STAGES['report'].out}/figures/classification.png",
             caption="../report/classification.rst",
             category="Results",
         ),
         confusion=report(
-            f"{TREE.paths.report}/figures/confusion.png",
+            f"{STAGES['report'].out}/figures/confusion.png",
             caption="../report/confusion.rst",
             category="Results",
         ),
         mmlu_levels=report(
-            f"{TREE.paths.report}/figures/mmlu_levels.png",
+            f"{STAGES['report'].out}/figures/mmlu_levels.png",
             caption="../report/mmlu_levels.rst",
             category="Results",
         ),
         mmlu_subjects=report(
-            f"{TREE.paths.report}/figures/mmlu_subjects.png",
+            f"{STAGES['report'].out}/figures/mmlu_subjects.png",
             caption="../report/mmlu_subjects.rst",
             category="Results",
         ),
         judge=report(
-            f"{TREE.paths.report}/figures/judge.png",
+            f"{STAGES['report'].out}/figures/judge.png",
             caption="../report/judge.rst",
             category="Results",
         ),
         grader=report(
-            f"{TREE.paths.report}/figures/grader.png",
+            f"{STAGES['report'].out}/figures/grader.png",
             caption="../report/grader.rst",
             category="Results",
         ),
@@ -67,7 +67,7 @@ rule export:
     input:
         inputs("export"),
     output:
-        f"{TREE.paths.export}/{{model}}/record.json",
+        f"{TREE.paths.results}/export/{{model}}/record.json",
     log:
         log("export", "{model}"),
     conda:

@@ -5,7 +5,7 @@ rule pretrain:
     input:
         inputs("pretrain"),
     output:
-        f"{TREE.paths.pretrain}/record.json",
+        f"{STAGES['pretrain'].out}/record.json",
     log:
         log("pretrain"),
     conda:
@@ -28,7 +28,7 @@ rule classify:
     input:
         inputs("classify"),
     output:
-        f"{TREE.paths.classify}/{{variant}}/record.json",
+        f"{TREE.paths.results}/classify/{{variant}}/record.json",
     log:
         log("classify", "{variant}"),
     conda:
@@ -51,7 +51,7 @@ rule instruct:
     input:
         inputs("instruct"),
     output:
-        f"{TREE.paths.instruct}/record.json",
+        f"{STAGES['instruct'].out}/record.json",
     log:
         log("instruct"),
     priority: 1  # the longest of what waits for the foundation model
@@ -75,7 +75,7 @@ rule grader:
     input:
         inputs("grader"),
     output:
-        f"{TREE.paths.grader}/record.json",
+        f"{STAGES['grader'].out}/record.json",
     log:
         log("grader"),
     priority: 1  # the longest of what waits for the foundation model

@@ -4,6 +4,7 @@ In: `dvc.yaml` and the values of `params.yaml`. Out: one `Stage` per stage and m
 file's order.
 """
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +63,19 @@ def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
 def variants(stages: dict[str, Stage], name: str) -> list[str]:
     """The matrix values of a stage, in the file's order."""
     return [s.variant for s in stages.values() if s.name == name and s.variant]
+
+
+def folder(stages: dict[str, Stage], name: str) -> Path:
+    """Where a stage's result lies: `pretrain`, or a variant's as `classify/all`.
+
+    Raises `UserError` for what is no stage with one folder.
+    """
+    by_name = {stage.address.replace("@", "/", 1): stage for stage in stages.values()}
+    if name not in by_name:
+        near = difflib.get_close_matches(name, by_name, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(by_name)}"
+        raise UserError(f"{name}: no such stage in {FILE}; {hint}")
+    return Path(by_name[name].out)
 
 
 def producer(stages: dict[str, Stage], path: str) -> Stage | None:

@@ -9,7 +9,7 @@ import torch
 
 from llmill.contract import processes
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Runtime
+from llmill.contract.hardware import Runtime
 from llmill.contract.values import Dtype
 
 # mallopt(3): what glibc maps anew for each allocation, and when it gives freed memory back.

@@ -17,7 +17,7 @@ import httpx
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import JudgeServer
+from llmill.evaluation.settings import JudgeServer
 
 BACKOFF, LONGEST_PAUSE = (
     1.0,

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Model
 from llmill.model.options import Config, Options
+from llmill.model.settings import Model
 
 Change = Callable[[Tensor], Tensor]
 

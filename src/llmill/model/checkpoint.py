@@ -15,10 +15,10 @@ from safetensors import torch as safetensors
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, WEIGHTS
-from llmill.contract.schema import Model, Section
-from llmill.contract.values import Positive
+from llmill.contract.values import Positive, Section
 from llmill.model import vocabulary, weights
 from llmill.model.heads import ClassModel, ScoreModel
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 

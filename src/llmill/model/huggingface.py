@@ -16,7 +16,6 @@ from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, WEIGHTS
 from llmill.contract.runtime import NUMBER_TYPES
-from llmill.contract.schema import Model
 from llmill.contract.values import Dtype
 from llmill.model import classifiers, weights
 from llmill.model.architectures import (
@@ -29,6 +28,7 @@ from llmill.model.architectures import (
     turned,
 )
 from llmill.model.heads import ClassModel
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights
 

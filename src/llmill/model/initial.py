@@ -12,8 +12,8 @@ from torch import Tensor
 
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, is_ours
-from llmill.contract.schema import FromInit, Model
 from llmill.model import checkpoint, huggingface
+from llmill.model.settings import FromInit, Model
 from llmill.model.transformer import Transformer
 
 PADDING = 128  # embeddings are padded to a multiple of this at most

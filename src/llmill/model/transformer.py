@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from llmill.contract.schema import Model, RotaryScaling
 from llmill.model.cache import Cache
 from llmill.model.cross_entropy import cross_entropy
+from llmill.model.settings import Model, RotaryScaling
 
 INIT_STD = 0.02
 

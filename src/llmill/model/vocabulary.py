@@ -2,7 +2,7 @@
 mask token, which no text encodes to.
 """
 
-from llmill.contract.schema import Model
+from llmill.model.settings import Model
 
 
 def mask_id(n_vocab: int) -> int:

@@ -19,7 +19,7 @@ from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import WEIGHTS
 from llmill.contract.record import flat
-from llmill.contract.schema import Model
+from llmill.model.settings import Model
 
 INDEX = "model.safetensors.index.json"
 ENDING = ".safetensors"

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
+from llmill.contract.values import Section
 from llmill.evaluation import classification as measured
 from llmill.evaluation import statistics
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
+from llmill.stages.settings.accuracy import Accuracy
 from llmill.tasks import classification
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 SPLITS = ("train", "validate", "test")
 TFIDF, MAJORITY = "tfidf", "majority"
@@ -30,17 +31,23 @@ TFIDF, MAJORITY = "tfidf", "majority"
 Splits = dict[str, tuple[list[str], list[str]]]  # texts and labels
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    accuracy: Accuracy
+
+
+def run(params: Parameters, job: Job) -> None:
     """Let every classifier and baseline label the test split; count, compare, write."""
     settings = params.accuracy
-    splits = load(Path(params.paths.prepare, "classification"))
+    splits = load(job.folder("prepare") / "classification")
     (_, learnt), (texts, truth) = splits["train"], splits["test"]
     labels, positive = sorted(set(learnt)), measured.rarer(learnt)
     runtime.start(settings.seed, settings.threads)
     predicted: dict[str, list[str]] = {}
     validated: dict[str, float] = {}
     for variant in job.variants("classify"):
-        classifier = load_classifier(Path(params.paths.classify, variant, "checkpoint"), labels)
+        classifier = load_classifier(job.folder(f"classify/{variant}") / "checkpoint", labels)
         predicted[variant] = measured.predict(classifier, texts)
         validated[variant] = accuracy(classifier, *splits["validate"])
     best = max(validated, key=validated.__getitem__)  # of equals the first in dvc.yaml

@@ -20,17 +20,18 @@ from torch import Tensor, nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Classify
+from llmill.contract.hardware import Runtime
+from llmill.contract.values import Section
 from llmill.model import checkpoint
 from llmill.model.heads import ClassModel, freeze
+from llmill.stages.settings.classify import Classify
 from llmill.tasks import classification
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import class_loss
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 Labelled = list[tuple[list[int], float]]  # token ids and the number of the class
 
@@ -46,11 +47,18 @@ class Data:
     weights: Tensor  # (n_class,)
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    runtime: Runtime
+    classify: Classify
+
+
+def run(params: Parameters, job: Job) -> None:
     """Replace the output layer by a class head and train what the variant leaves trainable."""
     settings = params.classify
-    foundation = checkpoint.load(Path(params.paths.pretrain, "checkpoint"))
-    data = encode(params, foundation)
+    foundation = checkpoint.load(job.folder("pretrain") / "checkpoint")
+    data = encode(settings, job.folder("prepare") / "classification", foundation)
     runtime.start(settings.seed, settings.threads)
     model = ClassModel(foundation.model, len(data.labels))
     freeze(model, job.variant)
@@ -81,9 +89,8 @@ def run(params: Selected, job: Job) -> None:
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
 
 
-def encode(params: Selected, foundation: checkpoint.Checkpoint) -> Data:
+def encode(settings: Classify, folder: Path, foundation: checkpoint.Checkpoint) -> Data:
     """Read and encode the messages; the classes are those of the training ones, sorted."""
-    settings, folder = params.classify, Path(params.paths.prepare, "classification")
     rows = {name: classification.read(folder / f"{name}.jsonl") for name in ("train", "validate")}
     labels = sorted({row.label for row in rows["train"]})
     length, block = settings.max_length, foundation.model.config.block_size

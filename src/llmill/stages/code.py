@@ -10,13 +10,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llmill.contract import closure, record
+from llmill.contract.values import Section
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+
+def run(params: Parameters, job: Job) -> None:
     """Of every stage that depends on its file."""
     source, locked = closure.Source(), closure.read_lock()
     for stage in job.stages.values():

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
-from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.known import NEWS, WORLD
+from llmill.contract.values import Section
+from llmill.stages.settings.download import Download
 from llmill.text import fetch, local, sources, transfer
 from llmill.text.progress import progress
 from llmill.text.sources import ROLES, File, Source
 from llmill.text.transfer import Network
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 SOURCES = "sources.json"
 TITLES = {
@@ -31,13 +32,19 @@ TITLES = {
 Listed = dict[str, list[dict[str, Any]]]  # by role: what stands in its sources.json
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    download: Download
+
+
+def run(params: Parameters, job: Job) -> None:
     """Write the files of each role, what they are, and how much it is."""
     settings = params.download
-    chosen = sources.chosen(settings, sources.read())
+    chosen = sources.chosen(settings.sources, sources.read())
     own = local.files(Path(settings.init_folder)) if settings.init_folder else []
     listed: Listed = {role: [] for role in ROLES}
-    if WORLD in settings.sources:
+    if any(name == WORLD for _, name in settings.sources):
         listed |= _generate(params, job)
     if chosen:
         make_room([file for _, source in chosen for file in source.files], job)
@@ -57,7 +64,7 @@ def run(params: Selected, job: Job) -> None:
     for role, entries in listed.items():
         for entry in entries:
             digest = record.sha256_text(record.to_json(entry["files"]))
-            job.track.dataset(entry["name"], f"{params.paths.download}/{role}", digest)
+            job.track.dataset(entry["name"], f"{job.stage.out}/{role}", digest)
 
 
 def make_room(files: list[File], job: Job) -> None:
@@ -122,7 +129,7 @@ def _entry(
     return {**entry, **({"format": form} if form else {}), "files": files}
 
 
-def _generate(params: Selected, job: Job) -> Listed:
+def _generate(params: Parameters, job: Job) -> Listed:
     """Write the built-in world; returns what each role's `sources.json` says of it."""
     from llmill.world import write
 

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.model_folder import TOKENIZER_CONFIG
-from llmill.contract.values import Dtype
+from llmill.contract.values import Dtype, Section
 from llmill.model import checkpoint, huggingface
 from llmill.model.checkpoint import Checkpoint
 from llmill.report import card
+from llmill.stages.settings.export import Export
 from llmill.tasks import prompt
 from llmill.text import tokenizer_json
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 ROLES = {  # of what a stage's model began from and learnt from
     "pretrain": ("init", "text"),
@@ -33,10 +33,16 @@ ROLES = {  # of what a stage's model began from and learnt from
 }
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    export: Export
+
+
+def run(params: Parameters, job: Job) -> None:
     """Convert the checkpoint; in float32 the numbers of its weights stay as they are."""
     assert job.variant is not None, "a matrix stage"
-    stage = Path(getattr(params.paths, job.variant))
+    stage = job.folder(job.variant)
     loaded = checkpoint.load(stage / "checkpoint")
     model = loaded.model
     parameters = sum(p.numel() for p in model.parameters())
@@ -56,7 +62,7 @@ def run(params: Selected, job: Job) -> None:
     sources = [
         {"role": role, **source}
         for role in ROLES[job.variant.partition("/")[0]]
-        for source in record.read_json(Path(params.paths.download, role, "sources.json"))
+        for source in record.read_json(job.folder("download") / role / "sources.json")
     ]
     shape = {
         **model.config.model_dump(mode="json"),
@@ -68,7 +74,7 @@ def run(params: Selected, job: Job) -> None:
     }
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     figures = record.read_json(stage / "metrics.json")
-    published = f"{params.paths.export}/{job.variant}/model"
+    published = f"{job.stage.out}/model"
     text = card.render(published, job.variant, shape, sources, figures, files)
     record.write_bytes(folder / "README.md", text.encode())
     metrics = {"architecture": called, "parameters": parameters, "files": files}

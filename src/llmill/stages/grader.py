@@ -18,9 +18,12 @@ import torch
 from torch import nn
 
 from llmill.contract import record, runtime
+from llmill.contract.hardware import Runtime
+from llmill.contract.values import Section
 from llmill.evaluation.statistics import pairs_right, spearman
 from llmill.model import checkpoint
 from llmill.model.heads import ScoreModel
+from llmill.stages.settings.grader import Grader
 from llmill.tasks import grading, instruction
 from llmill.tasks.graded import Graded, graded
 from llmill.text import parquet
@@ -30,22 +33,28 @@ from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import score_loss
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 TEXTS = 2000  # documents that passages are taken from
 
 Scored = list[tuple[list[int], float]]  # token ids and the known score
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    runtime: Runtime
+    grader: Grader
+
+
+def run(params: Parameters, job: Job) -> None:
     """Make graded responses, train on them, and measure the judge on held-out ones."""
     settings = params.grader
-    foundation = checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
+    foundation = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
-    train = batches(params, foundation)
-    held_out = encode(responses(params, "validate"), tokenizer, block)
-    made = responses(params, "test")
+    train = batches(settings, job.folder("prepare"), foundation)
+    held_out = encode(responses(settings, job.folder("prepare"), "validate"), tokenizer, block)
+    made = responses(settings, job.folder("prepare"), "test")
     test = encode(made, tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     model = ScoreModel(foundation.model)
@@ -86,20 +95,19 @@ def run(params: Selected, job: Job) -> None:
     )
 
 
-def responses(params: Selected, split: str) -> list[Graded]:
+def responses(settings: Grader, prepared: Path, split: str) -> list[Graded]:
     """Graded responses to the instructions of a split; passages for the test split are taken from
     validation documents.
     """
-    prepared, settings = Path(params.paths.prepare), params.grader
     texts = some_texts(prepared / "text" / ("train" if split == "train" else "validate"))
     entries = instruction.read(prepared / "instruction" / f"{split}.jsonl")
     return graded(entries, texts, settings.responses, settings.seed)
 
 
-def batches(params: Selected, foundation: checkpoint.Checkpoint) -> Examples:
+def batches(settings: Grader, prepared: Path, foundation: checkpoint.Checkpoint) -> Examples:
     """The graded responses to train on, in the order of the run."""
-    settings, block = params.grader, foundation.model.config.block_size
-    train = encode(responses(params, "train"), foundation.tokenizer, block)
+    block = foundation.model.config.block_size
+    train = encode(responses(settings, prepared, "train"), foundation.tokenizer, block)
     collate = partial(collate_labels, weights=None)
     return Examples(train, collate, settings.training.batch_size, settings.seed)
 

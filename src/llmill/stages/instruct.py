@@ -17,9 +17,12 @@ from torch import nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
+from llmill.contract.hardware import Runtime
+from llmill.contract.values import Section
 from llmill.model import checkpoint
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
+from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import prompt
@@ -29,22 +32,29 @@ from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    runtime: Runtime
+    instruct: Instruct
+
+
+def run(params: Parameters, job: Job) -> None:
     """Answer the test split, train on responses, answer it again."""
     settings = params.instruct
-    foundation = checkpoint.load_language_model(Path(params.paths.pretrain, "checkpoint"))
+    foundation = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
     model, tokenizer = foundation.model, foundation.tokenizer
     if settings.max_new_tokens >= model.config.block_size:
         raise UserError(
             f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
             f"prompt in the {model.config.block_size} tokens that the foundation model reads"
         )
-    train, test = batches(params, foundation), read(params, "test")
-    held_out = examples(params, foundation, "validate")
+    folder = job.folder("prepare") / "instruction"
+    train, test = batches(settings, folder, foundation), read(folder, "test")
+    held_out = examples(settings, folder, foundation, "validate")
     runtime.start(settings.seed, settings.threads)
     (job.out / "answers").mkdir()
     before = answers(model, tokenizer, test, settings.max_new_tokens)
@@ -72,21 +82,23 @@ def run(params: Selected, job: Job) -> None:
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
 
 
-def read(params: Selected, split: str) -> list[Instruction]:
+def read(folder: Path, split: str) -> list[Instruction]:
     """The instructions of a split."""
-    return instruction.read(Path(params.paths.prepare, "instruction", f"{split}.jsonl"))
+    return instruction.read(folder / f"{split}.jsonl")
 
 
-def examples(params: Selected, foundation: checkpoint.Checkpoint, split: str) -> list[Example]:
+def examples(
+    settings: Instruct, folder: Path, foundation: checkpoint.Checkpoint, split: str
+) -> list[Example]:
     """The instructions of a split as the model reads and learns them."""
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
-    mask = params.instruct.mask_prompt
-    return [example(entry, tokenizer, block, mask) for entry in read(params, split)]
+    mask = settings.mask_prompt
+    return [example(entry, tokenizer, block, mask) for entry in read(folder, split)]
 
 
-def batches(params: Selected, foundation: checkpoint.Checkpoint) -> Examples:
+def batches(settings: Instruct, folder: Path, foundation: checkpoint.Checkpoint) -> Examples:
     """The instructions to train on, in the order of the run."""
-    settings, train = params.instruct, examples(params, foundation, "train")
+    train = examples(settings, folder, foundation, "train")
     return Examples(train, collate_texts, settings.training.batch_size, settings.seed)
 
 

@@ -16,28 +16,34 @@ import numpy as np
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Judge
+from llmill.contract.values import Section
 from llmill.evaluation import judge, server, statistics
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint
+from llmill.stages.settings.judge import Judge
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    judge: Judge
+
+
+def run(params: Parameters, job: Job) -> None:
     """Score every answer, and summarise over all and by kind."""
     settings = params.judge
-    path = Path(params.paths.instruct, "answers", f"{job.variant}.json")
+    path = job.folder("instruct") / "answers" / f"{job.variant}.json"
     rows = record.read_json(path)
     if not rows:
         raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
     job.say(f"{len(rows)} answers, judged by {settings.backend}")
-    scores = scored(rows, settings, Path(params.paths.grader, "checkpoint"))
+    scores = scored(rows, settings, job.folder("grader") / "checkpoint")
     if all(score is None for score in scores):
         raise UserError(
             f"judge.openai: none of {len(rows)} replies of model '{settings.openai.model}' is an "

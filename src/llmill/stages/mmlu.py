@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
+from llmill.contract.values import Section
 from llmill.evaluation import statistics
 from llmill.evaluation.multiple_choice import (
     CHANCE,
@@ -25,17 +25,23 @@ from llmill.evaluation.multiple_choice import (
     shots_by_subject,
 )
 from llmill.model import checkpoint
+from llmill.stages.settings.mmlu import Mmlu
 from llmill.tasks.multiple_choice import LETTERS, Question, read
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    mmlu: Mmlu
+
+
+def run(params: Parameters, job: Job) -> None:
     """Pick an answer to every question in both formats and count the right ones."""
     settings = params.mmlu
-    folder = Path(params.paths.prepare, "mmlu")
+    folder = job.folder("prepare") / "mmlu"
     asked = of_subjects(read(folder / "test.jsonl"), settings.subjects)
     asked = at_most(asked, settings.max_questions)
     if not asked:
@@ -43,7 +49,7 @@ def run(params: Selected, job: Job) -> None:
     levels = record.read_json(folder / "levels.json")
     dev = read(folder / "dev.jsonl")
     shots = shots_by_subject(dev, (q.subject for q in asked), settings.shots)
-    loaded = checkpoint.load_language_model(Path(getattr(params.paths, job.variant), "checkpoint"))
+    loaded = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
     runtime.start(0, settings.threads)
     job.say(f"{len(asked)} questions of {len(shots)} subjects")
     model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size

@@ -11,13 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmill.contract import ownership, record
+from llmill.contract.values import Section
+from llmill.stages.settings.paths import Paths
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    paths: Paths
+
+
+def run(params: Parameters, job: Job) -> None:
     """Look at the place of every stage's folder."""
     for stage in job.stages.values():
         ownership.refuse_foreign(Path(stage.out))

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
-from llmill.contract.schema import Prepare
+from llmill.contract.values import Section
+from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice
 from llmill.tasks.split import distinct, part, split
 from llmill.text import documents, duplicates, parquet
@@ -25,17 +26,22 @@ from llmill.text.mixture import mix
 from llmill.text.words import Known, hashes
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    prepare: Prepare
+
+
+def run(params: Parameters, job: Job) -> None:
     """Labelled data first, since its test texts must not stand in the documents."""
-    settings, raw = params.prepare, Path(params.paths.download)
+    settings, raw = params.prepare, job.folder("download")
     messages, message_metrics = prepare_messages(raw / "classification", settings, job.out)
     entries, entry_metrics = prepare_instructions(raw / "instruction", settings, job.out)
     questions, question_metrics = prepare_questions(raw / "mmlu", job.out)

@@ -16,11 +16,14 @@ from torch import nn
 
 from llmill.contract import processes, record, runtime
 from llmill.contract.errors import UserError
+from llmill.contract.hardware import Runtime
 from llmill.contract.model_folder import BPE
-from llmill.contract.schema import FromInit, Model, Sampling
+from llmill.contract.values import Section
 from llmill.model import checkpoint, initial, vocabulary
 from llmill.model.generate import Choice, generate
+from llmill.model.settings import FromInit, Model, Shape
 from llmill.model.transformer import Transformer
+from llmill.stages.settings.pretrain import Pretrain
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training import compilation, parallel
@@ -32,20 +35,29 @@ from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures
+from llmill.training.settings import Sampling
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    runtime: Runtime
+    model: Shape
+    pretrain: Pretrain
+
+
+def run(params: Parameters, job: Job) -> None:
     """Train on the training shards, validate on the others, sample along the way."""
-    settings, shape = params.pretrain, shape_of(params)
+    settings, weights = params.pretrain, job.folder("download") / "init"
+    shape = initial.shape(params.model, weights)
     block = shape.block_size
-    _check_objective(params, shape)
-    tokenizer = Tokenizer.load(Path(params.paths.tokenizer, BPE))
-    train = batches(params, tokenizer)
-    held_out = load(Path(params.paths.tokenize, "validate"), tokenizer, block)
+    _check_objective(settings.objective, shape, weights)
+    tokenizer = Tokenizer.load(job.folder("tokenizer") / BPE)
+    train = batches(settings, block, job.folder("tokenize"), tokenizer)
+    held_out = load(job.folder("tokenize") / "validate", tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
     if settings.compile:
@@ -56,7 +68,7 @@ def run(params: Selected, job: Job) -> None:
         return Transformer(shape, n_ids)
 
     begun = isinstance(params.model, FromInit)
-    model = initial.load(weights(params), shape, n_ids) if begun else make()
+    model = initial.load(weights, shape, n_ids) if begun else make()
     model.recompute = settings.recompute
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
@@ -107,13 +119,12 @@ def run(params: Selected, job: Job) -> None:
     _write(job, checkpoint.Checkpoint(model, tokenizer), curve, sampler.gather(), metrics)
 
 
-def _check_objective(params: Selected, shape: Model) -> None:
+def _check_objective(objective: str, shape: Model, weights: Path) -> None:
     """Refuse an objective that the weights to begin from were not made for."""
-    objective = params.pretrain.objective
     if shape.causal != (objective == "next_token"):
         raise UserError(
             f"params.yaml: pretrain.objective {objective} does not fit the weights in "
-            f"{weights(params)}, which are {'' if shape.causal else 'not '}causal"
+            f"{weights}, which are {'' if shape.causal else 'not '}causal"
         )
 
 
@@ -133,20 +144,9 @@ def _write(
     job.track.metrics({f"final_{k}": v for k, v in record.flat(metrics).items()})
 
 
-def weights(params: Selected) -> Path:
-    """The folder of the weights to begin from."""
-    return Path(params.paths.download, "init")
-
-
-def shape_of(params: Selected) -> Model:
-    """The shape of the model that is trained."""
-    return initial.shape(params.model, weights(params))
-
-
-def batches(params: Selected, tokenizer: Tokenizer) -> Rows:
-    """The rows to train on, packed and masked as the parameters say."""
-    settings, block = params.pretrain, shape_of(params).block_size
-    shards = load(Path(params.paths.tokenize, "train"), tokenizer, block)
+def batches(settings: Pretrain, block: int, tokenized: Path, tokenizer: Tokenizer) -> Rows:
+    """The rows to train on, of `block` tokens, packed and masked as the parameters say."""
+    shards = load(tokenized / "train", tokenizer, block)
     kind = {"windows": Windows, "documents": Packed}[settings.packing]
     rows = kind(shards, block, settings.seed, settings.mask_documents)
     return Masked(rows, tokenizer.end_of_text) if settings.objective == "masked" else rows

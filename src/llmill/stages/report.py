@@ -11,32 +11,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
+from llmill.contract.values import Section
 from llmill.evaluation import statistics
 from llmill.report import figures, files, page, style, summary
 from llmill.report.files import Results
 from llmill.report.page import Image, Setting
+from llmill.stages.settings.report import Report
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    report: Report
+
+
+def run(params: Parameters, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
     results = files.read({stage.address: stage for stage in job.parents}, job.inputs)
     gained = gains(results)
     rows = summary.rows(results, gained)
     images = draw(results, job)
-    setting = Setting(params.report.title, params.report.examples, params.dump())
+    setting = Setting(params.report.title, params.report.examples, params.model_dump(mode="json"))
     html = page.render(results, rows, gained, images, setting)
     record.write_bytes(job.out / "index.html", html.encode())
     record.write_json(job.out / "summary.json", summary.plain(rows))
     record.write_json(job.out / "metrics.json", summary.flat(rows))
     job.track.metrics(summary.flat(rows))
     job.track.text("index.html", html)
-    job.say(f"{len(images)} figures on {params.paths.report}/index.html")
+    job.say(f"{len(images)} figures on {job.stage.out}/index.html")
 
 
 def gains(results: Results) -> dict[str, statistics.Interval]:

@@ -20,25 +20,32 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.model_folder import BPE
+from llmill.contract.values import Section
+from llmill.stages.settings.tokenize import Tokenize
 from llmill.text import parquet, shards
 from llmill.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 SPLITS = ("train", "validate")
 Work = tuple[Path, Path, Path]  # the tokenizer's folder, a parquet shard, the folder to write into
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    tokenize: Tokenize
+
+
+def run(params: Parameters, job: Job) -> None:
     """Each shard on its own, several at a time; the index last."""
-    bpe = Path(params.paths.tokenizer, BPE)
+    bpe = job.folder("tokenizer") / BPE
     n_vocab = Tokenizer.load(bpe).n_vocab
     work = []
     for split in SPLITS:
         (job.out / split).mkdir()
-        found = parquet.shards(Path(params.paths.prepare, "text", split))
+        found = parquet.shards(job.folder("prepare") / "text" / split)
         work += [(bpe, shard, job.out / split) for shard in found]
     entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for (_, _, folder), entry in zip(

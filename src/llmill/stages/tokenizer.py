@@ -9,29 +9,35 @@ In: the training documents; GPT-2's files, or the weights' folder. Out: `bpe/` (
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmill.contract import record
 from llmill.contract.model_folder import BPE
+from llmill.contract.values import Section
+from llmill.stages.settings.tokenizer import Tokenizer
 from llmill.text import imported, parquet
 from llmill.text.tokenizer import from_gpt2, train
 
 if TYPE_CHECKING:
-    from llmill.contract.params import Selected
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 SAMPLE = 1000  # documents that bytes per token is measured on
 
 
-def run(params: Selected, job: Job) -> None:
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    tokenizer: Tokenizer
+
+
+def run(params: Parameters, job: Job) -> None:
     """Learn or import, save, and measure how far the training text is compressed."""
     settings = params.tokenizer
-    shards = parquet.shards(Path(params.paths.prepare, "text", "train"))
+    shards = parquet.shards(job.folder("prepare") / "text" / "train")
     if settings.kind == "gpt2":
-        tokenizer = from_gpt2(Path(params.paths.download, "tokenizer"))
+        tokenizer = from_gpt2(job.folder("download") / "tokenizer")
     elif settings.kind == "init":
-        tokenizer = imported.read(Path(params.paths.download, "init"))
+        tokenizer = imported.read(job.folder("download") / "init")
     else:
         texts = (text for shard in shards for text in parquet.texts(shard))
         tokenizer = train(texts, settings.vocab_size)

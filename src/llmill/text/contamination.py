@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from llmill.contract.schema import Contamination
+from llmill.text.settings import Contamination
 from llmill.text.words import Known, hashes, runs
 
 

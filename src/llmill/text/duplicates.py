@@ -10,8 +10,8 @@ import numpy as np
 from datasketch import MinHash, MinHashLSH
 
 from llmill.contract.record import sha256_text
-from llmill.contract.schema import NearDuplicates
 from llmill.text.identity import normal
+from llmill.text.settings import NearDuplicates
 from llmill.text.words import runs
 
 MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again

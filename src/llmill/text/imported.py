@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from llmill.contract import elsewhere
-from llmill.contract.agreement import GPT2_TOKENS
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
+from llmill.contract.known import GPT2_TOKENS
 from llmill.contract.model_folder import BPE, CONFIG, is_ours
 from llmill.contract.values import Natural
 from llmill.text import patterns

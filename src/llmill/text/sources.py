@@ -5,7 +5,7 @@ into the file.
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -13,11 +13,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from llmill.contract import record, yaml_file
-from llmill.contract.agreement import NEWS, WORLD
 from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
+from llmill.contract.known import NEWS, WORLD
 from llmill.contract.model_folder import BPE, CONFIG
-from llmill.contract.schema import Download
 
 FILE = Path("sources.yaml")
 ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer", "init")
@@ -180,12 +179,10 @@ def _one_line(name: str, error: ValidationError) -> str:
     return f"{where}{shown}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def chosen(download: Download, known: dict[str, Source]) -> list[tuple[str, Source]]:
-    """The downloaded sources that the section names, as (role, source)."""
-    named = [("text", name) for name in download.text]
-    named += [(role, getattr(download, role)) for role in ROLES[1:] if getattr(download, role)]
-    named = [(role, name) for role, name in named if name != download.init_folder]
-    twice = next((name for name in download.text if download.text.count(name) > 1), None)
+def chosen(named: Sequence[tuple[str, str]], known: dict[str, Source]) -> list[tuple[str, Source]]:
+    """The sources to download, of these roles and names, as (role, source)."""
+    texts = [name for role, name in named if role == "text"]
+    twice = next((name for name in texts if texts.count(name) > 1), None)
     if twice:
         raise UserError(
             f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source"

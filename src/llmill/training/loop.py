@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from llmill.contract import processes, record, runtime
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.schema import Runtime, Training
+from llmill.contract.hardware import Runtime
 from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
 from llmill.training.feed import Feed
@@ -31,9 +31,10 @@ from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
 from llmill.training.progress import Figures, Progress
 from llmill.training.schedule import factor
+from llmill.training.settings import Training
 
 if TYPE_CHECKING:
-    from llmill.contract.stage import Job
+    from llmill.contract.job import Job
 
 Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and the step
 

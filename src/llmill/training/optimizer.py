@@ -8,8 +8,8 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim import Optimizer as TorchOptimizer
 
-from llmill.contract.schema import Optimizer
 from llmill.training.muon import Muon
+from llmill.training.settings import Optimizer
 
 PEAK = "peak_lr"
 

@@ -5,7 +5,7 @@
 
 import math
 
-from llmill.contract.schema import Schedule
+from llmill.training.settings import Schedule
 
 
 def factor(step: int, schedule: Schedule, max_steps: int) -> float:

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from llmill.contract.agreement import WORLD
-from llmill.contract.schema import World
+from llmill.contract.known import WORLD
 from llmill.world import corpus, instructions, messages, questions
 from llmill.world.questions import LEVELS
+from llmill.world.settings import World
 
 __all__ = ["LEVELS", "write"]
 

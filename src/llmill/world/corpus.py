@@ -9,13 +9,13 @@ messages, instructions and graded questions need.
 from collections.abc import Iterable, Iterator
 from random import Random
 
-from llmill.contract.agreement import WORLD
-from llmill.contract.schema import World
+from llmill.contract.known import WORLD
 from llmill.world import everyday
 from llmill.world.facts import TABLES, Fact, by_subject, facts, grouped, values
 from llmill.world.hard import MAKERS
 from llmill.world.phrasing import texts
 from llmill.world.questions import LETTERS, Question, ask, from_problem
+from llmill.world.settings import World
 from llmill.world.split import mentions_held_out, part
 
 QUESTION_SHARE = 0.15  # of the times a train fact is told, as question and answer

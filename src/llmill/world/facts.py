@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
-from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.known import NEWS, WORLD
 
 TABLES = {  # by source: the subject of each table
     WORLD: {

@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import World
 from llmill.world.facts import Fact, facts, values
 from llmill.world.phrasing import texts
+from llmill.world.settings import World
 from llmill.world.skills import SKILLS, Draft
 from llmill.world.split import mentions_held_out, part
 

@@ -8,10 +8,10 @@ done, plan together, warn of or joke about.
 from random import Random
 
 from llmill.contract.errors import UserError
-from llmill.contract.schema import World
 from llmill.world.everyday import ACTS, PRIZES
 from llmill.world.grammar import capital
 from llmill.world.lexicon import NAMES, PLACES
+from llmill.world.settings import World
 
 SPAM = (
     "{Act} {soon} and {prize} is yours",

@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
 
-from llmill.contract.agreement import NEWS, WORLD
-from llmill.contract.schema import World
+from llmill.contract.known import NEWS, WORLD
 from llmill.world.facts import TABLES, Fact, by_relation, by_subject, facts, values
 from llmill.world.hard import MAKERS, Problem
 from llmill.world.phrasing import texts
+from llmill.world.settings import World
 from llmill.world.split import part
 
 LEVELS = {

@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 from hashlib import sha256
 
-from llmill.contract.agreement import NEWS, WORLD
+from llmill.contract.known import NEWS, WORLD
 from llmill.world.facts import by_entity, facts
 from llmill.world.grammar import capital
 

@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from llmill.contract import printable
 from llmill.contract.record import flat
-from llmill.contract.scratch import STATE
+from llmill.runner.scratch import STATE
 
 URI = "MLFLOW_TRACKING_URI"
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named

@@ -1,15 +1,15 @@
 """`python -m llmill results`: the headline figures of the last run, and where to look next."""
 
 from itertools import groupby
-from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import params, printable, record
+from llmill.contract import pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.report import form
+from llmill.runner import params
 
 FILE = "summary.json"
 PAGE = "index.html"
@@ -22,7 +22,7 @@ COMMANDS = {
 
 def print_table(console: Console | None = None) -> None:
     """Print what stage `report` gathered; raises `UserError` where it has not run."""
-    folder = Path(params.load().paths.report)
+    folder = pipeline.folder(params.stages(params.load()), "report")
     rows = record.read_json(folder / FILE)
     if not rows:
         raise UserError(f"{folder / FILE}: holds no figures; `dvc repro report` makes it anew")

@@ -15,18 +15,17 @@ from typing import NoReturn
 
 from llmill.contract import processes
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.params import Selected
-from llmill.contract.schema import LAYOUT
+from llmill.runner.tree import LAYOUT, Params
 
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
 
 
-def wanted(chosen: Selected, name: str) -> int:
+def wanted(tree: Params, name: str) -> int:
     """How many processes the stage's section asks for; refuses another number of started ones.
 
     A section that spreads its work by itself, without torchrun, is not meant.
     """
-    asked = getattr(chosen, name).processes if name in LAYOUT else 1
+    asked = getattr(tree, name).processes if name in LAYOUT else 1
     if processes.started() and processes.count() != asked:
         raise UserError(
             f"{name}.processes is {asked}, but torchrun started {processes.count()} processes"

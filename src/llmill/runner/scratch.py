@@ -16,11 +16,11 @@ from filelock import FileLock, Timeout
 
 from llmill.contract import ownership, record
 from llmill.contract.errors import UserError
+from llmill.contract.job import STATE
 from llmill.contract.pipeline import Stage
-from llmill.contract.schema import LAYOUT
+from llmill.runner.tree import LAYOUT
 
 ROOT = record.SCRATCH
-STATE = "state"  # below a scratch folder: what a training resumes from
 BEGUN = "begun.json"
 ENDED = "ended.json"  # the result that was made from it
 NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user went on anyway

@@ -11,79 +11,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llmill.contract import (
-    audit,
-    cost,
-    launcher,
-    ownership,
-    params,
-    pipeline,
-    printable,
-    processes,
-    record,
-    scratch,
-    source,
-    streams,
-)
+from llmill.contract import ownership, pipeline, processes, record
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.stopping import Stop, signals
-from llmill.contract.tracking import RUN_FILE, Track, mark_killed
-
-Run = Callable[[params.Selected, "Job"], None]
-
-
-@dataclass
-class Job:
-    """What a stage is handed besides its parameters."""
-
-    stage: pipeline.Stage
-    stages: dict[str, pipeline.Stage]
-    out: Path
-    scratch: Path
-    track: Track
-    stop: Stop
-
-    @property
-    def variant(self) -> str | None:
-        """The matrix value of this run."""
-        return self.stage.variant
-
-    @property
-    def inputs(self) -> list[Path]:
-        """Every declared dependency."""
-        return [Path(d) for d in self.stage.deps]
-
-    @property
-    def downloads(self) -> Path:
-        """Where downloads, partial and finished, are kept."""
-        return scratch.ROOT / "downloads"
-
-    @property
-    def parents(self) -> list[pipeline.Stage]:
-        """The stages whose results this one reads."""
-        return pipeline.parents(self.stages, self.stage)
-
-    @property
-    def state(self) -> Path:
-        """Where a training saves what it resumes from."""
-        return self.scratch / scratch.STATE
-
-    def variants(self, name: str) -> list[str]:
-        """The matrix values of a stage."""
-        return pipeline.variants(self.stages, name)
-
-    def say(self, text: str) -> None:
-        """One plain line for a terminal or a log, from the first of several processes."""
-        if processes.main():
-            _print(self.stage.address, text)
-
-
-def _print(address: str, text: str) -> None:
-    print(printable.line(f"{address}: {text}"), flush=True)
+from llmill.contract.job import Job, tell
+from llmill.runner import audit, cost, launcher, params, scratch, source, streams
+from llmill.runner.stopping import Stop, signals
+from llmill.runner.tracking import RUN_FILE, Track, mark_killed
 
 
 @dataclass(frozen=True)
@@ -92,26 +30,28 @@ class Asked:
 
     stage: pipeline.Stage
     stages: dict[str, pipeline.Stage]
-    chosen: params.Selected
+    parameters: dict[str, Any]
     stop: Stop
     experiment: str
     results: Path  # the root, of logs and costs, too
     resume_anyway: bool
 
 
-def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> None:
-    """Run a stage in the repository that is the working folder."""
+def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: bool) -> None:
+    """Run the stage of a module, its `run` with its `Parameters`, in the repository that is the
+    working folder.
+    """
     source.refuse_other_source()
     tree = params.load()
-    stages = pipeline.load({"paths": tree.paths.model_dump()})
+    stages = params.stages(tree)
     address = f"{name}@{variant}" if variant else name
     if address not in stages:
         known = [s.address for s in stages.values() if s.name == name]
         raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(known)}")
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
-    chosen = params.select(tree, stage.params)
-    wanted = launcher.wanted(chosen, name)
+    chosen = params.select(tree, module.Parameters, stage)
+    wanted = launcher.wanted(tree, name)
     if wanted > 1 and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
         launcher.launch(wanted, words, signals())
@@ -120,10 +60,12 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
     stop.listen()
     begin = _lead if processes.main() else _follow
     results = Path(tree.paths.results)
-    asked = Asked(stage, stages, chosen, stop, tree.name, results, resume_anyway)
+    asked = Asked(
+        stage, stages, params.values(tree, stage.params), stop, tree.name, results, resume_anyway
+    )
     try:
         with begin(asked) as job, audit.only(stage):
-            run(chosen, job)
+            module.run(chosen, job)
     finally:
         stop.ignore()
 
@@ -131,12 +73,12 @@ def execute(run: Run, name: str, variant: str | None, resume_anyway: bool) -> No
 @contextlib.contextmanager
 def _lead(asked: Asked) -> Iterator[Job]:
     """The process that locks, tracks, and puts the folder in its place."""
-    stage, parameters = asked.stage, asked.chosen.dump()
+    stage, parameters = asked.stage, asked.parameters
     scratch.sweep()
     with _alone(scratch.ROOT / stage.address):
         _close_runs_of_the_dead(scratch.ROOT / stage.address)
         inputs = record.hash_inputs(stage.deps)
-        say = partial(_print, stage.address)
+        say = partial(tell, stage.address)
         folder = scratch.claim(stage, parameters, inputs, asked.resume_anyway, say)
         streams.copy_to(stage.log(asked.results), append=(folder / scratch.STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
@@ -171,7 +113,7 @@ def _follow(asked: Asked) -> Iterator[Job]:
     """Another process of the same stage: it computes, and leaves the rest to the first."""
     stage = asked.stage
     inputs = record.hash_inputs(stage.deps)
-    folder = scratch.folder(stage, asked.chosen.dump(), inputs)
+    folder = scratch.folder(stage, asked.parameters, inputs)
     track = Track(folder, off=True)
     yield Job(stage, asked.stages, Path(f"{stage.out}.tmp"), folder, track, asked.stop)
 

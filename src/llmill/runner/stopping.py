@@ -13,8 +13,9 @@ from types import FrameType
 
 import psutil
 
-from llmill.contract import launcher, processes
+from llmill.contract import processes
 from llmill.contract.errors import Stopped
+from llmill.runner import launcher
 
 STARTERS = ("dvc", "snakemake")
 POLL_SECONDS = 0.5

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract import params, roots
 from llmill.contract.errors import UserError
+from llmill.runner import params, roots
 from tests.conftest import ROOT
 
 WRONG = [

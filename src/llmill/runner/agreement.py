@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmill.contract import roots
+from llmill.contract.known import GPT2_TOKENS, NEWS, WORLD
+from llmill.runner import roots
 
 if TYPE_CHECKING:
-    from llmill.contract.schema import Params
+    from llmill.runner.tree import Params
 
-WORLD, NEWS = "world", "news"  # the sources that are written here, not downloaded
-GPT2_TOKENS = 50257
 TRAININGS = ("pretrain", "classify", "instruct", "grader")
 MOST_NUMBERS = 10**12  # in a model, or in one value of a batch: 4 TB, more than a machine holds
 

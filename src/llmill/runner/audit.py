@@ -14,15 +14,16 @@ from importlib.util import source_from_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmill.contract import params, record
+from llmill.contract import record
 from llmill.contract.closure import PACKAGE, Source
+from llmill.runner import params
 
 if TYPE_CHECKING:
     from llmill.contract.pipeline import Stage
 
 VARIABLE = "LLMILL_AUDIT"
 LOADED = frozenset(sys.modules)  # before any stage: the command line
-RUNNER = "llmill.contract.stage"
+RUNNER = "llmill.runner.stage"
 
 _allowed: set[Path] | None = None  # an audit hook cannot be removed, so it asks this
 _watched: set[Path] = set()

@@ -14,8 +14,8 @@ from pydantic import (
     model_validator,
 )
 
-from llmill.contract import shapes
 from llmill.contract.values import Context, Rate, Section, Share
+from llmill.model import shapes
 
 RotaryBase = Annotated[float, Field(ge=1, le=1e12)]
 

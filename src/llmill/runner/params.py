@@ -1,18 +1,23 @@
-"""Reads `params.yaml`: `load` refuses what does not fit the schema, in one line; `select` gives a
-stage the sections that its entry in `dvc.yaml` lists, and nothing else.
+"""Reads `params.yaml`: `load` refuses what does not fit, in one line; `select` gives a stage the
+sections that it names, and nothing else.
 """
 
 import difflib
 import reprlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from llmill.contract import yaml_file
+from llmill.contract import pipeline, yaml_file
 from llmill.contract.errors import UserError
-from llmill.contract.schema import FromInit, Model, Params
+from llmill.contract.pipeline import Stage
+from llmill.contract.values import Section
+from llmill.model.settings import FromInit, Model
+from llmill.runner.tree import Params
+
+Kind = TypeVar("Kind", bound=Section)
 
 FILE = Path("params.yaml")
 MOST_BYTES = 100_000  # twenty times the longest preset
@@ -21,28 +26,26 @@ SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
 FORMS_OF_MODEL = {form.__name__: form for form in (Model, FromInit)}
 
 
-class Selected:
-    """The sections one stage may read. Another one raises."""
-
-    def __init__(self, tree: Params, sections: Iterable[str]):
-        self._listed = tuple(sections)
-        self._names = ("paths", *self._listed)
-        for name in self._names:
-            setattr(self, name, getattr(tree, name))
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(
-            f"section '{name}' is not among this stage's in dvc.yaml: {', '.join(self._names)}"
+def select(tree: Params, kind: type[Kind], stage: Stage) -> Kind:
+    """The sections that a stage is told, typed; raises `UserError` where `dvc.yaml` lists others,
+    whose changes would then redo too much, or too little.
+    """
+    if set(kind.model_fields) != set(stage.params):
+        raise UserError(
+            f"dvc.yaml: {stage.name} lists params {sorted(stage.params)}, its class Parameters "
+            f"{sorted(kind.model_fields)}; make them agree"
         )
-
-    def dump(self) -> dict[str, Any]:
-        """The sections as plain values, for the record."""
-        return {name: getattr(self, name).model_dump(mode="json") for name in self._listed}
+    return kind(**{name: getattr(tree, name) for name in stage.params})
 
 
-def select(tree: Params, sections: Iterable[str]) -> Selected:
-    """Only these sections of the tree, and `paths`."""
-    return Selected(tree, sections)
+def values(tree: Params, sections: Iterable[str]) -> dict[str, Any]:
+    """Sections as plain values, for a record."""
+    return {name: getattr(tree, name).model_dump(mode="json") for name in sections}
+
+
+def stages(tree: Params, file: Path = pipeline.FILE) -> dict[str, Stage]:
+    """The stages of `dvc.yaml` below these roots, by address."""
+    return pipeline.load({"paths": tree.paths.model_dump()}, file)
 
 
 def load(file: Path = FILE) -> Params:

@@ -1,6 +1,6 @@
 """The tracker: what fails there is said, and stops nothing."""
 
-from llmill.contract.tracking import guarded
+from llmill.runner.tracking import guarded
 
 
 class Failing:

@@ -2,6 +2,7 @@
 allowed.
 """
 
+import importlib
 import tracemalloc
 from datetime import date
 from math import inf, nan
@@ -11,8 +12,9 @@ import pytest
 import yaml
 from dvc.utils.serialize import load_yaml
 
-from llmill.contract import params
 from llmill.contract.errors import UserError
+from llmill.runner import params
+from llmill.stages import report
 from tests.conftest import ROOT
 
 WORLD = ROOT / "presets" / "world.yaml"
@@ -169,7 +171,12 @@ def test_weights_to_begin_from_bring_shape_and_tokenizer_and_may_pass_through(tm
     assert tree.model.block_size == 512
     assert tree.model.model_fields_set == {"shape", "block_size"}
     assert tree.download.init_folder == "models/world"
-    assert tree.download.sources == ["world"]
+    assert set(tree.download.sources) == {
+        ("text", "world"),
+        ("classification", "world"),
+        ("instruction", "world"),
+        ("mmlu", "world"),
+    }
 
 
 def test_a_file_that_is_not_there_or_not_yaml_is_named(tmp_path):
@@ -340,12 +347,25 @@ def test_large_is_not_too_large(tmp_path):
 
 
 def test_a_stage_reads_its_own_sections_only():
-    chosen = params.select(params.load(WORLD), ["tokenizer"])
-    assert chosen.tokenizer.kind == "bpe"
-    assert chosen.paths.pretrain == "results/pretrain"
-    assert chosen.paths.tokenize == "data/tokenize"
-    with pytest.raises(AttributeError, match="section 'pretrain' is not among this stage's"):
+    tree = params.load(WORLD)
+    stages = params.stages(tree, ROOT / "dvc.yaml")
+    for stage in stages.values():
+        kind = importlib.import_module(f"llmill.stages.{stage.name}").Parameters
+        chosen = params.select(tree, kind, stage)
+        assert chosen.model_dump(mode="json") == params.values(tree, stage.params)
+    with pytest.raises(AttributeError):
         _ = chosen.pretrain
+
+
+def test_dvc_yaml_and_a_stage_must_name_the_same_sections():
+    tree = params.load(WORLD)
+    stage = params.stages(tree, ROOT / "dvc.yaml")["pretrain"]
+    one_line = (
+        r"dvc.yaml: pretrain lists params \['model', 'pretrain', 'runtime'\], its class Parameters "
+        r"\['report'\]; make them agree"
+    )
+    with pytest.raises(UserError, match=one_line):
+        params.select(tree, report.Parameters, stage)
 
 
 def test_parameters_cannot_be_changed_after_reading():

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from llmill.contract import record, scratch
+from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
+from llmill.runner import scratch
 
 STAGE = Stage(
     "pretrain", None, "", ("data/x", "data/code/pretrain.json"), ("pretrain",), "results/pretrain"

@@ -1,0 +1,1 @@
+"""Runs a stage, from above: parameters, locks, scratch folders, tracking, processes, signals."""

@@ -1,0 +1,61 @@
+"""The whole tree of `params.yaml`, put together from the sections that stages own. The checks
+between sections: `agreement.py`.
+"""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from llmill.contract.hardware import Runtime
+from llmill.contract.values import Section, Title
+from llmill.model.settings import Shape
+from llmill.runner import agreement
+from llmill.stages.settings.accuracy import Accuracy
+from llmill.stages.settings.classify import Classify
+from llmill.stages.settings.download import Download
+from llmill.stages.settings.export import Export
+from llmill.stages.settings.grader import Grader
+from llmill.stages.settings.instruct import Instruct
+from llmill.stages.settings.judge import Judge
+from llmill.stages.settings.mmlu import Mmlu
+from llmill.stages.settings.paths import Paths
+from llmill.stages.settings.prepare import Prepare
+from llmill.stages.settings.pretrain import Pretrain
+from llmill.stages.settings.report import Report
+from llmill.stages.settings.tokenize import Tokenize
+from llmill.stages.settings.tokenizer import Tokenizer
+
+
+class Params(Section):
+    """The whole tree. `name` is the MLflow experiment and no stage's parameter."""
+
+    name: Title
+    paths: Paths
+    runtime: Runtime
+    download: Download
+    prepare: Prepare
+    tokenizer: Tokenizer
+    tokenize: Tokenize
+    model: Shape
+    pretrain: Pretrain
+    classify: Classify
+    instruct: Instruct
+    grader: Grader
+    accuracy: Accuracy
+    mmlu: Mmlu
+    judge: Judge
+    export: Export
+    report: Report
+
+    @model_validator(mode="after")
+    def sections_agree(self) -> Self:
+        agreement.check(self)
+        return self
+
+
+# By section: the keys that say how the work is spread, not what it is.
+LAYOUT = {
+    name: field.annotation.SPREAD
+    for name, field in Params.model_fields.items()
+    if getattr(field.annotation, "SPREAD", ())
+}

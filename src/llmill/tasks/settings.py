@@ -1,0 +1,20 @@
+"""How a labelled data set is split."""
+
+from typing import Self
+
+from pydantic import model_validator
+
+from llmill.contract.values import Section, Share
+
+
+class Split(Section):
+    """Shares of a labelled data set, by a hash of its content; the rest is for training."""
+
+    validate_share: Share
+    test_share: Share
+
+    @model_validator(mode="after")
+    def something_is_left(self) -> Self:
+        if self.validate_share + self.test_share >= 1:
+            raise ValueError("validate_share + test_share leave nothing to train on")
+        return self
