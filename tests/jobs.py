@@ -41,7 +41,7 @@ class Job:
         self.root = out.parent if root is None else root
         self.scratch = self.out.parent / "scratch"
         self.state, self.downloads = self.scratch / "state", self.scratch / "downloads"
-        self.stage = SimpleNamespace(out=out.as_posix())
+        self.stage = SimpleNamespace(out=out.as_posix(), address="toy")
         self.stop, self.track, self.said = Stop(), Track(), []
         out.mkdir(parents=True)
 

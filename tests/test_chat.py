@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -14,8 +15,8 @@ from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
-from llmill.stages.instruct import prompt_ids
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
 from tests.conftest import ROOT
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 from tests.serve.served import parrot
@@ -26,8 +27,11 @@ def results(tmp_path, monkeypatch):
     """Checkpoints of a foundation model, an assistant and a classifier."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "presets/smoke.yaml").read_text())
-    for seed, stage in enumerate(("pretrain", "instruct")):
-        loaded = checkpoint.Checkpoint(decoder(seed, block_size=512), bytes_tokenizer())
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    templates = {"pretrain": None, "instruct": CHAT_TEMPLATE}
+    for seed, (stage, template) in enumerate(templates.items()):
+        model = decoder(seed, block_size=512)
+        loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), template=template)
         checkpoint.save(tmp_path / "results" / stage / "checkpoint", loaded)
     classifier = checkpoint.Checkpoint(headed(2), bytes_tokenizer(), ["ham", "spam"], 48)
     checkpoint.save(tmp_path / "results/classify/all/checkpoint", classifier)

@@ -21,22 +21,27 @@ SHORT = Settings(max_new_tokens=9)
 
 def published(folder: Path, model, chat: str | None = None, labels=None) -> Path:
     """A folder as stage `export` writes it."""
-    export.write(folder, Checkpoint(model, bytes_tokenizer(), labels, 48), chat)
+    export.write(folder, Checkpoint(model, bytes_tokenizer(), labels, 48, template=chat))
     return folder
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "instruct"])
-def test_what_was_exported_answers_as_the_checkpoint_does(tmp_path, stage):
-    ours = tmp_path / stage / "checkpoint"
-    checkpoint.save(ours, Checkpoint(decoder(block_size=512), bytes_tokenizer()))
-    chat = prompt.CHAT_TEMPLATE if stage == "instruct" else None
+@pytest.mark.parametrize("chat", [None, prompt.CHAT_TEMPLATE])
+def test_what_was_exported_answers_as_the_checkpoint_does(tmp_path, chat):
+    ours = tmp_path / "anything"
+    checkpoint.save(ours, Checkpoint(decoder(block_size=512), bytes_tokenizer(), template=chat))
     theirs = published(tmp_path / "model", decoder(block_size=512), chat)
     said = [
         [list(talk.answer(text)) for text in ("One", "Two")]
         for talk in (open_talk(str(folder), SHORT) for folder in (ours, theirs))
     ]
     assert said[0] == said[1] != [[], []]
-    assert named.language_model(str(theirs)).assistant == (stage == "instruct")
+    assert named.language_model(str(theirs)).assistant == (chat is not None)
+
+
+def test_a_foundation_model_is_no_assistant_in_whatever_folder_it_lies(tmp_path):
+    folder = tmp_path / "instruct/checkpoint"
+    checkpoint.save(folder, Checkpoint(decoder(), bytes_tokenizer()))
+    assert not named.language_model(str(folder)).assistant
 
 
 def test_another_makers_chat_template_makes_no_assistant(tmp_path):

@@ -1,11 +1,12 @@
 import io
+import shutil
 
 import pytest
 from rich.console import Console
 
+from llmill import results
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.report import results
 from tests.conftest import ROOT
 from tests.report import finished
 
@@ -15,6 +16,7 @@ def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     preset = (ROOT / "presets" / "world.yaml").read_text(encoding="utf-8")
     (tmp_path / "params.yaml").write_text(preset, encoding="utf-8")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
     return tmp_path
 
 

@@ -394,13 +394,16 @@ def test_a_wrong_parameter_is_one_line_from_every_entry_point(first):
 
 
 EVERY_STAGE = """
-from llmill.contract import pipeline
+import types
+from llmill.contract.values import Section
 from llmill.runner import params, stage
 from llmill.contract.errors import UserError
 
-for each in pipeline.load({"paths": params.load().paths.model_dump()}).values():
+for each in params.stages(params.load()).values():
+    ran = lambda parameters, job: print("RAN", each.address)
+    kind = type("Parameters", (Section,), {"__annotations__": dict.fromkeys(each.params, object)})
     try:
-        stage.execute(lambda parameters, job: print("RAN", each.address), each.name, each.variant, False)
+        stage.execute(types.SimpleNamespace(run=ran, Parameters=kind), each.name, each.variant, False)
     except UserError as error:
         print(error)
 """

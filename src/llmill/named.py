@@ -15,13 +15,12 @@ from llmill.model import checkpoint, initial
 from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
 from llmill.runner import params
-from llmill.stages.instruct import prompt_ids
 from llmill.tasks import prompt
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import prompt_ids
 from llmill.text import imported
 from llmill.text.tokenizer import Tokenizer
 
-ASSISTANT = "instruct"
 CLASSIFIER = "ForSequenceClassification"
 
 
@@ -76,8 +75,7 @@ def located(name: str) -> Path:
 
 def _ours(folder: Path) -> LanguageModel:
     loaded = checkpoint.load_language_model(folder)
-    assistant = folder.resolve().parent.name == ASSISTANT
-    return LanguageModel(loaded.model, loaded.tokenizer, assistant)
+    return LanguageModel(loaded.model, loaded.tokenizer, loaded.template == prompt.CHAT_TEMPLATE)
 
 
 def _published(folder: Path) -> LanguageModel:

@@ -1,6 +1,7 @@
 """The checkpoint folder: a round trip, and every kind of damage named in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -126,4 +127,30 @@ def saved(folder, model):
 def test_a_folder_without_a_file_names_it(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(UserError, match=r"model.safetensors: missing"):
+        load(folder)
+
+
+def test_a_checkpoint_of_before_it_said_its_kind_is_still_read():
+    """Written in November 2026: a switch that the shape got later has a default."""
+    loaded = load(Path(__file__).parent / "checkpoint_of_2026_11")
+    logits = loaded.model(torch.tensor([[1, 2, 3]]))[0, -1, :4]
+    expected = [-0.0010414, 0.0007452, -0.0022056, -0.0018556]
+    torch.testing.assert_close(logits, torch.tensor(expected), rtol=0, atol=1e-6)
+    assert (loaded.kind, loaded.made_by) == ("foundation", None)
+
+
+def test_a_checkpoint_says_what_it_is_and_what_it_was_made_from(tmp_path):
+    saved = Checkpoint(
+        decoder(), bytes_tokenizer(), template="{{ text }}", made_by="instruct", begun_from="ab12"
+    )
+    save(tmp_path / "c", saved)
+    loaded = load(tmp_path / "c")
+    assert (loaded.kind, loaded.template) == ("assistant", "{{ text }}")
+    assert (loaded.made_by, loaded.begun_from) == ("instruct", "ab12")
+
+
+def test_an_assistant_without_a_template_is_refused(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"kind": "assistant"}))
+    with pytest.raises(UserError, match="an assistant, and nothing else, has a template"):
         load(folder)

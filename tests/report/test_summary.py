@@ -52,12 +52,32 @@ def test_keys_are_unique_and_values_are_numbers(results):
 
 
 def test_one_sentence_says_what_came_out(results):
-    gain = {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}}
-    assert summary.sentence(results, gain).startswith(
+    sentence = summary.sentence(results)
+    assert sentence.startswith(
         "A foundation model of 1.05 million parameters, trained on 2.62 million tokens, answers "
         "74.0 % (69.7 to 78.0) of the questions in the cloze format, where chance is 25.0 %; the "
-        "best classifier made from it (variant all) is right on 98.4 % (97.4 to 99.1) of unseen "
+        "best classifier made from it (variant all) is right on 98.4 % (97.4 to 99.1) of the "
     )
-    assert summary.sentence(results, gain).endswith(
-        "50.0 (48.0 to 52.0) above the foundation model's."
+    assert sentence.endswith(
+        "of the answers of the instruct model are the reference, word for word."
     )
+
+
+def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_gives_to_nothing(
+    results,
+):
+    gain = {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}}
+    rows = [r for r in summary.rows(results, gain) if r.key.startswith("judge.")]
+    assert [row.key for row in rows] == [
+        "judge.instruct.exact_match",
+        "judge.pretrain.exact_match",
+        "judge.instruct",
+        "judge.pretrain",
+        "judge.instruct.gain",
+        "judge.gives.reference",
+        "judge.gives.another",
+        "judge.gives.constant",
+        "judge.gives.empty",
+    ]
+    assert rows[2].group == "The same, judged 0 to 100: ranks nothing yet"
+    assert [row.figure["value"] for row in rows[-4:]] == [77.0, 66.0, 45.0, 31.0]

@@ -20,6 +20,11 @@ STAGE = '''"""A toy stage: counts slowly, saving each step."""
 import os, time
 from pathlib import Path
 from llmill.contract.errors import Stopped, UserError
+from llmill.contract.values import Section
+from llmill.stages.settings.tokenize import Tokenize
+
+class Parameters(Section):
+    tokenize: Tokenize
 
 def run(params, job):
     job.state.mkdir(exist_ok=True)

@@ -3,8 +3,8 @@
 import openai
 import pytest
 
-from llmill.stages.instruct import prompt_ids
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import prompt_ids
 from tests.serve.served import END, TOKENIZER, alone
 
 

@@ -14,10 +14,10 @@ from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.stages.export import run
-from llmill.stages.instruct import prompt_ids
 from llmill.stages.settings.export import Export
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import prompt_ids
 from tests.evaluation.toys import bytes_tokenizer, decoder, masked
 from tests.jobs import Job
 from tests.model.test_transformer import GPT2, LLAMA, MODERN

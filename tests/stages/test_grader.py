@@ -30,6 +30,8 @@ def test_it_saves_a_scorer_and_measures_it_on_held_out_responses(world):
     known, guessed = [r["score"] for r in rows], [r["predicted"] for r in rows]
     again = spearman(known, guessed, seed=smoke().grader.seed)
     assert metrics["spearman"]["value"] == pytest.approx(again["value"])
+    assert list(metrics["gives"]) == ["reference", "another", "constant", "empty"]
+    assert {found["n"] for found in metrics["gives"].values()} == {3}
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels is None
     assert loaded.model.head.out_features == 1
@@ -51,7 +53,7 @@ def test_passages_of_held_out_responses_come_from_held_out_documents(world, monk
 
     monkeypatch.setattr("llmill.stages.grader.encode", keep)
     run(smoke(grader={"responses": 7}), job(world))
-    train, *held_out = (set(answers) for answers in encoded)
+    train, *held_out = (set(answers) for answers in encoded[:3])
     assert train and train <= {"Rain fell. It was cold.", "It was cold."}
     assert held_out and all(
         answers and answers <= {"Snow lay. It froze.", "It froze."} for answers in held_out

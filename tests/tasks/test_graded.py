@@ -1,6 +1,6 @@
 """Graded responses: kinds, known scores, and nothing right among the wrong."""
 
-from llmill.tasks.graded import SCORES, graded
+from llmill.tasks.graded import SCORES, graded, probes
 from llmill.tasks.instruction import Instruction
 
 WORLD = [
@@ -64,3 +64,21 @@ def test_a_passage_is_a_piece_of_40_to_200_characters_from_the_beginning_of_a_se
     ]
     assert all(piece.startswith("Sentence ") and piece in long for piece in pieces)
     assert 38 <= min(map(len, pieces)) <= 45 and 195 <= max(map(len, pieces)) <= 200
+
+
+def test_probes_look_at_no_instruction():
+    entries = [
+        Instruction("Capital?", "France", "Paris", "fact"),
+        Instruction("Opposite?", "hot", "cold", "word"),
+        Instruction("Capital?", "of France", "Paris", "fact"),
+        Instruction("Capital?", "Italy", "Rome", "fact"),
+    ]
+    made = probes(entries)
+    assert {name: [row.answer for row in rows] for name, rows in made.items()} == {
+        "reference": ["Paris", "cold", "Paris", "Rome"],
+        "another": ["Rome", "Paris", "Rome", "Paris"],
+        "constant": ["It is true."] * 4,
+        "empty": [""] * 4,
+    }
+    assert [row.score for row in made["reference"]] == [1.0] * 4
+    assert {row.score for name in ("another", "constant", "empty") for row in made[name]} == {0.0}

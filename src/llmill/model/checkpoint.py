@@ -1,7 +1,8 @@
-"""The checkpoint folder: `config.json` (shape and kind), `model.safetensors`, and the tokenizer's
-`bpe/`.
+"""The checkpoint folder: `config.json` (shape, kind and origin), `model.safetensors`, and the
+tokenizer's `bpe/`.
 
-Every later stage reads a model's shape and tokenizer from here, never from `params.yaml`.
+Every later stage reads a model's shape and tokenizer from here, never from `params.yaml`. What a
+model is, it says itself, wherever its folder lies.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,14 @@ from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
+Kind = Literal["foundation", "assistant", "classifier", "judge"]
+
 HEADS = {Transformer: "next_token", ClassModel: "class", ScoreModel: "score"}
+KINDS: dict[type, Kind] = {
+    Transformer: "foundation",
+    ClassModel: "classifier",
+    ScoreModel: "judge",
+}
 TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # the embedding once more
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
 
@@ -35,6 +43,17 @@ class Config(Section):
     head: Literal["next_token", "class", "score"]
     labels: Annotated[list[str], Field(min_length=1)] | None
     max_length: Positive | None
+    # Checkpoints of before these were written say none of them.
+    kind: Kind | None = None
+    template: str | None = None
+    made_by: str | None = None
+    begun_from: str | None = None
+
+    @model_validator(mode="after")
+    def an_assistant_has_a_template(self) -> Self:
+        if (self.kind == "assistant") != (self.template is not None):
+            raise ValueError("an assistant, and nothing else, has a template")
+        return self
 
     @model_validator(mode="after")
     def a_classifier_has_classes(self) -> Self:
@@ -52,12 +71,20 @@ class Config(Section):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model in evaluation mode on the CPU, its tokenizer, and for a classifier its labels."""
+    """A model in evaluation mode on the CPU, its tokenizer, what it is and where it came from."""
 
     model: Transformer | ClassModel | ScoreModel
     tokenizer: Tokenizer
     labels: list[str] | None = None  # of a classifier
-    max_length: int | None = None  # tokens a classifier or scorer reads
+    max_length: int | None = None  # tokens a classifier or a judge reads
+    template: str | None = None  # of an assistant: how a chat is put to it, in Jinja
+    made_by: str | None = None  # the stage
+    begun_from: str | None = None  # sha256 of the weights that its training began from
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+        return "assistant" if self.template is not None else KINDS[type(self.model)]
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -71,6 +98,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "head": HEADS[type(model)],
         "labels": checkpoint.labels,
         "max_length": checkpoint.max_length,
+        "kind": checkpoint.kind,
+        "template": checkpoint.template,
+        "made_by": checkpoint.made_by,
+        "begun_from": checkpoint.begun_from,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored(model).items()}
     record.write_json(folder / CONFIG, config)
@@ -93,7 +124,15 @@ def load(folder: Path) -> Checkpoint:
     _refuse_other_weights(folder, config)
     model = config.made()
     _fill(model, folder / WEIGHTS)
-    return Checkpoint(model.eval(), tokenizer, config.labels, config.max_length)
+    return Checkpoint(
+        model.eval(),
+        tokenizer,
+        config.labels,
+        config.max_length,
+        config.template,
+        config.made_by,
+        config.begun_from,
+    )
 
 
 def load_language_model(folder: Path) -> Checkpoint:
@@ -109,6 +148,11 @@ def load_language_model(folder: Path) -> Checkpoint:
             "be made from it: `snakemake --cores all accuracy`"
         )
     return loaded
+
+
+def weights_hash(folder: Path) -> str:
+    """sha256 of a checkpoint's weights, by which a model made from them names them."""
+    return record.sha256_file(folder / WEIGHTS)
 
 
 def read_config(folder: Path) -> Config:

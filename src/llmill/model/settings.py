@@ -38,7 +38,11 @@ class RotaryScaling(Section):
 
 
 class Model(Section):
-    """One transformer by switches; see `llmill.model.transformer`."""
+    """One transformer by switches; see `llmill.model.transformer`.
+
+    A new switch gets a default, what a model did before the switch existed: older checkpoints say
+    nothing of it.
+    """
 
     n_layer: Annotated[int, Field(ge=1, le=4096)]
     n_head: Annotated[int, Field(ge=1, le=4096)]

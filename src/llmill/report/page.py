@@ -56,7 +56,7 @@ def render(
     environment.filters |= {"data_uri": style.data_uri, "words": form.words}
     return environment.get_template(TEMPLATE).render(
         title=setting.title,
-        summary=summary.sentence(results, dict(gains)),
+        summary=summary.sentence(results),
         headlines=tables.headlines(rows),
         images=images,
         tables=tables,
@@ -86,7 +86,7 @@ def notes(results: Results) -> dict[str, str]:
     accuracy = metrics["accuracy"]
     best = accuracy.get("variants", {}).get(accuracy.get("best"), {}).get("accuracy")
     asked = metrics[f"mmlu@{results.variants['mmlu'][0]}"].get("cloze", {}).get("all")
-    judged = metrics[f"judge@{results.variants['judge'][-1]}"].get("mean")
+    judged = metrics[f"judge@{results.variants['judge'][-1]}"].get("exact_match")
     total = sum(
         file.get("bytes") or 0
         for listed in results.sources.values()
@@ -104,7 +104,7 @@ def notes(results: Results) -> dict[str, str]:
         "grader": f"{_count(metrics['grader'], 'steps')} steps",
         "accuracy": form.number(best, "share"),
         "mmlu": form.number(asked, "share"),
-        "judge": f"{form.number(judged, 'points')} of 100",
+        "judge": f"{form.number(judged, 'share')} exact",
         "report": "this page",
     }
     return {

@@ -15,6 +15,12 @@ MODELS = {"pretrain": "foundation model", "instruct": "instruct model"}
 SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF, logistic regression"}
 FORMATS = ("cloze", "letter")
 PAIRED = "same texts, in pairs"
+PROBES = {  # answers that look at no instruction
+    "reference": "what the judge gives to the references",
+    "another": "to another task's reference",
+    "constant": "to “It is true.”",
+    "empty": "to an empty answer",
+}
 
 
 @dataclass(frozen=True)
@@ -67,24 +73,23 @@ def plain(found: list[Row]) -> list[dict[str, Any]]:
     return [asdict(row) for row in found]
 
 
-def sentence(results: Results, gains: dict[str, Any]) -> str:
+def sentence(results: Results) -> str:
     """The whole run in one sentence."""
     trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
     asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     best = accuracy.get("best") or ""
     share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
     last = results.variants["judge"][-1]
-    mean = results.metrics[f"judge@{last}"].get("mean")
+    exact = results.metrics[f"judge@{last}"].get("exact_match")
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
     right = form.with_interval(asked.get("cloze", {}).get("all"), "share")
-    gain = form.with_interval(gains.get(last), "points")
     return (
         f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens, answers "
         f"{right} of the questions in the cloze format, where chance is "
         f"{form.number(asked.get('chance'), 'share')}; the best classifier made from it (variant "
         f"{form.words(best) or form.DASH}) is right on {form.with_interval(share, 'share')} of "
-        f"unseen messages; the answers of the {model_name(last)} score "
-        f"{form.with_interval(mean, 'points')} of 100, {gain} above the foundation model's."
+        f"the test messages; {form.with_interval(exact, 'share')} of the answers of the "
+        f"{model_name(last)} are the reference, word for word."
     )
 
 
@@ -129,17 +134,22 @@ def _classification(metrics: dict[str, Any]) -> Iterator[Row]:
 
 
 def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
-    group = "Answers, judged 0 to 100"
-    for model in results.variants["judge"]:
+    group = "Answers to the test instructions, exact match"
+    for model in reversed(results.variants["judge"]):
+        exact = results.metrics[f"judge@{model}"].get("exact_match")
+        yield Row(f"judge.{model}.exact_match", group, model_name(model), "share", exact)
+    group = "The same, judged 0 to 100: ranks nothing yet"
+    for model in reversed(results.variants["judge"]):
         name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")
         yield Row(f"judge.{model}", group, f"{name}, mean", "points", mean)
     for model, gain in gains.items():
         name = f"gain of the {model_name(model)}"
         yield Row(f"judge.{model}.gain", group, name, "points", gain, PAIRED)
-    for model in results.variants["judge"]:
-        exact = results.metrics[f"judge@{model}"].get("exact_match")
-        name = f"{model_name(model)}, exact match"
-        yield Row(f"judge.{model}.exact_match", group, name, "share", exact, "no judge needed")
+    embedded = any(results.metrics[f"judge@{m}"].get("backend") == "grader" for m in gains)
+    given = results.metrics["grader"].get("gives", {}) if embedded else {}
+    for probe, name in PROBES.items():
+        if probe in given:
+            yield Row(f"judge.gives.{probe}", group, name, "points", given[probe])
 
 
 def _grader(metrics: dict[str, Any]) -> Iterator[Row]:

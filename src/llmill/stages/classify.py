@@ -57,7 +57,8 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Replace the output layer by a class head and train what the variant leaves trainable."""
     settings = params.classify
-    foundation = checkpoint.load(job.folder("pretrain") / "checkpoint")
+    begun_from = job.folder("pretrain") / "checkpoint"
+    foundation = checkpoint.load(begun_from)
     data = encode(settings, job.folder("prepare") / "classification", foundation)
     runtime.start(settings.seed, settings.threads)
     model = ClassModel(foundation.model, len(data.labels))
@@ -73,10 +74,15 @@ def run(params: Parameters, job: Job) -> None:
     work = Work(train, loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
-    checkpoint.save(
-        job.out / "checkpoint",
-        checkpoint.Checkpoint(model, foundation.tokenizer, data.labels, data.max_length),
+    classifier = checkpoint.Checkpoint(
+        model,
+        foundation.tokenizer,
+        data.labels,
+        data.max_length,
+        made_by=job.stage.address,
+        begun_from=checkpoint.weights_hash(begun_from),
     )
+    checkpoint.save(job.out / "checkpoint", classifier)
     write_curve(job.out / "curves.csv", curve)
     metrics = {
         **judge(model, data.validate),

@@ -20,16 +20,15 @@ from llmill.model import checkpoint, huggingface
 from llmill.model.checkpoint import Checkpoint
 from llmill.report import card
 from llmill.stages.settings.export import Export
-from llmill.tasks import prompt
 from llmill.text import tokenizer_json
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-ROLES = {  # of what a stage's model began from and learnt from
-    "pretrain": ("init", "text"),
-    "instruct": ("init", "text", "instruction"),
-    "classify": ("init", "text", "classification"),
+ROLES: dict[checkpoint.Kind, tuple[str, ...]] = {  # of what a model began from and learnt from
+    "foundation": ("init", "text"),
+    "assistant": ("init", "text", "instruction"),
+    "classifier": ("init", "text", "classification"),
 }
 
 
@@ -57,11 +56,10 @@ def run(params: Parameters, job: Job) -> None:
         record.write_json(job.out / "metrics.json", metrics)
         return
     folder = job.out / "model"
-    chat = prompt.CHAT_TEMPLATE if job.variant == "instruct" else None
-    write(folder, loaded, chat, params.export.dtype)
+    write(folder, loaded, params.export.dtype)
     sources = [
         {"role": role, **source}
-        for role in ROLES[job.variant.partition("/")[0]]
+        for role in ROLES[loaded.kind]
         for source in record.read_json(job.folder("download") / role / "sources.json")
     ]
     shape = {
@@ -75,14 +73,14 @@ def run(params: Parameters, job: Job) -> None:
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     figures = record.read_json(stage / "metrics.json")
     published = f"{job.stage.out}/model"
-    text = card.render(published, job.variant, shape, sources, figures, files)
+    text = card.render(published, job.variant, loaded.kind, shape, sources, figures, files)
     record.write_bytes(folder / "README.md", text.encode())
     metrics = {"architecture": called, "parameters": parameters, "files": files}
     record.write_json(job.out / "metrics.json", metrics)
     job.say(f"{called}, {parameters:,} parameters")
 
 
-def write(folder: Path, loaded: Checkpoint, chat: str | None, dtype: Dtype = "float32") -> None:
+def write(folder: Path, loaded: Checkpoint, dtype: Dtype = "float32") -> None:
     """Weights, config, tokenizer, and of a language model how it generates; the form must be one
     that transformers has.
     """
@@ -92,12 +90,12 @@ def write(folder: Path, loaded: Checkpoint, chat: str | None, dtype: Dtype = "fl
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
     huggingface.save(folder, loaded.model, architecture, special, dtype, loaded.labels)
     tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json", begin=classifier)
-    record.write_json(folder / TOKENIZER_CONFIG, tokenizer_config(loaded, chat))
+    record.write_json(folder / TOKENIZER_CONFIG, tokenizer_config(loaded))
     if not classifier:
         record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
 
 
-def tokenizer_config(loaded: Checkpoint, chat: str | None) -> dict[str, Any]:
+def tokenizer_config(loaded: Checkpoint) -> dict[str, Any]:
     """What transformers wants to know beside `tokenizer.json`."""
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -113,4 +111,4 @@ def tokenizer_config(loaded: Checkpoint, chat: str | None) -> dict[str, Any]:
             # `<|endoftext|>` in a message is text, so that the last token is never like padding
             "split_special_tokens": True,
         }
-    return settings | ({"chat_template": chat} if chat else {})
+    return settings | ({"chat_template": loaded.template} if loaded.template else {})

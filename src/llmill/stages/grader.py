@@ -20,12 +20,20 @@ from torch import nn
 from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.statistics import pairs_right, spearman
+from llmill.evaluation.statistics import (
+    CONFIDENCE,
+    RESAMPLES,
+    Interval,
+    mean,
+    pairs_right,
+    spearman,
+)
 from llmill.model import checkpoint
 from llmill.model.heads import ScoreModel
 from llmill.stages.settings.grader import Grader
 from llmill.tasks import grading, instruction
-from llmill.tasks.graded import Graded, graded
+from llmill.tasks.graded import Graded, graded, probes
+from llmill.tasks.instruction import Instruction
 from llmill.text import parquet
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Examples, collate_labels
@@ -50,7 +58,8 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Make graded responses, train on them, and measure the judge on held-out ones."""
     settings = params.grader
-    foundation = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
+    begun_from = job.folder("pretrain") / "checkpoint"
+    foundation = checkpoint.load_language_model(begun_from)
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
     train = batches(settings, job.folder("prepare"), foundation)
     held_out = encode(responses(settings, job.folder("prepare"), "validate"), tokenizer, block)
@@ -74,16 +83,22 @@ def run(params: Parameters, job: Job) -> None:
         {"kind": row.kind, "score": 100 * row.score, "predicted": 100 * guess}
         for row, guess in zip(made, predicted, strict=True)
     ]
-    checkpoint.save(
-        job.out / "checkpoint",
-        checkpoint.Checkpoint(model, tokenizer, labels=None, max_length=block),
+    judge = checkpoint.Checkpoint(
+        model,
+        tokenizer,
+        max_length=block,
+        made_by=job.stage.address,
+        begun_from=checkpoint.weights_hash(begun_from),
     )
+    checkpoint.save(job.out / "checkpoint", judge)
     write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "heldout.json", rows)
     job.track.table("heldout", rows)
+    tests = job.folder("prepare") / "instruction" / "test.jsonl"
     metrics = {
         "spearman": spearman(known, predicted, seed=settings.seed),
         "pairs_right": pairs_right(known, predicted),
+        "gives": gives(model, instruction.read(tests), tokenizer, block, settings.seed),
         "validation_loss": validate(model, curve[-1]["step"])["validation_loss"],
         "steps": curve[-1]["step"],
         "train_responses": train.n,
@@ -93,6 +108,21 @@ def run(params: Parameters, job: Job) -> None:
     job.track.metrics(
         {"spearman": metrics["spearman"]["value"], "pairs_right": metrics["pairs_right"]["value"]}
     )
+
+
+def gives(
+    model: nn.Module, entries: list[Instruction], tokenizer: Tokenizer, block: int, seed: int
+) -> dict[str, Interval]:
+    """The mean score of 100 of the references, and of answers that look at no instruction."""
+    return {
+        name: mean(
+            [100 * guess for guess in predict(model, encode(rows, tokenizer, block))],
+            confidence=CONFIDENCE,
+            resamples=RESAMPLES,
+            seed=seed,
+        )
+        for name, rows in probes(entries).items()
+    }
 
 
 def responses(settings: Grader, prepared: Path, split: str) -> list[Graded]:

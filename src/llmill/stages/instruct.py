@@ -10,7 +10,7 @@ In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`,
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -19,13 +19,12 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
+from llmill.evaluation.answers import answers
 from llmill.model import checkpoint
-from llmill.model.generate import generate
-from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt
+from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Example, Examples, collate_texts, response_example
 from llmill.training.loop import Work, fit, write_curve
@@ -45,7 +44,8 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Answer the test split, train on responses, answer it again."""
     settings = params.instruct
-    foundation = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
+    begun_from = job.folder("pretrain") / "checkpoint"
+    foundation = checkpoint.load_language_model(begun_from)
     model, tokenizer = foundation.model, foundation.tokenizer
     if settings.max_new_tokens >= model.config.block_size:
         raise UserError(
@@ -70,7 +70,14 @@ def run(params: Parameters, job: Job) -> None:
     after = answers(model, tokenizer, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
-    checkpoint.save(job.out / "checkpoint", checkpoint.Checkpoint(model, tokenizer))
+    assistant = checkpoint.Checkpoint(
+        model,
+        tokenizer,
+        template=CHAT_TEMPLATE,
+        made_by=job.stage.address,
+        begun_from=checkpoint.weights_hash(begun_from),
+    )
+    checkpoint.save(job.out / "checkpoint", assistant)
     write_curve(job.out / "curves.csv", curve)
     metrics = {
         "validation_loss": loss_over(model, held_out),
@@ -102,42 +109,10 @@ def batches(settings: Instruct, folder: Path, foundation: checkpoint.Checkpoint)
     return Examples(train, collate_texts, settings.training.batch_size, settings.seed)
 
 
-def prompt_ids(tokenizer: Tokenizer, entry: Instruction) -> list[int]:
-    """The prompt as a document begins: after <|endoftext|>."""
-    return [tokenizer.end_of_text, *tokenizer.encode(prompt(entry.instruction, entry.input))]
-
-
 def example(entry: Instruction, tokenizer: Tokenizer, block: int, mask_prompt: bool) -> Example:
     """Ids and targets of one instruction with its response."""
     response = [*tokenizer.encode(entry.output), tokenizer.end_of_text]
     return response_example(prompt_ids(tokenizer, entry), response, block, mask_prompt)
-
-
-def answers(
-    model: Transformer, tokenizer: Tokenizer, entries: list[Instruction], max_new_tokens: int
-) -> list[dict[str, Any]]:
-    """Greedy answers; a prompt too long for the context loses its left."""
-    room = model.config.block_size - max_new_tokens
-    rows = []
-    for start in range(0, len(entries), 64):
-        group = entries[start : start + 64]
-        made = generate(
-            model,
-            [prompt_ids(tokenizer, entry)[-room:] for entry in group],
-            max_new_tokens=max_new_tokens,
-            end_of_text=tokenizer.end_of_text,
-        )
-        for entry, ids in zip(group, made, strict=True):
-            rows.append(
-                {
-                    "instruction": entry.instruction,
-                    "input": entry.input,
-                    "output": entry.output,
-                    "kind": entry.kind,
-                    "answer": tokenizer.decode(ids).strip(),
-                }
-            )
-    return rows
 
 
 @torch.inference_mode()

@@ -20,7 +20,6 @@ from llmill.contract.hardware import Runtime
 from llmill.contract.model_folder import BPE
 from llmill.contract.values import Section
 from llmill.model import checkpoint, initial, vocabulary
-from llmill.model.generate import Choice, generate
 from llmill.model.settings import FromInit, Model, Shape
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.pretrain import Pretrain
@@ -35,7 +34,7 @@ from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures
-from llmill.training.settings import Sampling
+from llmill.training.sampling import Sampler
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -73,7 +72,7 @@ def run(params: Parameters, job: Job) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
     measure = MEASURES[settings.objective]
-    sampler = Sampler(tokenizer, settings.samples, settings.seed, job)
+    sampler = Sampler(tokenizer, settings.samples, settings.seed, job.scratch / "samples")
 
     def validate(model: nn.Module, step: int) -> dict[str, float]:
         sampler.write(model, step)
@@ -116,7 +115,13 @@ def run(params: Parameters, job: Job) -> None:
             name: {"before": before[name][0], "after": loss, "tokens": tokens}
             for name, (loss, tokens) in after.items()
         }
-    _write(job, checkpoint.Checkpoint(model, tokenizer), curve, sampler.gather(), metrics)
+    made = checkpoint.Checkpoint(
+        model,
+        tokenizer,
+        made_by=job.stage.address,
+        begun_from=record.content_hash(weights) if begun else None,
+    )
+    _write(job, made, curve, sampler.gather(), metrics)
 
 
 def _check_objective(objective: str, shape: Model, weights: Path) -> None:
@@ -165,40 +170,3 @@ def load(folder: Path, tokenizer: Tokenizer, block_size: int) -> Shards:
             "add text, raise prepare.validate_share, or lower model.block_size"
         )
     return shards
-
-
-class Sampler:
-    """Writes sample texts with a random state of its own, one file a step, so that a resumed run
-    has them all.
-    """
-
-    def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, job: Job):
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
-        self.folder = job.scratch / "samples"
-        self.folder.mkdir(parents=True, exist_ok=True)
-
-    def write(self, model: nn.Module, step: int) -> None:
-        """Continue each prompt."""
-        prompts = [
-            [self.tokenizer.end_of_text, *self.tokenizer.encode(p)] for p in self.settings.prompts
-        ]
-        answers = generate(
-            model,
-            prompts,
-            max_new_tokens=self.settings.max_new_tokens,
-            end_of_text=self.tokenizer.end_of_text,
-            choice=Choice(temperature=self.settings.temperature, top_k=self.settings.top_k),
-            seed=self.seed,
-        )
-        rows = [
-            {"step": step, "prompt": prompt, "text": self.tokenizer.decode(ids)}
-            for prompt, ids in zip(self.settings.prompts, answers, strict=True)
-        ]
-        if processes.main():
-            record.write_json(self.folder / f"{step:09d}.json", rows)
-
-    def gather(self) -> list[dict[str, object]]:
-        """All samples, in the order of the steps."""
-        return [
-            row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)
-        ]

@@ -22,6 +22,7 @@ SCORES = {
     "noise": 0.0,  # words of any references, in no order
     "passage": 0.0,  # of a text that the foundation model learns from: fluent, and no answer
 }
+CONSTANT = "It is true."
 PASSAGE = (40, 200)  # characters, where the text does not end before
 BEGINNING = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))\S")  # of a text, a sentence or a line
 
@@ -43,6 +44,34 @@ class Stock:
     entries: list[Instruction]
     words: list[str]
     texts: list[str]
+
+
+def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
+    """By name, answers to every entry that look at none: what a judge gives to them says what its
+    scores are worth beside what it gives to the references. Their known score is that of noise.
+
+    `another` is the reference of the next entry of the same kind that has another one.
+    """
+    answers = {
+        "reference": [entry.output for entry in entries],
+        "another": [_of_another(entries, number) for number in range(len(entries))],
+        "constant": [CONSTANT] * len(entries),
+        "empty": [""] * len(entries),
+    }
+    return {
+        name: [
+            Graded(entry, name, answer, SCORES.get(name, 0.0))
+            for entry, answer in zip(entries, found, strict=True)
+        ]
+        for name, found in answers.items()
+    }
+
+
+def _of_another(entries: list[Instruction], number: int) -> str:
+    entry, after = entries[number], entries[number + 1 :] + entries[:number]
+    others = [e for e in after if e.output != entry.output]
+    alike = [e for e in others if e.kind == entry.kind]
+    return next((e.output for e in alike or others), "")
 
 
 def graded(entries: list[Instruction], texts: list[str], responses: int, seed: int) -> list[Graded]:

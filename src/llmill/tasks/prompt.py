@@ -2,6 +2,9 @@
 every other reader as a question.
 """
 
+from llmill.tasks.instruction import Instruction
+from llmill.text.tokenizer import Tokenizer
+
 TASK = "Below is an instruction that describes a task"
 WITH_INPUT = (
     f"{TASK}, paired with an input that provides further context. "
@@ -27,6 +30,11 @@ def prompt(instruction: str, input: str) -> str:
     """Everything before the response. An empty input gives the shorter form."""
     form = WITH_INPUT if input else WITHOUT_INPUT
     return form.format(instruction=instruction, input=input)
+
+
+def prompt_ids(tokenizer: Tokenizer, entry: Instruction) -> list[int]:
+    """The prompt as a document begins: after <|endoftext|>."""
+    return [tokenizer.end_of_text, *tokenizer.encode(prompt(entry.instruction, entry.input))]
 
 
 def question(text: str) -> str:

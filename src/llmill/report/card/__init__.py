@@ -9,22 +9,25 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATE = "card.md.jinja"
 KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # as they are
-KINDS = {  # by the stage that made the model
-    "pretrain": "A foundation model: it continues texts.",
-    "instruct": "An assistant: it answers one instruction.",
-    "classify": "A classifier: it gives a text one of some labels.",
+KINDS = {
+    "foundation": "A foundation model: it continues texts.",
+    "assistant": "An assistant: it answers one instruction.",
+    "classifier": "A classifier: it gives a text one of some labels.",
 }
 
 
 def render(
     folder: str,
     name: str,
+    kind: str,
     shape: Mapping[str, Any],
     sources: Sequence[Mapping[str, Any]],
     figures: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> str:
     """Markdown for the model of a stage, or of a variant (`classify/all`), which lies in a folder.
+
+    `kind`: foundation, assistant or classifier.
 
     `shape`: n_layer, n_embd, block_size, vocab_size, parameters, dtype; of a classifier labels and
     max_length. `figures` by name; those that are no single number are left out.
@@ -42,7 +45,7 @@ def render(
         folder=folder,
         title=f"llmill {name}",
         stage=stage,
-        kind=KINDS[stage],
+        kind=KINDS[kind],
         layers=shape["n_layer"],
         width=shape["n_embd"],
         figures=[(k.replace("_", " "), _number(v)) for k, v in figures.items() if _single(v)],

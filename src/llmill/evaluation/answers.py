@@ -1,0 +1,36 @@
+"""A language model's answers to instructions."""
+
+from typing import Any
+
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+from llmill.tasks.instruction import Instruction
+from llmill.tasks.prompt import prompt_ids
+from llmill.text.tokenizer import Tokenizer
+
+
+def answers(
+    model: Transformer, tokenizer: Tokenizer, entries: list[Instruction], max_new_tokens: int
+) -> list[dict[str, Any]]:
+    """Greedy answers; a prompt too long for the context loses its left."""
+    room = model.config.block_size - max_new_tokens
+    rows = []
+    for start in range(0, len(entries), 64):
+        group = entries[start : start + 64]
+        made = generate(
+            model,
+            [prompt_ids(tokenizer, entry)[-room:] for entry in group],
+            max_new_tokens=max_new_tokens,
+            end_of_text=tokenizer.end_of_text,
+        )
+        for entry, ids in zip(group, made, strict=True):
+            rows.append(
+                {
+                    "instruction": entry.instruction,
+                    "input": entry.input,
+                    "output": entry.output,
+                    "kind": entry.kind,
+                    "answer": tokenizer.decode(ids).strip(),
+                }
+            )
+    return rows

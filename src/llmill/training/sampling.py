@@ -1,0 +1,47 @@
+"""Texts that a model writes along its training."""
+
+from pathlib import Path
+
+from torch import nn
+
+from llmill.contract import processes, record
+from llmill.model.generate import Choice, generate
+from llmill.text.tokenizer import Tokenizer
+from llmill.training.settings import Sampling
+
+
+class Sampler:
+    """Writes sample texts with a random state of its own, one file a step, so that a resumed run
+    has them all.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, folder: Path):
+        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, model: nn.Module, step: int) -> None:
+        """Continue each prompt."""
+        prompts = [
+            [self.tokenizer.end_of_text, *self.tokenizer.encode(p)] for p in self.settings.prompts
+        ]
+        answers = generate(
+            model,
+            prompts,
+            max_new_tokens=self.settings.max_new_tokens,
+            end_of_text=self.tokenizer.end_of_text,
+            choice=Choice(temperature=self.settings.temperature, top_k=self.settings.top_k),
+            seed=self.seed,
+        )
+        rows = [
+            {"step": step, "prompt": prompt, "text": self.tokenizer.decode(ids)}
+            for prompt, ids in zip(self.settings.prompts, answers, strict=True)
+        ]
+        if processes.main():
+            record.write_json(self.folder / f"{step:09d}.json", rows)
+
+    def gather(self) -> list[dict[str, object]]:
+        """All samples, in the order of the steps."""
+        return [
+            row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)
+        ]
