@@ -37,12 +37,12 @@ TOKENIZER, OURS = "tokenizer.json", "bpe/tokenizer.json"
 
 
 def gpt2(folder: Path) -> None:
-    export.write(folder, Checkpoint(decoder(), bytes_tokenizer()), None)
+    export.write(folder, Checkpoint(decoder(), bytes_tokenizer()))
 
 
 def llama(folder: Path) -> None:
     torch.manual_seed(1)
-    export.write(folder, Checkpoint(Transformer(ROTARY, 257), bytes_tokenizer()), None)
+    export.write(folder, Checkpoint(Transformer(ROTARY, 257), bytes_tokenizer()))
 
 
 def ours(folder: Path) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from llmill.model import checkpoint
+from llmill.tasks.prompt import CHAT_TEMPLATE
 from tests.conftest import ROOT
 from tests.evaluation.toys import headed
 from tests.serve.served import TOKENIZER, decoder, parrot
@@ -22,9 +23,10 @@ KEY = "LLMILL_API_KEY"
 @pytest.fixture
 def folder(tmp_path):
     """Checkpoints of an assistant, a foundation model and a classifier."""
-    models = {"instruct": parrot("87."), "pretrain": decoder(0, 512)}
-    for name, model in models.items():
-        checkpoint.save(tmp_path / name / "checkpoint", checkpoint.Checkpoint(model, TOKENIZER))
+    foundation = checkpoint.Checkpoint(decoder(0, 512), TOKENIZER)
+    checkpoint.save(tmp_path / "pretrain/checkpoint", foundation)
+    assistant = checkpoint.Checkpoint(parrot("87."), TOKENIZER, template=CHAT_TEMPLATE)
+    checkpoint.save(tmp_path / "instruct/checkpoint", assistant)
     classifier = checkpoint.Checkpoint(headed(2), TOKENIZER, ["ham", "spam"], 48)
     checkpoint.save(tmp_path / "classify/checkpoint", classifier)
     return tmp_path
