@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from llmill.contract import printable
+from llmill.contract import openmp, printable
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.runner import launcher, source, streams
@@ -170,6 +170,7 @@ def main() -> None:
     number.
     """
     source.run_from_here()
+    openmp.share_cores()
     streams.survive()
     launcher.run_to_the_end(_answer)
 
