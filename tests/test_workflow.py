@@ -266,7 +266,7 @@ def test_verify_holds_names_runs_and_finds_a_changed_byte(first, pulled):
 
 EDITS = {
     "docstring of the runner": (
-        "src/llmill/contract/stage.py",
+        "src/llmill/runner/stage.py",
         '"""Runs one stage',
         '"""Runs a stage',
     ),
@@ -291,6 +291,19 @@ def test_an_edit_that_changes_no_behaviour_trains_nothing_by_either_command(firs
     assert ran(first.snakemake()) == []
     assert first.hashes().items() >= made.items()
     assert clean(first)
+
+
+def test_a_new_parameter_of_the_report_redoes_the_report_alone(first):
+    made, files = first.hashes(), ("params.yaml", "src/llmill/stages/settings/report.py")
+    before = {file: (first.root / file).read_text() for file in files}
+    first.edit(files[0], "\n  examples: 2", "\n  note: new\n  examples: 2")
+    first.edit(files[1], "    examples: Few", "    note: Title\n    examples: Few")
+    assert scheduled(first.run("snakemake", "-n")) == {"code", "report"}
+    assert ran(first.run("dvc", "repro")) == ["code", "report"]
+    for file, text in before.items():
+        (first.root / file).write_text(text)
+    assert ran(first.snakemake()) == []
+    assert first.hashes() == made
 
 
 def test_an_accepted_edit_changes_nothing_for_snakemake_and_is_told_apart_by_verify(first):
@@ -413,9 +426,8 @@ def test_no_command_replaces_or_removes_a_folder_of_somebody_else(tmp_path):
     made = clone(tmp_path / "clone")
     made.edit("params.yaml", "  data: data", "  data: some/folder")
     made.edit("params.yaml", "  results: results", "  results: other")
-    script = "from llmill.contract import params, pipeline\n"
-    script += "tree = params.load().paths.model_dump()\n"
-    script += "print(*(s.out for s in pipeline.load({'paths': tree}).values()), sep='|')"
+    script = "from llmill.runner import params\n"
+    script += "print(*(s.out for s in params.stages(params.load()).values()), sep='|')"
     places = made.run(sys.executable, "-c", script).strip().split("|")
     theses = [made.root / place / "thesis.txt" for place in places if "/." not in place]
     for thesis in theses:

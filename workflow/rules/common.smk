@@ -38,8 +38,8 @@ RUN = (
     " | (trap '' INT TERM HUP; exec tee {log})"
 )
 
-# What a training asks of a cluster; `runtime.device: cpu` asks for none.
-GPUS = 0 if TREE.runtime.device == "cpu" else 1
+# What a training asks of a cluster. `auto` asks for none: a partition without GPUs would refuse the job for ever.
+GPUS = 1 if TREE.runtime.device == "cuda" else 0
 
 
 def address(name, wildcards):

@@ -1,0 +1,99 @@
+"""The smoke chain on a real slurm, with a training that is cancelled in the middle.
+
+Skipped where slurm is not installed: `apt install slurm-wlm munge` and
+`pip install snakemake-executor-plugin-slurm`.
+"""
+
+import importlib.util
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import cluster
+from tests.test_workflow import Clone, clean, clone, environment, tracked_runs
+
+PLUGIN = "snakemake_executor_plugin_slurm"
+QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "3")
+WORDS = ("snakemake", "--profile", "profiles/slurm", *QUICK)
+STEPS = 2000
+
+pytestmark = [
+    pytest.mark.skipif(
+        cluster.missing() is not None, reason=f"no slurm to start: {cluster.missing()}"
+    ),
+    pytest.mark.skipif(
+        importlib.util.find_spec(PLUGIN) is None, reason="snakemake-executor-plugin-slurm is absent"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory) -> dict[str, str]:
+    with cluster.running(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def made(tmp_path) -> Clone:
+    return clone(tmp_path / "mill")
+
+
+def jobs(slurm: dict[str, str]) -> dict[str, str]:
+    """Number by the comment that the plugin gives a job: its rule."""
+    words = ["squeue", "-h", "-o", "%i %k"]
+    done = subprocess.run(words, env=environment(**slurm), capture_output=True, text=True)
+    return {
+        name: number
+        for number, _, name in (line.partition(" ") for line in done.stdout.splitlines())
+    }
+
+
+def wait_for(file: Path, pattern: str) -> re.Match:
+    for _ in range(600):
+        if file.exists() and (found := re.search(pattern, file.read_text())):
+            return found
+        time.sleep(0.5)
+    raise TimeoutError(pattern)
+
+
+def test_the_chain_runs_on_a_cluster_and_a_cancelled_training_goes_on(made, slurm):
+    made.edit("params.yaml", "    max_steps: 12", f"    max_steps: {STEPS}")
+    log = made.root / "results/logs/pretrain.log"
+    first = subprocess.Popen(
+        WORDS,
+        cwd=made.root,
+        env=environment(**slurm),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    wait_for(log, r"step \d+/")
+    (number,) = [n for name, n in jobs(slurm).items() if "pretrain" in name]
+    subprocess.run(["scancel", number], env=environment(**slurm), check=True)
+    out = first.communicate(timeout=300)[0].decode()
+    assert first.returncode == 1, out[-3000:]
+    reached = int(re.findall(r"step (\d+)/", log.read_text())[-1])
+    assert "stopped by signal 15; the same command continues from here" in log.read_text()
+    made.run(*WORDS, **slurm)
+    assert int(re.search(r"continues at step (\d+)", log.read_text())[1]) >= reached
+    assert (made.root / "results/report/index.html").exists()
+    assert clean(made)
+    runs = tracked_runs(made, "r.info.run_name, r.info.status")
+    assert [status for name, status in runs if name == "pretrain"] == ["FINISHED"]
+
+
+def test_an_environment_in_a_path_with_a_space_is_refused_in_one_line_before_anything_is_submitted(
+    tmp_path, slurm
+):
+    made = clone(tmp_path / "mill")
+    (tmp_path / "an environment").symlink_to(sys.prefix)
+    python = tmp_path / "an environment/bin/python"
+    out = made.run(str(python), "-m", *WORDS, check=False, **slurm)
+    assert out.splitlines()[-1] == (
+        f"llmill: {python}: on slurm, Snakemake cannot start a Python in a path with a space; "
+        "move the environment, or the repository with it"
+    )
+    assert jobs(slurm) == {}
