@@ -7,6 +7,7 @@
 include: "workflow/rules/common.smk"
 include: "workflow/rules/changes.smk"
 include: "workflow/rules/stages.smk"
+include: "workflow/rules/brief.smk"
 
 
 report: "workflow/report/workflow.rst"
