@@ -5,8 +5,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: run test setup lint format lock
 
+# A line as a stage starts and ends, and what it says itself. Errors other than a job's are Snakemake's own.
 run: setup
-	@snakemake --cores all || { \
+	@LLMILL_BRIEF=1 snakemake --cores all --quiet host progress rules || { \
 	  echo "make: stopped. After a hard kill, 'snakemake --unlock' first; then 'make run' goes on from here." >&2; \
 	  exit 1; }
 	@python -m llmill results

@@ -1,14 +1,13 @@
 # llmill: the table of contents. `snakemake --cores all` makes everything.
 #
-# A rule is named like its stage. The stage's command, edges and outputs stand in dvc.yaml; a rule says what only
-# the scheduler needs, and its shell asks DVC to bring the stage up to date.
+# A rule is named like its stage. Everything about a stage stands in dvc.yaml: command, edges and outputs for DVC, and
+# under `meta` what only the scheduler needs. A rule's shell asks DVC to bring the stage up to date.
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/data.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/report.smk"
+include: "workflow/rules/changes.smk"
+include: "workflow/rules/stages.smk"
+include: "workflow/rules/brief.smk"
 
 
 report: "workflow/report/workflow.rst"

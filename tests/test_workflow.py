@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -213,9 +214,16 @@ def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_n
     assert second.hashes() == before
 
 
-def test_the_same_edit_by_snakemake_alone_and_back(first):
+def test_the_same_edit_by_make_run_which_says_a_line_as_a_stage_starts_and_ends_and_back(first):
     first.edit("params.yaml", "  examples: 2", "  examples: 1")
-    assert ran(first.snakemake()) == ["report"]
+    told = first.run("make", "-o", ".venv/ready", "run", LLMILL_AUDIT="1")
+    stages = [line for line in told.splitlines() if re.match(r"[\w@/]+: (?!.*\|)", line)]
+    assert [re.sub(r"in \d+ s", "in _ s", line) for line in stages] == [
+        "report: starts",
+        "report: done in _ s",
+    ]
+    assert not re.search("Running stage|input:|dvc push|jobs?id", told)
+    assert "exact match" in told  # the table at the end
     first.edit("params.yaml", "  examples: 1", "  examples: 2")
     back = first.snakemake()
     assert ran(back) == []
@@ -389,7 +397,12 @@ def test_snakemake_draws_its_graph_and_writes_its_report(first):
     assert graph.count("label = ") >= len(ALL)
     assert "pretrain" in first.run("dvc", "dag")
     first.run("snakemake", "--report", "report.zip")
-    assert (first.root / "report.zip").stat().st_size > 10_000
+    with zipfile.ZipFile(first.root / "report.zip") as archive:
+        (page,) = [
+            archive.read(n).decode() for n in archive.namelist() if n.endswith("report.html")
+        ]
+    for caption in (first.root / "workflow/report").glob("*.rst"):
+        assert caption.read_text().split(".")[0].split("\n")[0] in page, caption.name
 
 
 def test_a_wrong_parameter_is_one_line_from_every_entry_point(first):

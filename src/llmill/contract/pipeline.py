@@ -1,4 +1,4 @@
-"""Reads `dvc.yaml`, the one place where a stage's command, edges and outputs stand.
+"""Reads `dvc.yaml`, the one place where a stage's command, edges, outputs and needs stand.
 
 In: `dvc.yaml` and the values of `params.yaml`. Out: one `Stage` per stage and matrix value, in the
 file's order.
@@ -6,14 +6,39 @@ file's order.
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
 from llmill.contract import yaml_file
 from llmill.contract.errors import UserError
 
 FILE = Path("dvc.yaml")
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Shown(_Entry):
+    """A file of the stage's folder that `snakemake --report` shows."""
+
+    file: str
+    category: str
+    caption: str  # a file of workflow/report
+    labels: dict[str, str] | None = None  # columns of the report's table; the file's name if none
+
+
+class Meta(_Entry):
+    """What a scheduler must know of a stage: its `meta`, which DVC carries and does not look at."""
+
+    mem_mb: PositiveInt | None = None  # None: what the profile gives every job
+    threads: PositiveInt = 1  # where the stage's section of params.yaml has none
+    gpu: NonNegativeInt = 0  # GPUs of each process, unless runtime.device is cpu
+    priority: int = 0  # of what can start, the highest goes first
+    report: list[Shown] = []
 
 
 @dataclass(frozen=True)
@@ -26,6 +51,7 @@ class Stage:
     deps: tuple[str, ...]
     params: tuple[str, ...]
     out: str
+    meta: Meta = field(default_factory=Meta)
 
     @property
     def address(self) -> str:
@@ -108,7 +134,21 @@ def _stage(name: str, variant: str | None, entry: dict[str, Any], values: dict[s
         deps=tuple(fill(d) for d in entry.get("deps", [])),
         params=tuple(entry.get("params", [])),
         out=fill(out),
+        meta=_meta(name, entry.get("meta") or {}),
     )
+
+
+def _meta(name: str, values: dict[str, Any]) -> Meta:
+    try:
+        return Meta.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("stages", name, "meta", *first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Meta.model_fields if len(first["loc"]) == 1 else Shown.model_fields)
+            raise UserError(f"{FILE}: {where} is unknown; known: {known}") from None
+        message = yaml_file.one_line(f"{where} = {first['input']!r}: {first['msg']}")
+        raise UserError(f"{FILE}: {message}") from None
 
 
 def _lookup(values: dict[str, Any], dotted: str) -> str:

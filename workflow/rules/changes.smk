@@ -1,0 +1,77 @@
+# Whether what lies in a stage's folder is still what the parameters and the code of now would make.
+
+from functools import cache
+
+from llmill.contract import dvc
+from llmill.contract.record import content_hash, read_json, sha256_text, to_json
+
+hashed = cache(content_hash)
+
+
+@cache
+def code_hash(name):
+    """The hash of the file that stage code writes about a stage: of what it would write now, but where DVC takes the
+    one that is there.
+    """
+    try:
+        would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
+    except UserError as error:
+        sys.exit(f"llmill: {error}")
+    return written(name) if written(name) not in (None, would) and accepted("code") else would
+
+
+def accepted(name):
+    """Whether DVC takes a stage as it is."""
+    try:
+        return dvc.accepted(name)
+    except UserError as error:
+        sys.exit(f"llmill: {error}")
+
+
+def written(name):
+    """The hash of the file that is there, if one is."""
+    file = Path(STAGES["code"].out, f"{name}.json")
+    return hashed(file) if file.exists() else None
+
+
+def stands(stage):
+    """Whether what lies in a stage's folder is whole and was made with the parameters and the code of now, if anything
+    does; or DVC takes it as it is.
+    """
+    file = Path(record(stage.out))
+    if not file.exists():
+        return True
+    try:
+        saved = read_json(file)
+    except UserError:
+        return False
+    if stage.code and written(stage.name) != code_hash(stage.name):  # DVC has not seen this code
+        return False
+    files = [path for path in given(stage) if Path(path).exists()]
+    same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
+    same_code &= all(saved["inputs"].get(path) == code_hash(stage.name) for path in stage.code)
+    same_parameters = to_json(saved["parameters"]) == to_json(sections(stage))
+    whole = all(Path(stage.out, name).is_file() for name in saved["outputs"])
+    return (same_code and same_parameters and whole) or accepted(stage.address)
+
+
+def code(stage):
+    """A hash of the stage's code: other code schedules it."""
+    return code_hash(stage.name) if stage.code else ""
+
+
+def made(name):
+    """A number that goes up where what lies there was made otherwise: by `dvc repro`, of an edit that was taken back.
+
+    Snakemake compares a parameter with that of the last job, so it would see nothing to do. The job writes the number
+    beside its log (workflow/scripts/job.py), and it stays as it is where all is well.
+    """
+
+    def of(wildcards):
+        stage = STAGES[address(name, wildcards)]
+        file = Path(log(name, *wildcards)).with_suffix(".made")
+        text = file.read_text().strip() if file.exists() else ""
+        before = int(text) if text.isdecimal() else 0
+        return before if stands(stage) else before + 1
+
+    return of

@@ -1,0 +1,28 @@
+# A rule for each stage of dvc.yaml. The functions look at the stage as the loop stands, so none waits to be called.
+
+for stage in firsts():
+
+    rule:
+        name:
+            stage.name
+        input:
+            inputs(stage.name),
+        output:
+            record(folder(stage)),
+            *shown(stage),
+        log:
+            log(stage.name, *wildcard(stage)),
+        priority: stage.meta.priority
+        conda:
+            "../envs/llmill.yaml"
+        threads: threads(stage)
+        resources:
+            **needs(stage),
+        params:
+            stage=address_of(stage.name),
+            command=command(stage.name),
+            sections=sections(stage),
+            code=code(stage),
+            made=made(stage.name),
+        shell:
+            RUN

@@ -1,0 +1,103 @@
+"""A job of Snakemake: asks DVC to bring one stage up to date, and keeps what is said in a log.
+
+    python workflow/scripts/job.py STAGE MADE LOG
+
+MADE is kept beside the log for the next `snakemake` (`made` in workflow/rules/changes.smk). With
+LLMILL_BRIEF set, as `make run` does, the terminal gets what the stage itself says and a line as it
+starts and as it ends, in place of what DVC says.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RUNS = re.compile(r"Running stage '.*':$")
+RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs$")
+NOISE = re.compile(
+    r"$|> |Stage '.*' didn't change, skipping$|(Generating|Updating) lock file 'dvc\.lock'$"
+    r"|Data and pipelines are up to date\.$|Use `dvc push` to send your updates"
+    r"|To track the changes with git, run:$|\tgit add |To enable auto staging, run:$"
+    r"|\tdvc config core\.autostage true$"
+)
+
+
+class Terminal:
+    """Standard output. A reader that is gone costs the lines, not the job."""
+
+    def __init__(self, stage: str, brief: bool):
+        self.stage, self.brief = stage, brief
+        self.begun, self.what = time.monotonic(), "unchanged"
+
+    def show(self, line: bytes) -> None:
+        """A line of DVC's or of the stage's."""
+        text = line.decode(errors="replace").rstrip("\n")
+        if RUNS.match(text):
+            self.begun, self.what = time.monotonic(), "done"
+            self.say("starts")
+        elif RESTORED.match(text):
+            self.what = "restored from DVC's cache"
+        elif self.brief and not NOISE.match(text):
+            self._write(line)
+        if not self.brief:
+            self._write(line)
+
+    def end(self, code: int, log: Path) -> None:
+        """What became of the stage."""
+        took = duration(time.monotonic() - self.begun)
+        if code:
+            self.say(f"no result after {took}; all that was said: {log}")
+        else:
+            self.say(f"done in {took}" if self.what == "done" else self.what)
+
+    def say(self, text: str) -> None:
+        """A line of our own."""
+        if self.brief:
+            self._write(f"{self.stage}: {text}\n".encode())
+
+    def _write(self, line: bytes) -> None:
+        try:
+            sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def duration(seconds: float) -> str:
+    """`7 s`, `3 min 12 s`, `5 h 40 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def main(stage: str, made: str, log: Path) -> int:
+    """Bring the stage up to date; DVC's exit code."""
+    # What stops a training must not stop its log: its last lines come after the signal. A handler,
+    # unlike SIG_IGN, is not inherited by DVC.
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda *_: None)
+    terminal = Terminal(stage, brief=bool(os.environ.get("LLMILL_BRIEF")))
+    words = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
+    with (
+        log.open("wb", buffering=0) as file,
+        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
+    ):
+        for line in process.stdout:
+            file.write(line)
+            terminal.show(line)
+    code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    if code == 0:
+        log.with_suffix(".made").write_text(f"{made}\n")
+    terminal.end(code, log)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], sys.argv[2], Path(sys.argv[3])))
