@@ -6,6 +6,7 @@ many of the earlier turns as fit into its context.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from llmill import named
 from llmill.contract import printable
@@ -46,13 +47,16 @@ class Settings(Choice):
         if name not in kinds:
             raise UserError(f"no setting {name!r}; one of {', '.join(kinds)}")
         try:
+            number: float | None
             if value == "none" and getattr(Settings(), name) is None:
-                return replace(self, **{name: None})
-            number = float(value) if kinds[name] in (float, float | None) else int(value)
+                number = None
+            else:
+                number = float(value) if kinds[name] in (float, float | None) else int(value)
         except ValueError:
             raise UserError(f"{name} = {value!r}: not a number that it can be") from None
+        change: dict[str, Any] = {name: number}
         try:
-            return replace(self, **{name: number})
+            return replace(self, **change)
         except ValueError as error:
             raise UserError(f"{name} = {value!r}: {error}") from None
 

@@ -21,6 +21,7 @@ from llmill.contract.model_folder import BPE
 from llmill.contract.pipeline import Stage
 from llmill.model import checkpoint, initial, vocabulary
 from llmill.model.cross_entropy import IGNORE
+from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.tree import Params
 from llmill.stages import classify, grader, instruct, pretrain
@@ -140,7 +141,7 @@ OPEN = {
 }
 
 
-def load_foundation(folder: Folder) -> checkpoint.Checkpoint:
+def load_foundation(folder: Folder) -> checkpoint.Checkpoint[Transformer]:
     """The foundation model, whose tokenizer and context the finetuning stages take, if it says what
     the next token is.
     """

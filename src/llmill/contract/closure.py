@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
@@ -159,13 +159,13 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
     yield node
     for child in ast.iter_child_nodes(node):
         if _is_for_types(child):
-            for other in child.orelse:  # type: ignore[attr-defined]
+            for other in child.orelse:
                 yield from _nodes(other)
         else:
             yield from _nodes(child)
 
 
-def _is_for_types(node: ast.AST) -> bool:
+def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
     return isinstance(node, ast.If) and ast.unparse(node.test) in (
         "TYPE_CHECKING",
         "typing.TYPE_CHECKING",
@@ -173,9 +173,10 @@ def _is_for_types(node: ast.AST) -> bool:
 
 
 def _without_docstring(body: list[ast.stmt]) -> list[ast.stmt]:
-    first = body[0] if body else None
-    is_doc = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    return body[1:] if is_doc and isinstance(first.value.value, str) else body
+    match body:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return rest
+    return body
 
 
 def _sha256(tree: ast.Module) -> str:
@@ -187,8 +188,8 @@ def _plain(value: Any) -> Any:
     Python's versions differ in which there are; `kind` only tells u"" from "".
     """
     if isinstance(value, list):
-        kept = (item.orelse if _is_for_types(item) else [item] for item in value)
-        return [_plain(item) for items in kept for item in items]
+        branches = (item.orelse if _is_for_types(item) else [item] for item in value)
+        return [_plain(item) for items in branches for item in items]
     if isinstance(value, ast.JoinedStr):  # how adjacent parts are joined differs, too
         return ("JoinedStr", [_plain(part) for part in _joined(value.values)])
     if isinstance(value, ast.AST):
@@ -208,7 +209,7 @@ def _joined(parts: list[ast.expr]) -> list[ast.expr]:
     for part in parts:
         last = joined[-1] if joined else None
         if isinstance(part, ast.Constant) and isinstance(last, ast.Constant):
-            joined[-1] = ast.Constant(last.value + part.value)
+            joined[-1] = ast.Constant(str(last.value) + str(part.value))
         elif not (isinstance(part, ast.Constant) and part.value == ""):
             joined.append(part)
     return joined

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from llmill.evaluation.scoring import head_outputs
-from llmill.evaluation.statistics import bootstrap, share
-from llmill.model.checkpoint import Checkpoint
+from llmill.evaluation.statistics import Draws, bootstrap, share
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
 
 BATCH_SIZE = 64  # of no influence on a prediction
@@ -24,13 +24,13 @@ STRENGTHS = (
 Labels = Sequence[str]
 
 
-def predict(classifier: Checkpoint, texts: Sequence[str]) -> list[str]:
+def predict(classifier: Checkpoint[AnyModel], texts: Sequence[str]) -> list[str]:
     """The label that a checkpoint gives each text."""
-    encoded = [
-        classification.encode(classifier.tokenizer, text, classifier.max_length) for text in texts
-    ]
+    labels, length = classifier.labels, classifier.max_length
+    assert labels is not None and length is not None, "a classifier has both"
+    encoded = [classification.encode(classifier.tokenizer, text, length) for text in texts]
     outputs = head_outputs(classifier.model, encoded, BATCH_SIZE)  # (N, n_class)
-    return [classifier.labels[i] for i in outputs.argmax(dim=-1).tolist()]
+    return [labels[i] for i in outputs.argmax(dim=-1).tolist()]
 
 
 def majority(train: Labels, n: int) -> list[str]:
@@ -84,7 +84,7 @@ def figures(
     counts = _confusion(truth_ids, predicted_ids, len(labels))
     at = labels.index(positive)
     hits = int(counts[at, at])
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
 
     def f1(rows: np.ndarray, columns: np.ndarray) -> float:
         return float(_f1(_confusion(rows, columns, len(labels)))[at])
@@ -96,8 +96,8 @@ def figures(
         "accuracy": share(int(counts.trace()), len(truth), confidence),
         "precision": share(hits, int(counts[:, at].sum()), confidence),
         "recall": share(hits, int(counts[at].sum()), confidence),
-        "f1": bootstrap(f1, [truth_ids, predicted_ids], **settings),
-        "macro_f1": bootstrap(macro_f1, [truth_ids, predicted_ids], **settings),
+        "f1": bootstrap(f1, [truth_ids, predicted_ids], **draws),
+        "macro_f1": bootstrap(macro_f1, [truth_ids, predicted_ids], **draws),
         "confusion": counts.tolist(),
     }
 

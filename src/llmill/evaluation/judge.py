@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmill.evaluation.scoring import head_outputs
-from llmill.model.checkpoint import Checkpoint
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import grading
 
 BATCH_SIZE = 32  # of no influence on a score
 
 
-def grade(grader: Checkpoint, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+def grade(grader: Checkpoint[AnyModel], rows: Sequence[Mapping[str, Any]]) -> list[float]:
     """The score of each row's `answer` to its `instruction` and `input`, clamped to [0, 100]."""
     block_size = grader.model.config.block_size
     texts = [

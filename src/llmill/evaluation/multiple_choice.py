@@ -11,10 +11,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from torch import nn
-
 from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import continuation_logprobs
+from llmill.model.transformer import Transformer
 from llmill.tasks import prompt
 from llmill.tasks.multiple_choice import LETTERS, Question
 from llmill.text.tokenizer import Tokenizer
@@ -84,7 +83,7 @@ def cloze_prompt(question: Question) -> str:
 
 
 def letter_picks(
-    model: nn.Module,
+    model: Transformer,
     tokenizer: Tokenizer,
     questions: Sequence[Question],
     shots: dict[str, list[Question]],
@@ -107,7 +106,7 @@ def letter_picks(
 
 
 def cloze_picks(
-    model: nn.Module, tokenizer: Tokenizer, questions: Sequence[Question], batch_size: int
+    model: Transformer, tokenizer: Tokenizer, questions: Sequence[Question], batch_size: int
 ) -> Picks:
     """The likeliest answer text, per byte of it and the space before it."""
     pairs, sizes, cut = [], [], 0

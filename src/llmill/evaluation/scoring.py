@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from llmill.model.transformer import Transformer
+
 Ids = Sequence[int]
 
 
@@ -39,7 +41,7 @@ def head_outputs(model: nn.Module, rows: Sequence[Ids], batch_size: int) -> Tens
 
 
 def continuation_logprobs(
-    model: nn.Module, pairs: Sequence[tuple[Ids, Ids]], batch_size: int
+    model: Transformer, pairs: Sequence[tuple[Ids, Ids]], batch_size: int
 ) -> list[float]:
     """The sum of log-probabilities of each continuation's ids after its context, in nats.
 
@@ -66,7 +68,7 @@ def continuation_logprobs(
 
 @torch.inference_mode()
 def _sum_logprobs(
-    model: nn.Module, rows: Sequence[Ids], asked: Sequence[tuple[int, Ids]]
+    model: Transformer, rows: Sequence[Ids], asked: Sequence[tuple[int, Ids]]
 ) -> list[float]:
     """Of each (row, targets): the summed log-probability of the targets at the row's end."""
     device = next(model.parameters()).device

@@ -9,12 +9,20 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 Interval = dict[str, float | int]
 CONFIDENCE, RESAMPLES = 0.95, 1000  # of the figures whose stage has no parameter for it
+
+
+class Draws(TypedDict):
+    """How a bootstrap draws."""
+
+    confidence: float
+    resamples: int
+    seed: int
 
 
 def share(right: int, n: int, confidence: float) -> Interval:
@@ -74,8 +82,8 @@ def bootstrap(
 
 def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: int) -> Interval:
     """The mean, with its bootstrap interval."""
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    return bootstrap(np.mean, [np.asarray(values, dtype=float)], **settings)
+    draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    return bootstrap(np.mean, [np.asarray(values, dtype=float)], **draws)
 
 
 def spearman(
@@ -87,8 +95,8 @@ def spearman(
     resamples: int = RESAMPLES,
 ) -> Interval:
     """Spearman's rank correlation. A side that never varies orders nothing and counts as 0."""
-    settings = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    return bootstrap(_rank_correlation, [known, predicted], **settings)
+    draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    return bootstrap(_rank_correlation, [known, predicted], **draws)
 
 
 def pairs_right(
@@ -104,9 +112,9 @@ def pairs_right(
     The interval draws observations, not pairs: those of one observation go together. `n` counts
     pairs.
     """
-    known, predicted = np.asarray(known, dtype=float), np.asarray(predicted, dtype=float)
-    above = (known[:, None] > known[None, :]).astype(np.float32)  # (N, N)
-    order = np.sign(predicted[:, None] - predicted[None, :])
+    worth, guess = np.asarray(known, dtype=float), np.asarray(predicted, dtype=float)  # (N,) each
+    above = (worth[:, None] > worth[None, :]).astype(np.float32)  # (N, N)
+    order = np.sign(guess[:, None] - guess[None, :])
     right = above * (0.5 + 0.5 * order).astype(np.float32)
     pairs = int(above.sum(dtype=np.int64))
     if pairs == 0:

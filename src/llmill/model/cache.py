@@ -43,7 +43,8 @@ class Cache:
             k, v = k.float(), v.float()
         held = self.kept.get(attention, (k[:, :, :0], v[:, :, :0]))
         if held[0].size(2) < end:
-            held = tuple(_wider(each, self.used, end + ROOM) for each in held)
+            k_wide, v_wide = (_wider(each, self.used, end + ROOM) for each in held)
+            held = k_wide, v_wide
             self.kept[attention] = held
         for whole, new in zip(held, (k, v), strict=True):
             whole[:, :, self.used : end] = new

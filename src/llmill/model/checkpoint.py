@@ -7,7 +7,7 @@ model is, it says itself, wherever its folder lies.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Generic, Literal, Self, TypeGuard, TypeVar
 
 import torch
 from pydantic import Field, ValidationError, model_validator
@@ -23,6 +23,8 @@ from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
+AnyModel = Transformer | ClassModel | ScoreModel
+M = TypeVar("M", bound=AnyModel, covariant=True)
 Kind = Literal["foundation", "assistant", "classifier", "judge"]
 
 HEADS = {Transformer: "next_token", ClassModel: "class", ScoreModel: "score"}
@@ -61,19 +63,20 @@ class Config(Section):
             raise ValueError("a classifier needs labels and max_length")
         return self
 
-    def made(self) -> torch.nn.Module:
+    def made(self) -> AnyModel:
         """A new model of this shape."""
         model = Transformer(self.model, self.vocab_size)
         if self.head == "class":
+            assert self.labels is not None, "a classifier has classes"
             return ClassModel(model, len(self.labels))
         return ScoreModel(model) if self.head == "score" else model
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(Generic[M]):
     """A model in evaluation mode on the CPU, its tokenizer, what it is and where it came from."""
 
-    model: Transformer | ClassModel | ScoreModel
+    model: M
     tokenizer: Tokenizer
     labels: list[str] | None = None  # of a classifier
     max_length: int | None = None  # tokens a classifier or a judge reads
@@ -87,7 +90,7 @@ class Checkpoint:
         return "assistant" if self.template is not None else KINDS[type(self.model)]
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
+def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
     """Write a checkpoint into a new folder."""
     model = checkpoint.model
     body = model if isinstance(model, Transformer) else model.body
@@ -109,7 +112,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     checkpoint.tokenizer.save(folder / BPE)
 
 
-def load(folder: Path) -> Checkpoint:
+def load(folder: Path) -> Checkpoint[AnyModel]:
     """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
     not fit.
     """
@@ -135,12 +138,12 @@ def load(folder: Path) -> Checkpoint:
     )
 
 
-def load_language_model(folder: Path) -> Checkpoint:
+def load_language_model(folder: Path) -> Checkpoint[Transformer]:
     """Read a checkpoint of a model that says what the next token is; raises `UserError` for what
     `load` refuses, a classifier, and a masked model.
     """
     loaded = load(folder)
-    if isinstance(loaded.model, ClassModel | ScoreModel):
+    if not _has_transformer(loaded):
         raise UserError(f"{folder}: no language model; a classifier answers to `classify-text`")
     if not loaded.model.config.causal:
         raise UserError(
@@ -167,11 +170,15 @@ def read_config(folder: Path) -> Config:
         raise UserError(f"{file}: not a model's shape ({reason}); {RESTORE}") from None
 
 
-def _stored(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def _has_transformer(loaded: Checkpoint[AnyModel]) -> TypeGuard[Checkpoint[Transformer]]:
+    return isinstance(loaded.model, Transformer)
+
+
+def _stored(model: AnyModel) -> dict[str, torch.Tensor]:
     """The tensors to store: a tied head only once, as the embedding."""
     tensors = model.state_dict()
-    if model.config.tied:
-        tensors.pop(TIED.get(type(model)), None)
+    if model.config.tied and type(model) in TIED:
+        tensors.pop(TIED[type(model)], None)
     return tensors
 
 
@@ -193,7 +200,7 @@ def _refuse_other_weights(folder: Path, config: Config) -> None:
         raise UserError(f"{error}; {RESTORE}") from None
 
 
-def _fill(model: torch.nn.Module, path: Path) -> None:
+def _fill(model: AnyModel, path: Path) -> None:
     tensors = safetensors.load(path.read_bytes())
     for name in sorted(tensors):
         if not tensors[name].isfinite().all():

@@ -8,7 +8,8 @@ from typing import Any
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
-from llmill.model.architectures import Architecture, Config, Layout, Options, Part
+from llmill.model.architectures import Architecture, Layout, Part
+from llmill.model.options import Config, Options
 
 
 def write(labels: Sequence[str]) -> Config:

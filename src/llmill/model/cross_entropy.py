@@ -55,8 +55,9 @@ def _loss_and_gradients(
 ) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
     """The summed loss, and its gradients by hidden (N, C) and by the weight (V, C), if learning."""
     loss = torch.zeros((), device=hidden.device)
-    of_hidden = torch.empty_like(hidden) if learning else None
-    of_weight = torch.zeros(weight.shape, device=weight.device) if learning else None
+    gradients = None
+    if learning:
+        gradients = torch.empty_like(hidden), torch.zeros(weight.shape, device=weight.device)
     size = max(LEAST if learning else 1, CHUNK[hidden.device.type] // len(weight))
     for start in range(0, len(hidden), size):
         chunk, wanted = hidden[start : start + size], targets[start : start + size]
@@ -66,13 +67,16 @@ def _loss_and_gradients(
         logits[:, vocab_size:] = float("-inf")
         nats = logits.log_softmax(dim=-1)
         loss -= torch.where(learnt, nats.gather(1, at)[:, 0], 0.0).sum()
-        if learning:
+        if gradients is not None:
+            of_hidden, of_weight = gradients
             gradient = nats.exp_()
             gradient.scatter_add_(1, at, -torch.ones_like(at, dtype=gradient.dtype))
             gradient = gradient.mul_(learnt[:, None]).to(weight.dtype)
             torch.mm(gradient, weight, out=of_hidden[start : start + size])
             _add_product(of_weight, gradient.mT, chunk)
-    return loss, (of_hidden, of_weight[:vocab_size]) if learning else None
+    if gradients is None:
+        return loss, None
+    return loss, (gradients[0], gradients[1][:vocab_size])
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

@@ -179,8 +179,10 @@ class Writer:
         """Let the cache hold these of its rows, and the texts that were read elsewhere; which."""
         if going == self._rows and not self._already:
             return going
-        kept = [(self._cache, [self._rows.index(n) for n in going])] if going else []
-        parts = [*kept, *((cache, [0]) for cache in self._already.values())]
+        parts = [(cache, [0]) for cache in self._already.values()]
+        if going:
+            assert self._cache is not None
+            parts.insert(0, (self._cache, [self._rows.index(n) for n in going]))
         self._cache = joined(parts) if parts else None
         self._rows = [*going, *self._already]
         self._already = {}

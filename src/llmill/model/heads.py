@@ -26,7 +26,7 @@ class ClassModel(nn.Module):
     def __init__(self, body: Transformer, n_class: int):
         super().__init__()
         self.body, self.config = body, body.config
-        body.head = nn.Identity()
+        body.set_submodule("head", nn.Identity())
         self.head = nn.Linear(body.config.n_embd, n_class, bias=False)
         nn.init.normal_(self.head.weight, std=body.config.n_embd**-0.5)
 
@@ -57,7 +57,7 @@ class ScoreModel(nn.Module):
         super().__init__()
         self.knows = copy.deepcopy(body).requires_grad_(False)
         self.body, self.config = body, body.config
-        body.head = nn.Identity()
+        body.set_submodule("head", nn.Identity())
         self.pool = nn.Linear(body.config.n_embd, self.POOLS)
         self.head = nn.Linear(body.config.n_embd + self.POOLS, 1)
         for layer in (self.pool, self.head):

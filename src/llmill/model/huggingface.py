@@ -22,12 +22,11 @@ from llmill.model.architectures import (
     ARCHITECTURES,
     Architecture,
     Change,
-    Config,
     Layout,
-    Options,
     turned,
 )
 from llmill.model.heads import ClassModel
+from llmill.model.options import Config, Options
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights

@@ -44,6 +44,9 @@ class Norm(nn.Module):
 class Rotary(nn.Module):
     """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with position."""
 
+    cos: Tensor  # (T, D/2)
+    sin: Tensor
+
     def __init__(self, config: Model):
         super().__init__()
         size = config.n_embd // config.n_head

@@ -8,9 +8,10 @@ from typing import Any
 
 from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
+from matplotlib.typing import HashableList
 
 from llmill.report import form
 from llmill.report.files import Curve, stage_of
@@ -34,7 +35,9 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
     stages = list(dict.fromkeys(stage_of(address) for address in curves))
     first, others = stages[0], stages[1:]
     figure = _figure(6.4 if others else 3.4)
-    mosaic = [[first] * max(1, len(others)), others] if others else [[first]]
+    mosaic: list[HashableList[str]] = [[first] * max(1, len(others))]
+    if others:
+        mosaic.append([*others])
     panels = figure.subplot_mosaic(mosaic)
     for stage, axes in panels.items():
         _curves(axes, {a: c for a, c in curves.items() if stage_of(a) == stage})
@@ -42,7 +45,7 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4 if stage != first else 8, integer=True))
         axes.set_ylim(bottom=0)
     lines = [line for axes in panels.values() for line in axes.get_lines()]
-    named = [line for line in lines if not line.get_label().startswith("_")]
+    named = [line for line in lines if not str(line.get_label()).startswith("_")]
     panels[first].legend()
     if extra := [line for line in named if line.axes is not panels[first]]:
         figure.legend(handles=extra, loc="outside lower center", ncols=min(4, len(extra)))
@@ -57,7 +60,7 @@ def _curves(axes: Axes, found: Mapping[str, Curve]) -> None:
     for i, (address, curve) in enumerate(found.items()):
         named = "training" if address == "pretrain" else None
         train = [(row["step"], row["train_loss"]) for row in curve if "train_loss" in row]
-        look = {"color": _colour(i)}
+        look: dict[str, Any] = {"color": _colour(i)}
         axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=named, **look)
         named = "validation" if named else address.replace("@", " ") if "@" in address else None
         held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
@@ -104,7 +107,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: st
 
 
 def _is_light(colour: Sequence[float]) -> bool:
-    red, green, blue = to_rgb(colour[:3])
+    red, green, blue = colour[:3]
     return 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
 
 
@@ -213,9 +216,8 @@ def _colour(i: int) -> str:
 
 def _figure(height: float, width: float = WIDTH) -> Figure:
     """An empty figure of so many inches, with room around and between its panels."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.03)
-    return figure
+    room = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.03)
+    return Figure(figsize=(width, height), layout=room)
 
 
 def _intervals(
@@ -227,25 +229,25 @@ def _intervals(
 ) -> None:
     """Points with error bars in percent, a line for each of `names` from the top."""
     for i, (label, found) in enumerate(series.items()):
-        shown = [
-            (y, found[name])
-            for y, name in enumerate(names)
-            if form.value_of(found.get(name)) is not None
-        ]
         shift = 0.0 if annotate else 0.28 * (i - (len(series) - 1) / 2)
-        values = [100 * form.value_of(x) for _, x in shown]
-        ends = [form.bounds_of(x) or (form.value_of(x),) * 2 for _, x in shown]
-        below = [max(0.0, v - 100 * low) for v, (low, _) in zip(values, ends, strict=True)]
-        above = [max(0.0, 100 * high - v) for v, (_, high) in zip(values, ends, strict=True)]
-        heights = [y + shift for y, _ in shown]
+        values, below, above, heights = [], [], [], []
+        for y, name in enumerate(names):
+            value = form.value_of(found.get(name))
+            if value is None:
+                continue
+            low, high = form.bounds_of(found[name]) or (value, value)
+            values.append(100 * value)
+            below.append(max(0.0, 100 * value - 100 * low))
+            above.append(max(0.0, 100 * high - 100 * value))
+            heights.append(y + shift)
         axes.errorbar(
             values, heights, xerr=[below, above], fmt=MARKERS[i % len(MARKERS)], markersize=6,
             color=_colour(i), capsize=3, linewidth=1.6, label=label, zorder=3,
         )  # fmt: skip
-        for value, up, y in zip(values, above, heights, strict=True):
+        for value, up, height in zip(values, above, heights, strict=True):
             if annotate:
-                at = {"xytext": (7, 0), "textcoords": "offset points", "va": "center"}
-                axes.annotate(f"{value:.1f}{unit}", (value + up, y), **at)
+                text, at = f"{value:.1f}{unit}", (value + up, height)
+                axes.annotate(text, at, xytext=(7, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
 

@@ -115,7 +115,7 @@ def notes(results: Results) -> dict[str, str]:
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:
     """The parameters of each stage; the variants of a matrix share theirs."""
-    found = {}
+    found: dict[str, tables.Table] = {}
     for address, record in results.records.items():
         found.setdefault(stage_of(address), tables.parameters(record.get("parameters", {})))
     return {**found, "report": tables.parameters(setting.parameters)}

@@ -98,10 +98,10 @@ def _leave(code: object) -> NoReturn:
 
     None is needed: MLflow's run ends with the stage, and its threads with the run (`Track.finish`).
     """
-    said = code is not None and not isinstance(code, int)
+    number = code if isinstance(code, int) else 0 if code is None else 1
     with contextlib.suppress(OSError):  # nobody reads it any more
-        if said:
+        if code is not None and not isinstance(code, int):
             print(code, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-    os._exit(1 if said else code or 0)
+    os._exit(number)

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from llmill.contract import ownership, pipeline, processes, record
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.job import Job, tell
+from llmill.contract.job import STATE, Job, tell
 from llmill.runner import audit, cost, launcher, params, scratch, source, streams
 from llmill.runner.stopping import Stop, signals
 from llmill.runner.tracking import RUN_FILE, Track, mark_killed
@@ -80,13 +80,14 @@ def _lead(asked: Asked) -> Iterator[Job]:
         inputs = record.hash_inputs(stage.deps)
         say = partial(tell, stage.address)
         folder = scratch.claim(stage, parameters, inputs, asked.resume_anyway, say)
-        streams.copy_to(stage.log(asked.results), append=(folder / scratch.STATE).exists())
+        streams.copy_to(stage.log(asked.results), append=(folder / STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
-        job = Job(stage, asked.stages, out, folder, Track(folder), asked.stop)
+        track = Track(folder)
+        job = Job(stage, asked.stages, out, folder, track, asked.stop)
         try:
-            with _tracked(job, asked.experiment, parameters, inputs) as finished:
+            with _tracked(track, asked, job, inputs) as finished:
                 yield job
-                job.stop.ignore()
+                asked.stop.ignore()
                 sha256 = record.write(job.out, stage.address, parameters, inputs)
                 finished(sha256, record.outputs(job.out))
         except BaseException:
@@ -147,12 +148,12 @@ def _close_runs_of_the_dead(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _tracked(
-    job: Job, experiment: str, parameters: dict[str, Any], inputs: dict[str, str]
+    track: Track, asked: Asked, job: Job, inputs: dict[str, str]
 ) -> Iterator[Callable[[str, dict[str, Any]], None]]:
     """The stage's MLflow run, closed as what became of the stage."""
-    track = job.track
-    with job.stop.deferred():  # MLflow's imports would swallow what is raised in the middle of them
-        track.start(experiment, job.stage.address, parameters, inputs)
+    stop = asked.stop
+    with stop.deferred():  # MLflow's imports would swallow what is raised in the middle of them
+        track.start(asked.experiment, job.stage.address, asked.parameters, inputs)
         for path in job.stage.data:
             track.dataset(path, path, inputs[path])
         for parent in job.parents:
@@ -162,13 +163,13 @@ def _tracked(
         if (job.scratch / scratch.NOT_EXACT).exists():
             track.tag("llmill.exact", "false")
     try:
-        job.stop.raise_if_asked()
+        stop.raise_if_asked()
         yield lambda sha256, outputs: track.finish("FINISHED", sha256, outputs)
     except (Stopped, KeyboardInterrupt):
-        job.stop.ignore()  # what ends a stage must not be cut off itself
+        stop.ignore()  # what ends a stage must not be cut off itself
         track.finish("KILLED")
         raise
     except BaseException:
-        job.stop.ignore()
+        stop.ignore()
         track.finish("FAILED")
         raise

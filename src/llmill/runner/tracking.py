@@ -22,8 +22,8 @@ from typing import Any
 from filelock import FileLock
 
 from llmill.contract import printable
+from llmill.contract.job import STATE
 from llmill.contract.record import flat
-from llmill.runner.scratch import STATE
 
 URI = "MLFLOW_TRACKING_URI"
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named
@@ -110,9 +110,9 @@ class Track:
         from mlflow.data.meta_dataset import MetaDataset
 
         source = CodeDatasetSource(tags={"path": path, "sha256": digest})
-        mlflow.log_input(
-            MetaDataset(source, name=name, digest=digest[:DIGEST_LENGTH]), context=name
-        )
+        # MLflow lets `profile` be abstract in a class that it instantiates itself.
+        dataset = MetaDataset(source, name=name, digest=digest[:DIGEST_LENGTH])  # type: ignore[abstract]
+        mlflow.log_input(dataset, context=name)
 
     @guarded
     def parent(self, stage: str, record: str) -> None:

@@ -54,8 +54,8 @@ class Params(Section):
 
 
 # By section: the keys that say how the work is spread, not what it is.
-LAYOUT = {
-    name: field.annotation.SPREAD
+LAYOUT: dict[str, tuple[str, ...]] = {
+    name: spread
     for name, field in Params.model_fields.items()
-    if getattr(field.annotation, "SPREAD", ())
+    if (spread := getattr(field.annotation, "SPREAD", ()))
 }

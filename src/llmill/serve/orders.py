@@ -31,9 +31,11 @@ def of_completion(asked: Completion, served: Served, limits: Limits) -> list[Ord
         raise Refusal(400, message, "prompt", "invalid_value")
     found = []
     for prompt in asked.prompt:
-        is_text = isinstance(prompt, str)
-        ids = served.text(prompt, "prompt") if is_text else served.ids(prompt, "prompt")
-        echoed = ids[1:] if is_text else ids
+        if isinstance(prompt, str):
+            ids = served.text(prompt, "prompt")
+            echoed = ids[1:]
+        else:
+            ids = echoed = served.ids(prompt, "prompt")
         shown = echoed if asked.echo else None
         found.append(_order(asked, served, ids, asked.max_tokens, shown, asked.logprobs))
     _allowed(found, "prompt", "max_tokens", limits)

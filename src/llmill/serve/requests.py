@@ -17,7 +17,8 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
-from llmill.model.generate import LEAST_TEMPERATURE, LEAST_TOP_P, Choice
+from llmill.contract.values import LEAST_TEMPERATURE
+from llmill.model.generate import LEAST_TOP_P, Choice
 from llmill.serve.refusal import Refusal
 
 # Of the sender, or for a service of another kind: no answer depends on it.

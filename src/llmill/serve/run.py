@@ -82,7 +82,8 @@ class Server(uvicorn.Server):
                 _loop=loop,
             )
 
-        self.servers = [Door(each, self._connections, connection) for each in sockets or []]
+        doors = [Door(each, self._connections, connection) for each in sockets or []]
+        self.servers = doors  # type: ignore[assignment]  # of asyncio's only what a Door has, too
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let answers end, and refuse the rest of those that do not."""
@@ -96,6 +97,7 @@ def listener(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
-        known = error.errno is not None and error.errno > 0  # a name that is no address has none
-        reason = os.strerror(error.errno) if known else error.strerror
+        reason = error.strerror
+        if error.errno is not None and error.errno > 0:  # a name that is no address has none
+            reason = os.strerror(error.errno)
         raise UserError(f"{host}, port {port}: {reason}; --port takes another") from None

@@ -18,7 +18,7 @@ from llmill.contract.values import Section
 from llmill.evaluation import classification as measured
 from llmill.evaluation import statistics
 from llmill.model import checkpoint
-from llmill.model.checkpoint import Checkpoint
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.tasks import classification
 
@@ -55,13 +55,13 @@ def run(params: Parameters, job: Job) -> None:
         splits["train"], splits["validate"], texts, settings.seed
     )
     predicted[MAJORITY] = measured.majority(learnt, len(texts))
-    drawn = {
+    draws: statistics.Draws = {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seed": settings.seed,
     }
     systems = {
-        name: measured.figures(truth, found, labels, positive, **drawn)
+        name: measured.figures(truth, found, labels, positive, **draws)
         for name, found in predicted.items()
     }
     for variant, share in validated.items():
@@ -74,7 +74,7 @@ def run(params: Parameters, job: Job) -> None:
         "variants": {name: systems[name] for name in validated},
         "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
         "best": best,  # by validation accuracy
-        "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **drawn),
+        "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **draws),
     }
     write(job, metrics, table(texts, truth, predicted))
 
@@ -95,7 +95,7 @@ def load(folder: Path) -> Splits:
     return splits
 
 
-def load_classifier(folder: Path, labels: Sequence[str]) -> Checkpoint:
+def load_classifier(folder: Path, labels: Sequence[str]) -> Checkpoint[AnyModel]:
     """A classifier; `UserError` if it was made for other labels than the messages have."""
     loaded = checkpoint.load(folder)
     if loaded.labels != labels:
@@ -106,7 +106,9 @@ def load_classifier(folder: Path, labels: Sequence[str]) -> Checkpoint:
     return loaded
 
 
-def accuracy(classifier: Checkpoint, texts: Sequence[str], labels: Sequence[str]) -> float:
+def accuracy(
+    classifier: Checkpoint[AnyModel], texts: Sequence[str], labels: Sequence[str]
+) -> float:
     """The share of texts that get their label."""
     found = measured.predict(classifier, texts)
     return sum(a == b for a, b in zip(found, labels, strict=True)) / len(labels)

@@ -23,17 +23,20 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.model import checkpoint
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ClassModel, freeze
+from llmill.model.transformer import Transformer
 from llmill.stages.settings.classify import Classify
 from llmill.tasks import classification
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import class_loss
+from llmill.training.progress import Figures
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-Labelled = list[tuple[list[int], float]]  # token ids and the number of the class
+Labelled = list[tuple[list[int], int]]  # token ids and the number of the class
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,19 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Replace the output layer by a class head and train what the variant leaves trainable."""
+    assert job.variant is not None, "a matrix stage"
     settings = params.classify
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load(begun_from)
     data = encode(settings, job.folder("prepare") / "classification", foundation)
     runtime.start(settings.seed, settings.threads)
+    assert isinstance(foundation.model, Transformer), "pretrain puts no other head on it"
     model = ClassModel(foundation.model, len(data.labels))
     freeze(model, job.variant)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     job.say(f"{len(data.train)} messages, {trainable:,} trainable parameters")
 
-    def validate(model: nn.Module, step: int) -> dict[str, float]:
+    def validate(model: nn.Module, step: int) -> Figures:
         return judge(model, data.validate)
 
     train = batches(settings, data)
@@ -74,7 +79,7 @@ def run(params: Parameters, job: Job) -> None:
     work = Work(train, loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
-    classifier = checkpoint.Checkpoint(
+    classifier = Checkpoint(
         model,
         foundation.tokenizer,
         data.labels,
@@ -95,7 +100,7 @@ def run(params: Parameters, job: Job) -> None:
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
 
 
-def encode(settings: Classify, folder: Path, foundation: checkpoint.Checkpoint) -> Data:
+def encode(settings: Classify, folder: Path, foundation: Checkpoint[AnyModel]) -> Data:
     """Read and encode the messages; the classes are those of the training ones, sorted."""
     rows = {name: classification.read(folder / f"{name}.jsonl") for name in ("train", "validate")}
     labels = sorted({row.label for row in rows["train"]})
@@ -131,8 +136,9 @@ def class_weights(settings: Classify, labels: list[int], n_class: int) -> Tensor
 
 
 @torch.inference_mode()
-def judge(model: nn.Module, examples: Labelled) -> dict[str, float]:
+def judge(model: nn.Module, examples: Labelled) -> Figures:
     """Mean loss and accuracy, every message counting the same."""
+    assert isinstance(model, ClassModel), "what this stage trains"
     device = next(model.parameters()).device
     plain = torch.ones(model.head.out_features)
     total, right = 0.0, 0

@@ -9,6 +9,7 @@ Out: a folder for each role, with `sources.json` (what it holds, its licence); `
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from llmill.stages.settings.download import Download
 from llmill.text import fetch, local, sources, transfer
 from llmill.text.progress import progress
 from llmill.text.sources import ROLES, File, Source
-from llmill.text.transfer import Network
+from llmill.text.transfer import Network, Position
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -99,7 +100,7 @@ def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
                 job.downloads,
                 mirror,
                 network,
-                lambda here, before=before: at(before + here),
+                partial(_further, at, before),
             )
             done += size
             files.append({"path": place, "bytes": size, "sha256": sha256})
@@ -109,6 +110,11 @@ def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
                     f"got {sha256}, which `python -m llmill verify --pin` writes there"
                 )
     return _entry(source.name, source.title, source.licence, source.format, files)
+
+
+def _further(at: Position, before: int, here: int) -> None:
+    """So many bytes of a file are here, behind those of the files before it."""
+    at(before + here)
 
 
 def _copied(name: str, files: list[Path], job: Job) -> dict[str, Any]:

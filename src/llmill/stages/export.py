@@ -17,7 +17,8 @@ from llmill.contract import record
 from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.values import Dtype, Section
 from llmill.model import checkpoint, huggingface
-from llmill.model.checkpoint import Checkpoint
+from llmill.model.checkpoint import AnyModel, Checkpoint
+from llmill.model.heads import ScoreModel
 from llmill.report import card
 from llmill.stages.settings.export import Export
 from llmill.text import tokenizer_json
@@ -52,8 +53,8 @@ def run(params: Parameters, job: Job) -> None:
         if architecture is not None:
             lacking = f"classifier of the architecture {architecture.model_type}"
         job.say(f"not exported: transformers has no {lacking}")
-        metrics = {"architecture": None, "parameters": parameters, "files": {}}
-        record.write_json(job.out / "metrics.json", metrics)
+        nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}
+        record.write_json(job.out / "metrics.json", nothing)
         return
     folder = job.out / "model"
     write(folder, loaded, params.export.dtype)
@@ -80,12 +81,13 @@ def run(params: Parameters, job: Job) -> None:
     job.say(f"{called}, {parameters:,} parameters")
 
 
-def write(folder: Path, loaded: Checkpoint, dtype: Dtype = "float32") -> None:
+def write(folder: Path, loaded: Checkpoint[AnyModel], dtype: Dtype = "float32") -> None:
     """Weights, config, tokenizer, and of a language model how it generates; the form must be one
     that transformers has.
     """
     architecture, end = huggingface.fitting(loaded.model.config), loaded.tokenizer.end_of_text
     assert architecture is not None, "asked before"
+    assert not isinstance(loaded.model, ScoreModel), "transformers has no judge of ours"
     classifier = loaded.labels is not None
     special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
     huggingface.save(folder, loaded.model, architecture, special, dtype, loaded.labels)
@@ -95,9 +97,9 @@ def write(folder: Path, loaded: Checkpoint, dtype: Dtype = "float32") -> None:
         record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
 
 
-def tokenizer_config(loaded: Checkpoint) -> dict[str, Any]:
+def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:
     """What transformers wants to know beside `tokenizer.json`."""
-    settings = {
+    settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": loaded.model.config.block_size,
         "clean_up_tokenization_spaces": False,

@@ -29,7 +29,9 @@ from llmill.evaluation.statistics import (
     spearman,
 )
 from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
 from llmill.model.heads import ScoreModel
+from llmill.model.transformer import Transformer
 from llmill.stages.settings.grader import Grader
 from llmill.tasks import grading, instruction
 from llmill.tasks.graded import Graded, graded, probes
@@ -39,6 +41,7 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import score_loss
+from llmill.training.progress import Figures
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -69,7 +72,7 @@ def run(params: Parameters, job: Job) -> None:
     model = ScoreModel(foundation.model)
     job.say(f"{train.n} graded responses")
 
-    def validate(model: nn.Module, step: int) -> dict[str, float]:
+    def validate(model: nn.Module, step: int) -> Figures:
         guesses = predict(model, held_out)
         errors = [(p - s) ** 2 for p, (_, s) in zip(guesses, held_out, strict=True)]
         return {"validation_loss": sum(errors) / max(1, len(errors))}
@@ -83,7 +86,7 @@ def run(params: Parameters, job: Job) -> None:
         {"kind": row.kind, "score": 100 * row.score, "predicted": 100 * guess}
         for row, guess in zip(made, predicted, strict=True)
     ]
-    judge = checkpoint.Checkpoint(
+    judge = Checkpoint(
         model,
         tokenizer,
         max_length=block,
@@ -95,9 +98,10 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "heldout.json", rows)
     job.track.table("heldout", rows)
     tests = job.folder("prepare") / "instruction" / "test.jsonl"
+    rank, right = spearman(known, predicted, seed=settings.seed), pairs_right(known, predicted)
     metrics = {
-        "spearman": spearman(known, predicted, seed=settings.seed),
-        "pairs_right": pairs_right(known, predicted),
+        "spearman": rank,
+        "pairs_right": right,
         "gives": gives(model, instruction.read(tests), tokenizer, block, settings.seed),
         "validation_loss": validate(model, curve[-1]["step"])["validation_loss"],
         "steps": curve[-1]["step"],
@@ -105,9 +109,7 @@ def run(params: Parameters, job: Job) -> None:
         "heldout_responses": len(rows),
     }
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics(
-        {"spearman": metrics["spearman"]["value"], "pairs_right": metrics["pairs_right"]["value"]}
-    )
+    job.track.metrics({"spearman": rank["value"], "pairs_right": right["value"]})
 
 
 def gives(
@@ -134,7 +136,7 @@ def responses(settings: Grader, prepared: Path, split: str) -> list[Graded]:
     return graded(entries, texts, settings.responses, settings.seed)
 
 
-def batches(settings: Grader, prepared: Path, foundation: checkpoint.Checkpoint) -> Examples:
+def batches(settings: Grader, prepared: Path, foundation: Checkpoint[Transformer]) -> Examples:
     """The graded responses to train on, in the order of the run."""
     block = foundation.model.config.block_size
     train = encode(responses(settings, prepared, "train"), foundation.tokenizer, block)

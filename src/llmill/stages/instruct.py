@@ -21,6 +21,8 @@ from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation.answers import answers
 from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
+from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction
 from llmill.tasks.instruction import Instruction
@@ -29,6 +31,7 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Example, Examples, collate_texts, response_example
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
+from llmill.training.progress import Figures
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -61,7 +64,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "answers" / "pretrain.json", before)
     job.say(f"{train.n} instructions, {len(before)} answered before training")
 
-    def validate(model: nn.Module, step: int) -> dict[str, float]:
+    def validate(model: nn.Module, step: int) -> Figures:
         return {"validation_loss": loss_over(model, held_out)}
 
     work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
@@ -70,7 +73,7 @@ def run(params: Parameters, job: Job) -> None:
     after = answers(model, tokenizer, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
-    assistant = checkpoint.Checkpoint(
+    assistant = Checkpoint(
         model,
         tokenizer,
         template=CHAT_TEMPLATE,
@@ -95,7 +98,7 @@ def read(folder: Path, split: str) -> list[Instruction]:
 
 
 def examples(
-    settings: Instruct, folder: Path, foundation: checkpoint.Checkpoint, split: str
+    settings: Instruct, folder: Path, foundation: Checkpoint[Transformer], split: str
 ) -> list[Example]:
     """The instructions of a split as the model reads and learns them."""
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
@@ -103,7 +106,7 @@ def examples(
     return [example(entry, tokenizer, block, mask) for entry in read(folder, split)]
 
 
-def batches(settings: Instruct, folder: Path, foundation: checkpoint.Checkpoint) -> Examples:
+def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) -> Examples:
     """The instructions to train on, in the order of the run."""
     train = examples(settings, folder, foundation, "train")
     return Examples(train, collate_texts, settings.training.batch_size, settings.seed)

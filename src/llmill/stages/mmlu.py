@@ -40,6 +40,7 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Pick an answer to every question in both formats and count the right ones."""
+    assert job.variant is not None, "a matrix stage"
     settings = params.mmlu
     folder = job.folder("prepare") / "mmlu"
     asked = of_subjects(read(folder / "test.jsonl"), settings.subjects)

@@ -20,6 +20,7 @@ from llmill.contract.hardware import Runtime
 from llmill.contract.model_folder import BPE
 from llmill.contract.values import Section
 from llmill.model import checkpoint, initial, vocabulary
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.settings import FromInit, Model, Shape
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.pretrain import Pretrain
@@ -33,7 +34,7 @@ from llmill.training.losses import token_loss
 from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
-from llmill.training.progress import Figures
+from llmill.training.progress import Figures, Row
 from llmill.training.sampling import Sampler
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def run(params: Parameters, job: Job) -> None:
     measure = MEASURES[settings.objective]
     sampler = Sampler(tokenizer, settings.samples, settings.seed, job.scratch / "samples")
 
-    def validate(model: nn.Module, step: int) -> dict[str, float]:
+    def validate(model: nn.Module, step: int) -> Figures:
+        assert isinstance(model, Transformer), "what this stage trains"
         sampler.write(model, step)
         return measure(model, held_out, block, tokenizer, settings.validate_windows)
 
@@ -115,7 +117,7 @@ def run(params: Parameters, job: Job) -> None:
             name: {"before": before[name][0], "after": loss, "tokens": tokens}
             for name, (loss, tokens) in after.items()
         }
-    made = checkpoint.Checkpoint(
+    made = Checkpoint(
         model,
         tokenizer,
         made_by=job.stage.address,
@@ -135,9 +137,9 @@ def _check_objective(objective: str, shape: Model, weights: Path) -> None:
 
 def _write(
     job: Job,
-    made: checkpoint.Checkpoint,
-    curve: list[Figures],
-    samples: list[dict[str, object]],
+    made: Checkpoint[AnyModel],
+    curve: list[Row],
+    samples: list[dict[str, Any]],
     metrics: dict[str, Any],
 ) -> None:
     """The stage's files, and what the tracker keeps of them."""

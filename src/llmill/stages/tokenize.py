@@ -107,6 +107,7 @@ def end_with_parent() -> None:
     """End this process with the one that started it, however that ends; Ctrl-C is for that one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
+    assert parent is not None, "one of the processes that `in_parallel` starts"
 
     def wait() -> None:
         parent.join()

@@ -40,6 +40,7 @@ def run(params: Parameters, job: Job) -> None:
         tokenizer = imported.read(job.folder("download") / "init")
     else:
         texts = (text for shard in shards for text in parquet.texts(shard))
+        assert settings.vocab_size is not None, "the parameters agree: bpe has one"
         tokenizer = train(texts, settings.vocab_size)
     tokenizer.save(job.out / BPE)
     sample = [text for text, _ in zip(parquet.texts(shards[0]), range(SAMPLE), strict=False)]

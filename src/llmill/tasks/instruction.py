@@ -61,7 +61,14 @@ def _instruction(entry: Any, where: str) -> Instruction:
     if not values["instruction"].strip():
         raise UserError(f"{where}: 'instruction' is empty; remove the entry or write one")
     lists = {key: [_text(t, key, where) for t in _list(entry, key, where)] for key in LISTS}
-    return Instruction(**values, kind=None if kind is None else _text(kind, "kind", where), **lists)
+    return Instruction(
+        values["instruction"],
+        values["input"],
+        values["output"],
+        None if kind is None else _text(kind, "kind", where),
+        lists["paraphrases"],
+        lists["wrong"],
+    )
 
 
 def _list(entry: dict[str, Any], key: str, where: str) -> list[Any]:

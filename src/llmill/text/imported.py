@@ -169,7 +169,7 @@ def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: Merging) ->
     if unknown is not None:
         raise UserError(f"{file}: a merge makes {unknown!r}, which is no token")
     last, before = -1, b""
-    for token in sorted(ranks, key=ranks.get):
+    for token in sorted(ranks, key=ranks.__getitem__):
         if len(token) == 1:
             continue
         pairs = pairs_of(token, ranks)

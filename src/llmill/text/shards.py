@@ -98,7 +98,8 @@ class Shards:
         """Check every file by size and hash, and map it; raises `UserError` naming a wrong one."""
         index = record.read_json(folder / INDEX)
         kind = np.dtype(index["dtype"]).newbyteorder("<")
-        parts, ends, starts, source = [], [], [0], []
+        parts: list[np.ndarray] = []
+        ends, starts, source = [], [0], []
         sources = sorted({name for entry in index["shards"] for name in entry["sources"]})
         for entry in index["shards"]:
             tokens, documents, numbers = _files(folder, entry["name"])
@@ -141,7 +142,7 @@ class Shards:
 def _files(folder: Path, name: str) -> tuple[Path, Path, Path]:
     if not elsewhere.is_plain(name):
         raise UserError(f"{folder / INDEX}: {elsewhere.quoted(name)} is no shard's name; {RESTORE}")
-    return tuple(folder / f"{name}.{kind}" for kind in ("bin", "ends.npy", "sources.npy"))
+    return folder / f"{name}.bin", folder / f"{name}.ends.npy", folder / f"{name}.sources.npy"
 
 
 def _check(file: Path, size: int | None, sha256: str) -> None:

@@ -32,7 +32,7 @@ def converted(tokenizer: Tokenizer, begin: bool = False) -> "tokenizers.Tokenize
     )
     made = Tokenizer(model)
     made.decoder = decoders.ByteLevel()
-    names = sorted(tokenizer.special, key=tokenizer.special.get)
+    names = sorted(tokenizer.special, key=tokenizer.special.__getitem__)
     made.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
     if begin:
         end = tokenizer.end_name
@@ -45,5 +45,5 @@ def converted(tokenizer: Tokenizer, begin: bool = False) -> "tokenizers.Tokenize
 
 def merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
     """The pairs that make each token of more than a byte, in the order of ranks."""
-    ordered = sorted(ranks, key=ranks.get)
+    ordered = sorted(ranks, key=ranks.__getitem__)
     return [pair for token in ordered if len(token) > 1 for pair in pairs_of(token, ranks)]

@@ -26,10 +26,10 @@ from llmill.contract.hardware import Runtime
 from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
 from llmill.training.feed import Feed
-from llmill.training.losses import Loss
+from llmill.training.losses import Called, Loss
 from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
-from llmill.training.progress import Figures, Progress
+from llmill.training.progress import Figures, Progress, Row
 from llmill.training.schedule import factor
 from llmill.training.settings import Training
 
@@ -54,7 +54,7 @@ class Work:
     begun: bool = False  # from trained weights: the curve has a row of step 0, validated
 
 
-def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> list[Figures]:
+def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> list[Row]:
     """Train in place and return the curve. Continues from the newest state in the job's scratch
     folder.
 
@@ -66,12 +66,11 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     model.to(device)
     fresh = work.begun and resume.newest(job.state)[0] is None
     first = [_first(model, work, job)] if fresh else []  # a sharded model must be trained first
-    called = wrapped = parallel.wrap(model, work.spread)
+    wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(job, model, optimizers)
     progress.curve += first
-    if work.compile:
-        called = torch.compile(wrapped)
+    called: Called = torch.compile(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
@@ -129,7 +128,7 @@ def length(settings: Training, examples: int) -> int:
     return math.ceil(settings.epochs * micro_batches / settings.grad_accum_steps)
 
 
-def write_curve(path: Path, curve: list[Figures]) -> None:
+def write_curve(path: Path, curve: list[Row]) -> None:
     """The curve as `curves.csv`; a figure that was not measured at a step is empty."""
     columns = list(dict.fromkeys(name for row in curve for name in row))
     text = io.StringIO()
@@ -178,9 +177,10 @@ def _seed(seed: int, step: int) -> int:
 
 def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
     """Of the step, over all processes: its weight, its tokens, and the signal to stop by, or 0."""
-    weight = float(sum(batch.weight for batch in micro))
-    tokens = sum(batch.tokens for batch in micro)
-    weight, tokens, stops = parallel.total([weight, tokens, job.stop.signum is not None])
+    own_weight = float(sum(batch.weight for batch in micro))
+    own_tokens = sum(batch.tokens for batch in micro)
+    own = [own_weight, own_tokens, job.stop.signum is not None]
+    weight, tokens, stops = parallel.total(own)
     return max(weight, 1e-8), int(tokens), _signal(job) if stops else 0
 
 
@@ -196,7 +196,7 @@ def _signal(job: Job) -> int:
 
 
 def _backward(
-    called: nn.Module,
+    called: Called,
     wrapped: nn.Module,
     micro: list[Batch],
     weight: float,
@@ -218,7 +218,7 @@ def _backward(
     return torch.stack(parts).sum(dtype=torch.float64)
 
 
-def _first(model: nn.Module, work: Work, job: Job) -> Figures:
+def _first(model: nn.Module, work: Work, job: Job) -> Row:
     """The row of the curve before any step."""
     figures = _validated(model, work, 0)
     job.track.metrics(figures, step=0)
@@ -236,7 +236,7 @@ def _add_row(
     model: nn.Module, optimizers: Optimizers, work: Work, progress: Progress, end: int
 ) -> None:
     """One more row of the curve, validated where its turn is."""
-    row: Figures = {
+    row: Row = {
         "step": progress.step,
         "tokens": progress.tokens,
         "lr": optimizers[-1].param_groups[0]["lr"],
@@ -248,7 +248,7 @@ def _add_row(
     progress.curve.append(row)
 
 
-def _tell(row: Figures, meters: Figures, end: int, job: Job) -> None:
+def _tell(row: Row, meters: Figures, end: int, job: Job) -> None:
     """The tracker gets a row with the meters in one call, the log a line of it."""
     _track(row, meters, job)
     losses = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
@@ -256,7 +256,7 @@ def _tell(row: Figures, meters: Figures, end: int, job: Job) -> None:
     job.say(f"step {row['step']}/{end} {losses} ({speed:,.0f} tokens/s)")
 
 
-def _track(row: Figures, meters: Figures, job: Job) -> None:
+def _track(row: Row, meters: Figures, job: Job) -> None:
     figures = {k: v for k, v in (row | meters).items() if k != "step" and v is not None}
     job.track.metrics(figures, step=row["step"])
 

@@ -6,14 +6,15 @@ So a micro-batch without any target adds zero, and accumulation equals one large
 from collections.abc import Callable
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from llmill.training.batches import Batch
 
-Loss = Callable[[nn.Module, Batch], Tensor]
+Called = Callable[..., Tensor]  # a model, or what torch made of it
+Loss = Callable[[Called, Batch], Tensor]
 
 
-def token_loss(model: nn.Module, batch: Batch) -> Tensor:
+def token_loss(model: Called, batch: Batch) -> Tensor:
     """Cross-entropy of the next tokens in nats; the model makes it from targets, (B, T) or (N,)."""
     return model(*batch.inputs, targets=batch.targets)
 
@@ -21,13 +22,13 @@ def token_loss(model: nn.Module, batch: Batch) -> Tensor:
 def class_loss(class_weights: Tensor) -> Loss:
     """Weighted cross-entropy of logits (B, n_class) and targets (B,)."""
 
-    def loss(model: nn.Module, batch: Batch) -> Tensor:
+    def loss(model: Called, batch: Batch) -> Tensor:
         logits = model(*batch.inputs).float()
         return F.cross_entropy(logits, batch.targets, weight=class_weights, reduction="sum")
 
     return loss
 
 
-def score_loss(model: nn.Module, batch: Batch) -> Tensor:
+def score_loss(model: Called, batch: Batch) -> Tensor:
     """Squared error of scores (B, 1) and targets (B,) in [0, 1]."""
     return (model(*batch.inputs)[:, 0].float() - batch.targets).square().sum()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
+from llmill.model.transformer import Transformer
 from llmill.training.progress import Figures
 
 Clock = Callable[[], float]  # seconds
@@ -63,7 +64,7 @@ class Meter:
         """The figures of the interval; the next one begins."""
         seconds = self._clock() - self._begun
         speed = self._tokens / seconds
-        figures = {"tokens_per_second": speed, "peak_memory_bytes": float(peak_memory())}
+        figures: Figures = {"tokens_per_second": speed, "peak_memory_bytes": float(peak_memory())}
         if self._peak:
             figures["utilisation"] = speed * self._flops_per_token / self._peak
         figures |= {f"share_{name}": spent / seconds for name, spent in self._parts.items()}
@@ -71,7 +72,7 @@ class Meter:
         return figures
 
 
-def flops_per_token(model: nn.Module, asked: float = 1.0) -> float:
+def flops_per_token(model: Transformer, asked: float = 1.0) -> float:
     """FLOPs of forward and backward for one token of a full context: 6N + 12 L C T (PaLM, appendix
     B), N the parameters of matrix products: all matrices but the tables that are looked up. The
     head counts for the share of positions at which it is `asked`.
@@ -80,8 +81,8 @@ def flops_per_token(model: nn.Module, asked: float = 1.0) -> float:
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     looked_up = tables - {id(model.head.weight)}
     n = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in looked_up)
-    n -= (1 - asked) * model.head.weight.numel()
-    return 6.0 * n + 12.0 * config.n_layer * config.n_embd * config.block_size
+    not_asked = (1 - asked) * model.head.weight.numel()
+    return 6.0 * (n - not_asked) + 12.0 * config.n_layer * config.n_embd * config.block_size
 
 
 def matrix_peak(

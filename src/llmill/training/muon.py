@@ -55,7 +55,9 @@ class Muon(Optimizer):
                 )
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(  # type: ignore[override]  # torch writes two overloads
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
         """Move every parameter that has a gradient; returns what the closure returns."""
         loss = None
         if closure is not None:
@@ -77,13 +79,13 @@ class Muon(Optimizer):
         torch._foreach_add_(params, parts, alpha=-rate)
 
     def _directions(self, params: list[Tensor], momentum: float, nesterov: bool) -> list[Tensor]:
-        grads = [p.grad for p in params]
-        for p in params:
+        grads = [p.grad for p in params if p.grad is not None]  # which all have
+        for p, grad in zip(params, grads, strict=True):
             if MOMENTUM not in self.state[p]:
-                self.state[p][MOMENTUM] = torch.zeros_like(p.grad)
+                self.state[p][MOMENTUM] = torch.zeros_like(grad)
         buffers = [self.state[p][MOMENTUM] for p in params]
         torch._foreach_lerp_(buffers, grads, 1 - momentum)
-        return torch._foreach_lerp(grads, buffers, momentum) if nesterov else buffers
+        return list(torch._foreach_lerp(grads, buffers, momentum)) if nesterov else buffers
 
 
 def orthogonalised(batch: Tensor, steps: int) -> Tensor:
@@ -118,7 +120,7 @@ def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
     """
     gram = torch.bmm(x, x.mT)
     start = A * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    factor = None
+    factor: Tensor | None = None
     for step in range(steps):
         polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
         if factor is None:
@@ -128,7 +130,7 @@ def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
         if step < steps - 1:
             gram = torch.baddbmm(gram, polynomial, gram, beta=A)
             gram = torch.baddbmm(gram, gram, polynomial, beta=A)
-    return torch.bmm(factor, x)
+    return x if factor is None else torch.bmm(factor, x)
 
 
 def _batches(params: list[Tensor]) -> Iterator[list[Tensor]]:

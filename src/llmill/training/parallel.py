@@ -8,7 +8,7 @@ batch, so without dropout the number of processes changes nothing but the order 
 import contextlib
 import gc
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -23,6 +23,7 @@ from llmill.contract import processes
 from llmill.contract.errors import UserError
 
 Kind = Literal["ddp", "fsdp"]
+M = TypeVar("M", bound=nn.Module)
 
 
 def alone() -> bool:
@@ -71,9 +72,10 @@ def wrap(model: nn.Module, kind: Kind) -> nn.Module:
         return DistributedDataParallel(model, gradient_as_bucket_view=True)
     device = next(model.parameters()).device
     mesh = init_device_mesh(device.type, (processes.count(),))
-    for block in model.blocks:
+    for block in model.get_submodule("blocks").children():
         fully_shard(block, mesh=mesh)
-    return fully_shard(model, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+    return model
 
 
 @contextlib.contextmanager
@@ -129,7 +131,7 @@ def parted(tensor: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
-def whole(model: nn.Module, make: Callable[[], nn.Module]) -> nn.Module:
+def whole(model: M, make: Callable[[], M]) -> M:
     """The trained model in one piece, on the CPU; sharded, it is put together in a new one."""
     if not isinstance(model, FSDPModule):
         return model.cpu()

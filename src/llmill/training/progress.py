@@ -3,8 +3,10 @@ random numbers are functions of the step.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
-Figures = dict[str, float | None]  # None: not measured at that step
+Figures = dict[str, float]
+Row = dict[str, Any]  # figures at a step, with its number; None: not measured there
 
 
 @dataclass
@@ -13,5 +15,5 @@ class Progress:
 
     step: int = 0
     tokens: int = 0  # of all processes: the position in the data
-    curve: list[Figures] = field(default_factory=list)
+    curve: list[Row] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)

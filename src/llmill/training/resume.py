@@ -12,9 +12,10 @@ import warnings
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch.distributed.checkpoint as dcp
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 
 from llmill.contract import processes, record
@@ -60,7 +61,7 @@ def newest(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def _newest(folder: Path) -> tuple[Path | None, list[Path]]:
-    damaged = []
+    damaged: list[Path] = []
     for state in _states(folder):
         if _whole(state):
             return state, damaged
@@ -88,7 +89,7 @@ def last_good(folder: Path) -> str:
     return f"last good state {state}" if state else "no state was saved before"
 
 
-def _tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, dict[str, Tensor]]:
+def _tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, Any]:
     weights, moments = get_state_dict(model, optimizers)
     return {"model": weights, "optimizers": moments}
 
@@ -135,7 +136,7 @@ def _forget_cached(state: Path) -> None:
             os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _not_saved(folder: Path, error: Exception) -> str:
+def _not_saved(folder: Path, error: BaseException) -> str:
     reason = error
     if isinstance(error, dcp.api.CheckpointException):
         reason = next(iter(error.failures.values()))[0]

@@ -1,11 +1,11 @@
 """Texts that a model writes along its training."""
 
 from pathlib import Path
-
-from torch import nn
+from typing import Any
 
 from llmill.contract import processes, record
 from llmill.model.generate import Choice, generate
+from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.settings import Sampling
 
@@ -20,7 +20,7 @@ class Sampler:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def write(self, model: nn.Module, step: int) -> None:
+    def write(self, model: Transformer, step: int) -> None:
         """Continue each prompt."""
         prompts = [
             [self.tokenizer.end_of_text, *self.tokenizer.encode(p)] for p in self.settings.prompts
@@ -40,7 +40,7 @@ class Sampler:
         if processes.main():
             record.write_json(self.folder / f"{step:09d}.json", rows)
 
-    def gather(self) -> list[dict[str, object]]:
+    def gather(self) -> list[dict[str, Any]]:
         """All samples, in the order of the steps."""
         return [
             row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)

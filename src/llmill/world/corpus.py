@@ -87,7 +87,7 @@ def _packed(sentences: Iterable[str], rng: Random, between: str) -> Iterator[str
 def _questions(settings: World, source: str) -> list[str]:
     """Documents that ask: 3 to 6 questions each, about train entities, naming no other."""
     rng = Random(f"{settings.seed}/corpus/questions")
-    found = []
+    found: list[str] = []
     for _ in range(_question_rounds(settings)):
         asked = _train_questions(source, rng)
         answered = [_answered(question, rng) for question in rng.sample(asked, len(asked))]

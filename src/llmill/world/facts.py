@@ -100,8 +100,9 @@ def grouped(some: Iterable[Fact], field: str) -> dict[str, tuple[Fact, ...]]:
 def read_csv(name: str, delimiter: str = ",") -> list[dict[str, str]]:
     """The rows of a file in `tables/`."""
     with (FOLDER / name).open(encoding="utf-8", newline="") as file:
-        quoting = csv.QUOTE_MINIMAL if delimiter == "," else csv.QUOTE_NONE
-        return list(csv.DictReader(file, delimiter=delimiter, quoting=quoting))
+        if delimiter == ",":
+            return list(csv.DictReader(file))
+        return list(csv.DictReader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE))
 
 
 def _every() -> list[Fact]:

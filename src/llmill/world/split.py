@@ -72,5 +72,7 @@ def _names() -> dict[str, list[str]]:
     plain_names = {entity.removeprefix("the ") for _, entity in by_entity()}
     by_word: dict[str, list[str]] = {}
     for name in {form for plain_name in plain_names for form in (plain_name, capital(plain_name))}:
-        by_word.setdefault(WORD.match(name).group(), []).append(name)
+        first = WORD.match(name)
+        assert first, f"an entity begins with a word: {name}"
+        by_word.setdefault(first.group(), []).append(name)
     return {word: sorted(names, key=lambda n: (-len(n), n)) for word, names in by_word.items()}
