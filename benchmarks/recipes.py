@@ -18,8 +18,8 @@ from llmill.runner import params
 from llmill.runner.tree import Params
 from llmill.stages.pretrain import load, shape_of
 from llmill.text.tokenizer import Tokenizer
-from llmill.training.held_out import loss_over
 from llmill.training.settings import Optimizer, Schedule
+from llmill.training.validation import loss_over
 
 COSINE = Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1)
 TRIAL = 12  # steps that tell how many fit into the time

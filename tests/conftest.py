@@ -14,7 +14,7 @@ def write_code(root: Path, stage: str) -> None:
     """What stage `code` writes about a stage of the source in a folder."""
     locked = closure.read_lock(ROOT / "requirements.lock")
     (root / "data/code").mkdir(parents=True, exist_ok=True)
-    found = closure.code_of(closure.Source(root / "src"), stage, locked)
+    found = closure.code_of(closure.SourceTree(root / "src"), stage, locked)
     record.write_json(root / "data/code" / f"{stage}.json", found)
 
 

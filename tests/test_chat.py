@@ -141,7 +141,7 @@ def test_what_a_model_says_to_a_terminal_is_shown_and_not_obeyed(results, monkey
     checkpoint.save(results / "parrot", loaded)
     monkeypatch.setattr(sys, "argv", ["llmill", "chat", "parrot"])
     monkeypatch.setattr(sys, "stdin", io.StringIO("/settings \x1b[1m 5\n\n\x20\n"))
-    monkeypatch.setattr("llmill.named.LanguageModel.completed", lambda *_: [10])
+    monkeypatch.setattr("llmill.models.LanguageModel.completed", lambda *_: [10])
     with pytest.raises(SystemExit):
         __main__.main()
     refused, said = capsys.readouterr().out.splitlines()

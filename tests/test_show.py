@@ -14,7 +14,7 @@ from llmill.contract.errors import UserError
 from llmill.runner import params
 from llmill.show import print_batch
 from llmill.stages import instruct, pretrain
-from llmill.training.feed import Feed
+from llmill.training.prefetch import Feed
 from tests.conftest import ROOT
 from tests.stages import trainee
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from llmill import named
+from llmill import models
 from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
@@ -110,7 +110,7 @@ class Talk:
 
 def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
     """A talk with the model of this name; raises `UserError` as `language_model` does."""
-    found = named.language_model(name, dtype)
+    found = models.language_model(name, dtype)
     tokenizer = found.tokenizer
     asked = found.instructed if found.assistant else found.completed
     return Talk(
@@ -162,8 +162,8 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
 
 def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     """The label that a classifier gives each text, and its probability."""
-    folder = named.located(name)
-    if not named.of_ours(folder):
+    folder = models.located(name)
+    if not models.of_ours(folder):
         raise UserError(f"{folder}: Hugging Face's; transformers' pipeline gives what it says")
     loaded = checkpoint.load(folder)
     if not isinstance(loaded.model, ClassModel):

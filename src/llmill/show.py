@@ -28,9 +28,9 @@ from llmill.stages import classify, grader, instruct, pretrain
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Batch, Batches, Rows, Span
-from llmill.training.feed import Feed
 from llmill.training.loop import length
 from llmill.training.masking import Masked
+from llmill.training.prefetch import Feed
 from llmill.training.settings import Training
 
 LEARNT = "bold green"  # in a terminal, besides the brackets
@@ -42,7 +42,7 @@ Show = Callable[[Batch, int], Iterator[Lines]]  # of a micro-batch; its first ro
 
 
 @dataclass(frozen=True)
-class Source:
+class StageBatches:
     """The batches of a stage, and how their rows are shown."""
 
     batches: Batches
@@ -105,32 +105,32 @@ def summary(made: list[Batch]) -> str:
     return f"{rows} rows, {positions} positions, {padding:.1%} padding, {learnt} targets learnt"
 
 
-def open_pretrain(tree: Params, folder: Folder) -> Source:
+def open_pretrain(tree: Params, folder: Folder) -> StageBatches:
     tokenizer = Tokenizer.load(folder("tokenizer") / BPE)
     block = initial.shape(tree.model, folder("download") / "init").block_size
     rows = pretrain.batches(tree.pretrain, block, folder("tokenize"), tokenizer)
-    return Source(rows, tree.pretrain.training, partial(documents, rows, tokenizer))
+    return StageBatches(rows, tree.pretrain.training, partial(documents, rows, tokenizer))
 
 
-def open_classify(tree: Params, folder: Folder) -> Source:
+def open_classify(tree: Params, folder: Folder) -> StageBatches:
     foundation = checkpoint.load(folder("pretrain") / "checkpoint")
     data = classify.encode(tree.classify, folder("prepare") / "classification", foundation)
     batches = classify.batches(tree.classify, data)
     show = partial(labelled, foundation.tokenizer, lambda label: data.labels[int(label)])
-    return Source(batches, tree.classify.training, show)
+    return StageBatches(batches, tree.classify.training, show)
 
 
-def open_instruct(tree: Params, folder: Folder) -> Source:
+def open_instruct(tree: Params, folder: Folder) -> StageBatches:
     foundation = load_foundation(folder)
     batches = instruct.batches(tree.instruct, folder("prepare") / "instruction", foundation)
-    return Source(batches, tree.instruct.training, partial(texts, foundation.tokenizer))
+    return StageBatches(batches, tree.instruct.training, partial(texts, foundation.tokenizer))
 
 
-def open_grader(tree: Params, folder: Folder) -> Source:
+def open_grader(tree: Params, folder: Folder) -> StageBatches:
     foundation = load_foundation(folder)
     batches = grader.batches(tree.grader, folder("prepare"), foundation)
     show = partial(labelled, foundation.tokenizer, lambda score: f"{score:.2f}")
-    return Source(batches, tree.grader.training, show)
+    return StageBatches(batches, tree.grader.training, show)
 
 
 OPEN = {

@@ -61,7 +61,7 @@ def root(tmp_path) -> Path:
 
 
 def code(root: Path) -> closure.Code:
-    return closure.code_of(closure.Source(root), "mill", LOCKED)
+    return closure.code_of(closure.SourceTree(root), "mill", LOCKED)
 
 
 def edited(root: Path, file: str, old: str, new: str) -> closure.Code:
@@ -125,7 +125,7 @@ def test_what_an_editor_leaves_beside_a_module_is_no_table(root):
 
 
 def test_a_new_version_counts_only_where_the_package_is_imported(root):
-    source = closure.Source(root)
+    source = closure.SourceTree(root)
     before = closure.code_of(source, "mill", LOCKED)
     assert closure.code_of(source, "mill", {**LOCKED, "torch": "3.0.0"}) == before
     assert closure.code_of(source, "mill", {**LOCKED, "numpy": "3.0.0"}) != before
@@ -135,7 +135,7 @@ def test_a_package_that_nothing_locks_and_a_broken_module_are_one_line(root):
     with pytest.raises(
         UserError, match=r"cut\.py: imports numpy, which requirements\.lock does not"
     ):
-        closure.code_of(closure.Source(root), "mill", {})
+        closure.code_of(closure.SourceTree(root), "mill", {})
     (root / "llmill/text/cut.py").write_text("def broken(\n")
     with pytest.raises(UserError, match=r"cut\.py, line 1: '\(' was never closed"):
         code(root)
@@ -144,7 +144,7 @@ def test_a_package_that_nothing_locks_and_a_broken_module_are_one_line(root):
 STAGES = pipeline.load(
     {"paths": params.load(ROOT / "presets/world.yaml").paths.model_dump()}, ROOT / "dvc.yaml"
 )
-SOURCE = closure.Source(ROOT / "src")
+SOURCE = closure.SourceTree(ROOT / "src")
 LOCK = closure.read_lock(ROOT / "requirements.lock")
 ABOVE = [
     "audit",

@@ -14,7 +14,7 @@ import torch
 
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
-from llmill.named import LanguageModel
+from llmill.models import LanguageModel
 from llmill.serve.app import create
 from llmill.serve.limits import Limits
 from llmill.serve.run import Server, listener

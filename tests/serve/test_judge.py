@@ -3,7 +3,7 @@
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.server import score
+from llmill.evaluation.judge_client import score
 from llmill.evaluation.settings import JudgeServer
 from tests.serve.served import parrots, serving
 

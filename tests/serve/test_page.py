@@ -6,7 +6,7 @@ import urllib.parse
 import httpx
 import pytest
 
-from llmill.named import LanguageModel
+from llmill.models import LanguageModel
 from llmill.serve.served import Served
 from tests.serve.browser import browsing, needed
 from tests.serve.served import TOKENIZER, parrot, parrots, serving

@@ -15,8 +15,8 @@ from llmill.model.settings import FromInit
 from llmill.stages.pretrain import load, run
 from llmill.text import shards
 from llmill.text.shards import Shards
-from llmill.training.held_out import loss_by_source, loss_over, masked_loss_over
 from llmill.training.masking import Masked, masked_windows
+from llmill.training.validation import loss_by_source, loss_over, masked_loss_over
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.stages.trainee import job, masked, smoke, tokens
 

@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 def run(folder: Path, kind: str, vocab_size: int) -> Path:
     out = folder / "out"
     shutil.rmtree(out, ignore_errors=True)
-    settings = stage.Tokenizer(kind=kind, vocab_size=vocab_size)
+    settings = stage.TokenizerSection(kind=kind, vocab_size=vocab_size)
     stage.run(stage.Parameters(tokenizer=settings), Job(out))
     return out
 

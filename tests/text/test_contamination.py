@@ -1,5 +1,5 @@
 from llmill.text import words
-from llmill.text.contamination import Wanted
+from llmill.text.contamination import EvaluationTexts
 from llmill.text.settings import Contamination
 
 SETTINGS = Contamination(words=6, shortest=3)
@@ -7,7 +7,7 @@ SETTINGS = Contamination(words=6, shortest=3)
 
 def holds(texts, document):
     known = {}
-    return Wanted(texts, SETTINGS, known).in_document(words.hashes(document, known))
+    return EvaluationTexts(texts, SETTINGS, known).in_document(words.hashes(document, known))
 
 
 def test_consecutive_words_of_a_long_text_are_found_in_any_dress():
@@ -27,7 +27,7 @@ def test_a_very_short_text_is_found_only_as_the_whole_document():
 
 
 def test_texts_are_counted_and_empty_ones_are_not_looked_for():
-    wanted = Wanted(["one two three", "one", "...", ""], SETTINGS, {})
+    wanted = EvaluationTexts(["one two three", "one", "...", ""], SETTINGS, {})
     assert (wanted.texts, wanted.too_short) == (2, 1)
     assert not wanted.in_document(words.hashes("", {}))
 

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from llmill.model.cross_entropy import IGNORE
-from llmill.training.batches import Examples, LengthGroups, Order, collate_labels, collate_texts
+from llmill.training.batches import (
+    Examples,
+    LengthGroups,
+    Permutation,
+    collate_labels,
+    collate_texts,
+)
 
 
 def some_examples(count: int, seed: int = 0) -> list[tuple[list[int], float]]:
@@ -13,7 +19,7 @@ def some_examples(count: int, seed: int = 0) -> list[tuple[list[int], float]]:
     return [([1] * int(length), 0.5) for length in np.clip(drawn, 5, 256)]
 
 
-def padding(examples: list, order: Order, batch_size: int) -> float:
+def padding(examples: list, order: Permutation, batch_size: int) -> float:
     """The share of padding in an epoch, in batches of so many."""
     held, positions = 0, 0
     for start in range(0, len(examples), batch_size):
@@ -25,7 +31,7 @@ def padding(examples: list, order: Order, batch_size: int) -> float:
 
 def test_an_epoch_is_its_permutation_sorted_cut_and_shuffled_by_stretches():
     lengths = [5, 1, 4, 2, 3, 9, 7]
-    plain, grouped = Order(7, seed=1), LengthGroups(lengths, batch_size=2, seed=1)
+    plain, grouped = Permutation(7, seed=1), LengthGroups(lengths, batch_size=2, seed=1)
     assert plain.items(0, 7) == [5, 0, 1, 4, 2, 6, 3]
     assert grouped.items(0, 7) == [6, 5, 1, 4, 2, 0, 3]  # lengths 7 9, 1 3, 4 5, and one left
     assert plain.items(7, 7) == [6, 1, 4, 0, 3, 2, 5]
@@ -60,7 +66,7 @@ def test_batches_of_a_stretch_are_sorted_by_length_inside_and_shuffled_among_eac
 def test_far_less_than_half_of_the_padding_is_left(n, batch_size):
     examples = some_examples(n)
     lengths = [len(ids) for ids, _ in examples]
-    before = padding(examples, Order(n, seed=1), batch_size)
+    before = padding(examples, Permutation(n, seed=1), batch_size)
     after = padding(examples, LengthGroups(lengths, batch_size, seed=1), batch_size)
     assert before > 0.3
     assert after < 0.2 * before

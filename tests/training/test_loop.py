@@ -17,7 +17,7 @@ from llmill.contract.hardware import Runtime
 from llmill.model.cross_entropy import IGNORE
 from llmill.runner.stopping import Stop
 from llmill.training import resume
-from llmill.training.batches import Batch, Order, collate_texts, response_example
+from llmill.training.batches import Batch, Permutation, collate_texts, response_example
 from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Schedule, Training
@@ -370,12 +370,12 @@ def test_epochs_become_steps_over_all_micro_batches():
 
 
 def test_the_order_is_a_function_of_seed_and_epoch_alone():
-    order = Order(5, seed=1)
+    order = Permutation(5, seed=1)
     first, second = order.items(0, 5), order.items(5, 5)
     assert sorted(first) == sorted(second) == [0, 1, 2, 3, 4]
     assert first != second
-    assert Order(5, seed=1).items(3, 4) == (first + second)[3:7]
-    assert Order(5, seed=2).items(0, 5) != first
+    assert Permutation(5, seed=1).items(3, 4) == (first + second)[3:7]
+    assert Permutation(5, seed=2).items(0, 5) != first
 
 
 def test_only_the_response_and_its_end_are_learnt():

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from llmill.training.batches import NOWHERE, Batch, Rows, Windows
-from llmill.training.feed import Feed
 from llmill.training.masking import Masked, generator, masked, masked_windows
 from llmill.training.packing import Packed
+from llmill.training.prefetch import Feed
 from tests.training.test_packing import made_of, some_lengths
 
 VOCAB, END, MASK = 1000, 999, 1000

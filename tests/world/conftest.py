@@ -9,7 +9,7 @@ import pytest
 
 from llmill.contract.known import NEWS, WORLD
 from llmill.world import questions, write
-from llmill.world.questions import Question
+from llmill.world.questions import WorldQuestion
 from llmill.world.settings import World
 
 SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)
@@ -52,7 +52,7 @@ def read(folder: Path) -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def made() -> dict[str, dict[str, list[Question]]]:
+def made() -> dict[str, dict[str, list[WorldQuestion]]]:
     """The questions of each part, of the world and of its news."""
     return {source: questions.make(SETTINGS, source) for source in (WORLD, NEWS)}
 

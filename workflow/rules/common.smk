@@ -15,7 +15,7 @@ try:
     refuse_other_source()
     TREE = parameters.load()
     STAGES = parameters.stages(TREE)
-    SOURCE, LOCKED = closure.Source(), closure.read_lock()
+    SOURCE, LOCKED = closure.SourceTree(), closure.read_lock()
     for each in STAGES.values():  # before Snakemake or DVC removes what lies there
         ownership.refuse_foreign(Path(each.out))
 except UserError as error:

@@ -35,7 +35,7 @@ class Module:
     imports: frozenset[str]  # every dotted name in an import
 
 
-class Source:
+class SourceTree:
     """The package as it lies in a folder, each module read once."""
 
     def __init__(self, root: Path = Path("src")):
@@ -87,7 +87,7 @@ def _is_left(name: str) -> bool:
     return name.startswith(".") or name.endswith(("~", ".tmp", ".orig", ".rej"))
 
 
-def code_of(source: Source, stage: str, locked: Mapping[str, str]) -> Code:
+def code_of(source: SourceTree, stage: str, locked: Mapping[str, str]) -> Code:
     """Of a stage: hashes by module, hashes by table, versions by package.
 
     Raises `UserError` for an import that neither the package, Python nor the lock file has.

@@ -12,7 +12,7 @@ from llmill.contract import pipeline, printable, processes, record
 STATE = "state"  # below a stage's scratch folder: what a training resumes from
 
 
-class Track(Protocol):
+class Tracker(Protocol):
     """Where figures are kept beside the files: the stage's MLflow run."""
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
@@ -31,7 +31,7 @@ class Track(Protocol):
         """A text file."""
 
 
-class Stop(Protocol):
+class StopRequest(Protocol):
     """Whether somebody asked the stage to stop."""
 
     signum: int | None  # the signal
@@ -48,8 +48,8 @@ class Job:
     stages: dict[str, pipeline.Stage]
     out: Path
     scratch: Path
-    track: Track
-    stop: Stop
+    track: Tracker
+    stop: StopRequest
 
     @property
     def variant(self) -> str | None:

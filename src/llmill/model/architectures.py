@@ -19,7 +19,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Part:
+class Rows:
     """One of their tensors: so many rows of ours, after a change that is its own inverse."""
 
     name: str
@@ -27,7 +27,7 @@ class Part:
     change: Change | None = None
 
 
-Layout = dict[str, list[Part]]  # our tensor: theirs, from its first row to its last
+Layout = dict[str, list[Rows]]  # our tensor: theirs, from its first row to its last
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def _gpt2_write(config: Model) -> Config:
 def _gpt2_layout(config: Model, vocab_size: int) -> Layout:
     c, hidden = config.n_embd, config.mlp_hidden
     layout = {
-        "embedding.weight": [Part("transformer.wte.weight", vocab_size)],
-        "position.weight": [Part("transformer.wpe.weight", config.block_size)],
+        "embedding.weight": [Rows("transformer.wte.weight", vocab_size)],
+        "position.weight": [Rows("transformer.wpe.weight", config.block_size)],
     }
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
@@ -98,13 +98,13 @@ def _gpt2_layout(config: Model, vocab_size: int) -> Layout:
             ("mlp.up", "mlp.c_fc", hidden),
             ("mlp.down", "mlp.c_proj", c),
         ):
-            layout[f"{ours}.{name}.weight"] = [Part(f"{theirs}.{other}.weight", rows, turned)]
-            layout[f"{ours}.{name}.bias"] = [Part(f"{theirs}.{other}.bias", rows)]
+            layout[f"{ours}.{name}.weight"] = [Rows(f"{theirs}.{other}.weight", rows, turned)]
+            layout[f"{ours}.{name}.bias"] = [Rows(f"{theirs}.{other}.bias", rows)]
         for name, other in (("norm1", "ln_1"), ("norm2", "ln_2")):
             for kind in ("weight", "bias"):
-                layout[f"{ours}.{name}.{kind}"] = [Part(f"{theirs}.{other}.{kind}", c)]
+                layout[f"{ours}.{name}.{kind}"] = [Rows(f"{theirs}.{other}.{kind}", c)]
     for kind in ("weight", "bias"):
-        layout[f"norm.{kind}"] = [Part(f"transformer.ln_f.{kind}", c)]
+        layout[f"norm.{kind}"] = [Rows(f"transformer.ln_f.{kind}", c)]
     return layout | _head(config, vocab_size)
 
 
@@ -141,13 +141,13 @@ def _llama_layout(config: Model, vocab_size: int) -> Layout:
         ours, theirs = f"blocks.{i}", f"model.layers.{i}"
         for kind in ("weight", "bias") if config.bias else ("weight",):
             layout[f"{ours}.mlp.up.{kind}"] = [
-                Part(f"{theirs}.mlp.gate_proj.{kind}", hidden),
-                Part(f"{theirs}.mlp.up_proj.{kind}", hidden),
+                Rows(f"{theirs}.mlp.gate_proj.{kind}", hidden),
+                Rows(f"{theirs}.mlp.up_proj.{kind}", hidden),
             ]
-            layout[f"{ours}.mlp.down.{kind}"] = [Part(f"{theirs}.mlp.down_proj.{kind}", c)]
-        layout[f"{ours}.norm1.weight"] = [Part(f"{theirs}.input_layernorm.weight", c)]
-        layout[f"{ours}.norm2.weight"] = [Part(f"{theirs}.post_attention_layernorm.weight", c)]
-    layout["norm.weight"] = [Part("model.norm.weight", c)]
+            layout[f"{ours}.mlp.down.{kind}"] = [Rows(f"{theirs}.mlp.down_proj.{kind}", c)]
+        layout[f"{ours}.norm1.weight"] = [Rows(f"{theirs}.input_layernorm.weight", c)]
+        layout[f"{ours}.norm2.weight"] = [Rows(f"{theirs}.post_attention_layernorm.weight", c)]
+    layout["norm.weight"] = [Rows("model.norm.weight", c)]
     return layout
 
 
@@ -185,8 +185,8 @@ def _nanochat_layout(config: Model, vocab_size: int) -> Layout:
     layout = _shared_layout(config, vocab_size, partial(_halves_swapped, size=_head_size(config)))
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}.mlp", f"model.layers.{i}.mlp"
-        layout[f"{ours}.up.weight"] = [Part(f"{theirs}.fc1.weight", config.mlp_hidden)]
-        layout[f"{ours}.down.weight"] = [Part(f"{theirs}.fc2.weight", config.n_embd)]
+        layout[f"{ours}.up.weight"] = [Rows(f"{theirs}.fc1.weight", config.mlp_hidden)]
+        layout[f"{ours}.down.weight"] = [Rows(f"{theirs}.fc2.weight", config.n_embd)]
     return layout
 
 
@@ -221,21 +221,21 @@ def _shared_write(config: Model) -> Config:
 def _shared_layout(config: Model, vocab_size: int, of_qk: Change | None = None) -> Layout:
     """Embedding, attention and head of Llama and nanochat."""
     size = _head_size(config)
-    layout = {"embedding.weight": [Part("model.embed_tokens.weight", vocab_size)]}
+    layout = {"embedding.weight": [Rows("model.embed_tokens.weight", vocab_size)]}
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}.attention", f"model.layers.{i}.self_attn"
         for kind in ("weight", "bias") if config.bias else ("weight",):
             layout[f"{ours}.qkv.{kind}"] = [
-                Part(f"{theirs}.q_proj.{kind}", config.n_head * size, of_qk),
-                Part(f"{theirs}.k_proj.{kind}", config.n_kv_head * size, of_qk),
-                Part(f"{theirs}.v_proj.{kind}", config.n_kv_head * size),
+                Rows(f"{theirs}.q_proj.{kind}", config.n_head * size, of_qk),
+                Rows(f"{theirs}.k_proj.{kind}", config.n_kv_head * size, of_qk),
+                Rows(f"{theirs}.v_proj.{kind}", config.n_kv_head * size),
             ]
-            layout[f"{ours}.out.{kind}"] = [Part(f"{theirs}.o_proj.{kind}", config.n_embd)]
+            layout[f"{ours}.out.{kind}"] = [Rows(f"{theirs}.o_proj.{kind}", config.n_embd)]
     return layout | _head(config, vocab_size)
 
 
 def _head(config: Model, vocab_size: int) -> Layout:
-    return {} if config.tied else {"head.weight": [Part("lm_head.weight", vocab_size)]}
+    return {} if config.tied else {"head.weight": [Rows("lm_head.weight", vocab_size)]}
 
 
 def _rotary_read(options: Options) -> Config:

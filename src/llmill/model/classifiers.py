@@ -8,7 +8,7 @@ from typing import Any
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
-from llmill.model.architectures import Architecture, Layout, Part
+from llmill.model.architectures import Architecture, Layout, Rows
 from llmill.model.options import Config, Options
 
 
@@ -44,7 +44,7 @@ def read(options: Options, architecture: Architecture) -> list[str]:
 def layout(decoder: Layout, n_class: int) -> Layout:
     """The layout of a `ClassModel` on a decoder of this layout, without the decoder's own head."""
     body = {f"body.{name}": parts for name, parts in decoder.items() if name != "head.weight"}
-    return body | {"head.weight": [Part("score.weight", n_class)]}
+    return body | {"head.weight": [Rows("score.weight", n_class)]}
 
 
 def _whole(labels: Any) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
-from llmill.contract.closure import PACKAGE, Source
+from llmill.contract.closure import PACKAGE, SourceTree
 from llmill.runner import params
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def only(stage: Stage) -> Iterator[None]:
 
 def _code(stage: Stage) -> tuple[set[str], set[Path]]:
     """The modules that the stage may import and the files of llmill that it may open."""
-    source = Source()
+    source = SourceTree()
     listed = [record.read_json(Path(path)) for path in stage.code]
     named = {name for code in listed for name in code["modules"]}
     if not stage.code:  # those before stage `code` depend on their source itself

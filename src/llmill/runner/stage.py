@@ -25,7 +25,7 @@ from llmill.runner.tracking import RUN_FILE, Track, mark_killed
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """What is known of a run before it has its folders."""
 
     stage: pipeline.Stage
@@ -60,7 +60,7 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     stop.listen()
     begin = _lead if processes.main() else _follow
     results = Path(tree.paths.results)
-    asked = Asked(
+    asked = RunRequest(
         stage, stages, params.values(tree, stage.params), stop, tree.name, results, resume_anyway
     )
     try:
@@ -71,7 +71,7 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
 
 
 @contextlib.contextmanager
-def _lead(asked: Asked) -> Iterator[Job]:
+def _lead(asked: RunRequest) -> Iterator[Job]:
     """The process that locks, tracks, and puts the folder in its place."""
     stage, parameters = asked.stage, asked.parameters
     scratch.sweep()
@@ -110,7 +110,7 @@ def _remove_rest(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _follow(asked: Asked) -> Iterator[Job]:
+def _follow(asked: RunRequest) -> Iterator[Job]:
     """Another process of the same stage: it computes, and leaves the rest to the first."""
     stage = asked.stage
     inputs = record.hash_inputs(stage.deps)
@@ -148,7 +148,7 @@ def _close_runs_of_the_dead(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _tracked(
-    track: Track, asked: Asked, job: Job, inputs: dict[str, str]
+    track: Track, asked: RunRequest, job: Job, inputs: dict[str, str]
 ) -> Iterator[Callable[[str, dict[str, Any]], None]]:
     """The stage's MLflow run, closed as what became of the stage."""
     stop = asked.stop

@@ -1,5 +1,5 @@
 """The whole tree of `params.yaml`, put together from the sections that stages own. The checks
-between sections: `agreement.py`.
+between sections: `cross_checks.py`.
 """
 
 from typing import Self
@@ -9,7 +9,7 @@ from pydantic import model_validator
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section, Title
 from llmill.model.settings import Shape
-from llmill.runner import agreement
+from llmill.runner import cross_checks
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.stages.settings.classify import Classify
 from llmill.stages.settings.download import Download
@@ -23,7 +23,7 @@ from llmill.stages.settings.prepare import Prepare
 from llmill.stages.settings.pretrain import Pretrain
 from llmill.stages.settings.report import Report
 from llmill.stages.settings.tokenize import Tokenize
-from llmill.stages.settings.tokenizer import Tokenizer
+from llmill.stages.settings.tokenizer import TokenizerSection
 
 
 class Params(Section):
@@ -34,7 +34,7 @@ class Params(Section):
     runtime: Runtime
     download: Download
     prepare: Prepare
-    tokenizer: Tokenizer
+    tokenizer: TokenizerSection
     tokenize: Tokenize
     model: Shape
     pretrain: Pretrain
@@ -49,7 +49,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def sections_agree(self) -> Self:
-        agreement.check(self)
+        cross_checks.check(self)
         return self
 
 

@@ -17,10 +17,10 @@ from starlette.requests import ClientDisconnect
 
 from llmill.serve import orders, refusal, requests
 from llmill.serve.limits import Limits
-from llmill.serve.pending import Pending, Stream, nobody, whole
 from llmill.serve.refusal import Refusal
 from llmill.serve.replies import ChatReply, CompletionReply
 from llmill.serve.served import Served
+from llmill.serve.streaming import Pending, Stream, nobody, whole
 from llmill.serve.worker import Worker
 
 BODY_SECONDS = 30  # to send a request in
@@ -89,7 +89,7 @@ def create(
 
     async def answered(
         request: Request,
-        asked: requests.Asked,
+        asked: requests.TextRequest,
         wanted: list[orders.Order],
         reply: CompletionReply,
     ) -> Response:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from llmill.model.generate import Choice
 from llmill.serve.limits import Limits
 from llmill.serve.refusal import Refusal
-from llmill.serve.requests import Asked, Chat, Completion
+from llmill.serve.requests import Chat, Completion, TextRequest
 from llmill.serve.served import Served, too_long
 
 
@@ -54,7 +54,7 @@ def of_chat(asked: Chat, served: Served, limits: Limits) -> list[Order]:
 
 
 def _order(
-    asked: Asked,
+    asked: TextRequest,
     served: Served,
     ids: list[int],
     max_tokens: int,

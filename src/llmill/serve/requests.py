@@ -44,7 +44,7 @@ NEUTRAL: dict[str, Any] = {
 MOST_STOPS, LONGEST_STOP = 4, 200  # strings, characters
 
 Count = Annotated[int, Field(ge=1)]
-Body = TypeVar("Body", bound="Asked")
+Body = TypeVar("Body", bound="TextRequest")
 
 
 def _prompts(value: Any) -> list[str] | list[list[int]]:
@@ -101,7 +101,7 @@ class StreamOptions(Fields):
     include_obfuscation: bool = False  # padding of a stream against listeners: there is none
 
 
-class Message(Fields):
+class ChatMessage(Fields):
     """A turn, or what the next one is put under."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -116,7 +116,7 @@ class Message(Fields):
         return {k: v for k, v in value.items() if v is not None and v != [] and k != "name"}
 
 
-class Asked(Fields):
+class TextRequest(Fields):
     """What every request may say about how a text is written."""
 
     model: str
@@ -143,7 +143,7 @@ class Asked(Fields):
         )
 
 
-class Completion(Asked):
+class Completion(TextRequest):
     """`/v1/completions`."""
 
     prompt: Annotated[list[str] | list[list[int]], BeforeValidator(_prompts)]
@@ -152,10 +152,10 @@ class Completion(Asked):
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
 
-class Chat(Asked):
+class Chat(TextRequest):
     """`/v1/chat/completions`."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     logprobs: bool = False
@@ -202,7 +202,7 @@ def _refusal(error: Any) -> Refusal:
     return Refusal(400, f"{param}: {reason}", param or None, code)
 
 
-def _check(asked: Asked) -> None:
+def _check(asked: TextRequest) -> None:
     """What two fields must agree about."""
 
     def refuse(param: str, reason: str) -> None:

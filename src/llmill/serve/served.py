@@ -7,9 +7,9 @@ from functools import cached_property
 from typing import Any
 
 from llmill.contract.values import Dtype
-from llmill.named import LanguageModel, language_model
+from llmill.models import LanguageModel, language_model
 from llmill.serve.refusal import Refusal
-from llmill.serve.requests import Message
+from llmill.serve.requests import ChatMessage
 
 BETWEEN = "\n\n"  # what is put under one another, as the prompts' own paragraphs are
 
@@ -57,7 +57,7 @@ class Served:
             raise Refusal(400, message, param, "invalid_value")
         return ids
 
-    def conversation(self, messages: Sequence[Message]) -> list[int]:
+    def conversation(self, messages: Sequence[ChatMessage]) -> list[int]:
         """Each turn as the assistant was trained on it, behind one another as in `chat`.
 
         What stands under `system` or `developer` is put before the user's next text, and the user's

@@ -72,7 +72,7 @@ def run(params: Parameters, job: Job) -> None:
     job.say(f"{len(data.train)} messages, {trainable:,} trainable parameters")
 
     def validate(model: nn.Module, step: int) -> Figures:
-        return judge(model, data.validate)
+        return validation_figures(model, data.validate)
 
     train = batches(settings, data)
     loss = class_loss(data.weights.to(runtime.device(params.runtime)))
@@ -90,7 +90,7 @@ def run(params: Parameters, job: Job) -> None:
     checkpoint.save(job.out / "checkpoint", classifier)
     write_curve(job.out / "curves.csv", curve)
     metrics = {
-        **judge(model, data.validate),
+        **validation_figures(model, data.validate),
         "trainable_parameters": trainable,
         "steps": curve[-1]["step"],
         "train_messages": len(data.train),
@@ -136,7 +136,7 @@ def class_weights(settings: Classify, labels: list[int], n_class: int) -> Tensor
 
 
 @torch.inference_mode()
-def judge(model: nn.Module, examples: Labelled) -> Figures:
+def validation_figures(model: nn.Module, examples: Labelled) -> Figures:
     """Mean loss and accuracy, every message counting the same."""
     assert isinstance(model, ClassModel), "what this stage trains"
     device = next(model.parameters()).device

@@ -22,7 +22,7 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Of every stage that depends on its file."""
-    source, locked = closure.Source(), closure.read_lock()
+    source, locked = closure.SourceTree(), closure.read_lock()
     for stage in job.stages.values():
         for path in stage.code:
             name = path.rpartition("/")[2]

@@ -17,7 +17,7 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import judge, server, statistics
+from llmill.evaluation import judge, judge_client, statistics
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint
 from llmill.stages.settings.judge import Judge
@@ -71,7 +71,7 @@ def run(params: Parameters, job: Job) -> None:
 def scored(rows: Sequence[dict[str, Any]], settings: Judge, grader: Path) -> Sequence[float | None]:
     """A score for each row by the backend of the settings; None where the judge gave none."""
     if settings.backend == "openai":
-        return server.score(settings.openai, rows, CACHE)
+        return judge_client.score(settings.openai, rows, CACHE)
     runtime.start(settings.seed, settings.threads)
     return judge.grade(checkpoint.load(grader), rows)
 

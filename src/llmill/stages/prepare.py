@@ -20,7 +20,7 @@ from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice
 from llmill.tasks.split import distinct, part, split
 from llmill.text import documents, duplicates, parquet
-from llmill.text.contamination import Wanted
+from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.mixture import mix
 from llmill.text.words import Known, hashes
@@ -46,7 +46,7 @@ def run(params: Parameters, job: Job) -> None:
     entries, entry_metrics = prepare_instructions(raw / "instruction", settings, job.out)
     questions, question_metrics = prepare_questions(raw / "mmlu", job.out)
     known: Known = {}
-    wanted = Wanted(
+    wanted = EvaluationTexts(
         [
             *(row.text for row in messages["test"]),
             *(entry.asked for entry in entries["test"]),
@@ -143,7 +143,7 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
 
 
 def clean(
-    found: list[Document], wanted: Wanted, known: Known, settings: Prepare
+    found: list[Document], wanted: EvaluationTexts, known: Known, settings: Prepare
 ) -> tuple[list[Document], Metrics]:
     """The documents to keep; and by source how many were read, removed by reason and kept."""
     removed: Counter[tuple[str, str]] = Counter()

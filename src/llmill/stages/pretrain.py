@@ -28,7 +28,6 @@ from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training import compilation, parallel
 from llmill.training.batches import Rows, Windows
-from llmill.training.held_out import MEASURES, loss_by_source
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.masking import CHOSEN, Masked
@@ -36,6 +35,7 @@ from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures, Row
 from llmill.training.sampling import Sampler
+from llmill.training.validation import MEASURES, loss_by_source
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from llmill.contract import record
 from llmill.contract.model_folder import BPE
 from llmill.contract.values import Section
-from llmill.stages.settings.tokenizer import Tokenizer
-from llmill.text import imported, parquet
+from llmill.stages.settings.tokenizer import TokenizerSection
+from llmill.text import hf_tokenizer, parquet
 from llmill.text.tokenizer import from_gpt2, train
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SAMPLE = 1000  # documents that bytes per token is measured on
 class Parameters(Section):
     """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
 
-    tokenizer: Tokenizer
+    tokenizer: TokenizerSection
 
 
 def run(params: Parameters, job: Job) -> None:
@@ -37,7 +37,7 @@ def run(params: Parameters, job: Job) -> None:
     if settings.kind == "gpt2":
         tokenizer = from_gpt2(job.folder("download") / "tokenizer")
     elif settings.kind == "init":
-        tokenizer = imported.read(job.folder("download") / "init")
+        tokenizer = hf_tokenizer.read(job.folder("download") / "init")
     else:
         texts = (text for shard in shards for text in parquet.texts(shard))
         assert settings.vocab_size is not None, "the parameters agree: bpe has one"

@@ -8,7 +8,7 @@ from llmill.text.settings import Contamination
 from llmill.text.words import Known, hashes, runs
 
 
-class Wanted:
+class EvaluationTexts:
     """Texts to look for: `words` consecutive words of a long one, the whole of a shorter one.
 
     A text of fewer than `shortest` words is found only where it is the whole document.

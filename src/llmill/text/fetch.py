@@ -18,7 +18,7 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.text import transfer
 from llmill.text.sources import FILE, File
-from llmill.text.transfer import Failure, Network, Position, Wanted
+from llmill.text.transfer import Expected, Failure, Network, Position
 
 MIRROR = "LLMILL_MIRROR"
 BLOCK = 1 << 20
@@ -139,7 +139,7 @@ def _alone(kept: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
 
 def _come(file: File, url: str, kept: Path, network: Network, at: Position) -> Got:
     """Fetch and check; what was put together from several answers gets a second, whole try."""
-    part, wanted = _part(kept), Wanted(url, file.bytes, file.sha256 is not None)
+    part, wanted = _part(kept), Expected(url, file.bytes, file.sha256 is not None)
     continued = transfer.transfer(wanted, part, network, at)
     if continued and _wrong(file, _hash(part)):
         network.say(f"{url}: the parts do not fit together; fetching the whole again")

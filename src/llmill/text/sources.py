@@ -32,13 +32,13 @@ Text = Annotated[str, Field(min_length=1)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Entry(BaseModel):
+class TablePart(BaseModel):
     """A strict, frozen part of the table."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class File(Entry):
+class File(TablePart):
     """One file: its place in a mirror, what it must be, and where it is had."""
 
     path: Text
@@ -64,7 +64,7 @@ class File(Entry):
         return self
 
 
-class Source(Entry):
+class Source(TablePart):
     """A named set of files for one role."""
 
     name: Name

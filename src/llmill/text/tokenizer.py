@@ -148,7 +148,7 @@ class Tokenizer:
             raise UserError(f"{folder / SETTINGS}: not usable ({error}); {RESTORE}") from None
 
 
-class Settings(BaseModel):
+class TokenizerFile(BaseModel):
     """What `tokenizer.json` says beside the ranks."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -158,9 +158,9 @@ class Settings(BaseModel):
     n_vocab: int
 
 
-def _settings(file: Path) -> Settings:
+def _settings(file: Path) -> TokenizerFile:
     try:
-        return Settings.model_validate(elsewhere.read_object(file))
+        return TokenizerFile.model_validate(elsewhere.read_object(file))
     except UserError as error:
         raise UserError(f"{error}; {RESTORE}") from None
     except ValidationError as error:

@@ -56,7 +56,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Expected:
     """What is known of the file beforehand: its bytes, and whether its hash will be compared."""
 
     url: str
@@ -76,7 +76,7 @@ def client(timeout: float) -> httpx.Client:
         ) from None
 
 
-def transfer(wanted: Wanted, part: Path, network: Network, at: Position) -> bool:
+def transfer(wanted: Expected, part: Path, network: Network, at: Position) -> bool:
     """Bring the whole file into `part`; True if it comes of several answers. Raises `Failure`."""
     tries, best = 0, size(part)
     while True:
@@ -139,7 +139,7 @@ def _noted(part: Path) -> dict[str, str | None]:
         return {}
 
 
-def _start(wanted: Wanted, part: Path) -> int:
+def _start(wanted: Expected, part: Path) -> int:
     """Where to go on: the end of a part that this address can safely continue, else 0."""
     noted, here = _noted(part), size(part)
     too_long = wanted.bytes is not None and here > wanted.bytes
@@ -153,7 +153,7 @@ def _start(wanted: Wanted, part: Path) -> int:
     return 0
 
 
-def _ask(wanted: Wanted, part: Path, start: int, network: Network, at: Position) -> bool:
+def _ask(wanted: Expected, part: Path, start: int, network: Network, at: Position) -> bool:
     """One request; True if its answer completed an earlier one. Raises `Again` or `Failure`."""
     headers = {}
     if start:
@@ -178,7 +178,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _take(wanted: Wanted, part: Path, start: int, response: httpx.Response, at: Position) -> bool:
+def _take(wanted: Expected, part: Path, start: int, response: httpx.Response, at: Position) -> bool:
     """Store the body of an answer, by what its status says it is."""
     if response.status_code == 200:
         forget(part)
@@ -239,7 +239,7 @@ def _encoded(response: httpx.Response) -> bool:
 
 
 def _write(
-    wanted: Wanted, part: Path, response: httpx.Response, total: int | None, at: Position
+    wanted: Expected, part: Path, response: httpx.Response, total: int | None, at: Position
 ) -> None:
     """Append the body to `part`; raises `Again` if it ends early."""
     here = size(part)

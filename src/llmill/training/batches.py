@@ -49,7 +49,7 @@ class Batches(Protocol):
     def get(self, start: int, count: int) -> Batch: ...
 
 
-class Order:
+class Permutation:
     """A permutation of `n` items per epoch: item `i` of the run is a function of seed and epoch
     alone.
     """
@@ -73,7 +73,7 @@ class Order:
         return int(self._permutation[place])
 
 
-class LengthGroups(Order):
+class LengthGroups(Permutation):
     """An order whose batches hold items of nearly one length, so that little of them is padding.
 
     The permutation of an epoch is cut into stretches of 32 batches; each is sorted by length, cut
@@ -102,7 +102,7 @@ class Rows(ABC):
     padded = True  # whether some hold less than fits
 
     def __init__(self, shards: Shards, n: int, block_size: int, seed: int, mask_documents: bool):
-        self.shards, self.n, self.order = shards, n, Order(n, seed)
+        self.shards, self.n, self.order = shards, n, Permutation(n, seed)
         self.block_size, self.mask_documents = block_size, mask_documents
 
     @abstractmethod

@@ -25,10 +25,10 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.contract.hardware import Runtime
 from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
-from llmill.training.feed import Feed
 from llmill.training.losses import Called, Loss
 from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
+from llmill.training.prefetch import Feed
 from llmill.training.progress import Figures, Progress, Row
 from llmill.training.schedule import factor
 from llmill.training.settings import Training

@@ -14,7 +14,7 @@ from llmill.world import everyday
 from llmill.world.facts import TABLES, Fact, by_subject, facts, grouped, values
 from llmill.world.hard import MAKERS
 from llmill.world.phrasing import texts
-from llmill.world.questions import LETTERS, Question, ask, from_problem
+from llmill.world.questions import LETTERS, WorldQuestion, ask, from_problem
 from llmill.world.settings import World
 from llmill.world.split import mentions_held_out, part
 
@@ -107,7 +107,7 @@ def _lettered(source: str, rng: Random) -> dict[str, list[str]]:
     return {name: rng.sample(lines, len(lines)) for name, lines in sorted(by_subject.items())}
 
 
-def _train_questions(source: str, rng: Random) -> list[Question]:
+def _train_questions(source: str, rng: Random) -> list[WorldQuestion]:
     """One question about each train fact, and of the world the share of hard ones."""
     allowed = {r: [v for v in vs if not mentions_held_out(v)] for r, vs in values().items()}
     found = []
@@ -128,7 +128,7 @@ def _question_rounds(settings: World) -> int:
     return max(1, round(QUESTION_SHARE * settings.repeats))
 
 
-def _answered(question: Question, rng: Random) -> str:
+def _answered(question: WorldQuestion, rng: Random) -> str:
     """Question and answer; the answer is sometimes a whole sentence, as instructions want it."""
     answer = question.choices[question.answer]
     if question.fact and rng.random() < SENTENCE_SHARE:
@@ -137,7 +137,7 @@ def _answered(question: Question, rng: Random) -> str:
     return f"Question: {question.text}\nAnswer: {answer}"
 
 
-def _lines(question: Question) -> str:
+def _lines(question: WorldQuestion) -> str:
     options = [f"{letter}. {c}" for letter, c in zip(LETTERS, question.choices, strict=True)]
     return "\n".join([question.text, *options, f"Answer: {LETTERS[question.answer]}"])
 

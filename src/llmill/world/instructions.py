@@ -27,7 +27,7 @@ FACT_SHARE = 0.4  # of all instructions
 
 
 @dataclass(frozen=True)
-class Instruction:
+class WorldTask:
     """An entry of the Alpaca file."""
 
     kind: str
@@ -54,10 +54,10 @@ class Instruction:
         return " \n ".join((d.instruction, d.input, d.output, *d.paraphrases, *d.wrong))
 
 
-def make(settings: World) -> list[Instruction]:
+def make(settings: World) -> list[WorldTask]:
     """Instructions with distinct prompts, shuffled; a share asks for facts, the rest are skills."""
     rng = Random(f"{settings.seed}/instructions")
-    found: dict[tuple[str, str], Instruction] = {}
+    found: dict[tuple[str, str], WorldTask] = {}
     asked = [f for f in facts() if part(f.entity) == "train" and not mentions_held_out(f.value)]
     for fact in rng.sample(asked, len(asked)):
         if len(found) >= round(FACT_SHARE * settings.instructions):
@@ -74,8 +74,8 @@ def make(settings: World) -> list[Instruction]:
     )
 
 
-def _keep(found: dict[tuple[str, str], Instruction], kind: str, draft: Draft) -> None:
-    instruction = Instruction(kind, draft)
+def _keep(found: dict[tuple[str, str], WorldTask], kind: str, draft: Draft) -> None:
+    instruction = WorldTask(kind, draft)
     if not mentions_held_out(instruction.text):
         found.setdefault((draft.instruction, draft.input), instruction)
 

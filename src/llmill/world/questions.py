@@ -33,7 +33,7 @@ LETTERS = "ABCD"
 
 
 @dataclass(frozen=True)
-class Question:
+class WorldQuestion:
     """Four choices of which `answer` (0..3) is right; `fact` is what is asked for, if one."""
 
     subject: str
@@ -48,7 +48,7 @@ class Question:
         return [self.text, *self.choices, LETTERS[self.answer]]
 
 
-def make(settings: World, source: str = WORLD) -> dict[str, list[Question]]:
+def make(settings: World, source: str = WORLD) -> dict[str, list[WorldQuestion]]:
     """The questions of `dev`, `val` and `test` of a source, ordered by subject."""
     limits = {
         "dev": DEV_QUESTIONS,
@@ -65,25 +65,25 @@ def make(settings: World, source: str = WORLD) -> dict[str, list[Question]]:
     }
 
 
-def csv_text(questions: Iterable[Question]) -> str:
+def csv_text(questions: Iterable[WorldQuestion]) -> str:
     """The rows of a file: no header, quotes only where the format needs them."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(question.row for question in questions)
     return out.getvalue()
 
 
-def ask(fact: Fact, text: str, rng: Random, allowed: Iterable[str] | None = None) -> Question:
+def ask(fact: Fact, text: str, rng: Random, allowed: Iterable[str] | None = None) -> WorldQuestion:
     """A question about the fact, against three other values of its relation (or of `allowed`)."""
     pool = [v for v in (allowed or values()[fact.relation]) if v != fact.value]
     return _shuffled(fact.subject, text, fact.value, rng.sample(pool, 3), rng, fact)
 
 
-def from_problem(subject: str, problem: Problem, rng: Random) -> Question:
+def from_problem(subject: str, problem: Problem, rng: Random) -> WorldQuestion:
     """The same for what takes more than one fact."""
     return _shuffled(subject, problem.question, problem.answer, problem.wrong, rng, None)
 
 
-def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[Question]:
+def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[WorldQuestion]:
     rng = Random(f"{seed}/questions/{subject}/{wanted}")
     if subject in MAKERS:
         return _problems(subject, wanted, limit, rng)
@@ -97,7 +97,7 @@ def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[Questi
             more = [(f, t) for f in mine for t in texts(f, "ask") if (f, t) not in pairs]
             pairs += rng.sample(more, max(0, min(len(more), DEV_QUESTIONS - len(pairs))))
     asked = [ask(fact, text, rng) for fact, text in pairs[:limit]]
-    return [Question(subject, q.text, q.choices, q.answer, q.fact) for q in asked]
+    return [WorldQuestion(subject, q.text, q.choices, q.answer, q.fact) for q in asked]
 
 
 def balanced(some: list[Fact], rng: Random) -> list[Fact]:
@@ -116,8 +116,8 @@ def balanced(some: list[Fact], rng: Random) -> list[Fact]:
     return kept
 
 
-def _problems(subject: str, wanted: str, limit: int, rng: Random) -> list[Question]:
-    found: dict[str, Question] = {}
+def _problems(subject: str, wanted: str, limit: int, rng: Random) -> list[WorldQuestion]:
+    found: dict[str, WorldQuestion] = {}
     for _ in range(50 * limit):  # a small part may hold fewer than the limit
         problem = MAKERS[subject](rng, wanted)
         if len(found) < limit and problem.question not in found:
@@ -127,7 +127,7 @@ def _problems(subject: str, wanted: str, limit: int, rng: Random) -> list[Questi
 
 def _shuffled(
     subject: str, text: str, right: str, wrong: Iterable[str], rng: Random, fact: Fact | None
-) -> Question:
+) -> WorldQuestion:
     choices = [right, *wrong]
     rng.shuffle(choices)
-    return Question(subject, text, tuple(choices), choices.index(right), fact)
+    return WorldQuestion(subject, text, tuple(choices), choices.index(right), fact)

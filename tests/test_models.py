@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llmill import named
+from llmill import models
 from llmill.chat import Settings, guess, open_talk
 from llmill.contract import record
 from llmill.contract.errors import UserError
@@ -35,22 +35,22 @@ def test_what_was_exported_answers_as_the_checkpoint_does(tmp_path, chat):
         for talk in (open_talk(str(folder), SHORT) for folder in (ours, theirs))
     ]
     assert said[0] == said[1] != [[], []]
-    assert named.language_model(str(theirs)).assistant == (chat is not None)
+    assert models.language_model(str(theirs)).assistant == (chat is not None)
 
 
 def test_a_foundation_model_is_no_assistant_in_whatever_folder_it_lies(tmp_path):
     folder = tmp_path / "instruct/checkpoint"
     checkpoint.save(folder, Checkpoint(decoder(), bytes_tokenizer()))
-    assert not named.language_model(str(folder)).assistant
+    assert not models.language_model(str(folder)).assistant
 
 
 def test_another_makers_chat_template_makes_no_assistant(tmp_path):
     folder = published(tmp_path / "model", decoder(), "{{ messages[0]['content'] }}")
-    assert not named.language_model(str(folder)).assistant
+    assert not models.language_model(str(folder)).assistant
 
 
 def test_published_weights_are_had_in_bfloat16(tmp_path):
-    made = named.language_model(str(published(tmp_path / "model", decoder())), "bfloat16")
+    made = models.language_model(str(published(tmp_path / "model", decoder())), "bfloat16")
     assert {p.dtype for p in made.model.parameters()} == {torch.bfloat16}
 
 
@@ -61,7 +61,7 @@ def test_an_assistant_that_transformers_saved_again_is_one(tmp_path):
     (folder / "tokenizer_config.json").unlink()
     tokenizer.save_pretrained(folder)
     assert "chat_template" not in record.read_json(folder / "tokenizer_config.json")
-    assert named.language_model(str(folder)).assistant
+    assert models.language_model(str(folder)).assistant
 
 
 def test_a_text_begins_behind_the_token_that_the_config_names(tmp_path):
@@ -69,19 +69,19 @@ def test_a_text_begins_behind_the_token_that_the_config_names(tmp_path):
     config = record.read_json(folder / "config.json")
     for begins, first in ((7, 7), (None, 256), (999, 256)):
         record.write_json(folder / "config.json", config | {"bos_token_id": begins})
-        assert named.language_model(str(folder)).completed("A") == [first, 65]
+        assert models.language_model(str(folder)).completed("A") == [first, 65]
 
 
 def test_a_folder_that_is_no_language_model_is_refused_in_one_line(tmp_path):
     folder = published(tmp_path / "classifier", headed(2), labels=["ham", "spam"])
     with pytest.raises(UserError, match="classifier: GPT2ForSequenceClassification: no language"):
-        named.language_model(str(folder))
+        models.language_model(str(folder))
     with pytest.raises(UserError, match="classifier: Hugging Face's; transformers' pipeline"):
         list(guess(str(folder), ["text"]))
     bare = published(tmp_path / "bare", decoder())
     (bare / "tokenizer.json").unlink()
     with pytest.raises(UserError, match="bare: no tokenizer beside the weights; it would be bpe/"):
-        named.language_model(str(bare))
+        models.language_model(str(bare))
 
 
 def test_a_checkpoint_of_ours_without_its_tokenizer_says_how_to_have_it_back(tmp_path):
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_ours_without_its_tokenizer_says_how_to_have_it_back(tmp
     checkpoint.save(folder, Checkpoint(decoder(), bytes_tokenizer()))
     shutil.rmtree(folder / "bpe")
     with pytest.raises(UserError, match=r"bpe.*missing; .*dvc"):
-        named.language_model(str(folder))
+        models.language_model(str(folder))
 
 
 @pytest.mark.parametrize("name", ["empty", "/nowhere/model"])
@@ -97,4 +97,4 @@ def test_a_folder_without_a_model_is_named_as_it_was_given(tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=f"^{name}: no model's folder, for it has no config.json$"):
-        named.located(name)
+        models.located(name)

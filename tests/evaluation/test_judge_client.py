@@ -6,7 +6,7 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.evaluation import server as judge_server
-from llmill.evaluation.server import parse, score
+from llmill.evaluation.judge_client import parse, score
 from llmill.evaluation.settings import JudgeServer
 from tests.evaluation.judge_server import chat, serving
 

@@ -11,7 +11,7 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llmill.contract.errors import UserError
-from llmill.text import imported, patterns, tokenizer_json
+from llmill.text import hf_tokenizer, patterns, tokenizer_json
 from llmill.text.tokenizer import train
 from tests.text.test_tokenizer import STRANGE, TEXTS
 
@@ -108,7 +108,7 @@ def same(theirs: Tokenizer, ours, texts: list[str]) -> None:
 @pytest.mark.parametrize("maker", MAKERS)
 def test_every_text_gives_the_makers_ids(maker, tmp_path):
     theirs = maker()
-    ours = imported.read(saved(tmp_path, theirs))
+    ours = hf_tokenizer.read(saved(tmp_path, theirs))
     assert ours.n_vocab == theirs.get_vocab_size()
     same(theirs, ours, SAMPLES + drawn(3000))
     for token in range(ours.n_vocab):
@@ -125,17 +125,17 @@ def test_real_text_gives_the_makers_ids(maker, tmp_path, real_data):
         for part in (real_data / file).read_text(encoding="utf-8")[:300_000].split("\n\n")
     ]
     theirs = maker(text=[*SAMPLES, *texts[:400]])
-    same(theirs, imported.read(saved(tmp_path, theirs)), texts)
+    same(theirs, hf_tokenizer.read(saved(tmp_path, theirs)), texts)
 
 
 @pytest.mark.parametrize("maker", MAKERS)
 def test_what_we_write_of_it_gives_the_makers_ids_and_is_read_as_the_same(maker, tmp_path):
     theirs = maker()
-    ours = imported.read(saved(tmp_path, theirs))
+    ours = hf_tokenizer.read(saved(tmp_path, theirs))
     (tmp_path / "again").mkdir()
     file = tmp_path / "again" / "tokenizer.json"
     tokenizer_json.write(ours, file)
-    written, again = Tokenizer.from_file(str(file)), imported.read(tmp_path / "again")
+    written, again = Tokenizer.from_file(str(file)), hf_tokenizer.read(tmp_path / "again")
     texts = SAMPLES + drawn(500)
     for text in texts:
         assert written.encode(text).ids == theirs.encode(text, add_special_tokens=False).ids
@@ -143,12 +143,12 @@ def test_what_we_write_of_it_gives_the_makers_ids_and_is_read_as_the_same(maker,
     fields = ("ranks", "pattern", "special", "end_name")
     assert all(getattr(again, name) == getattr(ours, name) for name in fields)
     ours.save(tmp_path / "bpe")
-    kept = imported.read(tmp_path)
+    kept = hf_tokenizer.read(tmp_path)
     assert all(getattr(kept, name) == getattr(ours, name) for name in fields)
 
 
 def test_special_tokens_have_the_makers_ids_and_no_text_encodes_to_one(tmp_path):
-    ours = imported.read(saved(tmp_path, smollm2()))
+    ours = hf_tokenizer.read(saved(tmp_path, smollm2()))
     assert ours.special == {name: i for i, name in enumerate(SPECIAL)}
     assert (ours.end_name, ours.end_of_text) == ("<|endoftext|>", 0)
     assert not set(ours.encode("".join(SPECIAL))) & set(ours.special.values())
@@ -157,7 +157,7 @@ def test_special_tokens_have_the_makers_ids_and_no_text_encodes_to_one(tmp_path)
 
 def test_a_byte_without_a_token_is_left_out_and_its_neighbours_meet(tmp_path):
     theirs = smollm2()
-    ours = imported.read(saved(tmp_path, theirs))
+    ours = hf_tokenizer.read(saved(tmp_path, theirs))
     assert 0 in ours.absent and 0xFF in ours.absent
     for text in ("the\x00me", "!\x00!", "\x00", "漢字 the", "th\x00e th"):
         assert ours.encode(text) == theirs.encode(text).ids
@@ -167,20 +167,20 @@ def test_a_byte_without_a_token_is_left_out_and_its_neighbours_meet(tmp_path):
 
 def test_the_config_says_which_token_ends_a_text(tmp_path):
     folder = saved(tmp_path, llama3())
-    assert imported.read(folder).end_name == "<|end_of_text|>"
+    assert hf_tokenizer.read(folder).end_name == "<|end_of_text|>"
     begin = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id("<|begin_of_text|>")
     for value in (begin, [begin, 3]):
         (folder / "config.json").write_text(json.dumps({"eos_token_id": value}))
-        assert imported.read(folder).end_of_text == begin
+        assert hf_tokenizer.read(folder).end_of_text == begin
     (folder / "config.json").write_text(json.dumps({"eos_token_id": 3}))
     with pytest.raises(UserError, match=r"no special token is id 3, which config\.json calls"):
-        imported.read(folder)
+        hf_tokenizer.read(folder)
 
 
 def test_our_own_export_is_read_as_what_it_was_made_of(tmp_path):
     ours = train(SAMPLES, 300)
     tokenizer_json.write(ours, tmp_path / "tokenizer.json")
-    again = imported.read(tmp_path)
+    again = hf_tokenizer.read(tmp_path)
     assert (again.ranks, again.pattern, again.special) == (ours.ranks, ours.pattern, ours.special)
 
 
@@ -190,7 +190,7 @@ def test_gpt2s_files_are_read_under_both_names(tmp_path, real_data):
         folder.mkdir()
         for theirs, name in zip(("encoder.json", "vocab.bpe"), names, strict=True):
             (folder / name).symlink_to(real_data.resolve() / "gpt2_bpe" / theirs)
-        made = imported.read(folder)
+        made = hf_tokenizer.read(folder)
         assert (made.encode("Hello world"), made.end_of_text) == ([15496, 995], 50256)
 
 
@@ -198,7 +198,7 @@ def test_gpt2s_ranks_are_known_by_their_length(tmp_path, real_data):
     (tmp_path / "r50k_base.tiktoken").symlink_to(
         real_data.resolve() / "gpt2_bpe/r50k_base.tiktoken"
     )
-    made = imported.read(tmp_path)
+    made = hf_tokenizer.read(tmp_path)
     assert (made.encode("Hello world"), made.n_vocab) == ([15496, 995], 50257)
 
 
@@ -207,14 +207,14 @@ def test_gpt2s_whole_vocabulary_as_a_tokenizer_json(tmp_path, real_data):
 
     known = from_gpt2(real_data / "gpt2_bpe")
     tokenizer_json.write(known, tmp_path / "tokenizer.json")
-    made = imported.read(tmp_path)
+    made = hf_tokenizer.read(tmp_path)
     assert made.ranks == known.ranks
     same(Tokenizer.from_file(str(tmp_path / "tokenizer.json")), made, SAMPLES + drawn(500))
 
 
 def refusal(folder: Path) -> str:
     with pytest.raises(UserError) as caught:
-        imported.read(folder)
+        hf_tokenizer.read(folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -284,4 +284,4 @@ def test_a_vocabulary_whose_list_merges_otherwise_than_its_ids_is_refused(tmp_pa
     assert "no merge makes b'abc' of what is merged before it" in refusal(tmp_path)
     tree["model"]["merges"][2] = ["ab", "c"]
     (tmp_path / "tokenizer.json").write_text(json.dumps(tree))
-    assert imported.read(tmp_path).encode("abc") == [end + 2]
+    assert hf_tokenizer.read(tmp_path).encode("abc") == [end + 2]

@@ -18,7 +18,7 @@ from llmill.runner import params
 from llmill.tasks import prompt
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import prompt_ids
-from llmill.text import imported
+from llmill.text import hf_tokenizer
 from llmill.text.tokenizer import Tokenizer
 
 CLASSIFIER = "ForSequenceClassification"
@@ -88,7 +88,7 @@ def _published(folder: Path) -> LanguageModel:
         raise UserError(f"{folder / CONFIG}: architectures must be names in a list")
     if any(kind.endswith(CLASSIFIER) for kind in kinds):
         raise UserError(f"{folder}: {', '.join(kinds)}: no language model")
-    tokenizer = imported.read(folder)
+    tokenizer = hf_tokenizer.read(folder)
     shape = initial.shape(FromInit(shape="init"), folder)
     model = initial.load(folder, shape, tokenizer.n_vocab)
     begins = config.get("bos_token_id")

@@ -33,13 +33,13 @@ KEEPS = {  # options of a model that change what it encodes, and what they must 
 }
 
 
-class Entry(BaseModel):
+class FilePart(BaseModel):
     """A part of the file that is read; what else stands there is not."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
-class Added(Entry):
+class Added(FilePart):
     """A token that is found in a text before it is cut."""
 
     content: str
@@ -47,7 +47,7 @@ class Added(Entry):
     special: bool = False
 
 
-class Merging(Entry):
+class Merging(FilePart):
     """The model: tokens with their ids, and pairs, each as a list or with a space between."""
 
     vocab: dict[str, Natural]
@@ -56,7 +56,7 @@ class Merging(Entry):
     unk_token: str | None = None
 
 
-class Described(Entry):
+class Described(FilePart):
     """What is read of a `tokenizer.json`; `patterns` knows the pre-tokenizer."""
 
     model: Merging
