@@ -16,7 +16,7 @@ from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
 from llmill.stages.instruct import prompt_ids
 from llmill.tasks.instruction import Instruction
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset_text
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 from tests.serve.served import parrot
 
@@ -25,7 +25,7 @@ from tests.serve.served import parrot
 def results(tmp_path, monkeypatch):
     """Checkpoints of a foundation model, an assistant and a classifier."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((ROOT / "presets/smoke.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(preset_text("smoke"))
     for seed, stage in enumerate(("pretrain", "instruct")):
         loaded = checkpoint.Checkpoint(decoder(seed, block_size=512), bytes_tokenizer())
         checkpoint.save(tmp_path / "results" / stage / "checkpoint", loaded)

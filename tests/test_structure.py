@@ -11,25 +11,25 @@ import sys
 import pytest
 import yaml
 
-from llmill.contract import params, pipeline, schema
-from tests.conftest import ROOT
+from llmill.contract import pipeline, schema
+from tests.conftest import ROOT, preset
 from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
     {"chat", "show"},
     {"named"},
-    {"stages", "verify"},
+    {"stages", "verify", "presets"},
     {"training", "evaluation", "report"},
     {"model", "text", "tasks", "world"},
-    {"contract"},
+    {"contract", "version"},
 ]
 SIBLINGS = {  # the one arrow inside a layer: a model's checkpoint holds its tokenizer, tasks encode with it
     ("model", "text"),
     ("tasks", "text"),
 }
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-TREE = params.load(ROOT / "presets/world.yaml")  # params.yaml may be anybody's own
+TREE = preset("world")  # params.yaml may be anybody's own
 STAGES = pipeline.load({"paths": TREE.paths.model_dump()}, ROOT / "dvc.yaml")
 RULES = "\n".join(p.read_text() for p in sorted((ROOT / "workflow/rules").glob("*.smk")))
 

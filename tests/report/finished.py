@@ -11,7 +11,7 @@ from llmill.contract import params, pipeline, record
 from llmill.contract.pipeline import Stage
 from llmill.evaluation import statistics
 from llmill.stages import report as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
 SCRIPT = "<script>alert('& more')</script>"
 ROLES = ("classification", "init", "instruction", "mmlu", "text", "tokenizer")
@@ -60,7 +60,7 @@ class Job:
 
 def tree() -> params.Params:
     """The parameters of the world."""
-    return params.load(ROOT / "presets" / "world.yaml")
+    return preset("world")
 
 
 def stages() -> dict[str, Stage]:

@@ -3,11 +3,11 @@
 import json
 from types import SimpleNamespace
 
-from llmill.contract import params, pipeline
+from llmill.contract import pipeline
 from llmill.stages import code as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
-TREE = params.load(ROOT / "presets/world.yaml")
+TREE = preset("world")
 STAGES = pipeline.load({"paths": TREE.paths.model_dump()}, ROOT / "dvc.yaml")
 
 

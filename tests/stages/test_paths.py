@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract import params, pipeline
+from llmill.contract import pipeline
 from llmill.contract.errors import UserError
 from llmill.stages import paths as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
-TREE = params.load(ROOT / "presets/world.yaml")
+TREE = preset("world")
 STAGES = pipeline.load({"paths": TREE.paths.model_dump()}, ROOT / "dvc.yaml")
 
 

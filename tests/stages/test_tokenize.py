@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from llmill.contract import params, schema
+from llmill.contract import schema
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 from llmill.stages import tokenize
@@ -19,9 +19,9 @@ from llmill.text import parquet
 from llmill.text.documents import Document
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
-WORLD = params.load(ROOT / "presets/world.yaml")
+WORLD = preset("world")
 BYTES = Tokenizer({bytes([b]): b for b in range(256)})
 TEXTS = {"train": [f"train {i} é" for i in range(50)], "validate": ["held <|endoftext|> out"]}
 

@@ -4,15 +4,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract import params, schema
+from llmill.contract import schema
 from llmill.contract.errors import UserError
 from llmill.stages import tokenizer as stage
 from llmill.text import parquet
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
-from tests.conftest import ROOT
+from tests.conftest import preset
 
-WORLD = params.load(ROOT / "presets/world.yaml")
+WORLD = preset("world")
 TEXTS = [f"Line {i}: the weather in the north is rather cold today." for i in range(50)]
 
 

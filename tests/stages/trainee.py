@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from llmill.contract import params
 from llmill.contract.schema import Params
 from llmill.contract.stopping import Stop
 from llmill.model import checkpoint
@@ -15,7 +14,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.text import parquet, shards
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
-from tests.conftest import ROOT
+from tests.conftest import preset
 from tests.evaluation.toys import bytes_tokenizer, decoder
 
 
@@ -45,7 +44,7 @@ def job(folder: Path, variant: str | None = None) -> SimpleNamespace:
 
 def smoke(**sections: dict) -> Params:
     """The smoke preset with some values changed: `smoke(instruct={"mask_prompt": False})`."""
-    tree = params.load(ROOT / "presets/smoke.yaml")
+    tree = preset("smoke")
     changed = {
         name: getattr(tree, name).model_copy(update=values) for name, values in sections.items()
     }

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import torch
 
-from llmill.contract import params, processes
+from llmill.contract import processes
 from llmill.contract.errors import Stopped
 from llmill.contract.schema import Optimizer, Runtime, Schedule, Training
 from llmill.contract.stopping import Stop
@@ -21,7 +21,7 @@ from llmill.training import parallel
 from llmill.training.batches import Batch
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
-from tests.conftest import ROOT
+from tests.conftest import preset
 
 
 class Batches:
@@ -46,7 +46,7 @@ class Batches:
 def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    shape = params.load(ROOT / "presets/smoke.yaml").model
+    shape = preset("smoke").model
     model = Transformer(shape.model_copy(update={"block_size": 32, "dropout": 0.0}), 64)
     settings = Training(
         max_steps=end, epochs=None, batch_size=4, grad_accum_steps=2, grad_clip=1.0,
