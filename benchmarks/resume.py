@@ -17,6 +17,8 @@ from typing import Annotated
 import typer
 import yaml
 
+from llmill import presets
+from llmill.contract import yaml_file
 from llmill.contract.record import sha256_file
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +65,7 @@ def prepare(root: Path, processes: int) -> None:
     for name in COPIED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, root / name)
-    tree = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+    tree = yaml_file.parse(presets.text("smoke", ROOT / "presets"))
     tree["pretrain"] |= {"threads": 1, "processes": processes}
     tree["pretrain"]["training"] |= {"max_steps": STEPS, "checkpoint_every": SAVE_EVERY}
     (root / "params.yaml").write_text(yaml.safe_dump(tree))

@@ -25,6 +25,8 @@ import yaml
 from filelock import FileLock, Timeout
 from terminal import Terminal
 
+from llmill import presets
+from llmill.contract import yaml_file
 from llmill.contract.record import sha256_file
 
 ROOT = Path(__file__).parents[1]
@@ -83,7 +85,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "a clone"
         clone(root)
-        tree = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+        tree = yaml_file.parse(presets.text("smoke", ROOT / "presets"))
         tree["pretrain"]["threads"] = 1
         tree["pretrain"]["training"] |= {
             "max_steps": STEPS,

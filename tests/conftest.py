@@ -1,13 +1,36 @@
-"""What several tests share: the real data, which is never committed; what stage `code` writes."""
+"""What several tests share: the presets; the real data, which is never committed; what stage `code`
+writes.
+"""
 
 import os
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from llmill.contract import closure, record
+from llmill import presets
+from llmill.contract import closure, record, yaml_file
+from llmill.runner import params
 
 ROOT = Path(__file__).parent.parent
+
+
+@cache
+def preset_text(name: str) -> str:
+    """The whole parameter file of a preset."""
+    return presets.text(name, ROOT / "presets")
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Its values, for a test to change."""
+    return yaml_file.parse(preset_text(name))
+
+
+@cache
+def preset(name: str) -> params.Params:
+    """Its parameters, as a stage gets them."""
+    return params.check(preset_values(name), Path(f"presets/{name}.yaml"))
 
 
 def write_code(root: Path, stage: str) -> None:

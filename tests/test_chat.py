@@ -17,7 +17,7 @@ from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset_text
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 from tests.serve.served import parrot
 
@@ -26,7 +26,7 @@ from tests.serve.served import parrot
 def results(tmp_path, monkeypatch):
     """Checkpoints of a foundation model, an assistant and a classifier."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((ROOT / "presets/smoke.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(preset_text("smoke"))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     templates = {"pretrain": None, "instruct": CHAT_TEMPLATE}
     for seed, (stage, template) in enumerate(templates.items()):

@@ -7,14 +7,14 @@ from rich.console import Console
 from llmill import results
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset_text
 from tests.report import finished
 
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    preset = (ROOT / "presets" / "world.yaml").read_text(encoding="utf-8")
+    preset = preset_text("world")
     (tmp_path / "params.yaml").write_text(preset, encoding="utf-8")
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
     return tmp_path

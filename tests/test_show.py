@@ -15,7 +15,7 @@ from llmill.runner import params
 from llmill.show import print_batch
 from llmill.stages import instruct, pretrain
 from llmill.training.prefetch import Feed
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset_text
 from tests.stages import trainee
 
 
@@ -24,7 +24,7 @@ def world(tmp_path, monkeypatch):
     """A repository with everything that the training stages read, and contexts that fit it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    text = (ROOT / "presets/smoke.yaml").read_text()
+    text = preset_text("smoke")
     (tmp_path / "params.yaml").write_text(text.replace("block_size: 256", "block_size: 128"))
     trainee.tokens(tmp_path)
     trainee.foundation(tmp_path, block_size=256)

@@ -14,18 +14,18 @@ import yaml
 from llmill.contract import pipeline
 from llmill.runner import params
 from llmill.runner.tree import Params
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "show", "results", "verify"},
-    {"named"},
+    {"chat", "show", "results", "verify", "presets"},
+    {"models"},
     {"runner"},
     {"stages"},
     {"training", "evaluation", "report"},
     {"model", "text", "tasks", "world"},
-    {"contract"},
+    {"contract", "version"},
 ]
 SIBLINGS = {  # the one arrow inside a layer: a model's checkpoint holds its tokenizer, tasks encode with it
     ("model", "text"),
@@ -33,7 +33,7 @@ SIBLINGS = {  # the one arrow inside a layer: a model's checkpoint holds its tok
 }
 DATA_STAGES = ("paths", "code", "download", "prepare", "tokenizer", "tokenize")
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-TREE = params.load(ROOT / "presets/world.yaml")  # params.yaml may be anybody's own
+TREE = preset("world")  # params.yaml may be anybody's own
 STAGES = params.stages(TREE, ROOT / "dvc.yaml")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": "src"}
 RULES = "\n".join(p.read_text() for p in sorted((ROOT / "workflow/rules").glob("*.smk")))

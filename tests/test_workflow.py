@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from benchmarks.terminal import Terminal
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset_text
 
 ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
@@ -86,7 +86,7 @@ def clone(folder: Path) -> Clone:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / "dvc.lock").unlink(missing_ok=True)
-    shutil.copy(folder / "presets/smoke.yaml", folder / "params.yaml")
+    (folder / "params.yaml").write_text(preset_text("smoke"))
     made = Clone(folder)
     made.run("git", "init", "-q")
     made.run("git", "add", "-A")

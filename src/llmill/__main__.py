@@ -1,4 +1,5 @@
-"""`python -m llmill STAGE [VARIANT]` runs a stage; the other commands look at results.
+"""`llmill STAGE [VARIANT]` runs a stage, as does `python -m llmill`; the other commands choose
+parameters, look at results or use models.
 
 Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
 """
@@ -11,17 +12,18 @@ from typing import Annotated, Any
 
 import typer
 
-from llmill.contract import openmp, printable
+from llmill.contract import openmp, printable, source
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
-from llmill.runner import launcher, source, streams
+from llmill.runner import launcher, streams
 from llmill.serve.limits import Limits
+from llmill.version import VERSION
 
 WEIGHTS = typer.Option(
     help="Number type of the weights; bfloat16 is faster on x86, if they are many."
 )
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def stage_names() -> list[str]:
@@ -46,6 +48,51 @@ def _add_stage(name: str) -> None:
 
 for _name in stage_names():
     _add_stage(_name)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"llmill {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def llmill(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
+    ] = False,
+) -> None:
+    """A mill for language models: from raw text to judged models."""
+
+
+def _presets(incomplete: str) -> list[str]:
+    """Those that a shell completes to."""
+    from llmill import presets
+
+    return sorted(f.stem for f in presets.FOLDER.glob("*.yaml") if f.stem.startswith(incomplete))
+
+
+@app.command()
+def preset(
+    name: Annotated[
+        str | None, typer.Argument(help="Written to params.yaml.", autocompletion=_presets)
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may stand several times."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace edits of params.yaml.")] = False,
+) -> None:
+    """List the presets, write one to params.yaml, or only change values there (--set)."""
+    from llmill import presets
+
+    if name is not None:
+        presets.write(name, changes or [], force)
+    elif changes:
+        presets.change(changes)
+    else:
+        presets.print_list()
 
 
 @app.command()

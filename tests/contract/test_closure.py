@@ -7,8 +7,7 @@ import pytest
 
 from llmill.contract import closure, pipeline
 from llmill.contract.errors import UserError
-from llmill.runner import params
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
 STAGE = '''"""A stage."""
 
@@ -141,9 +140,7 @@ def test_a_package_that_nothing_locks_and_a_broken_module_are_one_line(root):
         code(root)
 
 
-STAGES = pipeline.load(
-    {"paths": params.load(ROOT / "presets/world.yaml").paths.model_dump()}, ROOT / "dvc.yaml"
-)
+STAGES = pipeline.load({"paths": preset("world").paths.model_dump()}, ROOT / "dvc.yaml")
 SOURCE = closure.SourceTree(ROOT / "src")
 LOCK = closure.read_lock(ROOT / "requirements.lock")
 ABOVE = [

@@ -11,11 +11,11 @@ from dvc.repo import Repo
 from llmill.contract import pipeline
 from llmill.contract.errors import UserError
 from llmill.runner import params
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
 
-def read(parameters: str = "presets/world.yaml") -> dict[str, pipeline.Stage]:
-    paths = params.load(ROOT / parameters).paths.model_dump()
+def read(tree: params.Params | None = None) -> dict[str, pipeline.Stage]:
+    paths = (tree or preset("world")).paths.model_dump()
     return pipeline.load({"paths": paths}, ROOT / "dvc.yaml")
 
 
@@ -31,7 +31,10 @@ def test_dvc_reads_the_same_stages_commands_dependencies_and_outputs():
             )
             for stage in repo.index.stages
         }
-    ours = {s.address: (s.cmd, sorted(s.deps), [s.out]) for s in read("params.yaml").values()}
+    ours = {
+        s.address: (s.cmd, sorted(s.deps), [s.out])
+        for s in read(params.load(ROOT / "params.yaml")).values()
+    }
     assert ours == theirs
 
 

@@ -151,10 +151,9 @@ def test_a_model_made_here_gives_the_same_logits_there(config, name, tmp_path):
 
 
 def test_the_preset_of_the_world_is_a_nanochat(tmp_path):
-    from llmill.runner import params
-    from tests.conftest import ROOT
+    from tests.conftest import preset
 
-    shape = params.load(ROOT / "presets/world.yaml").model
+    shape = preset("world").model
     save(tmp_path, Transformer(shape, 64))
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [
         "NanoChatForCausalLM"

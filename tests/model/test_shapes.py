@@ -9,7 +9,7 @@ from llmill.model.settings import Model
 from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
 from llmill.runner import params
-from tests.conftest import ROOT
+from tests.conftest import preset_values
 
 PUBLISHED = {  # vocabulary, parameters
     "gpt2-124m": (50257, 124_439_808),
@@ -58,7 +58,7 @@ def test_a_shape_that_does_not_exist_or_fit_is_said_in_one_line(tmp_path, model,
 
 
 def written(folder, model: dict) -> Model:
-    tree = yaml.safe_load((ROOT / "presets/smoke.yaml").read_text())
+    tree = preset_values("smoke")
     file = folder / "params.yaml"
     file.write_text(yaml.safe_dump(tree | {"model": model}))
     return params.load(file).model

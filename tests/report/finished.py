@@ -12,7 +12,7 @@ from llmill.contract.pipeline import Stage
 from llmill.evaluation import statistics
 from llmill.runner import params
 from llmill.stages import report as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
 SCRIPT = "<script>alert('& more')</script>"
 ROLES = ("classification", "init", "instruction", "mmlu", "text", "tokenizer")
@@ -61,7 +61,7 @@ class Job:
 
 def tree() -> params.Params:
     """The parameters of the world."""
-    return params.load(ROOT / "presets" / "world.yaml")
+    return preset("world")
 
 
 def stages() -> dict[str, Stage]:

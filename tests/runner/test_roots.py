@@ -13,7 +13,7 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.runner import params, roots
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset_text
 
 WRONG = [
     ("/abs", "not relative to the repository"),
@@ -118,7 +118,7 @@ def test_every_command_says_the_same_line_and_touches_nothing(tmp_path):
     thesis = tmp_path / "docs/download/thesis.txt"
     thesis.parent.mkdir(parents=True)
     thesis.write_text("all of it")
-    text = (ROOT / "presets/world.yaml").read_text().replace("data: data", "data: docs")
+    text = preset_text("world").replace("data: data", "data: docs")
     (tmp_path / "params.yaml").write_text(text)
     commands = [["snakemake", "--cores", "1"]]
     commands += [[sys.executable, "-m", "llmill", w] for w in ("download", "results", "verify")]
@@ -138,7 +138,7 @@ def test_every_command_says_the_same_line_and_touches_nothing(tmp_path):
 
 def test_roots_are_checked_where_params_yaml_is_read(tmp_path):
     file = tmp_path / "params.yaml"
-    text = (ROOT / "presets/world.yaml").read_text()
+    text = preset_text("world")
     file.write_text(text.replace("results: results", "results: ''"))
     with pytest.raises(UserError, match=r"paths.results = '': String should have at least 1"):
         params.load(file)

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import ROOT, write_code
+from tests.conftest import ROOT, preset_text, write_code
 
 STAGE = '''"""A toy stage: counts slowly, saving each step."""
 import os, time
@@ -64,7 +64,7 @@ def toy(tmp_path: Path) -> Path:
     (root / "dvc.yaml").write_text(DVC)
     (root / "input.txt").write_text("text\n")
     write_code(root, "tokenize")
-    (root / "params.yaml").write_text((ROOT / "presets" / "world.yaml").read_text())
+    (root / "params.yaml").write_text(preset_text("world"))
     return root
 
 

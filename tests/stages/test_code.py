@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 from llmill.runner import params
 from llmill.stages import code as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
-TREE = params.load(ROOT / "presets/world.yaml")
+TREE = preset("world")
 STAGES = params.stages(TREE, ROOT / "dvc.yaml")
 
 

@@ -10,9 +10,9 @@ import pytest
 from llmill.contract.errors import UserError
 from llmill.runner import params
 from llmill.stages import paths as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 
-TREE = params.load(ROOT / "presets/world.yaml")
+TREE = preset("world")
 STAGES = params.stages(TREE, ROOT / "dvc.yaml")
 
 

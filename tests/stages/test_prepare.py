@@ -9,15 +9,14 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
-from llmill.runner import params
 from llmill.stages import prepare
 from llmill.tasks import classification, instruction, multiple_choice
 from llmill.text import parquet
 from llmill.text.words import WORD
-from tests.conftest import ROOT
+from tests.conftest import preset
 from tests.jobs import Job
 
-WORLD = params.load(ROOT / "presets/world.yaml")
+WORLD = preset("world")
 LEAKED = "Which of these long rivers flows through the old city of Basel on its way north?"
 SOURCES = [
     {

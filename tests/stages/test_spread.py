@@ -16,7 +16,7 @@ import pytest
 
 from llmill.contract import record
 from llmill.training.compilation import unusable
-from tests.conftest import ROOT, write_code
+from tests.conftest import ROOT, preset_text, write_code
 from tests.stages import trainee
 
 COPIED = ("src", "dvc.yaml", "requirements.lock")
@@ -34,7 +34,7 @@ def repository(tmp_path: Path) -> Path:
     root = tmp_path / "a mill"
     root.mkdir()
     subprocess.run(["cp", "-r", *(ROOT / name for name in COPIED), root], check=True)
-    text = (ROOT / "presets/smoke.yaml").read_text()
+    text = preset_text("smoke")
     for before, after in CHANGED.items():
         text = text.replace(before, after)
     (root / "params.yaml").write_text(text)

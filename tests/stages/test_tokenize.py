@@ -12,17 +12,16 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
-from llmill.runner import params
 from llmill.stages import tokenize
 from llmill.stages.settings.tokenize import Tokenize
 from llmill.text import parquet
 from llmill.text.documents import Document
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
-from tests.conftest import ROOT
+from tests.conftest import ROOT, preset
 from tests.jobs import Job
 
-WORLD = params.load(ROOT / "presets/world.yaml")
+WORLD = preset("world")
 BYTES = Tokenizer({bytes([b]): b for b in range(256)})
 TEXTS = {"train": [f"train {i} é" for i in range(50)], "validate": ["held <|endoftext|> out"]}
 

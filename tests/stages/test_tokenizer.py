@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.runner import params
 from llmill.stages import tokenizer as stage
 from llmill.text import parquet
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
-from tests.conftest import ROOT
+from tests.conftest import preset
 from tests.jobs import Job
 
-WORLD = params.load(ROOT / "presets/world.yaml")
+WORLD = preset("world")
 TEXTS = [f"Line {i}: the weather in the north is rather cold today." for i in range(50)]
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from llmill.model import checkpoint
-from llmill.runner import params
 from llmill.runner.tree import Params
 from llmill.tasks import classification, instruction
 from llmill.tasks.classification import Message
@@ -13,7 +12,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.text import parquet, shards
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
-from tests.conftest import ROOT
+from tests.conftest import preset
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.jobs import Job
 
@@ -27,7 +26,7 @@ def job(folder: Path, variant: str | None = None) -> Job:
 
 def smoke(**sections: dict) -> Params:
     """The smoke preset with some values changed: `smoke(instruct={"mask_prompt": False})`."""
-    tree = params.load(ROOT / "presets/smoke.yaml")
+    tree = preset("smoke")
     changed = {
         name: getattr(tree, name).model_copy(update=values) for name, values in sections.items()
     }

@@ -16,14 +16,13 @@ from llmill.contract import processes
 from llmill.contract.errors import Stopped
 from llmill.contract.hardware import Runtime
 from llmill.model.transformer import Transformer
-from llmill.runner import params
 from llmill.runner.stopping import Stop
 from llmill.training import parallel
 from llmill.training.batches import Batch
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Schedule, Training
-from tests.conftest import ROOT
+from tests.conftest import preset
 
 
 class Batches:
@@ -48,7 +47,7 @@ class Batches:
 def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    shape = params.load(ROOT / "presets/smoke.yaml").model
+    shape = preset("smoke").model
     model = Transformer(shape.model_copy(update={"block_size": 32, "dropout": 0.0}), 64)
     settings = Training(
         max_steps=end, epochs=None, batch_size=4, grad_accum_steps=2, grad_clip=1.0,

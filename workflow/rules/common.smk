@@ -9,7 +9,7 @@ from llmill.contract import closure, ownership, pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 from llmill.runner import params as parameters
-from llmill.runner.source import refuse_other_source
+from llmill.contract.source import refuse_other_source
 
 try:
     refuse_other_source()

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError
 
-from llmill.contract import yaml_file
+from llmill.contract import source, yaml_file
 from llmill.contract.errors import UserError
 
 FILE = Path("dvc.yaml")
@@ -79,7 +79,7 @@ class Stage:
 
 def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
     """Stages by address. `values` fill the templates (the `paths` of `params.yaml`)."""
-    tree = yaml_file.load(file, "work in the root of the repository")
+    tree = yaml_file.load(file, source.in_root("work in the root of the repository"))
     if not isinstance(tree, dict) or not isinstance(entries := tree.get("stages"), dict):
         raise UserError(f"{file}: it has no stages; `git checkout {file}` restores it")
     stages = [s for name, entry in entries.items() for s in _variants(name, entry, values)]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from llmill.contract import pipeline, yaml_file
+from llmill.contract import pipeline, source, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.contract.values import Section
@@ -21,6 +21,7 @@ Kind = TypeVar("Kind", bound=Section)
 
 FILE = Path("params.yaml")
 MOST_BYTES = 100_000  # twenty times the longest preset
+MAKE = "`llmill preset world` makes one"
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
 FORMS_OF_MODEL = {form.__name__: form for form in (Model, FromInit)}
@@ -52,7 +53,11 @@ def load(file: Path = FILE) -> Params:
     """Read and check a parameter file; raises `UserError` with one line about the first thing that
     does not fit.
     """
-    values = yaml_file.load(file, "`cp presets/world.yaml params.yaml` makes one", MOST_BYTES)
+    return check(yaml_file.load(file, source.in_root(MAKE), MOST_BYTES), file)
+
+
+def check(values: Any, file: Path) -> Params:
+    """The parameters of a file's values; raises `UserError` as `load` does."""
     if not isinstance(values, dict):
         found = "nothing" if values is None else type(values).__name__
         raise UserError(f"{file}: expected sections, found {found}")

@@ -5,6 +5,7 @@ An environment's editable install names one clone. In another one, or in the cop
 """
 
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -30,8 +31,23 @@ def refuse_other_source() -> None:
     if not _is_here():
         raise UserError(
             "llmill was imported from another folder than ./src, whose code DVC hashes; "
-            "work in the root of the repository"
+            + in_root("work in the root of the repository")
         )
+
+
+def in_root(otherwise: str) -> str:
+    """What to do where a file of the repository's root is missing: go there, if the root is above
+    the folder worked in.
+    """
+    here = Path.cwd()
+    root = next((f for f in (here, *here.parents) if _is_root(f)), here)
+    if root == here:
+        return otherwise
+    return f"the root of the repository is above this folder: `cd {shlex.quote(str(root))}` first"
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "dvc.yaml").is_file() and (folder / HERE).is_dir()
 
 
 def _is_here() -> bool:

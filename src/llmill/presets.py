@@ -1,0 +1,214 @@
+"""`llmill preset` lists the presets, writes one to `params.yaml`, or changes values there.
+
+`presets/world.yaml` is complete and commented; every other file in that folder holds what differs
+from it, and begins with comments that say what it is, what it needs and how long it takes.
+"""
+
+import contextlib
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from llmill.contract import printable, record, source, yaml_file, yaml_merge
+from llmill.contract.errors import UserError
+from llmill.runner import params
+from llmill.runner.tree import Params
+
+FOLDER = Path("presets")
+BASE = "world"
+WHOLE = ("prepare", "weights")  # one value, since its keys are no parameters: names of sources
+HEAD = re.compile(r"(?:#[^\n]*\n)+")  # the first comment of a file
+SAID = re.compile(r"# (needs|takes): (.*)")
+CHANGE = re.compile(r"([\w-]+(?:\.[\w-]+)*)=(.+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class About:
+    """What a preset's first lines say."""
+
+    what: str
+    needs: str
+    takes: str
+    head: str  # all of them
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """Every preset, the base first; raises `UserError` where there are none."""
+    found = {file.stem for file in folder.glob("*.yaml")}
+    if BASE not in found:
+        todo = source.in_root(f"`git checkout {folder}` restores it")
+        raise UserError(f"{folder / BASE}.yaml: no such file; {todo}")
+    return [BASE, *sorted(found - {BASE})]
+
+
+def text(name: str, folder: Path = FOLDER) -> str:
+    """The whole parameter file that a preset stands for."""
+    known = names(folder)
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        raise UserError(yaml_file.one_line(f"no preset '{name}'; {hint}"))
+    base = _read(folder / f"{BASE}.yaml")
+    return base if name == BASE else _applied(base, _read(folder / f"{name}.yaml"), folder / name)
+
+
+def load(name: str, folder: Path = FOLDER) -> Params:
+    """The parameters of a preset, checked."""
+    return params.check(yaml_file.parse(text(name, folder)), folder / f"{name}.yaml")
+
+
+def about(name: str, folder: Path = FOLDER) -> About:
+    """What a preset is; what its head does not say is empty."""
+    content = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace")
+    lines = match[0].splitlines() if (match := HEAD.match(content)) else []
+    said = {m[1]: m[2] for m in map(SAID.fullmatch, lines) if m}
+    what = lines[0].removeprefix("#").strip() if lines else ""
+    head = "\n".join(line.removeprefix("#") for line in lines)
+    return About(what, said.get("needs", ""), said.get("takes", ""), head)
+
+
+def write(name: str, changes: list[str], force: bool) -> None:
+    """Write a preset, with these changes, to `params.yaml`.
+
+    Raises `UserError` where that would lose what somebody wrote there, unless `force` says so.
+    """
+    content = changed(text(name), changes)
+    params.check(yaml_file.parse(content), params.FILE if changes else FOLDER / f"{name}.yaml")
+    if not force and not _is_safe(params.FILE):
+        raise UserError(
+            f"{params.FILE}: has edits that git has not committed; commit them, or `llmill preset "
+            f"{name} --force` replaces them"
+        )
+    _write(content)
+    with_changes = f" with {', '.join(changes)}" if changes else ""
+    print(printable.line(f"{params.FILE}: preset {name}{with_changes}"))
+    print(printable.lines(about(name).head))
+
+
+def change(changes: list[str]) -> None:
+    """Change values of `params.yaml` where they stand."""
+    content = changed(_read(params.FILE), changes)
+    params.check(yaml_file.parse(content), params.FILE)
+    _write(content)
+    print(printable.line(f"{params.FILE}: {', '.join(changes)}"))
+
+
+def changed(content: str, changes: list[str]) -> str:
+    """A parameter file with each `key.key=value`; its value is YAML, and replaces the old one."""
+    for word in changes:
+        match = CHANGE.fullmatch(word)
+        if not match:
+            raise UserError(
+                yaml_file.one_line(
+                    f"--set {word}: expected key=value, such as pretrain.training.max_steps=100"
+                )
+            )
+        keys, value = tuple(match[1].split(".")), _written(word, match[2])
+        new = "".join(f"{{{key}: " for key in keys[1:]) + value + "}" * (len(keys) - 1)
+        try:
+            content = yaml_merge.merge(content, f"{keys[0]}: {new}", partial(_is_there, keys))
+        except ValueError as error:
+            raise UserError(
+                yaml_file.one_line(f"{params.FILE}: --set {word}: {error}; edit it by hand")
+            ) from None
+    return content
+
+
+def print_list() -> None:
+    """Print what there is: a table on a terminal, else a line a preset."""
+    present = params.FILE.read_bytes() if params.FILE.is_file() else None
+    rows = []
+    for name in names():
+        said = about(name)
+        try:
+            mark = " *" if present == text(name).encode() else ""
+        except UserError as error:  # the others are listed all the same
+            said, mark = About(str(error), "", "", ""), ""
+        rows.append([name + mark, said.what, said.needs, said.takes])
+    rows = [[printable.line(cell) for cell in row] for row in rows]
+    heads = ["preset", "what it is", "needs", "takes"]
+    if sys.stdout.isatty():
+        table = Table(*heads, show_lines=True)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        Console().print(table)
+    else:
+        widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+        for row in [heads, *rows]:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip())
+    print(
+        "`llmill preset NAME` writes one to params.yaml" + ("; * is there now" if present else "")
+    )
+
+
+def _applied(base: str, differing: str, file: Path) -> str:
+    """The base with a preset's values, and with its head in place of the base's."""
+
+    def whole(path: yaml_merge.Keys, keys: set[str]) -> bool:
+        return path == WHOLE or (path == ("model",) and "shape" in keys)
+
+    try:
+        merged = yaml_merge.merge(base, differing, whole)
+    except ValueError as error:
+        raise UserError(yaml_file.one_line(f"{file}.yaml: {error}")) from None
+    old, new = HEAD.match(merged), HEAD.match(differing)
+    return new[0] + merged[old.end() :] if old and new else merged
+
+
+def _is_there(keys: tuple[str, ...], path: tuple[str, ...], _: object) -> bool:
+    """Whether a path is the one that is set: its value is replaced as a whole."""
+    return path == keys
+
+
+def _written(word: str, value: str) -> str:
+    """A value as it may stand between braces: as it was given, if it means the same there."""
+    try:
+        meant = yaml_file.parse(value)
+    except ValueError as error:
+        raise UserError(yaml_file.one_line(f"--set {word}: not YAML: {error}")) from None
+    try:
+        same = "\n" not in value and yaml_file.parse(f"[{value}]") == [meant]
+    except ValueError:
+        same = False
+    return value.strip() if same else json.dumps(meant, ensure_ascii=False, default=str)
+
+
+def _read(file: Path) -> str:
+    yaml_file.load(file, source.in_root(params.MAKE), params.MOST_BYTES)
+    return file.read_bytes().decode()  # with its ends of lines
+
+
+def _write(content: str) -> None:
+    try:
+        record.write_bytes(params.FILE, content.encode())
+    except OSError as error:
+        raise UserError(f"{params.FILE}: cannot be written: {error.strerror}") from None
+
+
+def _is_safe(file: Path) -> bool:
+    """Whether nothing is lost with a file: git has it, or it is what a preset makes."""
+    if not file.exists():
+        return True
+    asked = ["git", "--no-optional-locks", "status", "--porcelain", "--ignored", "--", str(file)]
+    with contextlib.suppress(FileNotFoundError):  # no git
+        done = subprocess.run(asked, capture_output=True, check=False)
+        if done.returncode == 0 and not done.stdout:
+            return True
+    return any(_makes(name, file.read_bytes()) for name in names())
+
+
+def _makes(name: str, content: bytes) -> bool:
+    try:
+        return text(name).encode() == content
+    except UserError:  # a preset that does not fit made nothing
+        return False
