@@ -105,6 +105,38 @@ def test_the_curve_has_a_row_an_interval_and_validates_in_its_turn(tmp_path):
     assert all({"train_loss", "tokens_per_second"} <= set(values) for _, values in made.track.calls)
 
 
+class UnequalBatches:
+    """Row i has i % 4 + 1 targets; a batch weighs as many as it has."""
+
+    n = 12
+
+    def get(self, start: int, count: int) -> Batch:
+        idx = torch.stack(
+            [torch.randint(0, 7, (4,), generator=seeded(i)) for i in range(start, start + count)]
+        )
+        learnt = torch.tensor([[j <= i % 4 for j in range(4)] for i in range(start, start + count)])
+        targets = torch.where(learnt, (idx + 1) % 7, -100)
+        return Batch((idx,), targets, weight=int(learnt.sum()), tokens=4 * count)
+
+
+def test_micro_batches_of_unequal_weight_add_up_to_the_mean_over_the_whole_batch(tmp_path):
+    """A mean of the micro-batches' means would count the targets of small ones more."""
+
+    def ending(accumulated: int) -> tuple[nn.Module, list]:
+        model = Toy()
+        model.dropout.p = 0.0
+        settings = SETTINGS.model_copy(
+            update={"batch_size": 4 // accumulated, "grad_accum_steps": accumulated}
+        )
+        return train(tmp_path / str(accumulated), settings, UnequalBatches(), model)[:2]
+
+    (whole, losses), (parts, same_losses) = ending(1), ending(2)
+    torch.testing.assert_close(whole.table.weight, parts.table.weight, rtol=0, atol=1e-6)
+    assert [row["train_loss"] for row in same_losses] == pytest.approx(
+        [row["train_loss"] for row in losses], abs=1e-6
+    )
+
+
 def from_weights(settings: Training, batches=None) -> Work:
     return replace(work(batches or ToyBatches(), settings), begun=True)
 

@@ -1,0 +1,241 @@
+"""Faults that the suite must notice: `make mutants` puts each into a copy of the repository, one at
+a time, and demands that the tests named beside it fail.
+
+    python -m tests.mutants [PART OF A NAME ...]
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COPIED = ("src", "tests", "presets", "benchmarks", "workflow", "pyproject.toml", "dvc.yaml",
+          "params.yaml", "sources.yaml", "requirements.lock", "Snakefile")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A fault: these lines of a file in place of those, and the tests that must fail of it."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: str
+
+
+MUTANTS = [
+    Mutant(
+        "a step's loss is a mean of means",
+        "training/loop.py",
+        "part = work.loss(called, batch) / weight",
+        "part = work.loss(called, batch) / (batch.weight * len(micro) * processes.count())",
+        "training/test_loop.py",
+    ),
+    Mutant(
+        "gradients are not scaled up for the processes",
+        "training/loop.py",
+        "(part * processes.count()).backward()",
+        "part.backward()",
+        "training/test_parallel.py",
+    ),
+    Mutant(
+        "the random numbers of a step do not depend on it",
+        "training/loop.py",
+        "np.random.SeedSequence([seed, step, processes.rank()])",
+        "np.random.SeedSequence([seed, processes.rank()])",
+        "training/test_loop.py",
+    ),
+    Mutant(
+        "gradients are never clipped",
+        "training/loop.py",
+        "norm = parallel.clip(model, settings.grad_clip)",
+        "norm = parallel.clip(model, 1e30)",
+        "training/test_loop.py",
+    ),
+    Mutant(
+        "the rate is one step late",
+        "training/loop.py",
+        "factor(progress.step, settings.schedule, end)",
+        "factor(max(0, progress.step - 1), settings.schedule, end)",
+        "training/test_loop.py",
+    ),
+    Mutant(
+        "warm-up begins at zero",
+        "training/schedule.py",
+        "return (step + 1) / schedule.warmup_steps",
+        "return step / schedule.warmup_steps",
+        "training/test_schedule.py",
+    ),
+    Mutant(
+        "the decay forgets its lower end",
+        "training/schedule.py",
+        "return schedule.min_factor + (1 - schedule.min_factor) * left",
+        "return left",
+        "training/test_schedule.py",
+    ),
+    Mutant(
+        "Muon takes no account of a matrix's shape",
+        "training/muon.py",
+        'rate = group["lr"] * math.sqrt(max(1, rows / cols))',
+        'rate = group["lr"]',
+        "training/test_muon.py",
+    ),
+    Mutant(
+        "Muon's momentum is not Nesterov's",
+        "training/muon.py",
+        "return list(torch._foreach_lerp(grads, buffers, momentum)) if nesterov else buffers",
+        "return buffers",
+        "training/test_muon.py",
+    ),
+    Mutant(
+        "embeddings go to Muon, too",
+        "training/optimizer.py",
+        'if p.dim() == 2 and "blocks." in name]\n    rest',
+        "if p.dim() == 2]\n    rest",
+        "training/test_optimizer.py",
+    ),
+    Mutant(
+        "the prompt is learnt by one token",
+        "training/batches.py",
+        "masked = max(0, len(ids) - len(response) - 1)",
+        "masked = max(0, len(ids) - len(response) - 2)",
+        "training/test_loop.py training/test_batches.py",
+    ),
+    Mutant(
+        "padding is learnt",
+        "training/batches.py",
+        "targets = pad([t for _, t in examples], IGNORE)",
+        "targets = pad([t for _, t in examples], 0)",
+        "training/test_batches.py",
+    ),
+    Mutant(
+        "masked tokens may be <|endoftext|>",
+        "training/masking.py",
+        "text = np.flatnonzero(held[row] & (ids[row] != end_of_text))",
+        "text = np.flatnonzero(held[row])",
+        "training/test_masking.py",
+    ),
+    Mutant(
+        "a packed piece begins one token late",
+        "training/packing.py",
+        "block_size * (np.arange(len(before)) - before)",
+        "(block_size + 1) * (np.arange(len(before)) - before)",
+        "training/test_packing.py",
+    ),
+    Mutant(
+        "positions in the cache ignore the padding",
+        "model/cache.py",
+        "return (column - self.first[:, None]).clamp(min=0)",
+        "return (column - 0 * self.first[:, None]).clamp(min=0)",
+        "model/test_generate.py",
+    ),
+    Mutant(
+        "padding in the cache is looked at",
+        "model/cache.py",
+        "mask = seen & (columns >= self.first[:, None, None])",
+        "mask = seen & (columns >= 0 * self.first[:, None, None])",
+        "model/test_generate.py",
+    ),
+    Mutant(
+        "rotary positions turn the other way for keys",
+        "model/transformer.py",
+        "second * cos + first * sin), dim=-1)",
+        "second * cos - first * sin), dim=-1)",
+        "model/test_transformer.py",
+    ),
+    Mutant(
+        "an interval of shares is the normal one",
+        "evaluation/statistics.py",
+        "centre = (p + spread / 2) / (1 + spread)",
+        "centre = p",
+        "evaluation/test_statistics.py",
+    ),
+    Mutant(
+        "a bootstrap draws its columns apart",
+        "evaluation/statistics.py",
+        "values[i] = statistic(*(array[rows] for array in arrays))",
+        "values[i] = statistic(*(array[rng.integers(0, n, n)] for array in arrays))",
+        "evaluation/test_statistics.py",
+    ),
+    Mutant(
+        "train and test overlap in case",
+        "tasks/split.py",
+        "parts[part(normal(key(row)), validate_share, test_share)].append(row)",
+        "parts[part(key(row), validate_share, test_share)].append(row)",
+        "tasks/test_split.py",
+    ),
+    Mutant(
+        "a shorter test text is never looked for",
+        "text/contamination.py",
+        "if length >= self.shortest or length == len(words)",
+        "if length >= self.words",
+        "text/test_contamination.py",
+    ),
+    Mutant(
+        "the fingerprint of a state leaves the data out",
+        "runner/scratch.py",
+        "for name, values in parameters.items()}, data]",
+        "for name, values in parameters.items()}]",
+        "runner/test_scratch.py",
+    ),
+    Mutant(
+        "a comment changes the code of a stage",
+        "contract/closure.py",
+        "return Module(name, file, _sha256(tree),",
+        "return Module(name, file, sha256_file(file),",
+        "contract/test_closure.py",
+    ),
+    Mutant(
+        "a damaged state is continued",
+        "training/resume.py",
+        "        if _whole(state):\n            return state, damaged",
+        "        if state.exists():\n            return state, damaged",
+        "training/test_loop.py",
+    ),
+]
+
+
+def main(words: list[str]) -> int:
+    """The number of mutants that live."""
+    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    alive = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, root / name)
+        for mutant in chosen:
+            killed = is_killed(root, mutant)
+            print(f"{'killed' if killed else 'ALIVE '} {mutant.name}", flush=True)
+            alive += [] if killed else [mutant]
+    print(f"{len(chosen)} mutants, {len(alive)} alive")
+    return len(alive)
+
+
+def is_killed(root: Path, mutant: Mutant) -> bool:
+    """Whether the tests fail, which pass without the fault."""
+    file = root / "src/llmill" / mutant.file
+    text = file.read_text()
+    assert text.count(mutant.before) == 1, f"{mutant.name}: {mutant.file} has other lines now"
+    file.write_text(text.replace(mutant.before, mutant.after))
+    tests = [f"tests/{name}" for name in mutant.tests.split()]
+    environment = {**os.environ, "PYTHONPATH": "src", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    file.write_text(text)
+    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr[-2000:]
+    return done.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(sys.argv[1:]) else 0)
