@@ -3,6 +3,7 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+from llmill.contract.countdown import Countdown
 from llmill.runner.stopping import Stop
 
 DATA = ("download", "prepare", "tokenizer", "tokenize")
@@ -50,6 +51,9 @@ class Job:
 
     def variants(self, name):
         return self._variants
+
+    def countdown(self, total, unit, start=0, lines=True):
+        return Countdown("toy", total, unit, start, lines=False)
 
     def say(self, text):
         self.said.append(text)

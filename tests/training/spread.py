@@ -8,7 +8,6 @@ import json
 import signal
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 
@@ -24,6 +23,7 @@ from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Schedule, Training
 from tests.conftest import preset
+from tests.jobs import Job
 
 
 class Batches:
@@ -62,10 +62,8 @@ def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
     )  # fmt: skip
     stop = Stop()
     batches = Batches(stop, steps)
-    job = SimpleNamespace(
-        state=folder / "state", stop=stop, say=lambda text: None,
-        track=SimpleNamespace(metrics=lambda values, step=None: None),
-    )  # fmt: skip
+    job = Job(folder / f"out-{kind}-{processes.count()}-{processes.rank()}-{steps}")
+    job.state, job.stop = folder / "state", stop
 
     def validate(model: torch.nn.Module, step: int) -> dict[str, float]:
         return {"mean": float(model(torch.arange(32)[None]).mean())}

@@ -5,7 +5,6 @@ import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,6 +20,7 @@ from llmill.training.batches import Batch, Permutation, collate_texts, response_
 from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Schedule, Training
+from tests.jobs import Job
 
 CPU = Runtime(device="cpu", dtype="float32")
 SETTINGS = Training(
@@ -58,18 +58,10 @@ def seeded(number: int) -> torch.Generator:
     return torch.Generator().manual_seed(number)
 
 
-class Track:
-    def __init__(self):
-        self.calls = []
-
-    def metrics(self, values, step=None):
-        self.calls.append((step, values))
-
-
-def job(folder: Path) -> SimpleNamespace:
-    return SimpleNamespace(
-        state=folder / "state", stop=Stop(), track=Track(), say=lambda text: None
-    )
+def job(folder: Path) -> Job:
+    made = Job(folder / f"out{len(list(folder.glob('out*')))}")
+    made.state = folder / "state"
+    return made
 
 
 def steps_as_losses(model: nn.Module, step: int) -> dict[str, float]:
@@ -101,8 +93,8 @@ def test_the_curve_has_a_row_an_interval_and_validates_in_its_turn(tmp_path):
     assert [row["step"] for row in curve] == [2, 4, 6, 8, 10, 12]
     assert [row.get("validation_loss") for row in curve] == [None, 4.0, None, 8.0, None, 12.0]
     assert [row["tokens"] for row in curve] == [40, 80, 120, 160, 200, 240]
-    assert [step for step, _ in made.track.calls] == [2, 4, 6, 8, 10, 12]
-    assert all({"train_loss", "tokens_per_second"} <= set(values) for _, values in made.track.calls)
+    assert [step for step, _ in made.track.curve] == [2, 4, 6, 8, 10, 12]
+    assert all({"train_loss", "tokens_per_second"} <= set(values) for _, values in made.track.curve)
 
 
 class UnequalBatches:
@@ -147,7 +139,7 @@ def test_a_training_from_weights_has_a_row_before_its_first_step(tmp_path):
     nothing = {"lr": None, "train_loss": None}
     assert curve[0] == {"step": 0, "tokens": 0, **nothing, "validation_loss": 0.0}
     assert curve[1:] == train(tmp_path / "anew")[1]
-    assert made.track.calls[0] == (0, {"validation_loss": 0.0})
+    assert made.track.curve[0] == (0, {"validation_loss": 0.0})
 
 
 def test_the_row_before_the_first_step_is_kept_when_stopped_and_resumed(tmp_path):
@@ -238,8 +230,8 @@ def test_a_training_that_continues_hands_the_tracker_the_whole_curve(tmp_path):
     with pytest.raises(Stopped):
         fit(Toy(), work(StopsAt(stopped.stop, 6)), stopped)
     _, curve, made = train(tmp_path)
-    assert [step for step, _ in made.track.calls] == [2, 4, 6, 8, 10, 12]
-    assert [values["train_loss"] for _, values in made.track.calls] == [
+    assert [step for step, _ in made.track.curve] == [2, 4, 6, 8, 10, 12]
+    assert [values["train_loss"] for _, values in made.track.curve] == [
         row["train_loss"] for row in curve
     ]
 

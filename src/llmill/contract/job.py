@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from llmill.contract import pipeline, printable, processes, record
+from llmill.contract import countdown, pipeline, printable, processes, record
+from llmill.contract.countdown import Countdown
 
 STATE = "state"  # below a stage's scratch folder: what a training resumes from
 
@@ -84,6 +85,10 @@ class Job:
         """The matrix values of a stage."""
         return pipeline.variants(self.stages, name)
 
+    def countdown(self, total: int, unit: str, start: int = 0, lines: bool = True) -> Countdown:
+        """A counter of the stage's work that a terminal shows as a bar."""
+        return Countdown(self.stage.address, total, unit, start, lines)
+
     def say(self, text: str) -> None:
         """One plain line for a terminal or a log, from the first of several processes."""
         if processes.main():
@@ -92,4 +97,5 @@ class Job:
 
 def tell(address: str, text: str) -> None:
     """One plain line of a stage."""
+    countdown.clear()
     print(printable.line(f"{address}: {text}"), flush=True)

@@ -49,3 +49,13 @@ def logs() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())
     logging.basicConfig(handlers=[handler])
+
+
+def duration(seconds: float) -> str:
+    """`7 s`, `3 min 12 s`, `5 h 40 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from llmill.contract import processes, record, runtime
+from llmill.contract import printable, processes, record, runtime
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.hardware import Runtime
 from llmill.training import optimizer, parallel, resume
@@ -34,6 +34,7 @@ from llmill.training.schedule import factor
 from llmill.training.settings import Training
 
 if TYPE_CHECKING:
+    from llmill.contract.countdown import Countdown
     from llmill.contract.job import Job
 
 Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and the step
@@ -76,6 +77,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     steps = feed.steps(progress.step, end)
     unread: list[Tensor] = []  # losses that are still on the device
     check = Check(device, job)
+    shown = job.countdown(end, "steps", progress.step, lines=False)  # the log has the rows
+    note = ""
     meter.begin()
     with job.stop.deferred():
         while progress.step < end:
@@ -95,6 +98,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             progress.step += 1
             progress.tokens += tokens
             meter.count(tokens)
+            shown.at(progress.step, note)
             last = progress.step == end
             logging = progress.step % settings.log_every == 0 or last
             saving = progress.step % settings.checkpoint_every == 0 or last
@@ -111,7 +115,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
                     resume.save(job.state, model, optimizers, progress)
             if logging:  # only now: a terminal or a tracker that is gone must not cost the state
                 with meter.apart():
-                    _tell(progress.curve[-1], figures, end, job)
+                    note = _tell(progress.curve[-1], figures, shown, job)
             if stopped:
                 raise Stopped(stopped)
         if stopped := _asked_to_stop(job):  # during the last step, whose state is saved
@@ -248,12 +252,16 @@ def _add_row(
     progress.curve.append(row)
 
 
-def _tell(row: Row, meters: Figures, end: int, job: Job) -> None:
-    """The tracker gets a row with the meters in one call, the log a line of it."""
+def _tell(row: Row, meters: Figures, shown: Countdown, job: Job) -> str:
+    """The tracker gets a row with the meters in one call, the log a line of it. Returns what a bar
+    shows of it.
+    """
     _track(row, meters, job)
     losses = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
     speed = meters["tokens_per_second"]
-    job.say(f"step {row['step']}/{end} {losses} ({speed:,.0f} tokens/s)")
+    left = printable.duration(shown.left(int(row["step"] or 0)))
+    job.say(f"step {row['step']}/{shown.total} {losses} ({speed:,.0f} tokens/s, {left} left)")
+    return f"loss {row['train_loss']:.3f}, {speed:,.0f} tokens/s"
 
 
 def _track(row: Row, meters: Figures, job: Job) -> None:

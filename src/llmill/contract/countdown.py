@@ -1,0 +1,88 @@
+"""How far a stage is, and how long it still takes: a bar on a terminal, a line now and then in a
+log.
+
+The bar goes to the terminal alone, past the streams that are copied into the stage's log.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+
+from llmill.contract import printable, processes
+
+TERMINAL = 2  # standard error
+REDRAWN = 0.2  # seconds, at the earliest
+SAID = 30.0  # seconds between two lines, where there is no bar
+WIDTH = 20  # characters of the bar
+ERASED = "\r\x1b[K"
+
+_drawn = False  # whether the terminal's last line is a bar
+
+
+class Countdown:
+    """Counts up to `total` things, called `unit`."""
+
+    def __init__(
+        self,
+        address: str,
+        total: int,
+        unit: str,
+        start: int = 0,
+        lines: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        """`start`: how many were done before; `lines`: whether a log gets lines, too."""
+        self.address, self.total, self.unit, self.start = address, total, unit, start
+        self._clock, self._begun = clock, clock()
+        self._last = self._begun
+        self._bar = processes.main() and os.isatty(TERMINAL)
+        self._lines = lines and processes.main() and not self._bar
+
+    def at(self, done: int, note: str = "") -> None:
+        """So many are done; `note` stands beside the count."""
+        now = self._clock()
+        if self._bar and (now - self._last >= REDRAWN or done >= self.total):
+            self._last = now
+            self._draw(done, note)
+        elif self._lines and now - self._last >= SAID:
+            self._last = now
+            print(printable.line(f"{self.address}: {self._text(done, note)}"), flush=True)
+
+    def left(self, done: int) -> float:
+        """Seconds until the end, if it goes on as it did."""
+        new = done - self.start
+        return (self._clock() - self._begun) / new * (self.total - done) if new else 0.0
+
+    def _text(self, done: int, note: str) -> str:
+        parts = [f"{done:,} of {self.total:,} {self.unit}", note]
+        if done < self.total:
+            parts.append(f"{printable.duration(self.left(done))} left")
+        return ", ".join(filter(None, parts))
+
+    def _draw(self, done: int, note: str) -> None:
+        global _drawn
+        if done >= self.total:
+            clear()
+            return
+        full = WIDTH * done // self.total
+        text = f"{self.address} [{'#' * full}{' ' * (WIDTH - full)}] {self._text(done, note)}"
+        width = shutil.get_terminal_size().columns - 1
+        _drawn = _write(ERASED + printable.line(text)[:width])
+
+
+def clear() -> None:
+    """Take the bar away, before a line is printed."""
+    global _drawn
+    if _drawn:
+        _write(ERASED)
+        _drawn = False
+
+
+def _write(text: str) -> bool:
+    """Whether the terminal took it; one that is gone costs the bar, not the work."""
+    try:
+        os.write(TERMINAL, text.encode())
+    except OSError:
+        return False
+    return True
