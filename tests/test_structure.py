@@ -17,7 +17,7 @@ from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "show"},
+    {"chat", "plan", "show"},
     {"named"},
     {"stages", "verify"},
     {"training", "evaluation", "report"},

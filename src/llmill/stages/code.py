@@ -13,13 +13,21 @@ from llmill.contract import closure, record
 
 if TYPE_CHECKING:
     from llmill.contract.params import Selected
+    from llmill.contract.pipeline import Stage
     from llmill.contract.stage import Job
 
 
 def run(params: Selected, job: Job) -> None:
-    """Of every stage that depends on its file."""
+    """Write the files."""
+    for name, value in files(job.stages).items():
+        record.write_json(job.out / name, value)
+
+
+def files(stages: dict[str, Stage]) -> dict[str, closure.Code]:
+    """One by name for every stage that depends on its file."""
     source, locked = closure.Source(), closure.read_lock()
-    for stage in job.stages.values():
-        for path in stage.code:
-            name = path.rpartition("/")[2]
-            record.write_json(job.out / name, closure.code_of(source, stage.name, locked))
+    return {
+        path.rpartition("/")[2]: closure.code_of(source, stage.name, locked)
+        for stage in stages.values()
+        for path in stage.code
+    }
