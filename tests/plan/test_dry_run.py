@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from llmill.contract import params, pipeline
+from llmill.contract import params, pipeline, record
+from llmill.contract.errors import UserError
 from llmill.plan.dry_run import Outcome, foresee
 from tests.plan import toy
 
+OLDER = {"form": 0}
 Planned = dict[str, tuple[str, list[str]]]
 
 
@@ -167,6 +169,13 @@ CASES: dict[str, tuple[Callable[[Path], None], Planned, dict[str, str]]] = {
 }
 
 
+def rewrite(root: Path, *files: str) -> None:
+    """Give files another form, and make DVC take it."""
+    for file in files:
+        record.write_json(root / file, OLDER)
+    toy.dvc(root, "commit", "-f", "-q")
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_the_plan_after_an_edit_is_what_dvc_then_does(chain, name, caplog):
     change, expected, does = CASES[name]
@@ -182,3 +191,48 @@ def test_the_plan_after_an_edit_is_what_dvc_then_does(chain, name, caplog):
     certain = {stage: o.verdict for stage, o in planned.items() if o.verdict != "may run"}
     assert certain.items() <= done.items()
     assert all(outcome.verdict == "leave" for outcome in plan().values())
+
+
+def test_files_of_an_older_form_make_the_plan_less_certain_and_never_wrong(chain):
+    rewrite(chain, "data/prepare/record.json", "data/code/pretrain.json")
+    assert {outcome.verdict for outcome in plan().values()} == {"leave"}
+    replace(chain, "params.yaml", "validate_share: 0.02", "validate_share: 0.03")
+    replace(chain, DEPTH, "DEPTH = 3", "DEPTH = 4")
+    planned = plan()
+    assert planned["prepare"] == Outcome("run", ["prepare.validate_share 0.02, now 0.03"])
+    why = ["its code changed; what it was is not known", "after prepare"]
+    assert planned["pretrain"] == Outcome("run", why)
+    assert planned["report"] == Outcome("may run", ["after prepare, pretrain"])
+
+
+BROKEN = {
+    "parameters": (
+        edit("params.yaml", "passage_words: ", "passage_word: "),
+        "params.yaml: unknown parameter 'prepare.passage_word'; did you mean 'passage_words'?",
+    ),
+    "dvc.lock": (
+        lambda root: (root / "dvc.lock").write_text("<<<<<<< HEAD\n"),
+        "DVC: './dvc.lock' validation failed",
+    ),
+    "a source that is not there": (
+        lambda root: (root / "src/llmill/stages/paths.py").unlink(),
+        "src/llmill/stages/paths.py: missing; `dvc repro` would stop at paths",
+    ),
+    "source that is no Python": (
+        edit(DEPTH, "DEPTH = 3", "DEPTH ="),
+        "src/llmill/toys/depth.py, line 3: invalid syntax",
+    ),
+    "a folder without DVC": (
+        lambda root: shutil.rmtree(root / ".dvc"),
+        "DVC: you are not inside of a DVC repository (checked up to mount point '/')",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_planned_is_one_line(chain, name):
+    breaks, said = BROKEN[name]
+    breaks(chain)
+    with pytest.raises(UserError) as refused:
+        plan()
+    assert str(refused.value) == said

@@ -161,7 +161,8 @@ class DryRun:
         if isinstance(dep, ParamsDependency):
             differs = bool(dep.workspace_status())
             dep.hash_info = dep.get_hash()
-            return Input(path, differs, reasons.of_parameters(before.value, dep.hash_info.value))
+            why = reasons.of_parameters(before.value or {}, dep.hash_info.value)
+            return Input(path, differs, why)
         made = self._maker(dep)
         if made and not (made.folder or made.name_of(dep) in made.files):
             is_record = made.name_of(dep) == record.NAME

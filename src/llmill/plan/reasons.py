@@ -22,11 +22,11 @@ def of_parameters(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def of_code(before: Any, now: Any) -> list[str]:
-    """Each module, table and package that differs, from two files of stage code; None is one that
-    DVC does not have any more.
+    """Each module, table and package that differs, from two files of stage code, as far as
+    they have the form of now.
     """
     if not (_is_code(before) and _is_code(now)):
-        return ["its code changed; what it was is not in DVC's cache"]
+        return ["its code changed; what it was is not known"]
     found = []
     for part in ("modules", "tables"):
         old, new = before[part], now[part]

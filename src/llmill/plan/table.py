@@ -37,7 +37,7 @@ def print_plan(as_json: bool) -> None:
     last = {address: cost.read(stage.cost(results)) for address, stage in stages.items()}
     outcomes = foresee(tree, stages)
     plan = [Planned(stages[name], outcome, last[name]) for name, outcome in outcomes.items()]
-    print(record.to_json([_as_json(each) for each in plan]) if as_json else _table(plan), end="")
+    print(record.to_json([_as_json(each) for each in plan]) if as_json else table(plan), end="")
 
 
 def _as_json(each: Planned) -> dict[str, object]:
@@ -50,7 +50,8 @@ def _as_json(each: Planned) -> dict[str, object]:
     }
 
 
-def _table(plan: list[Planned]) -> str:
+def table(plan: list[Planned]) -> str:
+    """The plan for a terminal of 100 columns."""
     wide = max(len(each.stage.address) for each in plan)
     lines = [f"{'stage':{wide}}  {'dvc repro':9}  {'last run took':>14}  {'memory':>10}"]
     for each in plan:
@@ -95,12 +96,12 @@ def _spent(costs: list[Cost | None]) -> str:
         return ": nobody knows yet how long"
     least = f" and {len(costs) - len(known)} that nobody timed" if len(known) < len(costs) else ""
     most = max(each.memory for each in known)
-    took = _time(sum(each.seconds for each in known)).strip()
+    took = _time(sum(each.seconds for each in known))
     return f": {took}{least}, at most {most:,.0f} MiB by the last runs"
 
 
 def _time(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    parts = [f"{hours} h", f"{minutes:2} min", f"{rest:2} s"]
+    parts = [f"{hours} h", f"{minutes} min", f"{rest} s"]
     return " ".join(parts if hours else parts[1:] if minutes else parts[2:])
