@@ -4,6 +4,7 @@ Two full chains in all: one by `snakemake`, one by `dvc repro`; every row of the
 looks at them.
 """
 
+import json
 import os
 import re
 import shutil
@@ -99,6 +100,12 @@ def clone(folder: Path) -> Clone:
 def ran(output: str) -> list[str]:
     """The stages whose command ran."""
     return sorted(re.findall(r"Running stage '([\w@/]+)'", output))
+
+
+def planned(made: Clone) -> dict[str, str]:
+    """What `llmill plan` says of each stage that `dvc repro` will not leave."""
+    plan = json.loads(made.run(sys.executable, "-m", "llmill", "plan", "--json"))
+    return {each["stage"]: each["outcome"] for each in plan if each["outcome"] != "leave"}
 
 
 def scheduled(output: str) -> set[str]:
@@ -203,11 +210,14 @@ def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_n
 ):
     before = second.hashes()
     second.edit("params.yaml", "  bootstrap: 200  # judge", "  bootstrap: 210  # judge")
-    assert ran(second.run("dvc", "repro")) == ["judge@instruct", "judge@pretrain", "report"]
+    judged = ["judge@instruct", "judge@pretrain", "report"]
+    assert planned(second) == dict.fromkeys(judged, "run")
+    assert ran(second.run("dvc", "repro")) == judged
     assert "judge.bootstrap" in second.run("dvc", "params", "diff")
     log = second.snakemake()
     assert ran(log) == []
     second.edit("params.yaml", "  bootstrap: 210  # judge", "  bootstrap: 200  # judge")
+    assert planned(second) == dict.fromkeys(judged, "restore")
     back = second.run("dvc", "repro")
     assert ran(back) == []
     assert "Stage 'judge@pretrain' is cached - skipping run, checking out outputs" in back
@@ -291,6 +301,7 @@ def test_an_edit_that_changes_no_behaviour_trains_nothing_by_either_command(firs
     made.pop("code")
     redone = ["code", "report"] if file == "requirements.lock" else ["code"]  # it lists versions
     first.edit(file, before, after)
+    assert planned(first) == dict.fromkeys(redone, "run")
     assert scheduled(first.run("snakemake", "-n")) == set(redone)
     assert ran(first.run("dvc", "repro")) == redone
     assert clean(first)

@@ -4,7 +4,9 @@ parameters, look at results or use models.
 Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
 """
 
+import errno
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from llmill.runner import launcher, streams
 from llmill.serve.limits import Limits
 from llmill.version import VERSION
 
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 WEIGHTS = typer.Option(
     help="Number type of the weights; bfloat16 is faster on x86, if they are many."
 )
@@ -113,6 +116,16 @@ def verify(
     from llmill.verify import verify_chain
 
     verify_chain(pin)
+
+
+@app.command()
+def plan(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """Print what `dvc repro` would do with every stage, why, and what that took last time."""
+    from llmill.plan.table import print_plan
+
+    print_plan(as_json)
 
 
 @app.command("show-batch")
@@ -227,6 +240,11 @@ def _answer() -> None:
         app()
     except UserError as error:
         sys.exit(printable.error(f"llmill: {error}"))
+    except OSError as error:  # such as in a clone of somebody else, or on a medium
+        if error.errno not in READ_ONLY or not error.filename:
+            raise
+        where = os.fsdecode(error.filename)
+        sys.exit(printable.error(f"llmill: {where}: {error.strerror}; work in a clone of your own"))
     except Stopped as stopped:
         print(f"llmill: {stopped}", file=sys.stderr, flush=True)
         sys.exit(128 + stopped.signum)

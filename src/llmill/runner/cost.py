@@ -1,14 +1,25 @@
 """What a stage took, in the columns that Snakemake's benchmarks have."""
 
+import csv
 import datetime
 import resource
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is read of it."""
+
+    seconds: float
+    memory: float  # MiB, the most at once
 
 
 def write(file: Path) -> None:
@@ -29,3 +40,15 @@ def write(file: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = ("\t".join(cells) for cells in (columns, columns.values()))
     record.write_bytes(file, "".join(f"{line}\n" for line in lines).encode())
+
+
+def read(file: Path) -> Cost | None:
+    """What the last run took, if that is written down; raises `UserError` for another file."""
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            (row,) = csv.DictReader(opened, delimiter="\t")
+        return Cost(float(row["s"]), float(row["max_rss"]))
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, csv.Error):
+        raise UserError(f"{file}: not what a stage took; remove it, or run its stage") from None

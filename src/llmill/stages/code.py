@@ -14,6 +14,7 @@ from llmill.contract.values import Section
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
+    from llmill.contract.pipeline import Stage
 
 
 class Parameters(Section):
@@ -21,9 +22,16 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Of every stage that depends on its file."""
+    """Write the files."""
+    for name, value in files(job.stages).items():
+        record.write_json(job.out / name, value)
+
+
+def files(stages: dict[str, Stage]) -> dict[str, closure.Code]:
+    """One by name for every stage that depends on its file."""
     source, locked = closure.SourceTree(), closure.read_lock()
-    for stage in job.stages.values():
-        for path in stage.code:
-            name = path.rpartition("/")[2]
-            record.write_json(job.out / name, closure.code_of(source, stage.name, locked))
+    return {
+        path.rpartition("/")[2]: closure.code_of(source, stage.name, locked)
+        for stage in stages.values()
+        for path in stage.code
+    }

@@ -8,7 +8,7 @@ In: the two roots. Out: `roots.json`, which names them; every other stage follow
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llmill.contract import ownership, record
 from llmill.contract.values import Section
@@ -28,4 +28,10 @@ def run(params: Parameters, job: Job) -> None:
     """Look at the place of every stage's folder."""
     for stage in job.stages.values():
         ownership.refuse_foreign(Path(stage.out))
-    record.write_json(job.out / "roots.json", params.paths.model_dump())
+    for name, value in files(params.paths).items():
+        record.write_json(job.out / name, value)
+
+
+def files(paths: Paths) -> dict[str, Any]:
+    """What it writes, by name."""
+    return {"roots.json": paths.model_dump()}

@@ -1,0 +1,266 @@
+"""What `dvc repro` would do with every stage, without doing it: DVC's own objects, asked in DVC's
+own order.
+
+A stage that runs makes files that nobody has seen, so a stage behind it may run or not. Some can be
+foretold: stages `paths` and `code` write what the source of now says, and a record names the
+parameters and inputs of its run, so it differs where they do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmill.contract import record, yaml_file
+from llmill.contract.errors import UserError
+from llmill.plan import reasons
+from llmill.plan.run_cache import Entry, RunCache, as_entry, hash_in
+from llmill.runner import params
+from llmill.runner.tree import Params
+from llmill.stages import code, paths
+
+if TYPE_CHECKING:
+    from dvc.dependency import Dependency
+    from dvc.output import Output
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    from llmill.contract.pipeline import Stage
+
+Verdict = Literal["run", "may run", "restore", "leave"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of a stage, and why."""
+
+    verdict: Verdict
+    reasons: list[str]
+
+
+@dataclass(frozen=True)
+class Input:
+    """A dependency as a stage will find it, beside what `dvc.lock` says of it."""
+
+    path: str
+    differs: bool | None  # None: nobody knows before the stage that makes it has run
+    reasons: list[str] = field(default_factory=list)
+    after: str | None = None  # the stage that makes it, if its content is not known
+    is_new: bool = False  # so DVC has no result that was made from it
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a stage that runs, or is restored, puts into its folder."""
+
+    stage: str
+    out: Output
+    folder: HashInfo | None = None  # of a restored one
+    files: dict[str, HashInfo] = field(default_factory=dict)  # those of a run that are foretold
+    record_differs: bool = False  # from the one that `dvc.lock` has
+    record_is_new: bool = False
+
+    def name_of(self, dep: Dependency) -> str:
+        """The path of a dependency inside the folder."""
+        return Path(dep.fs_path).relative_to(self.out.fs_path).as_posix()
+
+
+def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
+    """The outcome of each stage, by address.
+
+    Raises `UserError` where DVC is busy, cannot work, or would stop.
+    """
+    from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
+
+    with idle_repo() as repo:
+        dry_run = DryRun(repo, tree, stages)
+        graph = get_active_graph(repo.index.graph)
+        for stage in plan_repro(graph, collect_stages(repo, ["dvc.yaml"])):
+            if stage.cmd:  # the others are files of the user's own, taken as they are
+                dry_run.look_at(stage)
+        return {address: dry_run.outcomes[address] for address in stages}
+
+
+@contextmanager
+def idle_repo() -> Iterator[Repo]:
+    """The repository, while no other DVC command makes anything in it."""
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+    from dvc.repo import Repo, lock_repo
+    from dvc.rwlock import rwlock
+
+    try:
+        with Repo() as repo, lock_repo(repo):  # which is free while a stage's command runs
+            outs = [out.fs_path for out in repo.index.outs]
+            hardlink = repo.config["core"].get("hardlink_lock", False)
+            with rwlock(repo.tmp_dir, repo.fs, "llmill plan", outs, [], hardlink):
+                yield repo
+    except LockError as error:
+        said = yaml_file.one_line(str(error).partition("\n\n")[0])
+        raise UserError(f"DVC is at work here; ask again when it has ended ({said})") from None
+    except DvcException as error:
+        raise UserError(yaml_file.one_line(f"DVC: {error}")) from None
+
+
+class DryRun:
+    """Looks at one stage after another, and keeps what the earlier ones will have made."""
+
+    def __init__(self, repo: Repo, tree: Params, stages: dict[str, Stage]):
+        self.outcomes: dict[str, Outcome] = {}
+        self._repo, self._tree, self._stages = repo, tree, stages
+        self._run_cache = RunCache(repo)
+        self._made: list[Made] = []
+        self._foretold: dict[str, Any] = {}  # the values of foretold files, by hash
+
+    def look_at(self, stage: PipelineStage) -> None:
+        """Find the outcome of a stage; those before it are known."""
+        if stage.frozen:  # DVC takes it as it is
+            self.outcomes[stage.addressing] = Outcome("leave", [])
+            return
+        listed = as_entry(stage)  # as in dvc.lock, before its inputs get the hashes of now
+        is_listed = all(out.hash_info for out in stage.outs)
+        wrong = [reason for out in stage.outs for reason in reasons.of_output(out)]
+        inputs = [self._input(stage, dep) for dep in stage.deps]
+        differs = stage.cmd_changed or not is_listed or any(each.differs for each in inputs)
+        unknown = {each.path for each in inputs if each.after}
+        entries = []
+        if (differs or unknown) and not any(each.is_new for each in inputs):
+            entries = self._run_cache.entries(stage, unknown)
+        ways: dict[Verdict, Entry] = {}  # what may become of it, each with its result
+        if not differs:
+            ways |= self._checked_out(stage, listed) if wrong else {"leave": listed}
+        if unknown:
+            ways |= {"run": {}}
+            for entry in entries:
+                ways |= self._checked_out(stage, entry)
+        elif differs:
+            ways |= self._checked_out(stage, entries[0]) if entries else {"run": {}}
+        verdict: Verdict = next(iter(ways)) if len(ways) == 1 else "may run"
+        why = _why(stage, inputs, wrong) if is_listed else ["dvc.lock names no result of it"]
+        self.outcomes[stage.addressing] = Outcome(verdict, why if verdict != "leave" else [])
+        if verdict == "restore":
+            (entry,) = ways.values()
+            made = (Made(stage.addressing, out, hash_in(entry, out)) for out in stage.outs)
+            self._made += made
+        elif verdict != "leave":
+            other = verdict == "run" and (not is_listed or self._record_differs(stage, inputs))
+            self._made += self._unseen(stage, verdict, other, is_new=other and not entries)
+
+    def _checked_out(self, stage: PipelineStage, entry: Entry) -> dict[Verdict, Entry]:
+        """A result of the same inputs: DVC restores it if its cache still holds the files."""
+        return {"restore": entry} if self._run_cache.is_whole(stage, entry) else {"run": entry}
+
+    def _input(self, stage: PipelineStage, dep: Dependency) -> Input:
+        """A dependency as it will be. DVC's object gets the hash of now, as before a run."""
+        from dvc.dependency import ParamsDependency
+
+        path, before = str(dep), dep.hash_info
+        if isinstance(dep, ParamsDependency):
+            differs = bool(dep.workspace_status())
+            dep.hash_info = dep.get_hash()
+            why = reasons.of_parameters(before.value or {}, dep.hash_info.value)
+            return Input(path, differs, why)
+        made = self._maker(dep)
+        if made and not (made.folder or made.name_of(dep) in made.files):
+            is_record = made.name_of(dep) == record.NAME
+            differs = not before or (is_record and made.record_differs)
+            is_new = is_record and made.record_is_new
+            return Input(path, differs or None, after=made.stage, is_new=is_new)
+        if not made and not dep.exists:
+            raise UserError(f"{path}: missing; `dvc repro` would stop at {stage.addressing}")
+        self._set_hash(dep, made)
+        if dep.hash_info == before:
+            return Input(path, False)
+        if path in self._stages[stage.addressing].code:
+            return Input(path, True, reasons.of_code(self._read(before), self._read(dep.hash_info)))
+        return Input(path, True, [f"{path} changed"])
+
+    def _maker(self, dep: Dependency) -> Made | None:
+        """The stage that changes what a dependency lies in."""
+        inside = self._repo.fs.isin_or_eq
+        return next((made for made in self._made if inside(dep.fs_path, made.out.fs_path)), None)
+
+    def _set_hash(self, dep: Dependency, made: Made | None) -> None:
+        from dvc_data.hashfile.meta import Meta
+        from dvc_data.hashfile.tree import Tree
+
+        if not made:
+            dep.hash_info, dep.meta = dep.get_hash(), dep.get_meta()
+            return
+        name = made.name_of(dep)
+        if made.folder is None:
+            found = made.files[name]
+        elif name == ".":
+            found = made.folder
+        else:
+            parts: Any = tuple(name.split("/"))  # of any length, whatever DVC's annotation says
+            tree = Tree.load(made.out.cache, made.folder)
+            file, folder = tree.get(parts), tree.get_obj(made.out.cache, parts)
+            inside = file[1] if file else folder.hash_info if folder else None
+            if inside is None:
+                raise UserError(f"{dep}: {made.stage} makes none; `dvc repro` would stop there")
+            found = inside
+        dep.hash_info, dep.meta = found, Meta()
+
+    def _unseen(
+        self, stage: PipelineStage, verdict: Verdict, record_differs: bool, is_new: bool
+    ) -> Iterator[Made]:
+        """What a run makes: nobody knows it, but for what can be foretold."""
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        files = {}
+        if verdict == "run" and stage.addressing in FORETOLD:
+            for name, value in FORETOLD[stage.addressing](self._tree, self._stages).items():
+                md5 = hashlib.md5(record.to_json(value).encode(), usedforsecurity=False)
+                files[name] = HashInfo("md5", md5.hexdigest())
+                self._foretold[md5.hexdigest()] = value
+        for out in stage.outs:
+            yield Made(stage.addressing, out, None, files, record_differs, is_new)
+
+    def _record_differs(self, stage: PipelineStage, inputs: list[Input]) -> bool:
+        """Whether the record of a run will surely be another: it names inputs and parameters, these
+        as the schema reads them.
+        """
+        from dvc.dependency import ParamsDependency
+
+        pairs = zip(stage.deps, inputs, strict=True)
+        if any(each.differs for dep, each in pairs if not isinstance(dep, ParamsDependency)):
+            return True
+        ours = self._stages[stage.addressing]
+        before = recorded_parameters(Path(ours.out, record.NAME))
+        now = params.values(self._tree, ours.params)
+        return before is not None and record.to_json(before) != record.to_json(now)
+
+    def _read(self, of: HashInfo) -> Any:
+        """A file of stage code by its hash; None if nobody has it."""
+        if of.value in self._foretold:
+            return self._foretold[of.value]
+        file = Path(self._repo.cache.local.oid_to_path(of.value)) if of else None
+        return record.read_json(file) if file and file.exists() else None
+
+
+FORETOLD: dict[str, Callable[[Params, dict[str, Stage]], dict[str, Any]]] = {
+    "paths": lambda tree, stages: paths.files(tree.paths),
+    "code": lambda tree, stages: code.files(stages),
+}
+
+
+def recorded_parameters(file: Path) -> Any:
+    """What a record names; None if it is not there, or has the form of another version."""
+    try:
+        saved = record.read_json(file)
+    except UserError:
+        return None
+    return saved.get("parameters") if isinstance(saved, dict) else None
+
+
+def _why(stage: PipelineStage, inputs: list[Input], wrong: list[str]) -> list[str]:
+    command = ["its command in dvc.yaml changed"] if stage.cmd_changed else []
+    after = dict.fromkeys(each.after for each in inputs if each.after)
+    found = [reason for each in inputs for reason in each.reasons]
+    return command + found + wrong + ([f"after {', '.join(after)}"] if after else [])

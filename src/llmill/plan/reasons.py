@@ -1,0 +1,81 @@
+"""Why DVC sees a stage as changed, in words: one line for each thing that changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llmill.contract import record
+from llmill.contract.elsewhere import quoted
+
+if TYPE_CHECKING:
+    from dvc.output import Output
+
+MISSING = object()
+
+
+def of_parameters(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Each value that differs: `judge.bootstrap 200, now 210`."""
+    old, new = record.flat(before), record.flat(now)
+    names = [name for name in old | new if old.get(name, MISSING) != new.get(name, MISSING)]
+    return [_changed(name, old, new) for name in names]
+
+
+def of_code(before: Any, now: Any) -> list[str]:
+    """Each module, table and package that differs, from two files of stage code, as far as
+    they have the form of now.
+    """
+    if not (_is_code(before) and _is_code(now)):
+        return ["its code changed; what it was is not known"]
+    found = []
+    for part in ("modules", "tables"):
+        old, new = before[part], now[part]
+        for name in sorted(old.keys() | new.keys()):
+            if old.get(name) != new.get(name):
+                what = "added" if name not in old else "changed" if name in new else "removed"
+                found.append(f"{name} {what}")
+    old, new = before["packages"], now["packages"]
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return found + [_changed(name, old, new, quote=str) for name in names]
+
+
+def of_output(out: Output) -> list[str]:
+    """What is wrong with a stage's folder, if anything is."""
+    status = out.status().get(str(out))
+    if status is None:
+        return []
+    if status == "not in cache":
+        return [f"{out}: {'' if out.exists else 'missing, and '}not in DVC's cache"]
+    if status == "deleted":
+        return [f"{out}: missing"]
+    return _edited(out) or [f"{out}: {status}"]
+
+
+def _edited(out: Output) -> list[str]:
+    """The files of a folder that are not those that DVC put there."""
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.tree import Tree
+
+    old = out.get_obj()
+    ignore = out.dvcignore
+    _, _, new = build(out.cache, out.fs_path, out.fs, "md5", ignore=ignore, dry_run=True)
+    if not (isinstance(old, Tree) and isinstance(new, Tree)):
+        return []
+    before, now = ({key: info for key, _, info in tree} for tree in (old, new))
+    found = []
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            what = "added" if key not in before else "edited" if key in now else "missing"
+            found.append(f"{Path(str(out), *key)} {what}")
+    return found
+
+
+def _is_code(value: Any) -> bool:
+    parts = ("modules", "tables", "packages")
+    return isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in parts)
+
+
+def _changed(name: str, old: dict[str, Any], new: dict[str, Any], quote: Any = quoted) -> str:
+    if name not in old:
+        return f"{name} {quote(new[name])}, not there before"
+    return f"{name} {quote(old[name])}, now {quote(new[name]) if name in new else 'not there'}"
