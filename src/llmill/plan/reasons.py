@@ -54,11 +54,12 @@ def of_output(out: Output) -> list[str]:
 def _edited(out: Output) -> list[str]:
     """The files of a folder that are not those that DVC put there."""
     from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.tree import Tree
 
     old = out.get_obj()
     ignore = out.dvcignore
     _, _, new = build(out.cache, out.fs_path, out.fs, "md5", ignore=ignore, dry_run=True)
-    if not (hasattr(old, "as_dict") and hasattr(new, "as_dict")):
+    if not (isinstance(old, Tree) and isinstance(new, Tree)):
         return []
     before, now = ({key: info for key, _, info in tree} for tree in (old, new))
     found = []
