@@ -1,4 +1,4 @@
-"""The plan of a finished toy chain after each of eleven edits, beside what `dvc repro` then does."""
+"""The plan of a finished toy chain after each of many edits, beside what `dvc repro` then does."""
 
 import logging
 import shutil
@@ -148,6 +148,11 @@ CASES: dict[str, tuple[Callable[[Path], None], Planned, dict[str, str]]] = {
         lambda root: (root / "results/pretrain/checkpoint/weights").write_text("mine"),
         {"pretrain": ("restore", ["results/pretrain/checkpoint/weights edited"])},
         {"pretrain": "restore"},
+    ),
+    "no dvc.lock": (
+        lambda root: (root / "dvc.lock").unlink(),
+        {stage: ("restore", ["dvc.lock names no result of it"]) for stage in toy.ALL},
+        dict.fromkeys(toy.ALL, "restore"),
     ),
     "a deleted result that no cache holds": (
         lambda root: (shutil.rmtree(root / "data/prepare"), shutil.rmtree(root / ".dvc/cache")),

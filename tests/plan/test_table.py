@@ -58,7 +58,7 @@ def test_while_dvc_makes_something_it_says_so_in_one_line(fresh, tmp_path):
     done = toy.run(root, "llmill", "plan")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("llmill: DVC is at work here; ask again when it has ended (")
-    assert f"(PID {repro.pid})" in done.stderr
+    assert f"(PID {repro.pid}: " in done.stderr
     assert done.stderr.count("\n") == 1
     (root / "hold").unlink()
     assert repro.wait(60) == 0

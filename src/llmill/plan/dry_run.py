@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from llmill.contract import record, yaml_file
+from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.plan import reasons
+from llmill.plan.idle import idle_repo
 from llmill.plan.run_cache import Entry, RunCache, as_entry, hash_in
 from llmill.runner import params
 from llmill.runner.tree import Params
@@ -86,27 +86,6 @@ def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
         return {address: dry_run.outcomes[address] for address in stages}
 
 
-@contextmanager
-def idle_repo() -> Iterator[Repo]:
-    """The repository, while no other DVC command makes anything in it."""
-    from dvc.exceptions import DvcException
-    from dvc.lock import LockError
-    from dvc.repo import Repo, lock_repo
-    from dvc.rwlock import rwlock
-
-    try:
-        with Repo() as repo, lock_repo(repo):  # which is free while a stage's command runs
-            outs = [out.fs_path for out in repo.index.outs]
-            hardlink = repo.config["core"].get("hardlink_lock", False)
-            with rwlock(repo.tmp_dir, repo.fs, "llmill plan", outs, [], hardlink):
-                yield repo
-    except LockError as error:
-        said = yaml_file.one_line(str(error).partition("\n\n")[0])
-        raise UserError(f"DVC is at work here; ask again when it has ended ({said})") from None
-    except DvcException as error:
-        raise UserError(yaml_file.one_line(f"DVC: {error}")) from None
-
-
 class DryRun:
     """Looks at one stage after another, and keeps what the earlier ones will have made."""
 
@@ -126,15 +105,12 @@ class DryRun:
         is_listed = all(out.hash_info for out in stage.outs)
         wrong = [reason for out in stage.outs for reason in reasons.of_output(out)]
         inputs = [self._input(stage, dep) for dep in stage.deps]
+        entries = self._entries(stage, inputs)
         differs = stage.cmd_changed or not is_listed or any(each.differs for each in inputs)
-        unknown = {each.path for each in inputs if each.after}
-        entries = []
-        if (differs or unknown) and not any(each.is_new for each in inputs):
-            entries = self._run_cache.entries(stage, unknown)
         ways: dict[Verdict, Entry] = {}  # what may become of it, each with its result
-        if not differs:
+        if not differs:  # but for what is not known
             ways |= self._checked_out(stage, listed) if wrong else {"leave": listed}
-        if unknown:
+        if any(each.after for each in inputs):
             ways |= {"run": {}}
             for entry in entries:
                 ways |= self._checked_out(stage, entry)
@@ -144,12 +120,16 @@ class DryRun:
         why = _why(stage, inputs, wrong) if is_listed else ["dvc.lock names no result of it"]
         self.outcomes[stage.addressing] = Outcome(verdict, why if verdict != "leave" else [])
         if verdict == "restore":
-            (entry,) = ways.values()
-            made = (Made(stage.addressing, out, hash_in(entry, out)) for out in stage.outs)
-            self._made += made
+            self._made += _restored(stage, ways[verdict])
         elif verdict != "leave":
             other = verdict == "run" and (not is_listed or self._record_differs(stage, inputs))
             self._made += self._unseen(stage, verdict, other, is_new=other and not entries)
+
+    def _entries(self, stage: PipelineStage, inputs: list[Input]) -> list[Entry]:
+        """What DVC's run cache has of such inputs, newest first."""
+        unknown = {each.path for each in inputs if each.after}
+        is_new = any(each.is_new for each in inputs)
+        return [] if is_new else self._run_cache.entries(stage, unknown)
 
     def _checked_out(self, stage: PipelineStage, entry: Entry) -> dict[Verdict, Entry]:
         """A result of the same inputs: DVC restores it if its cache still holds the files."""
@@ -193,6 +173,7 @@ class DryRun:
             dep.hash_info, dep.meta = dep.get_hash(), dep.get_meta()
             return
         name = made.name_of(dep)
+        found: HashInfo | None
         if made.folder is None:
             found = made.files[name]
         elif name == ".":
@@ -200,11 +181,11 @@ class DryRun:
         else:
             parts: Any = tuple(name.split("/"))  # of any length, whatever DVC's annotation says
             tree = Tree.load(made.out.cache, made.folder)
-            file, folder = tree.get(parts), tree.get_obj(made.out.cache, parts)
-            inside = file[1] if file else folder.hash_info if folder else None
-            if inside is None:
-                raise UserError(f"{dep}: {made.stage} makes none; `dvc repro` would stop there")
-            found = inside
+            file = tree.get(parts)
+            folder = None if file else tree.get_obj(made.out.cache, parts)
+            found = file[1] if file else folder.hash_info if folder else None
+        if not found:
+            raise UserError(f"{dep}: {made.stage} makes none; `dvc repro` would stop after it")
         dep.hash_info, dep.meta = found, Meta()
 
     def _unseen(
@@ -257,6 +238,11 @@ def recorded_parameters(file: Path) -> Any:
     except UserError:
         return None
     return saved.get("parameters") if isinstance(saved, dict) else None
+
+
+def _restored(stage: PipelineStage, entry: Entry) -> Iterator[Made]:
+    for out in stage.outs:
+        yield Made(stage.addressing, out, hash_in(entry, out))
 
 
 def _why(stage: PipelineStage, inputs: list[Input], wrong: list[str]) -> list[str]:
