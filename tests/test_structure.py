@@ -19,7 +19,7 @@ from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "plan", "show", "results", "verify", "presets"},
+    {"chat", "plan", "show", "results", "runs", "verify", "presets"},
     {"models"},
     {"runner"},
     {"stages"},

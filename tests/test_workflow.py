@@ -274,6 +274,10 @@ def test_verify_holds_names_runs_and_finds_a_changed_byte(first, pulled):
     assert "every link holds" in out
     assert "not here" not in out
     assert "not here" in pulled.run(sys.executable, "-m", "llmill", "verify")
+    away = "http://127.0.0.1:9"
+    out = first.run(sys.executable, "-m", "llmill", "verify", MLFLOW_TRACKING_URI=away)
+    assert "llmill: MLflow's runs cannot be read: " in out
+    assert "not here" in out
     file = pulled.root / "results/pretrain/metrics.json"
     content = file.read_bytes()
     file.unlink()

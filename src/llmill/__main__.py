@@ -107,6 +107,16 @@ def results() -> None:
 
 
 @app.command()
+def runs(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of MLflow's server.")] = 5000,
+) -> None:
+    """Open MLflow on the runs: prints the address of their table, and serves it until Ctrl-C."""
+    from llmill.runs import show_runs
+
+    show_runs(port)
+
+
+@app.command()
 def verify(
     pin: Annotated[
         bool, typer.Option(help="Write hashes that were got into sources.yaml.")

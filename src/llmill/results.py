@@ -14,9 +14,9 @@ from llmill.runner import params
 FILE = "summary.json"
 PAGE = "index.html"
 COMMANDS = {
-    "mlflow ui": "every run with its curves, samples and predictions",
+    "llmill runs": "every run with its curves, samples and predictions",
     "dvc metrics show": "every figure; `dvc metrics diff` against another commit",
-    "python -m llmill verify": "the chain of hashes, with git commits and MLflow runs",
+    "llmill verify": "the chain of hashes, with git commits and MLflow runs",
 }
 
 

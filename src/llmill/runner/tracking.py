@@ -22,6 +22,7 @@ from typing import Any
 from filelock import FileLock
 
 from llmill.contract import printable
+from llmill.contract.errors import UserError
 from llmill.contract.job import STATE
 from llmill.contract.record import flat
 
@@ -234,6 +235,18 @@ def _logged(client: Any, run_id: str) -> set[tuple[str, int]]:
     """Names and steps of the figures that a run has, but for those of the machine."""
     names = [n for n in client.get_run(run_id).data.metrics if not n.startswith("system/")]
     return {(name, at.step) for name in names for at in client.get_metric_history(run_id, name)}
+
+
+def experiment_id(name: str) -> str | None:
+    """The number of an experiment; None if it has no run yet, or the database is not there."""
+    if uri() == own_uri() and not (home() / DATABASE).exists():
+        return None
+    try:
+        experiment = _mlflow().get_experiment_by_name(name)
+    except Exception as error:  # whatever is wrong with a server or its database
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{uri()}: MLflow cannot read the runs: {reason}") from None
+    return experiment.experiment_id if experiment else None
 
 
 def runs_by_record() -> dict[str, dict[str, str]]:

@@ -1,0 +1,51 @@
+"""`llmill runs`: MLflow's pages on the runs of this repository, at the address of their table.
+
+`mlflow ui` by itself opens a page for traces, of which there are none.
+"""
+
+import os
+import socket
+import sys
+from urllib.parse import urlsplit
+
+from llmill.contract.errors import UserError
+from llmill.runner import params, tracking
+
+HOST = "127.0.0.1"
+
+
+def show_runs(port: int) -> None:
+    """Print the address, and become the server, unless the runs are on one that runs elsewhere.
+
+    Raises `UserError` where there are no runs yet, or the port is taken.
+    """
+    experiment, uri = params.load().name, tracking.uri()
+    if urlsplit(uri).scheme in ("http", "https"):
+        print(address(uri, experiment))
+        return
+    _refuse_taken(port)
+    print(address(f"http://{HOST}:{port}", experiment), flush=True)
+    words = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])
+
+
+def address(server: str, experiment: str) -> str:
+    """The table of an experiment's runs on a server; raises `UserError` if it has none."""
+    number = tracking.experiment_id(experiment)
+    if number is None:
+        raise UserError(
+            f"no run of '{experiment}' (name in params.yaml) yet; `dvc repro` makes some"
+        )
+    table = f"#/experiments/{number}/runs?workflowType=machine_learning"
+    return f"{server.rstrip('/')}/{table}"
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((HOST, port))
+        except OSError as error:
+            raise UserError(
+                f"{HOST}, port {port}: {error.strerror}; name another: --port"
+            ) from None
