@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -15,6 +16,7 @@ from llmill.contract import runtime
 from llmill.contract.hardware import Runtime
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
+from llmill.runner import params
 from llmill.runner.stopping import Stop
 from llmill.text.shards import Shards
 from llmill.training.batches import Windows
@@ -23,6 +25,8 @@ from llmill.training.losses import token_loss
 from llmill.training.meters import Meter
 from llmill.training.progress import Figures
 from llmill.training.settings import Optimizer, Schedule, Training
+
+WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,12 @@ def sequence(ids: np.ndarray, vocab: int) -> Shards:
         [""],
         np.zeros(1, int),
     )
+
+
+def schedule(**values: Any) -> Schedule:
+    """The world preset's schedule, changed."""
+    kept = params.load(WORLD).pretrain.training.schedule.model_dump()
+    return Schedule(**kept | values)
 
 
 def settings(

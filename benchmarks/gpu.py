@@ -37,7 +37,6 @@ WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 SMALL = {"n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "mlp_hidden": 512}
 ADAMW = Optimizer(kind="adamw", lr=6e-4, muon_lr=0.02, weight_decay=0.1, betas=[0.9, 0.95])
 MUON = ADAMW.model_copy(update={"kind": "muon", "lr": 3e-3, "weight_decay": 0.0})
-SCHEDULE = Schedule(decay="constant_linear", warmup_steps=10, decay_share=0.5, min_factor=0.0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,12 @@ class Try:
 
     def size(self, full: int, tiny: int) -> int:
         return tiny if self.tiny else full
+
+
+def schedule() -> Schedule:
+    return engine.schedule(
+        decay="constant_linear", warmup_steps=10, decay_share=0.5, min_factor=0.0
+    )
 
 
 def gpt2(**changes: int) -> Model:
@@ -129,7 +134,7 @@ def resume(its: Try) -> None:
 
 
 def small(hardware: Runtime, steps: int, every: int) -> tuple[Transformer, Work]:
-    settings = engine.settings(steps, 8, MUON, SCHEDULE, every)
+    settings = engine.settings(steps, 8, MUON, schedule(), every)
     model = fresh(modern(**SMALL, block_size=128), 1000)
     return model, work(tokens(1000, 100_000), 128, settings, hardware)
 
@@ -142,7 +147,7 @@ def speed(its: Try) -> None:
     model = fresh(shape, vocab)
     peak = matrix_peak(runtime.device(hardware), torch.bfloat16)
     meter = Meter(flops_per_token(model), peak)
-    settings = engine.settings(steps, its.size(32, 2), ADAMW, SCHEDULE, steps // 3)
+    settings = engine.settings(steps, its.size(32, 2), ADAMW, schedule(), steps // 3)
     text = tokens(vocab, 200 * shape.block_size)
     with tempfile.TemporaryDirectory() as folder:
         task = work(text, shape.block_size, settings, hardware, compiled=not its.tiny)
@@ -159,7 +164,7 @@ def learn(its: Try) -> None:
     text = "\n\n".join(text for texts in documents(world).values() for text in texts)
     ids = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
     shape = modern(**SMALL if its.tiny else {"n_layer": 8, "n_embd": 512, "mlp_hidden": 2048})
-    settings = engine.settings(its.size(400, 6), its.size(64, 2), MUON, SCHEDULE, its.size(50, 2))
+    settings = engine.settings(its.size(400, 6), its.size(64, 2), MUON, schedule(), its.size(50, 2))
     with tempfile.TemporaryDirectory() as folder:
         task = work(engine.sequence(ids, 256), shape.block_size, settings, its.hardware("bfloat16"))
         rows, _ = engine.train(fresh(shape, 256), task, Path(folder))

@@ -21,7 +21,7 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.settings import Optimizer, Schedule
 from llmill.training.validation import loss_over
 
-COSINE = Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1)
+COSINE = {"decay": "cosine", "warmup_steps": 100, "decay_share": 1.0, "min_factor": 0.1}
 TRIAL = 12  # steps that tell how many fit into the time
 
 
@@ -32,7 +32,7 @@ def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule]]:
     for rate in (1e-3, 3e-3):
         form = own.model_copy(update=GPT2 | {"block_size": own.block_size})
         adamw = Optimizer(kind="adamw", lr=rate, muon_lr=1.0, weight_decay=0.1, betas=[0.9, 0.95])
-        found[f"gpt2, adamw {rate}, cosine"] = form, adamw, COSINE
+        found[f"gpt2, adamw {rate}, cosine"] = form, adamw, kept.schedule.model_copy(update=COSINE)
     for rate in (3e-3, 8e-3):
         adamw = kept.optimizer.model_copy(update={"kind": "adamw", "lr": rate})
         found[f"preset's form, adamw {rate}, preset's schedule"] = own, adamw, kept.schedule

@@ -21,7 +21,7 @@ from llmill.runner import params
 from llmill.text.shards import Shards
 from llmill.training.batches import windows
 from llmill.training.losses import token_loss
-from llmill.training.settings import Optimizer, Schedule
+from llmill.training.settings import Optimizer
 
 BLOCK = 64
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
@@ -33,17 +33,19 @@ SHAPE = {
 HARDWARE = Runtime(device="cpu", dtype="float32")
 
 
-PLAIN = engine.Recipe(
-    Model(
-        **SHAPE, norm="layernorm", norm_weight=True, norm_embedding=False, position="learned",
-        mlp="gelu", qk_norm=False, tied=True,
-    ),
-    engine.settings(
-        2000, 12,
-        Optimizer(kind="adamw", lr=1e-3, muon_lr=1e-3, weight_decay=0.1, betas=[0.9, 0.99]),
-        Schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1),
-    ),
-)  # fmt: skip
+def plain() -> engine.Recipe:
+    """The plain recipe of the field."""
+    return engine.Recipe(
+        Model(
+            **SHAPE, norm="layernorm", norm_weight=True, norm_embedding=False, position="learned",
+            mlp="gelu", qk_norm=False, tied=True,
+        ),
+        engine.settings(
+            2000, 12,
+            Optimizer(kind="adamw", lr=1e-3, muon_lr=1e-3, weight_decay=0.1, betas=[0.9, 0.99]),
+            engine.schedule(decay="cosine", warmup_steps=100, decay_share=1.0, min_factor=0.1),
+        ),
+    )  # fmt: skip
 
 
 def ours(steps: int, batch: int) -> engine.Recipe:
@@ -71,7 +73,7 @@ def main(
     text, held_out = characters(file)
     ratios, reached = [], 0
     for seed in range(1, seeds + 1):
-        plain_loss, plain_seconds = run(PLAIN, text, held_out, seed, threads)
+        plain_loss, plain_seconds = run(plain(), text, held_out, seed, threads)
         loss, seconds = run(ours(steps, batch), text, held_out, seed, threads)
         ratios.append(seconds / plain_seconds)
         reached += loss <= plain_loss

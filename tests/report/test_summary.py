@@ -15,14 +15,13 @@ def results(tmp_path_factory):
 
 
 def test_variants_keep_the_order_of_dvc_yaml(results):
-    assert list(results.curves) == [
-        "pretrain",
-        "classify@last_layer",
-        "classify@last_block",
-        "classify@all",
-        "instruct",
-        "grader",
-    ]
+    found = [address for address in results.curves if address.startswith("classify@")]
+    assert found == ["classify@last_layer", "classify@last_block", "classify@all"]
+
+
+def test_curves_keep_the_order_of_dvc_yaml(results):
+    known = ["pretrain", "classify@all", "instruct", "grader"]
+    assert [address for address in results.curves if address in known] == known
 
 
 def test_a_curve_holds_only_what_was_measured(results):

@@ -21,9 +21,10 @@ from llmill.training import parallel
 from llmill.training.batches import Batch
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
-from llmill.training.settings import Optimizer, Schedule, Training
+from llmill.training.settings import Optimizer, Training
 from tests.conftest import preset
 from tests.jobs import Job
+from tests.training.recipe import schedule
 
 
 class Batches:
@@ -57,7 +58,7 @@ def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
     settings = Training(
         max_steps=end, epochs=None, batch_size=4, grad_accum_steps=2, grad_clip=1.0,
         optimizer=Optimizer(kind=optimizer, lr=3e-3, muon_lr=1e-2, weight_decay=0.01, betas=[0.9, 0.95]),
-        schedule=Schedule(decay="cosine", warmup_steps=2, decay_share=1.0, min_factor=0.1),
+        schedule=schedule(decay="cosine", warmup_steps=2, decay_share=1.0, min_factor=0.1),
         log_every=1, validate_every=end, checkpoint_every=10_000,
     )  # fmt: skip
     stop = Stop()

@@ -19,14 +19,15 @@ from llmill.training import resume
 from llmill.training.batches import Batch, Permutation, collate_texts, response_example
 from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
-from llmill.training.settings import Optimizer, Schedule, Training
+from llmill.training.settings import Optimizer, Training
 from tests.jobs import Job
+from tests.training.recipe import schedule
 
 CPU = Runtime(device="cpu", dtype="float32")
 SETTINGS = Training(
     max_steps=12, epochs=None, batch_size=4, grad_accum_steps=1, grad_clip=1.0,
     optimizer=Optimizer(kind="adamw", lr=0.05, muon_lr=0.02, weight_decay=0.1, betas=[0.9, 0.95]),
-    schedule=Schedule(decay="cosine", warmup_steps=2, decay_share=1.0, min_factor=0.0),
+    schedule=schedule(decay="cosine", warmup_steps=2, decay_share=1.0, min_factor=0.0),
     log_every=2, validate_every=4, checkpoint_every=5,
 )  # fmt: skip
 

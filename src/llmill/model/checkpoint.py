@@ -171,7 +171,7 @@ def read_config(folder: Path) -> Config:
 
 
 def _has_transformer(loaded: Checkpoint[AnyModel]) -> TypeGuard[Checkpoint[Transformer]]:
-    return isinstance(loaded.model, Transformer)
+    return not isinstance(loaded.model, ClassModel | ScoreModel)
 
 
 def _stored(model: AnyModel) -> dict[str, torch.Tensor]:

@@ -1,15 +1,16 @@
 """The checks between sections of `params.yaml`: what each allows alone may not go together."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmill.contract.known import GPT2_TOKENS, NEWS, WORLD
 from llmill.runner import roots
+from llmill.training.settings import Training
 
 if TYPE_CHECKING:
     from llmill.runner.tree import Params
 
-TRAININGS = ("pretrain", "classify", "instruct", "grader")
 MOST_NUMBERS = 10**12  # in a model, or in one value of a batch: 4 TB, more than a machine holds
 
 
@@ -76,8 +77,8 @@ def _weights_to_begin_from(tree: "Params") -> None:
     if begun is None and tree.tokenizer.kind == "init":
         raise ValueError("tokenizer.kind init needs download.init: the weights to begin from")
     _outside_of_what_is_made(tree)
-    for name in TRAININGS:
-        nothing = getattr(tree, name).training.max_steps == 0
+    for name, training in _trainings(tree):
+        nothing = training.max_steps == 0
         if nothing and (name != "pretrain" or begun is None):
             raise ValueError(
                 f"{name}.training.max_steps 0 trains nothing; only pretrain may, with download.init"
@@ -132,11 +133,19 @@ def _size(tree: "Params") -> None:
             f"the model has {numbers:.1e} parameters, which no machine holds; lower model.n_layer, "
             "model.n_embd, model.mlp_hidden, model.block_size or tokenizer.vocab_size"
         )
-    for name in TRAININGS:
-        rows = getattr(tree, name).training.batch_size
+    for name, training in _trainings(tree):
+        rows = training.batch_size
         length = tree.classify.max_length if name == "classify" else model.block_size
         if rows * length * model.n_embd > MOST_NUMBERS:
             raise ValueError(
                 f"{name}.training.batch_size {rows}: so many rows of {length} tokens of "
                 f"{model.n_embd} numbers are in no machine's memory; lower it"
             )
+
+
+def _trainings(tree: "Params") -> Iterator[tuple[str, Training]]:
+    """The settings of each section that trains."""
+    for name, section in tree:
+        training = getattr(section, "training", None)
+        if isinstance(training, Training):
+            yield name, training
