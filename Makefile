@@ -3,7 +3,7 @@
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test setup lint format lock
+.PHONY: run test mutants setup lint format lock
 
 # A line as a stage starts and ends, and what it says itself. Errors other than a job's are Snakemake's own.
 run: setup
@@ -13,7 +13,11 @@ run: setup
 	@python -m llmill results
 
 test: setup
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup
+
+# Each of some faults, in a copy of the repository, must make the tests beside it fail.
+mutants: setup
+	python -m tests.mutants
 
 setup: .venv/ready
 

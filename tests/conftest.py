@@ -15,6 +15,15 @@ from llmill.runner import params
 
 ROOT = Path(__file__).parent.parent
 
+# Two workers share two cores: a thread each in what a test itself computes, and none that spins.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest group first: its worker takes nothing else until it is done."""
+    items.sort(key=lambda item: item.path.name not in ("test_workflow.py", "test_cluster.py"))
+
 
 @cache
 def preset_text(name: str) -> str:

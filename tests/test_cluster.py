@@ -19,9 +19,10 @@ from tests.test_workflow import Clone, clean, clone, environment, tracked_runs
 PLUGIN = "snakemake_executor_plugin_slurm"
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "3")
 WORDS = ("snakemake", "--profile", "profiles/slurm", *QUICK)
-STEPS = 2000
+STEPS = 1000
 
 pytestmark = [
+    pytest.mark.xdist_group("workflow"),
     pytest.mark.skipif(
         cluster.missing() is not None, reason=f"no slurm to start: {cluster.missing()}"
     ),

@@ -16,6 +16,9 @@ from llmill.runner.cost import Cost
 from tests.plan import toy
 
 
+pytestmark = pytest.mark.xdist_group("plan table")  # they share a fixture that takes long
+
+
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory) -> Path:
     """A toy repository in which nothing was made."""
