@@ -19,7 +19,7 @@ from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "show", "results", "verify", "presets"},
+    {"chat", "show", "show_tokens", "results", "verify", "presets"},
     {"models"},
     {"runner"},
     {"stages"},
