@@ -19,7 +19,7 @@ from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "plan", "show", "results", "runs", "verify", "presets"},
+    {"chat", "plan", "show", "show_tokens", "results", "runs", "verify", "presets"},
     {"models"},
     {"runner"},
     {"stages"},
@@ -207,6 +207,28 @@ def test_git_ignores_what_is_made_and_no_package():
     ]
     assert all(ignored(path) for path in made)
     assert not any(ignored(path) for path in ("src/llmill/data/x.py", "dvc.lock", "data/README.md"))
+
+
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_links_and_paths_in_the_docs_lead_somewhere(page):
+    text = page.read_text()
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    named = re.findall(r"`((?:src|tests|workflow|profiles|benchmarks|docs)/[\w./]+)`", text)
+    rooms = "|".join(sorted({name.split(".")[1] for name in MODULES if "." in name}))
+    named += [f"src/llmill/{path}" for path in re.findall(rf"`((?:{rooms})/[\w/]+\.py)`", text)]
+    named = [path for path in named if not re.search("NAME|STAGE", path)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_decision_is_in_the_index_and_the_readme_stays_short():
+    folder = ROOT / "docs/decisions"
+    listed = re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", (folder / "README.md").read_text())
+    assert listed == sorted(file.name for file in folder.glob("0*.md"))
+    assert (ROOT / "README.md").read_text().count("\n") < 200
 
 
 COMMANDS = {

@@ -22,6 +22,7 @@ import yaml
 
 from benchmarks.terminal import Terminal
 from tests.conftest import ROOT, preset_text
+from tests.test_main import console_script
 
 pytestmark = pytest.mark.xdist_group("workflow")  # they share their clones
 
@@ -264,6 +265,32 @@ def test_an_edit_made_by_dvc_and_taken_back_by_snakemake(first, file, before, af
     assert first.hashes() == made
     assert clean(first)
     assert "Nothing to be done" in first.snakemake()
+
+
+def commands(page: str) -> list[str]:
+    """The indented lines of a page of the docs."""
+    return re.findall(r"^    (\S.*)$", (ROOT / "docs" / page).read_text(), re.M)
+
+
+COURSE = commands("course.md")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> str:
+    """A PATH with `llmill` first, as the environment of the README has it."""
+    script = Path(*console_script(tmp_path_factory.mktemp("path")))
+    return f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("command", COURSE)
+def test_a_command_of_the_course_runs_on_the_finished_chain(first, path, command):
+    assert first.run("sh", "-ec", command, PATH=path)  # of a model that says nothing, a line end
+
+
+def test_the_course_shows_each_of_its_steps_but_preferences_by_a_command():
+    steps = re.split(r"^## ", (ROOT / "docs/course.md").read_text(), flags=re.M)[1:]
+    without = [step.splitlines()[0] for step in steps if not re.search(r"^    \S", step, re.M)]
+    assert (len(steps), without) == (12, ["Preferences"])
 
 
 def test_after_dvc_pull_nothing_is_trained(pulled):

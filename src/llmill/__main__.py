@@ -154,6 +154,19 @@ def show_batch(
 
 
 @app.command()
+def tokens(
+    text: Annotated[str, typer.Argument(help="Any text.")],
+    model: Annotated[
+        str | None, typer.Option(help="Of a model named as in chat; else the tokenizer made here.")
+    ] = None,
+) -> None:
+    """Print the pieces that a text is cut into, with their ids."""
+    from llmill.show_tokens import print_tokens
+
+    print_tokens(text, model)
+
+
+@app.command()
 def chat(
     model: Annotated[
         str, typer.Argument(help="instruct, pretrain, or a folder, ours or Hugging Face's.")
