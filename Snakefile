@@ -7,7 +7,7 @@
 include: "workflow/rules/common.smk"
 include: "workflow/rules/changes.smk"
 include: "workflow/rules/stages.smk"
-include: "workflow/rules/brief.smk"
+include: "workflow/rules/start.smk"
 
 
 report: "workflow/report/workflow.rst"
@@ -21,13 +21,3 @@ rule all:
     default_target: True
     input:
         records(),
-
-
-onstart:
-    # The executor writes Python's path into its commands as it stands.
-    executor = workflow.executor_plugin
-    if executor and executor.name == "slurm" and " " in sys.executable:
-        sys.exit(
-            f"llmill: {sys.executable}: on slurm, Snakemake cannot start a Python in a path with a space; "
-            "move the environment, or the repository with it"
-        )

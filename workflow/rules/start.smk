@@ -1,0 +1,23 @@
+# What happens as jobs begin. Snakemake keeps one `onstart`, the last.
+
+import logging
+import os
+
+
+onstart:
+    refuse_space_on_slurm()
+    # For `make run`: a job says itself as it starts and ends (workflow/scripts/job.py), so Snakemake is left its
+    # warnings and errors. It logs through Python's `logging`; under another name its lines would come back, and
+    # nothing else.
+    if os.environ.get("LLMILL_BRIEF"):
+        logging.getLogger("snakemake.logging").setLevel(logging.WARNING)
+
+
+def refuse_space_on_slurm():
+    """The executor writes Python's path into its commands as it stands."""
+    executor = workflow.executor_plugin
+    if executor and executor.name == "slurm" and " " in sys.executable:
+        sys.exit(
+            f"llmill: {sys.executable}: on slurm, Snakemake cannot start a Python in a path with a space; "
+            "move the environment, or the repository with it"
+        )
