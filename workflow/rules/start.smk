@@ -15,8 +15,10 @@ onstart:
 
 def refuse_space_on_slurm():
     """The executor writes Python's path into its commands as it stands."""
-    executor = workflow.executor_plugin
-    if executor and executor.name == "slurm" and " " in sys.executable:
+    words = " ".join(sys.argv).replace("=", " ").split()
+    chosen = [b for a, b in zip(words, words[1:]) if a in ("--profile", "--executor", "-e")]
+    chosen.append(os.environ.get("SNAKEMAKE_PROFILE", ""))
+    if " " in sys.executable and any("slurm" in name for name in chosen):
         sys.exit(
             f"llmill: {sys.executable}: on slurm, Snakemake cannot start a Python in a path with a space; "
             "move the environment, or the repository with it"
