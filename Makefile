@@ -1,9 +1,10 @@
 # Two commands: `make run` makes everything, `make test` runs every test. Both set up .venv first.
 
 PYTHON ?= python3
+FAST := tests/contract tests/evaluation tests/model tests/tasks tests/text
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: run test mutants setup lint format lock
+.PHONY: run test check mutants setup lint format lock
 
 # A line as a stage starts and ends, and what it says itself. Errors other than a job's are Snakemake's own.
 run: setup
@@ -19,6 +20,10 @@ test: setup
 mutants: setup
 	python -m tests.mutants
 
+# Before a commit: lint, types, and the tests of what runs no stage; about a minute on two cores.
+check: lint
+	python -m pytest -n 2 --dist loadgroup $(FAST)
+
 setup: .venv/ready
 
 .venv/ready: requirements.lock pyproject.toml
@@ -33,6 +38,7 @@ lint: setup
 	ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	mypy
 
 format: setup
 	ruff check --fix .

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from llmill import presets
-from llmill.contract import record, schema, yaml_file
+from llmill.contract import record, yaml_file
 from llmill.contract.errors import UserError
 from llmill.runner import params
+from llmill.runner.tree import Params
 from tests.conftest import ROOT, preset, preset_text, preset_values
 
 NAMES = ["world", "book", "continued", "gutenberg", "longer", "masked", "smoke"]
@@ -97,7 +98,7 @@ def test_mappings_whose_keys_are_no_parameters_are_replaced():
             elif str(field.annotation).startswith("dict"):
                 found.append((*path, name))
 
-    visit(schema.Params, ())
+    visit(Params, ())
     assert found == [presets.WHOLE]
 
 

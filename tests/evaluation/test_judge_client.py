@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import server as judge_server
+from llmill.evaluation import judge_client
 from llmill.evaluation.judge_client import parse, score
 from llmill.evaluation.settings import JudgeServer
 from tests.evaluation.judge_server import chat, serving
@@ -26,7 +26,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(judge_server, "BACKOFF", 0.0)
+    monkeypatch.setattr(judge_client, "BACKOFF", 0.0)
     monkeypatch.delenv(KEY, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
