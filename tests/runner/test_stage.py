@@ -323,7 +323,12 @@ def test_the_death_of_its_starter_stops_the_stage(toy, name):
 
 def test_in_an_environment_of_another_clone_the_code_of_the_folder_runs(toy):
     module = toy / "src/llmill/stages/tokenize.py"
-    module.write_text('def run(params, job):\n    raise RuntimeError("this folder\'s code")\n')
+    imports = "from llmill.stages.settings.tokenize import Tokenize\n"
+    section = "class Parameters(Section):\n    tokenize: Tokenize\n"
+    run = 'def run(params, job):\n    raise RuntimeError("this folder\'s code")\n'
+    module.write_text(
+        f"from llmill.contract.values import Section\n{imports}{section}{run}", encoding="utf-8"
+    )
     done = subprocess.run(
         [sys.executable, "-m", "llmill", "tokenize"],
         cwd=toy,

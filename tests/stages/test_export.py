@@ -17,7 +17,7 @@ from llmill.stages.export import run
 from llmill.stages.settings.export import Export
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt_ids
+from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
 from tests.evaluation.toys import bytes_tokenizer, decoder, masked
 from tests.jobs import Job
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
@@ -45,7 +45,9 @@ def paths(tmp_path):
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
         folder = tmp_path / "results" / stage
-        checkpoint.save(folder / "checkpoint", checkpoint.Checkpoint(model, bytes_tokenizer()))
+        template = CHAT_TEMPLATE if stage == "instruct" else None
+        saved = checkpoint.Checkpoint(model, bytes_tokenizer(), template=template)
+        checkpoint.save(folder / "checkpoint", saved)
         record.write_json(folder / "metrics.json", {"validation_loss": loss, "steps": 1200})
     return tmp_path
 
