@@ -4,6 +4,9 @@ PYTHON ?= python3
 FAST := tests/contract tests/evaluation tests/model tests/tasks tests/text
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# Two workers, a file of tests each at a time; in the order of tests/conftest.py, the longest first.
+WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: run test check mutants setup lint format lock
 
 # A line as a stage starts and ends, and what it says itself. Errors other than a job's are Snakemake's own.
@@ -14,7 +17,7 @@ run: setup
 	@python -m llmill results
 
 test: setup
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest $(WORKERS)
 
 # Each of some faults, in a copy of the repository, must make the tests beside it fail.
 mutants: setup
@@ -22,7 +25,7 @@ mutants: setup
 
 # Before a commit: lint, types, and the tests of what runs no stage; about a minute on two cores.
 check: lint
-	python -m pytest -n 2 --dist loadgroup $(FAST)
+	python -m pytest $(WORKERS) $(FAST)
 
 setup: .venv/ready
 

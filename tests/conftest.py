@@ -21,7 +21,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest group first: its worker takes nothing else until it is done."""
+    """The longest files first: a worker takes nothing else until its file is done."""
     items.sort(key=lambda item: item.path.name not in ("test_workflow.py", "test_cluster.py"))
 
 

@@ -22,7 +22,6 @@ WORDS = ("snakemake", "--profile", "profiles/slurm", *QUICK)
 STEPS = 1000
 
 pytestmark = [
-    pytest.mark.xdist_group("workflow"),
     pytest.mark.skipif(
         cluster.missing() is not None, reason=f"no slurm to start: {cluster.missing()}"
     ),

@@ -24,8 +24,6 @@ from benchmarks.terminal import Terminal
 from tests.conftest import ROOT, preset_text
 from tests.test_main import console_script
 
-pytestmark = pytest.mark.xdist_group("workflow")  # they share their clones
-
 ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",

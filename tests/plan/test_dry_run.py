@@ -18,9 +18,6 @@ OLDER = {"form": 0}
 Planned = dict[str, tuple[str, list[str]]]
 
 
-pytestmark = pytest.mark.xdist_group("plan")  # they share a fixture that takes long
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     """A toy repository whose chain ran twice, with two values, the second of which it holds."""

@@ -15,8 +15,6 @@ from llmill.plan.table import Planned, table
 from llmill.runner.cost import Cost
 from tests.plan import toy
 
-pytestmark = pytest.mark.xdist_group("plan table")  # they share a fixture that takes long
-
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory) -> Path:

@@ -56,9 +56,6 @@ def seen(folder: Path) -> dict[str, str]:
     return {place: found for part in parts for place, found in part.items()}
 
 
-pytestmark = pytest.mark.xdist_group("parallel")  # they share a fixture that takes long
-
-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("alone")
