@@ -11,18 +11,30 @@ from typing import Annotated
 import engine
 import typer
 
+from llmill.contract import pipeline
+from llmill.model import initial
 from llmill.model.settings import Model
 from llmill.model.shapes import GPT2
 from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.tree import Params
-from llmill.stages.pretrain import load, shape_of
+from llmill.stages.pretrain import load
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.settings import Optimizer, Schedule
 from llmill.training.validation import loss_over
 
 COSINE = {"decay": "cosine", "warmup_steps": 100, "decay_share": 1.0, "min_factor": 0.1}
 TRIAL = 12  # steps that tell how many fit into the time
+
+
+def folder(preset: Params, stage: str) -> Path:
+    """Where a stage's result lies."""
+    return pipeline.folder(params.stages(preset), stage)
+
+
+def shape_of(preset: Params) -> Model:
+    """The shape of the model that the preset trains."""
+    return initial.shape(preset.model, folder(preset, "download") / "init")
 
 
 def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule]]:
@@ -49,10 +61,10 @@ def main(
 ) -> None:
     """For each recipe: its loss, the steps that fit into the time, the time that they took."""
     preset = params.load(file)
-    tokenizer = Tokenizer.load(Path(preset.paths.tokenizer, "bpe"))
+    tokenizer = Tokenizer.load(folder(preset, "tokenizer") / "bpe")
     block, settings = shape_of(preset).block_size, preset.pretrain
     train, held_out = (
-        load(Path(preset.paths.tokenize, split), tokenizer, block)
+        load(folder(preset, "tokenize") / split, tokenizer, block)
         for split in ("train", "validate")
     )
 
