@@ -13,6 +13,7 @@ import numpy as np
 from torch import nn
 
 from llmill.contract import runtime
+from llmill.contract.countdown import Countdown
 from llmill.contract.hardware import Runtime
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
@@ -78,6 +79,7 @@ def train(
     tracked: list[Figures] = []
     job = SimpleNamespace(
         state=folder, stop=Stop(), say=lambda text: None,
+        countdown=lambda total, unit, start, lines: Countdown("benchmark", total, unit, start, lines),
         track=SimpleNamespace(metrics=lambda values, step=None: tracked.append(values)),
     )  # fmt: skip
     return fit(model, work, job, meter), tracked

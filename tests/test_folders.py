@@ -229,7 +229,7 @@ FOLDERS = {
 READS = f"""
 import json, re, resource, sys, time, traceback
 from pathlib import Path
-from llmill import chat, named
+from llmill import chat, models
 from llmill.contract.errors import UserError
 
 def memory(what):
