@@ -5,6 +5,7 @@ training by llmill's engine outside of a stage.
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,7 +80,7 @@ def train(
     tracked: list[Figures] = []
     job = SimpleNamespace(
         state=folder, stop=Stop(), say=lambda text: None,
-        countdown=lambda total, unit, start, lines: Countdown("benchmark", total, unit, start, lines),
+        countdown=partial(Countdown, "benchmark"),
         track=SimpleNamespace(metrics=lambda values, step=None: tracked.append(values)),
     )  # fmt: skip
     return fit(model, work, job, meter), tracked
