@@ -98,3 +98,12 @@ def test_the_tokens_of_a_batch_are_counted_without_padding():
     texts = collate_texts([([1, 2, 3], [IGNORE, 3, 0]), ([4], [0])])
     labels = collate_labels([([1, 2, 3], 1.0), ([4], 0.0)], None)
     assert (texts.tokens, labels.tokens) == (4, 4)
+
+
+def test_padding_is_neither_learnt_nor_weighed():
+    batch = collate_texts([([5, 6, 7], [IGNORE, 7, 8]), ([9], [4])])
+    ids, learnt = batch.inputs
+    assert ids.tolist() == [[5, 6, 7], [9, 0, 0]]
+    assert learnt.tolist() == [[False, True, True], [True, False, False]]
+    assert batch.targets.tolist() == [7, 8, 4]
+    assert (batch.weight, batch.tokens) == (3, 4)

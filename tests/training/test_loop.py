@@ -130,6 +130,20 @@ def test_micro_batches_of_unequal_weight_add_up_to_the_mean_over_the_whole_batch
     )
 
 
+def test_a_gradient_is_cut_to_the_norm_of_the_settings(tmp_path, monkeypatch):
+    """AdamW takes no notice of a gradient's size, so the gradients themselves are looked at."""
+    norms = []
+
+    def noted(self, *args: object, **named: object) -> None:
+        grads = [p.grad for group in self.param_groups for p in group["params"]]
+        norms.append(float(torch.linalg.vector_norm(torch.stack([g.norm() for g in grads]))))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", noted)
+    train(tmp_path, SETTINGS.model_copy(update={"grad_clip": 0.01}))
+    steps = [norm for norm in norms if norm]  # a save steps once with none, to fill the moments
+    assert steps == pytest.approx([0.01] * 12, rel=1e-3)
+
+
 def from_weights(settings: Training, batches=None) -> Work:
     return replace(work(batches or ToyBatches(), settings), begun=True)
 
