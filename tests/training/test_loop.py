@@ -1,10 +1,12 @@
 """The one loop: accumulation, masks, schedules, stops, resuming; with a toy model and toy batches."""
 
+import math
 import re
 import resource
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -142,6 +144,24 @@ def test_a_gradient_is_cut_to_the_norm_of_the_settings(tmp_path, monkeypatch):
     train(tmp_path, SETTINGS.model_copy(update={"grad_clip": 0.01}))
     steps = [norm for norm in norms if norm]  # a save steps once with none, to fill the moments
     assert steps == pytest.approx([0.01] * 12, rel=1e-3)
+
+
+def test_a_step_has_the_rate_of_its_own_number(tmp_path):
+    _, curve, _ = train(tmp_path)
+    assert curve[0]["lr"] == 0.05  # step 1 of a warm-up of two, counted from zero
+    assert curve[-1]["lr"] == pytest.approx(0.05 * 0.5 * (1 + math.cos(math.pi * 9 / 10)))
+
+
+def test_each_step_draws_random_numbers_of_its_own(tmp_path):
+    class Drawing(Toy):
+        drawn: ClassVar[list[float]] = []
+
+        def forward(self, idx, targets):
+            self.drawn.append(float(torch.rand(1)))
+            return super().forward(idx, targets)
+
+    train(tmp_path, model=Drawing())
+    assert len(set(Drawing.drawn)) == len(Drawing.drawn) == 12
 
 
 def from_weights(settings: Training, batches=None) -> Work:
