@@ -17,7 +17,7 @@ from llmill.contract import dvc, elsewhere, pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.runner import params
-from llmill.runner.tracking import runs_by_record
+from llmill.runner.tracking import runs_by_record, told
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,7 @@ def _runs_that_are_here() -> dict[str, dict[str, str]]:
     try:
         return runs_by_record()
     except Exception as error:  # whatever MLflow meets, the hashes were compared all the same
-        reason = " ".join(str(error).split())[:200]
-        line = printable.line(f"llmill: MLflow's runs cannot be read: {reason}")
+        line = printable.line(f"llmill: MLflow's runs cannot be read: {told(error)}")
         print(line, file=sys.stderr, flush=True)
         return {}
 

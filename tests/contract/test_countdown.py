@@ -39,8 +39,7 @@ def test_what_was_done_before_a_stop_does_not_count_as_fast(capsys):
 
 
 SCRIPT = """
-from llmill.contract.countdown import Countdown
-from llmill.contract.job import tell
+from llmill.contract.countdown import Countdown, tell
 clock = iter(range(100))
 counted = Countdown("pretrain", 4, "steps", clock=lambda: next(clock))
 counted.at(1, "loss 3.000")

@@ -15,6 +15,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.insert(0, "src")  # in a borrowed environment, too
+
+from llmill.contract.printable import duration  # after the path
+
 RUNS = re.compile(r"Running stage '.*':$")
 RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs$")
 NOISE = re.compile(
@@ -64,16 +68,6 @@ class Terminal:
             sys.stdout.buffer.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def duration(seconds: float) -> str:
-    """`7 s`, `3 min 12 s`, `5 h 40 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def main(stage: str, made: str, log: Path) -> int:

@@ -1,3 +1,3 @@
-"""What every stage relies on: parameters, the reader of dvc.yaml, records, runtime, tracking, and
-the runner.
+"""What lies below everything: the reader of dvc.yaml, records, the code of a stage, values, errors,
+the device.
 """

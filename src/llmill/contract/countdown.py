@@ -47,7 +47,7 @@ class Countdown:
             self._draw(done, note)
         elif self._lines and now - self._last >= SAID:
             self._last = now
-            print(printable.line(f"{self.address}: {self._text(done, note)}"), flush=True)
+            tell(self.address, self._text(done, note))
 
     def left(self, done: int) -> float:
         """Seconds until the end, if it goes on as it did."""
@@ -63,7 +63,7 @@ class Countdown:
     def _draw(self, done: int, note: str) -> None:
         global _drawn
         if done >= self.total:
-            clear()
+            _clear()
             return
         full = WIDTH * done // self.total
         text = f"{self.address} [{'#' * full}{' ' * (WIDTH - full)}] {self._text(done, note)}"
@@ -71,8 +71,13 @@ class Countdown:
         _drawn = _write(ERASED + printable.line(text)[:width])
 
 
-def clear() -> None:
-    """Take the bar away, before a line is printed."""
+def tell(address: str, text: str) -> None:
+    """One plain line of a stage, in place of a bar."""
+    _clear()
+    print(printable.line(f"{address}: {text}"), flush=True)
+
+
+def _clear() -> None:
     global _drawn
     if _drawn:
         _write(ERASED)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from llmill.contract import countdown, pipeline, printable, processes, record
-from llmill.contract.countdown import Countdown
+from llmill.contract import pipeline, processes, record
+from llmill.contract.countdown import Countdown, tell
 
 STATE = "state"  # below a stage's scratch folder: what a training resumes from
 
@@ -93,9 +93,3 @@ class Job:
         """One plain line for a terminal or a log, from the first of several processes."""
         if processes.main():
             tell(self.stage.address, text)
-
-
-def tell(address: str, text: str) -> None:
-    """One plain line of a stage."""
-    countdown.clear()
-    print(printable.line(f"{address}: {text}"), flush=True)

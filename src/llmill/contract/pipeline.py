@@ -36,7 +36,7 @@ class Meta(_Entry):
 
     mem_mb: PositiveInt | None = None  # None: what the profile gives every job
     threads: PositiveInt = 1  # where the stage's section of params.yaml has none
-    gpu: NonNegativeInt = 0  # GPUs of each process, unless runtime.device is cpu
+    gpu: NonNegativeInt = 0  # GPUs of each process, where runtime.device is cuda
     priority: int = 0  # of what can start, the highest goes first
     report: list[Shown] = []
 

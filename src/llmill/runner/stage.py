@@ -17,8 +17,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from llmill.contract import ownership, pipeline, processes, record, source
+from llmill.contract.countdown import tell
 from llmill.contract.errors import Stopped, UserError
-from llmill.contract.job import STATE, Job, tell
+from llmill.contract.job import STATE, Job
 from llmill.runner import audit, cost, launcher, params, scratch, streams
 from llmill.runner.stopping import Stop, signals
 from llmill.runner.tracking import RUN_FILE, Track, mark_killed
