@@ -66,6 +66,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     model.to(device)
     fresh = work.begun and resume.newest(job.state)[0] is None
     first = [_first(model, work, job)] if fresh else []  # a sharded model must be trained first
+    # Sharding replaces the parameters, so the optimizers are built after it.
     wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(job, model, optimizers)
@@ -74,16 +75,19 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     end = length(settings, work.batches.n)
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
-    unread: list[Tensor] = []  # losses that are still on the device
+    unread: list[Tensor] = []  # losses still on the device: reading one would wait for it
     check = Check(device, job)
     meter.begin()
+    # A signal waits for the end of the step, so that what is saved is always a whole step.
     with job.stop.deferred():
         while progress.step < end:
             with meter.part("data"):
                 micro = next(steps)
+            # Seeded anew at each step: a run that continues drops out what it would have dropped.
             torch.manual_seed(_seed(work.seed, progress.step))
             model.train()
             optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, end))
+            # All processes must stop at the same step, or the others would wait for one for ever.
             weight, tokens, stopped = _agreed(micro, job)
             unread.append(_backward(called, wrapped, micro, weight, work, meter))
             with meter.part("optimizer"):
@@ -98,6 +102,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             last = progress.step == end
             logging = progress.step % settings.log_every == 0 or last
             saving = progress.step % settings.checkpoint_every == 0 or last
+            # Before anything is written: no row and no state of a loss that is not finite.
             if logging or saving or stopped:
                 check.all()
                 progress.losses += parallel.total([float(x) for x in unread])
