@@ -22,6 +22,7 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Of every stage that depends on its file."""
+    # Read once: the stages share most of their modules.
     source, locked = closure.SourceTree(), closure.read_lock()
     for stage in job.stages.values():
         for path in stage.code:
