@@ -116,5 +116,5 @@ def _kind_of_shape(fields: Any) -> str:
 Shape = Annotated[
     Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
     Discriminator(_kind_of_shape),
-    BeforeValidator(shapes.named),
+    BeforeValidator(shapes.expand),
 ]

@@ -23,7 +23,7 @@ from llmill.text import documents, duplicates, parquet
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.mixture import mix
-from llmill.text.words import Known, hashes
+from llmill.text.words import WordHashes, hashes
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -46,7 +46,7 @@ def run(params: Parameters, job: Job) -> None:
     entries, entry_metrics = prepare_instructions(raw / "instruction", settings, job.out)
     questions, question_metrics = prepare_questions(raw / "mmlu", job.out)
     # Shared by both passes over the texts: each word is hashed once.
-    word_hashes: Known = {}
+    word_hashes: WordHashes = {}
     evaluation_texts = EvaluationTexts(
         [
             *(row.text for row in messages["test"]),
@@ -153,7 +153,7 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
 def clean(
     candidates: list[Document],
     evaluation_texts: EvaluationTexts,
-    word_hashes: Known,
+    word_hashes: WordHashes,
     settings: Prepare,
 ) -> tuple[list[Document], Metrics]:
     """The documents to keep; and by source how many were read, removed by reason and kept."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from llmill.text.settings import Contamination
-from llmill.text.words import Known, hashes, runs
+from llmill.text.words import WordHashes, hashes, runs
 
 
 class EvaluationTexts:
@@ -14,7 +14,7 @@ class EvaluationTexts:
     A text of fewer than `shortest` words is found only where it is the whole document.
     """
 
-    def __init__(self, texts: Iterable[str], settings: Contamination, table: Known):
+    def __init__(self, texts: Iterable[str], settings: Contamination, table: WordHashes):
         self.texts = self.too_short = 0
         self.words, self.shortest = settings.words, settings.shortest
         lengths: dict[int, list[np.ndarray]] = {}
