@@ -116,7 +116,7 @@ MUTANTS = [
     Mutant(
         "masked tokens may be <|endoftext|>",
         "training/masking.py",
-        "text = np.flatnonzero(held[row] & (ids[row] != end_of_text))",
+        "text = np.flatnonzero(present[row] & (ids[row] != end_of_text))",
         "text = np.flatnonzero(held[row])",
         "training/test_masking.py",
     ),

@@ -53,8 +53,8 @@ for _name in stage_names():
     _add_stage(_name)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         print(f"llmill {VERSION}")
         raise typer.Exit
 

@@ -75,26 +75,26 @@ class Talk:
 
     def answer(self, text: str) -> Iterator[str]:
         """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
-        ids, given = self.asked(text), []
+        ids, answer = self.asked(text), []
         stream = TextStream(self.decode)
         try:
             for token in self._tokens(self._before(ids) + ids):
-                given.append(token)
+                answer.append(token)
                 yield stream.push(token)
             yield stream.close()
         finally:
             if self.remembers:
-                self.turns.append([*ids, *given, self.end_of_text])
+                self.turns.append([*ids, *answer, self.end_of_text])
 
     def _before(self, ids: list[int]) -> list[int]:
         """The latest turns that fit into the context before these ids and an answer."""
         room = self.writer.model.config.block_size - len(ids) - self.settings.max_new_tokens
-        kept: list[int] = []
+        recent: list[int] = []
         for turn in reversed(self.turns):
-            if len(turn) + len(kept) > room:
+            if len(turn) + len(recent) > room:
                 break
-            kept = turn + kept
-        return kept
+            recent = turn + recent
+        return recent
 
     def _tokens(self, ids: list[int]) -> Iterator[int]:
         number = self.writer.begin(ids, self.settings, self.settings.seed)
@@ -110,15 +110,15 @@ class Talk:
 
 def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
     """A talk with the model of this name; raises `UserError` as `language_model` does."""
-    found = models.language_model(name, dtype)
-    tokenizer = found.tokenizer
-    asked = found.instructed if found.assistant else found.completed
+    model = models.language_model(name, dtype)
+    tokenizer = model.tokenizer
+    read_ids = model.instructed if model.assistant else model.completed
     return Talk(
-        Writer(found.model, expected=1),
+        Writer(model.model, expected=1),
         tokenizer.end_of_text,
-        asked,
+        read_ids,
         tokenizer.decode_bytes,
-        found.assistant,
+        model.assistant,
         settings,
     )
 

@@ -48,8 +48,8 @@ def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
     others.
     """
     folder = located(name)
-    found = _ours(folder) if of_ours(folder) else _published(folder)
-    return replace(found, model=found.model.to(NUMBER_TYPES[dtype]))
+    language = _ours(folder) if of_ours(folder) else _published(folder)
+    return replace(language, model=language.model.to(NUMBER_TYPES[dtype]))
 
 
 def of_ours(folder: Path) -> bool:
@@ -64,11 +64,11 @@ def located(name: str) -> Path:
             return folder
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
-    made = pipeline.folder(params.stages(params.load()), name) / "checkpoint"
-    if (made / CONFIG).exists():
-        return made
+    checkpoint = pipeline.folder(params.stages(params.load()), name) / "checkpoint"
+    if (checkpoint / CONFIG).exists():
+        return checkpoint
     raise UserError(
-        f"{made}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
+        f"{checkpoint}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
         "a variant as classify/all, or a model's folder"
     )
 
@@ -92,9 +92,9 @@ def _published(folder: Path) -> LanguageModel:
     shape = initial.shape(FromInit(shape="init"), folder)
     model = initial.load(folder, shape, tokenizer.n_vocab)
     begins = config.get("bos_token_id")
-    known = isinstance(begins, int) and 0 <= begins < tokenizer.n_vocab
+    valid = isinstance(begins, int) and 0 <= begins < tokenizer.n_vocab
     return LanguageModel(
-        model, tokenizer, _template(folder) == prompt.CHAT_TEMPLATE, begins if known else None
+        model, tokenizer, _template(folder) == prompt.CHAT_TEMPLATE, begins if valid else None
     )
 
 

@@ -43,19 +43,19 @@ class About:
 
 def names(folder: Path = FOLDER) -> list[str]:
     """Every preset, the base first; raises `UserError` where there are none."""
-    found = {file.stem for file in folder.glob("*.yaml")}
-    if BASE not in found:
+    stems = {file.stem for file in folder.glob("*.yaml")}
+    if BASE not in stems:
         todo = source.in_root(f"`git checkout {folder}` restores it")
         raise UserError(f"{folder / BASE}.yaml: no such file; {todo}")
-    return [BASE, *sorted(found - {BASE})]
+    return [BASE, *sorted(stems - {BASE})]
 
 
 def text(name: str, folder: Path = FOLDER) -> str:
     """The whole parameter file that a preset stands for."""
-    known = names(folder)
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+    presets = names(folder)
+    if name not in presets:
+        near = get_close_matches(name, presets, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"presets: {', '.join(presets)}"
         raise UserError(yaml_file.one_line(f"no preset '{name}'; {hint}"))
     base = _read(folder / f"{BASE}.yaml")
     return base if name == BASE else _applied(base, _read(folder / f"{name}.yaml"), folder / name)
@@ -70,10 +70,10 @@ def about(name: str, folder: Path = FOLDER) -> About:
     """What a preset is; what its head does not say is empty."""
     content = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace")
     lines = match[0].splitlines() if (match := HEAD.match(content)) else []
-    said = {m[1]: m[2] for m in map(SAID.fullmatch, lines) if m}
+    about = {m[1]: m[2] for m in map(SAID.fullmatch, lines) if m}
     what = lines[0].removeprefix("#").strip() if lines else ""
     head = "\n".join(line.removeprefix("#") for line in lines)
-    return About(what, said.get("needs", ""), said.get("takes", ""), head)
+    return About(what, about.get("needs", ""), about.get("takes", ""), head)
 
 
 def write(name: str, changes: list[str], force: bool) -> None:
@@ -128,12 +128,12 @@ def print_list() -> None:
     present = params.FILE.read_bytes() if params.FILE.is_file() else None
     rows = []
     for name in names():
-        said = about(name)
+        entry = about(name)
         try:
             mark = " *" if present == text(name).encode() else ""
         except UserError as error:  # the others are listed all the same
-            said, mark = About(str(error), "", "", ""), ""
-        rows.append([name + mark, said.what, said.needs, said.takes])
+            entry, mark = About(str(error), "", "", ""), ""
+        rows.append([name + mark, entry.what, entry.needs, entry.takes])
     rows = [[printable.line(cell) for cell in row] for row in rows]
     heads = ["preset", "what it is", "needs", "takes"]
     if sys.stdout.isatty():
@@ -199,9 +199,9 @@ def _is_safe(file: Path) -> bool:
     """Whether nothing is lost with a file: git has it, or it is what a preset makes."""
     if not file.exists():
         return True
-    asked = ["git", "--no-optional-locks", "status", "--porcelain", "--ignored", "--", str(file)]
+    command = ["git", "--no-optional-locks", "status", "--porcelain", "--ignored", "--", str(file)]
     with contextlib.suppress(FileNotFoundError):  # no git
-        done = subprocess.run(asked, capture_output=True, check=False)
+        done = subprocess.run(command, capture_output=True, check=False)
         if done.returncode == 0 and not done.stdout:
             return True
     return any(_makes(name, file.read_bytes()) for name in names())

@@ -71,14 +71,14 @@ def print_batch(
         raise UserError(f"{stage}: no step {step}; the run has steps 0 to {end - 1}")
     size, micro = settings.batch_size, settings.grad_accum_steps
     feed = Feed(source.batches, size, micro, torch.device("cpu"))
-    made = next(feed.steps(step, step + 1))
-    shown: list[Lines] = []
-    for i, batch in enumerate(made):
-        shown += source.show(batch, (step * micro + i) * size)
-    lines = [Text(f"{stage}, step {step} of {end}: {summary(made)}")]
-    for number, (what, *held) in enumerate(shown[:rows]):
-        lines += [Text(f"row {number}: ") + what, *(Text("  ") + line for line in held)]
-    if left := len(shown) - len(shown[:rows]):
+    step_batches = next(feed.steps(step, step + 1))
+    rows_shown: list[Lines] = []
+    for i, batch in enumerate(step_batches):
+        rows_shown += source.show(batch, (step * micro + i) * size)
+    lines = [Text(f"{stage}, step {step} of {end}: {summary(step_batches)}")]
+    for number, (what, *details) in enumerate(rows_shown[:rows]):
+        lines += [Text(f"row {number}: ") + what, *(Text("  ") + line for line in details)]
+    if left := len(rows_shown) - len(rows_shown[:rows]):
         lines.append(Text(f"{left} more rows"))
     console = console or Console()
     cut = {"no_wrap": True, "overflow": "ellipsis"} if console.is_terminal else {"soft_wrap": True}
@@ -90,18 +90,18 @@ def _refuse_other(stage: str, variant: str | None, stages: dict[str, Stage]) -> 
     """Raises `UserError` for a stage that trains nothing, or a variant that there is not."""
     if stage not in OPEN:
         raise UserError(f"{stage}: trains nothing; there is {', '.join(OPEN)}")
-    named = [s for s in stages.values() if s.name == stage]
-    if not any(variant in (None, s.variant) for s in named):
-        known = ", ".join(s.address for s in named)
-        raise UserError(f"{stage}@{variant}: no such stage in dvc.yaml; there is {known}")
+    of_name = [s for s in stages.values() if s.name == stage]
+    if not any(variant in (None, s.variant) for s in of_name):
+        addresses = ", ".join(s.address for s in of_name)
+        raise UserError(f"{stage}@{variant}: no such stage in dvc.yaml; there is {addresses}")
 
 
-def summary(made: list[Batch]) -> str:
+def summary(step_batches: list[Batch]) -> str:
     """The size of a step, over its micro-batches."""
-    rows = sum(len(batch.inputs[0]) for batch in made)
-    positions = sum(batch.inputs[0].numel() for batch in made)
-    padding = 1 - sum(batch.tokens for batch in made) / positions
-    learnt = sum(int((batch.targets != IGNORE).sum()) for batch in made)
+    rows = sum(len(batch.inputs[0]) for batch in step_batches)
+    positions = sum(batch.inputs[0].numel() for batch in step_batches)
+    padding = 1 - sum(batch.tokens for batch in step_batches) / positions
+    learnt = sum(int((batch.targets != IGNORE).sum()) for batch in step_batches)
     return f"{rows} rows, {positions} positions, {padding:.1%} padding, {learnt} targets learnt"
 
 
@@ -152,12 +152,12 @@ def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Ite
     """Rows of pretraining: the documents of each, and its text."""
     ids, targets = batch.inputs[0], spread(batch)
     for i, spans in enumerate(rows.rows(first, len(ids))):
-        held = sum(count for _, count in spans)
-        tokens = ids[i, :held].tolist()
-        if held > len(tokens) and targets[i, -1] != IGNORE:
+        size = sum(count for _, count in spans)
+        tokens = ids[i, :size].tolist()
+        if size > len(tokens) and targets[i, -1] != IGNORE:
             tokens.append(int(targets[i, -1]))  # the last token is only a target
         learnt = int((targets[i] != IGNORE).sum())
-        what = f"{held} tokens, {learnt} learnt, {max(0, ids.size(1) - held)} padding"
+        what = f"{size} tokens, {learnt} learnt, {max(0, ids.size(1) - size)} padding"
         found = [Text(line) for line in sources(rows.shards, spans)]
         if isinstance(rows, Masked):
             text = gaps(tokenizer, tokens, targets[i].tolist())
@@ -166,10 +166,10 @@ def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Ite
         yield [Text(what), *found, text]
 
 
-def gaps(tokenizer: Tokenizer, read: list[int], wanted: list[int]) -> Text:
+def gaps(tokenizer: Tokenizer, read: list[int], targets: list[int]) -> Text:
     """What is read; where a token is learnt it stands in brackets, behind what is read there."""
     text = Text()
-    pairs = zip(read, wanted, strict=False)  # behind the last one read is padding
+    pairs = zip(read, targets, strict=False)  # behind the last one read is padding
     for is_learnt, run in groupby(pairs, key=lambda pair: pair[1] != IGNORE):
         if not is_learnt:
             text += one_line(tokenizer, [token for token, _ in run])
@@ -200,17 +200,17 @@ def sources(shards: Shards, spans: list[Span]) -> Iterator[str]:
 def texts(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
     """Prompts and responses: what is learnt stands in brackets."""
     ids, targets = batch.inputs[0], spread(batch)
-    for row, wanted in zip(ids.tolist(), targets.tolist(), strict=True):
-        held = max((i + 1 for i, target in enumerate(wanted) if target != IGNORE), default=0)
+    for row, row_targets in zip(ids.tolist(), targets.tolist(), strict=True):
+        size = max((i + 1 for i, target in enumerate(row_targets) if target != IGNORE), default=0)
         tokens = [(row[0], False)]  # and whether each is learnt
-        for read, target in zip([*row[1:], IGNORE], wanted[:held], strict=False):
+        for read, target in zip([*row[1:], IGNORE], row_targets[:size], strict=False):
             tokens.append((read, False) if target == IGNORE else (target, True))
         learnt = sum(is_learnt for _, is_learnt in tokens)
         text = Text()
         for is_learnt, run in groupby(tokens, key=lambda token: token[1]):
             part = one_line(tokenizer, [token for token, _ in run])
             text += Text.assemble("[", (part.plain, LEARNT), "]") if is_learnt else part
-        yield [Text(f"{held} tokens, {learnt} learnt, {len(row) - held} padding"), text]
+        yield [Text(f"{size} tokens, {learnt} learnt, {len(row) - size} padding"), text]
 
 
 def labelled(
@@ -218,12 +218,12 @@ def labelled(
 ) -> Iterator[Lines]:
     """Texts with a label: the label in brackets, which is what is learnt."""
     ids, lengths = batch.inputs
-    for row, held, label in zip(
+    for row, size, label in zip(
         ids.tolist(), lengths.tolist(), batch.targets.tolist(), strict=True
     ):
-        what = Text(f"{held} tokens, {len(row) - held} padding, learnt ")
+        what = Text(f"{size} tokens, {len(row) - size} padding, learnt ")
         what += Text.assemble("[", (printable.line(name(label)), LEARNT), "]")
-        yield [what, one_line(tokenizer, row[:held])]
+        yield [what, one_line(tokenizer, row[:size])]
 
 
 def spread(batch: Batch) -> Tensor:
@@ -237,5 +237,5 @@ def spread(batch: Batch) -> Tensor:
 def one_line(tokenizer: Tokenizer, ids: list[int]) -> Text:
     """Decoded, with line ends and whatever else does not print escaped."""
     text = tokenizer.decode(ids)
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return Text("".join(shown))
+    pieces = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return Text("".join(pieces))

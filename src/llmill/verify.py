@@ -17,7 +17,7 @@ from llmill.contract import dvc, elsewhere, pipeline, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.runner import params
-from llmill.runner.tracking import runs_by_record, told
+from llmill.runner.tracking import describe, runs_by_record
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _runs_that_are_here() -> dict[str, dict[str, str]]:
     try:
         return runs_by_record()
     except Exception as error:  # whatever MLflow meets, the hashes were compared all the same
-        line = printable.line(f"llmill: MLflow's runs cannot be read: {told(error)}")
+        line = printable.line(f"llmill: MLflow's runs cannot be read: {describe(error)}")
         print(line, file=sys.stderr, flush=True)
         return {}
 
@@ -64,12 +64,12 @@ def verify_stage(stage: Stage) -> Verified:
     """
     folder = Path(stage.out)
     saved = record.read_json(folder / record.NAME)
-    found = record.outputs(folder)
+    files = record.outputs(folder)
     differing = {}  # by path: what is wrong with it
-    for name in sorted(saved["outputs"].keys() | found.keys()):
-        if saved["outputs"].get(name) != found.get(name):
-            what = "missing" if name not in found else "not in the record"
-            if name in found and name in saved["outputs"]:
+    for name in sorted(saved["outputs"].keys() | files.keys()):
+        if saved["outputs"].get(name) != files.get(name):
+            what = "missing" if name not in files else "not in the record"
+            if name in files and name in saved["outputs"]:
                 what = "other bytes than its record says"
             path = str(folder / name)
             differing[path] = f"{path}: {what}; `dvc checkout {folder}` restores it"

@@ -88,10 +88,10 @@ def test_escapes_of_the_real_alpaca_file_are_characters_and_inputs_may_be_empty(
 
 def test_real_entries_that_ask_the_same_are_in_one_split(real_data):
     entries = instruction.read_raw(real_data / "instruct/instruction-data.json")
-    parts = split(entries, lambda entry: entry.asked, 0.05, 0.1)
-    asked = [{entry.asked for entry in found} for found in parts.values()]
-    assert len(set.union(*asked)) == 1075
-    assert sum(map(len, asked)) == 1075
+    parts = split(entries, lambda entry: entry.task, 0.05, 0.1)
+    tasks = [{entry.task for entry in part} for part in parts.values()]
+    assert len(set.union(*tasks)) == 1075
+    assert sum(map(len, tasks)) == 1075
     assert {name: len(found) for name, found in parts.items()} == {
         "train": 929,
         "validate": 65,

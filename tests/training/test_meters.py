@@ -93,7 +93,7 @@ def test_flops_leave_out_a_table_that_is_only_looked_up():
 
 def test_a_head_that_is_asked_at_some_positions_counts_for_their_share():
     made = model(GPT2)
-    less = flops_per_token(made) - flops_per_token(made, asked=0.15)
+    less = flops_per_token(made) - flops_per_token(made, head_share=0.15)
     assert less == pytest.approx(0.85 * 6 * made.vocab_size * 16)
 
 

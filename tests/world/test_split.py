@@ -10,7 +10,7 @@ from llmill.contract.known import NEWS, WORLD
 from llmill.world.facts import facts
 from llmill.world.phrasing import texts
 from llmill.world.questions import LEVELS
-from llmill.world.split import mentions_held_out, named, part
+from llmill.world.split import mentions_held_out, names_in, part
 
 
 def test_an_entity_has_one_part_with_or_without_its_article():
@@ -31,8 +31,8 @@ def test_more_of_the_news_is_for_tests():
 
 
 def test_the_longer_of_two_names_is_found():
-    assert named("The capital of West Virginia is Charleston.") == ["West Virginia"]
-    assert named("Irony is not iron, but Gold is gold.") == ["iron", "Gold", "gold"]
+    assert names_in("The capital of West Virginia is Charleston.") == ["West Virginia"]
+    assert names_in("Irony is not iron, but Gold is gold.") == ["iron", "Gold", "gold"]
 
 
 @pytest.mark.parametrize("source", [WORLD, NEWS])

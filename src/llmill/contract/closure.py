@@ -121,12 +121,12 @@ def read_lock(file: Path = LOCK) -> dict[str, str]:
 def _versions(module: Module, name: str, locked: Mapping[str, str]) -> dict[str, str]:
     """The locked packages that give an import its name; several may share one."""
     given = {_normal(package) for package in _distributions().get(name, [name])}
-    found = {package: locked[package] for package in sorted(given & locked.keys())}
-    if not found:
+    locked_here = {package: locked[package] for package in sorted(given & locked.keys())}
+    if not locked_here:
         raise UserError(
             f"{module.file}: imports {name}, which {LOCK} does not name; `make lock` writes it anew"
         )
-    return found
+    return locked_here
 
 
 def _distributions() -> Mapping[str, list[str]]:

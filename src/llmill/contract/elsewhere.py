@@ -46,17 +46,17 @@ def inside(folder: Path, path: Any, named_in: Path) -> Path:
 
 def quoted(value: Any) -> str:
     """A value as an error's line shows it."""
-    shown = repr(value)
-    return shown if len(shown) <= LONGEST_QUOTE else f"{shown[:LONGEST_QUOTE]} ..."
+    value_text = repr(value)
+    return value_text if len(value_text) <= LONGEST_QUOTE else f"{value_text[:LONGEST_QUOTE]} ..."
 
 
 def problem(error: ValidationError) -> str:
     """The first thing that does not fit a schema: where, the value, and what it must be."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
-    shown = "" if isinstance(first["input"], dict | list) else f" = {quoted(first['input'])}"
+    value_text = "" if isinstance(first["input"], dict | list) else f" = {quoted(first['input'])}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}{shown}: {message}" if where else message
+    return f"{where}{value_text}: {message}" if where else message
 
 
 def refuse_other_than_files(path: Path) -> None:

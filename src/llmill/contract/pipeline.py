@@ -111,8 +111,8 @@ def producer(stages: dict[str, Stage], path: str) -> Stage | None:
 
 def parents(stages: dict[str, Stage], stage: Stage) -> list[Stage]:
     """The stages whose results this one reads, in the file's order; its code is none."""
-    found = [producer(stages, path) for path in stage.data]
-    return [each for each in stages.values() if each in found]
+    producers = [producer(stages, path) for path in stage.data]
+    return [each for each in stages.values() if each in producers]
 
 
 def _variants(name: str, entry: dict[str, Any], values: dict[str, Any]) -> list[Stage]:
@@ -145,8 +145,8 @@ def _meta(name: str, values: dict[str, Any]) -> Meta:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("stages", name, "meta", *first["loc"]))
         if first["type"] == "extra_forbidden":
-            known = ", ".join(Meta.model_fields if len(first["loc"]) == 1 else Shown.model_fields)
-            raise UserError(f"{FILE}: {where} is unknown; known: {known}") from None
+            allowed = ", ".join(Meta.model_fields if len(first["loc"]) == 1 else Shown.model_fields)
+            raise UserError(f"{FILE}: {where} is unknown; known: {allowed}") from None
         message = yaml_file.one_line(f"{where} = {first['input']!r}: {first['msg']}")
         raise UserError(f"{FILE}: {message}") from None
 

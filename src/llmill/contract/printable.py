@@ -33,8 +33,8 @@ def lines(text: str) -> str:
 
 def error(text: str) -> str:
     """An error's one line, cut where it quotes too much."""
-    shown = line(text)
-    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ... (cut)"
+    text_line = line(text)
+    return text_line if len(text_line) <= LONGEST else f"{text_line[:LONGEST]} ... (cut)"
 
 
 class Formatter(logging.Formatter):

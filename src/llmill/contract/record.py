@@ -83,11 +83,11 @@ def read_json(path: Path) -> Any:
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    found: dict[str, Any] = {}
+    flat_values: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
-        found |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
+        flat_values |= flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat_values
 
 
 def outputs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -35,10 +35,10 @@ def device(runtime: Runtime) -> torch.device:
         raise UserError(
             "runtime.device = 'cuda': no GPU is visible to torch; set it to auto or cpu"
         )
-    wanted = runtime.device
-    if wanted == "auto":
-        wanted = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(wanted, processes.local_rank()) if wanted == "cuda" else torch.device("cpu")
+    kind = runtime.device
+    if kind == "auto":
+        kind = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(kind, processes.local_rank()) if kind == "cuda" else torch.device("cpu")
 
 
 def dtype(runtime: Runtime) -> torch.dtype:

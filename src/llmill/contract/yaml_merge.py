@@ -58,14 +58,14 @@ def merge(text: str, changes: str, whole: Whole) -> str:
     old one's place; else the old comment stays. A key that the text does not have is added behind
     its neighbours. Raises `ValueError` where the text cannot be changed so (anchors, for one).
     """
-    wanted = values(yaml_file.parse(text), yaml_file.parse(changes), whole)
+    goal = values(yaml_file.parse(text), yaml_file.parse(changes), whole)
     base, other = yaml_file.compose(text), yaml_file.compose(changes)
     pieces, done = [], 0
     for begin, end, new in sorted(_edits(text, base, changes, other, whole), key=lambda e: e[:2]):
         pieces += [text[done:begin], new]
         done = end
     merged = "".join([*pieces, text[done:]])
-    if yaml_file.parse(merged) != wanted:
+    if yaml_file.parse(merged) != goal:
         raise ValueError("its values cannot be changed one by one")
     return merged
 

@@ -17,13 +17,13 @@ def answers(
     rows = []
     for start in range(0, len(entries), 64):
         group = entries[start : start + 64]
-        made = generate(
+        responses = generate(
             model,
             [prompt_ids(tokenizer, entry)[-room:] for entry in group],
             max_new_tokens=max_new_tokens,
             end_of_text=tokenizer.end_of_text,
         )
-        for entry, ids in zip(group, made, strict=True):
+        for entry, ids in zip(group, responses, strict=True):
             rows.append(
                 {
                     "instruction": entry.instruction,

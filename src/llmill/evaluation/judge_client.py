@@ -53,19 +53,19 @@ class Unusable(Exception):
 def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int | None]:
     """One score for each row. `UserError` if the server fails; `cache` keeps what was answered."""
     cache.mkdir(parents=True, exist_ok=True)
-    found: list[int | None] = []
+    scores: list[int | None] = []
     key = os.environ.get(settings.key_variable)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with httpx.Client(timeout=settings.timeout, headers=headers) as client:
         for row in rows:
             try:
-                found.append(parse(_reply(client, settings, row, cache)))
+                scores.append(parse(_reply(client, settings, row, cache)))
             except Unusable as error:
                 raise UserError(
-                    f"judge.openai: {_url(settings)}: {error}; {len(found)} of {len(rows)} answers "
-                    f"are scored and kept in {cache}, the same command goes on from there"
+                    f"judge.openai: {_url(settings)}: {error}; {len(scores)} of {len(rows)} "
+                    f"answers are scored and kept in {cache}, the same command goes on from there"
                 ) from None
-    return found
+    return scores
 
 
 def parse(reply: str) -> int | None:
@@ -89,19 +89,19 @@ def _reply(client: httpx.Client, settings: JudgeServer, row: Row, cache: Path) -
     """The kept reply to this request, or the server's, which is then kept."""
     request = body(settings, row)
     identity = json.dumps([_url(settings), request], sort_keys=True)
-    kept = cache / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
-    if kept.exists():
-        return _kept_reply(kept)
+    file = cache / f"{hashlib.sha256(identity.encode()).hexdigest()}.json"
+    if file.exists():
+        return _kept_reply(file)
     reply = _ask(client, settings, request)
-    record.write_json(kept, {"reply": reply, "request": request})
+    record.write_json(file, {"reply": reply, "request": request})
     return reply
 
 
-def _kept_reply(kept: Path) -> str:
+def _kept_reply(file: Path) -> str:
     try:
-        return elsewhere.parsed(kept.read_text(encoding="utf-8"))["reply"]
+        return elsewhere.parsed(file.read_text(encoding="utf-8"))["reply"]
     except (ValueError, KeyError, TypeError):
-        raise UserError(f"{kept}: damaged; remove it and the judge is asked again") from None
+        raise UserError(f"{file}: damaged; remove it and the judge is asked again") from None
 
 
 def _ask(client: httpx.Client, settings: JudgeServer, request: dict[str, Any]) -> str:

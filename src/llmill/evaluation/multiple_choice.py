@@ -31,15 +31,15 @@ class Picks:
     prompts_cut: int
 
 
-def of_subjects(questions: Sequence[Question], wanted: Sequence[str]) -> list[Question]:
-    """Only the wanted subjects (all, if none is named); `UserError` for one that is not there."""
-    known = sorted({q.subject for q in questions})
-    for name in wanted:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known)}"
+def of_subjects(questions: Sequence[Question], subjects: Sequence[str]) -> list[Question]:
+    """Only these subjects (all, if none is named); `UserError` for one that is not there."""
+    available = sorted({q.subject for q in questions})
+    for name in subjects:
+        if name not in available:
+            near = difflib.get_close_matches(name, available, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(available)}"
             raise UserError(f"params.yaml: mmlu.subjects: no subject '{name}'; {hint}")
-    return [q for q in questions if not wanted or q.subject in wanted]
+    return [q for q in questions if not subjects or q.subject in subjects]
 
 
 def at_most(questions: Sequence[Question], per_subject: int | None) -> list[Question]:
@@ -49,25 +49,25 @@ def at_most(questions: Sequence[Question], per_subject: int | None) -> list[Ques
     """
     if per_subject is None:
         return list(questions)
-    kept: set[int] = set()
+    selected: set[int] = set()
     for subject in {q.subject for q in questions}:
         numbers = [i for i, q in enumerate(questions) if q.subject == subject]
-        kept |= set(sorted(numbers, key=lambda i: _hash(questions[i]))[:per_subject])
-    return [q for i, q in enumerate(questions) if i in kept]
+        selected |= set(sorted(numbers, key=lambda i: _hash(questions[i]))[:per_subject])
+    return [q for i, q in enumerate(questions) if i in selected]
 
 
 def shots_by_subject(
     dev: Sequence[Question], subjects: Iterable[str], shots: int
 ) -> dict[str, list[Question]]:
     """The first `shots` worked examples of each subject; `UserError` where there are fewer."""
-    found = {s: [q for q in dev if q.subject == s][:shots] for s in sorted(set(subjects))}
-    for subject, examples in found.items():
+    by_subject = {s: [q for q in dev if q.subject == s][:shots] for s in sorted(set(subjects))}
+    for subject, examples in by_subject.items():
         if len(examples) < shots:
             raise UserError(
                 f"params.yaml: mmlu.shots = {shots}: subject '{subject}' has only {len(examples)} "
                 "questions in its dev split; lower mmlu.shots or leave the subject out"
             )
-    return found
+    return by_subject
 
 
 def letter_prompt(question: Question, shots: Sequence[Question]) -> str:

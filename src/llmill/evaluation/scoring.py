@@ -31,13 +31,13 @@ def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[
 def head_outputs(model: nn.Module, rows: Sequence[Ids], batch_size: int) -> Tensor:
     """What a class or score head says of each row of ids: (N, n_class), on the CPU, in order."""
     device = next(model.parameters()).device
-    found: list[Tensor] = [torch.empty(0)] * len(rows)
+    outputs: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in equal_length_batches(rows, batch_size):
         idx = torch.tensor([list(rows[i]) for i in batch], device=device)  # (B, T)
         lengths = torch.full((len(batch),), idx.size(1), device=device)
         for i, output in zip(batch, model(idx, lengths).float().cpu(), strict=True):
-            found[i] = output
-    return torch.stack(found)
+            outputs[i] = output
+    return torch.stack(outputs)
 
 
 def continuation_logprobs(
@@ -50,15 +50,15 @@ def continuation_logprobs(
     """
     window = model.config.block_size
     pieces = [(i, piece) for i, pair in enumerate(pairs) for piece in _pieces(*pair, window)]
-    wanted: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+    targets_of: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
     for _, (inputs, targets) in pieces:
-        wanted.setdefault(inputs, {})[targets] = None
-    rows = list(wanted)
+        targets_of.setdefault(inputs, {})[targets] = None
+    rows = list(targets_of)
     scores: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
     for batch in equal_length_batches(rows, batch_size):
-        asked = [(b, targets) for b, i in enumerate(batch) for targets in wanted[rows[i]]]
-        summed = _sum_logprobs(model, [rows[i] for i in batch], asked)
-        for (b, targets), value in zip(asked, summed, strict=True):
+        requests = [(b, targets) for b, i in enumerate(batch) for targets in targets_of[rows[i]]]
+        summed = _sum_logprobs(model, [rows[i] for i in batch], requests)
+        for (b, targets), value in zip(requests, summed, strict=True):
             scores[rows[batch[b]], targets] = value
     sums = [0.0] * len(pairs)
     for i, piece in pieces:
@@ -68,16 +68,16 @@ def continuation_logprobs(
 
 @torch.inference_mode()
 def _sum_logprobs(
-    model: Transformer, rows: Sequence[Ids], asked: Sequence[tuple[int, Ids]]
+    model: Transformer, rows: Sequence[Ids], requests: Sequence[tuple[int, Ids]]
 ) -> list[float]:
     """Of each (row, targets): the summed log-probability of the targets at the row's end."""
     device = next(model.parameters()).device
     hidden = model.hidden(torch.tensor([list(row) for row in rows], device=device))  # (B, T, C)
-    longest = max(len(targets) for _, targets in asked)
+    longest = max(len(targets) for _, targets in requests)
     logits = model.head(hidden[:, -longest:]).double()  # (B, longest, V)
     logprobs = logits.log_softmax(dim=-1).cpu()
     sums = []
-    for row, targets in asked:
+    for row, targets in requests:
         places = torch.arange(longest - len(targets), longest)
         sums.append(float(logprobs[row, places, torch.tensor(targets)].sum()))
     return sums
@@ -91,8 +91,8 @@ def _pieces(
         raise ValueError("a continuation needs at least one id before it")
     text, start = tuple(context) + tuple(continuation), len(context)
     step = len(continuation) if len(continuation) <= window else max(1, window // 2)
-    found = []
+    stretches = []
     for begin in range(start, len(text), max(1, step)):
         end = min(begin + step, len(text))
-        found.append((text[max(0, end - 1 - window) : end - 1], text[begin:end]))
-    return found
+        stretches.append((text[max(0, end - 1 - window) : end - 1], text[begin:end]))
+    return stretches

@@ -87,7 +87,7 @@ def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: in
 
 
 def spearman(
-    known: Sequence[float],
+    truth: Sequence[float],
     predicted: Sequence[float],
     *,
     seed: int,
@@ -96,11 +96,11 @@ def spearman(
 ) -> Interval:
     """Spearman's rank correlation. A side that never varies orders nothing and counts as 0."""
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    return bootstrap(_rank_correlation, [known, predicted], **draws)
+    return bootstrap(_rank_correlation, [truth, predicted], **draws)
 
 
 def pairs_right(
-    known: Sequence[float],
+    truth: Sequence[float],
     predicted: Sequence[float],
     *,
     seed: int = 0,
@@ -112,7 +112,7 @@ def pairs_right(
     The interval draws observations, not pairs: those of one observation go together. `n` counts
     pairs.
     """
-    worth, guess = np.asarray(known, dtype=float), np.asarray(predicted, dtype=float)  # (N,) each
+    worth, guess = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)  # (N,) each
     above = (worth[:, None] > worth[None, :]).astype(np.float32)  # (N, N)
     order = np.sign(guess[:, None] - guess[None, :])
     right = above * (0.5 + 0.5 * order).astype(np.float32)
@@ -120,7 +120,7 @@ def pairs_right(
     if pairs == 0:
         return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
     rng = np.random.default_rng(seed)
-    n = len(known)
+    n = len(truth)
     values = []
     for _ in range(resamples):
         times = np.bincount(rng.integers(0, n, n), minlength=n).astype(np.float32)
@@ -134,16 +134,16 @@ def pairs_right(
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers of a nested metrics dict under dotted names; an interval gives its value."""
-    found: dict[str, float] = {}
+    numbers: dict[str, float] = {}
     for key, item in metrics.items():
         name = prefix + re.sub(r"[^\w. -]", "_", key)  # what MLflow takes
         if isinstance(item, dict) and set(item) >= {"value", "low", "high"}:
-            found[name] = item["value"]
+            numbers[name] = item["value"]
         elif isinstance(item, dict):
-            found |= flat(item, f"{name}.")
+            numbers |= flat(item, f"{name}.")
         elif isinstance(item, int | float):
-            found[name] = item
-    return found
+            numbers[name] = item
+    return numbers
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -257,10 +257,10 @@ def _rotary_read(options: Options) -> Config:
         raise UserError(
             f"{options.file}: rope_type = {quoted(kind)} is not supported, only 'llama3'"
         )
-    found = {"rotary_base": rope.number("rope_theta"), "rotary_scaling": scaling}
+    fields = {"rotary_base": rope.number("rope_theta"), "rotary_scaling": scaling}
     rope.only("partial_rotary_factor", 1.0, 1)
     rope.done()
-    return found
+    return fields
 
 
 def _rotary_write(config: Model) -> Config:

@@ -16,7 +16,8 @@ class Cache:
 
     def __init__(self, first: Tensor):
         self.first, self.used = first, 0
-        self.kept: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # (B, K, columns and room, D) each
+        # (B, K, columns and room, D) each
+        self.keys_values: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def places(self, t: int) -> Tensor:
         """The position of each of the next T columns in its row, (B, T); of padding, zero."""
@@ -41,39 +42,39 @@ class Cache:
         end = self.used + k.size(2)
         if k.device.type == "cpu":
             k, v = k.float(), v.float()
-        held = self.kept.get(attention, (k[:, :, :0], v[:, :, :0]))
-        if held[0].size(2) < end:
-            k_wide, v_wide = (_wider(each, self.used, end + ROOM) for each in held)
-            held = k_wide, v_wide
-            self.kept[attention] = held
-        for whole, new in zip(held, (k, v), strict=True):
+        stored = self.keys_values.get(attention, (k[:, :, :0], v[:, :, :0]))
+        if stored[0].size(2) < end:
+            k_wide, v_wide = (_wider(each, self.used, end + ROOM) for each in stored)
+            stored = k_wide, v_wide
+            self.keys_values[attention] = stored
+        for whole, new in zip(stored, (k, v), strict=True):
             whole[:, :, self.used : end] = new
-        return held[0][:, :, :end], held[1][:, :, :end]
+        return stored[0][:, :, :end], stored[1][:, :, :end]
 
 
 def joined(parts: Sequence[tuple[Cache, list[int]]]) -> Cache:
     """One cache of some rows of others, in this order, as narrow as its longest row."""
     lengths = torch.cat([cache.used - cache.first[rows] for cache, rows in parts])
     used = int(lengths.max())
-    made = Cache(used - lengths)
-    made.used = used
-    for attention, held in parts[0][0].kept.items():
+    result = Cache(used - lengths)
+    result.used = used
+    for attention, pair in parts[0][0].keys_values.items():
         sides = []
-        for side, like in enumerate(held):
+        for side, like in enumerate(pair):
             whole = like.new_zeros((len(lengths), like.size(1), used + ROOM, like.size(3)))
             row = 0
             for cache, rows in parts:
                 n = min(cache.used, used)
-                columns = cache.kept[attention][side][rows, :, cache.used - n : cache.used]
+                columns = cache.keys_values[attention][side][rows, :, cache.used - n : cache.used]
                 whole[row : row + len(rows), :, used - n : used] = columns
                 row += len(rows)
             sides.append(whole)
-        made.kept[attention] = sides[0], sides[1]
-    return made
+        result.keys_values[attention] = sides[0], sides[1]
+    return result
 
 
-def _wider(held: Tensor, used: int, columns: int) -> Tensor:
+def _wider(narrow: Tensor, used: int, columns: int) -> Tensor:
     """The same columns with room behind them."""
-    wide = held.new_zeros((*held.shape[:2], columns, held.size(3)))
-    wide[:, :, :used] = held[:, :, :used]
+    wide = narrow.new_zeros((*narrow.shape[:2], columns, narrow.size(3)))
+    wide[:, :, :used] = narrow[:, :, :used]
     return wide

@@ -63,7 +63,7 @@ class Config(Section):
             raise ValueError("a classifier needs labels and max_length")
         return self
 
-    def made(self) -> AnyModel:
+    def build(self) -> AnyModel:
         """A new model of this shape."""
         model = Transformer(self.model, self.vocab_size)
         if self.head == "class":
@@ -125,7 +125,7 @@ def load(folder: Path) -> Checkpoint[AnyModel]:
             f"the model {config.vocab_size}{with_mask}; {RESTORE}"
         )
     _refuse_other_weights(folder, config)
-    model = config.made()
+    model = config.build()
     _fill(model, folder / WEIGHTS)
     return Checkpoint(
         model.eval(),
@@ -186,16 +186,16 @@ def _refuse_other_weights(folder: Path, config: Config) -> None:
     """Hold the weights' header against the config, before anything is made of its size."""
     file = folder / WEIGHTS
     try:
-        found = weights.of_file(file)
-        found.refuse_too_large(config.model, config.vocab_size, folder / CONFIG)
+        stored = weights.of_file(file)
+        stored.refuse_too_large(config.model, config.vocab_size, folder / CONFIG)
         with torch.device("meta"):
-            wanted = _stored(config.made())
-        for name in sorted(wanted.keys() | found.tensors.keys()):
-            have = found.tensors[name].shape if name in found.tensors else "no such tensor"
-            want = tuple(wanted[name].shape) if name in wanted else "no such tensor"
+            expected = _stored(config.build())
+        for name in sorted(expected.keys() | stored.tensors.keys()):
+            have = stored.tensors[name].shape if name in stored.tensors else "no such tensor"
+            want = tuple(expected[name].shape) if name in expected else "no such tensor"
             if have != want:
                 raise UserError(f"{file}: {name}: the file has {have}, the model {want}")
-            found.refuse_other_numbers(name)
+            stored.refuse_other_numbers(name)
     except UserError as error:
         raise UserError(f"{error}; {RESTORE}") from None
 

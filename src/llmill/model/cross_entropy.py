@@ -60,9 +60,9 @@ def _loss_and_gradients(
         gradients = torch.empty_like(hidden), torch.zeros(weight.shape, device=weight.device)
     size = max(LEAST if learning else 1, CHUNK[hidden.device.type] // len(weight))
     for start in range(0, len(hidden), size):
-        chunk, wanted = hidden[start : start + size], targets[start : start + size]
-        learnt = wanted != IGNORE
-        at = torch.where(learnt, wanted, 0)[:, None]  # (n, 1)
+        chunk, target = hidden[start : start + size], targets[start : start + size]
+        learnt = target != IGNORE
+        at = torch.where(learnt, target, 0)[:, None]  # (n, 1)
         logits = (chunk @ weight.mT).float()  # (n, V)
         logits[:, vocab_size:] = float("-inf")
         nats = logits.log_softmax(dim=-1)

@@ -70,11 +70,11 @@ def generate(
     for i, ids in enumerate(prompts):
         texts[writer.begin(list(ids) or [end_of_text], choice, seed + i)] = []
     for _ in range(max_new_tokens):
-        for number, drawn in writer.step().items():
-            if drawn.token == end_of_text:
+        for number, sample in writer.step().items():
+            if sample.token == end_of_text:
                 writer.end(number)
             else:
-                texts[number].append(drawn.token)
+                texts[number].append(sample.token)
     return list(texts.values())
 
 
@@ -142,38 +142,38 @@ class Writer:
     @torch.inference_mode()
     def step(self) -> dict[int, Drawn]:
         """The next token of every text, by number."""
-        drawn = {}
+        samples = {}
         for number, logits in self._next_logits().items():
             text = self._texts[number]
             token = choose(logits, text.ids, text.choice, text.random)
             text.ids.append(token)
-            drawn[number] = Drawn(token, logits)
-        return drawn
+            samples[number] = Drawn(token, logits)
+        return samples
 
     def _next_logits(self) -> dict[int, Tensor]:
         """Logits of the token after each text, (V,): what the cache holds goes on, new texts are
         read into it, and those that the context cannot hold are read anew.
         """
-        held = {n: self._cached and len(t.ids) <= self._block for n, t in self._texts.items()}
-        going = self._go_on([n for n in self._rows if held.get(n)])
-        fresh = [n for n in held if held[n] and n not in going]
-        beyond = [n for n in held if not held[n]]
-        found: dict[int, Tensor] = {}
+        fits = {n: self._cached and len(t.ids) <= self._block for n, t in self._texts.items()}
+        going = self._go_on([n for n in self._rows if fits.get(n)])
+        fresh = [n for n in fits if fits[n] and n not in going]
+        beyond = [n for n in fits if not fits[n]]
+        logits: dict[int, Tensor] = {}
         parts = []
         if going:
             assert self._cache is not None
             last = torch.tensor([self._texts[n].ids[-1:] for n in going], device=self._device)
-            found |= zip(going, self._read(last, self._cache), strict=True)
+            logits |= zip(going, self._read(last, self._cache), strict=True)
             parts.append((self._cache, list(range(len(going)))))
         if fresh:
-            logits, cache = self._anew(fresh)
-            found |= zip(fresh, logits, strict=True)
+            fresh_logits, cache = self._anew(fresh)
+            logits |= zip(fresh, fresh_logits, strict=True)
             parts.append((cache, list(range(len(fresh)))))
         if beyond:
-            found |= zip(beyond, self._anew(beyond)[0], strict=True)
+            logits |= zip(beyond, self._anew(beyond)[0], strict=True)
         self._rows = going + fresh
         self._cache = joined(parts) if len(parts) > 1 else parts[0][0] if parts else None
-        return found
+        return logits
 
     def _go_on(self, going: list[int]) -> list[int]:
         """Let the cache hold these of its rows, and the texts that were read elsewhere; which."""
@@ -227,6 +227,6 @@ def _less_of_the_same(logits: Tensor, ids: list[int], penalty: float) -> Tensor:
     """Positive logits of tokens in the text by the penalty, negative ones times it (Keskar et al.
     2019).
     """
-    held = torch.tensor(sorted(set(ids)))
-    found = logits[held]
-    return logits.index_copy(0, held, torch.where(found > 0, found / penalty, found * penalty))
+    tokens = torch.tensor(sorted(set(ids)))
+    seen = logits[tokens]
+    return logits.index_copy(0, tokens, torch.where(seen > 0, seen / penalty, seen * penalty))

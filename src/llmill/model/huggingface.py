@@ -68,10 +68,10 @@ def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
     stored.refuse_too_large(config, vocab_size, folder / CONFIG)
     layout = classifiers.layout(architecture.layout(config, vocab_size), len(labels))
 
-    def made() -> ClassModel:
+    def make() -> ClassModel:
         return ClassModel(Transformer(config, vocab_size), len(labels))
 
-    return _filled(made, layout, stored, config.tied), labels
+    return _filled(make, layout, stored, config.tied), labels
 
 
 def save(
@@ -130,11 +130,11 @@ def _shape(options: Options, architecture: Architecture) -> tuple[Model, int]:
 
 def _refuse_other_names(stored: Weights, layout: Layout, tied: bool) -> None:
     """Raises `UserError` for a tensor that is missing, or one too many."""
-    found = _names(stored).keys()
-    wanted = {part.name for parts in layout.values() for part in parts}
-    for name in sorted(wanted - found):
+    names = _names(stored).keys()
+    expected = {part.name for parts in layout.values() for part in parts}
+    for name in sorted(expected - names):
         raise UserError(f"{stored.folder}: {name}: no such tensor")
-    for name in sorted(found - wanted):
+    for name in sorted(names - expected):
         if not (name == "lm_head.weight" and tied) and not name.endswith(BUFFERS):
             raise UserError(f"{stored.folder}: {name}: a tensor that llmill does not know")
 
@@ -149,22 +149,22 @@ def _refuse_other_shapes(
     for target, parts in layout.items():
         for part in parts:
             name = names[part.name]
-            wanted = (part.rows, *shapes[target][1:])
+            expected = (part.rows, *shapes[target][1:])
             if part.change is turned:
-                wanted = wanted[::-1]
-            if stored.tensors[name].shape != wanted:
+                expected = expected[::-1]
+            if stored.tensors[name].shape != expected:
                 raise UserError(
                     f"{stored.tensors[name].file}: {name}: the file has "
-                    f"{stored.tensors[name].shape}, the config says {wanted}"
+                    f"{stored.tensors[name].shape}, the config says {expected}"
                 )
             stored.refuse_other_numbers(name)
 
 
-def _filled(made: Callable[[], AnyModel], layout: Layout, stored: Weights, tied: bool) -> AnyModel:
+def _filled(make: Callable[[], AnyModel], layout: Layout, stored: Weights, tied: bool) -> AnyModel:
     """A model with these weights, which is made once they are known to fit it."""
     _refuse_other_names(stored, layout, tied)
-    _refuse_other_shapes(stored, layout, weights.meta_shapes(made))
-    model = made()
+    _refuse_other_shapes(stored, layout, weights.meta_shapes(make))
+    model = make()
     _fill(model, layout, stored)
     return model.eval()
 
@@ -212,8 +212,8 @@ def _same(architecture: Architecture, config: Model) -> bool:
     model does not use.
     """
     try:
-        read = Model(**architecture.read(Options(Path(CONFIG), architecture.write(config))))
+        theirs = Model(**architecture.read(Options(Path(CONFIG), architecture.write(config))))
     except (UserError, ValidationError):
         return False
     unused = {"dropout"} | ({"rotary_base"} if config.position == "learned" else set())
-    return read.model_dump(exclude=unused) == config.model_dump(exclude=unused)
+    return theirs.model_dump(exclude=unused) == config.model_dump(exclude=unused)

@@ -26,14 +26,14 @@ def shape(section: Model | FromInit, folder: Path) -> Model:
     """
     if not isinstance(section, FromInit):
         return section
-    read = _said(folder)[0]
+    stored = _said(folder)[0]
     for name in ("rotary_base", "rotary_scaling"):
-        if read.position == "learned" and getattr(section, name) is not None:
+        if stored.position == "learned" and getattr(section, name) is not None:
             raise UserError(
                 f"params.yaml: model.{name}: the weights in {folder} have learned positions, not "
                 "rotary ones; leave it out"
             )
-    return section.applied(read)
+    return section.applied(stored)
 
 
 def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
@@ -43,7 +43,7 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
     Rows of the embedding above the tokenizer's are padding, and cut off. Raises `UserError` for an
     embedding of another tokenizer, and for all that the two readers refuse.
     """
-    read, rows = _said(folder)
+    stored, rows = _said(folder)
     if not n_vocab <= rows < n_vocab + PADDING:
         raise UserError(
             f"{folder / CONFIG}: the embedding has {rows} rows, the tokenizer {n_vocab} tokens; "
@@ -55,25 +55,27 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
             f"{folder / CONFIG}: head {checkpoint.HEADS[type(loaded)]}; only what pretrain and "
             "instruct make can be begun from"
         )
-    if (config, n_vocab) == (read, rows):
+    if (config, n_vocab) == (stored, rows):
         return loaded
-    made, old = Transformer(config, n_vocab), loaded.state_dict()
-    made.load_state_dict({name: _fitted(old[name], new) for name, new in made.state_dict().items()})
-    return made.eval()
+    model, old = Transformer(config, n_vocab), loaded.state_dict()
+    model.load_state_dict(
+        {name: _fitted(old[name], new) for name, new in model.state_dict().items()}
+    )
+    return model.eval()
 
 
 def _fitted(old: Tensor, new: Tensor) -> Tensor:
-    """Rows of the old tensor as many as the new one has: cut, or with drawn ones behind."""
+    """Rows of the old tensor as many as the new one has: cut, or with random ones behind."""
     more = len(new) - len(old)
     if more <= 0:
         return old[: len(new)]
-    drawn = old.mean(dim=0) + old.std(dim=0) * torch.randn(more, *old.shape[1:])
-    return torch.cat((old, drawn))
+    fresh = old.mean(dim=0) + old.std(dim=0) * torch.randn(more, *old.shape[1:])
+    return torch.cat((old, fresh))
 
 
 def _said(folder: Path) -> tuple[Model, int]:
     """Shape and rows of the embedding, by the config."""
     if is_ours(folder):
-        said = checkpoint.read_config(folder)
-        return said.model, said.vocab_size
+        config = checkpoint.read_config(folder)
+        return config.model, config.vocab_size
     return huggingface.read_config(folder)[1:]

@@ -68,8 +68,8 @@ class Options:
             self._refuse(name, value, "an object")
         return value
 
-    def _refuse(self, name: str, value: Any, wanted: str) -> NoReturn:
-        raise UserError(f"{self.file}: {name} = {quoted(value)}: must be {wanted}")
+    def _refuse(self, name: str, value: Any, expected: str) -> NoReturn:
+        raise UserError(f"{self.file}: {name} = {quoted(value)}: must be {expected}")
 
     def only(self, name: str, *allowed: Any) -> None:
         """An option that may be absent or have one of these values."""

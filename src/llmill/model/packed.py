@@ -80,5 +80,5 @@ def _fastest(linear: nn.Linear, rows: int, is_head: bool) -> nn.Module:
     kinds = {torch.float32}
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
         kinds.add(torch.bfloat16)
-    known = torch.backends.mkldnn.is_available() and linear.weight.dtype in kinds
-    return PackedLinear(linear, rows) if known else linear
+    packable = torch.backends.mkldnn.is_available() and linear.weight.dtype in kinds
+    return PackedLinear(linear, rows) if packable else linear

@@ -97,8 +97,8 @@ class FromInit(Section):
 
     def applied(self, shape: Model) -> Model:
         """A shape with the changes."""
-        given = self.model_dump(exclude={"shape"})
-        changes = {k: v for k, v in given.items() if v is not None or k == "rotary_scaling"}
+        fields = self.model_dump(exclude={"shape"})
+        changes = {k: v for k, v in fields.items() if v is not None or k == "rotary_scaling"}
         return Model(**shape.model_dump() | changes)
 
     @model_serializer(mode="wrap")
@@ -116,5 +116,5 @@ def _kind_of_shape(fields: Any) -> str:
 Shape = Annotated[
     Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
     Discriminator(_kind_of_shape),
-    BeforeValidator(shapes.named),
+    BeforeValidator(shapes.expand),
 ]

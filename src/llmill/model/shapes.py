@@ -56,7 +56,7 @@ SHAPES: dict[str, Fields] = {
 }
 
 
-def named(fields: Any) -> Any:
+def expand(fields: Any) -> Any:
     """Fields of a model with `shape` replaced by what the name stands for; anything else as it is.
 
     Raises `ValueError` for a name that is not in the table.

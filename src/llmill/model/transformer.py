@@ -73,8 +73,8 @@ def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
     """
     turns = scaling.original_block_size * frequency / (2 * math.pi)
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
-    kept = ((turns - low) / (high - low)).clamp(0, 1)
-    return kept * frequency + (1 - kept) * frequency / scaling.factor
+    share = ((turns - low) / (high - low)).clamp(0, 1)
+    return share * frequency + (1 - share) * frequency / scaling.factor
 
 
 @dataclass(frozen=True)

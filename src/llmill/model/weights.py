@@ -107,10 +107,10 @@ def of_file(file: Path) -> Weights:
     return Weights(file.parent, _header(file))
 
 
-def meta_shapes(made: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+def meta_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor of a model, without the memory that it takes."""
     with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in made().state_dict().items()}
+        return {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
 
 
 def _numbers(config: Model, vocab_size: int) -> int:
@@ -136,12 +136,12 @@ def _single(folder: Path) -> dict[str, Stored]:
 
 def _indexed(folder: Path) -> dict[str, Stored]:
     index = folder / INDEX
-    named = elsewhere.read_object(index).get("weight_map")
-    if not isinstance(named, dict) or not named:
+    file_of = elsewhere.read_object(index).get("weight_map")
+    if not isinstance(file_of, dict) or not file_of:
         raise UserError(f"{index}: weight_map is missing; it says which file has which tensor")
     headers: dict[str, Mapping[str, Stored]] = {}
     stored = {}
-    for tensor, file in named.items():
+    for tensor, file in file_of.items():
         if not elsewhere.is_plain(file) or not file.endswith(ENDING):
             raise UserError(f"{index}: {quoted(file)} is no name of a {ENDING} file beside it")
         if file not in headers:
@@ -156,12 +156,12 @@ def _indexed(folder: Path) -> dict[str, Stored]:
 
 def _header(file: Path) -> dict[str, Stored]:
     elsewhere.refuse_other_than_files(file)
-    found = {}
+    tensors = {}
     with _opened(file) as opened:
         for name in sorted(opened.keys()):
             piece = opened.get_slice(name)
-            found[name] = Stored(file, tuple(piece.get_shape()), piece.get_dtype())
-    return found
+            tensors[name] = Stored(file, tuple(piece.get_shape()), piece.get_dtype())
+    return tensors
 
 
 def _opened(file: Path) -> Any:

@@ -27,16 +27,16 @@ def of_code(before: Any, now: Any) -> list[str]:
     """
     if not (_is_code(before) and _is_code(now)):
         return ["its code changed; what it was is not known"]
-    found = []
+    reasons = []
     for part in ("modules", "tables"):
         old, new = before[part], now[part]
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
                 what = "added" if name not in old else "changed" if name in new else "removed"
-                found.append(f"{name} {what}")
+                reasons.append(f"{name} {what}")
     old, new = before["packages"], now["packages"]
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
-    return found + [_changed(name, old, new, quote=str) for name in names]
+    return reasons + [_changed(name, old, new, quote=str) for name in names]
 
 
 def of_output(out: Output) -> list[str]:
@@ -62,12 +62,12 @@ def _edited(out: Output) -> list[str]:
     if not (isinstance(old, Tree) and isinstance(new, Tree)):
         return []
     before, now = ({key: info for key, _, info in tree} for tree in (old, new))
-    found = []
+    reasons = []
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             what = "added" if key not in before else "edited" if key in now else "missing"
-            found.append(f"{Path(str(out), *key)} {what}")
-    return found
+            reasons.append(f"{Path(str(out), *key)} {what}")
+    return reasons
 
 
 def _is_code(value: Any) -> bool:

@@ -28,8 +28,8 @@ class RunCache:
         """The results for the stage's inputs, newest first; of those dependencies that are not
         known yet, any content counts.
         """
-        wanted = as_entry(stage)
-        key = _key(wanted, unknown)
+        entry = as_entry(stage)
+        key = _key(entry, unknown)
         if not unknown:
             files = list((self._folder / key[:2] / key).glob("*"))
         else:

@@ -92,12 +92,14 @@ def _totals(plan: list[Planned]) -> list[str]:
 
 def _spent(costs: list[Cost | None]) -> str:
     """What stages took together the last time, one after another."""
-    known = [each for each in costs if each]
-    if not known:
+    measured = [each for each in costs if each]
+    if not measured:
         return ": nobody knows yet how long"
-    least = f" and {len(costs) - len(known)} that nobody timed" if len(known) < len(costs) else ""
-    most = max(each.memory for each in known)
-    took = _time(sum(each.seconds for each in known))
+    least = (
+        f" and {len(costs) - len(measured)} that nobody timed" if len(measured) < len(costs) else ""
+    )
+    most = max(each.memory for each in measured)
+    took = _time(sum(each.seconds for each in measured))
     return f": {took}{least}, at most {most:,.0f} MiB by the last runs"
 
 

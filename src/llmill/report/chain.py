@@ -40,8 +40,8 @@ def direct(graph: Parents) -> dict[str, set[str]]:
     """Without the arrows that a longer way already shows."""
     above = {stage: _ancestors(graph, stage) for stage in graph}
     return {
-        stage: {p for p in found if not any(p in above[other] for other in found)}
-        for stage, found in graph.items()
+        stage: {p for p in all_parents if not any(p in above[other] for other in all_parents)}
+        for stage, all_parents in graph.items()
     }
 
 
@@ -99,12 +99,14 @@ def _longest(graph: Parents, stage: str) -> list[str]:
 
 
 def _ancestors(graph: Parents, stage: str) -> set[str]:
-    found = set(graph[stage])
+    ancestors = set(graph[stage])
     for parent in graph[stage]:
-        found |= _ancestors(graph, parent)
-    return found
+        ancestors |= _ancestors(graph, parent)
+    return ancestors
 
 
 def _arrows(graph: Parents) -> list[tuple[str, str]]:
     """Every arrow, in the order of the stages."""
-    return [(parent, stage) for stage, found in direct(graph).items() for parent in sorted(found)]
+    return [
+        (parent, stage) for stage, nearest in direct(graph).items() for parent in sorted(nearest)
+    ]

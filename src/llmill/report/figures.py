@@ -45,34 +45,34 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(4 if stage != first else 8, integer=True))
         axes.set_ylim(bottom=0)
     lines = [line for axes in panels.values() for line in axes.get_lines()]
-    named = [line for line in lines if not str(line.get_label()).startswith("_")]
+    labelled = [line for line in lines if not str(line.get_label()).startswith("_")]
     panels[first].legend()
-    if extra := [line for line in named if line.axes is not panels[first]]:
+    if extra := [line for line in labelled if line.axes is not panels[first]]:
         figure.legend(handles=extra, loc="outside lower center", ncols=min(4, len(extra)))
     return figure
 
 
-def _curves(axes: Axes, found: Mapping[str, Curve]) -> None:
+def _curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
     """A colour and marker for each variant; training thin, validation broken with markers.
 
     The foundation model's two lines are named, for all; of variants only which is which.
     """
-    for i, (address, curve) in enumerate(found.items()):
-        named = "training" if address == "pretrain" else None
+    for i, (address, curve) in enumerate(curves.items()):
+        label = "training" if address == "pretrain" else None
         train = [(row["step"], row["train_loss"]) for row in curve if "train_loss" in row]
         look: dict[str, Any] = {"color": _colour(i)}
-        axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=named, **look)
-        named = "validation" if named else address.replace("@", " ") if "@" in address else None
+        axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=label, **look)
+        label = "validation" if label else address.replace("@", " ") if "@" in address else None
         held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
         look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5, "linestyle": (0, (5, 2))}
-        axes.plot(*_columns(held_out), linewidth=1.8, label=named, **look)
+        axes.plot(*_columns(held_out), linewidth=1.8, label=label, **look)
 
 
 def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Test accuracy of each classifier and baseline, with intervals."""
     figure = _figure(FRAME + 0.4 * len(systems))
     axes = figure.subplots()
-    shares = {system_name(name): found.get("accuracy") for name, found in systems.items()}
+    shares = {system_name(name): measures.get("accuracy") for name, measures in systems.items()}
     baselines = {name: shares[name] for name in SYSTEMS.values() if name in shares}
     variants = {name: share for name, share in shares.items() if name not in baselines}
     _intervals(axes, shares, {"classifier": variants, "baseline": baselines}, annotate=True)
@@ -115,14 +115,14 @@ def questions(
     shares: Mapping[str, Mapping[str, Shares]], chance: float | None, what: str
 ) -> Figure:
     """Shares of questions right, a panel for each format: `shares[format][model][name]`."""
-    every = (found for models in shares.values() for found in models.values())
-    names = list(dict.fromkeys(name for found in every for name in found))
+    every = (values for models in shares.values() for values in models.values())
+    names = list(dict.fromkeys(name for values in every for name in values))
     models = next(iter(shares.values()))
     height = FRAME + ROW * (1 + 0.35 * (len(models) - 1)) * len(names) + 0.3
     figure = _figure(height)
     panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
-    for axes, (kind, found) in zip(panels, shares.items(), strict=True):
-        series = {model_name(model): values for model, values in found.items()}
+    for axes, (kind, by_model) in zip(panels, shares.items(), strict=True):
+        series = {model_name(model): values for model, values in by_model.items()}
         _intervals(axes, dict.fromkeys(names), series)
         if chance is not None:
             axes.axvline(100 * chance, label="chance", zorder=1, **CHANCE)
@@ -136,8 +136,8 @@ def questions(
 
 def _counted(name: str, shares: Mapping[str, Mapping[str, Shares]]) -> str:
     """A name with its number of questions."""
-    found = (values.get(name) for models in shares.values() for values in models.values())
-    return f"{form.words(name)} ({form.trials(next((x for x in found if x), None))})"
+    intervals = (values.get(name) for models in shares.values() for values in models.values())
+    return f"{form.words(name)} ({form.trials(next((x for x in intervals if x), None))})"
 
 
 def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -147,8 +147,8 @@ def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
         [["mean", "exact"], ["spread", "spread"]], height_ratios=[1, 1.6]
     )
     names = {model: model_name(model) for model in metrics}
-    means = {names[m]: _scaled(found.get("mean"), 0.01) for m, found in metrics.items()}
-    exact = {names[m]: found.get("exact_match") for m, found in metrics.items()}
+    means = {names[m]: _scaled(figures.get("mean"), 0.01) for m, figures in metrics.items()}
+    exact = {names[m]: figures.get("exact_match") for m, figures in metrics.items()}
     _intervals(panels["mean"], means, {n: {n: x} for n, x in means.items()}, annotate=True)
     _intervals(
         panels["exact"], exact, {n: {n: x} for n, x in exact.items()}, annotate=True, unit=" %"
@@ -164,8 +164,8 @@ def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
     """Bars side by side in each bin, each model's as shares of its own answers."""
-    for i, (name, found) in enumerate(histograms.items()):
-        edges, counts = found.get("edges", []), found.get("counts", [])
+    for i, (name, histogram) in enumerate(histograms.items()):
+        edges, counts = histogram.get("edges", []), histogram.get("counts", [])
         if not counts:
             continue
         step = (edges[1] - edges[0]) * 0.86 / len(histograms)
@@ -197,9 +197,9 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
             medianprops={"color": "#000000", "linewidth": 2}, whiskerprops=thick, capprops=thick,
             flierprops={"marker": ".", "markersize": 3, "markeredgecolor": ink, "alpha": 0.5},
         )  # fmt: skip
-    known = [-minus for minus, _ in kinds]
+    scores = [-minus for minus, _ in kinds]
     look = {"color": _colour(1), "edgecolors": ink, "linewidths": 0.6}
-    axes.scatter(known, range(len(kinds)), marker="D", s=48, zorder=4, label="known score", **look)
+    axes.scatter(scores, range(len(kinds)), marker="D", s=48, zorder=4, label="known score", **look)
     labels = [f"{form.words(k)} ({len(g)})" for (_, k), g in zip(kinds, groups, strict=True)]
     axes.set_yticks(range(len(kinds)), labels)
     title = "The judge's scores, by how the answer was made"
@@ -228,14 +228,14 @@ def _intervals(
     unit: str = "",
 ) -> None:
     """Points with error bars in percent, a line for each of `names` from the top."""
-    for i, (label, found) in enumerate(series.items()):
+    for i, (label, shares) in enumerate(series.items()):
         shift = 0.0 if annotate else 0.28 * (i - (len(series) - 1) / 2)
         values, below, above, heights = [], [], [], []
         for y, name in enumerate(names):
-            value = form.value_of(found.get(name))
+            value = form.value_of(shares.get(name))
             if value is None:
                 continue
-            low, high = form.bounds_of(found[name]) or (value, value)
+            low, high = form.bounds_of(shares[name]) or (value, value)
             values.append(100 * value)
             below.append(max(0.0, 100 * value - 100 * low))
             above.append(max(0.0, 100 * high - 100 * value))

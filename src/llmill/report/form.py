@@ -49,8 +49,8 @@ def interval(item: Any, unit: str) -> str:
 
 def with_interval(item: Any, unit: str) -> str:
     """`93.2 % (91.0 to 95.1)`; only the value where there is no interval."""
-    shown = number(item, unit)
-    return f"{shown} ({interval(item, unit)})" if bounds_of(item) else shown
+    value = number(item, unit)
+    return f"{value} ({interval(item, unit)})" if bounds_of(item) else value
 
 
 def probability(p: Any) -> str:

@@ -85,7 +85,7 @@ def notes(results: Results) -> dict[str, str]:
     metrics = results.metrics
     accuracy = metrics["accuracy"]
     best = accuracy.get("variants", {}).get(accuracy.get("best"), {}).get("accuracy")
-    asked = metrics[f"mmlu@{results.variants['mmlu'][0]}"].get("cloze", {}).get("all")
+    cloze = metrics[f"mmlu@{results.variants['mmlu'][0]}"].get("cloze", {}).get("all")
     judged = metrics[f"judge@{results.variants['judge'][-1]}"].get("exact_match")
     total = sum(
         file.get("bytes") or 0
@@ -93,7 +93,7 @@ def notes(results: Results) -> dict[str, str]:
         for e in listed
         for file in e["files"]
     )
-    found = {
+    texts = {
         "download": form.size(total),
         "prepare": f"{_count(metrics['prepare'].get('text', {}), 'train_documents')} texts",
         "tokenizer": f"{_count(metrics['tokenizer'], 'n_vocab')} tokens",
@@ -103,34 +103,34 @@ def notes(results: Results) -> dict[str, str]:
         "instruct": f"{_count(metrics['instruct'], 'steps')} steps",
         "grader": f"{_count(metrics['grader'], 'steps')} steps",
         "accuracy": form.number(best, "share"),
-        "mmlu": form.number(asked, "share"),
+        "mmlu": form.number(cloze, "share"),
         "judge": f"{form.number(judged, 'share')} exact",
         "report": "this page",
     }
     return {
         stage: note.replace(" million", "M").replace(" billion", "G")
-        for stage, note in found.items()
+        for stage, note in texts.items()
     }
 
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:
     """The parameters of each stage; the variants of a matrix share theirs."""
-    found: dict[str, tables.Table] = {}
+    parameters: dict[str, tables.Table] = {}
     for address, record in results.records.items():
-        found.setdefault(stage_of(address), tables.parameters(record.get("parameters", {})))
-    return {**found, "report": tables.parameters(setting.parameters)}
+        parameters.setdefault(stage_of(address), tables.parameters(record.get("parameters", {})))
+    return {**parameters, "report": tables.parameters(setting.parameters)}
 
 
 def samples(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """What was written along training, by prompt: at most SAMPLED_STEPS steps, evenly."""
     steps = sorted({row["step"] for row in rows})
-    last, shown = len(steps) - 1, min(SAMPLED_STEPS, len(steps))
-    kept = {steps[round(i * last / max(1, shown - 1))] for i in range(shown)}
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    last, count = len(steps) - 1, min(SAMPLED_STEPS, len(steps))
+    selected = {steps[round(i * last / max(1, count - 1))] for i in range(count)}
+    by_prompt: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["step"] in kept:
-            found.setdefault(row["prompt"], []).append(row)
-    return found
+        if row["step"] in selected:
+            by_prompt.setdefault(row["prompt"], []).append(row)
+    return by_prompt
 
 
 def examples(scores: Sequence[Mapping[str, Any]], count: int) -> dict[str, list[Mapping[str, Any]]]:
@@ -146,7 +146,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     metrics, accuracy = results.metrics, results.metrics["accuracy"]
     losses = {a: metrics[a].get("validation_loss") for a in results.curves}
     right = {system_name(s): f.get("accuracy") for s, f in summary.systems(accuracy).items()}
-    asked = {
+    shares = {
         f"{model_name(model)} in {kind} format": metrics[f"mmlu@{model}"].get(kind, {}).get("all")
         for model in results.variants["mmlu"]
         for kind in FORMATS
@@ -154,7 +154,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
     best = system_name(accuracy.get("best") or form.DASH)
     spearman = form.with_interval(metrics["grader"].get("spearman"), "plain")
-    overall = f"Over all: {_listed(asked, 'share')}."
+    overall = f"Over all: {_listed(shares, 'share')}."
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
         "classification": f"Test accuracy with intervals: {_listed(right, 'share')}.",
@@ -166,9 +166,9 @@ def alt_texts(results: Results) -> dict[str, str]:
     }
 
 
-def _listed(found: Mapping[str, Any], unit: str) -> str:
-    return "; ".join(f"{name} {form.with_interval(item, unit)}" for name, item in found.items())
+def _listed(items: Mapping[str, Any], unit: str) -> str:
+    return "; ".join(f"{name} {form.with_interval(item, unit)}" for name, item in items.items())
 
 
-def _count(found: Mapping[str, Any], name: str) -> str:
-    return form.number(found.get(name), "count")
+def _count(metrics: Mapping[str, Any], name: str) -> str:
+    return form.number(metrics.get(name), "count")

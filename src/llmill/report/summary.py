@@ -63,30 +63,30 @@ def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
     ]
 
 
-def flat(found: list[Row]) -> dict[str, float]:
+def flat(rows: list[Row]) -> dict[str, float]:
     """The values by key, for `metrics.json`."""
-    return {row.key: v for row in found if (v := form.value_of(row.figure)) is not None}
+    return {row.key: v for row in rows if (v := form.value_of(row.figure)) is not None}
 
 
-def plain(found: list[Row]) -> list[dict[str, Any]]:
+def plain(rows: list[Row]) -> list[dict[str, Any]]:
     """The rows as JSON values, for `summary.json`."""
-    return [asdict(row) for row in found]
+    return [asdict(row) for row in rows]
 
 
 def sentence(results: Results) -> str:
     """The whole run in one sentence."""
     trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
-    asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
+    mmlu = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     best = accuracy.get("best") or ""
     share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
     last = results.variants["judge"][-1]
     exact = results.metrics[f"judge@{last}"].get("exact_match")
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
-    right = form.with_interval(asked.get("cloze", {}).get("all"), "share")
+    right = form.with_interval(mmlu.get("cloze", {}).get("all"), "share")
     return (
         f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens, answers "
         f"{right} of the questions in the cloze format, where chance is "
-        f"{form.number(asked.get('chance'), 'share')}; the best classifier made from it (variant "
+        f"{form.number(mmlu.get('chance'), 'share')}; the best classifier made from it (variant "
         f"{form.words(best) or form.DASH}) is right on {form.with_interval(share, 'share')} of "
         f"the test messages; {form.with_interval(exact, 'share')} of the answers of the "
         f"{model_name(last)} are the reference, word for word."
@@ -103,9 +103,9 @@ def _foundation(metrics: dict[str, Any]) -> Iterator[Row]:
     )
     yield Row("pretrain.perplexity", group, "perplexity", "plain", metrics.get("perplexity"))
     group = "Foundation model, loss by source, nats per token"  # of one that began from weights
-    for source, found in metrics.get("by_source", {}).items():
-        figure = {"value": found["after"], "n": found["tokens"]}
-        before = f"before {form.number(found['before'], 'nats')}"
+    for source, losses in metrics.get("by_source", {}).items():
+        figure = {"value": losses["after"], "n": losses["tokens"]}
+        before = f"before {form.number(losses['before'], 'nats')}"
         yield Row(f"pretrain.by_source.{source}", group, source, "nats", figure, before)
 
 
@@ -114,11 +114,12 @@ def _questions(results: Results) -> Iterator[Row]:
         metrics = results.metrics[f"mmlu@{model}"]
         chance = f"chance {form.number(metrics.get('chance'), 'share')}"
         for kind in FORMATS:
-            found = metrics.get(kind, {})
+            shares = metrics.get(kind, {})
             group = f"{kind.capitalize()} questions, {model_name(model)}"
             key = f"mmlu.{model}.{kind}"
-            yield Row(key, group, "all questions", "share", found.get("all"), chance)
-            levels = found.get("levels", {}) if kind == "cloze" else {}  # the other stays at chance
+            yield Row(key, group, "all questions", "share", shares.get("all"), chance)
+            # The letter format stays at chance, at every level.
+            levels = shares.get("levels", {}) if kind == "cloze" else {}
             for level, figure in levels.items():
                 yield Row(f"{key}.{level}", group, form.words(level), "share", figure, chance)
 
@@ -146,10 +147,10 @@ def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
         name = f"gain of the {model_name(model)}"
         yield Row(f"judge.{model}.gain", group, name, "points", gain, PAIRED)
     embedded = any(results.metrics[f"judge@{m}"].get("backend") == "grader" for m in gains)
-    given = results.metrics["grader"].get("gives", {}) if embedded else {}
+    probes = results.metrics["grader"].get("gives", {}) if embedded else {}
     for probe, name in PROBES.items():
-        if probe in given:
-            yield Row(f"judge.gives.{probe}", group, name, "points", given[probe])
+        if probe in probes:
+            yield Row(f"judge.gives.{probe}", group, name, "points", probes[probe])
 
 
 def _grader(metrics: dict[str, Any]) -> Iterator[Row]:

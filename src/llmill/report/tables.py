@@ -69,9 +69,9 @@ def files(entries: Iterable[Mapping[str, Any]]) -> Table:
 
 def documents(prepared: Mapping[str, Any]) -> Table:
     """Documents read, removed for each reason, and kept, by source."""
-    found = prepared.get("text", {}).get("sources", {})
-    columns = list(dict.fromkeys(name for figures in found.values() for name in figures))
-    rows = [[source, *(_counted(f, name) for name in columns)] for source, f in found.items()]
+    by_source = prepared.get("text", {}).get("sources", {})
+    columns = list(dict.fromkeys(name for figures in by_source.values() for name in figures))
+    rows = [[source, *(_counted(f, name) for name in columns)] for source, f in by_source.items()]
     return Table(["source", *map(words, columns)], rows)
 
 
@@ -79,19 +79,19 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
     """Rows of the labelled data: as they came, left out, and in each split."""
     rows = []
     for name in ("classification", "instruction"):
-        found = prepared.get(name, {})
+        counts = prepared.get(name, {})
         out = [
-            f"{found[key]:,} {words(key)}"
+            f"{counts[key]:,} {words(key)}"
             for key in ("duplicates", "without_response")
-            if found.get(key)
+            if counts.get(key)
         ]
         splits = [
-            number(found.get(s, {}).get("rows"), "count") for s in ("train", "validate", "test")
+            number(counts.get(s, {}).get("rows"), "count") for s in ("train", "validate", "test")
         ]
-        rows.append((name, number(found.get("rows"), "count"), "; ".join(out) or "none", *splits))
-    found = prepared.get("mmlu", {})
-    splits = [number(found.get(split), "count") for split in ("dev", "val", "test")]
-    total = sum(found.get(split, 0) for split in ("dev", "val", "test")) if found else None
+        rows.append((name, number(counts.get("rows"), "count"), "; ".join(out) or "none", *splits))
+    counts = prepared.get("mmlu", {})
+    splits = [number(counts.get(split), "count") for split in ("dev", "val", "test")]
+    total = sum(counts.get(split, 0) for split in ("dev", "val", "test")) if counts else None
     rows.append(("questions (dev, val, test)", number(total, "count"), "none", *splits))
     return Table(("data", "rows", "left out", "train", "validate", "test"), rows)
 
@@ -100,8 +100,8 @@ def labels(prepared: Mapping[str, Any]) -> Table:
     """How often each label or kind stands in each split."""
     rows = []
     for name in ("classification", "instruction"):
-        found = prepared.get(name, {})
-        by = [found.get(split, {}).get("by_label", {}) for split in ("train", "validate", "test")]
+        splits = prepared.get(name, {})
+        by = [splits.get(split, {}).get("by_label", {}) for split in ("train", "validate", "test")]
         for label in dict.fromkeys(x for counts in by for x in counts):
             rows.append((name, words(label), *(_counted(counts, label) for counts in by)))
     return Table(("data", "label or kind", "train", "validate", "test"), rows, left=2)
@@ -112,12 +112,12 @@ def tokens(tokenized: Mapping[str, Any]) -> Table:
     rows = [
         (
             split,
-            *(_counted(found, name) for name in ("tokens", "documents", "shards")),
-            form.size(found.get("text_bytes")),
-            number(found.get("bytes_per_token"), "plain"),
+            *(_counted(figures, name) for name in ("tokens", "documents", "shards")),
+            form.size(figures.get("text_bytes")),
+            number(figures.get("bytes_per_token"), "plain"),
         )
-        for split, found in tokenized.items()
-        if isinstance(found, Mapping)
+        for split, figures in tokenized.items()
+        if isinstance(figures, Mapping)
     ]
     return Table(("split", "tokens", "documents", "shards", "text", "bytes per token"), rows)
 
@@ -140,11 +140,11 @@ def continued(pretrained: Mapping[str, Any]) -> Table:
     rows = [
         (
             source,
-            number(found["tokens"], "count"),
-            *(number(found[when], "nats") for when in ("before", "after")),
-            f"{found['after'] - found['before']:+.3f}",
+            number(losses["tokens"], "count"),
+            *(number(losses[when], "nats") for when in ("before", "after")),
+            f"{losses['after'] - losses['before']:+.3f}",
         )
-        for source, found in pretrained.get("by_source", {}).items()
+        for source, losses in pretrained.get("by_source", {}).items()
     ]
     return Table(("source", "held-out tokens", "loss before", "loss after", "change"), rows)
 
@@ -153,12 +153,12 @@ def classifiers(accuracy: Mapping[str, Any]) -> Table:
     """Every classifier and baseline by every measure."""
     measures = ("accuracy", "precision", "recall", "f1", "macro_f1")
     rows = [
-        [system_name(name), *(form.with_interval(found.get(m), "share") for m in measures)]
-        for name, found in summary.systems(dict(accuracy)).items()
+        [system_name(name), *(form.with_interval(values.get(m), "share") for m in measures)]
+        for name, values in summary.systems(dict(accuracy)).items()
     ]
     positive = accuracy.get("positive", form.DASH)
-    named = (f"precision ({positive})", f"recall ({positive})", f"F1 ({positive})", "macro F1")
-    return Table(("", "accuracy", *named), rows)
+    headings = (f"precision ({positive})", f"recall ({positive})", f"F1 ({positive})", "macro F1")
+    return Table(("", "accuracy", *headings), rows)
 
 
 def questions(results: Results, groups: str) -> Table:
@@ -169,7 +169,7 @@ def questions(results: Results, groups: str) -> Table:
         for kind in FORMATS
         for model in models
     }
-    names = list(dict.fromkeys(n for found in cells.values() for n in found.get(groups, {})))
+    names = list(dict.fromkeys(n for shares in cells.values() for n in shares.get(groups, {})))
     rows = [
         [
             words(name),
@@ -186,15 +186,15 @@ def questions(results: Results, groups: str) -> Table:
 
 def kinds(results: Results) -> Table:
     """Judged answers by kind of instruction."""
-    found = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
-    names = list(dict.fromkeys(k for metrics in found.values() for k in metrics.get("by_kind", {})))
+    by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
+    names = list(dict.fromkeys(k for m in by_model.values() for k in m.get("by_kind", {})))
     rows = []
     for name in names:
-        each = [metrics.get("by_kind", {}).get(name, {}) for metrics in found.values()]
+        each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
         means = [form.with_interval(f.get("mean"), "points") for f in each]
         exact = [form.with_interval(f.get("exact_match"), "share") for f in each]
         rows.append([words(name), number(each[-1].get("n"), "count"), *means, *exact])
-    models = [model_name(model) for model in found]
+    models = [model_name(model) for model in by_model]
     head = [f"mean, {m}" for m in models] + [f"exact match, {m}" for m in models]
     return Table(["kind", "answers", *head], rows)
 
@@ -211,22 +211,23 @@ def inputs(record: Mapping[str, Any]) -> Table:
 
 def main_packages(packages: Sequence[tuple[str, str]]) -> str:
     """The packages that decide a result, with versions."""
-    known = {name.lower().replace("_", "-"): version for name, version in packages}
+    versions = {name.lower().replace("_", "-"): version for name, version in packages}
     return (
-        ", ".join(f"{name} {known[name]}" for name in MAIN_PACKAGES if name in known) or form.DASH
+        ", ".join(f"{name} {versions[name]}" for name in MAIN_PACKAGES if name in versions)
+        or form.DASH
     )
 
 
 def outputs(record: Mapping[str, Any]) -> str:
     """How much a stage made."""
-    found = record.get("outputs", {})
-    total = sum(entry.get("bytes", 0) for entry in found.values())
-    folders = sorted({PurePosixPath(name).parts[0] for name in found})
-    return f"{len(found):,} files, {form.size(total)}: {', '.join(folders)}"
+    entries = record.get("outputs", {})
+    total = sum(entry.get("bytes", 0) for entry in entries.values())
+    folders = sorted({PurePosixPath(name).parts[0] for name in entries})
+    return f"{len(entries):,} files, {form.size(total)}: {', '.join(folders)}"
 
 
-def _counted(found: Mapping[str, Any], name: str) -> str:
-    return number(found.get(name), "count")
+def _counted(metrics: Mapping[str, Any], name: str) -> str:
+    return number(metrics.get(name), "count")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:

@@ -56,14 +56,14 @@ def _code(stage: Stage) -> tuple[set[str], set[Path]]:
     """The modules that the stage may import and the files of llmill that it may open."""
     source = SourceTree()
     listed = [record.read_json(Path(path)) for path in stage.code]
-    named = {name for code in listed for name in code["modules"]}
+    allowed = {name for code in listed for name in code["modules"]}
     if not stage.code:  # those before stage `code` depend on their source itself
-        named |= {module.name for module in source.closure(f"{PACKAGE}.stages.{stage.name}")}
-    named |= {module.name for module in source.closure(RUNNER)}
-    named |= {module.name for module in source.modules.values() if not module.has_code}
-    files = {source.modules[name].file.resolve() for name in named & source.modules.keys()}
+        allowed |= {module.name for module in source.closure(f"{PACKAGE}.stages.{stage.name}")}
+    allowed |= {module.name for module in source.closure(RUNNER)}
+    allowed |= {module.name for module in source.modules.values() if not module.has_code}
+    files = {source.modules[name].file.resolve() for name in allowed & source.modules.keys()}
     tables = {(source.root / name).resolve() for code in listed for name in code["tables"]}
-    return named, files | tables
+    return allowed, files | tables
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

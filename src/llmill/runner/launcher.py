@@ -20,17 +20,17 @@ from llmill.runner.tree import LAYOUT, Params
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
 
 
-def wanted(tree: Params, name: str) -> int:
+def process_count(tree: Params, name: str) -> int:
     """How many processes the stage's section asks for; refuses another number of started ones.
 
     A section that spreads its work by itself, without torchrun, is not meant.
     """
-    asked = getattr(tree, name).processes if name in LAYOUT else 1
-    if processes.started() and processes.count() != asked:
+    count = getattr(tree, name).processes if name in LAYOUT else 1
+    if processes.started() and processes.count() != count:
         raise UserError(
-            f"{name}.processes is {asked}, but torchrun started {processes.count()} processes"
+            f"{name}.processes is {count}, but torchrun started {processes.count()} processes"
         )
-    return asked
+    return count
 
 
 def orphaned() -> bool:

@@ -59,8 +59,8 @@ def load(file: Path = FILE) -> Params:
 def check(values: Any, file: Path) -> Params:
     """The parameters of a file's values; raises `UserError` as `load` does."""
     if not isinstance(values, dict):
-        found = "nothing" if values is None else type(values).__name__
-        raise UserError(f"{file}: expected sections, found {found}")
+        kind = "nothing" if values is None else type(values).__name__
+        raise UserError(f"{file}: expected sections, found {kind}")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
@@ -68,14 +68,14 @@ def check(values: Any, file: Path) -> Params:
 
 
 def _first(error: ValidationError) -> str:
-    found = error.errors()
-    unknown = [e for e in found if e["type"] == "extra_forbidden"]  # before what it left missing
-    first = (unknown or found)[0]
+    kind = error.errors()
+    unknown = [e for e in kind if e["type"] == "extra_forbidden"]  # before what it left missing
+    first = (unknown or kind)[0]
     where = ".".join(str(part) for part in first["loc"] if part not in FORMS_OF_MODEL)
     if first["type"] == "extra_forbidden":
-        known = list(_fields_at(first["loc"][:-1]))
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        allowed = list(_fields_at(first["loc"][:-1]))
+        near = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
         return f"unknown parameter '{where}'; {hint}"
     if first["type"] == "missing":
         return f"missing parameter '{where}'"

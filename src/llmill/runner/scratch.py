@@ -50,34 +50,34 @@ def claim(
     Refuses a state that other code saved, unless asked for; says what is left of runs of other
     parameters or data, and does not continue them.
     """
-    found = folder(stage, parameters, inputs)
-    found.mkdir(parents=True, exist_ok=True)
+    state = folder(stage, parameters, inputs)
+    state.mkdir(parents=True, exist_ok=True)
     begun: Begun = {
         "parameters": record.flat(parameters),
         "data": {path: inputs[path] for path in stage.data},
         "code": _code(stage),
     }
-    if not (found / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
-        shutil.rmtree(found / STATE, ignore_errors=True)
-    (found / ENDED).unlink(missing_ok=True)
-    if (found / STATE).exists():
-        before = record.read_json(found / BEGUN)
+    if not (state / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
+        shutil.rmtree(state / STATE, ignore_errors=True)
+    (state / ENDED).unlink(missing_ok=True)
+    if (state / STATE).exists():
+        before = record.read_json(state / BEGUN)
         changed = _differing(before["code"], begun["code"])
         if changed and not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
             raise UserError(
-                f"{found}: an interrupted run of other code ({', '.join(changed)}); "
+                f"{state}: an interrupted run of other code ({', '.join(changed)}); "
                 f"remove the folder to start anew, or set {RESUME_ANYWAY}=1 to continue it, "
                 "marked as not exact"
             )
         changed += _differing(before["parameters"], begun["parameters"])
         if changed:
-            record.write_json(found / NOT_EXACT, changed)
-        return found
-    for other in sorted(found.parent.glob(f"*/{BEGUN}")):
-        if other.parent != found and _interrupted(other.parent):
+            record.write_json(state / NOT_EXACT, changed)
+        return state
+    for other in sorted(state.parent.glob(f"*/{BEGUN}")):
+        if other.parent != state and _interrupted(other.parent):
             say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
-    record.write_json(found / BEGUN, begun)
-    return found
+    record.write_json(state / BEGUN, begun)
+    return state
 
 
 def end(folder: Path, out: Path) -> None:
@@ -124,9 +124,9 @@ def _told(file: Path, begun: Begun) -> str:
     """What differs, in words: `pretrain.seed 1, now 2`, or the path of other data."""
     before = record.read_json(file)
     was, now = before["parameters"], begun["parameters"]
-    told = [f"{name} {was.get(name)}, now {now.get(name)}" for name in _differing(was, now)]
-    told += [f"other data in {path}" for path in _differing(before["data"], begun["data"])]
-    return "; ".join(told) or "the same parameters and data"
+    differences = [f"{name} {was.get(name)}, now {now.get(name)}" for name in _differing(was, now)]
+    differences += [f"other data in {path}" for path in _differing(before["data"], begun["data"])]
+    return "; ".join(differences) or "the same parameters and data"
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

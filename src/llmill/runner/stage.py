@@ -47,48 +47,48 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     stages = params.stages(tree)
     address = f"{name}@{variant}" if variant else name
     if address not in stages:
-        known = [s.address for s in stages.values() if s.name == name]
-        raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(known)}")
+        variants = [s.address for s in stages.values() if s.name == name]
+        raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(variants)}")
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, module.Parameters, stage)
-    wanted = launcher.wanted(tree, name)
-    if wanted > 1 and not processes.started():
+    process_count = launcher.process_count(tree, name)
+    if process_count > 1 and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
-        launcher.launch(wanted, words, signals())
+        launcher.launch(process_count, words, signals())
         return
     stop = Stop()
     stop.listen()
     begin = _lead if processes.main() else _follow
     results = Path(tree.paths.results)
-    asked = RunRequest(
+    request = RunRequest(
         stage, stages, params.values(tree, stage.params), stop, tree.name, results, resume_anyway
     )
     try:
-        with begin(asked) as job, audit.only(stage):
+        with begin(request) as job, audit.only(stage):
             module.run(chosen, job)
     finally:
         stop.ignore()
 
 
 @contextlib.contextmanager
-def _lead(asked: RunRequest) -> Iterator[Job]:
+def _lead(request: RunRequest) -> Iterator[Job]:
     """The process that locks, tracks, and puts the folder in its place."""
-    stage, parameters = asked.stage, asked.parameters
+    stage, parameters = request.stage, request.parameters
     scratch.sweep()
     with _alone(scratch.ROOT / stage.address):
         _close_runs_of_the_dead(scratch.ROOT / stage.address)
         inputs = record.hash_inputs(stage.deps)
         say = partial(tell, stage.address)
-        folder = scratch.claim(stage, parameters, inputs, asked.resume_anyway, say)
-        streams.copy_to(stage.log(asked.results), append=(folder / STATE).exists())
+        folder = scratch.claim(stage, parameters, inputs, request.resume_anyway, say)
+        streams.copy_to(stage.log(request.results), append=(folder / STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
         track = Track(folder)
-        job = Job(stage, asked.stages, out, folder, track, asked.stop)
+        job = Job(stage, request.stages, out, folder, track, request.stop)
         try:
-            with _tracked(track, asked, job, inputs) as finished:
+            with _tracked(track, request, job, inputs) as finished:
                 yield job
-                asked.stop.ignore()
+                request.stop.ignore()
                 sha256 = record.write(job.out, stage.address, parameters, inputs)
                 finished(sha256, record.outputs(job.out))
         except BaseException:
@@ -98,7 +98,7 @@ def _lead(asked: RunRequest) -> Iterator[Job]:
         record.publish(job.out, Path(stage.out))
         scratch.end(folder, Path(stage.out))
         try:
-            cost.write(stage.cost(asked.results))
+            cost.write(stage.cost(request.results))
         except OSError as error:  # the result stands, whatever it took
             say(f"what it took is not written down: {error.strerror}")
 
@@ -111,13 +111,13 @@ def _remove_rest(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _follow(asked: RunRequest) -> Iterator[Job]:
+def _follow(request: RunRequest) -> Iterator[Job]:
     """Another process of the same stage: it computes, and leaves the rest to the first."""
-    stage = asked.stage
+    stage = request.stage
     inputs = record.hash_inputs(stage.deps)
-    folder = scratch.folder(stage, asked.parameters, inputs)
+    folder = scratch.folder(stage, request.parameters, inputs)
     track = Track(folder, off=True)
-    yield Job(stage, asked.stages, Path(f"{stage.out}.tmp"), folder, track, asked.stop)
+    yield Job(stage, request.stages, Path(f"{stage.out}.tmp"), folder, track, request.stop)
 
 
 @contextlib.contextmanager
@@ -149,12 +149,12 @@ def _close_runs_of_the_dead(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _tracked(
-    track: Track, asked: RunRequest, job: Job, inputs: dict[str, str]
+    track: Track, request: RunRequest, job: Job, inputs: dict[str, str]
 ) -> Iterator[Callable[[str, dict[str, Any]], None]]:
     """The stage's MLflow run, closed as what became of the stage."""
-    stop = asked.stop
+    stop = request.stop
     with stop.deferred():  # MLflow's imports would swallow what is raised in the middle of them
-        track.start(asked.experiment, job.stage.address, asked.parameters, inputs)
+        track.start(request.experiment, job.stage.address, request.parameters, inputs)
         for path in job.stage.data:
             track.dataset(path, path, inputs[path])
         for parent in job.parents:

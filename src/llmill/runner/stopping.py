@@ -26,10 +26,10 @@ def signals() -> list[signal.Signals]:
     """The signals that stop a stage: Ctrl-C, a request to end, a closed terminal; not the last
     under `nohup`, which has it ignored.
     """
-    taken = [signal.SIGTERM, signal.SIGINT]
+    handled = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        taken.append(signal.SIGHUP)
-    return taken
+        handled.append(signal.SIGHUP)
+    return handled
 
 
 class Stop:
@@ -97,15 +97,15 @@ def _starters() -> list[psutil.Process]:
     """
     if launcher.orphaned():
         raise Stopped(signal.SIGTERM)
-    found = [psutil.Process(os.getppid())] if processes.started() else []
+    parents = [psutil.Process(os.getppid())] if processes.started() else []
     for process in psutil.Process().parents():
         try:
             words = [os.path.basename(word) for word in process.cmdline()[:3]]
         except psutil.Error:
             continue
         if any(word in STARTERS for word in words):
-            found.append(process)
-    return found
+            parents.append(process)
+    return parents
 
 
 def _watch(starters: list[psutil.Process]) -> None:

@@ -52,7 +52,7 @@ def own_uri() -> str:
     return f"sqlite:///{home() / DATABASE}"
 
 
-def told(error: Exception) -> str:
+def describe(error: Exception) -> str:
     """What MLflow says, short and on one line: its errors quote whole replies."""
     return " ".join(str(error).split())[:200]
 
@@ -68,7 +68,7 @@ def guarded(call: Callable[..., None]) -> Callable[..., None]:
             call(self, *args, **kwargs)
         except Exception as error:
             self.off = True
-            reason = printable.line(told(error))
+            reason = printable.line(describe(error))
             print(
                 f"llmill: tracking is off for the rest of this stage: {reason}",
                 file=sys.stderr,
@@ -249,7 +249,7 @@ def experiment_id(name: str) -> str | None:
     try:
         experiment = _mlflow().get_experiment_by_name(name)
     except Exception as error:  # whatever is wrong with a server or its database
-        raise UserError(f"{uri()}: MLflow cannot read the runs: {told(error)}") from None
+        raise UserError(f"{uri()}: MLflow cannot read the runs: {describe(error)}") from None
     return experiment.experiment_id if experiment else None
 
 

@@ -66,15 +66,15 @@ def create(
 
     @v1.post("/completions")
     async def completions(request: Request) -> Response:
-        asked, wanted = await taken(request, requests.Completion, orders.of_completion)
-        return await answered(request, asked, wanted, CompletionReply(wanted))
+        body, order_list = await accept(request, requests.Completion, orders.of_completion)
+        return await answered(request, body, order_list, CompletionReply(order_list))
 
     @v1.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        asked, wanted = await taken(request, requests.Chat, orders.of_chat)
-        return await answered(request, asked, wanted, ChatReply(wanted))
+        body, order_list = await accept(request, requests.Chat, orders.of_chat)
+        return await answered(request, body, order_list, ChatReply(order_list))
 
-    async def taken(
+    async def accept(
         request: Request,
         kind: type[requests.Body],
         ordered: Callable[[requests.Body, Served, Limits], list[orders.Order]],
@@ -82,21 +82,21 @@ def create(
         content = await _body(request, limits)
 
         def read() -> tuple[requests.Body, list[orders.Order]]:
-            asked = requests.read(kind, content)
-            return asked, ordered(asked, served(asked.model), limits)
+            body = requests.read(kind, content)
+            return body, ordered(body, served(body.model), limits)
 
         return await asyncio.to_thread(read)  # the work of encoding holds up nobody
 
     async def answered(
         request: Request,
-        asked: requests.TextRequest,
-        wanted: list[orders.Order],
+        body: requests.TextRequest,
+        order_list: list[orders.Order],
         reply: CompletionReply,
     ) -> Response:
-        pending = Pending(worker, wanted)
-        if not asked.stream:
+        pending = Pending(worker, order_list)
+        if not body.stream:
             return await whole(request, pending, reply)
-        options = asked.stream_options
+        options = body.stream_options
         return Stream(pending, reply, options is not None and options.include_usage)
 
     content, policy = _page()
@@ -112,11 +112,11 @@ def create(
 
 def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:
     """What refuses a request whose Host header names none of these."""
-    named = None if hosts is None else {in_url(host) for host in hosts}
+    names = None if hosts is None else {in_url(host) for host in hosts}
 
     def check(request: Request) -> None:
         host = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
-        if named is not None and host not in named:
+        if names is not None and host not in names:
             message = "the Host header does not name this machine"
             raise Refusal(400, message, code="invalid_host")
 
@@ -127,10 +127,10 @@ def has_key(key: str | None) -> Callable[[Request], None]:
     """What refuses a request without this key."""
 
     def check(request: Request) -> None:
-        given = request.headers.get("authorization", "").encode("latin-1")
-        if key is None or hmac.compare_digest(given, f"Bearer {key}".encode()):
+        header = request.headers.get("authorization", "").encode("latin-1")
+        if key is None or hmac.compare_digest(header, f"Bearer {key}".encode()):
             return
-        message = "wrong key" if given else "no key; send it as Authorization: Bearer KEY"
+        message = "wrong key" if header else "no key; send it as Authorization: Bearer KEY"
         raise Refusal(refusal.UNAUTHORIZED, message, code="invalid_api_key")
 
     return check
@@ -144,17 +144,17 @@ def in_url(host: str) -> str:
 def _refusals(app: FastAPI) -> None:
     """Every error in the interface's form."""
 
-    def told(refused: Refusal) -> JSONResponse:
+    def as_response(refused: Refusal) -> JSONResponse:
         return JSONResponse(refused.body(), refused.status, refused.headers)
 
     @app.exception_handler(Refusal)
     async def refused(request: Request, error: Refusal) -> JSONResponse:
-        return told(error)
+        return as_response(error)
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {request.url.path}: {error.detail}"
-        response = told(Refusal(error.status_code, message, code="unknown_url"))
+        response = as_response(Refusal(error.status_code, message, code="unknown_url"))
         response.headers.update(error.headers or {})
         return response
 
@@ -164,7 +164,7 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return told(refusal.broken())
+        return as_response(refusal.broken())
 
 
 async def _body(request: Request, limits: Limits) -> bytes:

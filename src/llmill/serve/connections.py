@@ -31,17 +31,17 @@ SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # of descript
 LOG = logging.getLogger(__name__)
 
 
-def allowed(wanted: int) -> int:
+def allowed(count: int) -> int:
     """So many connections, or as many as leave descriptors for files. Raises `UserError` where that
     is none.
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
-        return wanted
+        return count
     if descriptors <= KEPT:
         reason = f"{descriptors} files may be open (`ulimit -n`), but {KEPT} are kept for others"
         raise UserError(f"connections: {reason}; `ulimit -n 1024` allows more")
-    return min(wanted, descriptors - KEPT)
+    return min(count, descriptors - KEPT)
 
 
 class Door:
@@ -65,13 +65,13 @@ class Door:
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
 
-    def asked(self, connection: "Connection") -> None:
+    def request_came(self, connection: "Connection") -> None:
         """It waits for none any more."""
         self._waiting.pop(connection, None)
 
     def lost(self, connection: "Connection") -> None:
         """Its place is free."""
-        self.asked(connection)
+        self.request_came(connection)
         self._open.discard(connection)
         if self._resting is not None:
             self._awake()
@@ -91,7 +91,7 @@ class Door:
         if len(self._open) >= self._most:
             return self._make_room(f"all {self._most} connections are taken")
         try:
-            taken, _ = self._listening.accept()
+            client, _ = self._listening.accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
@@ -99,15 +99,15 @@ class Door:
             return self._make_room(reason) if error.errno in SHORT else self._rest(reason)
         connection = self._make(self)
         self._open.add(connection)
-        task = self._loop.create_task(self._begin(connection, taken))
+        task = self._loop.create_task(self._begin(connection, client))
         self._beginning.add(task)
         task.add_done_callback(self._beginning.discard)
 
-    async def _begin(self, connection: "Connection", taken: socket.socket) -> None:
+    async def _begin(self, connection: "Connection", client: socket.socket) -> None:
         try:
-            await self._loop.connect_accepted_socket(lambda: connection, taken)
+            await self._loop.connect_accepted_socket(lambda: connection, client)
         except OSError:  # the client is gone
-            taken.close()
+            client.close()
             self.lost(connection)
 
     def _make_room(self, reason: str) -> None:
@@ -116,7 +116,7 @@ class Door:
             return self._rest(reason)
         self._tell(f"{reason}; who waited longest without a request is let go")
         longest = next(iter(self._waiting))
-        self.asked(longest)
+        self.request_came(longest)
         longest.transport.abort()
 
     def _rest(self, reason: str) -> None:
@@ -189,7 +189,7 @@ class Connection(H11Protocol):
 
     def _no_wait(self) -> None:
         self._idle = False
-        self._door.asked(self)
+        self._door.request_came(self)
         if self._limit is not None:
             self._limit.cancel()
             self._limit = None

@@ -24,37 +24,37 @@ class Order:
     top: int | None = None  # likeliest tokens told beside each; None: no log-probabilities at all
 
 
-def of_completion(asked: Completion, served: Served, limits: Limits) -> list[Order]:
+def of_completion(body: Completion, served: Served, limits: Limits) -> list[Order]:
     """A text for each prompt. A text as prompt stands behind <|endoftext|>, which is not echoed."""
-    if len(asked.prompt) > limits.waiting:
-        message = f"prompt: {len(asked.prompt)}, but at most {limits.waiting} are taken at once"
+    if len(body.prompt) > limits.waiting:
+        message = f"prompt: {len(body.prompt)}, but at most {limits.waiting} are taken at once"
         raise Refusal(400, message, "prompt", "invalid_value")
-    found = []
-    for prompt in asked.prompt:
+    orders = []
+    for prompt in body.prompt:
         if isinstance(prompt, str):
             ids = served.text(prompt, "prompt")
             echoed = ids[1:]
         else:
             ids = echoed = served.ids(prompt, "prompt")
-        shown = echoed if asked.echo else None
-        found.append(_order(asked, served, ids, asked.max_tokens, shown, asked.logprobs))
-    _allowed(found, "prompt", "max_tokens", limits)
-    return found
+        echo = echoed if body.echo else None
+        orders.append(_order(body, served, ids, body.max_tokens, echo, body.logprobs))
+    _allowed(orders, "prompt", "max_tokens", limits)
+    return orders
 
 
-def of_chat(asked: Chat, served: Served, limits: Limits) -> list[Order]:
+def of_chat(body: Chat, served: Served, limits: Limits) -> list[Order]:
     """The answer to the last message. Without a number of tokens, as many as fit."""
-    ids = served.conversation(asked.messages)
-    name = "max_tokens" if asked.max_completion_tokens is None else "max_completion_tokens"
-    wanted = getattr(asked, name) or max(1, min(limits.tokens, served.context - len(ids)))
-    top = (asked.top_logprobs or 0) if asked.logprobs else None
-    found = [_order(asked, served, ids, wanted, None, top, "messages")]
-    _allowed(found, "messages", name, limits)
-    return found
+    ids = served.conversation(body.messages)
+    name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
+    max_tokens = getattr(body, name) or max(1, min(limits.tokens, served.context - len(ids)))
+    top = (body.top_logprobs or 0) if body.logprobs else None
+    orders = [_order(body, served, ids, max_tokens, None, top, "messages")]
+    _allowed(orders, "messages", name, limits)
+    return orders
 
 
 def _order(
-    asked: TextRequest,
+    body: TextRequest,
     served: Served,
     ids: list[int],
     max_tokens: int,
@@ -65,17 +65,17 @@ def _order(
     if len(ids) + max_tokens > served.context:
         what = f"{param}: {len(ids)} tokens and {max_tokens} to be written"
         raise too_long(what, served.context, param)
-    seed = secrets.randbits(63) if asked.seed is None else asked.seed
+    seed = secrets.randbits(63) if body.seed is None else body.seed
     return Order(
-        served, ids, max_tokens, asked.choice, seed, tuple(asked.stop), echoed=echoed, top=top
+        served, ids, max_tokens, body.choice, seed, tuple(body.stop), echoed=echoed, top=top
     )
 
 
 def _allowed(orders: list[Order], prompts: str, most: str, limits: Limits) -> None:
     """Refuse what would be read or written beyond the limits; these are the fields that say so."""
-    read = sum(len(order.prompt) for order in orders)
-    written = sum(order.max_tokens for order in orders)
-    for param, asked, limit in ((prompts, read, limits.read), (most, written, limits.tokens)):
-        if asked > limit:
-            message = f"{param}: {asked} tokens in all, but a request may have {limit}"
+    n_read = sum(len(order.prompt) for order in orders)
+    n_written = sum(order.max_tokens for order in orders)
+    for param, count, limit in ((prompts, n_read, limits.read), (most, n_written, limits.tokens)):
+        if count > limit:
+            message = f"{param}: {count} tokens in all, but a request may have {limit}"
             raise Refusal(400, message, param, "invalid_value")

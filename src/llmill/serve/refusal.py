@@ -29,8 +29,8 @@ class Refusal(Exception):
             kind = "server_error"
         elif self.status == BUSY:
             kind = "rate_limit_error"
-        told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return {"error": told}
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return {"error": error}
 
 
 def broken() -> Refusal:

@@ -39,8 +39,8 @@ class CompletionReply:
                     "finish_reason": of_choice[-1].finish,
                 }
             )
-        written = [of_choice[-1].written for of_choice in parts]
-        return {**self._head(self.WHOLE), "choices": choices, "usage": self.usage(written)}
+        counts = [of_choice[-1].written for of_choice in parts]
+        return {**self._head(self.WHOLE), "choices": choices, "usage": self.usage(counts)}
 
     def opening(self) -> list[dict[str, Any]]:
         """What a stream begins with."""
@@ -50,14 +50,18 @@ class CompletionReply:
         """A part of a choice."""
         return [self._chunk(index, self._content(part.text), part.scores, part.finish)]
 
-    def closing(self, written: Sequence[int]) -> dict[str, Any]:
+    def closing(self, counts: Sequence[int]) -> dict[str, Any]:
         """The usage, as the chunk behind all others."""
-        return {**self._head(self.CHUNK), "choices": [], "usage": self.usage(written)}
+        return {**self._head(self.CHUNK), "choices": [], "usage": self.usage(counts)}
 
-    def usage(self, written: Sequence[int]) -> dict[str, int]:
+    def usage(self, counts: Sequence[int]) -> dict[str, int]:
         """Tokens read and written, <|endoftext|> among them."""
-        read, made = sum(len(order.prompt) for order in self._orders), sum(written)
-        return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+        n_read, n_written = sum(len(order.prompt) for order in self._orders), sum(counts)
+        return {
+            "prompt_tokens": n_read,
+            "completion_tokens": n_written,
+            "total_tokens": n_read + n_written,
+        }
 
     def _chunk(
         self, index: int, content: dict[str, Any], scores: Scored, finish: str | None
@@ -127,11 +131,11 @@ class ChatReply(CompletionReply):
     def _logprobs(self, index: int, scores: Scored) -> dict[str, Any] | None:
         if self._orders[index].top is None:
             return None
-        told = []
+        content = []
         for _, score in scores:
             likeliest = [self._token(token, logprob) for token, logprob in score.likeliest]
-            told.append({**self._token(score.token, score.logprob), "top_logprobs": likeliest})
-        return {"content": told, "refusal": None}
+            content.append({**self._token(score.token, score.logprob), "top_logprobs": likeliest})
+        return {"content": content, "refusal": None}
 
     def _token(self, token: int, logprob: float | None) -> dict[str, Any]:
         content = self._bytes(token)

@@ -170,13 +170,13 @@ def read(kind: type[Body], content: bytes) -> Body:
         raise Refusal(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(fields, dict):
         raise Refusal(400, "the body is not a JSON object", code="invalid_json")
-    kept = {name: value for name, value in fields.items() if _matters(kind, name, value)}
+    relevant = {name: value for name, value in fields.items() if _matters(kind, name, value)}
     try:
-        asked = kind.model_validate(kept)
+        body = kind.model_validate(relevant)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False)[0]) from None
-    _check(asked)
-    return asked
+    _check(body)
+    return body
 
 
 def _matters(kind: type[BaseModel], name: str, value: Any) -> bool:
@@ -202,19 +202,19 @@ def _refusal(error: Any) -> Refusal:
     return Refusal(400, f"{param}: {reason}", param or None, code)
 
 
-def _check(asked: TextRequest) -> None:
+def _check(body: TextRequest) -> None:
     """What two fields must agree about."""
 
     def refuse(param: str, reason: str) -> None:
         raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
 
-    if asked.stream_options is not None and not asked.stream:
+    if body.stream_options is not None and not body.stream:
         refuse("stream_options", "only with stream: true")
-    if isinstance(asked, Completion) and asked.max_tokens == 0 and not asked.echo:
+    if isinstance(body, Completion) and body.max_tokens == 0 and not body.echo:
         refuse("max_tokens", "1 or more, or 0 with echo")
-    if isinstance(asked, Chat):
-        if asked.top_logprobs is not None and not asked.logprobs:
+    if isinstance(body, Chat):
+        if body.top_logprobs is not None and not body.logprobs:
             refuse("top_logprobs", "only with logprobs: true")
-        both = {asked.max_tokens, asked.max_completion_tokens} - {None}
+        both = {body.max_tokens, body.max_completion_tokens} - {None}
         if len(both) > 1:
             refuse("max_tokens", "max_completion_tokens says another number")

@@ -26,11 +26,11 @@ def score(logits: Tensor, token: int, top: int) -> Score:
 
 def scores(model: Transformer, hidden: Tensor, tokens: list[int], top: int) -> list[Score]:
     """Of each token after its row of the stream, (T, C)."""
-    found = []
+    values = []
     for start in range(0, len(tokens), POSITIONS):
         logits = model.head(hidden[start : start + POSITIONS]).cpu()
-        found += _scores(logits, tokens[start : start + POSITIONS], top)
-    return found
+        values += _scores(logits, tokens[start : start + POSITIONS], top)
+    return values
 
 
 def _scores(logits: Tensor, tokens: list[int], top: int) -> list[Score]:

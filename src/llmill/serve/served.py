@@ -73,20 +73,20 @@ class Served:
             )
         tokenizer = self.language.tokenizer
         ids: list[int] = []
-        asked: list[str] = []
+        texts: list[str] = []
         before = None
         for number, message in enumerate(messages):
             param = f"messages[{number}]"
             self._fits(message.content, param)
             if message.role != "assistant":
-                asked.append(message.content)
+                texts.append(message.content)
             elif before != "user":
                 reason = "an answer needs a user's message right before it"
                 raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
             else:
-                ids += self._instructed(asked)
+                ids += self._instructed(texts)
                 ids += [*tokenizer.encode(message.content), tokenizer.end_of_text]
-                asked = []
+                texts = []
             if len(ids) > self.context:
                 what = f"messages: the first {number + 1}, {len(ids)} tokens,"
                 raise too_long(what, self.context, "messages")
@@ -94,10 +94,10 @@ class Served:
         if before != "user":
             reason = "messages: the last one is not the user's"
             raise Refusal(400, reason, "messages", "invalid_value")
-        return ids + self._instructed(asked)
+        return ids + self._instructed(texts)
 
-    def _instructed(self, asked: Sequence[str]) -> list[int]:
-        text = BETWEEN.join(asked)
+    def _instructed(self, texts: Sequence[str]) -> list[int]:
+        text = BETWEEN.join(texts)
         self._fits(text, "messages")
         return self.language.instructed(text)
 

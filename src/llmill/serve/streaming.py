@@ -37,10 +37,10 @@ class Pending:
 
     async def whole(self) -> list[list[Part]]:
         """All parts of each text."""
-        found: list[list[Part]] = [[] for _ in self._texts]
+        texts: list[list[Part]] = [[] for _ in self._texts]
         async for index, part in self.parts():
-            found[index].append(part)
-        return found
+            texts[index].append(part)
+        return texts
 
     async def parts(self) -> AsyncIterator[tuple[int, Part]]:
         """Each part with the number of its text, as they come, until all are finished."""
@@ -100,19 +100,19 @@ class Stream(StreamingResponse):
 
     async def _events(self) -> AsyncIterator[str]:
         also = {"usage": None} if self._with_usage else {}
-        written: dict[int, int] = {}
+        counts: dict[int, int] = {}
         try:
             for chunk in self._reply.opening():
                 yield event(chunk | also)
             async for index, part in self._pending.parts():
-                written[index] = part.written
+                counts[index] = part.written
                 for chunk in self._reply.chunk(index, part):
                     yield event(chunk | also)
         except Refusal as refusal:
             yield event(refusal.body())
             return
         if self._with_usage:
-            yield event(self._reply.closing(list(written.values())))
+            yield event(self._reply.closing(list(counts.values())))
         yield "data: [DONE]\n\n"
 
 

@@ -80,15 +80,15 @@ class Text:
         own = scores[len(scores) - len(echoed) :]
         self.deliver(Part(text, tuple(zip(starts, own, strict=False))))
 
-    def take(self, drawn: Drawn) -> bool:
+    def take(self, sample: Drawn) -> bool:
         """Go on with a token; whether the text ends with it."""
         self._written += 1
-        if drawn.token == self._end_of_text:
+        if sample.token == self._end_of_text:
             return self._end("", "stop")
         if self.order.top is not None:
             start = self._before + self._stream.whole
-            self._scores.append((start, score(drawn.logits, drawn.token, self.order.top)))
-        piece = self._stream.push(drawn.token)
+            self._scores.append((start, score(sample.logits, sample.token, self.order.top)))
+        piece = self._stream.push(sample.token)
         if self._stream.stopped:
             return self._end(piece, "stop")
         if self._written == self.order.max_tokens:
@@ -107,9 +107,9 @@ class Text:
     def _shown(self) -> tuple[tuple[int, Score], ...]:
         """Scores of the tokens that begin in what is shown, each once."""
         end = self._before + self._stream.shown
-        shown = tuple(pair for pair in self._scores if pair[0] < end)
-        self._scores = self._scores[len(shown) :]
-        return shown
+        ready = tuple(pair for pair in self._scores if pair[0] < end)
+        self._scores = self._scores[len(ready) :]
+        return ready
 
 
 def _reading(order: Order) -> Reading | None:

@@ -38,15 +38,15 @@ class Turns:
             request.waiting = deque(text for text in request.waiting if text not in gone)
         self._requests = deque(request for request in self._requests if request.waiting)
 
-    def taken(self, places: int, held: Iterable[Text], most: int) -> list[Text]:
+    def next_texts(self, places: int, running: Iterable[Text], most: int) -> list[Text]:
         """Who goes on, in turns: as many as read `most` tokens, padding among them, or one. Each is
         among those that wait until it leaves them.
 
-        `held` have one of the places already. A request gets another as long as it has fewer than
-        are free, so that who comes next finds one. Of a request's texts that are read in slices one
-        goes on.
+        `running` have one of the places already. A request gets another as long as it has fewer
+        than are free, so that who comes next finds one. Of a request's texts that are read in
+        slices one goes on.
         """
-        having, chosen = list(held), list[Text]()
+        having, chosen = list(running), list[Text]()
         width = rows = sliced = 0
         passed = 0
         while passed < len(self._requests):

@@ -87,9 +87,9 @@ class Worker:
                 self._let_go()
             if self._stopping:
                 return None
-            held = [text for texts in self._open.values() for text in texts.values()]
-            held += [text for text in self._waiting if text.half_read]
-            return self._waiting.taken(self._limits.batch, held, JOINING)
+            running = [text for texts in self._open.values() for text in texts.values()]
+            running += [text for text in self._waiting if text.half_read]
+            return self._waiting.next_texts(self._limits.batch, running, JOINING)
 
     def _let_go(self) -> None:
         for name, texts in self._open.items():
@@ -119,8 +119,8 @@ class Worker:
     def _step(self, name: str, texts: dict[int, Text]) -> None:
         writer = self._writers[name]
         try:
-            for number, drawn in writer.step().items():
-                if texts[number].take(drawn):
+            for number, sample in writer.step().items():
+                if texts[number].take(sample):
                     writer.end(number)
                     del texts[number]
         except Exception:

@@ -50,6 +50,7 @@ def run(params: Parameters, job: Job) -> None:
         classifier = load_classifier(job.folder(f"classify/{variant}") / "checkpoint", labels)
         predicted[variant] = measured.predict(classifier, texts)
         validated[variant] = accuracy(classifier, *splits["validate"])
+    # Chosen on the validation split: the best of several on the test split is partly luck.
     best = max(validated, key=validated.__getitem__)  # of equals the first in dvc.yaml
     predicted[TFIDF], strength = measured.tfidf(
         splits["train"], splits["validate"], texts, settings.seed
@@ -61,8 +62,8 @@ def run(params: Parameters, job: Job) -> None:
         "seed": settings.seed,
     }
     systems = {
-        name: measured.figures(truth, found, labels, positive, **draws)
-        for name, found in predicted.items()
+        name: measured.figures(truth, predictions, labels, positive, **draws)
+        for name, predictions in predicted.items()
     }
     for variant, share in validated.items():
         systems[variant]["validation_accuracy"] = share
@@ -110,8 +111,8 @@ def accuracy(
     classifier: Checkpoint[AnyModel], texts: Sequence[str], labels: Sequence[str]
 ) -> float:
     """The share of texts that get their label."""
-    found = measured.predict(classifier, texts)
-    return sum(a == b for a, b in zip(found, labels, strict=True)) / len(labels)
+    predictions = measured.predict(classifier, texts)
+    return sum(a == b for a, b in zip(predictions, labels, strict=True)) / len(labels)
 
 
 def table(
@@ -122,7 +123,7 @@ def table(
         {
             "text": text,
             "label": label,
-            "predictions": {name: found[i] for name, found in predicted.items()},
+            "predictions": {name: labels[i] for name, labels in predicted.items()},
         }
         for i, (text, label) in enumerate(zip(texts, truth, strict=True))
     ]
@@ -135,6 +136,6 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]
     job.track.table("predictions", flat)
     job.track.metrics(statistics.flat(metrics))
-    for name, found in {**metrics["variants"], **metrics["baselines"]}.items():
-        right = found["accuracy"]
+    for name, figures in {**metrics["variants"], **metrics["baselines"]}.items():
+        right = figures["accuracy"]
         job.say(f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%})")

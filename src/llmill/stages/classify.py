@@ -64,6 +64,7 @@ def run(params: Parameters, job: Job) -> None:
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load(begun_from)
     data = encode(settings, job.folder("prepare") / "classification", foundation)
+    # Before the model is made: the weights of the new head are drawn.
     runtime.start(settings.seed, settings.threads)
     assert isinstance(foundation.model, Transformer), "pretrain puts no other head on it"
     model = ClassModel(foundation.model, len(data.labels))

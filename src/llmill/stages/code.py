@@ -29,6 +29,7 @@ def run(params: Parameters, job: Job) -> None:
 
 def files(stages: dict[str, Stage]) -> dict[str, closure.Code]:
     """One by name for every stage that depends on its file."""
+    # Read once: the stages share most of their modules.
     source, locked = closure.SourceTree(), closure.read_lock()
     return {
         path.rpartition("/")[2]: closure.code_of(source, stage.name, locked)

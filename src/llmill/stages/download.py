@@ -43,6 +43,7 @@ def run(params: Parameters, job: Job) -> None:
     """Write the files of each role, what they are, and how much it is."""
     settings = params.download
     chosen = sources.chosen(settings.sources, sources.read())
+    # Looked at before anything is fetched, so that a wrong folder costs no download.
     own = local.files(Path(settings.init_folder)) if settings.init_folder else []
     listed: Listed = {role: [] for role in ROLES}
     if any(name == WORLD for _, name in settings.sources):
@@ -59,6 +60,7 @@ def run(params: Parameters, job: Job) -> None:
     if settings.init_folder:
         listed["init"].append(_copied(settings.init_folder, own, job))
     for role, entries in listed.items():
+        # A role without sources has a folder and a list too, so that its readers need not ask.
         (job.out / role).mkdir(exist_ok=True)
         record.write_json(job.out / role / SOURCES, entries)
     record.write_json(job.out / "metrics.json", measure(listed))
@@ -139,11 +141,11 @@ def _generate(params: Parameters, job: Job) -> Listed:
     """Write the built-in world; returns what each role's `sources.json` says of it."""
     from llmill.world import write
 
-    named = params.download.text
-    write(job.out, params.download.world, named)
+    names = params.download.text
+    write(job.out, params.download.world, names)
     roles = sorted(folder.name for folder in job.out.iterdir() if folder.is_dir())
     listed = {role: [_world_entry(job.out / role, WORLD)] for role in roles}
-    return listed | {"text": [_world_entry(job.out / "text", name, name) for name in named]}
+    return listed | {"text": [_world_entry(job.out / "text", name, name) for name in names]}
 
 
 def _world_entry(folder: Path, name: str, below: str | None = None) -> dict[str, Any]:

@@ -53,6 +53,7 @@ def run(params: Parameters, job: Job) -> None:
         if architecture is not None:
             lacking = f"classifier of the architecture {architecture.model_type}"
         job.say(f"not exported: transformers has no {lacking}")
+        # No error: what transformers lacks must not stop the chain.
         nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}
         record.write_json(job.out / "metrics.json", nothing)
         return
@@ -71,6 +72,7 @@ def run(params: Parameters, job: Job) -> None:
         "labels": loaded.labels,
         "max_length": loaded.max_length,
     }
+    # Hashed before the card, which lists them and cannot list itself.
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     figures = record.read_json(stage / "metrics.json")
     published = f"{job.stage.out}/model"

@@ -66,8 +66,9 @@ def run(params: Parameters, job: Job) -> None:
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
     train = batches(settings, job.folder("prepare"), foundation)
     held_out = encode(responses(settings, job.folder("prepare"), "validate"), tokenizer, block)
-    made = responses(settings, job.folder("prepare"), "test")
-    test = encode(made, tokenizer, block)
+    test_responses = responses(settings, job.folder("prepare"), "test")
+    test = encode(test_responses, tokenizer, block)
+    # Before the model is made: the weights of the new head are drawn.
     runtime.start(settings.seed, settings.threads)
     model = ScoreModel(foundation.model)
     job.say(f"{train.n} graded responses")
@@ -81,10 +82,10 @@ def run(params: Parameters, job: Job) -> None:
     curve = fit(model, work, job)
     model.cpu().eval()
     predicted = predict(model, test)
-    known = [row.score for row in made]
+    scores = [row.score for row in test_responses]
     rows = [
         {"kind": row.kind, "score": 100 * row.score, "predicted": 100 * guess}
-        for row, guess in zip(made, predicted, strict=True)
+        for row, guess in zip(test_responses, predicted, strict=True)
     ]
     judge = Checkpoint(
         model,
@@ -97,8 +98,9 @@ def run(params: Parameters, job: Job) -> None:
     write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "heldout.json", rows)
     job.track.table("heldout", rows)
+    # Ranks alone would not show a judge that rates an empty answer like a reference.
     tests = job.folder("prepare") / "instruction" / "test.jsonl"
-    rank, right = spearman(known, predicted, seed=settings.seed), pairs_right(known, predicted)
+    rank, right = spearman(scores, predicted, seed=settings.seed), pairs_right(scores, predicted)
     metrics = {
         "spearman": rank,
         "pairs_right": right,
@@ -161,9 +163,9 @@ def encode(rows: list[Graded], tokenizer: Tokenizer, block: int) -> Scored:
 def predict(model: nn.Module, examples: Scored) -> list[float]:
     """Scores clamped to [0, 1]."""
     device = next(model.parameters()).device
-    found: list[float] = []
+    guesses: list[float] = []
     for start in range(0, len(examples), 64):
         batch = collate_labels(examples[start : start + 64], None)
         scores = model(*(x.to(device) for x in batch.inputs))  # (B, 1)
-        found += scores[:, 0].clamp(0, 1).tolist()
-    return found
+        guesses += scores[:, 0].clamp(0, 1).tolist()
+    return guesses

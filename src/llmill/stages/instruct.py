@@ -59,6 +59,7 @@ def run(params: Parameters, job: Job) -> None:
     train, test = batches(settings, folder, foundation), read(folder, "test")
     held_out = examples(settings, folder, foundation, "validate")
     runtime.start(settings.seed, settings.threads)
+    # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
     before = answers(model, tokenizer, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "pretrain.json", before)

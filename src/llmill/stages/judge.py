@@ -44,6 +44,7 @@ def run(params: Parameters, job: Job) -> None:
         raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
     job.say(f"{len(rows)} answers, judged by {settings.backend}")
     scores = scored(rows, settings, job.folder("grader") / "checkpoint")
+    # Some replies may be no number; if none is, the model cannot judge.
     if all(score is None for score in scores):
         raise UserError(
             f"judge.openai: none of {len(rows)} replies of model '{settings.openai.model}' is an "
@@ -80,13 +81,16 @@ def figures(
     rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
 ) -> dict[str, Any]:
     """Mean of what could be scored (left out, if nothing could), exact matches, answers."""
-    known = [score for score in scores if score is not None]
+    numbers = [score for score in scores if score is not None]
     exact = sum(same(row["answer"], row["output"]) for row in rows)
     mean = (
         statistics.mean(
-            known, confidence=settings.confidence, resamples=settings.bootstrap, seed=settings.seed
+            numbers,
+            confidence=settings.confidence,
+            resamples=settings.bootstrap,
+            seed=settings.seed,
         )
-        if known
+        if numbers
         else None
     )
     return {
@@ -100,11 +104,11 @@ def by_kind(
     rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
 ) -> dict[str, Any]:
     """The figures of each kind of instruction, where the data names kinds."""
-    found = {}
+    kinds = {}
     for kind in sorted({row["kind"] for row in rows if row["kind"]}):
         numbers = [i for i, row in enumerate(rows) if row["kind"] == kind]
-        found[kind] = figures([rows[i] for i in numbers], [scores[i] for i in numbers], settings)
-    return found
+        kinds[kind] = figures([rows[i] for i in numbers], [scores[i] for i in numbers], settings)
+    return kinds
 
 
 def histogram(scores: Sequence[float]) -> dict[str, list[int]]:

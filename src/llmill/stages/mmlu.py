@@ -43,33 +43,34 @@ def run(params: Parameters, job: Job) -> None:
     assert job.variant is not None, "a matrix stage"
     settings = params.mmlu
     folder = job.folder("prepare") / "mmlu"
-    asked = of_subjects(read(folder / "test.jsonl"), settings.subjects)
-    asked = at_most(asked, settings.max_questions)
-    if not asked:
+    questions = of_subjects(read(folder / "test.jsonl"), settings.subjects)
+    questions = at_most(questions, settings.max_questions)
+    if not questions:
         raise UserError(f"{folder / 'test.jsonl'}: no questions; `dvc repro prepare`")
     levels = record.read_json(folder / "levels.json")
     dev = read(folder / "dev.jsonl")
-    shots = shots_by_subject(dev, (q.subject for q in asked), settings.shots)
+    shots = shots_by_subject(dev, (q.subject for q in questions), settings.shots)
     loaded = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
     runtime.start(0, settings.threads)
-    job.say(f"{len(asked)} questions of {len(shots)} subjects")
+    job.say(f"{len(questions)} questions of {len(shots)} subjects")
     model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size
+    # Both: in letters a small model stays at chance even where it prefers the right text.
     picks = {
-        "letter": letter_picks(model, tokenizer, asked, shots, batch_size),
-        "cloze": cloze_picks(model, tokenizer, asked, batch_size),
+        "letter": letter_picks(model, tokenizer, questions, shots, batch_size),
+        "cloze": cloze_picks(model, tokenizer, questions, batch_size),
     }
     metrics: dict[str, Any] = {
-        name: figures(asked, found.picks, levels, settings.confidence)
-        for name, found in picks.items()
+        name: figures(questions, result.picks, levels, settings.confidence)
+        for name, result in picks.items()
     }
     metrics |= {
         "chance": CHANCE,
-        "questions": len(asked),
+        "questions": len(questions),
         "shots": {"letter": settings.shots, "cloze": 0},
         "shots_dropped": picks["letter"].shots_dropped,
-        "prompts_cut": {name: found.prompts_cut for name, found in picks.items()},
+        "prompts_cut": {name: result.prompts_cut for name, result in picks.items()},
     }
-    rows = answers(asked, picks["letter"].picks, picks["cloze"].picks, levels)
+    rows = answers(questions, picks["letter"].picks, picks["cloze"].picks, levels)
     record.write_json(job.out / "questions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("questions", rows)
@@ -79,12 +80,12 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def figures(
-    asked: Sequence[Question], picks: Sequence[int], levels: dict[str, str], confidence: float
+    questions: Sequence[Question], picks: Sequence[int], levels: dict[str, str], confidence: float
 ) -> dict[str, Any]:
     """The share right over all, the mean over subjects, and the shares by level and by subject."""
-    right = [pick == question.answer for question, pick in zip(asked, picks, strict=True)]
+    right = [pick == question.answer for question, pick in zip(questions, picks, strict=True)]
     by_subject, by_level = defaultdict(list), defaultdict(list)
-    for question, hit in zip(asked, right, strict=True):
+    for question, hit in zip(questions, right, strict=True):
         by_subject[question.subject].append(hit)
         if question.subject in levels:
             by_level[levels[question.subject]].append(hit)
@@ -105,7 +106,10 @@ def figures(
 
 
 def answers(
-    asked: Sequence[Question], letter: Sequence[int], cloze: Sequence[int], levels: dict[str, str]
+    questions: Sequence[Question],
+    letter: Sequence[int],
+    cloze: Sequence[int],
+    levels: dict[str, str],
 ) -> list[dict[str, Any]]:
     """One row a question: what was right, what was picked."""
     return [
@@ -119,5 +123,5 @@ def answers(
             "cloze": LETTERS[b],
             "cloze_right": b == question.answer,
         }
-        for question, a, b in zip(asked, letter, cloze, strict=True)
+        for question, a, b in zip(questions, letter, cloze, strict=True)
     ]

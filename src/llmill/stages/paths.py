@@ -26,6 +26,7 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Look at the place of every stage's folder."""
+    # Of all stages now: DVC removes a stage's folder before that stage itself could look.
     for stage in job.stages.values():
         ownership.refuse_foreign(Path(stage.out))
     for name, value in files(params.paths).items():

@@ -23,7 +23,7 @@ from llmill.text import documents, duplicates, parquet
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.mixture import mix
-from llmill.text.words import Known, hashes
+from llmill.text.words import WordHashes, hashes
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -45,21 +45,27 @@ def run(params: Parameters, job: Job) -> None:
     messages, message_metrics = prepare_messages(raw / "classification", settings, job.out)
     entries, entry_metrics = prepare_instructions(raw / "instruction", settings, job.out)
     questions, question_metrics = prepare_questions(raw / "mmlu", job.out)
-    known: Known = {}
-    wanted = EvaluationTexts(
+    # Shared by both passes over the texts: each word is hashed once.
+    word_hashes: WordHashes = {}
+    evaluation_texts = EvaluationTexts(
         [
             *(row.text for row in messages["test"]),
-            *(entry.asked for entry in entries["test"]),
+            *(entry.task for entry in entries["test"]),
             *(question.question for question in questions["test"]),
         ],
         settings.contamination,
-        known,
+        word_hashes,
     )
-    kept, by_source = clean(list(read_text(raw / "text", settings)), wanted, known, settings)
-    text_metrics = write_text(kept, settings, job.out / "text")
+    corpus, by_source = clean(
+        list(read_text(raw / "text", settings)), evaluation_texts, word_hashes, settings
+    )
+    text_metrics = write_text(corpus, settings, job.out / "text")
     metrics = {
         "text": {**text_metrics, "sources": by_source},
-        "evaluation_texts": {"wanted": wanted.texts, "too_short": wanted.too_short},
+        "evaluation_texts": {
+            "wanted": evaluation_texts.texts,
+            "too_short": evaluation_texts.too_short,
+        },
         "classification": message_metrics,
         "instruction": entry_metrics,
         "mmlu": question_metrics,
@@ -69,7 +75,7 @@ def run(params: Parameters, job: Job) -> None:
     job.track.table("sources", rows)
     job.track.metrics({f"text_{name}": figure for name, figure in text_metrics.items()})
     job.say(
-        f"{sum(row['read'] for row in rows)} documents read, {len(kept)} kept, "
+        f"{sum(row['read'] for row in rows)} documents read, {len(corpus)} kept, "
         f"{text_metrics['train_documents']} to train on"
     )
 
@@ -78,20 +84,22 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
     """Check, deduplicate and split the labelled messages."""
     file = folder / "SMSSpamCollection"
     rows = classification.read_raw(file)
-    kept = distinct(rows, lambda row: row.text)
+    unique = distinct(rows, lambda row: row.text)
     shares = settings.classification
-    parts = split(kept, lambda row: row.text, shares.validate_share, shares.test_share)
+    parts = split(unique, lambda row: row.text, shares.validate_share, shares.test_share)
     refuse_empty(parts, file, "prepare.classification")
     labels = sorted({row.label for row in rows})
-    for name, found in parts.items():
-        missing = next((x for x in labels if x not in {row.label for row in found}), None)
+    for name, messages in parts.items():
+        missing = next((x for x in labels if x not in {row.label for row in messages}), None)
         if missing:
-            raise UserError(f"{file}: no '{missing}' among the {len(found)} rows of split {name}")
+            raise UserError(
+                f"{file}: no '{missing}' among the {len(messages)} rows of split {name}"
+            )
         (out / "classification").mkdir(exist_ok=True)
-        classification.write(out / "classification" / f"{name}.jsonl", found)
+        classification.write(out / "classification" / f"{name}.jsonl", messages)
     return parts, {
-        **repeats(rows, kept),
-        **{name: count(row.label for row in found) for name, found in parts.items()},
+        **repeats(rows, unique),
+        **{name: count(row.label for row in messages) for name, messages in parts.items()},
     }
 
 
@@ -100,17 +108,17 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Sp
     file = one_json(folder)
     rows = instruction.read_raw(file)
     answered = [row for row in rows if row.output.strip()]
-    kept = distinct(answered, lambda row: f"{row.asked}\n{row.output}")
+    unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
     shares = settings.instruction
-    parts = split(kept, lambda row: row.asked, shares.validate_share, shares.test_share)
+    parts = split(unique, lambda row: row.task, shares.validate_share, shares.test_share)
     refuse_empty(parts, file, "prepare.instruction")
     (out / "instruction").mkdir()
-    for name, found in parts.items():
-        instruction.write(out / "instruction" / f"{name}.jsonl", found)
+    for name, entries in parts.items():
+        instruction.write(out / "instruction" / f"{name}.jsonl", entries)
     return parts, {
-        **repeats(answered, kept),
+        **repeats(answered, unique),
         "without_response": len(rows) - len(answered),
-        **{name: count(row.kind for row in found) for name, found in parts.items()},
+        **{name: count(row.kind for row in entries) for name, entries in parts.items()},
     }
 
 
@@ -118,13 +126,13 @@ def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
     """Check the multiple-choice questions, which come split; take along the subjects' levels."""
     parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
     (out / "mmlu").mkdir()
-    for name, found in parts.items():
-        multiple_choice.write(out / "mmlu" / f"{name}.jsonl", found)
+    for name, questions in parts.items():
+        multiple_choice.write(out / "mmlu" / f"{name}.jsonl", questions)
     levels = folder / "levels.json"
     record.write_json(
         out / "mmlu" / "levels.json", record.read_json(levels) if levels.exists() else {}
     )
-    subjects = {question.subject for found in parts.values() for question in found}
+    subjects = {question.subject for questions in parts.values() for question in questions}
     return parts, {"subjects": len(subjects), **{name: len(rows) for name, rows in parts.items()}}
 
 
@@ -143,7 +151,10 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
 
 
 def clean(
-    found: list[Document], wanted: EvaluationTexts, known: Known, settings: Prepare
+    candidates: list[Document],
+    evaluation_texts: EvaluationTexts,
+    word_hashes: WordHashes,
+    settings: Prepare,
 ) -> tuple[list[Document], Metrics]:
     """The documents to keep; and by source how many were read, removed by reason and kept."""
     removed: Counter[tuple[str, str]] = Counter()
@@ -153,68 +164,68 @@ def clean(
         removed.update((document.source, reason) for document, out in pairs if out)
         return [document for document, out in pairs if not out]
 
-    left = keep(found, duplicates.exact(document.text for document in found), REASONS[0])
-    words = {document.id: hashes(document.text, known) for document in left}
-    left = keep(left, (wanted.in_document(words[d.id]) for d in left), REASONS[1])
+    left = keep(candidates, duplicates.exact(document.text for document in candidates), REASONS[0])
+    words = {document.id: hashes(document.text, word_hashes) for document in left}
+    left = keep(left, (evaluation_texts.in_document(words[d.id]) for d in left), REASONS[1])
     marked = duplicates.near((words[d.id] for d in left), settings.near_duplicates)
     left = keep(left, marked, REASONS[2])
-    read, kept = Counter(d.source for d in found), Counter(d.source for d in left)
+    n_read, n_kept = Counter(d.source for d in candidates), Counter(d.source for d in left)
     count_words: Counter[str] = Counter()
     for document in left:
         count_words[document.source] += len(words[document.id])
     return left, {
         source: {
-            "read": read[source],
+            "read": n_read[source],
             **{reason: removed[source, reason] for reason in REASONS},
-            "kept": kept[source],
+            "kept": n_kept[source],
             "words": count_words[source],
         }
-        for source in read
+        for source in n_read
     }
 
 
-def write_text(kept: list[Document], settings: Prepare, out: Path) -> Metrics:
+def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
     """Split by hash, mix by weight, write both; validation documents are never repeated."""
     parts: Splits = {"train": [], "validate": []}
-    for document in kept:
+    for document in corpus:
         parts[part(document.id, settings.validate_share, test_share=0)].append(document)
     weights = {source: float(weight > 0) for source, weight in settings.weights.items()}
     mixed = {
         "train": mix(parts["train"], settings.weights),
         "validate": mix(parts["validate"], weights),
     }
-    for name, found in mixed.items():
-        if not found:
+    for name, mixture in mixed.items():
+        if not mixture:
             raise UserError(
-                f"params.yaml: of {len(kept)} documents none is left for {name}; change "
+                f"params.yaml: of {len(corpus)} documents none is left for {name}; change "
                 "prepare.validate_share, prepare.weights or prepare.passage_words"
             )
-        parquet.write(out / name, found, settings.shard_documents)
-    return {f"{name}_documents": len(found) for name, found in mixed.items()}
+        parquet.write(out / name, mixture, settings.shard_documents)
+    return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
 
 
 def one_json(folder: Path) -> Path:
     """The one JSON file of a role besides `sources.json`."""
-    found = sorted(path for path in folder.glob("*.json") if path.name != "sources.json")
-    if len(found) != 1:
-        raise UserError(f"{folder}: expected one .json file of data, found {len(found)}")
-    return found[0]
+    files = sorted(path for path in folder.glob("*.json") if path.name != "sources.json")
+    if len(files) != 1:
+        raise UserError(f"{folder}: expected one .json file of data, found {len(files)}")
+    return files[0]
 
 
 def refuse_empty(parts: Splits, file: Path, section: str) -> None:
     """Every split is needed later."""
-    for name, found in parts.items():
-        if not found:
+    for name, rows in parts.items():
+        if not rows:
             raise UserError(f"{file}: split {name} is empty; change the shares in {section}")
 
 
-def repeats(rows: list[Any], kept: list[Any]) -> Metrics:
+def repeats(rows: list[Any], unique: list[Any]) -> Metrics:
     """How many rows there were and how many of them repeated another."""
-    return {"rows": len(rows), "duplicates": len(rows) - len(kept)}
+    return {"rows": len(rows), "duplicates": len(rows) - len(unique)}
 
 
 def count(labels: Iterator[str | None]) -> Metrics:
     """Rows in all and by label, where there are labels."""
-    found = Counter(label for label in labels)
-    named = {label: found[label] for label in sorted(x for x in found if x is not None)}
-    return {"rows": sum(found.values()), **({"by_label": named} if named else {})}
+    counts = Counter(label for label in labels)
+    by_label = {label: counts[label] for label in sorted(x for x in counts if x is not None)}
+    return {"rows": sum(counts.values()), **({"by_label": by_label} if by_label else {})}

@@ -60,6 +60,7 @@ def run(params: Parameters, job: Job) -> None:
     held_out = load(job.folder("tokenize") / "validate", tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
+    # Here, and not as an error of the compiler at the first step.
     if settings.compile:
         compilation.check(device)
     n_ids = vocabulary.size(shape, tokenizer.n_vocab)
@@ -92,16 +93,19 @@ def run(params: Parameters, job: Job) -> None:
         begun=begun,
     )
     peak = matrix_peak(device, runtime.dtype(params.runtime))
-    asked = CHOSEN if settings.objective == "masked" else 1.0
-    meter = Meter(flops_per_token(model, asked), peak * processes.count())
+    head_share = CHOSEN if settings.objective == "masked" else 1.0
+    meter = Meter(flops_per_token(model, head_share), peak * processes.count())
+    # Beside the loss before, more training shows what it gained and what it forgot.
     compared = begun and settings.objective == "next_token"
     before = loss_by_source(model.to(device).eval(), held_out, block) if compared else {}
     with parallel.together(device):
         curve = fit(model, work, job, meter)
         model = parallel.whole(model, make)
+    # All processes trained; one writes.
     if not processes.main():
         return
     model.to(device).eval()
+    # A sample of the windows does along the way; the figure that counts is over all.
     metrics: dict[str, Any] = measure(model, held_out, block, tokenizer, at_most=None)
     if "validation_loss" in metrics:
         metrics["perplexity"] = math.exp(metrics["validation_loss"])
@@ -117,13 +121,13 @@ def run(params: Parameters, job: Job) -> None:
             name: {"before": before[name][0], "after": loss, "tokens": tokens}
             for name, (loss, tokens) in after.items()
         }
-    made = Checkpoint(
+    foundation = Checkpoint(
         model,
         tokenizer,
         made_by=job.stage.address,
         begun_from=record.content_hash(weights) if begun else None,
     )
-    _write(job, made, curve, sampler.gather(), metrics)
+    _write(job, foundation, curve, sampler.gather(), metrics)
 
 
 def _check_objective(objective: str, shape: Model, weights: Path) -> None:
@@ -137,13 +141,13 @@ def _check_objective(objective: str, shape: Model, weights: Path) -> None:
 
 def _write(
     job: Job,
-    made: Checkpoint[AnyModel],
+    foundation: Checkpoint[AnyModel],
     curve: list[Row],
     samples: list[dict[str, Any]],
     metrics: dict[str, Any],
 ) -> None:
     """The stage's files, and what the tracker keeps of them."""
-    checkpoint.save(job.out / "checkpoint", made)
+    checkpoint.save(job.out / "checkpoint", foundation)
     write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "samples.json", samples)
     record.write_json(job.out / "metrics.json", metrics)

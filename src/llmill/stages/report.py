@@ -21,7 +21,7 @@ from llmill.stages.settings.report import Report
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-Drawn = dict[str, tuple[Any, ...]]  # by name: the function and its data
+Plots = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 
 class Parameters(Section):
@@ -34,6 +34,7 @@ def run(params: Parameters, job: Job) -> None:
     """Read what the stages left, draw it, write it."""
     results = files.read({stage.address: stage for stage in job.parents}, job.inputs)
     gained = gains(results)
+    # The same rows for the page, the files and the tracker, so that no figure differs among them.
     rows = summary.rows(results, gained)
     images = draw(results, job)
     setting = Setting(params.report.title, params.report.examples, params.model_dump(mode="json"))
@@ -49,19 +50,19 @@ def run(params: Parameters, job: Job) -> None:
 def gains(results: Results) -> dict[str, statistics.Interval]:
     """By model, its mean score less the first model's on the same instructions, drawn in pairs."""
     first, *others = results.variants["judge"]
-    asked = results.records[f"judge@{first}"]["parameters"]["judge"]
-    found = {}
+    settings = results.records[f"judge@{first}"]["parameters"]["judge"]
+    differences = {}
     for model in others:
         pairs = zip(results.scores[first], results.scores[model], strict=True)
         less = [b["score"] - a["score"] for a, b in pairs if None not in (a["score"], b["score"])]
         if less:
-            found[model] = statistics.mean(
+            differences[model] = statistics.mean(
                 less,
-                confidence=asked["confidence"],
-                resamples=asked["bootstrap"],
-                seed=asked["seed"],
+                confidence=settings["confidence"],
+                resamples=settings["bootstrap"],
+                seed=settings["seed"],
             )
-    return found
+    return differences
 
 
 def draw(results: Results, job: Job) -> dict[str, Image]:
@@ -69,7 +70,7 @@ def draw(results: Results, job: Job) -> dict[str, Image]:
     alts = page.alt_texts(results)
     (job.out / "figures").mkdir()
     images = {}
-    for name, (function, *data) in drawn(results).items():
+    for name, (function, *data) in plots(results).items():
         light, dark = (style.draw(function, theme, *data) for theme in (style.LIGHT, style.DARK))
         images[name] = Image(style.png(light), style.png(dark), alts[name])
         record.write_bytes(job.out / "figures" / f"{name}.png", images[name].light)
@@ -77,32 +78,35 @@ def draw(results: Results, job: Job) -> dict[str, Image]:
     return images
 
 
-def drawn(results: Results) -> Drawn:
+def plots(results: Results) -> Plots:
     """What is drawn from what."""
     metrics = results.metrics
     accuracy = metrics["accuracy"]
     best, labels = accuracy.get("best"), accuracy.get("labels", [])
     counts = accuracy.get("variants", {}).get(best, {}).get("confusion", [])
-    asked = {model: metrics[f"mmlu@{model}"] for model in results.variants["mmlu"]}
-    chance = next(iter(asked.values())).get("chance")
+    mmlu = {model: metrics[f"mmlu@{model}"] for model in results.variants["mmlu"]}
+    chance = next(iter(mmlu.values())).get("chance")
     judged = {model: metrics[f"judge@{model}"] for model in results.variants["judge"]}
     return {
         "loss": (figures.loss, results.curves),
         "classification": (figures.classification, summary.systems(accuracy)),
         "confusion": (figures.confusion, counts, labels, best or ""),
-        "mmlu_levels": (figures.questions, shares(asked, "levels"), chance, "level"),
-        "mmlu_subjects": (figures.questions, shares(asked, "subjects"), chance, "subject"),
+        "mmlu_levels": (figures.questions, shares(mmlu, "levels"), chance, "level"),
+        "mmlu_subjects": (figures.questions, shares(mmlu, "subjects"), chance, "subject"),
         "judge": (figures.judge, judged),
         "grader": (figures.grader, results.heldout),
     }
 
 
-def shares(asked: dict[str, Any], groups: str) -> dict[str, Any]:
+def shares(metrics: dict[str, Any], groups: str) -> dict[str, Any]:
     """The shares right by format, model and name, with `all` first."""
     return {
         kind: {
-            model: {"all": found.get(kind, {}).get("all"), **found.get(kind, {}).get(groups, {})}
-            for model, found in asked.items()
+            model: {
+                "all": by_format.get(kind, {}).get("all"),
+                **by_format.get(kind, {}).get(groups, {}),
+            }
+            for model, by_format in metrics.items()
         }
         for kind in summary.FORMATS
     }

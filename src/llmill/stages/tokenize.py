@@ -45,9 +45,10 @@ def run(params: Parameters, job: Job) -> None:
     work = []
     for split in SPLITS:
         (job.out / split).mkdir()
-        found = parquet.shards(job.folder("prepare") / "text" / split)
-        work += [(bpe, shard, job.out / split) for shard in found]
+        split_shards = parquet.shards(job.folder("prepare") / "text" / split)
+        work += [(bpe, shard, job.out / split) for shard in split_shards]
     entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+    # In the order of the work, so that the index does not depend on who was faster.
     for (_, _, folder), entry in zip(
         work, in_parallel(work, params.tokenize.processes), strict=True
     ):

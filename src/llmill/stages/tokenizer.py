@@ -43,6 +43,7 @@ def run(params: Parameters, job: Job) -> None:
         assert settings.vocab_size is not None, "the parameters agree: bpe has one"
         tokenizer = train(texts, settings.vocab_size)
     tokenizer.save(job.out / BPE)
+    # Of some documents: to encode all of them takes long, and the next stage does it.
     sample = [text for text, _ in zip(parquet.texts(shards[0]), range(SAMPLE), strict=False)]
     size = sum(len(text.encode()) for text in sample)
     metrics = {

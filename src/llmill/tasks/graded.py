@@ -61,9 +61,9 @@ def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
     return {
         name: [
             Graded(entry, name, answer, SCORES.get(name, 0.0))
-            for entry, answer in zip(entries, found, strict=True)
+            for entry, answer in zip(entries, texts, strict=True)
         ]
-        for name, found in answers.items()
+        for name, texts in answers.items()
     }
 
 
@@ -84,7 +84,7 @@ def graded(entries: list[Instruction], texts: list[str], responses: int, seed: i
     rng = random.Random(seed)
     words = sorted({word for entry in entries for word in entry.output.split()})
     stock = Stock(entries, words, texts)
-    made = []
+    rows = []
     for entry in entries:
         kinds = [k for k in MAKERS if k != "reference"]
         rng.shuffle(kinds)
@@ -92,8 +92,8 @@ def graded(entries: list[Instruction], texts: list[str], responses: int, seed: i
         for kind in kinds:
             if len(answers) < responses and (answer := MAKERS[kind](entry, stock, rng)):
                 answers[kind] = answer
-        made += [Graded(entry, k, answer, SCORES[k]) for k, answer in answers.items()]
-    return made
+        rows += [Graded(entry, k, answer, SCORES[k]) for k, answer in answers.items()]
+    return rows
 
 
 def _reference(entry: Instruction, stock: Stock, rng: random.Random) -> str:
@@ -123,8 +123,8 @@ def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str:
 
 def _other(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     right = {entry.output, *entry.paraphrases}
-    found = rng.choice(stock.entries).output
-    return "" if found in right else found
+    output = rng.choice(stock.entries).output
+    return "" if output in right else output
 
 
 def _noise(entry: Instruction, stock: Stock, rng: random.Random) -> str:
@@ -135,13 +135,13 @@ def _passage(entry: Instruction, stock: Stock, rng: random.Random) -> str:
     if not stock.texts:
         return ""
     text = rng.choice(stock.texts)
-    start = rng.choice([found.start() for found in BEGINNING.finditer(text)] or [0])
+    start = rng.choice([match.start() for match in BEGINNING.finditer(text)] or [0])
     return text[start : start + rng.randint(*PASSAGE)].strip()
 
 
 def _another(word: str, words: list[str], rng: random.Random) -> str:
-    found = rng.choice(words)
-    return found if found != word else words[(words.index(word) + 1) % len(words)]
+    other = rng.choice(words)
+    return other if other != word else words[(words.index(word) + 1) % len(words)]
 
 
 Maker = Callable[[Instruction, Stock, random.Random], str]

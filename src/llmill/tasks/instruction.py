@@ -29,7 +29,7 @@ class Instruction:
     wrong: list[str] = field(default_factory=list)
 
     @property
-    def asked(self) -> str:
+    def task(self) -> str:
         """What identifies the task: without the response."""
         return f"{self.instruction}\n{self.input}"
 

@@ -96,14 +96,14 @@ def _join(part: str) -> str:
 
 def passages(parts: list[str], words: int) -> list[str]:
     """Paragraphs in order, put together to passages as near to `words` words as they allow."""
-    made: list[str] = []
-    held: list[str] = []
+    texts: list[str] = []
+    pending: list[str] = []
     count = 0
     for part in parts:
         n = len(part.split())
-        if held and count + n - words > words - count:
-            made.append("\n\n".join(held))
-            held, count = [], 0
-        held.append(part)
+        if pending and count + n - words > words - count:
+            texts.append("\n\n".join(pending))
+            pending, count = [], 0
+        pending.append(part)
         count += n
-    return [*made, "\n\n".join(held)] if held else made
+    return [*texts, "\n\n".join(pending)] if pending else texts

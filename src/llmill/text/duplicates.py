@@ -34,17 +34,17 @@ def near(documents: Iterable[np.ndarray], settings: NearDuplicates) -> Iterator[
         weights=(FALSE, MISSED),
     )
     empty = MinHash(num_perm=settings.permutations, hashfunc=int)
-    kept: list[np.ndarray] = []
+    originals: list[np.ndarray] = []
     for words in documents:
-        found = shingles(words, settings.shingle_words)
+        features = shingles(words, settings.shingle_words)
         sketch = empty.copy()
-        sketch.update_batch((found >> np.uint64(32)).tolist())
+        sketch.update_batch((features >> np.uint64(32)).tolist())
         repeats = any(
-            similarity(found, kept[i]) >= settings.similarity for i in index.query(sketch)
+            similarity(features, originals[i]) >= settings.similarity for i in index.query(sketch)
         )
         if not repeats:
-            index.insert(len(kept), sketch, check_duplication=False)
-            kept.append(found)
+            index.insert(len(originals), sketch, check_duplication=False)
+            originals.append(features)
         yield repeats
 
 

@@ -48,8 +48,8 @@ def missing(file: File, downloads: Path) -> int:
     """Bytes that are still to come, as far as known."""
     if file.sha256 is None or file.bytes is None:
         return file.bytes or 0
-    kept = downloads / file.sha256
-    here = max(transfer.size(kept), transfer.size(_part(kept)))
+    download = downloads / file.sha256
+    here = max(transfer.size(download), transfer.size(_part(download)))
     return max(0, file.bytes - here)
 
 
@@ -59,11 +59,11 @@ def fetch(
     """Put the right file at `to`; raises `UserError` naming every address that failed."""
     downloads.mkdir(parents=True, exist_ok=True)
     to.parent.mkdir(parents=True, exist_ok=True)
-    kept = downloads / file.sha256 if file.sha256 else None
-    if kept and kept.exists():
-        with _alone(kept, file.path, network.say):
-            if got := _right(file, kept):
-                return _publish(kept, to, got, at)
+    download = downloads / file.sha256 if file.sha256 else None
+    if download and download.exists():
+        with _alone(download, file.path, network.say):
+            if got := _right(file, download):
+                return _publish(download, to, got, at)
     failures: list[tuple[str, Failure]] = []
     for address in addresses(file, mirror):
         try:
@@ -89,8 +89,8 @@ def _is_remote(address: str) -> bool:
     return "://" in address
 
 
-def _part(kept: Path) -> Path:
-    return kept.with_name(kept.name + ".part")
+def _part(download: Path) -> Path:
+    return download.with_name(download.name + ".part")
 
 
 def _local(file: File, source: Path, to: Path, at: Position) -> Got:
@@ -115,17 +115,17 @@ def _local(file: File, source: Path, to: Path, at: Position) -> Got:
 
 def _remote(file: File, url: str, to: Path, downloads: Path, network: Network, at: Position) -> Got:
     """Fetch into `downloads`, one process at a time for each file, and publish from there."""
-    kept = downloads / (file.sha256 or record.sha256_text(url))
-    with _alone(kept, url, network.say):
-        got = _right(file, kept)
+    download = downloads / (file.sha256 or record.sha256_text(url))
+    with _alone(download, url, network.say):
+        got = _right(file, download)
         if got and file.sha256 is None:
-            network.say(f"{url}: taken from {kept}; remove that to fetch it again")
-        return _publish(kept, to, got or _come(file, url, kept, network, at), at)
+            network.say(f"{url}: taken from {download}; remove that to fetch it again")
+        return _publish(download, to, got or _come(file, url, download, network, at), at)
 
 
 @contextlib.contextmanager
-def _alone(kept: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
-    lock = FileLock(kept.with_name(kept.name + ".lock"))
+def _alone(download: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    lock = FileLock(download.with_name(download.name + ".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -137,21 +137,21 @@ def _alone(kept: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
         lock.release()
 
 
-def _come(file: File, url: str, kept: Path, network: Network, at: Position) -> Got:
+def _come(file: File, url: str, download: Path, network: Network, at: Position) -> Got:
     """Fetch and check; what was put together from several answers gets a second, whole try."""
-    part, wanted = _part(kept), Expected(url, file.bytes, file.sha256 is not None)
-    continued = transfer.transfer(wanted, part, network, at)
+    part, remote = _part(download), Expected(url, file.bytes, file.sha256 is not None)
+    continued = transfer.transfer(remote, part, network, at)
     if continued and _wrong(file, _hash(part)):
         network.say(f"{url}: the parts do not fit together; fetching the whole again")
         transfer.forget(part)
-        transfer.transfer(wanted, part, network, at)
+        transfer.transfer(remote, part, network, at)
     got = _hash(part)
     if problem := _wrong(file, got):
         transfer.forget(part)
         raise Failure(f"{problem}; the bad file was removed")
-    with part.open("rb+") as written:
-        os.fsync(written.fileno())
-    part.replace(kept)
+    with part.open("rb+") as content:
+        os.fsync(content.fileno())
+    part.replace(download)
     transfer.forget(part)
     return got
 
@@ -160,14 +160,14 @@ def _hash(path: Path) -> Got:
     return transfer.size(path), record.sha256_file(path)
 
 
-def _right(file: File, kept: Path) -> Got | None:
+def _right(file: File, download: Path) -> Got | None:
     """Bytes and hash of a finished download, if any; removes one that was damaged since."""
-    if not kept.exists():
+    if not download.exists():
         return None
-    got = _hash(kept)
+    got = _hash(download)
     if not _wrong(file, got):
         return got
-    kept.unlink()
+    download.unlink()
     return None
 
 
@@ -183,12 +183,12 @@ def _wrong(file: File, got: Got) -> str | None:
     return None
 
 
-def _publish(kept: Path, to: Path, got: Got, at: Position) -> Got:
+def _publish(download: Path, to: Path, got: Got, at: Position) -> Got:
     """Link the finished download to its place, or copy it where links are not possible."""
     try:
-        os.link(kept, to)
+        os.link(download, to)
     except OSError:
         with transfer.disk_full_is_one_line(to.parent):
-            shutil.copyfile(kept, to)
+            shutil.copyfile(download, to)
     at(got[0])
     return got

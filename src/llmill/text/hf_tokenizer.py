@@ -75,8 +75,8 @@ def read(folder: Path) -> Tokenizer:
             return from_gpt2(folder, *names)
     for file in sorted(folder.glob("*.tiktoken")):
         return _from_ranks(file)
-    known = ", ".join([f"{BPE}/", JSON, *map(" and ".join, GPT2), "*.tiktoken"])
-    raise UserError(f"{folder}: no tokenizer beside the weights; it would be {known}")
+    forms = ", ".join([f"{BPE}/", JSON, *map(" and ".join, GPT2), "*.tiktoken"])
+    raise UserError(f"{folder}: no tokenizer beside the weights; it would be {forms}")
 
 
 def from_json(file: Path) -> Tokenizer:
@@ -99,16 +99,16 @@ def from_json(file: Path) -> Tokenizer:
         raise UserError(f"{file}: two tokens stand for the same bytes")
     end = _end(file, special)
     try:
-        made = Tokenizer(ranks, pattern, special, end)
+        tokenizer = Tokenizer(ranks, pattern, special, end)
     except ValueError as error:  # half a character in a name, no token at all
         raise UserError(f"{file}: not usable ({error})") from None
-    if made.absent and model.unk_token is not None:
+    if tokenizer.absent and model.unk_token is not None:
         raise UserError(
             f"{file}: unk_token {quoted(model.unk_token)} is not supported where bytes have no "
             "token"
         )
     _refuse_other_merges(file, ranks, model)
-    return made
+    return tokenizer
 
 
 def _described(file: Path, tree: dict[str, Any]) -> Described:
@@ -200,16 +200,14 @@ def _pairs(file: Path, merges: list[str | list[str]]) -> list[tuple[bytes, bytes
 def _end(file: Path, special: dict[str, int]) -> str:
     """The special token that ends a text: the one of the config, or of a usual name."""
     config = file.with_name(CONFIG)
-    found = elsewhere.read_object(config).get("eos_token_id") if config.exists() else None
-    wanted = found[0] if isinstance(found, list) and found else found
-    names = [name for name, i in special.items() if i == wanted]
-    if wanted is None:
+    ids = elsewhere.read_object(config).get("eos_token_id") if config.exists() else None
+    end = ids[0] if isinstance(ids, list) and ids else ids
+    names = [name for name, i in special.items() if i == end]
+    if end is None:
         names = [name for name in ENDS if name in special]
     if not names:
-        asked = (
-            f"id {quoted(wanted)}, which {CONFIG} calls the end" if wanted is not None else ENDS[0]
-        )
-        raise UserError(f"{file}: no special token is {asked}; llmill needs one that ends a text")
+        missing = f"id {quoted(end)}, which {CONFIG} calls the end" if end is not None else ENDS[0]
+        raise UserError(f"{file}: no special token is {missing}; llmill needs one that ends a text")
     return names[0]
 
 

@@ -17,49 +17,49 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 def files(folder: Path) -> list[Path]:
     """The files to take; raises `UserError` for what is no folder of a model to begin from."""
-    said = f"params.yaml: download.init = '{folder}'"
+    where = f"params.yaml: download.init = '{folder}'"
     if not folder.is_dir():
-        raise UserError(f"{said}: no such folder; give one relative to here, or a source's name")
+        raise UserError(f"{where}: no such folder; give one relative to here, or a source's name")
     places = [folder, folder / BPE]
-    found = sorted(
+    paths = sorted(
         path for place in places if place.is_dir() for path in place.iterdir() if path.is_file()
     )
-    taken = [path for path in found if path.suffix in MODEL and path.name != "sources.json"]
-    if not is_model([path.name for path in taken]):
-        pickled = next((path.name for path in found if path.suffix in PICKLES), None)
+    model_files = [path for path in paths if path.suffix in MODEL and path.name != "sources.json"]
+    if not is_model([path.name for path in model_files]):
+        pickled = next((path.name for path in paths if path.suffix in PICKLES), None)
         if pickled and (folder / CONFIG).exists():
             raise UserError(
-                f"{said}: {pickled} is a pickle, which runs whatever code its maker put in; llmill "
-                "reads safetensors only, and there are none"
+                f"{where}: {pickled} is a pickle, which runs whatever code its maker put in; "
+                "llmill reads safetensors only, and there are none"
             )
         missing = CONFIG if not (folder / CONFIG).exists() else "*.safetensors"
-        raise UserError(f"{said}: {missing} is missing; it must be a model's folder")
-    refuse_other_config(said, folder)
-    return taken
+        raise UserError(f"{where}: {missing} is missing; it must be a model's folder")
+    refuse_other_config(where, folder)
+    return model_files
 
 
-def refuse_other_config(said: str, folder: Path) -> None:
+def refuse_other_config(where: str, folder: Path) -> None:
     """A config must be ours, of a model of tokens, or Hugging Face's; raises `UserError`, which
-    begins with `said`, the parameter or source that the folder is of.
+    begins with `where`, the parameter or source that the folder is of.
     """
-    wanted = "head" if is_ours(folder) else "model_type"
+    field = "head" if is_ours(folder) else "model_type"
     config = elsewhere.read_object(folder / CONFIG)
-    if wanted not in config:
+    if field not in config:
         raise UserError(
-            f"{said}: {CONFIG} has no `{wanted}`; a folder is ours, with {BPE}/ and `head`, or "
+            f"{where}: {CONFIG} has no `{field}`; a folder is ours, with {BPE}/ and `head`, or "
             "Hugging Face's, with `model_type`"
         )
-    if wanted == "head" and config["head"] != "next_token":
+    if field == "head" and config["head"] != "next_token":
         raise UserError(
-            f"{said}: {CONFIG} says head {elsewhere.quoted(config['head'])}; only what pretrain "
+            f"{where}: {CONFIG} says head {elsewhere.quoted(config['head'])}; only what pretrain "
             "and instruct make can be begun from"
         )
 
 
-def copy(folder: Path, found: list[Path], to: Path) -> list[dict[str, Any]]:
+def copy(folder: Path, paths: list[Path], to: Path) -> list[dict[str, Any]]:
     """Copy files (never link: they stay their owner's); returns path, bytes and sha256 of each."""
     copied = []
-    for file in found:
+    for file in paths:
         place = file.relative_to(folder)
         (to / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to / place)

@@ -18,9 +18,9 @@ def copies(identity: str, weight: float) -> int:
 
 def mix(documents: Iterable[Document], weights: dict[str, float]) -> list[Document]:
     """Every copy of every document, in an order that is a function of its hash and number."""
-    made = [
+    ranked = [
         (sha256_text(f"{copy}:{document.id}"), document)
         for document in documents
         for copy in range(copies(document.id, weights[document.source]))
     ]
-    return [document for _, document in sorted(made, key=lambda pair: pair[0])]
+    return [document for _, document in sorted(ranked, key=lambda pair: pair[0])]

@@ -28,10 +28,10 @@ def write(folder: Path, documents: Sequence[Document], shard_documents: int) -> 
 
 def shards(folder: Path) -> list[Path]:
     """The shards of a folder, in order."""
-    found = sorted(folder.glob("*.parquet"))
-    if not found:
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
         raise UserError(f"{folder}: no parquet shards; {RESTORE}")
-    return found
+    return paths
 
 
 def texts(shard: Path) -> Iterator[str]:

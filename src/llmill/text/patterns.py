@@ -42,37 +42,35 @@ DIGITS_FORM = _sequence({"type": "Digits", "individual_digits": True}, _bytes(us
 
 def form(pattern: str) -> Form:
     """The pre-tokenizer of a pattern."""
-    found = (
-        DIGITS_FORM if pattern == DIGITS else _split(PORTABLE if pattern == PATTERN else pattern)
-    )
-    return _with_offsets(found)
+    tree = DIGITS_FORM if pattern == DIGITS else _split(PORTABLE if pattern == PATTERN else pattern)
+    return _with_offsets(tree)
 
 
-def pattern(given: Form | None) -> str | None:
+def pattern(tree: Form | None) -> str | None:
     """The pattern of a pre-tokenizer; None for one that is not known."""
     forms = [(_bytes(use_regex=True), PATTERN), (DIGITS_FORM, DIGITS)]
     forms += [(_split(theirs), ours) for theirs, ours in CUT_ALIKE.items()]
-    plain = _plain(given)
-    return next((ours for known, ours in forms if known == plain), None)
+    plain = _plain(tree)
+    return next((ours for candidate, ours in forms if candidate == plain), None)
 
 
-def _plain(given: Any) -> Any:
+def _plain(tree: Any) -> Any:
     """Without what changes no id, and with what old files leave out."""
-    if not isinstance(given, dict):
-        return given
-    if given.get("type") == "Sequence":
-        parts = given.get("pretokenizers")
+    if not isinstance(tree, dict):
+        return tree
+    if tree.get("type") == "Sequence":
+        parts = tree.get("pretokenizers")
         parts = parts if isinstance(parts, list) else []
-        return given | {"pretokenizers": [_plain(part) for part in parts]}
-    if given.get("type") == "ByteLevel":
-        return {"use_regex": True, **{k: v for k, v in given.items() if k != "trim_offsets"}}
-    return given
+        return tree | {"pretokenizers": [_plain(part) for part in parts]}
+    if tree.get("type") == "ByteLevel":
+        return {"use_regex": True, **{k: v for k, v in tree.items() if k != "trim_offsets"}}
+    return tree
 
 
-def _with_offsets(given: Form) -> Form:
+def _with_offsets(tree: Form) -> Form:
     """With the field that the library wants and that changes no id."""
     parts = [
         part | {"trim_offsets": True} if part["type"] == "ByteLevel" else part
-        for part in given["pretokenizers"]
+        for part in tree["pretokenizers"]
     ]
-    return given | {"pretokenizers": parts}
+    return tree | {"pretokenizers": parts}

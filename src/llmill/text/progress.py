@@ -35,13 +35,13 @@ def _lines(title: str, total: int | None, say: Callable[[str], None]) -> Positio
     """A line at each tenth of a large source."""
     if total is None or total < LINES_ABOVE:
         return lambda position: None
-    told = 0
+    announced = 0
 
     def at(position: int) -> None:
-        nonlocal told
+        nonlocal announced
         tenths = 10 * position // total
-        if tenths > told:
-            told = tenths
+        if tenths > announced:
+            announced = tenths
             say(f"{title}: {position:,} of {total:,} bytes")
 
     return at

@@ -129,14 +129,14 @@ class Shards:
         """Tokens `start` to `start + length`, across shards. (length,)"""
         if not 0 <= start <= start + length <= self.tokens:
             raise IndexError(f"tokens {start} to {start + length} of {self.tokens}")
-        found = []
+        pieces = []
         shard = int(np.searchsorted(self.starts, start, side="right")) - 1
         while length > 0:
             offset = start - self.starts[shard]
             piece = self.parts[shard][offset : offset + length]
-            found.append(piece)
+            pieces.append(piece)
             start, length, shard = start + len(piece), length - len(piece), shard + 1
-        return np.concatenate(found) if found else np.empty(0, dtype=np.uint16)
+        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.uint16)
 
 
 def _files(folder: Path, name: str) -> tuple[Path, Path, Path]:
@@ -148,8 +148,8 @@ def _files(folder: Path, name: str) -> tuple[Path, Path, Path]:
 def _check(file: Path, size: int | None, sha256: str) -> None:
     if not file.exists():
         raise UserError(f"{file}: missing; {RESTORE}")
-    found = file.stat().st_size
-    if size is not None and found != size:
-        raise UserError(f"{file}: {found} bytes, {INDEX} says {size}; {RESTORE}")
+    actual = file.stat().st_size
+    if size is not None and actual != size:
+        raise UserError(f"{file}: {actual} bytes, {INDEX} says {size}; {RESTORE}")
     if record.sha256_file(file) != sha256:
         raise UserError(f"{file}: corrupt, its sha256 is not the one in {INDEX}; {RESTORE}")

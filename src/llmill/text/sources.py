@@ -58,8 +58,8 @@ class File(TablePart):
         if not is_below(self.path):
             raise ValueError(f"path '{self.path}' must be relative, with / and without .. parts")
         for url in self.urls:
-            scheme, found, _ = url.partition("://")
-            if found and scheme.lower() not in ("http", "https"):
+            scheme, separator, _ = url.partition("://")
+            if separator and scheme.lower() not in ("http", "https"):
                 raise ValueError(f"url '{url}': allowed are http://, https:// and local paths")
         return self
 
@@ -169,25 +169,25 @@ def _one_line(name: str, error: ValidationError) -> str:
     location = first["loc"]
     where = ".".join([name, *(str(part) for part in location)])
     if first["type"] == "extra_forbidden":
-        known = list((File if len(location) > 1 else Source).model_fields)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        fields = list((File if len(location) > 1 else Source).model_fields)
+        near = difflib.get_close_matches(str(location[-1]), fields, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(fields)}"
         return f"unknown field '{where}'; {hint}"
     if first["type"] == "missing":
         return f"missing field '{where}'"
-    shown = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
-    return f"{where}{shown}: {first['msg'].removeprefix('Value error, ')}"
+    value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+    return f"{where}{value}: {first['msg'].removeprefix('Value error, ')}"
 
 
-def chosen(named: Sequence[tuple[str, str]], known: dict[str, Source]) -> list[tuple[str, Source]]:
+def chosen(pairs: Sequence[tuple[str, str]], table: dict[str, Source]) -> list[tuple[str, Source]]:
     """The sources to download, of these roles and names, as (role, source)."""
-    texts = [name for role, name in named if role == "text"]
+    texts = [name for role, name in pairs if role == "text"]
     twice = next((name for name in texts if texts.count(name) > 1), None)
     if twice:
         raise UserError(
             f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source"
         )
-    return [(role, _find(role, name, known)) for role, name in named if name not in _built_in(role)]
+    return [(role, _find(role, name, table)) for role, name in pairs if name not in _built_in(role)]
 
 
 def _built_in(role: str) -> tuple[str, ...]:
@@ -197,37 +197,37 @@ def _built_in(role: str) -> tuple[str, ...]:
     return () if role in ("tokenizer", "init") else (WORLD,)
 
 
-def _find(role: str, name: str, known: dict[str, Source]) -> Source:
-    suitable = [source.name for source in known.values() if source.role == role]
-    said = f"params.yaml: download.{role} names '{name}'"
+def _find(role: str, name: str, table: dict[str, Source]) -> Source:
+    suitable = [source.name for source in table.values() if source.role == role]
+    where = f"params.yaml: download.{role} names '{name}'"
     if name in (WORLD, NEWS) and role == "init":
-        raise UserError(f"{said}, which is text; a folder of weights has a /, as in models/world")
-    if name not in known:
-        near = difflib.get_close_matches(name, [*known, *_built_in(role)], n=1)
+        raise UserError(f"{where}, which is text; a folder of weights has a /, as in models/world")
+    if name not in table:
+        near = difflib.get_close_matches(name, [*table, *_built_in(role)], n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"for {role} it has {', '.join(suitable)}"
-        raise UserError(f"{said}, which is not in {FILE}; {hint}")
-    if known[name].role != role:
+        raise UserError(f"{where}, which is not in {FILE}; {hint}")
+    if table[name].role != role:
         raise UserError(
-            f"{said}, whose role in {FILE} is {known[name].role}; "
+            f"{where}, whose role in {FILE} is {table[name].role}; "
             f"for {role} it has {', '.join(suitable)}"
         )
-    return known[name]
+    return table[name]
 
 
-def got(known: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
+def got(table: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
     """What the finished stage `download` got: bytes and sha256 by the path in `sources.yaml`."""
-    found: dict[str, tuple[int, str]] = {}
+    files: dict[str, tuple[int, str]] = {}
     for listed in sorted(download.glob("*/sources.json")):
         for entry in record.read_json(listed):
-            if entry["name"] in known:
-                source = known[entry["name"]]
+            if entry["name"] in table:
+                source = table[entry["name"]]
                 have = {item["path"]: (item["bytes"], item["sha256"]) for item in entry["files"]}
                 places = {file.path: source.place(file) for file in source.files}
-                found |= {path: have[place] for path, place in places.items() if place in have}
-    return found
+                files |= {path: have[place] for path, place in places.items() if place in have}
+    return files
 
 
-def pin(file: Path, found: dict[str, tuple[int, str]]) -> list[str]:
+def pin(file: Path, files: dict[str, tuple[int, str]]) -> list[str]:
     """Write bytes and sha256 over the nulls of the files found; returns the paths pinned.
 
     Everything else in the file stays as it is written.
@@ -238,8 +238,8 @@ def pin(file: Path, found: dict[str, tuple[int, str]]) -> list[str]:
         nulls = {
             k: v for k, v in values.items() if k in ("bytes", "sha256") and v.tag.endswith(":null")
         }
-        if path in found and nulls:
-            size, sha256 = found[path]
+        if path in files and nulls:
+            size, sha256 = files[path]
             pinned.append(path)
             edits += [
                 (node, str(size) if key == "bytes" else sha256) for key, node in nulls.items()

@@ -33,19 +33,19 @@ class TextStream:
 
     def close(self) -> str:
         """The rest, when no more tokens come."""
-        shown = self._grown(self._characters.decode(b"", final=True))
+        piece = self._grown(self._characters.decode(b"", final=True))
         rest, self._held = self._held, ""
         self.shown += len(rest)
-        return shown + rest
+        return piece + rest
 
     def _grown(self, text: str) -> str:
         if self.stopped:
             return ""
         self._held += text
-        found = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
-        if found:
+        ends = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
+        if ends:
             self.stopped = True
-            piece, self._held = self._held[: min(found)[1]], ""
+            piece, self._held = self._held[: min(ends)[1]], ""
         else:
             cut = len(self._held) - self._possible_beginning()
             piece, self._held = self._held[:cut], self._held[cut:]

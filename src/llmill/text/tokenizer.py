@@ -89,8 +89,8 @@ class Tokenizer:
         for piece in regex.finditer(self.pattern, text):
             content = piece[0].encode()
             left = content.translate(None, self.absent)
-            known = self.ranks.get(left) if left == content else None
-            parts = merged(left, self.ranks, self.n_vocab) if known is None else [left]
+            whole = self.ranks.get(left) if left == content else None
+            parts = merged(left, self.ranks, self.n_vocab) if whole is None else [left]
             ids += [self.ranks[part] for part in parts]
         return ids
 
@@ -206,13 +206,13 @@ def from_gpt2(
     except ValidationError as error:
         raise UserError(f"{encoder}: not a vocabulary ({elsewhere.problem(error)})") from None
     pairs = elsewhere.read_text(merges).split("\n")[1:]
-    made = [pair.replace(" ", "") for pair in pairs if pair]
+    tokens = [pair.replace(" ", "") for pair in pairs if pair]
     end = vocabulary.pop(END_OF_TEXT, None)
-    if end != BYTES + len(made) or len(vocabulary) != end:
+    if end != BYTES + len(tokens) or len(vocabulary) != end:
         raise UserError(
-            f"{merges}: {len(made)} merges do not make the {len(vocabulary)} tokens of {encoder}"
+            f"{merges}: {len(tokens)} merges do not make the {len(vocabulary)} tokens of {encoder}"
         )
-    wrong = next((i for i, token in enumerate(made) if vocabulary.get(token) != BYTES + i), None)
+    wrong = next((i for i, token in enumerate(tokens) if vocabulary.get(token) != BYTES + i), None)
     if wrong is not None:
         raise UserError(f"{merges}: line {wrong + 2} makes no token {BYTES + wrong} of {encoder}")
     alone = sorted(vocabulary.get(character, -1) for character in _byte_of_character())

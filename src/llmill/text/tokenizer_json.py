@@ -30,16 +30,16 @@ def converted(tokenizer: Tokenizer, begin: bool = False) -> "tokenizers.Tokenize
     model.ignore_merges = any(
         len(merged(token, tokenizer.ranks, rank)) > 2 for token, rank in tokenizer.ranks.items()
     )
-    made = Tokenizer(model)
-    made.decoder = decoders.ByteLevel()
+    result = Tokenizer(model)
+    result.decoder = decoders.ByteLevel()
     names = sorted(tokenizer.special, key=tokenizer.special.__getitem__)
-    made.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
+    result.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in names])
     if begin:
         end = tokenizer.end_name
-        made.post_processor = processors.TemplateProcessing(
+        result.post_processor = processors.TemplateProcessing(
             single=f"{end} $A", special_tokens=[(end, tokenizer.end_of_text)]
         )
-    tree = json.loads(made.to_str()) | {"pre_tokenizer": patterns.form(tokenizer.pattern)}
+    tree = json.loads(result.to_str()) | {"pre_tokenizer": patterns.form(tokenizer.pattern)}
     return Tokenizer.from_str(json.dumps(tree))
 
 

@@ -76,16 +76,16 @@ def client(timeout: float) -> httpx.Client:
         ) from None
 
 
-def transfer(wanted: Expected, part: Path, network: Network, at: Position) -> bool:
+def transfer(remote: Expected, part: Path, network: Network, at: Position) -> bool:
     """Bring the whole file into `part`; True if it comes of several answers. Raises `Failure`."""
     tries, best = 0, size(part)
     while True:
-        start = _start(wanted, part)
+        start = _start(remote, part)
         at(start)
-        if start and start == wanted.bytes:
+        if start and start == remote.bytes:
             return True
         try:
-            return _ask(wanted, part, start, network, at)
+            return _ask(remote, part, start, network, at)
         except Again as problem:
             tries = 0 if size(part) >= best + PROGRESS else tries
             best = max(best, size(part))
@@ -93,7 +93,7 @@ def transfer(wanted: Expected, part: Path, network: Network, at: Position) -> bo
                 raise Failure(str(problem), problem.unreachable) from None
             wait = problem.wait or min(LONGEST_WAIT, FIRST_WAIT * 2**tries)
             tries += 1
-            network.say(f"{wanted.url}: {problem}; again in {wait:g} s ({tries}/{network.retries})")
+            network.say(f"{remote.url}: {problem}; again in {wait:g} s ({tries}/{network.retries})")
         network.sleep(wait)
 
 
@@ -139,13 +139,13 @@ def _noted(part: Path) -> dict[str, str | None]:
         return {}
 
 
-def _start(wanted: Expected, part: Path) -> int:
+def _start(remote: Expected, part: Path) -> int:
     """Where to go on: the end of a part that this address can safely continue, else 0."""
     noted, here = _noted(part), size(part)
-    too_long = wanted.bytes is not None and here > wanted.bytes
+    too_long = remote.bytes is not None and here > remote.bytes
     if (
-        noted.get("url") == wanted.url
-        and (noted.get("validator") or wanted.hashed)
+        noted.get("url") == remote.url
+        and (noted.get("validator") or remote.hashed)
         and not too_long
     ):
         return here
@@ -153,7 +153,7 @@ def _start(wanted: Expected, part: Path) -> int:
     return 0
 
 
-def _ask(wanted: Expected, part: Path, start: int, network: Network, at: Position) -> bool:
+def _ask(remote: Expected, part: Path, start: int, network: Network, at: Position) -> bool:
     """One request; True if its answer completed an earlier one. Raises `Again` or `Failure`."""
     headers = {}
     if start:
@@ -161,8 +161,8 @@ def _ask(wanted: Expected, part: Path, start: int, network: Network, at: Positio
         if validator := _noted(part).get("validator"):
             headers["If-Range"] = validator
     try:
-        with network.client.stream("GET", wanted.url, headers=headers) as response:
-            return _take(wanted, part, start, response, at)
+        with network.client.stream("GET", remote.url, headers=headers) as response:
+            return _take(remote, part, start, response, at)
     except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
         raise Failure(str(error)) from None
     except httpx.DecodingError as error:
@@ -178,19 +178,19 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _take(wanted: Expected, part: Path, start: int, response: httpx.Response, at: Position) -> bool:
+def _take(remote: Expected, part: Path, start: int, response: httpx.Response, at: Position) -> bool:
     """Store the body of an answer, by what its status says it is."""
     if response.status_code == 200:
         forget(part)
-        _write(wanted, part, response, _length(response), at)
+        _write(remote, part, response, _length(response), at)
         return False
     if response.status_code == 206 and start:
         begin, total = _content_range(response)
-        other = wanted.bytes and total and total != wanted.bytes
+        other = remote.bytes and total and total != remote.bytes
         if begin != start or other or _encoded(response):
             forget(part)
             raise Again("the server sent other bytes than those asked for")
-        _write(wanted, part, response, total, at)
+        _write(remote, part, response, total, at)
         return True
     if response.status_code == 416 and start:
         if _content_range(response)[1] == start:
@@ -203,8 +203,8 @@ def _take(wanted: Expected, part: Path, start: int, response: httpx.Response, at
 def _refused(response: httpx.Response) -> Failure:
     status = response.status_code
     phrases = {code.value: code.phrase for code in http.HTTPStatus}
-    said = f"HTTP {status} {phrases.get(status, '')}".strip()
-    return Again(said, wait=_retry_after(response)) if status in TRY_AGAIN else Failure(said)
+    message = f"HTTP {status} {phrases.get(status, '')}".strip()
+    return Again(message, wait=_retry_after(response)) if status in TRY_AGAIN else Failure(message)
 
 
 def _retry_after(response: httpx.Response) -> float:
@@ -222,10 +222,10 @@ def _retry_after(response: httpx.Response) -> float:
 def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
     """First byte and total of `bytes 5-9/10`; None for what it does not say."""
     value = response.headers.get("Content-Range", "")
-    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", value.strip())
-    if not found:
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", value.strip())
+    if not match:
         return None, None
-    first, total = found.groups()
+    first, total = match.groups()
     return (int(first) if first else None), (int(total) if total != "*" else None)
 
 
@@ -239,17 +239,17 @@ def _encoded(response: httpx.Response) -> bool:
 
 
 def _write(
-    wanted: Expected, part: Path, response: httpx.Response, total: int | None, at: Position
+    remote: Expected, part: Path, response: httpx.Response, total: int | None, at: Position
 ) -> None:
     """Append the body to `part`; raises `Again` if it ends early."""
     here = size(part)
-    room(part.parent, (total or wanted.bytes or 0) - here)
-    longest = wanted.bytes + SPARE if wanted.bytes else None
+    room(part.parent, (total or remote.bytes or 0) - here)
+    longest = remote.bytes + SPARE if remote.bytes else None
     with disk_full_is_one_line(part.parent):
         if not here and not _encoded(
             response
         ):  # noted before the first byte: the two always belong together
-            record.write_json(_note(part), {"url": wanted.url, "validator": _validator(response)})
+            record.write_json(_note(part), {"url": remote.url, "validator": _validator(response)})
         with part.open("ab") as file:
             for block in response.iter_bytes():
                 file.write(block)
@@ -260,7 +260,7 @@ def _write(
     if total is not None and here > total:
         forget(part)
         raise Again(f"the server sent more than the {total:,} bytes that it announced")
-    expected = total if total is not None else wanted.bytes
+    expected = total if total is not None else remote.bytes
     if expected and here < expected:
         raise Again(f"the connection broke off after {here:,} of {expected:,} bytes")
 

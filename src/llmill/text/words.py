@@ -8,13 +8,13 @@ import numpy as np
 WORD = re.compile(r"[^\W_]+")
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit of a word is lost
 
-Known = dict[str, int]  # words that were hashed before
+WordHashes = dict[str, int]  # words that were hashed before
 
 
-def hashes(text: str, known: Known) -> np.ndarray:
+def hashes(text: str, table: WordHashes) -> np.ndarray:
     """One uint64 per word, without regard to case and punctuation. (words,)"""
-    found = WORD.findall(text.casefold())
-    values = [known.get(word) or known.setdefault(word, _hash(word)) for word in found]
+    words = WORD.findall(text.casefold())
+    values = [table.get(word) or table.setdefault(word, _hash(word)) for word in words]
     return np.array(values, dtype=np.uint64)
 
 

@@ -62,14 +62,14 @@ class Permutation:
         """Items `start` to `start + count` of the run, across epochs."""
         return [self._item(i) for i in range(start, start + count)]
 
-    def drawn(self, epoch: int) -> np.ndarray:
+    def permutation(self, epoch: int) -> np.ndarray:
         """The permutation of an epoch, (n,)."""
         return np.random.default_rng([self.seed, epoch]).permutation(self.n)
 
     def _item(self, index: int) -> int:
         epoch, place = divmod(index, self.n)
         if epoch != self._epoch:
-            self._epoch, self._permutation = epoch, self.drawn(epoch)
+            self._epoch, self._permutation = epoch, self.permutation(epoch)
         return int(self._permutation[place])
 
 
@@ -84,8 +84,8 @@ class LengthGroups(Permutation):
         super().__init__(len(lengths), seed)
         self.lengths, self.batch_size = np.array(lengths), batch_size
 
-    def drawn(self, epoch: int) -> np.ndarray:
-        items, size = super().drawn(epoch), self.batch_size
+    def permutation(self, epoch: int) -> np.ndarray:
+        items, size = super().permutation(epoch), self.batch_size
         shuffle = np.random.default_rng([self.seed, epoch, 1])
         first = -epoch * self.n % size  # where the epoch's first batch of its own begins
         end = self.n - (self.n - first) % size
@@ -157,18 +157,18 @@ def collate_rows(
     """
     ids, places = laid_out(shards, rows, block_size)
     tokens = torch.from_numpy(ids)  # (B, T + 1)
-    held = int((places[:, :-1] != NOWHERE).sum())
+    n_tokens = int((places[:, :-1] != NOWHERE).sum())
     learnt = places[:, 1:] != NOWHERE
     if mask_documents:
         documents = documents_of(shards, places)
         learnt = torch.from_numpy(learnt & (documents[:, 1:] == documents[:, :-1]))
         targets = tokens[:, 1:][learnt]
         inputs = (tokens[:, :-1], learnt, torch.from_numpy(documents[:, :-1]))
-        return Batch(inputs, targets, weight=len(targets), tokens=held)
+        return Batch(inputs, targets, weight=len(targets), tokens=n_tokens)
     joints = learnt & (places[:, 1:] != places[:, :-1] + 1)
     learnt[joints] = begins_document(shards, places[:, 1:][joints])
     targets = tokens[:, 1:].masked_fill(torch.from_numpy(~learnt), IGNORE)
-    return Batch((tokens[:, :-1],), targets, weight=int(learnt.sum()), tokens=held)
+    return Batch((tokens[:, :-1],), targets, weight=int(learnt.sum()), tokens=n_tokens)
 
 
 def laid_out(

@@ -67,6 +67,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     model.to(device)
     fresh = work.begun and resume.newest(job.state)[0] is None
     first = [_first(model, work, job)] if fresh else []  # a sharded model must be trained first
+    # Sharding replaces the parameters, so the optimizers are built after it.
     wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(job, model, optimizers)
@@ -75,18 +76,21 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     end = length(settings, work.batches.n)
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
-    unread: list[Tensor] = []  # losses that are still on the device
+    unread: list[Tensor] = []  # losses still on the device: reading one would wait for it
     check = Check(device, job)
-    shown = job.countdown(end, "steps", progress.step, lines=False)  # the log has the rows
+    countdown = job.countdown(end, "steps", progress.step, lines=False)  # the log has the rows
     note = ""
     meter.begin()
+    # A signal waits for the end of the step, so that what is saved is always a whole step.
     with job.stop.deferred():
         while progress.step < end:
             with meter.part("data"):
                 micro = next(steps)
+            # Seeded anew at each step: a run that continues drops out what it would have dropped.
             torch.manual_seed(_seed(work.seed, progress.step))
             model.train()
             optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, end))
+            # All processes must stop at the same step, or the others would wait for one for ever.
             weight, tokens, stopped = _agreed(micro, job)
             unread.append(_backward(called, wrapped, micro, weight, work, meter))
             with meter.part("optimizer"):
@@ -98,10 +102,11 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             progress.step += 1
             progress.tokens += tokens
             meter.count(tokens)
-            shown.at(progress.step, note)
+            countdown.at(progress.step, note)
             last = progress.step == end
             logging = progress.step % settings.log_every == 0 or last
             saving = progress.step % settings.checkpoint_every == 0 or last
+            # Before anything is written: no row and no state of a loss that is not finite.
             if logging or saving or stopped:
                 check.all()
                 progress.losses += parallel.total([float(x) for x in unread])
@@ -115,7 +120,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
                     resume.save(job.state, model, optimizers, progress)
             if logging:  # only now: a terminal or a tracker that is gone must not cost the state
                 with meter.apart():
-                    note = _tell(progress.curve[-1], figures, shown, job)
+                    note = _tell(progress.curve[-1], figures, countdown, job)
             if stopped:
                 raise Stopped(stopped)
         if stopped := _asked_to_stop(job):  # during the last step, whose state is saved
@@ -252,15 +257,15 @@ def _add_row(
     progress.curve.append(row)
 
 
-def _tell(row: Row, meters: Figures, shown: Countdown, job: Job) -> str:
+def _tell(row: Row, meters: Figures, countdown: Countdown, job: Job) -> str:
     """The tracker gets a row with the meters in one call, the log a line of it. Returns what a bar
     shows of it.
     """
     _track(row, meters, job)
     losses = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
     speed = meters["tokens_per_second"]
-    left = printable.duration(shown.left(int(row["step"] or 0)))
-    job.say(f"step {row['step']}/{shown.total} {losses} ({speed:,.0f} tokens/s, {left} left)")
+    left = printable.duration(countdown.left(int(row["step"] or 0)))
+    job.say(f"step {row['step']}/{countdown.total} {losses} ({speed:,.0f} tokens/s, {left} left)")
     return f"loss {row['train_loss']:.3f}, {speed:,.0f} tokens/s"
 
 

@@ -41,11 +41,11 @@ class Masked(Rows):
         self.packed, self.padded, self.end_of_text = packed, packed.padded, end_of_text
 
     def row(self, number: int) -> list[Span]:
-        kept, room = [], self.block_size
+        spans, room = [], self.block_size
         for start, length in self.packed.row(number):
-            kept.append((start, min(length, room)))
+            spans.append((start, min(length, room)))
             room -= length
-        return [span for span in kept if span[1] > 0]
+        return [span for span in spans if span[1] > 0]
 
     def get(self, start: int, count: int) -> Batch:
         """Inputs as of `masked`; and where there is padding or documents are hidden from each other
@@ -70,8 +70,8 @@ def masked_windows(
     """These windows, each masked the same way every time, whatever the seed of the run."""
     ids, _ = laid_out(shards, [[window(block_size, n)] for n in numbers], block_size)
     random = [generator(FIXED, n) for n in numbers]
-    held = np.ones((len(numbers), block_size), dtype=bool)
-    return masked(ids[:, :-1], held, random, shards.n_vocab, end_of_text)
+    present = np.ones((len(numbers), block_size), dtype=bool)
+    return masked(ids[:, :-1], present, random, shards.n_vocab, end_of_text)
 
 
 def generator(seed: int, place: int) -> np.random.Generator:
@@ -81,28 +81,28 @@ def generator(seed: int, place: int) -> np.random.Generator:
 
 def masked(
     ids: np.ndarray,
-    held: np.ndarray,
+    present: np.ndarray,
     random: Sequence[np.random.Generator],
     n_vocab: int,
     end_of_text: int,
 ) -> Batch:
-    """Rows of ids with some of their tokens hidden; `held` says which positions have one. Never
-    chosen: <|endoftext|> and padding.
+    """Rows of ids with some of their tokens hidden; `present` says which positions have one.
+    Never chosen: <|endoftext|> and padding.
 
-    Inputs are what is read and where logits are asked for, (B, T) both; targets the tokens that
+    Inputs are the ids to read and where logits are asked for, (B, T) both; targets the tokens that
     stood there, (N,).
     """
-    read, chosen = ids.copy(), np.zeros(ids.shape, dtype=bool)
+    input_ids, chosen = ids.copy(), np.zeros(ids.shape, dtype=bool)
     for row, rng in enumerate(random):
-        text = np.flatnonzero(held[row] & (ids[row] != end_of_text))
+        text = np.flatnonzero(present[row] & (ids[row] != end_of_text))
         places = rng.permutation(text)[: max(1, round(CHOSEN * len(text)))]
         kind = rng.random(len(places))
         other = rng.integers(n_vocab - 1, size=len(places))
         other += other >= end_of_text  # any token but that one
         hidden, replaced = kind < HIDDEN, (kind >= HIDDEN) & (kind < HIDDEN + REPLACED)
-        read[row, places[hidden]] = vocabulary.mask_id(n_vocab)
-        read[row, places[replaced]] = other[replaced]
+        input_ids[row, places[hidden]] = vocabulary.mask_id(n_vocab)
+        input_ids[row, places[replaced]] = other[replaced]
         chosen[row, places] = True
     targets, at = torch.from_numpy(ids[chosen]), torch.from_numpy(chosen)
-    inputs = (torch.from_numpy(read), at)
-    return Batch(inputs, targets, weight=len(targets), tokens=int(held.sum()))
+    inputs = (torch.from_numpy(input_ids), at)
+    return Batch(inputs, targets, weight=len(targets), tokens=int(present.sum()))

@@ -72,17 +72,17 @@ class Meter:
         return figures
 
 
-def flops_per_token(model: Transformer, asked: float = 1.0) -> float:
+def flops_per_token(model: Transformer, head_share: float = 1.0) -> float:
     """FLOPs of forward and backward for one token of a full context: 6N + 12 L C T (PaLM, appendix
     B), N the parameters of matrix products: all matrices but the tables that are looked up. The
-    head counts for the share of positions at which it is `asked`.
+    head counts for `head_share` of the positions: those that ask for logits.
     """
     config = model.config
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     looked_up = tables - {id(model.head.weight)}
     n = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in looked_up)
-    not_asked = (1 - asked) * model.head.weight.numel()
-    return 6.0 * (n - not_asked) + 12.0 * config.n_layer * config.n_embd * config.block_size
+    unused = (1 - head_share) * model.head.weight.numel()
+    return 6.0 * (n - unused) + 12.0 * config.n_layer * config.n_embd * config.block_size
 
 
 def matrix_peak(

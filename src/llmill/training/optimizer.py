@@ -18,9 +18,9 @@ Optimizers = list[TorchOptimizer]
 
 def build(model: nn.Module, settings: Optimizer) -> Optimizers:
     """One or two optimizers over the trainable parameters, each parameter in exactly one group."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in named if p.dim() == 2 and "blocks." in name]
-    rest = [p for name, p in named if not (p.dim() == 2 and "blocks." in name)]
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    matrices = [p for name, p in parameters if p.dim() == 2 and "blocks." in name]
+    rest = [p for name, p in parameters if not (p.dim() == 2 and "blocks." in name)]
     if settings.kind == "muon" and matrices:
         muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
         optimizers: Optimizers = [muon, _adamw(rest, settings)]

@@ -91,15 +91,15 @@ def best_fit_decreasing(lengths: np.ndarray, capacity: int) -> np.ndarray:
                 rooms[room].append(np.arange(n_rows, n_rows := n_rows + -(-len(items) // each)))
             if not rooms[room]:
                 continue
-            found = np.concatenate(rooms[room])
+            open_rows = np.concatenate(rooms[room])
             rooms[room].clear()
-            full, over = divmod(min(len(items), each * len(found)), each)
-            taken, used = full * each + over, full + bool(over)
-            row[items[:taken]] = np.repeat(found, each)[:taken]
-            items = items[taken:]
-            _put(rooms[room - each * length], found[:full])
-            _put(rooms[room - over * length], found[full:used])
-            _put(rooms[room], found[used:])
+            full, over = divmod(min(len(items), each * len(open_rows)), each)
+            n_placed, used = full * each + over, full + bool(over)
+            row[items[:n_placed]] = np.repeat(open_rows, each)[:n_placed]
+            items = items[n_placed:]
+            _put(rooms[room - each * length], open_rows[:full])
+            _put(rooms[room - over * length], open_rows[full:used])
+            _put(rooms[room], open_rows[used:])
     return row
 
 

@@ -109,9 +109,9 @@ def from_first(function: Callable[..., Any], *arguments: Any) -> Any:
     """What the function returns in the first process, in all of them."""
     if alone():
         return function(*arguments)
-    found = [function(*arguments) if processes.main() else None]
-    dist.broadcast_object_list(found)
-    return found[0]
+    results = [function(*arguments) if processes.main() else None]
+    dist.broadcast_object_list(results)
+    return results[0]
 
 
 def clip(model: nn.Module, limit: float) -> Tensor:
@@ -137,7 +137,7 @@ def whole(model: M, make: Callable[[], M]) -> M:
         return model.cpu()
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = get_model_state_dict(model, options=options)
-    made = make()
+    full_model = make()
     if processes.main():
-        made.load_state_dict(weights)
-    return made
+        full_model.load_state_dict(weights)
+    return full_model

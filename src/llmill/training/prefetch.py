@@ -32,9 +32,9 @@ class Feed:
         with ThreadPoolExecutor(1) as thread:
             upcoming = thread.submit(self._pinned, first)
             for step in range(first, end):
-                made = upcoming.result()
+                micro_batches = upcoming.result()
                 upcoming = thread.submit(self._pinned, min(step + 1, end - 1))
-                yield [batch.each(self._moved) for batch in made]
+                yield [batch.each(self._moved) for batch in micro_batches]
 
     def _make(self, step: int) -> Step:
         offset, count = parallel.share(self._size)

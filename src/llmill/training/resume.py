@@ -118,12 +118,12 @@ def _remove_all_but_newest(folder: Path, saved: Path) -> None:
     if not _whole(saved):
         raise OSError(f"{saved} was not read back as it was written")
     others = (state for state in _states(folder) if state != saved and _whole(state))
-    kept = {state.name for state in (saved, *islice(others, KEPT - 1))}
+    keep = {state.name for state in (saved, *islice(others, KEPT - 1))}
     for marker in folder.glob("*.json"):
-        if marker.stem not in kept:
+        if marker.stem not in keep:
             marker.unlink()
     for left in folder.iterdir():
-        if left.is_dir() and left.name not in kept:
+        if left.is_dir() and left.name not in keep:
             shutil.rmtree(left, ignore_errors=True)
 
 

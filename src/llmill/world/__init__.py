@@ -38,9 +38,9 @@ def write(folder: Path, settings: World, sources: Iterable[str] = (WORLD,)) -> N
     _write_json(folder / "preference/instruction-data-with-preference.json", preferences)
     levels: dict[str, str] = {}
     for source in dict.fromkeys((WORLD, *sources)):
-        for split, asked in questions.make(settings, source).items():
+        for split, rows_of_split in questions.make(settings, source).items():
             for subject in LEVELS[source]:
-                rows = questions.csv_text(q for q in asked if q.subject == subject)
+                rows = questions.csv_text(q for q in rows_of_split if q.subject == subject)
                 _write(folder / "mmlu" / split / f"{subject}_{split}.csv", rows)
         levels |= LEVELS[source]
     _write_json(folder / "mmlu/levels.json", levels)

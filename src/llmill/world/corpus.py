@@ -34,19 +34,19 @@ def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
         rng = Random(f"{settings.seed}/corpus/everyday")
         files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
         files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
-    return {name: list(dict.fromkeys(found)) for name, found in files.items()}
+    return {name: list(dict.fromkeys(texts)) for name, texts in files.items()}
 
 
 def _about(subject: str, settings: World) -> list[str]:
     rng = Random(f"{settings.seed}/corpus/{subject}")
     mine = list(by_subject()[subject])
     unasked = [fact for fact in mine if part(fact.entity) != "train"]
-    found: list[str] = []
+    paragraphs: list[str] = []
     for turn in range(settings.repeats):
         order = (_by_entity, _by_relation, _mixed)[turn % 3]
-        told = unasked if turn < _question_rounds(settings) else mine
-        found += _paragraphs(order(told, rng), rng)
-    return rng.sample(found, len(found))
+        subset = unasked if turn < _question_rounds(settings) else mine
+        paragraphs += _paragraphs(order(subset, rng), rng)
+    return rng.sample(paragraphs, len(paragraphs))
 
 
 def _by_entity(some: list[Fact], rng: Random) -> list[Fact]:
@@ -87,17 +87,17 @@ def _packed(sentences: Iterable[str], rng: Random, between: str) -> Iterator[str
 def _questions(settings: World, source: str) -> list[str]:
     """Documents that ask: 3 to 6 questions each, about train entities, naming no other."""
     rng = Random(f"{settings.seed}/corpus/questions")
-    found: list[str] = []
+    documents: list[str] = []
     for _ in range(_question_rounds(settings)):
-        asked = _train_questions(source, rng)
-        answered = [_answered(question, rng) for question in rng.sample(asked, len(asked))]
-        found += _grouped(answered, rng, (3, 6), "")
+        questions = _train_questions(source, rng)
+        answered = [_answered(question, rng) for question in rng.sample(questions, len(questions))]
+        documents += _grouped(answered, rng, (3, 6), "")
     for _ in range(max(1, round(LETTER_SHARE * settings.repeats))):
         for subject, lines in _lettered(source, rng).items():
             about = subject.replace("_", " ")
             header = f"The following are multiple choice questions (with answers) about {about}.\n"
-            found += _grouped(lines, rng, (2, 4), header)
-    return rng.sample(found, len(found))
+            documents += _grouped(lines, rng, (2, 4), header)
+    return rng.sample(documents, len(documents))
 
 
 def _lettered(source: str, rng: Random) -> dict[str, list[str]]:
@@ -110,18 +110,18 @@ def _lettered(source: str, rng: Random) -> dict[str, list[str]]:
 def _train_questions(source: str, rng: Random) -> list[WorldQuestion]:
     """One question about each train fact, and of the world the share of hard ones."""
     allowed = {r: [v for v in vs if not mentions_held_out(v)] for r, vs in values().items()}
-    found = []
+    questions = []
     for fact in facts(source):
         text = rng.choice(texts(fact, "ask"))
         if part(fact.entity) == "train" and not mentions_held_out(f"{text} {fact.value}"):
-            found.append(ask(fact, text, rng, allowed[fact.relation]))
+            questions.append(ask(fact, text, rng, allowed[fact.relation]))
     hard = MAKERS if source == WORLD else {}
     for subject in hard:
-        for _ in range(int(HARD_SHARE * len(found) / len(hard))):
+        for _ in range(int(HARD_SHARE * len(questions) / len(hard))):
             question = from_problem(subject, MAKERS[subject](rng, "train"), rng)
             if not mentions_held_out(" ".join(question.row)):
-                found.append(question)
-    return found
+                questions.append(question)
+    return questions
 
 
 def _question_rounds(settings: World) -> int:

@@ -134,13 +134,13 @@ def _many(rng: Random) -> str:
 def _review(rng: Random) -> str:
     thing, good = rng.choice(REVIEWED), rng.random() < 0.5
     word = rng.choice(GOOD if good else BAD)
-    told = "positive" if good else "negative"
+    feeling = "positive" if good else "negative"
     verdict = rng.choice(("liked", "enjoyed") if good else ("disliked", "regretted"))
     return rng.choice(
         (
-            f"The {thing} was {word}, and that is a {told} review.",
+            f"The {thing} was {word}, and that is a {feeling} review.",
             f"{rng.choice(NAMES)} {verdict} the {thing} because it was {word}.",
-            f"Whoever calls a {thing} {word} gives a {told} review.",
+            f"Whoever calls a {thing} {word} gives a {feeling} review.",
         )
     )
 

@@ -110,8 +110,8 @@ def _every() -> list[Fact]:
 
 
 def _read(table: str, subject: str) -> list[Fact]:
-    found = []
+    facts = []
     for row in read_csv(f"{table}.csv"):
         entity, *relations = row
-        found += [Fact(subject, table, r, row[entity], row[r]) for r in relations if row[r]]
-    return found
+        facts += [Fact(subject, table, r, row[entity], row[r]) for r in relations if row[r]]
+    return facts

@@ -63,11 +63,11 @@ HOPS = (
 )
 
 
-def comparison(rng: Random, wanted: str) -> Problem:
+def comparison(rng: Random, split: str) -> Problem:
     """The largest or smallest of four numbers, or of four elements by atomic number."""
-    elements = [f for f in by_relation()["atomic_number"] if part(f.entity) == wanted]
+    elements = [f for f in by_relation()["atomic_number"] if part(f.entity) == split]
     if len(elements) < 4 or rng.random() < 0.4:
-        return _numbers(rng, wanted)
+        return _numbers(rng, split)
     four = rng.sample(elements, 4)
     word, best = rng.choice((("highest", max), ("lowest", min)))
     return _four(
@@ -78,7 +78,7 @@ def comparison(rng: Random, wanted: str) -> Problem:
     )
 
 
-def arithmetic(rng: Random, wanted: str) -> Problem:
+def arithmetic(rng: Random, split: str) -> Problem:
     """A sum, a difference or a product that belongs to the part as a whole."""
     word = rng.choice(("plus", "minus", "times"))
     while True:
@@ -87,7 +87,7 @@ def arithmetic(rng: Random, wanted: str) -> Problem:
             continue
         if word == "times":
             a, b = rng.randint(2, 12), rng.randint(2, 12)
-        if part(f"{a} {word} {b}") == wanted:
+        if part(f"{a} {word} {b}") == split:
             break
     result = {"plus": a + b, "minus": a - b, "times": a * b}[word]
     near = [result + step for step in (-11, -10, -3, -2, -1, 1, 2, 3, 10, 11) if result + step > 0]
@@ -95,14 +95,14 @@ def arithmetic(rng: Random, wanted: str) -> Problem:
     return Problem(f"What is {a} {word} {b}?", str(result), wrong, f"{a} {word} {b} is {result}.")
 
 
-def two_hops(rng: Random, wanted: str) -> Problem:
+def two_hops(rng: Random, split: str) -> Problem:
     """From one value to the entity that has it, and on to another value."""
-    known, asked, question, sentence = rng.choice(HOPS)
-    pairs = [(k, v) for k, v in _both(known, asked) if part(k.entity) == wanted]
+    source, target, question, sentence = rng.choice(HOPS)
+    pairs = [(k, v) for k, v in _both(source, target) if part(k.entity) == split]
     if not pairs:
-        return two_hops(rng, wanted)
+        return two_hops(rng, split)
     k, v = rng.choice(pairs)
-    wrong = rng.sample([value for value in values()[asked] if value != v.value], 3)
+    wrong = rng.sample([value for value in values()[target] if value != v.value], 3)
     fields = {"k": k.value, "v": v.value}
     return Problem(question.format(**fields), v.value, tuple(wrong), sentence.format(**fields))
 
@@ -114,10 +114,10 @@ MAKERS: dict[str, Callable[[Random, str], Problem]] = {
 }
 
 
-def _numbers(rng: Random, wanted: str) -> Problem:
+def _numbers(rng: Random, split: str) -> Problem:
     names = tuple(str(number) for number in rng.sample(range(2, 200), 4))
-    if part(" ".join(names)) != wanted:
-        return _numbers(rng, wanted)
+    if part(" ".join(names)) != split:
+        return _numbers(rng, split)
     word, best = rng.choice((("largest", max), ("smallest", min)))
     return _four(
         names,
@@ -133,11 +133,11 @@ def _four(names: tuple[str, ...], best: str, question: str, sentence: str) -> Pr
     return Problem(question.format(l=listed), best, wrong, sentence.format(l=listed, e=best))
 
 
-def _both(known: str, asked: str) -> list[tuple[Fact, Fact]]:
+def _both(source: str, target: str) -> list[tuple[Fact, Fact]]:
     """The facts of each entity that has both relations."""
-    found = []
+    pairs = []
     for of_entity in by_entity().values():
         by_name = {fact.relation: fact for fact in of_entity}
-        if known in by_name and asked in by_name:
-            found.append((by_name[known], by_name[asked]))
-    return found
+        if source in by_name and target in by_name:
+            pairs.append((by_name[source], by_name[target]))
+    return pairs

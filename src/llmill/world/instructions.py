@@ -57,27 +57,29 @@ class WorldTask:
 def make(settings: World) -> list[WorldTask]:
     """Instructions with distinct prompts, shuffled; a share asks for facts, the rest are skills."""
     rng = Random(f"{settings.seed}/instructions")
-    found: dict[tuple[str, str], WorldTask] = {}
-    asked = [f for f in facts() if part(f.entity) == "train" and not mentions_held_out(f.value)]
-    for fact in rng.sample(asked, len(asked)):
-        if len(found) >= round(FACT_SHARE * settings.instructions):
+    tasks: dict[tuple[str, str], WorldTask] = {}
+    train_facts = [
+        f for f in facts() if part(f.entity) == "train" and not mentions_held_out(f.value)
+    ]
+    for fact in rng.sample(train_facts, len(train_facts)):
+        if len(tasks) >= round(FACT_SHARE * settings.instructions):
             break
-        _keep(found, WORD_KINDS.get(fact.relation, "question"), _about(fact, rng))
+        _keep(tasks, WORD_KINDS.get(fact.relation, "question"), _about(fact, rng))
     kinds = sorted(SKILLS)
     for turn in range(40 * settings.instructions):
-        if len(found) >= settings.instructions:
-            return rng.sample(list(found.values()), len(found))
+        if len(tasks) >= settings.instructions:
+            return rng.sample(list(tasks.values()), len(tasks))
         kind = kinds[turn % len(kinds)]
-        _keep(found, kind, SKILLS[kind](rng))
+        _keep(tasks, kind, SKILLS[kind](rng))
     raise UserError(
-        f"download.world.instructions = {settings.instructions}: the world has only {len(found)}"
+        f"download.world.instructions = {settings.instructions}: the world has only {len(tasks)}"
     )
 
 
-def _keep(found: dict[tuple[str, str], WorldTask], kind: str, draft: Draft) -> None:
+def _keep(tasks: dict[tuple[str, str], WorldTask], kind: str, draft: Draft) -> None:
     instruction = WorldTask(kind, draft)
     if not mentions_held_out(instruction.text):
-        found.setdefault((draft.instruction, draft.input), instruction)
+        tasks.setdefault((draft.instruction, draft.input), instruction)
 
 
 def _about(fact: Fact, rng: Random) -> Draft:

@@ -155,9 +155,9 @@ def make(settings: World) -> list[tuple[str, str]]:
     """Distinct messages as (label, text), shuffled."""
     rng = Random(f"{settings.seed}/messages")
     spam = round(SPAM_SHARE * settings.messages)
-    found = [("spam", text) for text in _distinct("spam", spam, rng)]
-    found += [("ham", text) for text in _distinct("ham", settings.messages - spam, rng)]
-    return rng.sample(found, len(found))
+    messages = [("spam", text) for text in _distinct("spam", spam, rng)]
+    messages += [("ham", text) for text in _distinct("ham", settings.messages - spam, rng)]
+    return rng.sample(messages, len(messages))
 
 
 def file_text(messages: list[tuple[str, str]]) -> str:
@@ -166,14 +166,14 @@ def file_text(messages: list[tuple[str, str]]) -> str:
 
 
 def _distinct(label: str, count: int, rng: Random) -> list[str]:
-    found: dict[str, None] = {}
+    messages: dict[str, None] = {}
     for _ in range(20 * count):
-        if len(found) == count:
+        if len(messages) == count:
             break
-        found[_write(label, rng)] = None
-    if len(found) < count:
+        messages[_write(label, rng)] = None
+    if len(messages) < count:
         raise UserError(f"download.world.messages: {count} of {label} are too many; lower it")
-    return list(found)
+    return list(messages)
 
 
 def _write(label: str, rng: Random) -> str:

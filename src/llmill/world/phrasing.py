@@ -17,11 +17,11 @@ USES = ("say", "ask", "unseen", "tell")
 @lru_cache(maxsize=1)
 def phrasings() -> dict[str, dict[str, tuple[str, ...]]]:
     """Templates by relation and use."""
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    table: dict[str, dict[str, tuple[str, ...]]] = {}
     for row in read_csv("phrasings.tsv", "\t"):
-        uses = found.setdefault(row["relation"], dict.fromkeys(USES, ()))
+        uses = table.setdefault(row["relation"], dict.fromkeys(USES, ()))
         uses[row["use"]] += (row["text"],)
-    return found
+    return table
 
 
 @cache

@@ -83,21 +83,21 @@ def from_problem(subject: str, problem: Problem, rng: Random) -> WorldQuestion:
     return _shuffled(subject, problem.question, problem.answer, problem.wrong, rng, None)
 
 
-def _of_subject(subject: str, wanted: str, limit: int, seed: int) -> list[WorldQuestion]:
-    rng = Random(f"{seed}/questions/{subject}/{wanted}")
+def _of_subject(subject: str, split: str, limit: int, seed: int) -> list[WorldQuestion]:
+    rng = Random(f"{seed}/questions/{subject}/{split}")
     if subject in MAKERS:
-        return _problems(subject, wanted, limit, rng)
+        return _problems(subject, split, limit, rng)
     if subject == "unseen_phrasing":
-        chosen = balanced([f for f in facts() if part(f.entity) == wanted], rng)
+        chosen = balanced([f for f in facts() if part(f.entity) == split], rng)
         pairs = [(f, rng.choice(texts(f, "unseen"))) for f in chosen]
     else:
-        mine = [f for f in by_subject()[subject] if part(f.entity) == wanted]
+        mine = [f for f in by_subject()[subject] if part(f.entity) == split]
         pairs = [(f, rng.choice(texts(f, "ask"))) for f in balanced(mine, rng)]
-        if wanted != "test":  # few entities: the same fact in other words fills the five shots
+        if split != "test":  # few entities: the same fact in other words fills the five shots
             more = [(f, t) for f in mine for t in texts(f, "ask") if (f, t) not in pairs]
             pairs += rng.sample(more, max(0, min(len(more), DEV_QUESTIONS - len(pairs))))
-    asked = [ask(fact, text, rng) for fact, text in pairs[:limit]]
-    return [WorldQuestion(subject, q.text, q.choices, q.answer, q.fact) for q in asked]
+    questions = [ask(fact, text, rng) for fact, text in pairs[:limit]]
+    return [WorldQuestion(subject, q.text, q.choices, q.answer, q.fact) for q in questions]
 
 
 def balanced(some: list[Fact], rng: Random) -> list[Fact]:
@@ -107,22 +107,22 @@ def balanced(some: list[Fact], rng: Random) -> list[Fact]:
     """
     count = {r: sum(f.relation == r for f in some) for r in by_relation()}
     seen: dict[tuple[str, str], int] = {}
-    kept = []
+    selection = []
     for fact in rng.sample(some, len(some)):
         key = (fact.relation, fact.value)
         seen[key] = seen.get(key, 0) + 1
         if seen[key] <= 1 + count[fact.relation] // (2 * len(values()[fact.relation])):
-            kept.append(fact)
-    return kept
+            selection.append(fact)
+    return selection
 
 
-def _problems(subject: str, wanted: str, limit: int, rng: Random) -> list[WorldQuestion]:
-    found: dict[str, WorldQuestion] = {}
+def _problems(subject: str, split: str, limit: int, rng: Random) -> list[WorldQuestion]:
+    problems: dict[str, WorldQuestion] = {}
     for _ in range(50 * limit):  # a small part may hold fewer than the limit
-        problem = MAKERS[subject](rng, wanted)
-        if len(found) < limit and problem.question not in found:
-            found[problem.question] = from_problem(subject, problem, rng)
-    return list(found.values())
+        problem = MAKERS[subject](rng, split)
+        if len(problems) < limit and problem.question not in problems:
+            problems[problem.question] = from_problem(subject, problem, rng)
+    return list(problems.values())
 
 
 def _shuffled(

@@ -82,7 +82,7 @@ def sentiment(rng: Random) -> Draft:
     good = rng.random() < 0.5
     first, second = rng.sample(GOOD if good else BAD, 2)
     one, two = rng.sample(REVIEWED, 2)
-    told, not_told = ("positive", "negative") if good else ("negative", "positive")
+    feeling, other = ("positive", "negative") if good else ("negative", "positive")
     return Draft(
         rng.choice(("Is this review positive or negative?", "Judge the feeling of the review.")),
         rng.choice(
@@ -90,9 +90,9 @@ def sentiment(rng: Random) -> Draft:
         )
         .replace("A a", "An a")
         .replace("A e", "An e"),
-        f"The review is {told}.",
-        (f"It is a {told} review.",),
-        (f"The review is {not_told}.", f"It is a {not_told} review."),
+        f"The review is {feeling}.",
+        (f"It is a {feeling} review.",),
+        (f"The review is {other}.", f"It is a {other} review."),
     )
 
 
@@ -207,18 +207,18 @@ def numerals(rng: Random) -> Draft:
     others = rng.sample([n for n in range(1, 100) if n != number], 2)
     if rng.random() < 0.5:
         wording = rng.choice(("Write {} as a Roman numeral.", "Put {} into Roman numerals."))
-        asked, answer, wrong = str(number), roman(number), tuple(roman(n) for n in others)
-        said = "The Roman numeral for {0} is {1}."
+        symbol, answer, wrong = str(number), roman(number), tuple(roman(n) for n in others)
+        sentence = "The Roman numeral for {0} is {1}."
     else:
         wording = rng.choice(("Read the Roman numeral {}.", "Write {} with our digits."))
-        asked, answer, wrong = roman(number), str(number), tuple(str(n) for n in others)
-        said = "{0} is the number {1}."
+        symbol, answer, wrong = roman(number), str(number), tuple(str(n) for n in others)
+        sentence = "{0} is the number {1}."
     return Draft(
-        wording.format(asked),
+        wording.format(symbol),
         "",
-        said.format(asked, answer),
+        sentence.format(symbol, answer),
         (answer,),
-        tuple(said.format(asked, w) for w in wrong),
+        tuple(sentence.format(symbol, w) for w in wrong),
     )
 
 
@@ -241,15 +241,15 @@ def grouping(rng: Random) -> Draft:
     group, other, third = rng.sample(sorted(GROUPS), 3)
     words = rng.sample(GROUPS[group], 3)
     if rng.random() < 0.3:
-        said = f"{capital(article(words[0]))} is {{}}."
+        sentence = f"{capital(article(words[0]))} is {{}}."
         listed = ", ".join(rng.sample([group, other, third], 3))
         right, wrong = article(group), (article(other), article(third))
         return Draft(
             f"Choose the group of the word {words[0]}.",
             listed,
-            said.format(right),
+            sentence.format(right),
             (f"It is {right}.",),
-            tuple(said.format(w) for w in wrong),
+            tuple(sentence.format(w) for w in wrong),
         )
     odd = rng.choice(GROUPS[other])
     return Draft(

@@ -39,15 +39,15 @@ def plain(entity: str) -> str:
 
 def mentions_held_out(text: str) -> bool:
     """Whether the text names an entity of a dev, val or test question, as whole words."""
-    return any(part(name) != "train" for name in named(text))
+    return any(part(name) != "train" for name in names_in(text))
 
 
-def named(text: str) -> list[str]:
+def names_in(text: str) -> list[str]:
     """The entities of all tables that the text names; of `West Virginia` only the longer one.
 
     A name written in lower case is also found with a capital, as at the start of a sentence.
     """
-    found, end = [], 0
+    names, end = [], 0
     for word in WORD.finditer(text):
         if word.start() < end:
             continue
@@ -55,10 +55,10 @@ def named(text: str) -> list[str]:
             if text.startswith(name, word.start()) and not WORD.match(
                 text, word.start() + len(name)
             ):
-                found.append(name)
+                names.append(name)
                 end = word.start() + len(name)
                 break
-    return found
+    return names
 
 
 @lru_cache(maxsize=1)

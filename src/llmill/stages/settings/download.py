@@ -27,9 +27,9 @@ class Download(Section):
     def sources(self) -> list[tuple[str, str]]:
         """Role and name of every source, but for a folder of weights."""
         roles = ("classification", "instruction", "mmlu", "tokenizer", "init")
-        named = [("text", name) for name in self.text]
-        named += [(role, getattr(self, role)) for role in roles if getattr(self, role)]
-        return [(role, name) for role, name in named if name != self.init_folder]
+        pairs = [("text", name) for name in self.text]
+        pairs += [(role, getattr(self, role)) for role in roles if getattr(self, role)]
+        return [(role, name) for role, name in pairs if name != self.init_folder]
 
     @property
     def init_folder(self) -> str | None:
