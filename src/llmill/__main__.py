@@ -10,6 +10,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -96,6 +97,20 @@ def preset(
         presets.change(changes)
     else:
         presets.print_list()
+
+
+@app.command("new-data")
+def new_data(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON lines, Parquet or text.")],
+    encoding: Annotated[
+        str | None, typer.Option(help="Of its text, as cp1252, if it is not Unicode.")
+    ] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Between columns.")] = None,
+) -> None:
+    """Say what a file of your own holds, and which lines of params.yaml take it in."""
+    from llmill.new_data import print_report
+
+    print_report(file, encoding, delimiter)
 
 
 @app.command()

@@ -50,8 +50,7 @@ MISTAKES = [
     ("model.n_kv_head", 3, "n_head 4 is not divisible by n_kv_head 3"),
     ("classify.max_length", 300, "classify.max_length 300 is above model.block_size 256"),
     ("classify.max_length", 1, "max_length = 1: Input should be greater than or equal to 2"),
-    ("download.text", ["gutenberg"], "must name the same sources"),
-    ("download.mmlu", "mmlu", "every other role must be world too"),
+    ("download.text", ["gutenberg"], "prepare.weights names world, which is no source of download.text: gutenberg"),
     ("tokenizer.kind", "gpt2", "tokenizer.kind gpt2 needs download.tokenizer"),
     ("tokenizer.kind", "init", "tokenizer.vocab_size is null with tokenizer.kind init"),
     ("tokenizer.vocab_size", None, "tokenizer.vocab_size is null with tokenizer.kind init"),
@@ -128,15 +127,57 @@ def test_the_text_of_the_world_is_the_world_its_news_or_both(tmp_path, text):
     assert params.load(drawn(tmp_path, text)).download.text == text
 
 
-@pytest.mark.parametrize("text", [["gutenberg"], ["world", "gutenberg"], ["news", "gutenberg"]])
-def test_the_world_mixes_with_no_other_text(tmp_path, text):
-    with pytest.raises(UserError, match=r"download\.text may name only world and news"):
-        params.load(drawn(tmp_path, text))
+OWN = {"file": "own/a.csv", "text": "body", "label": "kind"}
 
 
-def test_news_needs_the_roles_of_the_world(tmp_path):
-    with pytest.raises(UserError, match="every other role must be world too"):
-        params.load(drawn(tmp_path, ["news"], mmlu="news"))
+@pytest.mark.parametrize(
+    "roles",
+    [
+        {"text": ["world", "gutenberg"]},
+        {"text": ["news"], "mmlu": "mmlu"},
+        {"text": ["gutenberg"], "classification": None, "instruction": None, "mmlu": None},
+        {"text": ["world", {"file": "own/novel.txt"}], "classification": OWN},
+        {"classification": {**OWN, "text": ["title", "body"], "split": "part"}},
+        {"classification": {**OWN, "text": 2, "label": 1, "test": "own/b.csv", "delimiter": ";"}},
+        {"instruction": {"file": "own/chats.jsonl", "encoding": "cp1252"}},
+    ],
+)
+def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
+    params.load(with_roles(tmp_path, roles))
+
+
+@pytest.mark.parametrize(
+    ("roles", "line"),
+    [
+        ({"classification": {**OWN, "file": "a.csv"}}, "download.classification.file = 'a.csv': a file of one's own lies in own/"),
+        ({"classification": {**OWN, "file": "own/../a.csv"}}, "download.classification.file = 'own/../a.csv'"),
+        ({"classification": {"file": "own/a.csv", "text": "x"}}, "missing parameter 'download.classification.label'"),
+        ({"classification": {**OWN, "labels": "x"}}, "unknown parameter 'download.classification.labels'; did you mean 'label'?"),
+        ({"classification": {**OWN, "label": 0}}, "download.classification.label = 0: columns are counted from 1"),
+        ({"classification": {**OWN, "text": []}}, "download.classification.text = []: one column at least"),
+        ({"classification": {**OWN, "text": 1}}, "columns are given by name, or all by number"),
+        ({"classification": {**OWN, "split": "a", "test": "own/b.csv"}}, "`split`, a column, or `test`, a file"),
+        ({"classification": {**OWN, "test": "own/b/a.csv"}}, "file and test are both called a.csv"),
+        ({"classification": 3}, "download.classification = 3: Input should be a valid string"),
+        ({"text": [{"file": "own/a.txt", "format": "proes"}]}, "download.text.0.format = 'proes'"),
+        ({"text": ["world", "world"]}, "download.text names 'world' twice"),
+        ({"text": [{"file": "own/a.txt"}, {"file": "own/b/a.md"}]}, "download.text names 'a' twice"),
+    ],
+)  # fmt: skip
+def test_a_mistake_about_ones_own_files_is_named_in_one_line(tmp_path, roles, line):
+    with pytest.raises(UserError) as error:
+        params.load(with_roles(tmp_path, roles))
+    assert line in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def with_roles(tmp_path, roles):
+    tree = preset_values("world")
+    tree["download"] |= roles
+    tree["prepare"]["weights"] = {}
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    return file
 
 
 @pytest.mark.parametrize(("dotted", "value", "line"), BEGUN, ids=[m[0] for m in BEGUN])

@@ -11,7 +11,7 @@ import yaml
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 from llmill.stages.download import Parameters, run
-from llmill.stages.settings.download import Download
+from llmill.stages.settings.download import Download, OwnTable, OwnText
 from llmill.text import transfer
 from llmill.world.settings import World
 from tests.conftest import ROOT
@@ -116,6 +116,57 @@ def test_every_role_gets_its_folder_and_its_list(desk):
         "tokenizer/sources.json",
     ]
     assert (desk.out / "classification/SMSSpamCollection").read_bytes() == CONTENT["in/mail.tsv"]
+
+
+def test_own_files_are_copied_and_the_list_says_how_they_are_read(desk):
+    (desk.root / "own").mkdir()
+    (desk.root / "own/tickets.csv").write_bytes(b"subject,queue\nhi,a\n")
+    (desk.root / "own/novel.txt").write_bytes(b"It was late.\n")
+    tickets = OwnTable(file="own/tickets.csv", text="subject", label="queue")
+    out = desk.run(classification=tickets, text=["world", OwnText(file="own/novel.txt"), "book"])
+    (entry,) = listed(out, "classification")
+    assert entry == {
+        "name": "own/tickets.csv",
+        "title": "Own file own/tickets.csv",
+        "licence": "one's own",
+        "own": {
+            "file": "own/tickets.csv", "encoding": None, "text": ["subject"], "label": "queue",
+            "split": None, "test": None, "delimiter": None, "quotes": True,
+        },
+        "files": [{
+            "path": "tickets.csv", "bytes": 19, "sha256": sha256(b"subject,queue\nhi,a\n"),
+        }],
+    }  # fmt: skip
+    assert (out / "classification/tickets.csv").read_bytes() == b"subject,queue\nhi,a\n"
+    texts = listed(out, "text")
+    assert [text["name"] for text in texts] == ["world", "novel", "book"]
+    assert (texts[1]["format"], texts[1]["files"][0]["path"]) == ("prose", "novel/novel.txt")
+    assert (out / "text/novel/novel.txt").read_bytes() == b"It was late.\n"
+
+
+def test_a_role_may_be_null_and_the_world_gives_those_that_ask_for_it(desk):
+    out = desk.run(instruction=None, mmlu="world")
+    assert listed(out, "instruction") == []
+    assert names(out / "instruction") == ["sources.json"]
+    assert listed(out, "mmlu")[0]["name"] == "world"
+    assert [text["name"] for text in listed(out, "text")] == ["book"]
+    assert names(out / "text") == ["book/book.txt", "sources.json"]
+    assert not (out / "preference").exists()
+
+
+def test_an_own_file_that_is_not_there_is_said_before_anything_is_fetched(desk):
+    (desk.root / "own").mkdir()
+    (desk.root / "own/tickets.csv").write_bytes(b"subject,queue\nhi,a\n")
+    (desk.root / "own/large.csv.dvc").write_bytes(b"outs: []\n")
+    for file, said in [
+        ("own/ticket.csv", "own/ticket.csv is not there; did you mean own/tickets.csv"),
+        ("own/other/b.csv", "own/other/b.csv is not there; copy it into own/other/"),
+        ("own/large.csv", "own/large.csv is not here; `dvc pull own/large.csv` brings it"),
+    ]:
+        table = OwnTable(file=file, text="subject", label="queue")
+        with pytest.raises(UserError, match=rf"params.yaml: download.classification: {said}"):
+            desk.run(classification=table)
+        assert not names(desk.out)
 
 
 def test_the_list_says_what_lies_there_and_under_which_licence(desk):

@@ -52,9 +52,9 @@ def raw(tmp_path, monkeypatch) -> Path:
     write(folder / "text/notes/README", "not a text")
     write(folder / "text/books/b.txt", "\n\n".join(books))
     write(folder / "text/sources.json", json.dumps(SOURCES))
+    write_lists(folder)
     write(folder / "classification/SMSSpamCollection", "\n".join([*messages, messages[0]]) + "\n")
     write(folder / "instruction/tasks.json", json.dumps([*tasks, {**tasks[0], "output": " "}]))
-    write(folder / "instruction/sources.json", "[]")
     for split in ("dev", "val", "test"):
         question = LEAKED if split == "test" else f"{split}?"
         write(folder / f"mmlu/{split}/rivers_{split}.csv", f'"{question}",Rhine,Rhone,Po,Aare,A\n')
@@ -64,6 +64,12 @@ def raw(tmp_path, monkeypatch) -> Path:
 def write(file: Path, content: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(content, encoding="utf-8", newline="")
+
+
+def write_lists(folder: Path) -> None:
+    """What stage `download` says of a source in each of the labelled roles."""
+    for role in ("classification", "instruction", "mmlu"):
+        write(folder / role / "sources.json", json.dumps([{"name": role, "files": []}]))
 
 
 def run(raw: Path, name: str = "out", **changed) -> Path:
@@ -176,7 +182,6 @@ def test_the_same_input_gives_the_same_bytes(raw):
     [
         ("text/notes/a.txt", "", r"a\.txt: no text"),
         ("text/sources.json", "[]", "none is left for train"),
-        ("text/sources.json", json.dumps([{**SOURCES[0], "name": "x"}]), "no weight for source"),
         ("text/sources.json", json.dumps([{**SOURCES[0], "files": []}]), r"no \.txt files"),
         (
             "text/sources.json",
@@ -201,8 +206,68 @@ def test_bad_input_is_refused_in_one_line(raw, file, content, said):
 def test_a_class_that_is_missing_from_a_split_is_said(raw):
     rows = [f"ham\tmessage number {i} for you today" for i in range(90)]
     write(raw / "classification/SMSSpamCollection", "\n".join([*rows, "spam\twin"]))
-    with pytest.raises(UserError, match=r"no 'spam' among the .* rows of split"):
+    with pytest.raises(UserError, match=r"class 'spam' has 1 different texts, and none of them is"):
         run(raw)
+
+
+FORM = {
+    "file": "own/tickets.csv", "text": ["subject"], "label": "queue", "split": None, "test": None,
+    "encoding": None, "delimiter": None, "quotes": True,
+}  # fmt: skip
+
+
+def own_tickets(raw, rows, **form):
+    entry = {"name": "own/tickets.csv", "files": [], "own": {**FORM, **form}}
+    write(raw / "classification/sources.json", json.dumps([entry]))
+    write(raw / "classification/tickets.csv", "\n".join(["queue,subject,part", *rows]))
+
+
+def test_own_rows_with_several_labels_keep_one_and_are_listed(raw):
+    rows = [f"{'abc'[i % 3]},ticket number {i} is open,x" for i in range(90)]
+    own_tickets(raw, [*rows, "b,ticket number 0 is open,x", "b,TICKET number 0 is open,x", "c,,x"])
+    out = run(raw)
+    found = metrics(out)["classification"]
+    assert found["contradictions"] == [
+        {"text": "ticket number 0 is open", "labels": {"a": 1, "b": 2}, "label": "b"}
+    ]
+    assert (found["contradictory"], found["duplicates"], found["without_text"]) == (1, 2, 1)
+    by_split = {
+        split: classification.read(out / f"classification/{split}.jsonl")
+        for split in ("train", "validate", "test")
+    }
+    assert sum(map(len, by_split.values())) == 90
+    labels = {message.text: message.label for part in by_split.values() for message in part}
+    assert labels["ticket number 0 is open"] == "b"
+
+
+def test_own_splits_are_kept_and_what_they_leave_out_is_drawn(raw):
+    parts = ["test" if i < 30 else "train" for i in range(90)]
+    rows = [f"{'ab'[i % 2]},ticket number {i} is open,{part}" for i, part in enumerate(parts)]
+    own_tickets(raw, [*rows, "b,ticket number 1 is open,train"], split="part")
+    out = run(raw)
+    tested = classification.read(out / "classification/test.jsonl")
+    assert {row.text for row in tested} == {f"ticket number {i} is open" for i in range(30)}
+    learnt = classification.read(out / "classification/train.jsonl")
+    validated = classification.read(out / "classification/validate.jsonl")
+    assert len(learnt) + len(validated) == 60
+    assert validated
+
+
+@pytest.mark.parametrize("role", ["classification", "instruction", "mmlu"])
+def test_a_role_without_sources_leaves_a_mark_and_the_rest_as_it_was(raw, role):
+    whole = run(raw, "whole")
+    write(raw / role / "sources.json", "[]")
+    out = run(raw, "without")
+    assert names_below(out / role) == ["skipped.json"]
+    reason = {"skipped": f"download.{role} is null"}
+    assert json.loads((out / role / "skipped.json").read_text()) == reason
+    assert metrics(out)[role] == reason
+    for other in {"classification", "instruction", "mmlu"} - {role}:
+        assert names_below(out / other) == names_below(whole / other)
+
+
+def names_below(folder):
+    return [path.relative_to(folder).as_posix() for path in files_under(folder)]
 
 
 def test_splits_of_no_share_are_refused(raw):
@@ -239,6 +304,7 @@ def test_the_world_and_its_news_survive_with_every_fact_asked_for(tmp_path, monk
         files = [{"path": f"{source}/{p.name}"} for p in sorted((raw / "text" / source).iterdir())]
         listed.append({"name": source, "format": "paragraphs", "files": files})
     (raw / "text/sources.json").write_text(json.dumps(listed))
+    write_lists(raw)
     out = run(raw, weights={"world": 1.0, "news": 1.0})
     for found in metrics(out)["text"]["sources"].values():
         assert found["kept"] >= 0.95 * found["read"]

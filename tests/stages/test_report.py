@@ -203,3 +203,25 @@ def test_an_example_count_of_one_shows_one(chain, monkeypatch):
     finished.stage.run(finished.stage.Parameters(report=one.report), job)
     page = (job.out / "index.html").read_text(encoding="utf-8")
     assert page.count('<span class="score">') == 2 * 2 * 1
+
+
+def test_stages_that_were_skipped_are_said_to_be_and_leave_no_rows(chain, monkeypatch):
+    why = "download.instruction is null"
+    for address, stage in finished.before().items():
+        if address in ("instruct", "grader", "mmlu@instruct", "judge@pretrain", "judge@instruct"):
+            folder = chain / stage.out
+            record.write_json(folder / "metrics.json", {"skipped": why})
+            for file in folder.glob("*.csv"):
+                file.write_bytes(b"")
+    out = finished.report(chain, monkeypatch).out
+    page = (out / "index.html").read_text(encoding="utf-8")
+    for section in ("answers", "grader"):
+        assert re.search(rf'id="{section}">\s*<h2>[^<]+</h2>\s*<p>Skipped: {why}\.</p>', page)
+    assert page.count(f"Skipped: {why}.") == 2  # the questions were put to the foundation model
+    keys = record.read_json(out / "metrics.json").keys()
+    assert not [key for key in keys if key.startswith(("judge", "grader", "mmlu.instruct"))]
+    assert [key for key in keys if key.startswith(("mmlu.pretrain", "classify"))]
+    assert (out / "figures/judge.png").read_bytes().startswith(PNG)
+    sentence = re.search(r'<p class="lead">(.*?)</p>', page)[1]
+    assert "of the test messages." in sentence
+    assert "answers of the" not in sentence

@@ -29,16 +29,89 @@ def test_rows_are_read_without_quoting_and_may_hold_tabs_and_odd_separators(tmp_
     [
         (b"ham\thello\nno label here\nspam\tx\n", "row 2: no label"),
         (b"ham\thello\n\tno label\n", "row 2: no label"),
-        (b"ham\thello\n\nspam\tx\n", "row 2: no label"),
         (b"ham\thello\nspam\t \n", "row 2: no text"),
         (b"ham\thello\nham\tyou\n", "every row is 'ham'"),
-        (b"", "row 1: no label"),
+        (b"", "an empty file"),
+        (b"ham\thel\0lo\nspam\tx\n", "row 1: a NUL character"),
+        (
+            b"label\ttext\nham\thello\nspam\tx\n",
+            "row 1 holds names of columns.*text: text, label: label",
+        ),
         (b"ham\tcaf\xe9\n", "not UTF-8 at byte 7"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_the_row(tmp_path, content, said):
     with pytest.raises(UserError, match=rf"SMSSpamCollection.*{said}"):
         read(tmp_path, content)
+
+
+HELLO = [Message("ham", "hello"), Message("spam", "win")]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"ham\thello\n\nspam\twin\n\n\n",
+        b"ham\thello\rspam\twin\r",
+        b'ham\t"hello"\nspam\t"win"\n',
+        "ham\thello\nspam\twin\n".encode("utf-16"),
+    ],
+    ids=["blank lines", "old Mac", "quoted by a spreadsheet", "UTF-16"],
+)
+def test_lines_are_read_however_they_end_and_a_spreadsheets_marks_go(tmp_path, content):
+    assert read(tmp_path, content) == HELLO
+
+
+def test_a_line_break_in_quotes_stays_and_marks_that_do_not_pair_are_text(tmp_path):
+    assert read(tmp_path, b'ham\t"he ""llo""\nyou"\nspam\twin\n')[0].text == 'he "llo"\nyou'
+    assert read(tmp_path, b'ham\t"hello" he said\nspam\t"win\n')[0].text == '"hello" he said'
+
+
+def test_numbers_are_labels(tmp_path):
+    labels = [row.label for row in read(tmp_path, b"0\tzero\n1\tone\n2\ttwo\n")]
+    assert labels == ["0", "1", "2"]
+
+
+def table(folder, content, **form):
+    (folder / "a.csv").write_bytes(content)
+    columns = {"text": ["body"], "label": "kind", "split": None, "test": None}
+    how = {"encoding": None, "delimiter": None, "quotes": True}
+    return classification.read_table(folder, {"file": "own/a.csv", **columns, **how, **form})
+
+
+def test_a_table_gives_texts_from_several_columns_and_says_what_it_passed_over(tmp_path):
+    content = b"kind,title,body\nham,Hi,there\nspam,,win\nham,  ,\n,Lost,label\n"
+    read = table(tmp_path, content, text=["title", "body"])
+    assert read.messages == [Message("ham", "Hi\nthere"), Message("spam", "win")]
+    assert (read.without_text, read.without_label) == (1, 1)
+
+
+def test_a_table_may_bring_its_split_and_repeats_stay_in_the_test(tmp_path):
+    content = b"kind,body,part\nham,hello,train\nspam,win,Validation\nham,hello,TEST\n"
+    read = table(tmp_path, content, split="part")
+    assert read.splits == ["train", "validate", "test"]
+    assert [part for _, part in read.ordered()] == ["test", "validate", "train"]
+    with pytest.raises(UserError, match=r"a\.csv, row 1: split 'later'; there is train, validate"):
+        table(tmp_path, b"kind,body,part\nham,hello,later\n", split="part")
+
+
+def test_a_table_may_have_its_test_in_another_file(tmp_path):
+    (tmp_path / "b.csv").write_bytes(b"body,kind\nbuy,spam\n")
+    read = table(tmp_path, b"kind,body\nham,hello\nspam,win\n", test="own/b.csv")
+    assert list(zip(read.messages, read.splits, strict=True)) == [
+        (Message("ham", "hello"), None),
+        (Message("spam", "win"), None),
+        (Message("spam", "buy"), "test"),
+    ]
+
+
+def test_a_text_with_several_labels_keeps_the_most_frequent_and_of_equals_the_first():
+    texts = [("ham", "a"), ("spam", "A "), ("spam", "a"), ("ham", "b"), ("spam", "b"), ("ham", "c")]
+    settled = classification.settle(Message(*row) for row in texts)
+    assert {each.text: (each.labels, each.label) for each in settled.values()} == {
+        "a": ({"ham": 1, "spam": 2}, "spam"),
+        "b": ({"ham": 1, "spam": 1}, "ham"),
+    }
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -213,7 +213,6 @@ def test_the_world_and_its_news_need_no_entry():
             {"text": ["sms_spam"]},
             "whose role in sources.yaml is classification; for text it has gutenberg",
         ),
-        ({"text": ["verdict", "verdict"]}, "download.text names 'verdict' twice"),
         (
             {"init": "world"},
             "names 'world', which is text; a folder of weights has a /, as in models/world",

@@ -75,3 +75,13 @@ def made(name):
         return before if stands(stage) else before + 1
 
     return of
+
+
+CHANGED = "scratch/changed"  # younger than every result while one of them no longer stands
+
+if not (Path(CHANGED).exists() and all(stands(stage) for stage in STAGES.values())):
+    try:
+        Path(CHANGED).parent.mkdir(exist_ok=True)
+        Path(CHANGED).touch()
+    except OSError as error:
+        sys.exit(f"llmill: {CHANGED}: {error.strerror}; work in a clone that you may write to")

@@ -87,6 +87,8 @@ def inputs(name):
             code = record(STAGES["code"].out)
             kept = Path(record(stage.out)).exists() and stands(stage)
             read.append(ancient(code) if kept else code)
+        # Of a result that `dvc repro` alone has made, Snakemake knows no parameters: what is newer schedules it.
+        read.append(ancient(CHANGED) if stands(stage) else CHANGED)
         files = [
             [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
             for d in given(stage)

@@ -6,13 +6,14 @@ the pen is refused before anything runs.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 LEAST_TEMPERATURE = 1e-4  # below it float32 leaves nothing to draw from
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+MOST_COLUMNS = 10_000  # of a table
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"  # of an environment variable
 
 
@@ -31,6 +32,20 @@ def _without_control(text: str, allowed: str = "") -> str:
 
 def _prompt(text: str) -> str:
     return _without_control(text, "\n\t")
+
+
+def _column(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("a column is its name, or its number from 1")
+    if isinstance(value, int) and not 1 <= value <= MOST_COLUMNS:
+        raise ValueError(f"columns are counted from 1 to {MOST_COLUMNS}")
+    return value if isinstance(value, int) else _without_control(value)
+
+
+def _several(value: Any) -> Any:
+    if value == []:
+        raise ValueError("one column at least")
+    return value if isinstance(value, list) else [value]
 
 
 def _address(url: str) -> str:
@@ -65,6 +80,8 @@ Dtype = Literal["float32", "bfloat16"]
 Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_without_control)]
 Title = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_without_control)]
 Prompt = Annotated[str, AfterValidator(_prompt)]
+Column = Annotated[str | int, BeforeValidator(_column)]
+Columns = Annotated[list[Column], BeforeValidator(_several)]  # one of them may stand without [ ]
 Address = Annotated[Line, AfterValidator(_address)]
 Variable = Annotated[str, Field(pattern=NAME, max_length=100)]
 

@@ -68,6 +68,15 @@ def _curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
         axes.plot(*_columns(held_out), linewidth=1.8, label=label, **look)
 
 
+def nothing(reason: str) -> Figure:
+    """In place of what a skipped stage would have measured."""
+    figure = _figure(1.2)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, f"skipped: {reason}", ha="center", va="center")
+    return figure
+
+
 def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Test accuracy of each classifier and baseline, with intervals."""
     figure = _figure(FRAME + 0.4 * len(systems))

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 LOCK = Path("requirements.lock")
 CURVE = "curves.csv"
+SKIPPED = "skipped"  # in the figures of a stage whose data is not there: why
 
 Curve = list[dict[str, float]]  # a row holds only what was measured at its step
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that is shown. Keys are addresses, but for `sources` (roles) and `scores` (models)."""
+    """All that is shown. Keys are addresses, but for `sources` (roles) and `scores` (models).
+
+    Of a skipped stage `metrics` says why, and neither `variants` nor `curves` names it.
+    """
 
     variants: Mapping[str, Sequence[str]]
     folders: dict[str, str]  # by stage, above its variants
@@ -40,23 +44,35 @@ class Results:
     heldout: list[dict[str, Any]]
     packages: list[tuple[str, str]]
 
+    def skipped(self, stage: str) -> str | None:
+        """Why a stage was skipped, in all of its variants; None for one that was made."""
+        reasons = [m.get(SKIPPED) for a, m in self.metrics.items() if stage_of(a) == stage]
+        return reasons[0] if reasons and all(reasons) else None
+
 
 def read(stages: Mapping[str, Stage], inputs: Collection[Path]) -> Results:
     """Read all that stands in `inputs`; raises `UserError` naming the first file that is missing or
     damaged. `stages` by address, in the order of the chain, without the one that reads.
     """
     folders = {address: Path(stage.out) for address, stage in stages.items()}
+    metrics = {a: record.read_json(f / "metrics.json") for a, f in folders.items()}
     variants: dict[str, list[str]] = {}
-    for stage in stages.values():
+    for address, stage in stages.items():
         if stage.variant:
-            variants.setdefault(stage.name, []).append(stage.variant)
+            variants.setdefault(stage.name, [])
+            if SKIPPED not in metrics[address]:
+                variants[stage.name].append(stage.variant)
     return Results(
         variants=variants,
         folders={s.name: str(Path(s.out).parent) if s.variant else s.out for s in stages.values()},
         records={a: record.read_json(f / record.NAME) for a, f in folders.items()},
         digests={a: record.sha256_file(f / record.NAME) for a, f in folders.items()},
-        metrics={a: record.read_json(f / "metrics.json") for a, f in folders.items()},
-        curves={a: curve(f / CURVE) for a, f in folders.items() if f / CURVE in inputs},
+        metrics=metrics,
+        curves={
+            a: curve(f / CURVE)
+            for a, f in folders.items()
+            if f / CURVE in inputs and SKIPPED not in metrics[a]
+        },
         sources={file.parent.name: record.read_json(file) for file in _sources(inputs)},
         samples=record.read_json(folders["pretrain"] / "samples.json"),
         scores={

@@ -85,8 +85,9 @@ def notes(results: Results) -> dict[str, str]:
     metrics = results.metrics
     accuracy = metrics["accuracy"]
     best = accuracy.get("variants", {}).get(accuracy.get("best"), {}).get("accuracy")
-    cloze = metrics[f"mmlu@{results.variants['mmlu'][0]}"].get("cloze", {}).get("all")
-    judged = metrics[f"judge@{results.variants['judge'][-1]}"].get("exact_match")
+    mmlu = next((metrics[f"mmlu@{model}"] for model in results.variants["mmlu"]), {})
+    cloze = mmlu.get("cloze", {}).get("all")
+    judged = [metrics[f"judge@{model}"].get("exact_match") for model in results.variants["judge"]]
     total = sum(
         file.get("bytes") or 0
         for listed in results.sources.values()
@@ -104,9 +105,10 @@ def notes(results: Results) -> dict[str, str]:
         "grader": f"{_count(metrics['grader'], 'steps')} steps",
         "accuracy": form.number(best, "share"),
         "mmlu": form.number(cloze, "share"),
-        "judge": f"{form.number(judged, 'share')} exact",
+        "judge": f"{form.number(judged[-1], 'share')} exact" if judged else form.DASH,
         "report": "this page",
     }
+    texts |= {stage: "skipped" for stage in texts if results.skipped(stage)}
     return {
         stage: note.replace(" million", "M").replace(" billion", "G")
         for stage, note in texts.items()

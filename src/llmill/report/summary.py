@@ -57,9 +57,9 @@ def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
     return [
         *_foundation(results.metrics["pretrain"]),
         *_questions(results),
-        *_classification(results.metrics["accuracy"]),
+        *([] if results.skipped("accuracy") else _classification(results.metrics["accuracy"])),
         *_judge(results, gains),
-        *_grader(results.metrics["grader"]),
+        *([] if results.skipped("grader") else _grader(results.metrics["grader"])),
     ]
 
 
@@ -74,23 +74,31 @@ def plain(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def sentence(results: Results) -> str:
-    """The whole run in one sentence."""
+    """The whole run in one sentence, of what was not skipped."""
     trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
-    mmlu = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
-    best = accuracy.get("best") or ""
-    share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
-    last = results.variants["judge"][-1]
-    exact = results.metrics[f"judge@{last}"].get("exact_match")
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
-    right = form.with_interval(mmlu.get("cloze", {}).get("all"), "share")
-    return (
-        f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens, answers "
-        f"{right} of the questions in the cloze format, where chance is "
-        f"{form.number(mmlu.get('chance'), 'share')}; the best classifier made from it (variant "
-        f"{form.words(best) or form.DASH}) is right on {form.with_interval(share, 'share')} of "
-        f"the test messages; {form.with_interval(exact, 'share')} of the answers of the "
-        f"{model_name(last)} are the reference, word for word."
-    )
+    foundation = f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens"
+    clauses = []
+    for model in results.variants["mmlu"][:1]:
+        mmlu = results.metrics[f"mmlu@{model}"]
+        right = form.with_interval(mmlu.get("cloze", {}).get("all"), "share")
+        chance = form.number(mmlu.get("chance"), "share")
+        foundation += (
+            f", answers {right} of the questions in the cloze format, where chance is {chance}"
+        )
+    if not results.skipped("accuracy"):
+        best = accuracy.get("best") or ""
+        share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
+        clauses.append(
+            f"the best classifier made from it (variant {form.words(best) or form.DASH}) is right "
+            f"on {form.with_interval(share, 'share')} of the test messages"
+        )
+    for model in results.variants["judge"][-1:]:
+        exact = form.with_interval(results.metrics[f"judge@{model}"].get("exact_match"), "share")
+        clauses.append(
+            f"{exact} of the answers of the {model_name(model)} are the reference, word for word"
+        )
+    return "; ".join([foundation, *clauses]) + "."
 
 
 def _foundation(metrics: dict[str, Any]) -> Iterator[Row]:

@@ -80,9 +80,12 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
     rows = []
     for name in ("classification", "instruction"):
         counts = prepared.get(name, {})
+        if "skipped" in counts:
+            rows.append((name, "none", counts["skipped"], *[form.DASH] * 3))
+            continue
         out = [
             f"{counts[key]:,} {words(key)}"
-            for key in ("duplicates", "without_response")
+            for key in ("duplicates", "without_text", "without_label", "without_response")
             if counts.get(key)
         ]
         splits = [
@@ -90,10 +93,25 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
         ]
         rows.append((name, number(counts.get("rows"), "count"), "; ".join(out) or "none", *splits))
     counts = prepared.get("mmlu", {})
+    if "skipped" in counts:
+        counts = {}
     splits = [number(counts.get(split), "count") for split in ("dev", "val", "test")]
     total = sum(counts.get(split, 0) for split in ("dev", "val", "test")) if counts else None
     rows.append(("questions (dev, val, test)", number(total, "count"), "none", *splits))
     return Table(("data", "rows", "left out", "train", "validate", "test"), rows)
+
+
+def contradictions(texts: Iterable[Mapping[str, Any]]) -> Table:
+    """Texts that came with several labels, how often with each, and the label that was kept."""
+    rows = [
+        (
+            text["text"],
+            ", ".join(f"{label} {count:,}" for label, count in text["labels"].items()),
+            text["label"],
+        )
+        for text in texts
+    ]
+    return Table(("text", "labels", "kept"), rows, left=3)
 
 
 def labels(prepared: Mapping[str, Any]) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmill.contract.known import GPT2_TOKENS, NEWS, WORLD
+from llmill.contract.known import GPT2_TOKENS
 from llmill.runner import roots
 from llmill.training.settings import Training
 
@@ -26,24 +26,16 @@ def check(tree: "Params") -> None:
 
 
 def _sources(tree: "Params") -> None:
-    download, weights = tree.download, tree.prepare.weights
-    if set(weights) != set(download.text):
+    names = tree.download.text_names
+    unknown = sorted(set(tree.prepare.weights) - set(names))
+    if unknown:
         raise ValueError(
-            f"prepare.weights {sorted(weights)} and download.text {sorted(download.text)} must "
-            "name the same sources"
+            f"prepare.weights names {unknown[0]}, which is no source of download.text: "
+            f"{', '.join(names)}"
         )
-    roles = ("classification", "instruction", "mmlu")
-    worlds = [role for role in roles if getattr(download, role) == WORLD]
-    text = set(download.text)
-    if worlds and text - {WORLD, NEWS}:
-        raise ValueError(
-            f"download.{worlds[0]} is the built-in world, so download.text may name only "
-            "world and news"
-        )
-    if text & {WORLD, NEWS} and len(worlds) < 3:
-        raise ValueError(
-            "download.text is the built-in world, so every other role must be world too"
-        )
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"download.text names '{twice}' twice; prepare.weights repeats a source")
 
 
 def _tokenizer(tree: "Params") -> None:

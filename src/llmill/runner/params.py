@@ -16,6 +16,7 @@ from llmill.contract.pipeline import Stage
 from llmill.contract.values import Section
 from llmill.model.settings import FromInit, Model
 from llmill.runner.tree import Params
+from llmill.stages.settings.download import NAMED, OwnFile, OwnTable, OwnText
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -24,7 +25,10 @@ MOST_BYTES = 100_000  # twenty times the longest preset
 MAKE = "`llmill preset world` makes one"
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
-FORMS_OF_MODEL = {form.__name__: form for form in (Model, FromInit)}
+# The forms that a value may have: their names stand in pydantic's errors, of no use to a reader.
+FORMS: dict[str, Any] = {
+    form.__name__: form for form in (Model, FromInit, OwnFile, OwnTable, OwnText)
+} | {NAMED: str}
 
 
 def select(tree: Params, kind: type[Kind], stage: Stage) -> Kind:
@@ -71,11 +75,11 @@ def _first(error: ValidationError) -> str:
     kind = error.errors()
     unknown = [e for e in kind if e["type"] == "extra_forbidden"]  # before what it left missing
     first = (unknown or kind)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in FORMS_OF_MODEL)
+    where = ".".join(str(part) for part in first["loc"] if part not in FORMS)
     if first["type"] == "extra_forbidden":
         allowed = list(_fields_at(first["loc"][:-1]))
         near = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"allowed: {', '.join(allowed)}"
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(allowed)}"
         return f"unknown parameter '{where}'; {hint}"
     if first["type"] == "missing":
         return f"missing parameter '{where}'"
@@ -94,8 +98,8 @@ def _shown(value: Any) -> str:
 def _fields_at(location: tuple[int | str, ...]) -> Iterable[str]:
     model: Any = Params
     for part in location:
-        if part in FORMS_OF_MODEL:
-            model = FORMS_OF_MODEL[part]
+        if part in FORMS:
+            model = FORMS[part]
         elif (
             isinstance(part, str) and hasattr(model, "model_fields") and part in model.model_fields
         ):

@@ -20,7 +20,7 @@ from llmill.contract import ownership, pipeline, processes, record, source
 from llmill.contract.countdown import tell
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.job import STATE, Job
-from llmill.runner import audit, cost, launcher, params, scratch, streams
+from llmill.runner import audit, cost, launcher, params, scratch, skipping, streams
 from llmill.runner.stopping import Stop, signals
 from llmill.runner.tracking import RUN_FILE, Track, mark_killed
 
@@ -52,8 +52,9 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, module.Parameters, stage)
+    why = skipping.reason(stage)
     process_count = launcher.process_count(tree, name)
-    if process_count > 1 and not processes.started():
+    if process_count > 1 and not why and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
         launcher.launch(process_count, words, signals())
         return
@@ -66,7 +67,10 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     )
     try:
         with begin(request) as job, audit.only(stage):
-            module.run(chosen, job)
+            if why:
+                skipping.run(why, job)
+            else:
+                module.run(chosen, job)
     finally:
         stop.ignore()
 
@@ -83,7 +87,7 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         folder = scratch.claim(stage, parameters, inputs, request.resume_anyway, say)
         streams.copy_to(stage.log(request.results), append=(folder / STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
-        track = Track(folder)
+        track = Track(folder, off=bool(skipping.reason(stage)))
         job = Job(stage, request.stages, out, folder, track, request.stop)
         try:
             with _tracked(track, request, job, inputs) as finished:

@@ -2,13 +2,14 @@
 
     python -m llmill download
 
-In: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; the world is generated here;
-weights to begin from may also lie in a folder of this machine.
+In: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; one's own files in `own/`; the
+world is generated here; weights to begin from may also lie in a folder of this machine.
 Out: a folder for each role, with `sources.json` (what it holds, its licence); `metrics.json`.
 """
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from llmill.contract import record
 from llmill.contract.known import NEWS, WORLD
 from llmill.contract.values import Section
-from llmill.stages.settings.download import Download
+from llmill.stages.settings.download import Download, OwnFile, OwnText
 from llmill.text import fetch, local, sources, transfer
 from llmill.text.progress import progress
 from llmill.text.sources import ROLES, File, Source
@@ -44,10 +45,12 @@ def run(params: Parameters, job: Job) -> None:
     settings = params.download
     chosen = sources.chosen(settings.sources, sources.read())
     # Looked at before anything is fetched, so that a wrong folder costs no download.
-    own = local.files(Path(settings.init_folder)) if settings.init_folder else []
+    weights = local.files(Path(settings.init_folder)) if settings.init_folder else []
+    for role, own in settings.own:
+        local.refuse_missing(f"params.yaml: download.{role}", own.files)
     listed: Listed = {role: [] for role in ROLES}
-    if any(name == WORLD for _, name in settings.sources):
-        listed |= _generate(params, job)
+    if generated := [pair for pair in settings.sources if pair[1] in (WORLD, NEWS)]:
+        listed |= _generate(params, generated, job)
     if chosen:
         make_room([file for _, source in chosen for file in source.files], job)
         with transfer.client(settings.timeout) as client:
@@ -58,7 +61,10 @@ def run(params: Parameters, job: Job) -> None:
         name = listed["init"][0]["name"]
         local.refuse_other_config(f"params.yaml: download.init = '{name}'", job.out / "init")
     if settings.init_folder:
-        listed["init"].append(_copied(settings.init_folder, own, job))
+        listed["init"].append(_copied(settings.init_folder, weights, job))
+    for role, own in settings.own:
+        listed[role].append(_own(role, own, job))
+    listed["text"] = _in_order(listed["text"], settings.text_names)
     for role, entries in listed.items():
         # A role without sources has a folder and a list too, so that its readers need not ask.
         (job.out / role).mkdir(exist_ok=True)
@@ -137,15 +143,47 @@ def _entry(
     return {**entry, **({"format": form} if form else {}), "files": files}
 
 
-def _generate(params: Parameters, job: Job) -> Listed:
-    """Write the built-in world; returns what each role's `sources.json` says of it."""
+def _own(role: str, own: OwnFile, job: Job) -> dict[str, Any]:
+    """Copy files of one's own; returns what `sources.json` says of them: also how they are read."""
+    to, paths = job.out / role, [Path(file) for file in own.files]
+    transfer.room(job.out, sum(path.stat().st_size for path in paths))
+    name, form = own.file, None
+    if isinstance(own, OwnText):
+        name, form = own.name, own.format
+    copied = []
+    with transfer.disk_full_is_one_line(job.out):
+        for path in paths:
+            below = f"{name}/" if form else ""
+            copied += local.copy(path.parent, [path], to / below, below)
+    total = sum(file["bytes"] for file in copied)
+    job.say(f"{', '.join(own.files)}: {total:,} bytes copied")
+    entry = _entry(name, f"Own file {own.file}", "one's own", form, copied)
+    return {**entry, "own": own.model_dump(mode="json")}
+
+
+def _in_order(entries: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
+    """Text sources as the parameters list them."""
+    return sorted(entries, key=lambda entry: names.index(entry["name"]))
+
+
+def _generate(params: Parameters, pairs: list[tuple[str, str]], job: Job) -> Listed:
+    """Write what is generated of the built-in world, for these roles and names; returns what each
+    role's `sources.json` says of it.
+    """
     from llmill.world import write
 
-    names = params.download.text
-    write(job.out, params.download.world, names)
-    roles = sorted(folder.name for folder in job.out.iterdir() if folder.is_dir())
-    listed = {role: [_world_entry(job.out / role, WORLD)] for role in roles}
-    return listed | {"text": [_world_entry(job.out / "text", name, name) for name in names]}
+    texts = [name for role, name in pairs if role == "text"]
+    roles = {role for role, _ in pairs}
+    whole = job.out / "world.tmp"
+    write(whole, params.download.world, texts)
+    # What nobody reads yet stays beside the rest: the pairs of answers, one better than the other.
+    for folder in sorted(whole.iterdir()):
+        if folder.name in roles or (folder.name == "preference" and "instruction" in roles):
+            folder.rename(job.out / folder.name)
+            roles.add(folder.name)
+    shutil.rmtree(whole)
+    listed = {role: [_world_entry(job.out / role, WORLD)] for role in sorted(roles - {"text"})}
+    return listed | {"text": [_world_entry(job.out / "text", name, name) for name in texts]}
 
 
 def _world_entry(folder: Path, name: str, below: str | None = None) -> dict[str, Any]:

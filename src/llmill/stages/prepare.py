@@ -9,25 +9,30 @@ In: the roles of stage download. Out: `text/{train,validate}` in parquet shards;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmill.contract import elsewhere, record
+from llmill.contract import elsewhere, record, skipped
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
-from llmill.tasks import classification, instruction, multiple_choice
-from llmill.tasks.split import distinct, part, split
-from llmill.text import documents, duplicates, parquet
+from llmill.tasks import classification, instruction, multiple_choice, split
+from llmill.tasks.split import distinct, part
+from llmill.text import documents, duplicates, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
+from llmill.text.identity import normal
 from llmill.text.mixture import mix
 from llmill.text.words import WordHashes, hashes
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
+SOURCES = "sources.json"
+SPLITS = split.NAMES
+LISTED = 20  # contradictions that are told one by one
 REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
@@ -42,9 +47,21 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Labelled data first, since its test texts must not stand in the documents."""
     settings, raw = params.prepare, job.folder("download")
-    messages, message_metrics = prepare_messages(raw / "classification", settings, job.out)
-    entries, entry_metrics = prepare_instructions(raw / "instruction", settings, job.out)
-    questions, question_metrics = prepare_questions(raw / "mmlu", job.out)
+    messages, message_metrics = (
+        prepare_messages(raw / "classification", settings, job.out)
+        if read_sources(raw / "classification")
+        else nothing("classification", SPLITS, job.out)
+    )
+    entries, entry_metrics = (
+        prepare_instructions(raw / "instruction", settings, job.out)
+        if read_sources(raw / "instruction")
+        else nothing("instruction", SPLITS, job.out)
+    )
+    questions, question_metrics = (
+        prepare_questions(raw / "mmlu", job.out)
+        if read_sources(raw / "mmlu")
+        else nothing("mmlu", multiple_choice.SPLITS, job.out)
+    )
     # Shared by both passes over the texts: each word is hashed once.
     word_hashes: WordHashes = {}
     evaluation_texts = EvaluationTexts(
@@ -82,35 +99,52 @@ def run(params: Parameters, job: Job) -> None:
 
 def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
     """Check, deduplicate and split the labelled messages."""
-    file = folder / "SMSSpamCollection"
-    rows = classification.read_raw(file)
-    unique = distinct(rows, lambda row: row.text)
+    if form := read_sources(folder)[0].get("own"):
+        file = folder / Path(form["file"]).name
+        collection = classification.read_table(folder, form)
+    else:
+        file = folder / sources.CLASSIFICATION
+        rows = classification.read_raw(file)
+        collection = classification.Collection(rows, [None] * len(rows))
+    contradictions = classification.settle(collection.messages)
+    unique = distinct(collection.ordered(), lambda row: row[0].text)
+    parts: Splits = {name: [] for name in SPLITS}
     shares = settings.classification
-    parts = split(unique, lambda row: row.text, shares.validate_share, shares.test_share)
+    test_share = 0.0 if "test" in collection.splits else shares.test_share
+    validate_share = 0.0 if "validate" in collection.splits else shares.validate_share
+    for message, given in unique:
+        key = normal(message.text)
+        if key in contradictions:
+            message = replace(message, label=contradictions[key].label)
+        if given in (None, "train"):  # what comes without one is drawn
+            given = part(key, validate_share, test_share)
+        parts[given].append(message)
     refuse_empty(parts, file, "prepare.classification")
-    labels = sorted({row.label for row in rows})
+    refuse_small_classes(parts, file)
+    (out / "classification").mkdir()
     for name, messages in parts.items():
-        missing = next((x for x in labels if x not in {row.label for row in messages}), None)
-        if missing:
-            raise UserError(
-                f"{file}: no '{missing}' among the {len(messages)} rows of split {name}"
-            )
-        (out / "classification").mkdir(exist_ok=True)
         classification.write(out / "classification" / f"{name}.jsonl", messages)
     return parts, {
-        **repeats(rows, unique),
+        **repeats(collection.messages, unique),
+        "without_text": collection.without_text,
+        "without_label": collection.without_label,
+        "contradictory": len(contradictions),
+        "contradictions": [asdict(each) for each in list(contradictions.values())[:LISTED]],
         **{name: count(row.label for row in messages) for name, messages in parts.items()},
     }
 
 
 def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    file = one_json(folder)
+    form = read_sources(folder)[0].get("own")
+    file = folder / Path(form["file"]).name if form else one_json(folder)
     rows = instruction.read_raw(file)
     answered = [row for row in rows if row.output.strip()]
     unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
     shares = settings.instruction
-    parts = split(unique, lambda row: row.task, shares.validate_share, shares.test_share)
+    parts: Splits = split.split(
+        unique, lambda row: row.task, shares.validate_share, shares.test_share
+    )
     refuse_empty(parts, file, "prepare.instruction")
     (out / "instruction").mkdir()
     for name, entries in parts.items():
@@ -136,13 +170,24 @@ def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
     return parts, {"subjects": len(subjects), **{name: len(rows) for name, rows in parts.items()}}
 
 
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """What stage `download` says of a role: none where it is null."""
+    entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
+    return entries
+
+
+def nothing(role: str, splits: Iterable[str], out: Path) -> tuple[Splits, Metrics]:
+    """A role without data: stages that need it are skipped for what stands in its folder."""
+    reason = f"download.{role} is null"
+    skipped.write(out / role, reason)
+    return {name: [] for name in splits}, {"skipped": reason}
+
+
 def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
     """The documents of every source, in the order of `sources.json`."""
-    listed = folder / "sources.json"
-    for entry in record.read_json(listed):
+    listed = folder / SOURCES
+    for entry in read_sources(folder):
         name = entry["name"]
-        if name not in settings.weights:
-            raise UserError(f"params.yaml: prepare.weights has no weight for source '{name}'")
         paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
         files = [path for path in paths if path.suffix == ".txt"]
         if not files:
@@ -189,10 +234,12 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
     parts: Splits = {"train": [], "validate": []}
     for document in corpus:
         parts[part(document.id, settings.validate_share, test_share=0)].append(document)
-    weights = {source: float(weight > 0) for source, weight in settings.weights.items()}
+    # A source that is not named counts once.
+    weights = {document.source: 1.0 for document in corpus} | settings.weights
+    once = {source: float(weight > 0) for source, weight in weights.items()}
     mixed = {
-        "train": mix(parts["train"], settings.weights),
-        "validate": mix(parts["validate"], weights),
+        "train": mix(parts["train"], weights),
+        "validate": mix(parts["validate"], once),
     }
     for name, mixture in mixed.items():
         if not mixture:
@@ -206,10 +253,23 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
 
 def one_json(folder: Path) -> Path:
     """The one JSON file of a role besides `sources.json`."""
-    files = sorted(path for path in folder.glob("*.json") if path.name != "sources.json")
+    files = sorted(path for path in folder.glob("*.json") if path.name != SOURCES)
     if len(files) != 1:
         raise UserError(f"{folder}: expected one .json file of data, found {len(files)}")
     return files[0]
+
+
+def refuse_small_classes(parts: Splits, file: Path) -> None:
+    """Every split needs every class."""
+    counts = Counter(row.label for rows in parts.values() for row in rows)
+    for name, rows in parts.items():
+        present = {row.label for row in rows}
+        lacking = next((label for label in sorted(counts) if label not in present), None)
+        if lacking:
+            raise UserError(
+                f"{file}: class '{lacking}' has {counts[lacking]} different texts, and none of "
+                f"them is in split {name}; add some, or leave the class out"
+            )
 
 
 def refuse_empty(parts: Splits, file: Path, section: str) -> None:

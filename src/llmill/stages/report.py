@@ -21,6 +21,14 @@ from llmill.stages.settings.report import Report
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
+MEASURED_BY = {  # what a figure shows
+    "classification": "accuracy",
+    "confusion": "accuracy",
+    "mmlu_levels": "mmlu",
+    "mmlu_subjects": "mmlu",
+    "judge": "judge",
+    "grader": "grader",
+}
 Plots = dict[str, tuple[Any, ...]]  # by name: the function and its data
 
 
@@ -49,6 +57,8 @@ def run(params: Parameters, job: Job) -> None:
 
 def gains(results: Results) -> dict[str, statistics.Interval]:
     """By model, its mean score less the first model's on the same instructions, drawn in pairs."""
+    if not results.variants["judge"]:
+        return {}
     first, *others = results.variants["judge"]
     settings = results.records[f"judge@{first}"]["parameters"]["judge"]
     differences = {}
@@ -85,9 +95,9 @@ def plots(results: Results) -> Plots:
     best, labels = accuracy.get("best"), accuracy.get("labels", [])
     counts = accuracy.get("variants", {}).get(best, {}).get("confusion", [])
     mmlu = {model: metrics[f"mmlu@{model}"] for model in results.variants["mmlu"]}
-    chance = next(iter(mmlu.values())).get("chance")
+    chance = next((each.get("chance") for each in mmlu.values()), None)
     judged = {model: metrics[f"judge@{model}"] for model in results.variants["judge"]}
-    return {
+    drawn: Plots = {
         "loss": (figures.loss, results.curves),
         "classification": (figures.classification, summary.systems(accuracy)),
         "confusion": (figures.confusion, counts, labels, best or ""),
@@ -96,6 +106,9 @@ def plots(results: Results) -> Plots:
         "judge": (figures.judge, judged),
         "grader": (figures.grader, results.heldout),
     }
+    # A file of each figure stands among the outputs, also where its stage was skipped.
+    reasons = {name: results.skipped(stage) for name, stage in MEASURED_BY.items()}
+    return drawn | {name: (figures.nothing, why) for name, why in reasons.items() if why}
 
 
 def shares(metrics: dict[str, Any], groups: str) -> dict[str, Any]:

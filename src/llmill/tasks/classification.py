@@ -1,17 +1,32 @@
-"""Messages with a label: the raw file, the prepared one, and what a classifier reads.
+"""Messages with a label: the raw files, the prepared one, and what a classifier reads.
 
-Raw: `label<TAB>text`, a row a line, without header or quoting.
+Raw: a table with named columns, whatever its form (`tables`); or `label<TAB>text`, a row a line,
+without a row of names.
 """
 
-from collections.abc import Iterable
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl
+from llmill.text.encoding import decode
+from llmill.text.identity import normal
 from llmill.text.tokenizer import Tokenizer
 
 FORM = "a row is label<TAB>text"
+NAMES = {"label", "class", "category", "text", "message", "sms", "v1", "v2"}  # of columns
+SPLITS = {  # as tables name them
+    "train": "train", "training": "train",
+    "validate": "validate", "validation": "validate", "valid": "validate", "val": "validate",
+    "dev": "validate",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+FIRST = ("test", "validate", "train", None)  # of a text in two splits the row in the first stays
 
 
 @dataclass(frozen=True)
@@ -22,29 +37,151 @@ class Message:
     text: str
 
 
+@dataclass(frozen=True)
+class Collection:
+    """Messages as they came, each with its split, or None where it is drawn; and how many rows had
+    no text or no label.
+    """
+
+    messages: list[Message]
+    splits: Sequence[str | None]
+    without_text: int = 0
+    without_label: int = 0
+
+    def ordered(self) -> list[tuple[Message, str | None]]:
+        """Messages with their splits: the test's first, so that no repeat of one is learnt."""
+        pairs = zip(self.messages, self.splits, strict=True)
+        return sorted(pairs, key=lambda pair: FIRST.index(pair[1]))
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """A text that came with several labels: how often each, and the one that it keeps."""
+
+    text: str
+    labels: dict[str, int]
+    label: str
+
+
+def settle(messages: Iterable[Message]) -> dict[str, Contradiction]:
+    """Contradictory labels, by the normal form of the text. A text keeps its most frequent label,
+    of equals the one that came first.
+    """
+    labels: dict[str, Counter[str]] = {}
+    texts: dict[str, str] = {}
+    for message in messages:
+        key = normal(message.text)
+        labels.setdefault(key, Counter())[message.label] += 1
+        texts.setdefault(key, message.text)
+    return {
+        key: Contradiction(texts[key], dict(counts), counts.most_common(1)[0][0])
+        for key, counts in labels.items()
+        if len(counts) > 1
+    }
+
+
+def read_table(folder: Path, form: Mapping[str, Any]) -> Collection:
+    """The rows of a table and, if it names one, of its test file; `form`: `OwnTable`'s fields.
+
+    Raises `UserError` for what is no such table, a single class, and a split of another name.
+    """
+    from llmill.tasks import tables  # loads pandas, which the built-in world does without
+
+    texts, label, split = form["text"], form["label"], form["split"]
+    columns = [*texts, label, *([] if split is None else [split])]
+    rows: list[tuple[Message, str | None]] = []
+    without_text = without_label = 0
+    for file, of_all in ((form["file"], None), (form["test"], "test")):
+        if file is None:
+            continue
+        path = folder / Path(file).name
+        how = (form["encoding"], form["delimiter"], form["quotes"])
+        frame = tables.read(path, columns, *how)
+        for number, cells in enumerate(frame.itertuples(index=False, name=None), 1):
+            text = "\n".join(cell for cell in cells[: len(texts)] if cell and cell.strip())
+            name = (cells[len(texts)] or "").strip()
+            if not text or not name:
+                without_text, without_label = without_text + (not text), without_label + (not name)
+                continue
+            part = of_all if split is None else _split(cells[-1], f"{path}, row {number}")
+            rows.append((Message(name, text), part))
+    messages = [message for message, _ in rows]
+    _refuse_one_class(folder / Path(form["file"]).name, messages)
+    return Collection(messages, [part for _, part in rows], without_text, without_label)
+
+
+def _split(cell: str | None, where: str) -> str:
+    name = (cell or "").strip().casefold()
+    if name not in SPLITS:
+        raise UserError(f"{where}: split {cell!r}; there is train, validate and test")
+    return SPLITS[name]
+
+
 def read_raw(path: Path) -> list[Message]:
-    """Every row of a raw file; raises `UserError` for an unlabelled row or a single class."""
+    """Every row of a raw file without a row of names; raises `UserError` for an unlabelled row or
+    a single class.
+    """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = decode(path.read_bytes(), path, None)
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run stage download again") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
-    lines = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    rows = [_message(line, f"{path}, row {number}") for number, line in enumerate(lines, 1)]
-    labels = sorted({row.label for row in rows})
-    if len(labels) < 2:
-        raise UserError(f"{path}: every row is '{labels[0]}'; a classifier needs two classes")
+    rows = _quoted(text)
+    if rows is None:
+        lines = text.split("\n")
+        rows = [(n, *line.partition("\t")) for n, line in enumerate(lines, 1) if line.strip()]
+    messages = [_message(label, tab, rest, f"{path}, row {n}") for n, label, tab, rest in rows]
+    if not messages:
+        raise UserError(f"{path}: an empty file; {FORM}")
+    _refuse_names(path, messages)
+    _refuse_one_class(path, messages)
+    return messages
+
+
+def _quoted(text: str) -> list[tuple[int, str, str, str]] | None:
+    """The rows as a spreadsheet wrote them, fields in quotation marks where they need some; None
+    where the marks are text, since not every one that begins a field has its end.
+    """
+    if '\t"' not in text:
+        return None
+    reader = csv.reader(io.StringIO(text), delimiter="\t", strict=True)
+    rows = []
+    try:
+        for fields in reader:
+            if fields and len(fields) != 2:
+                return None
+            if fields:
+                rows.append((reader.line_num, fields[0], "\t", fields[1]))
+    except csv.Error:
+        return None
     return rows
 
 
-def _message(line: str, where: str) -> Message:
-    label, tab, text = line.partition("\t")
+def _message(label: str, tab: str, text: str, where: str) -> Message:
     if not tab or not label.strip():
-        raise UserError(f"{where}: no label in {line[:40]!r}; {FORM}")
+        raise UserError(f"{where}: no label in {(label + tab + text)[:40]!r}; {FORM}")
     if not text.strip():
         raise UserError(f"{where}: no text after label '{label}'; {FORM}")
     return Message(label.strip(), text)
+
+
+def _refuse_names(path: Path, messages: Sequence[Message]) -> None:
+    """A row of names would be a class of its own."""
+    first = messages[0]
+    names = {first.label.casefold(), first.text.strip().casefold()}
+    if names <= NAMES and sum(message.label == first.label for message in messages) == 1:
+        raise UserError(
+            f"{path}: row 1 holds names of columns; put the file into own/ and name them in "
+            f"params.yaml: `download.classification: {{file: own/{path.name}, "
+            f"text: {first.text.strip()}, label: {first.label}}}`"
+        )
+
+
+def _refuse_one_class(path: Path, messages: Sequence[Message]) -> None:
+    labels = sorted({message.label for message in messages})
+    if not labels:
+        raise UserError(f"{path}: no row has a text and a label")
+    if len(labels) < 2:
+        raise UserError(f"{path}: every row is '{labels[0]}'; a classifier needs two classes")
 
 
 def read(path: Path) -> list[Message]:

@@ -3,6 +3,7 @@
 Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors, a tokenizer.
 """
 
+import difflib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -56,13 +57,31 @@ def refuse_other_config(where: str, folder: Path) -> None:
         )
 
 
-def copy(folder: Path, paths: list[Path], to: Path) -> list[dict[str, Any]]:
-    """Copy files (never link: they stay their owner's); returns path, bytes and sha256 of each."""
+def refuse_missing(where: str, files: list[str]) -> None:
+    """Raises `UserError`, which begins with `where`, for a file of one's own that is not there."""
+    for file in map(Path, files):
+        if file.is_file():
+            continue
+        if file.is_dir():
+            raise UserError(f"{where}: {file} is a folder; name a file in it")
+        if file.with_name(file.name + ".dvc").exists():
+            raise UserError(f"{where}: {file} is not here; `dvc pull {file}` brings it")
+        folder = file.parent
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        near = difflib.get_close_matches(file.name, names, n=1)
+        hint = f"did you mean {folder / near[0]}?" if near else f"copy it into {folder}/"
+        raise UserError(f"{where}: {file} is not there; {hint}")
+
+
+def copy(folder: Path, paths: list[Path], to: Path, below: str = "") -> list[dict[str, Any]]:
+    """Copy files (never link: they stay their owner's); returns path, bytes and sha256 of each,
+    the path behind `below`.
+    """
     copied = []
     for file in paths:
         place = file.relative_to(folder)
         (to / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to / place)
         size, sha256 = (to / place).stat().st_size, record.sha256_file(to / place)
-        copied.append({"path": place.as_posix(), "bytes": size, "sha256": sha256})
+        copied.append({"path": below + place.as_posix(), "bytes": size, "sha256": sha256})
     return copied

@@ -1,10 +1,12 @@
 """What counts as a repeated document, and as one that holds a test."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from llmill.contract.values import Section, Words
+
+TextFormat = Literal["gutenberg", "prose", "paragraphs"]
 
 
 class NearDuplicates(Section):

@@ -17,6 +17,7 @@ from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
 from llmill.contract.known import NEWS, WORLD
 from llmill.contract.model_folder import BPE, CONFIG
+from llmill.text.settings import TextFormat
 
 FILE = Path("sources.yaml")
 ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer", "init")
@@ -72,7 +73,7 @@ class Source(TablePart):
     role: Literal[
         "text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init"
     ]
-    format: Literal["gutenberg", "prose", "paragraphs"] | None = None
+    format: TextFormat | None = None
     licence: Text
     files: Annotated[list[File], Field(min_length=1)]
 
@@ -181,12 +182,6 @@ def _one_line(name: str, error: ValidationError) -> str:
 
 def chosen(pairs: Sequence[tuple[str, str]], table: dict[str, Source]) -> list[tuple[str, Source]]:
     """The sources to download, of these roles and names, as (role, source)."""
-    texts = [name for role, name in pairs if role == "text"]
-    twice = next((name for name in texts if texts.count(name) > 1), None)
-    if twice:
-        raise UserError(
-            f"params.yaml: download.text names '{twice}' twice; prepare.weights repeats a source"
-        )
     return [(role, _find(role, name, table)) for role, name in pairs if name not in _built_in(role)]
 
 

@@ -1,22 +1,116 @@
 """What stage `download` is told."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from llmill.contract.values import Line, Retries, Seconds, Section
+from llmill.contract.elsewhere import is_below
+from llmill.contract.values import Column, Columns, Line, Retries, Seconds, Section
+from llmill.text.settings import TextFormat
 from llmill.world.settings import World
+
+OWN = "own"  # the folder of one's own files, on which the stage depends
+NAMED = "Name"  # the tag of a source that is given by its name
+
+
+def _own(path: str) -> str:
+    if not is_below(path) or PurePosixPath(path).parts[:1] != (OWN,) or path == OWN:
+        raise ValueError(f"a file of one's own lies in {OWN}/, where both commands see its edits")
+    return path
+
+
+OwnPath = Annotated[Line, AfterValidator(_own)]
+
+
+class OwnFile(Section):
+    """A file in `own/`. `encoding`: as Python names it, where the text is not Unicode."""
+
+    file: OwnPath
+    encoding: Line | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """Every file that it names."""
+        return [self.file]
+
+
+class OwnTable(OwnFile):
+    """A table of texts with labels. A column is its name, or its number from 1 where the table has
+    no row of names.
+    """
+
+    text: Columns  # several are joined by a line end
+    label: Column
+    split: Column | None = None  # of train, validate and test; otherwise drawn
+    test: OwnPath | None = None  # another file of the same form, which is the test split
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    quotes: bool = True  # false: quotation marks are text, as in a file that no spreadsheet wrote
+
+    @property
+    def files(self) -> list[str]:
+        return [self.file, *([self.test] if self.test else [])]
+
+    @property
+    def columns(self) -> list[str | int]:
+        """Every column that it names."""
+        return [*self.text, self.label, *([] if self.split is None else [self.split])]
+
+    @model_validator(mode="after")
+    def columns_agree(self) -> Self:
+        if len({type(column) for column in self.columns}) > 1:
+            raise ValueError("columns are given by name, or all by number")
+        if self.split is not None and self.test is not None:
+            raise ValueError("give `split`, a column, or `test`, a file, but not both")
+        names = [PurePosixPath(file).name for file in self.files]
+        if len(set(names)) < len(names):
+            raise ValueError(f"file and test are both called {names[0]}; rename one")
+        return self
+
+
+class OwnText(OwnFile):
+    """A file of text to learn from; its name as a source is that of the file without endings."""
+
+    format: TextFormat = "prose"
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.file).name.partition(".")[0]
+
+
+def _kind(value: Any, own: type[OwnFile]) -> str:
+    return own.__name__ if isinstance(value, dict | own) else NAMED
+
+
+def _table_or_name(value: Any) -> str:
+    return _kind(value, OwnTable)
+
+
+def _text_or_name(value: Any) -> str:
+    return _kind(value, OwnText)
+
+
+def _file_or_name(value: Any) -> str:
+    return _kind(value, OwnFile)
+
+
+Name = Annotated[Line, Tag(NAMED)]
+Labelled = Annotated[Name | Annotated[OwnTable, Tag("OwnTable")], Discriminator(_table_or_name)]
+Readable = Annotated[Name | Annotated[OwnText, Tag("OwnText")], Discriminator(_text_or_name)]
+Tasks = Annotated[Name | Annotated[OwnFile, Tag("OwnFile")], Discriminator(_file_or_name)]
 
 
 class Download(Section):
-    """Sources by role: names in `sources.yaml`, or `world`, and for text `news`, both generated;
-    `init`, the weights to begin from, may also be a folder, which is known by a `/` in it.
+    """Sources by role: names in `sources.yaml`; `world`, and for text `news`, both generated; a
+    file in `own/`; null for none. `init`, the weights to begin from, may also be a folder, which is
+    known by a `/` in it.
     """
 
-    text: Annotated[list[Line], Field(min_length=1)]
-    classification: Line
-    instruction: Line
-    mmlu: Line
+    text: Annotated[list[Readable], Field(min_length=1)]
+    classification: Labelled | None
+    instruction: Tasks | None
+    mmlu: Line | None
     tokenizer: Line | None
     init: Line | None
     retries: Retries
@@ -25,13 +119,27 @@ class Download(Section):
 
     @property
     def sources(self) -> list[tuple[str, str]]:
-        """Role and name of every source, but for a folder of weights."""
-        roles = ("classification", "instruction", "mmlu", "tokenizer", "init")
-        pairs = [("text", name) for name in self.text]
-        pairs += [(role, getattr(self, role)) for role in roles if getattr(self, role)]
+        """Role and name of every source that is named, but for a folder of weights."""
+        pairs = ((role, each) for role, each in self._roles() if isinstance(each, str))
         return [(role, name) for role, name in pairs if name != self.init_folder]
+
+    @property
+    def own(self) -> list[tuple[str, OwnFile]]:
+        """Role and files of one's own."""
+        return [(role, each) for role, each in self._roles() if isinstance(each, OwnFile)]
+
+    @property
+    def text_names(self) -> list[str]:
+        """The text sources by name, also those of one's own."""
+        return [each.name if isinstance(each, OwnText) else each for each in self.text]
 
     @property
     def init_folder(self) -> str | None:
         """The folder of this machine that `init` names, if it names one."""
         return self.init if self.init and "/" in self.init else None
+
+    def _roles(self) -> Iterator[tuple[str, str | OwnFile]]:
+        yield from (("text", each) for each in self.text)
+        for role in ("classification", "instruction", "mmlu", "tokenizer", "init"):
+            if (each := getattr(self, role)) is not None:
+                yield role, each

@@ -1,0 +1,19 @@
+"""The mark of what is not made since its role has no data: a small file in place of the result."""
+
+from pathlib import Path
+
+from llmill.contract import record
+
+NAME = "skipped.json"
+
+
+def write(folder: Path, reason: str) -> None:
+    """Leave the mark in a folder, which is made where it is not there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_json(folder / NAME, {"skipped": reason})
+
+
+def reason(folder: Path) -> str | None:
+    """Why nothing was made, or None where something was."""
+    mark = folder / NAME
+    return record.read_json(mark)["skipped"] if mark.is_file() else None

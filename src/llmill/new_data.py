@@ -1,0 +1,194 @@
+"""`llmill new-data FILE`: say what a file holds, and which lines of `params.yaml` take it in.
+
+The form is told by the ending and by the names of columns; what a person means by them is not
+known, so the lines are a proposal.
+"""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from llmill.contract import pipeline, printable
+from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE
+from llmill.runner import params
+from llmill.stages.settings.download import OWN
+from llmill.tasks import classification, instruction, tables
+from llmill.tasks.classification import Message
+from llmill.text import documents
+from llmill.text.identity import normal
+from llmill.text.tokenizer import Tokenizer
+
+TEXTS = (".txt", ".md")
+LABELS = ("label", "labels", "class", "category", "target", "topic", "queue", "intent", "sentiment")
+MOST_CLASSES = 1000  # a column of more different values is not proposed as the label
+SHOWN = 10  # classes, columns
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a file is, line by line, and what `download.ROLE` is to be for it."""
+
+    lines: list[str]
+    role: str
+    value: Any
+
+
+def print_report(path: Path, encoding: str | None = None, delimiter: str | None = None) -> None:
+    """What the file is, then the lines. Raises `UserError` for one that no stage could read."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    own = path if path.parts[:1] == (OWN,) else Path(OWN, path.name)
+    options = {"encoding": encoding} if encoding else {}
+    if path.suffix in TEXTS:
+        finding = _text(path, {"file": str(own), **options})
+    else:
+        tasks = _tasks(path, {"file": str(own), **options})
+        finding = tasks or _table(path, own, encoding, delimiter)
+    for line in finding.lines:
+        print(printable.line(line))
+    value = _flow(finding.value)
+    print()
+    if own != path:
+        print(f"mkdir -p {OWN} && cp {shlex.quote(str(path))} {shlex.quote(str(own))}")
+    print(f"Below download, in params.yaml:\n  {finding.role}: {value}")
+    print("or: llmill preset --set " + shlex.quote(f"download.{finding.role}={value}"))
+
+
+def _text(path: Path, source: dict[str, str]) -> Finding:
+    """A file of text to learn from, besides what is learnt from now."""
+    text = documents.clean(path)
+    parts = documents.paragraphs(text)
+    repeats = len(parts) - len(set(map(normal, parts)))
+    lines = [
+        f"{path}: text, {path.stat().st_size:,} bytes",
+        f"paragraphs: {len(parts):,}, {repeats:,} of them repeats",
+        f"words: {len(text.split()):,}",
+        *_tokens([text]),
+    ]
+    return Finding(lines, "text", [*params.load().download.text_names, source])
+
+
+def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
+    """Instructions, if the file holds such."""
+    if path.suffix not in (*tables.JSON, ".parquet"):
+        return None
+    try:
+        entries = instruction.read_raw(path)
+    except UserError:  # another table, or a broken one: reading it as such says what is wrong
+        return None
+    keys = Counter(normal(f"{entry.task}\n{entry.output}") for entry in entries)
+    lines = [
+        f"{path}: instructions, {path.stat().st_size:,} bytes",
+        f"rows: {len(entries):,}, {len(entries) - len(keys):,} of them repeats",
+        f"without a response: {sum(not entry.output.strip() for entry in entries):,}",
+        *_lengths("responses", [entry.output for entry in entries]),
+    ]
+    return Finding(lines, "instruction", source)
+
+
+def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -> Finding:
+    """A table of texts with labels."""
+    frame = tables.read_all(path, encoding, delimiter)
+    options = {"encoding": encoding, "delimiter": delimiter}
+    lines = [
+        f"{path}: table, {path.stat().st_size:,} bytes",
+        f"rows: {len(frame):,}",
+        f"columns: {len(frame.columns)}",
+        *(f"  {_described(name, frame[name])}" for name in list(frame.columns)[:SHOWN]),
+    ]
+    text, label = _text_column(frame), _label_column(frame)
+    form = {"file": str(own), "text": text, "label": label}
+    form |= {key: value for key, value in options.items() if value}
+    if label is None or text is None:
+        raise UserError(
+            "\n".join(lines) + f"\n{path}: no column looks like a label and another like a text; "
+            "name them: {file: " + str(own) + ", text: COLUMN, label: COLUMN}"
+        )
+    pairs = zip(frame[text], frame[label], strict=True)
+    messages = [Message(name.strip(), cell) for cell, name in pairs if _filled(cell, name)]
+    counts = Counter(message.label for message in messages)
+    keys = Counter(normal(message.text) for message in messages)
+    largest = ", ".join(f"{name} {n:,}" for name, n in counts.most_common(SHOWN))
+    lines += [
+        f"text: {text}; label: {label}",
+        f"classes: {len(counts)}: {largest}{', ...' if len(counts) > SHOWN else ''}",
+        f"without text or label: {len(frame) - len(messages):,}; repeats: "
+        f"{len(messages) - len(keys):,}; texts with several labels: "
+        f"{len(classification.settle(messages)):,}",
+        *_lengths("texts", [message.text for message in messages]),
+    ]
+    return Finding(lines, "classification", form)
+
+
+def _filled(*cells: str | None) -> bool:
+    return all(cell and cell.strip() for cell in cells)
+
+
+def _described(name: Any, column: "pd.Series[Any]") -> str:
+    cells = [cell for cell in column if _filled(cell)]
+    typical = median(map(len, cells)) if cells else 0
+    return (
+        f"{name}: {len(cells):,} filled, {len(set(cells)):,} different, "
+        f"typically {typical:,.0f} characters"
+    )
+
+
+def _text_column(frame: pd.DataFrame) -> Any:
+    """The one with the longest cells."""
+    lengths = {name: sum(len(cell or "") for cell in frame[name]) for name in frame.columns}
+    return max(lengths, key=lambda name: lengths[name], default=None)
+
+
+def _label_column(frame: pd.DataFrame) -> Any:
+    """One of a usual name; else, of those that repeat, the one with the fewest values."""
+    counts = {name: len(set(frame[name])) for name in frame.columns if name != _text_column(frame)}
+    usual = [name for name in counts if str(name).strip().casefold() in LABELS]
+    several = [
+        name for name, n in counts.items() if 2 <= n <= min(MOST_CLASSES, len(frame) // 2 or 2)
+    ]
+    return next(iter(usual or sorted(several, key=lambda name: counts[name])), None)
+
+
+def _lengths(what: str, texts: Sequence[str]) -> Iterator[str]:
+    lengths = sorted(len(text.split()) for text in texts)
+    if lengths:
+        end = lengths[len(lengths) * 95 // 100]
+        yield (
+            f"{what} in words: half up to {median(lengths):,.0f}, 95 % up to {end:,}, "
+            f"longest {lengths[-1]:,}"
+        )
+        yield from _tokens(texts)
+
+
+def _tokens(texts: Sequence[str]) -> Iterator[str]:
+    """Lengths by the tokenizer of this chain, where there is one."""
+    folder = pipeline.folder(params.stages(params.load()), "tokenizer") / BPE
+    if folder.is_dir():
+        tokenizer = Tokenizer.load(folder)
+        lengths = sorted(len(tokenizer.encode(text)) for text in texts)
+        yield (
+            f"in tokens of {folder}: {sum(lengths):,} in all, half up to {median(lengths):,.0f}, "
+            f"longest {lengths[-1]:,}"
+        )
+
+
+def _flow(value: Any) -> str:
+    """YAML on one line, plain where that means the same."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if (
+        isinstance(value, str)
+        and value.replace("/", "").replace("_", "").replace(".", "").isalpha()
+    ):
+        return value
+    return json.dumps(value, ensure_ascii=False)

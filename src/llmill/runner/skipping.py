@@ -1,0 +1,40 @@
+"""A stage whose data is not there, since a role of `download` is null, leaves a mark in place of
+its result: then what reads that is skipped, too, by either command.
+"""
+
+from pathlib import Path, PurePosixPath
+
+from llmill.contract import record, skipped
+from llmill.contract.job import Job
+from llmill.contract.pipeline import Stage
+
+METRICS = "metrics.json"
+
+
+def reason(stage: Stage) -> str | None:
+    """Why the stage is skipped: what the mark in a folder that it reads says."""
+    return next(filter(None, (skipped.reason(Path(path)) for path in stage.data)), None)
+
+
+def run(why: str, job: Job) -> None:
+    """Leave the mark, and in place of each path that another stage reads something empty."""
+    skipped.write(job.out, why)
+    for path in sorted(_read_by_others(job)):
+        place = job.out / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".json":
+            record.write_json(place, [])
+        elif path.suffix:
+            record.write_bytes(place, b"")
+        else:
+            skipped.write(place, why)
+    record.write_json(job.out / METRICS, {"skipped": why})
+    job.say(f"skipped: {why}")
+
+
+def _read_by_others(job: Job) -> set[PurePosixPath]:
+    """Paths below the stage's folder that stand among the dependencies of a stage."""
+    out = PurePosixPath(job.stage.out)
+    paths = {PurePosixPath(dep) for stage in job.stages.values() for dep in stage.deps}
+    below = {path.relative_to(out) for path in paths if path.is_relative_to(out) and path != out}
+    return below - {PurePosixPath(record.NAME), PurePosixPath(METRICS)}

@@ -1,0 +1,176 @@
+"""Tables as people have them, as a frame of text: CSV, TSV, JSON lines, a JSON list, Parquet.
+
+What stands in a cell is text as it is written; of JSON and Parquet numbers and truth values are as
+JSON writes them (`1`, not `1.0`), so that a label is the same word whatever file it came in.
+"""
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llmill.contract import elsewhere
+from llmill.contract.errors import UserError
+from llmill.text.encoding import decode
+
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
+LONGEST_CELL = 1 << 28  # characters
+LIKELY = ",;\t|"  # what separates columns in the files of this world
+JSON = (".json", ".jsonl", ".ndjson")
+ENDINGS = (*DELIMITERS, *JSON, ".parquet")
+
+
+def read(
+    path: Path,
+    columns: Sequence[str | int],
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quotes: bool = True,
+) -> pd.DataFrame:
+    """These columns, in this order: a row for each of the table's, text or None in each cell.
+
+    Columns by number are of a table without a row of names. Raises `UserError` for a file that is
+    no such table, and for a column that is not there.
+    """
+    frame = read_all(path, encoding, delimiter, quotes, header=isinstance(columns[0], str))
+    if isinstance(columns[0], int):
+        return _by_number(path, frame, columns)
+    for column in columns:
+        if column not in frame.columns:
+            raise UserError(f"{path}: no column '{column}'; {_hint(column, frame.columns)}")
+    return frame[list(columns)]
+
+
+def read_all(
+    path: Path,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quotes: bool = True,
+    header: bool = True,
+) -> pd.DataFrame:
+    """Every column; raises `UserError` as `read` does."""
+    if path.suffix == ".parquet":
+        frame = _parquet(path)
+    elif path.suffix in JSON:
+        frame = _json(path, decode(path.read_bytes(), path, encoding))
+    elif path.suffix in DELIMITERS:
+        separator = delimiter or DELIMITERS[path.suffix]
+        text = decode(path.read_bytes(), path, encoding)
+        frame = _separated(path, text, separator, quotes, header)
+    else:
+        raise UserError(f"{path}: its ending is none of {', '.join(ENDINGS)}; rename it")
+    if frame.empty:
+        raise UserError(f"{path}: no rows in it")
+    return frame
+
+
+def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool) -> pd.DataFrame:
+    """Quoted fields hold delimiters and line ends; blank lines are passed over.
+
+    Not by pandas' own reader: that takes a mark that has no end, or text behind it, without a word,
+    and rows with it.
+    """
+    csv.field_size_limit(max(LONGEST_CELL, csv.field_size_limit()))
+    lines = io.StringIO(text)
+    reader = (
+        csv.reader(lines, delimiter=delimiter, strict=True)
+        if quotes
+        else csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    )
+    rows: list[list[str]] = []
+    try:
+        for row in reader:
+            if row and rows and len(row) != len(rows[0]):
+                raise csv.Error(f"{len(row)} columns where the first row has {len(rows[0])}")
+            if row:
+                rows.append(row)
+    except csv.Error as error:
+        hint = "; or, if quotation marks are text, say `quotes: false`" if quotes else ""
+        raise UserError(
+            f"{path}, line {reader.line_num}: {error}, with delimiter {delimiter!r}; mend it{hint}"
+        ) from None
+    if not rows:
+        raise UserError(f"{path}: an empty file")
+    names = rows.pop(0) if header else range(1, len(rows[0]) + 1)
+    frame = pd.DataFrame(rows, columns=list(names), dtype=object)
+    if len(frame.columns) == 1 and header:
+        (only,) = frame.columns
+        other = max(LIKELY, key=str(only).count)
+        if other in str(only):
+            raise UserError(
+                f"{path}: its first row is {elsewhere.quoted(only)}, a single column with "
+                f"delimiter {delimiter!r}; say `delimiter: {json.dumps(other)}`"
+            )
+    return frame
+
+
+def _json(path: Path, text: str) -> pd.DataFrame:
+    """A list of objects, or an object a line, whatever the ending says."""
+    if text.lstrip().startswith("["):
+        try:
+            entries = elsewhere.parsed(text)
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON ({error})") from None
+        return _frame(path, entries)
+    entries = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip():
+                entries.append(elsewhere.parsed(line))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
+    return _frame(path, entries)
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: no Parquet file ({' '.join(str(error).split())[:200]})") from None
+    return _frame(path, table.to_pylist(), table.column_names)
+
+
+def _frame(path: Path, entries: Iterable[Any], names: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows that are objects, as text."""
+    rows: list[dict[str, str | None]] = []
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry, dict):
+            raise UserError(f"{path}, row {number}: {elsewhere.quoted(entry)} is no object")
+        rows.append({str(name): _text(value, path, number) for name, value in entry.items()})
+    columns = dict.fromkeys([*names, *(name for row in rows for name in row)])
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in columns}
+    )
+
+
+def _text(value: Any, path: Path, number: int) -> str | None:
+    """A cell as it would be written, also a list or an object."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, float) and value != value:
+        return None
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _by_number(path: Path, frame: pd.DataFrame, columns: Sequence[str | int]) -> pd.DataFrame:
+    beyond = next((c for c in columns if isinstance(c, int) and c > len(frame.columns)), None)
+    if beyond:
+        raise UserError(f"{path}: no column {beyond}; it has {len(frame.columns)}")
+    return frame[[frame.columns[c - 1] for c in columns if isinstance(c, int)]]
+
+
+def _hint(column: str | int, columns: Iterable[Any]) -> str:
+    names = [str(name) for name in columns]
+    near = difflib.get_close_matches(str(column), names, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"it has {', '.join(names[:20])}"

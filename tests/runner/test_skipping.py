@@ -1,0 +1,53 @@
+"""Stages whose data is not there: the real graph, marks in a folder."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from llmill.contract import skipped
+from llmill.contract.record import files_under
+from llmill.runner import params, skipping
+from tests.conftest import ROOT, preset
+
+STAGES = params.stages(preset("smoke"), ROOT / "dvc.yaml")
+
+
+@pytest.mark.parametrize(
+    ("role", "stages"),
+    [
+        ("classification", "classify@last_layer classify@last_block classify@all accuracy export@classify/all"),
+        ("instruction", "instruct grader mmlu@instruct judge@pretrain judge@instruct export@instruct"),
+        ("mmlu", "mmlu@pretrain mmlu@instruct"),
+    ],
+)  # fmt: skip
+def test_a_null_role_skips_what_needs_it_and_nothing_else(tmp_path, monkeypatch, role, stages):
+    monkeypatch.chdir(tmp_path)
+    skipped.write(tmp_path / "data/prepare" / role, f"download.{role} is null")
+    left_out = []
+    for stage in STAGES.values():
+        if why := skipping.reason(stage):
+            assert why == f"download.{role} is null"
+            job = SimpleNamespace(
+                stage=stage, stages=STAGES, out=tmp_path / stage.out, say=lambda text: None
+            )
+            job.out.mkdir(parents=True)
+            skipping.run(why, job)
+            left_out.append(stage.address)
+    assert sorted(left_out) == sorted(stages.split())
+
+
+def test_what_others_read_of_a_skipped_stage_is_there_and_empty(tmp_path):
+    said = []
+    stage = STAGES["grader"]
+    job = SimpleNamespace(stage=stage, stages=STAGES, out=tmp_path, say=said.append)
+    skipping.run("download.instruction is null", job)
+    files = {p.relative_to(tmp_path).as_posix(): p.read_text() for p in files_under(tmp_path)}
+    mark = {"skipped": "download.instruction is null"}
+    assert sorted(files) == [
+        "checkpoint/skipped.json", "curves.csv", "heldout.json", "metrics.json", "skipped.json"
+    ]  # fmt: skip
+    assert (files["curves.csv"], json.loads(files["heldout.json"])) == ("", [])
+    for name in ("checkpoint/skipped.json", "skipped.json", "metrics.json"):
+        assert json.loads(files[name]) == mark
+    assert said == ["skipped: download.instruction is null"]
