@@ -1,0 +1,86 @@
+"""Bytes of a text file as text, the one way for every file that somebody brings.
+
+In: the bytes, and the encoding where the user named one. Out: the text without a byte-order mark,
+each of its lines ended by \\n. Without a name it is UTF-8 or UTF-16, which can be told for certain;
+nothing else is guessed, since every byte means something in cp1252 and its kin.
+"""
+
+import codecs
+import difflib
+from encodings.aliases import aliases
+from pathlib import Path
+
+from llmill.contract.errors import UserError
+
+MARKS = (  # the longer first: UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+FEW = 10  # of so many characters of a text in UTF-16, one at most has NUL as its other byte
+EXAMPLES = "cp1252, latin-1, utf-16, gb18030, shift_jis"
+
+
+def decode(data: bytes, path: Path, encoding: str | None) -> str:
+    """The text of a file; `path` is its name in a refusal, `encoding` what the user said, or None.
+
+    Raises `UserError` for an encoding that is not known, bytes that are none of it, with their row
+    and offset, and for NUL characters, which stand in binary files.
+    """
+    name = check(encoding, str(path)) if encoding is not None else _recognized(data)
+    try:
+        text = _plain(data.decode(name))
+    except UnicodeError as error:
+        start = error.start if isinstance(error, UnicodeDecodeError) else 0
+        row = _row(_plain(data[:start].decode(name, "replace")))
+        if encoding is not None:
+            said = f"not {encoding} at byte {start}, as its `encoding` says; name another"
+        elif b"\0" in data:
+            said = f"not text in {name.upper()} at byte {start} but a binary file"
+        else:
+            said = (
+                f"not {name.upper()} at byte {start}; name its encoding, as in `encoding: cp1252`"
+            )
+        raise UserError(f"{path}, row {row}: {said}") from None
+    if "\0" in text:
+        raise UserError(
+            f"{path}, row {_row(text[: text.index(chr(0))])}: a NUL character, which no text has; "
+            "it is a binary file, or its encoding needs a name, as in `encoding: utf-16-le`"
+        )
+    return text
+
+
+def check(encoding: str, where: str) -> str:
+    """Python's name of an encoding; raises `UserError` with the nearest for one it lacks."""
+    try:
+        info = codecs.lookup(encoding)
+        # Python counts rot13 and base64 among its codecs.
+        if getattr(info, "_is_text_encoding", True):
+            return info.name
+    except (LookupError, ValueError):
+        pass
+    near = difflib.get_close_matches(encoding.lower(), [*aliases.values(), *aliases], n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"it may be {EXAMPLES} ..."
+    raise UserError(f"{where}: unknown encoding {encoding!r}; {hint}")
+
+
+def _recognized(data: bytes) -> str:
+    marked = next((name for mark, name in MARKS if data.startswith(mark)), None)
+    if marked:
+        return marked
+    # UTF-16 without its mark: of most Latin letters, spaces and line ends the other byte is NUL.
+    nuls = data[0::2].count(0), data[1::2].count(0)
+    if max(nuls) * 4 >= len(data) and min(nuls) * FEW <= max(nuls) > 0:
+        return "utf-16-le" if nuls[1] > nuls[0] else "utf-16-be"
+    return "utf-8"
+
+
+def _plain(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _row(before: str) -> int:
+    """The number of the row that follows this much text, from 1."""
+    return before.count("\n") + 1
