@@ -1,4 +1,5 @@
 import random
+import unicodedata
 
 from llmill.text import duplicates, words
 from llmill.text.settings import NearDuplicates
@@ -19,6 +20,18 @@ def prose(seed: int, n: int = 120) -> list[str]:
 def test_a_text_repeats_an_earlier_one_whatever_its_case_and_spacing():
     texts = ["One  two", "three", "one\nTWO", "one, two", "three"]
     assert list(duplicates.exact(texts)) == [False, False, True, False, True]
+
+
+def test_a_text_in_another_unicode_form_repeats_the_first():
+    text = "forêt défaite élève général"
+    assert list(duplicates.exact([text, unicodedata.normalize("NFD", text)])) == [False, True]
+    texts = [" ".join(prose(1)) + " été", " ".join(prose(1)) + " e\u0301\u00adte\u0301 more"]
+    assert near(texts) == [False, True]
+
+
+def test_a_text_without_spaces_with_one_character_changed_is_a_near_duplicate():
+    first = "".join(chr(0x4E00 + i * i % 4001) for i in range(150))
+    assert near([first, first[:70] + "他" + first[71:], first[75:]]) == [False, True, False]
 
 
 def test_a_text_with_one_word_changed_is_a_near_duplicate_and_one_with_many_is_not():
