@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from llmill.contract.errors import UserError
 from llmill.text import documents
+from tests.conftest import ROOT
 
 BOOK = (
     "\ufeffThe Project Gutenberg EBook of A Book\r\n\r\nLicence words.\r\n\r\n"
@@ -39,6 +43,26 @@ def test_the_marks_may_lack_spaces_and_say_the_instead_of_this(tmp_path):
 def test_paragraphs_are_documents_of_their_own(tmp_path):
     content = b"\xef\xbb\xbfOne  \r\nstill one\r\n\r\n \t\r\nTwo\rand two\r\n\r\n\r\nThree"
     assert read(tmp_path, content, "paragraphs") == ["One\nstill one", "Two\nand two", "Three"]
+
+
+def test_a_line_of_a_million_spaces_ends_soon(tmp_path):
+    (tmp_path / "a.txt").write_text("a" + " " * 1_000_000 + "b" + " " * 1_000_000 + "\nc")
+    code = """
+from pathlib import Path
+from llmill.text import documents
+(one,) = documents.read([Path("a.txt")], "mine", "paragraphs", 1)
+print(len(one.text), one.text[-3:].encode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,  # an hour before
+        check=True,
+    )
+    assert done.stdout == "1000004 b'b\\nc'\n"
 
 
 def test_other_characters_stay_as_they_are(tmp_path):

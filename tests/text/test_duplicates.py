@@ -86,3 +86,36 @@ def test_marks_agree_with_a_slow_comparison_of_all_pairs():
         if not expected[-1]:
             kept.append(own)
     assert near(texts) == expected
+
+
+def test_documents_without_words_are_compared_with_nothing(monkeypatch):
+    monkeypatch.setattr(duplicates, "similarity", None)
+    rng = random.Random(6)
+    assert not any(near(["".join(rng.choices("😀😃😄😁", k=12)) for _ in range(200)]))
+
+
+def alike(n: int) -> list[str]:
+    """Alike, but not enough to be duplicates."""
+    base = " ".join(f"w{i}" for i in range(100))
+    return [base + "".join(f" x{i}y{j}" for i in range(22)) for j in range(n)]
+
+
+def test_each_of_many_documents_that_are_alike_is_compared_with_a_bounded_number(monkeypatch):
+    compared = []
+
+    def counting(one, other):
+        compared.append(1)
+        return similarity(one, other)
+
+    similarity = duplicates.similarity
+    monkeypatch.setattr(duplicates, "similarity", counting)
+    monkeypatch.setattr(duplicates, "CROWD", 5)
+    assert not any(near(alike(200)))
+    assert 200 < len(compared) < 200 * 20  # of 19,900 pairs
+
+
+def test_duplicates_of_the_first_of_a_crowd_are_still_marked(monkeypatch):
+    monkeypatch.setattr(duplicates, "CROWD", 5)
+    found = near([*alike(50), alike(1)[0] + " more"])
+    assert not any(found[:50])
+    assert found[50]

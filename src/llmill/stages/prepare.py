@@ -90,7 +90,8 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
     refuse_empty(parts, file, "prepare.classification")
     labels = sorted({row.label for row in rows})
     for name, messages in parts.items():
-        missing = next((x for x in labels if x not in {row.label for row in messages}), None)
+        in_split = {row.label for row in messages}
+        missing = next((label for label in labels if label not in in_split), None)
         if missing:
             raise UserError(
                 f"{file}: no '{missing}' among the {len(messages)} rows of split {name}"

@@ -54,7 +54,7 @@ def clean(file: Path) -> str:
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"[ \t]+$", "", text, flags=re.M)
+    return "\n".join(line.rstrip(" \t") for line in text.split("\n"))
 
 
 def strip_gutenberg(text: str, file: Path) -> str:

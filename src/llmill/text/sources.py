@@ -5,6 +5,7 @@ into the file.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -108,8 +109,8 @@ class Source(TablePart):
         readable = next((f.path for f in self.files if f.note and _suits(self.role, f)), None)
         if readable and self.role != "classification":
             raise ValueError(f"note '{readable}' would be read as data; give it another ending")
-        places = [self.place(file) for file in self.files]
-        twice = next((place for place in places if places.count(place) > 1), None)
+        places = Counter(self.place(file) for file in self.files)
+        twice = next((place for place, times in places.items() if times > 1), None)
         if twice or "sources.json" in places:
             raise ValueError(f"two files would be written to {self.role}/{twice or 'sources.json'}")
         return self
