@@ -111,7 +111,7 @@ def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
                     f"warning: {file.path} has no sha256 in {sources.FILE}: nothing was checked; "
                     f"got {sha256}, which `python -m llmill verify --pin` writes there"
                 )
-    return _entry(source.name, source.title, source.licence, source.format, files)
+    return _entry(source.name, source.title, source.licence, source.reading, files)
 
 
 def _further(at: Position, before: int, here: int) -> None:
@@ -127,14 +127,13 @@ def _copied(name: str, files: list[Path], job: Job) -> dict[str, Any]:
         copied = local.copy(Path(name), files, to)
     total = sum(file["bytes"] for file in copied)
     job.say(f"{name}: {len(copied)} files, {total:,} bytes copied")
-    return _entry(name, f"Weights in the folder {name}", "as in that folder", None, copied)
+    return _entry(name, f"Weights in the folder {name}", "as in that folder", {}, copied)
 
 
 def _entry(
-    name: str, title: str, licence: str, form: str | None, files: list[dict[str, Any]]
+    name: str, title: str, licence: str, reading: dict[str, str], files: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    entry = {"name": name, "title": title, "licence": licence}
-    return {**entry, **({"format": form} if form else {}), "files": files}
+    return {"name": name, "title": title, "licence": licence, **reading, "files": files}
 
 
 def _generate(params: Parameters, job: Job) -> Listed:
@@ -158,5 +157,5 @@ def _world_entry(folder: Path, name: str, below: str | None = None) -> dict[str,
         }
         for path in record.files_under(folder / (below or ""))
     ]
-    form = "paragraphs" if below else None
-    return _entry(name, TITLES[name], "generated; no rights reserved", form, files)
+    reading = {"format": "paragraphs"} if below else {}
+    return _entry(name, TITLES[name], "generated; no rights reserved", reading, files)

@@ -15,10 +15,10 @@ SCRIPTS = (  # those that put no spaces between words
     *("Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar"),
     *("Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese"),
 )
-_LETTER = r"[[\p{L}\p{N}]&&[" + "".join(rf"\p{{Script={name}}}" for name in SCRIPTS) + "]]"
-SPACELESS = regex.compile(rf"(?V1){_LETTER}\p{{M}}*")
+LETTER = r"[[\p{L}\p{N}]&&[" + "".join(rf"\p{{Script={name}}}" for name in SCRIPTS) + "]]"
+SPACELESS = regex.compile(rf"(?V1){LETTER}\p{{M}}*")
 WORD = regex.compile(
-    rf"{SPACELESS.pattern}|[[\p{{L}}\p{{N}}]--{_LETTER}][[\p{{L}}\p{{N}}\p{{M}}]--{_LETTER}]*"
+    rf"{SPACELESS.pattern}|[[\p{{L}}\p{{N}}]--{LETTER}][[\p{{L}}\p{{N}}\p{{M}}]--{LETTER}]*"
 )
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit of a word is lost
 
