@@ -5,6 +5,7 @@ known, so the lines are a proposal.
 """
 
 import json
+import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,20 +16,22 @@ from typing import Any
 
 import pandas as pd
 
-from llmill.contract import pipeline, printable
+from llmill.contract import pipeline, printable, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.runner import params
 from llmill.stages.settings.download import OWN
 from llmill.tasks import classification, instruction, tables
 from llmill.tasks.classification import Message
-from llmill.text import documents
+from llmill.text import documents, endings, readers
 from llmill.text.identity import normal
 from llmill.text.tokenizer import Tokenizer
 
-TEXTS = (".txt", ".md")
+TEXTS = (".txt", ".md")  # besides rows of text, which are told by their columns
 LABELS = ("label", "labels", "class", "category", "target", "topic", "queue", "intent", "sentiment")
 MOST_CLASSES = 1000  # a column of more different values is not proposed as the label
+QUOTES = {"quotes": False}
+PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # what YAML takes for a text without marks
 SHOWN = 10  # classes, columns
 
 
@@ -47,7 +50,7 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
         raise UserError(f"{path}: no such file")
     own = path if path.parts[:1] == (OWN,) else Path(OWN, path.name)
     options = {"encoding": encoding} if encoding else {}
-    if path.suffix in TEXTS:
+    if endings.of(path.name) in TEXTS:
         finding = _text(path, {"file": str(own), **options})
     else:
         tasks = _tasks(path, {"file": str(own), **options})
@@ -64,7 +67,7 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
 
 def _text(path: Path, source: dict[str, str]) -> Finding:
     """A file of text to learn from, besides what is learnt from now."""
-    text = documents.clean(path)
+    text = "".join(readers.texts(path, None, source.get("encoding")))
     parts = documents.paragraphs(text)
     repeats = len(parts) - len(set(map(normal, parts)))
     lines = [
@@ -73,7 +76,7 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
         f"words: {len(text.split()):,}",
         *_tokens([text]),
     ]
-    return Finding(lines, "text", [*params.load().download.text_names, source])
+    return Finding(lines, "text", [*_texts_now(), source])
 
 
 def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
@@ -96,8 +99,8 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
 
 def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -> Finding:
     """A table of texts with labels."""
-    frame = tables.read_all(path, encoding, delimiter)
-    options = {"encoding": encoding, "delimiter": delimiter}
+    frame, quotes = _read(path, encoding, delimiter)
+    options = {"encoding": encoding, "delimiter": delimiter, **({} if quotes else QUOTES)}
     lines = [
         f"{path}: table, {path.stat().st_size:,} bytes",
         f"rows: {len(frame):,}",
@@ -106,7 +109,12 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
     ]
     text, label = _text_column(frame), _label_column(frame)
     form = {"file": str(own), "text": text, "label": label}
-    form |= {key: value for key, value in options.items() if value}
+    form |= {key: value for key, value in options.items() if value is not None}
+    if label is None and "text" in frame.columns and endings.of(path.name):
+        source = {"file": str(own), "format": "documents"}
+        texts = [cell for cell in frame["text"] if _filled(cell)]
+        lines += _lengths("texts", texts)
+        return Finding(lines, "text", [*_texts_now(), source])
     if label is None or text is None:
         raise UserError(
             "\n".join(lines) + f"\n{path}: no column looks like a label and another like a text; "
@@ -126,6 +134,30 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
         *_lengths("texts", [message.text for message in messages]),
     ]
     return Finding(lines, "classification", form)
+
+
+def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.DataFrame, bool]:
+    """The table, and whether quotation marks go round its cells. Where a name of its first row
+    stands again below itself, that row holds no names, and columns have numbers.
+    """
+    quotes = True
+    try:
+        frame = tables.read_all(path, encoding, delimiter)
+    except UserError:
+        if path.suffix not in tables.DELIMITERS:
+            raise
+        quotes, frame = False, tables.read_all(path, encoding, delimiter, quotes=False)
+    if path.suffix in tables.DELIMITERS and any(name in set(frame[name]) for name in frame.columns):
+        frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
+    return frame, quotes
+
+
+def _texts_now() -> list[Any]:
+    """The sources of text that `params.yaml` names now."""
+    return [
+        each if isinstance(each, str) else each.model_dump(exclude_defaults=True)
+        for each in params.load().download.text
+    ]
 
 
 def _filled(*cells: str | None) -> bool:
@@ -186,9 +218,6 @@ def _flow(value: Any) -> str:
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    if (
-        isinstance(value, str)
-        and value.replace("/", "").replace("_", "").replace(".", "").isalpha()
-    ):
+    if isinstance(value, str) and PLAIN.fullmatch(value) and yaml_file.parse(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -184,6 +184,15 @@ def test_the_list_says_what_lies_there_and_under_which_licence(desk):
     assert "format" not in listed(desk.out, "mmlu")[0]
 
 
+def test_the_list_says_how_rows_of_text_are_read(desk):
+    tree = yaml.safe_load(a_table(pinned=False))
+    tree["book"] |= {"format": "documents", "column": "body", "encoding": "cp1252"}
+    (desk.root / "sources.yaml").write_text(yaml.safe_dump(tree))
+    (entry,) = listed(desk.run(), "text")
+    assert list(entry) == ["name", "title", "licence", "format", "column", "encoding", "files"]
+    assert (entry["column"], entry["encoding"]) == ("body", "cp1252")
+
+
 def test_the_metrics_count_files_and_bytes_by_role(desk):
     assert json.loads((desk.run() / "metrics.json").read_text()) == {
         "text": {"files": 1, "bytes": 21},

@@ -1,9 +1,11 @@
 import csv
+import gzip
 import json
 from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -170,6 +172,22 @@ def test_no_document_holds_a_labelled_test_text(raw):
     assert metrics(out)["text"]["sources"]["notes"]["evaluation_text"] == len(tested)
 
 
+def test_text_is_read_in_every_form_with_the_column_and_encoding_that_the_list_names(raw):
+    rows = [f"Straße number {i} goes to place {i * 7}." for i in range(40)]
+    lines = "".join(json.dumps({"body": row}, ensure_ascii=False) + "\n" for row in rows[:20])
+    (raw / "text/notes/a.jsonl.gz").write_bytes(gzip.compress(lines.encode("cp1252")))
+    pq.write_table(pa.table({"body": rows[20:]}), raw / "text/notes/b.parquet")
+    files = [{"path": "notes/a.jsonl.gz"}, {"path": "notes/b.parquet"}, {"path": "notes/README"}]
+    notes = {"name": "notes", "format": "documents", "column": "body", "encoding": "cp1252"}
+    (raw / "text/sources.json").write_text(json.dumps([notes | {"files": files}]))
+    out = run(raw)
+    texts = [row["text"] for split in ("train", "validate") for row in documents(out, split)]
+    assert sorted(texts) == sorted(rows)
+    (raw / "text/sources.json").write_text(json.dumps([{**notes, "column": "txt", "files": files}]))
+    with pytest.raises(UserError, match=r"a\.jsonl\.gz, row 1: no column 'txt'; there are 'body'"):
+        run(raw, "other")
+
+
 def test_the_same_input_gives_the_same_bytes(raw):
     one, two = run(raw, "one"), run(raw, "two")
     names = [p.relative_to(one) for p in files_under(one)]
@@ -182,7 +200,7 @@ def test_the_same_input_gives_the_same_bytes(raw):
     [
         ("text/notes/a.txt", "", r"a\.txt: no text"),
         ("text/sources.json", "[]", "none is left for train"),
-        ("text/sources.json", json.dumps([{**SOURCES[0], "files": []}]), r"no \.txt files"),
+        ("text/sources.json", json.dumps([{**SOURCES[0], "files": []}]), "no files of text"),
         (
             "text/sources.json",
             json.dumps([{**SOURCES[0], "files": [{"path": "../../secret.txt"}]}]),

@@ -82,3 +82,12 @@ def test_probes_look_at_no_instruction():
     }
     assert [row.score for row in made["reference"]] == [1.0] * 4
     assert {row.score for name in ("another", "constant", "empty") for row in made[name]} == {0.0}
+
+
+def test_another_answer_is_the_next_of_the_same_kind_that_differs_and_is_found_in_one_pass():
+    rows = [("5", "sum"), ("5", "sum"), ("Hi", "say"), ("7", "sum"), ("5", "sum")]
+    entries = [Instruction(str(i), "", output, kind) for i, (output, kind) in enumerate(rows)]
+    assert [row.answer for row in probes(entries)["another"]] == ["7", "7", "7", "5", "7"]
+    same = [Instruction("Say hi.", "", "Hi")] * 20_000  # each once looked through all others
+    assert {row.answer for row in probes(same)["another"]} == {""}
+    assert probes([])["another"] == []

@@ -1,3 +1,5 @@
+import unicodedata
+
 from llmill.tasks.split import distinct, part, split
 
 
@@ -23,6 +25,18 @@ def test_a_row_stays_where_it_is_when_others_come_or_another_share_changes():
 
 def test_case_and_white_space_move_no_row():
     assert all(len(set(where)) == 1 for where in _places(200))
+
+
+def test_another_unicode_form_of_a_text_is_the_same_text():
+    composed = [f"forêt défaite élève général {i}" for i in range(60)]
+    decomposed = [unicodedata.normalize("NFD", text) for text in composed]
+    assert composed[0] != decomposed[0]
+    assert distinct([*composed, *decomposed], str) == composed
+    found = shares([*composed, *decomposed])
+    places = {
+        name: {unicodedata.normalize("NFC", row) for row in rows} for name, rows in found.items()
+    }
+    assert sum(map(len, places.values())) == 60
 
 
 def _places(n):

@@ -1,3 +1,5 @@
+import unicodedata
+
 from llmill.text import words
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.settings import Contamination
@@ -34,3 +36,19 @@ def test_texts_are_counted_and_empty_ones_are_not_looked_for():
 
 def test_no_texts_find_nothing():
     assert not holds([], "anything at all")
+
+
+def test_another_unicode_form_or_characters_that_show_nothing_hide_no_text():
+    text = "où se trouve le château que le général a bâti"
+    document = f"Il demande {text} et s'en va."
+    assert holds([text], unicodedata.normalize("NFD", document))
+    assert holds([unicodedata.normalize("NFD", text)], document)
+    assert holds([text], "\u200b".join(document))
+    assert holds([text], document.replace("é", "é\u00ad"))
+
+
+def test_a_text_without_spaces_is_found_inside_a_document_without_spaces():
+    text = "伅佞倞丝俜令串亠？"
+    assert holds([text], f"他鸮走了。{text}他说。")
+    assert holds([text], "前文伅佞，倞丝俜令。后文")
+    assert not holds([text], "伅佞倞丝俜他令串亠")

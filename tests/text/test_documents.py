@@ -1,9 +1,14 @@
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from llmill.contract.errors import UserError
 from llmill.text import documents
+from tests.conftest import ROOT
 
 BOOK = (
     "\ufeffThe Project Gutenberg EBook of A Book\r\n\r\nLicence words.\r\n\r\n"
@@ -39,6 +44,62 @@ def test_the_marks_may_lack_spaces_and_say_the_instead_of_this(tmp_path):
 def test_paragraphs_are_documents_of_their_own(tmp_path):
     content = b"\xef\xbb\xbfOne  \r\nstill one\r\n\r\n \t\r\nTwo\rand two\r\n\r\n\r\nThree"
     assert read(tmp_path, content, "paragraphs") == ["One\nstill one", "Two\nand two", "Three"]
+
+
+def test_a_line_of_a_million_spaces_ends_soon(tmp_path):
+    (tmp_path / "a.txt").write_text("a" + " " * 1_000_000 + "b" + " " * 1_000_000 + "\nc")
+    code = """
+from pathlib import Path
+from llmill.text import documents
+(one,) = documents.read([Path("a.txt")], "mine", "paragraphs", 1)
+print(len(one.text), one.text[-3:].encode())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        timeout=120,  # an hour before
+        check=True,
+    )
+    assert done.stdout == "1000004 b'b\\nc'\n"
+
+
+def test_blank_lines_may_hold_white_space_of_any_kind(tmp_path):
+    text = "One\n\u00a0\nTwo\n \u3000\t\nThree\n\x0c\nFour\u00a0\nstill four"
+    assert read(tmp_path, text.encode(), "paragraphs") == [
+        "One",
+        "Two",
+        "Three",
+        "Four\u00a0\nstill four",
+    ]
+
+
+def test_a_text_in_utf16_or_in_a_named_encoding_is_read_whole(tmp_path):
+    text = "Café one.\n\nTwo."
+    assert read(tmp_path, text.encode("utf-16-le"), "paragraphs") == ["Café one.", "Two."]
+    assert read(tmp_path, text.encode("utf-16"), "paragraphs") == ["Café one.", "Two."]
+    (tmp_path / "b.md").write_bytes(text.encode("cp1252"))
+    found = documents.read([tmp_path / "b.md"], "mine", "paragraphs", 9, encoding="cp1252")
+    assert [document.text for document in found] == ["Café one.", "Two."]
+
+
+def test_ready_documents_are_one_a_file_or_one_a_row(tmp_path):
+    assert read(tmp_path, b"\r\n  One \r\n\r\nstill one\r\n", "documents") == ["  One\n\nstill one"]
+    rows = [
+        {"text": "One\r\n\r\nstill one"},
+        {"text": " \n"},
+        {"text": None},
+        {"text": "\ud800 two"},
+    ]
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(documents.read([file], "mine", "documents", 1))
+    assert [document.text for document in found] == ["One\n\nstill one", "\ufffd two"]
+    file.write_text('{"body": "a b"}\n{"body": "c d"}\n')
+    found = list(documents.read([file], "mine", "prose", 100, column="body"))
+    assert [document.text for document in found] == ["a b", "c d"]  # never across rows
 
 
 def test_other_characters_stay_as_they_are(tmp_path):
@@ -96,7 +157,8 @@ def test_the_real_novels_keep_nothing_of_project_gutenberg(real_data):
 def test_the_novels_come_with_and_without_a_byte_order_mark(real_data):
     files = sorted((real_data / "pretrain/gutenberg").glob("*.txt"))
     assert sum(f.read_bytes().startswith(b"\xef\xbb\xbf") for f in files) == 11
-    assert not any(documents.clean(f).startswith("\ufeff") for f in files)
+    found = documents.read(files, "gutenberg", "documents", 400)
+    assert not any(document.text.startswith("\ufeff") for document in found)
 
 
 def test_the_real_prose_files_are_read_whole(real_data):

@@ -1,4 +1,5 @@
 import random
+import unicodedata
 
 from llmill.text import duplicates, words
 from llmill.text.settings import NearDuplicates
@@ -19,6 +20,18 @@ def prose(seed: int, n: int = 120) -> list[str]:
 def test_a_text_repeats_an_earlier_one_whatever_its_case_and_spacing():
     texts = ["One  two", "three", "one\nTWO", "one, two", "three"]
     assert list(duplicates.exact(texts)) == [False, False, True, False, True]
+
+
+def test_a_text_in_another_unicode_form_repeats_the_first():
+    text = "forêt défaite élève général"
+    assert list(duplicates.exact([text, unicodedata.normalize("NFD", text)])) == [False, True]
+    texts = [" ".join(prose(1)) + " été", " ".join(prose(1)) + " e\u0301\u00adte\u0301 more"]
+    assert near(texts) == [False, True]
+
+
+def test_a_text_without_spaces_with_one_character_changed_is_a_near_duplicate():
+    first = "".join(chr(0x4E00 + i * i % 4001) for i in range(150))
+    assert near([first, first[:70] + "他" + first[71:], first[75:]]) == [False, True, False]
 
 
 def test_a_text_with_one_word_changed_is_a_near_duplicate_and_one_with_many_is_not():
@@ -73,3 +86,36 @@ def test_marks_agree_with_a_slow_comparison_of_all_pairs():
         if not expected[-1]:
             kept.append(own)
     assert near(texts) == expected
+
+
+def test_documents_without_words_are_compared_with_nothing(monkeypatch):
+    monkeypatch.setattr(duplicates, "similarity", None)
+    rng = random.Random(6)
+    assert not any(near(["".join(rng.choices("😀😃😄😁", k=12)) for _ in range(200)]))
+
+
+def alike(n: int) -> list[str]:
+    """Alike, but not enough to be duplicates."""
+    base = " ".join(f"w{i}" for i in range(100))
+    return [base + "".join(f" x{i}y{j}" for i in range(22)) for j in range(n)]
+
+
+def test_each_of_many_documents_that_are_alike_is_compared_with_a_bounded_number(monkeypatch):
+    compared = []
+
+    def counting(one, other):
+        compared.append(1)
+        return similarity(one, other)
+
+    similarity = duplicates.similarity
+    monkeypatch.setattr(duplicates, "similarity", counting)
+    monkeypatch.setattr(duplicates, "CROWD", 5)
+    assert not any(near(alike(200)))
+    assert 200 < len(compared) < 200 * 20  # of 19,900 pairs
+
+
+def test_duplicates_of_the_first_of_a_crowd_are_still_marked(monkeypatch):
+    monkeypatch.setattr(duplicates, "CROWD", 5)
+    found = near([*alike(50), alike(1)[0] + " more"])
+    assert not any(found[:50])
+    assert found[50]

@@ -1,9 +1,32 @@
+import unicodedata
+
 from llmill.text.identity import fraction, normal
 
 
 def test_the_normal_form_forgets_case_and_white_space_only():
     assert normal("  Hello\n\tWORLD ") == normal("hello world") == "hello world"
     assert normal("hello, world") != normal("hello world")
+
+
+def test_the_normal_form_forgets_unicode_form_and_characters_that_show_nothing():
+    for text in (
+        "Caf\u00e9 \ufb01n",  # one character for a letter and its accent; a ligature
+        "cafe\u0301 fin",  # two; two
+        "CAFE\u0301\u00a0F\u00adI\u200bN\ufeff",  # no-break space, soft hyphen, zero widths
+        "cafe\u200d\u0301 fin",  # a joiner between letter and accent
+        "\uff43\uff41\uff46\u00e9\u3000fin",  # full width
+    ):
+        assert normal(text) == "caf\u00e9 fin"
+    assert normal("👩\u200d👧\ufe0f") == normal("👩👧")
+    assert normal("élève") != normal("eleve")
+
+
+def test_the_normal_form_is_its_own_and_that_of_every_unicode_form():
+    for number in (*range(0xD800), *range(0xE000, 0x3200), 0x1D15E, 0x1E921, 0x2F800):
+        text = f"a{chr(number)}\u0301b"
+        once = normal(text)
+        forms = {normal(unicodedata.normalize(form, text)) for form in ("NFC", "NFD", "NFKC")}
+        assert {normal(once), *forms} == {once}
 
 
 def test_fractions_follow_from_content_and_purpose_and_are_spread():

@@ -117,6 +117,16 @@ def test_messages_of_ones_own_get_the_name_that_later_stages_read(tmp_path):
     assert source.place(source.files[0]) == "SMSSpamCollection"
 
 
+def test_text_may_come_in_several_forms_with_its_column_and_encoding(tmp_path):
+    file = entry()["files"][0]
+    names = ("a.txt", "b.md", "c.jsonl", "d.jsonl.gz", "e.txt.zst", "f.parquet")
+    files = [file | {"path": f"web/{name}"} for name in names]
+    own = entry(format="documents", column="body", encoding="cp1252", files=files)
+    (source,) = read(table(tmp_path, {"own": own})).values()
+    assert tuple(source.place(file) for file in source.files) == tuple(f"own/{n}" for n in names)
+    assert source.reading == {"format": "documents", "column": "body", "encoding": "cp1252"}
+
+
 def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
     files = ("config.json", "model.safetensors", "bpe/ranks.tiktoken")
     (source,) = read(table(tmp_path, {"mine": weights(*files)})).values()
@@ -144,6 +154,12 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
         ({"b": entry(format=None)}, "b: role text needs a format"),
         ({"b": entry(role="mmlu")}, "b: role text needs a format, and only it"),
         ({"b": entry(file={"path": "b.pdf"})}, "'b.pdf' does not suit role text"),
+        ({"b": entry(file={"path": "b.parquet.gz"})}, "'b.parquet.gz' does not suit role text"),
+        ({"b": entry(encoding="cp1225x")}, "sources.yaml: b.encoding: unknown encoding 'cp1225x'"),
+        (
+            {"b": entry(role="instruction", format=None, column="x")},
+            "b: only role text takes `column` and `encoding`",
+        ),
         ({"b": entry(role="mmlu", format=None)}, ".csv files in folders dev, val and test"),
         ({"b": entry(role="instruction", format=None)}, "takes one .json list"),
         ({"b": entry(role="tokenizer", format=None)}, "takes encoder.json and vocab.bpe"),

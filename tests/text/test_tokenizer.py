@@ -1,4 +1,5 @@
 import base64
+import itertools
 import os
 import random
 import subprocess
@@ -7,7 +8,7 @@ import sys
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text.tokenizer import Tokenizer, from_gpt2, learn, train
+from llmill.text.tokenizer import Tokenizer, from_gpt2, learn, merged, train
 
 TEXTS = ["the theme of the thesis is the theory\n", "don't they thank the thin thing? 1 22 333 "]
 STRANGE = [
@@ -82,6 +83,43 @@ def test_bytes_that_are_no_text_decode_with_the_replacement_character(small):
 def test_a_run_of_a_million_spaces_is_encoded(small):
     text = "a" + "\n" * 1_000_000 + "b"
     assert small.decode(small.encode(text)) == text
+
+
+def test_what_is_long_takes_time_in_proportion():
+    """A million letters without a space to learn from, spaces in runs that are a little too short
+    to be cut, and letters beside a byte that the vocabulary lacks: each had no end before.
+    """
+    code = """
+import random
+from llmill.text.tokenizer import Tokenizer, as_ranks, learn, train
+letters = "".join(random.Random(1).choices("abcdefgh", k=1_000_000))
+learnt = train([letters], 300)
+spaces = (" " * 9_999 + "a") * 1_000
+assert learnt.decode(learnt.encode(spaces)) == spaces
+without = {token: rank for rank, token in enumerate(t for t in learnt.ranks if t != b"z")}
+few = Tokenizer(without)
+assert few.decode(few.encode(letters[:200_000] + "z")) == letters[:200_000]
+print(max(map(len, learnt.ranks)) <= 1024)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=180, check=True
+    )
+    assert done.stdout == "True\n"
+
+
+def test_merges_of_any_content_are_those_of_looking_for_the_lowest_rank_each_time(small):
+    rng = random.Random(3)
+    for _ in range(300):
+        content = "".join(rng.choices("the s", k=rng.randrange(30))).encode()
+        parts = [bytes([byte]) for byte in content]
+        while pairs := [small.ranks.get(a + b, 999) for a, b in itertools.pairwise(parts)]:
+            if min(pairs) >= small.n_vocab:
+                break
+            at = pairs.index(min(pairs))
+            parts[at : at + 2] = [parts[at] + parts[at + 1]]
+        assert merged(content, small.ranks, small.n_vocab) == parts
 
 
 def test_saving_and_loading_changes_nothing_and_gives_the_same_bytes(small, tmp_path):

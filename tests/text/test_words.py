@@ -12,6 +12,35 @@ def test_case_and_punctuation_make_no_other_words():
     assert list(known) == ["don", "t", "stop", "émile"]
 
 
+def same(one: str, other: str) -> bool:
+    return words.hashes(one, {}).tolist() == words.hashes(other, {}).tolist()
+
+
+def test_unicode_form_and_characters_that_show_nothing_make_no_other_words():
+    assert same("l'armée étrangère", "l'arme\u0301e e\u0301trange\u0300re")
+    assert same("contamination", "con\u00adtami\u200bna\u2060tion\ufeff")
+    assert same("ﬁnal Ｆｕｌｌ １２", "final full 12")
+    assert not same("élève", "eleve")
+
+
+def test_scripts_without_spaces_have_a_word_a_character_with_its_marks():
+    known = {}
+    words.hashes("中文，测试。Hello世界 コーヒー ง่าย नमस्ते 한국어 mixed中2字", known)
+    assert " ".join(known) == "中 文 测 试 hello 世 界 コ ー ヒ ง่ า ย नमस्ते 한국어 mixed 2 字"
+
+
+def test_emoji_and_punctuation_are_no_words():
+    assert words.hashes("👍🏽 ... ❤️ 👩‍👧 — _ ½!", {}).tolist() == words.hashes("1 2", {}).tolist()
+    assert words.hashes("👍🏽 😀😀 ❤️", {}).size == 0
+
+
+def test_words_are_counted_between_spaces_or_by_character():
+    assert words.count("Two words, it's four -- no: seven") == 7
+    assert words.count("中文，测试。 Hello世界 ok") == 7
+    assert words.count("ภาษาไทย") == 7
+    assert words.count("  \n") == 0
+
+
 def test_a_words_hash_depends_on_nothing_else():
     assert words.hashes("hello", {}).tolist() == [0xA7B6EDA801E5347D]
 

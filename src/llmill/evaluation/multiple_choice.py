@@ -8,6 +8,7 @@ byte, so that length does not decide.
 import difflib
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -49,9 +50,11 @@ def at_most(questions: Sequence[Question], per_subject: int | None) -> list[Ques
     """
     if per_subject is None:
         return list(questions)
+    by_subject: dict[str, list[int]] = defaultdict(list)
+    for i, question in enumerate(questions):
+        by_subject[question.subject].append(i)
     selected: set[int] = set()
-    for subject in {q.subject for q in questions}:
-        numbers = [i for i, q in enumerate(questions) if q.subject == subject]
+    for numbers in by_subject.values():
         selected |= set(sorted(numbers, key=lambda i: _hash(questions[i]))[:per_subject])
     return [q for i, q in enumerate(questions) if i in selected]
 
@@ -60,7 +63,10 @@ def shots_by_subject(
     dev: Sequence[Question], subjects: Iterable[str], shots: int
 ) -> dict[str, list[Question]]:
     """The first `shots` worked examples of each subject; `UserError` where there are fewer."""
-    by_subject = {s: [q for q in dev if q.subject == s][:shots] for s in sorted(set(subjects))}
+    by_subject: dict[str, list[Question]] = {subject: [] for subject in sorted(set(subjects))}
+    for question in dev:
+        if len(examples := by_subject.get(question.subject, [])) < shots:
+            examples.append(question)
     for subject, examples in by_subject.items():
         if len(examples) < shots:
             raise UserError(

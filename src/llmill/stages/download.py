@@ -117,7 +117,7 @@ def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
                     f"warning: {file.path} has no sha256 in {sources.FILE}: nothing was checked; "
                     f"got {sha256}, which `python -m llmill verify --pin` writes there"
                 )
-    return _entry(source.name, source.title, source.licence, source.format, files)
+    return _entry(source.name, source.title, source.licence, source.reading, files)
 
 
 def _further(at: Position, before: int, here: int) -> None:
@@ -133,32 +133,30 @@ def _copied(name: str, files: list[Path], job: Job) -> dict[str, Any]:
         copied = local.copy(Path(name), files, to)
     total = sum(file["bytes"] for file in copied)
     job.say(f"{name}: {len(copied)} files, {total:,} bytes copied")
-    return _entry(name, f"Weights in the folder {name}", "as in that folder", None, copied)
+    return _entry(name, f"Weights in the folder {name}", "as in that folder", {}, copied)
 
 
 def _entry(
-    name: str, title: str, licence: str, form: str | None, files: list[dict[str, Any]]
+    name: str, title: str, licence: str, reading: dict[str, Any], files: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    entry = {"name": name, "title": title, "licence": licence}
-    return {**entry, **({"format": form} if form else {}), "files": files}
+    return {"name": name, "title": title, "licence": licence, **reading, "files": files}
 
 
 def _own(role: str, own: OwnFile, job: Job) -> dict[str, Any]:
     """Copy files of one's own; returns what `sources.json` says of them: also how they are read."""
-    to, paths = job.out / role, [Path(file) for file in own.files]
+    paths = [Path(file) for file in own.files]
+    name, below, reading = own.file, "", {"own": own.model_dump(mode="json")}
+    if isinstance(own, OwnText):  # a source of this description is read in the same way
+        name, below = own.name, f"{own.name}/"
+        reading = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
     transfer.room(job.out, sum(path.stat().st_size for path in paths))
-    name, form = own.file, None
-    if isinstance(own, OwnText):
-        name, form = own.name, own.format
     copied = []
     with transfer.disk_full_is_one_line(job.out):
         for path in paths:
-            below = f"{name}/" if form else ""
-            copied += local.copy(path.parent, [path], to / below, below)
+            copied += local.copy(path.parent, [path], job.out / role / below, below)
     total = sum(file["bytes"] for file in copied)
     job.say(f"{', '.join(own.files)}: {total:,} bytes copied")
-    entry = _entry(name, f"Own file {own.file}", "one's own", form, copied)
-    return {**entry, "own": own.model_dump(mode="json")}
+    return _entry(name, f"Own file {own.file}", "one's own", reading, copied)
 
 
 def _in_order(entries: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
@@ -196,5 +194,5 @@ def _world_entry(folder: Path, name: str, below: str | None = None) -> dict[str,
         }
         for path in record.files_under(folder / (below or ""))
     ]
-    form = "paragraphs" if below else None
-    return _entry(name, TITLES[name], "generated; no rights reserved", form, files)
+    reading = {"format": "paragraphs"} if below else {}
+    return _entry(name, TITLES[name], "generated; no rights reserved", reading, files)

@@ -20,7 +20,7 @@ from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, split
 from llmill.tasks.split import distinct, part
-from llmill.text import documents, duplicates, parquet, sources
+from llmill.text import documents, duplicates, endings, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
@@ -189,10 +189,11 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
     for entry in read_sources(folder):
         name = entry["name"]
         paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
-        files = [path for path in paths if path.suffix == ".txt"]
+        files = [path for path in paths if endings.of(path.name)]
         if not files:
-            raise UserError(f"{folder / name}: no .txt files; run stage download again")
-        yield from documents.read(files, name, entry["format"], settings.passage_words)
+            raise UserError(f"{folder / name}: no files of text; run stage download again")
+        how = {key: entry[key] for key in ("column", "encoding") if key in entry}
+        yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
 
 
 def clean(

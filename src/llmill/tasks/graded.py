@@ -8,6 +8,7 @@ kind and known score in [0, 1].
 
 import random
 import re
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -54,7 +55,7 @@ def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
     """
     answers = {
         "reference": [entry.output for entry in entries],
-        "another": [_of_another(entries, number) for number in range(len(entries))],
+        "another": _of_others(entries),
         "constant": [CONSTANT] * len(entries),
         "empty": [""] * len(entries),
     }
@@ -67,11 +68,27 @@ def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
     }
 
 
-def _of_another(entries: list[Instruction], number: int) -> str:
-    entry, after = entries[number], entries[number + 1 :] + entries[:number]
-    others = [e for e in after if e.output != entry.output]
-    alike = [e for e in others if e.kind == entry.kind]
-    return next((e.output for e in alike or others), "")
+def _of_others(entries: list[Instruction]) -> list[str]:
+    by_kind: dict[str | None, list[int]] = defaultdict(list)
+    for number, entry in enumerate(entries):
+        by_kind[entry.kind].append(number)
+    outputs = [entry.output for entry in entries]
+    of_any = _next_others(outputs)
+    others = list(of_any)
+    for numbers in by_kind.values():
+        of_kind = _next_others([outputs[number] for number in numbers])
+        for number, other in zip(numbers, of_kind, strict=True):
+            others[number] = of_any[number] if other is None else other
+    return ["" if other is None else other for other in others]
+
+
+def _next_others(outputs: list[str]) -> list[str | None]:
+    """For each output the next that differs from it, going round; None where all are the same."""
+    others: list[str | None] = [None] * len(outputs)
+    for at in reversed(range(2 * len(outputs) - 1)):
+        here, after = at % len(outputs), (at + 1) % len(outputs)
+        others[here] = outputs[after] if outputs[after] != outputs[here] else others[after]
+    return others
 
 
 def graded(entries: list[Instruction], texts: list[str], responses: int, seed: int) -> list[Graded]:

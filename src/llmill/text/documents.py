@@ -1,7 +1,8 @@
 """Raw text files as clean documents.
 
 In: the files of a source and its format. Out: documents, without byte-order marks, carriage
-returns, trailing spaces or Project Gutenberg's header, credits, licence and trailer.
+returns, trailing spaces or Project Gutenberg's header, credits, licence and trailer. A row of a
+table is a text of its own: nothing is put together across rows.
 """
 
 import re
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from llmill.contract.errors import UserError
 from llmill.contract.record import sha256_text
+from llmill.text import readers
+from llmill.text.passages import passages
 
 START = re.compile(r"^ *\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*]*\*\*\*", re.M)
 END = re.compile(r"^ *\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG", re.M)
@@ -30,31 +33,48 @@ class Document:
     id: str
 
 
-def read(files: Iterable[Path], source: str, form: str, passage_words: int) -> Iterator[Document]:
-    """The documents of a source's files, in order. `form`: gutenberg, prose or paragraphs."""
+def read(
+    files: Iterable[Path],
+    source: str,
+    form: str,
+    passage_words: int,
+    column: str | None = None,
+    encoding: str | None = None,
+) -> Iterator[Document]:
+    """The documents of a source's files, in order.
+
+    `form`: gutenberg, prose, paragraphs, or documents, where each text is one. `column` and
+    `encoding` as in `readers.texts`.
+    """
     for file in files:
-        text = clean(file)
-        if form == "gutenberg":
-            text = strip_gutenberg(text, file)
-        parts = paragraphs(text)
-        if form == "gutenberg":
-            parts = unwrap([part for part in parts if not NOT_THE_BOOK.search(part)])
-        if form != "paragraphs":
-            parts = passages(parts, passage_words)
-        if not parts:
+        empty = True
+        for text in readers.texts(file, column, encoding):
+            for part in _parts(clean(text), file, form, passage_words):
+                empty = False
+                yield Document(part, source, sha256_text(part))
+        if empty:
             raise UserError(f"{file}: no text in it; remove it from its source, or replace it")
-        for part in parts:
-            yield Document(part, source, sha256_text(part))
 
 
-def clean(file: Path) -> str:
-    """A file's text with plain line ends and no byte-order mark or spaces before a line end."""
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}; convert it to UTF-8") from None
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"[ \t]+$", "", text, flags=re.M)
+def _parts(text: str, file: Path, form: str, passage_words: int) -> list[str]:
+    if form == "documents":
+        return [text.strip("\n")] if text.strip() else []
+    if form == "paragraphs":
+        return paragraphs(text)
+    if form == "prose":
+        return passages(paragraphs(text), passage_words)
+    parts = paragraphs(strip_gutenberg(text, file))
+    return passages(unwrap([p for p in parts if not NOT_THE_BOOK.search(p)]), passage_words)
+
+
+def clean(text: str) -> str:
+    """A text with plain line ends, without spaces before them, and with nothing in blank lines.
+
+    Half a character, as JSON may spell one, becomes U+FFFD.
+    """
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return "\n".join("" if x.isspace() else x.rstrip(" \t") for x in whole.split("\n"))
 
 
 def strip_gutenberg(text: str, file: Path) -> str:
@@ -92,18 +112,3 @@ def _wrapped(lines: list[str], width: float) -> bool:
 
 def _join(part: str) -> str:
     return " ".join(line.strip() for line in part.split("\n"))
-
-
-def passages(parts: list[str], words: int) -> list[str]:
-    """Paragraphs in order, put together to passages as near to `words` words as they allow."""
-    texts: list[str] = []
-    pending: list[str] = []
-    count = 0
-    for part in parts:
-        n = len(part.split())
-        if pending and count + n - words > words - count:
-            texts.append("\n\n".join(pending))
-            pending, count = [], 0
-        pending.append(part)
-        count += n
-    return [*texts, "\n\n".join(pending)] if pending else texts

@@ -15,6 +15,7 @@ from llmill.text.settings import NearDuplicates
 from llmill.text.words import runs
 
 MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again
+CROWD = 100  # of more documents that are alike and yet no duplicates, the later are not looked at
 
 
 def exact(texts: Iterable[str]) -> Iterator[bool]:
@@ -27,7 +28,11 @@ def exact(texts: Iterable[str]) -> Iterator[bool]:
 
 
 def near(documents: Iterable[np.ndarray], settings: NearDuplicates) -> Iterator[bool]:
-    """Whether each document, given as its words' hashes, is nearly an earlier one that was kept."""
+    """Whether each document, given as its words' hashes, is nearly an earlier one that was kept.
+
+    One without words is none. A document that is like `CROWD` others and repeats none of them is
+    kept, and later ones are not compared with it: the work for each document has a bound.
+    """
     index = MinHashLSH(
         threshold=settings.similarity,
         num_perm=settings.permutations,
@@ -36,13 +41,15 @@ def near(documents: Iterable[np.ndarray], settings: NearDuplicates) -> Iterator[
     empty = MinHash(num_perm=settings.permutations, hashfunc=int)
     originals: list[np.ndarray] = []
     for words in documents:
+        if not len(words):  # all of them would be candidates of each other
+            yield False
+            continue
         features = shingles(words, settings.shingle_words)
         sketch = empty.copy()
         sketch.update_batch((features >> np.uint64(32)).tolist())
-        repeats = any(
-            similarity(features, originals[i]) >= settings.similarity for i in index.query(sketch)
-        )
-        if not repeats:
+        candidates = index.query(sketch)
+        repeats = any(similarity(features, originals[i]) >= settings.similarity for i in candidates)
+        if not repeats and len(candidates) < CROWD:
             index.insert(len(originals), sketch, check_duplication=False)
             originals.append(features)
         yield repeats

@@ -1,11 +1,34 @@
-"""What a text is known by: its normal form, and places in [0, 1) drawn from it."""
+"""What a text is known by: its normal form, and places in [0, 1) drawn from it.
+
+One form for repeats, splits and contamination: what one of them takes for the same text, all do.
+"""
+
+import unicodedata
+
+import regex
 
 from llmill.contract.record import sha256_text
 
+# Format characters, such as soft hyphens and zero-width joiners, and what else shows nothing.
+UNSEEN = regex.compile(r"[\p{Cf}\p{Default_Ignorable_Code_Point}]+")
+
+
+def canonical(text: str) -> str:
+    """The text without differences of case, of Unicode form, and of characters that show nothing.
+
+    NFKC, so that one character and its parts, a ligature and its letters, full and half width are
+    the same.
+    """
+    if text.isascii():  # which no step but the case can change
+        return text.casefold()
+    composed = unicodedata.normalize("NFKC", text)
+    # Twice: what was unseen may have parted a letter from its accent, and so may a small letter.
+    return unicodedata.normalize("NFKC", UNSEEN.sub("", composed).casefold())
+
 
 def normal(text: str) -> str:
-    """The text without differences of case and white space."""
-    return " ".join(text.casefold().split())
+    """The canonical form with single spaces in place of white space, and none at the ends."""
+    return " ".join(canonical(text).split())
 
 
 def fraction(content: str, purpose: str) -> float:

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from llmill.contract.values import Section, Words
 
-TextFormat = Literal["gutenberg", "prose", "paragraphs"]
+TextFormat = Literal["gutenberg", "prose", "paragraphs", "documents"]
 
 
 class NearDuplicates(Section):

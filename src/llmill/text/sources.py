@@ -5,6 +5,7 @@ into the file.
 """
 
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +18,7 @@ from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
 from llmill.contract.known import NEWS, WORLD
 from llmill.contract.model_folder import BPE, CONFIG
+from llmill.text import encoding, endings
 from llmill.text.settings import TextFormat
 
 FILE = Path("sources.yaml")
@@ -74,6 +76,8 @@ class Source(TablePart):
         "text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init"
     ]
     format: TextFormat | None = None
+    column: Text | None = None  # of rows of text: where it stands, if not in `text`
+    encoding: Text | None = None  # of text that is neither UTF-8 nor UTF-16
     licence: Text
     files: Annotated[list[File], Field(min_length=1)]
 
@@ -88,12 +92,22 @@ class Source(TablePart):
             return "/".join(parts[-2:])
         return CLASSIFICATION if self.role == "classification" else file.name
 
+    @property
+    def reading(self) -> dict[str, str]:
+        """How its files are read, where the table says more than their names do."""
+        said = {"format": self.format, "column": self.column, "encoding": self.encoding}
+        return {key: value for key, value in said.items() if value is not None}
+
     @model_validator(mode="after")
     def suits_its_role(self) -> Self:
         if (self.role == "text") != (self.format is not None):
             raise ValueError(
-                "role text needs a format, and only it: gutenberg, prose or paragraphs"
+                "role text needs a format, and only it: gutenberg, prose, paragraphs or documents"
             )
+        if self.role != "text" and (self.column or self.encoding):
+            raise ValueError("only role text takes `column` and `encoding`")
+        if self.encoding:
+            encoding.check(self.encoding, f"{FILE}: {self.name}.encoding")
         data = [file for file in self.files if not file.note]
         wrong = next((file.path for file in data if not _suits(self.role, file)), None)
         if wrong:
@@ -109,15 +123,15 @@ class Source(TablePart):
         readable = next((f.path for f in self.files if f.note and _suits(self.role, f)), None)
         if readable and self.role != "classification":
             raise ValueError(f"note '{readable}' would be read as data; give it another ending")
-        places = [self.place(file) for file in self.files]
-        twice = next((place for place in places if places.count(place) > 1), None)
+        places = Counter(self.place(file) for file in self.files)
+        twice = next((place for place, times in places.items() if times > 1), None)
         if twice or "sources.json" in places:
             raise ValueError(f"two files would be written to {self.role}/{twice or 'sources.json'}")
         return self
 
 
 TAKES = {
-    "text": "files that end in .txt",
+    "text": ".txt, .md, .jsonl (each also .gz or .zst) and .parquet files",
     "classification": "one file of label<TAB>text rows",
     "instruction": "one .json list",
     "preference": "one .json list",
@@ -140,8 +154,9 @@ def _suits(role: str, file: File) -> bool:
         return file.name in TOKENIZER
     if role == "init":
         return file.name.endswith(MODEL)
-    endings = {"text": ".txt", "instruction": ".json", "preference": ".json"}
-    return file.name.endswith(endings.get(role, ""))
+    if role == "text":
+        return endings.of(file.name) is not None
+    return role == "classification" or file.name.endswith(".json")
 
 
 def read(file: Path = FILE) -> dict[str, Source]:

@@ -8,9 +8,10 @@ import base64
 import binascii
 import contextlib
 import functools
+import heapq
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -31,7 +32,9 @@ BYTES = 256
 # How GPT-2 cuts text before merging; possessive repeats match the same and never go back.
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
 LONGEST_SPACE = 10_000  # a run of spaces is cut there: a million would overflow the pattern's stack
-LONG_SPACE = re.compile(rf"(\s{{{LONGEST_SPACE}}})")
+# Only where a run begins: from every place in it, a run that is too short would be looked through.
+LONG_SPACE = re.compile(rf"((?<!\s)(?:\s{{{LONGEST_SPACE}}})+)")
+LONGEST_PIECE = 1024  # bytes; what learns takes time with the square of a piece's length
 # Bytes that are no UTF-8, as `surrogateescape` shows them.
 NOT_UTF8 = re.compile("([\udc80-\udcff])")
 RESTORE = "`dvc checkout` restores it, or run stage tokenizer again"
@@ -65,7 +68,7 @@ class Tokenizer:
         """Ids of any text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
         if len(text) <= LONGEST_SPACE:
             return self._encode(text)
-        return [i for part in LONG_SPACE.split(text) for i in self._encode(part)]
+        return [i for part in _without_long_space(text) for i in self._encode(part)]
 
     def encode_array(self, text: str) -> np.ndarray:
         """The same ids, (n,) uint32, without a list in between."""
@@ -148,6 +151,13 @@ class Tokenizer:
             raise UserError(f"{folder / SETTINGS}: not usable ({error}); {RESTORE}") from None
 
 
+def _without_long_space(text: str) -> Iterator[str]:
+    """The parts of a text, of which none has a longer run of spaces than the longest."""
+    for number, part in enumerate(LONG_SPACE.split(text)):
+        step = LONGEST_SPACE if number % 2 else max(1, len(part))
+        yield from (part[i : i + step] for i in range(0, len(part), step))
+
+
 class TokenizerFile(BaseModel):
     """What `tokenizer.json` says beside the ranks."""
 
@@ -179,11 +189,18 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
-    """Byte-level BPE of at most `size` tokens, every one seen at least twice."""
+    """Byte-level BPE of at most `size` tokens, every one seen at least twice.
+
+    What the pattern cuts out is cut again after every `LONGEST_PIECE` bytes, for learning alone: no
+    word of any language is so long, and no longer token is learnt.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     learnt = Tokenizer(models.BPE())
-    learnt.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    whole = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learnt.pre_tokenizer = pre_tokenizers.Sequence(
+        [whole, pre_tokenizers.FixedLength(LONGEST_PIECE)]
+    )
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=2,
@@ -191,6 +208,7 @@ def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
         show_progress=False,
     )
     learnt.train_from_iterator(texts, trainer)
+    learnt.pre_tokenizer = whole
     return learnt
 
 
@@ -227,14 +245,24 @@ def from_gpt2(
 def merged(content: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
     """The parts of a content after all merges into tokens of a rank below."""
     parts = [bytes([byte]) for byte in content]
-    while len(parts) > 1:
-        pairs = [ranks.get(a + b, below) for a, b in itertools.pairwise(parts)]
-        lowest = min(pairs)
-        if lowest >= below:
-            break
-        at = pairs.index(lowest)
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts
+    after = [*range(1, len(parts) + 1)]  # of each part that is left, where the next one stands
+    before = [*range(-1, len(parts) - 1)]
+    heap = [(ranks.get(a + b, below), at) for at, (a, b) in enumerate(itertools.pairwise(parts))]
+    heapq.heapify(heap)
+    while heap and heap[0][0] < below:
+        rank, at = heapq.heappop(heap)
+        next_at = after[at]
+        if not parts[at] or next_at == len(parts) or ranks.get(parts[at] + parts[next_at]) != rank:
+            continue  # one of the two was merged with another since
+        parts[at], parts[next_at] = parts[at] + parts[next_at], b""
+        after[at] = after[next_at]
+        if after[at] < len(parts):
+            before[after[at]] = at
+            heapq.heappush(heap, (ranks.get(parts[at] + parts[after[at]], below), at))
+        if at > 0:
+            first = before[at]
+            heapq.heappush(heap, (ranks.get(parts[first] + parts[at], below), first))
+    return [part for part in parts if part]
 
 
 def pairs_of(token: bytes, ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:

@@ -1,21 +1,43 @@
-"""Words and runs of words as 64-bit hashes, so that looking for them is arithmetic on arrays."""
+"""Words and runs of words as 64-bit hashes, so that looking for them is arithmetic on arrays.
+
+A word is letters and digits with their marks between anything else; in a script that puts no spaces
+between words, a single character with its marks.
+"""
 
 import hashlib
-import re
 
 import numpy as np
+import regex
 
-WORD = re.compile(r"[^\W_]+")
+from llmill.text.identity import canonical
+
+SCRIPTS = (  # those that put no spaces between words
+    *("Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar"),
+    *("Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese"),
+)
+LETTER = r"[[\p{L}\p{N}]&&[" + "".join(rf"\p{{Script={name}}}" for name in SCRIPTS) + "]]"
+SPACELESS = regex.compile(rf"(?V1){LETTER}\p{{M}}*")
+WORD = regex.compile(
+    rf"{SPACELESS.pattern}|[[\p{{L}}\p{{N}}]--{LETTER}][[\p{{L}}\p{{N}}\p{{M}}]--{LETTER}]*"
+)
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit of a word is lost
 
 WordHashes = dict[str, int]  # words that were hashed before
 
 
 def hashes(text: str, table: WordHashes) -> np.ndarray:
-    """One uint64 per word, without regard to case and punctuation. (words,)"""
-    words = WORD.findall(text.casefold())
+    """One uint64 per word, without regard to case, Unicode form and punctuation. (words,)"""
+    words = WORD.findall(canonical(text))
     values = [table.get(word) or table.setdefault(word, _hash(word)) for word in words]
     return np.array(values, dtype=np.uint64)
+
+
+def count(text: str) -> int:
+    """How many words a text has as readers count them: between white space, or by character."""
+    words = text.split()
+    if not SPACELESS.search(text):
+        return len(words)
+    return sum(max(1, len(SPACELESS.findall(word))) for word in words)
 
 
 def runs(words: np.ndarray, length: int) -> np.ndarray:

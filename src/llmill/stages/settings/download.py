@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from llmill.contract.elsewhere import is_below
 from llmill.contract.values import Column, Columns, Line, Retries, Seconds, Section
+from llmill.text import endings
 from llmill.text.settings import TextFormat
 from llmill.world.settings import World
 
@@ -73,6 +74,14 @@ class OwnText(OwnFile):
     """A file of text to learn from; its name as a source is that of the file without endings."""
 
     format: TextFormat = "prose"
+    column: Line | None = None  # of rows of text: where it stands, if not in `text`
+
+    @field_validator("file")
+    @classmethod
+    def file_is_text(cls, file: str) -> str:
+        if endings.of(file) is None:
+            raise ValueError(f"text ends in {', '.join(endings.TEXT)}")
+        return file
 
     @property
     def name(self) -> str:

@@ -1,0 +1,16 @@
+"""What a file of text is, by the end of its name."""
+
+TEXT = (".txt", ".md", ".jsonl", ".parquet")
+PACKED = {".gz": "gzip", ".zst": "zstd"}  # round any but parquet, which packs by itself
+
+
+def of(name: str) -> str | None:
+    """The ending that says how a file is read, whatever it is packed in; None for another file."""
+    whole = next((name.removesuffix(end) for end in PACKED if name.endswith(end)), name)
+    form = next((end for end in TEXT if whole.endswith(end)), None)
+    return None if form == ".parquet" and whole != name else form
+
+
+def packing(name: str) -> str | None:
+    """What a file is packed with, by the name that pyarrow has for it."""
+    return next((kind for end, kind in PACKED.items() if name.endswith(end)), None)

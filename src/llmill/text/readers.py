@@ -1,0 +1,105 @@
+"""The texts in somebody's file: the whole of a `.txt` or `.md`, a row each of a `.jsonl` or
+`.parquet`; all but the last may be packed as `.gz` or `.zst`.
+
+Whatever is broken, or is something else than its name says, is refused in one line with its row.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llmill.contract import elsewhere
+from llmill.contract.errors import UserError
+from llmill.text import endings
+from llmill.text.encoding import decode
+
+COLUMN = "text"  # what the web corpora call it
+BATCH = 1024  # rows of a parquet file in memory at a time
+
+
+def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]:
+    """The texts of a file in order, those that are null left out.
+
+    `column`: where the text of a row stands, `text` if None; `encoding`: of a text file, UTF-8 or
+    UTF-16 if None. Raises `UserError` naming file and row.
+    """
+    elsewhere.refuse_other_than_files(file)
+    form = endings.of(file.name)
+    if form == ".parquet":
+        return _parquet(file, column or COLUMN)
+    text = decode(_unpacked(file), file, encoding)
+    return _json_lines(text, file, column or COLUMN) if form == ".jsonl" else iter([text])
+
+
+def _unpacked(file: Path) -> bytes:
+    kind = endings.packing(file.name)
+    try:
+        with pa.input_stream(str(file), compression=kind) as stream:
+            return stream.read()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: not whole {kind or 'to read'} ({_reason(error)})") from None
+
+
+def _json_lines(text: str, file: Path, column: str) -> Iterator[str]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line and not line.isspace():
+            value = _value(line, f"{file}, row {number}", column)
+            if value is not None:
+                yield value
+
+
+def _value(line: str, where: str, column: str) -> str | None:
+    try:
+        row = elsewhere.parsed(line)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error}); a .jsonl has one object a line") from None
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: {_kind(row)}; a .jsonl has one object a line")
+    if column not in row:
+        raise UserError(f"{where}: {_absent(column, list(row))}")
+    value = row[column]
+    if not isinstance(value, str | None):
+        raise UserError(f"{where}: '{column}' is {_kind(value)}, needed is a text")
+    return value
+
+
+def _kind(value: Any) -> str:
+    kind = {list: "a list", dict: "an object", str: "a text", type(None): "null"}.get(type(value))
+    return kind or f"{elsewhere.quoted(value)}"
+
+
+def _parquet(file: Path, column: str) -> Iterator[str]:
+    try:
+        with pq.ParquetFile(file) as table:
+            _check_column(table.schema_arrow, column, file)
+            for batch in table.iter_batches(BATCH, columns=[column]):
+                yield from (text for text in batch.column(0).to_pylist() if text is not None)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not a whole parquet file ({_reason(error)})") from None
+
+
+def _check_column(schema: pa.Schema, column: str, file: Path) -> None:
+    if column not in schema.names:
+        raise UserError(f"{file}: {_absent(column, schema.names)}")
+    kind = schema.field(column).type
+    value_kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(
+        is_text(value_kind)
+        for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    ):
+        raise UserError(f"{file}: column '{column}' holds {kind}, needed is text")
+
+
+def _absent(column: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(column, names, n=1)
+    listed = elsewhere.quoted(", ".join(names))
+    hint = f"did you mean '{near[0]}'?" if near else f"there are {listed}"
+    return f"no column '{column}'; {hint} (`column:` in sources.yaml names another)"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,137 @@
+"""Every form that a file of text may come in, and what a broken one is told."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llmill.contract.errors import UserError
+from llmill.text import endings, readers
+
+ROWS = [{"id": 1, "text": "Çafé\none"}, {"id": 2, "text": ""}, {"text": None}, {"text": "two"}]
+TEXTS = ["Çafé\none", "", "two"]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+
+
+def zstd(content: bytes) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(content)
+    return sink.getvalue().to_pybytes()
+
+
+def parquet(path, **columns) -> bytes:
+    pq.write_table(pa.table(columns), path / "made", row_group_size=2)
+    return (path / "made").read_bytes()
+
+
+def texts(path, name, content, column=None, encoding=None) -> list[str]:
+    (path / name).write_bytes(content)
+    return list(readers.texts(path / name, column, encoding))
+
+
+@pytest.mark.parametrize(
+    ("name", "ending", "packing"),
+    [
+        ("a.txt", ".txt", None),
+        ("a.b.md", ".md", None),
+        ("a.jsonl.gz", ".jsonl", "gzip"),
+        ("a.txt.zst", ".txt", "zstd"),
+        ("a.parquet", ".parquet", None),
+        ("a.parquet.gz", None, "gzip"),
+        ("a.pdf", None, None),
+        ("README", None, None),
+        ("txt", None, None),
+    ],
+)
+def test_the_end_of_a_name_says_how_a_file_is_read(name, ending, packing):
+    assert (endings.of(name), endings.packing(name)) == (ending, packing)
+
+
+def test_a_text_file_is_one_text(tmp_path):
+    assert texts(tmp_path, "a.txt", b"one\r\n\r\ntwo") == ["one\n\ntwo"]
+    assert texts(tmp_path, "a.md", "# é".encode("utf-16")) == ["# é"]
+    assert texts(tmp_path, "b.md", b"# \xe9", encoding="cp1252") == ["# é"]
+
+
+def test_json_lines_are_a_text_a_row_without_blank_lines_and_nulls(tmp_path):
+    assert texts(tmp_path, "a.jsonl", LINES.encode()) == TEXTS
+    assert texts(tmp_path, "a.jsonl", LINES.replace("\n", "\r\n\r\n").encode("utf-16")) == TEXTS
+    assert texts(tmp_path, "a.jsonl", b'{"body": "x\xe9"}', "body", "latin-1") == ["xé"]
+    line = '{"text": "a\u2028b\x85c"}\n'  # which str.splitlines would cut
+    assert texts(tmp_path, "a.jsonl", line.encode()) == ["a\u2028b\x85c"]
+
+
+def test_each_may_be_packed_in_one_part_or_in_several(tmp_path):
+    content = LINES.encode()
+    assert texts(tmp_path, "a.jsonl.gz", gzip.compress(content)) == TEXTS
+    assert texts(tmp_path, "a.jsonl.gz", gzip.compress(content) * 2) == TEXTS * 2
+    assert texts(tmp_path, "a.jsonl.zst", zstd(content)) == TEXTS
+    assert texts(tmp_path, "a.jsonl.zst", zstd(content) * 2) == TEXTS * 2
+    assert texts(tmp_path, "a.txt.gz", gzip.compress("é".encode("utf-16"))) == ["é"]
+    assert texts(tmp_path, "a.md.zst", zstd(b"")) == [""]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)  # fmt: skip
+def test_a_parquet_file_is_a_text_a_row(tmp_path, kind):
+    column = pa.array([row["text"] for row in ROWS], pa.string()).cast(kind)
+    content = parquet(tmp_path, text=column, n=[1, 2, 3, 4])
+    assert texts(tmp_path, "a.parquet", content) == TEXTS
+    content = parquet(tmp_path, **{"a.text": column})
+    assert texts(tmp_path, "a.parquet", content, "a.text") == TEXTS
+
+
+WHOLE = gzip.compress(LINES.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.jsonl", b'{"text": "a"}\n\n{"txet": "b"}', "a.jsonl, row 3: no column 'text'; did you mean 'txet'?"),
+        ("a.jsonl", b'{"body": "b", "id": 1}', "a.jsonl, row 1: no column 'text'; there are 'body, id' (`column:` in"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": ', "a.jsonl, row 2: not JSON (Expecting value"),
+        ("a.jsonl", b'[{"text": "a"}]', "a.jsonl, row 1: a list; a .jsonl has one object a line"),
+        ("a.jsonl", b'[\n{"text": "a"}\n]', "a.jsonl, row 1: not JSON ("),
+        ("a.jsonl", b'"text"', "a.jsonl, row 1: a text; a .jsonl has one object a line"),
+        ("a.jsonl", b'{"text": ["a"]}', "a.jsonl, row 1: 'text' is a list, needed is a text"),
+        ("a.jsonl", b'{"text": 12}', "a.jsonl, row 1: 'text' is 12, needed is a text"),
+        ("a.jsonl", b'{"text": ' + b"[" * 200_000, "a.jsonl, row 1: not JSON (more than 64 objects"),
+        ("a.jsonl", b'{"text": "\xe9"}', "a.jsonl, row 1: not UTF-8 at byte 10; name its encoding"),
+        ("a.txt", WHOLE, "a.txt, row "),
+        ("a.txt.gz", b"plain", "a.txt.gz: not whole gzip (zlib inflate failed"),
+        ("a.txt.gz", WHOLE[:-9], "a.txt.gz: not whole gzip (Truncated"),
+        ("a.txt.zst", WHOLE, "a.txt.zst: not whole zstd (ZSTD decompress failed"),
+        ("a.txt.zst", zstd(LINES.encode())[:-3], "a.txt.zst: not whole zstd (Truncated"),
+        ("a.parquet", b"", "a.parquet: not a whole parquet file (Parquet file size is 0 bytes)"),
+        ("a.parquet", b"PAR1 cut off", "a.parquet: not a whole parquet file (Parquet magic"),
+    ],
+)  # fmt: skip
+def test_what_is_not_as_its_name_says_is_refused_in_one_line(tmp_path, name, content, said):
+    with pytest.raises(UserError) as refusal:
+        texts(tmp_path, name, content)
+    assert str(refusal.value).startswith(f"{tmp_path}/{said}")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_parquet_file_without_the_column_or_with_another_in_it_is_refused(tmp_path):
+    content = parquet(tmp_path, tekst=["a"], n=[1])
+    with pytest.raises(UserError, match=r"a\.parquet: no column 'text'; did you mean 'tekst'\?"):
+        texts(tmp_path, "a.parquet", content)
+    with pytest.raises(UserError, match=r"a\.parquet: column 'n' holds int64, needed is text"):
+        texts(tmp_path, "a.parquet", content, "n")
+    broken = bytearray(parquet(tmp_path, text=[str(i) * 50 for i in range(100)]))
+    broken[40:1000] = bytes(960)
+    with pytest.raises(UserError, match=r"a\.parquet: not a whole parquet file \("):
+        texts(tmp_path, "a.parquet", bytes(broken))
+
+
+def test_a_folder_or_nothing_is_no_file(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(UserError, match=r"a\.txt: not a file"):
+        list(readers.texts(tmp_path / "a.txt", None, None))
+    with pytest.raises(UserError, match=r"b\.txt: missing"):
+        list(readers.texts(tmp_path / "b.txt", None, None))
