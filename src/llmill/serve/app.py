@@ -24,6 +24,7 @@ from llmill.serve.streaming import Pending, Stream, nobody, whole
 from llmill.serve.worker import Worker
 
 BODY_SECONDS = 30  # to send a request in
+IGNORED = "Llmill-Ignored"  # the header that names fields which changed nothing
 DISREGARDED = 8  # times the size of a body, that is read of one too large before it is refused
 
 
@@ -93,11 +94,15 @@ def create(
         order_list: list[orders.Order],
         reply: CompletionReply,
     ) -> Response:
-        pending = Pending(worker, order_list)
-        if not body.stream:
-            return await whole(request, pending, reply)
-        options = body.stream_options
-        return Stream(pending, reply, options is not None and options.include_usage)
+        pending, options = Pending(worker, order_list), body.stream_options
+        response: Response
+        if body.stream:
+            response = Stream(pending, reply, options is not None and options.include_usage)
+        else:
+            response = await whole(request, pending, reply)
+        if passed_over := requests.passed_over(body):
+            response.headers[IGNORED] = passed_over
+        return response
 
     content, policy = _page()
 

@@ -14,7 +14,9 @@ from llmill.text.stream import TextStream
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the answer with the tokens that begin in it; the last one says why it ends."""
+    """A piece of the answer with the tokens that begin in it; the last one says why it ends, and
+    has those that are not shown.
+    """
 
     text: str
     scores: tuple[tuple[int, Score], ...] = ()  # each with the characters before it
@@ -83,11 +85,13 @@ class Text:
     def take(self, sample: Drawn) -> bool:
         """Go on with a token; whether the text ends with it."""
         self._written += 1
-        if sample.token == self._end_of_text:
-            return self._end("", "stop")
+        ended = sample.token == self._end_of_text
+        piece = self._stream.close() if ended else ""  # what was held back stands before it
         if self.order.top is not None:
             start = self._before + self._stream.whole
             self._scores.append((start, score(sample.logits, sample.token, self.order.top)))
+        if ended:
+            return self._end(piece, "stop")
         piece = self._stream.push(sample.token)
         if self._stream.stopped:
             return self._end(piece, "stop")
@@ -101,7 +105,9 @@ class Text:
         piece += self._stream.close()
         if self._stream.stopped:
             finish = "stop"
-        self.deliver(Part(piece, self._shown(), finish, self._written))
+        end = self._before + self._stream.shown
+        scores = tuple((min(start, end), each) for start, each in self._scores)  # the hidden, too
+        self.deliver(Part(piece, scores, finish, self._written))
         return True
 
     def _shown(self) -> tuple[tuple[int, Score], ...]:
