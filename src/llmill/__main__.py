@@ -9,7 +9,6 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,7 @@ import typer
 from llmill.contract import openmp, printable, source
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
-from llmill.runner import launcher, streams
+from llmill.runner import launcher, streams, typed
 from llmill.serve.limits import Limits
 from llmill.version import VERSION
 
@@ -163,7 +162,7 @@ def tokens(
     """Print the pieces that a text is cut into, with their ids."""
     from llmill.show_tokens import print_tokens
 
-    print_tokens(text, model)
+    print_tokens(typed.text(text, "the text"), model)
 
 
 @app.command()
@@ -193,9 +192,9 @@ def chat(
     except ValueError as error:
         raise UserError(str(error)) from None
     talk = open_talk(model, settings, dtype)
-    if sys.stdin.isatty():
+    if sys.stdin is not None and sys.stdin.isatty():
         print(HELP)
-    converse(talk, _lines("> "), lambda piece: print(piece, end="", flush=True))
+    converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True))
 
 
 @app.command()
@@ -234,18 +233,12 @@ def classify_text(
     """Guess the label of texts, with its probability."""
     from llmill.chat import guess
 
-    given = texts or list(_lines(""))
-    for text, (label, likely) in zip(given, guess(model, given), strict=True):
+    shown = texts or list(typed.lines())
+    if not shown:
+        raise UserError("no text to classify: name texts, or pipe lines into the command")
+    read = [typed.text(text, f"text {number}") for number, text in enumerate(shown, 1)]
+    for text, (label, likely) in zip(shown, guess(model, read), strict=True):
         print(printable.line(f"{label}  {likely:6.1%}  {text}"))
-
-
-def _lines(prompt: str) -> Iterator[str]:
-    """What is typed, asked for with a prompt, or what comes through a pipe."""
-    while True:
-        try:
-            yield input(prompt if sys.stdin.isatty() else "")
-        except (EOFError, KeyboardInterrupt):
-            return
 
 
 def main() -> None:

@@ -132,7 +132,8 @@ def test_fields_that_everybody_sends_and_values_that_ask_for_nothing_are_taken(s
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[1]", b'"x"', b"\xff{}", b'{"a": NaN}', b"[" * 100_000, b'{"a": "\\ud800"}',
-     b'{"seed": ' + b"9" * 5000 + b"}"],
+     b'{"seed": ' + b"9" * 5000 + b"}", b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+     b'{"x": ' * 100_000 + b"1" + b"}" * 100_000],
 )  # fmt: skip
 def test_what_is_no_json_object_is_400(server, body):
     headers = {"Content-Type": "application/json"}
