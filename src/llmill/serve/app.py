@@ -15,12 +15,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from llmill.serve import orders, refusal, requests
+from llmill.serve import refusal, requests
 from llmill.serve.limits import Limits
 from llmill.serve.refusal import Refusal
-from llmill.serve.replies import ChatReply, CompletionReply
-from llmill.serve.served import Served
-from llmill.serve.streaming import Pending, Stream, nobody, whole
+from llmill.serve.replies import ChatReply, CompletionReply, Pending, Stream, nobody, whole
+from llmill.serve.served import Order, Served, chat_orders, completion_orders
 from llmill.serve.worker import Worker
 
 BODY_SECONDS = 30  # to send a request in
@@ -67,22 +66,22 @@ def create(
 
     @v1.post("/completions")
     async def completions(request: Request) -> Response:
-        body, order_list = await accept(request, requests.Completion, orders.of_completion)
+        body, order_list = await accept(request, requests.Completion, completion_orders)
         return await answered(request, body, order_list, CompletionReply(order_list))
 
     @v1.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        body, order_list = await accept(request, requests.Chat, orders.of_chat)
+        body, order_list = await accept(request, requests.Chat, chat_orders)
         return await answered(request, body, order_list, ChatReply(order_list))
 
     async def accept(
         request: Request,
         kind: type[requests.Body],
-        ordered: Callable[[requests.Body, Served, Limits], list[orders.Order]],
-    ) -> tuple[requests.Body, list[orders.Order]]:
+        ordered: Callable[[requests.Body, Served, Limits], list[Order]],
+    ) -> tuple[requests.Body, list[Order]]:
         content = await _body(request, limits)
 
-        def read() -> tuple[requests.Body, list[orders.Order]]:
+        def read() -> tuple[requests.Body, list[Order]]:
             body = requests.read(kind, content)
             return body, ordered(body, served(body.model), limits)
 
@@ -91,7 +90,7 @@ def create(
     async def answered(
         request: Request,
         body: requests.TextRequest,
-        order_list: list[orders.Order],
+        order_list: list[Order],
         reply: CompletionReply,
     ) -> Response:
         pending, options = Pending(worker, order_list), body.stream_options
