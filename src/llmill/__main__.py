@@ -17,7 +17,7 @@ from llmill.contract import openmp, printable, source
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
 from llmill.runner import launcher, streams, typed
-from llmill.serve.limits import Limits
+from llmill.serve.refusal import Limits
 from llmill.version import VERSION
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from llmill.serve.limits import Limits
+from llmill.serve.refusal import Limits
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving
 
 PROMPTS = ["One", "", "Two\nthree ", "né🙂"]

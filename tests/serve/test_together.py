@@ -12,7 +12,7 @@ import pytest
 
 from llmill.model.generate import Writer
 from llmill.serve import replies, run, worker
-from llmill.serve.limits import Limits
+from llmill.serve.refusal import Limits
 from llmill.serve.text import Reading
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
 

@@ -16,8 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from llmill.serve import refusal, requests
-from llmill.serve.limits import Limits
-from llmill.serve.refusal import Refusal
+from llmill.serve.refusal import Limits, Refusal
 from llmill.serve.replies import ChatReply, CompletionReply, Pending, Stream, nobody, whole
 from llmill.serve.served import Order, Served, chat_orders, completion_orders
 from llmill.serve.worker import Worker

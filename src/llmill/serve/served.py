@@ -12,8 +12,7 @@ from typing import Any
 from llmill.contract.values import Dtype
 from llmill.model.generate import Choice
 from llmill.models import LanguageModel, language_model
-from llmill.serve.limits import Limits
-from llmill.serve.refusal import Refusal
+from llmill.serve.refusal import Limits, Refusal
 from llmill.serve.requests import Chat, ChatMessage, Completion, TextRequest
 
 BETWEEN = "\n\n"  # what is put under one another, as the prompts' own paragraphs are

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmill.model.generate import Writer
-from llmill.serve.limits import Limits
-from llmill.serve.refusal import BUSY, STOPPING, Refusal, broken
+from llmill.serve.refusal import BUSY, STOPPING, Limits, Refusal, broken
 from llmill.serve.served import Served
 from llmill.serve.text import Text
 
