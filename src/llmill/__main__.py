@@ -192,7 +192,7 @@ def chat(
     except ValueError as error:
         raise UserError(str(error)) from None
     talk = open_talk(model, settings, dtype)
-    if sys.stdin is not None and sys.stdin.isatty():
+    if sys.stdin.isatty():
         print(HELP)
     converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True))
 

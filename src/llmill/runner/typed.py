@@ -14,11 +14,9 @@ REMEDY = "`iconv -f ENCODING -t UTF-8` converts what is in another encoding"
 
 
 def lines(prompt: str = "") -> Iterator[str]:
-    """Lines of standard input, asked for with a prompt at a terminal; none if it is closed. Raises
-    `UserError` for what cannot be read.
+    """Lines of standard input, asked for with a prompt at a terminal. Raises `UserError` for what
+    cannot be read.
     """
-    if sys.stdin is None:
-        return
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     number = 0
