@@ -238,3 +238,66 @@ def test_the_weights_number_type_is_an_option(results, monkeypatch, capsys):
         __main__.main()
     assert opened[0].writer.model.head.weight.dtype == torch.bfloat16
     assert capsys.readouterr().out == said(opened[0], "One")
+
+
+def typed(content: bytes) -> io.TextIOWrapper:
+    """Standard input as a pipe brings it."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
+
+
+def run(monkeypatch, *words: str) -> str | int | None:
+    """Exit code, or the line that it ends with."""
+    monkeypatch.setattr(sys, "argv", ["llmill", *words])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    return ended.value.code
+
+
+def test_lines_that_are_not_utf8_are_read_with_replacements_and_said(results, monkeypatch, capsys):
+    read = []
+    monkeypatch.setattr("llmill.chat.guess", lambda _, texts: [read.append(t) or ("ham", 1.0) for t in texts])  # fmt: skip
+    monkeypatch.setattr(sys, "stdin", typed(b"caf\xe9 noir\nplain \xc3\xa9\n\xff\xfe\n"))
+    assert run(monkeypatch, "classify-text") == 0
+    said = capsys.readouterr()
+    texts = ["caf\ufffd noir", "plain é", "\ufffd\ufffd"]
+    assert read == texts
+    assert said.out.splitlines() == [f"ham  100.0%  {text}" for text in texts]
+    assert said.err.splitlines() == [
+        "llmill: line 1 of the input: 1 byte is not UTF-8, and read as \ufffd; "
+        "`iconv -f ENCODING -t UTF-8` converts what is in another encoding",
+        "llmill: line 3 of the input: 2 bytes are not UTF-8, and read as \ufffd; "
+        "`iconv -f ENCODING -t UTF-8` converts what is in another encoding",
+    ]
+
+
+def test_a_chat_goes_on_behind_a_line_that_is_not_utf8(results, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", typed(b"caf\xe9\nTwo\n"))
+    assert run(monkeypatch, "chat", "pretrain", "--max-new-tokens", "9") == 0
+    shown = capsys.readouterr()
+    assert shown.out == said(open_talk("pretrain", SHORT), "caf\ufffd", "Two")
+    assert shown.err.startswith("llmill: line 1 of the input: 1 byte is not UTF-8")
+
+
+def test_an_argument_that_is_not_utf8_is_classified_and_said(results, monkeypatch, capsys):
+    assert run(monkeypatch, "classify-text", "caf\udce9", "plain") == 0
+    shown = capsys.readouterr()
+    assert [line.split("%  ")[1] for line in shown.out.splitlines()] == ["caf\\udce9", "plain"]
+    assert shown.err.startswith("llmill: text 1: 1 byte is not UTF-8")
+
+
+@pytest.mark.parametrize("stdin", [typed(b""), None])
+def test_no_input_at_all_is_one_line_or_nothing(results, monkeypatch, capsys, stdin):
+    monkeypatch.setattr(sys, "stdin", stdin)
+    line = "llmill: no text to classify: name texts, or pipe lines into the command"
+    assert run(monkeypatch, "classify-text") == line
+    assert run(monkeypatch, "chat", "pretrain") == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_input_that_cannot_be_read_is_one_line(results, monkeypatch, tmp_path):
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with io.TextIOWrapper(io.FileIO(os.devnull)) as stream:
+        os.dup2(folder, stream.fileno())
+        os.close(folder)
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert run(monkeypatch, "classify-text") == "llmill: standard input: Is a directory"

@@ -65,3 +65,10 @@ def test_what_has_no_tokens_or_no_tokenizer_is_one_line(repository, monkeypatch,
         "llmill: results/pretrain/checkpoint: no checkpoint; name a stage that was made "
         "(`dvc repro` makes all), a variant as classify/all, or a model's folder",
     ]
+
+
+def test_bytes_that_are_not_utf8_are_read_as_replacements_and_said(repository, monkeypatch, capsys):
+    said(monkeypatch, "A\udce9")
+    shown = capsys.readouterr()
+    assert shown.out == " 65  'A'\n239  '\\xef'\n191  '\\xbf'\n189  '\\xbd'\n"
+    assert shown.err.startswith("llmill: the text: 1 byte is not UTF-8, and read as \ufffd; ")

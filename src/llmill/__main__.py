@@ -9,7 +9,6 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +17,8 @@ import typer
 from llmill.contract import openmp, printable, source
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.values import Dtype
-from llmill.runner import launcher, streams
-from llmill.serve.limits import Limits
+from llmill.runner import launcher, streams, typed
+from llmill.serve.refusal import Limits
 from llmill.version import VERSION
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
@@ -178,7 +177,7 @@ def tokens(
     """Print the pieces that a text is cut into, with their ids."""
     from llmill.show_tokens import print_tokens
 
-    print_tokens(text, model)
+    print_tokens(typed.text(text, "the text"), model)
 
 
 @app.command()
@@ -210,7 +209,7 @@ def chat(
     talk = open_talk(model, settings, dtype)
     if sys.stdin.isatty():
         print(HELP)
-    converse(talk, _lines("> "), lambda piece: print(piece, end="", flush=True))
+    converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True))
 
 
 @app.command()
@@ -249,18 +248,12 @@ def classify_text(
     """Guess the label of texts, with its probability."""
     from llmill.chat import guess
 
-    given = texts or list(_lines(""))
-    for text, (label, likely) in zip(given, guess(model, given), strict=True):
+    shown = texts or list(typed.lines())
+    if not shown:
+        raise UserError("no text to classify: name texts, or pipe lines into the command")
+    read = [typed.text(text, f"text {number}") for number, text in enumerate(shown, 1)]
+    for text, (label, likely) in zip(shown, guess(model, read), strict=True):
         print(printable.line(f"{label}  {likely:6.1%}  {text}"))
-
-
-def _lines(prompt: str) -> Iterator[str]:
-    """What is typed, asked for with a prompt, or what comes through a pipe."""
-    while True:
-        try:
-            yield input(prompt if sys.stdin.isatty() else "")
-        except (EOFError, KeyboardInterrupt):
-            return
 
 
 def main() -> None:

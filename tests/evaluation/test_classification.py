@@ -69,6 +69,29 @@ def test_tfidf_learns_pairs_of_words_and_takes_the_strength_best_on_validation()
     assert strength == 1.0  # of equals the first
 
 
+EMOJI = (
+    ["🔥😀", "😀🙏", "💔😡", "😡👎", "😀👍️", "💔🙏"] * 5,
+    ["glad", "glad", "sad", "sad", "glad", "sad"] * 5,
+)
+
+
+def test_where_no_text_has_a_word_the_characters_are_learnt():
+    assert classification.pieces(EMOJI[0]) == "characters"
+    found, _ = classification.tfidf(EMOJI, EMOJI, ["🔥👍️", "💔👎", "words", ""], seed=1)
+    assert found[:2] == ["glad", "sad"]
+
+
+def test_where_the_texts_hold_nothing_tfidf_is_the_majority():
+    nothing = [" ", "", "\u200b"][:2] * 3, ["a", "a", "b", "b", "b", "b"]
+    found, strength = classification.tfidf(nothing, nothing, ["", "x"], seed=1)
+    assert (found, strength) == (["b", "b"], 1.0)
+
+
+def test_words_are_learnt_as_soon_as_one_text_has_any():
+    assert classification.pieces(["🔥", "ok 🔥"]) == "words"
+    assert classification.pieces(["a b c", "🔥"]) == "characters"  # a word has two letters
+
+
 def test_a_paired_comparison_counts_who_alone_is_right():
     truth = ["a"] * 20
     first = ["a"] * 18 + ["b"] * 2

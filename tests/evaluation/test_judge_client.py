@@ -28,7 +28,9 @@ def server():
 def no_pauses(monkeypatch):
     monkeypatch.setattr(judge_client, "BACKOFF", 0.0)
     monkeypatch.delenv(KEY, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 def settings(url, **changes):
@@ -154,6 +156,44 @@ def test_a_server_that_is_away_is_one_line(tmp_path):
         score(address, ROWS, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "proxy"),
+    [
+        ("HTTP_PROXY", "http://127.0.0.1:9"),
+        ("all_proxy", "socks5://127.0.0.1:9"),
+        ("ALL_PROXY", "odd"),
+    ],
+)
+def test_a_judge_on_this_machine_is_asked_without_a_proxy(
+    server, tmp_path, monkeypatch, name, proxy
+):
+    monkeypatch.setenv(name, proxy)
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [50]
+
+
+def test_a_judge_that_is_away_behind_a_proxy_is_one_line_that_names_the_proxy(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HTTP_PROXY", "http://me:s3cret@127.0.0.1:9")
+    with pytest.raises(UserError) as error:
+        score(settings("http://judge.invalid/v1", retries=0), ROWS, tmp_path)
+    assert str(error.value).startswith(
+        "judge.openai: http://judge.invalid/v1/chat/completions, "
+        "through the proxy http://127.0.0.1:9 (HTTP_PROXY): away (ConnectError: "
+    )
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_socks_proxy_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALL_PROXY", "socks5://me:s3cret@127.0.0.1:1080")
+    with pytest.raises(UserError) as error:
+        score(settings("http://judge.invalid/v1"), ROWS, tmp_path)
+    assert str(error.value) == (
+        "ALL_PROXY = socks5://127.0.0.1:1080: a SOCKS proxy needs the package socksio "
+        "(`pip install socksio`); or unset it, or name an HTTP proxy"
+    )
+
+
 def test_a_refused_key_is_not_tried_again_and_says_which_variable(server, tmp_path):
     server.plan = [(401, '{"error": "no key"}')]
     with pytest.raises(UserError, match=rf"answers 401 .*set {KEY} to a valid key; 0 of 3"):
@@ -175,6 +215,24 @@ def test_garbage_is_none_and_is_kept_too(server, tmp_path):
     assert len(server.asked) == 3
 
 
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([{"type": "text", "text": "8"}, {"type": "text", "text": "7"}], 87),
+        ([{"type": "thinking", "thinking": "40?"}, {"type": "text", "text": "87"}], 87),
+        ([{"type": "reasoning", "text": "40"}, {"type": "output_text", "text": "87"}], 87),
+        (["87"], 87),
+        ([{"type": "text", "text": "87"}, {"type": "text", "text": " or 88"}], None),
+        ([{"type": "text", "text": None}, 5], None),
+        ([], None),
+        ({"text": "87"}, None),
+    ],
+)
+def test_a_reply_in_parts_is_its_texts_joined(server, tmp_path, content, expected):
+    server.reply = content
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [expected]
+
+
 def test_a_refusal_without_text_is_none(server, tmp_path):
     server.reply = None
     assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
@@ -191,6 +249,21 @@ def test_a_refusal_without_text_is_none(server, tmp_path):
         ("87/100", 87),
         ("Score: 87", 87),
         ("score = 5 / 100", 5),
+        ("**87**", 87),
+        ("**Score:** 87", 87),
+        ("**Score: 87/100.**", 87),
+        ("# Score: `87`", 87),
+        ('"87"', 87),
+        ("87.0", 87),
+        ("100.00", 100),
+        ('{"score": 87}', 87),
+        ('{"score": 87.0, "reason": "2 of 3 facts"}', 87),
+        ('{"Score": "87/100"}', 87),
+        ('```json\n{"score": 87}\n```', 87),
+        ("```\n87\n```", 87),
+        ("<think>40? No, 87.</think> 87", 87),
+        ("<think>\n</think>\n\n**87**", 87),
+        ("of two facts one: 40</think>87", 87),
     ],
 )
 def test_a_clear_integer_is_read(reply, expected):
@@ -200,7 +273,11 @@ def test_a_clear_integer_is_read(reply, expected):
 @pytest.mark.parametrize(
     "reply",
     ["", "101", "-5", "87.5", "8/10", "087", "1e2", "eighty", "87 or 88", "80-90", "٨٧", "87%",
-     "The answer is right. 87", "**87**", "Score: 87\nIt is good."],
+     "The answer is right. 87", "Score: 87\nIt is good.",
+     "8*7", "8**7", "8_7", "**8** **7**", "87.05", "100.5", "101.0", "-87", "<think>87", "<think>87</think>",
+     "<think>87</think> 87 or 88", "87 <think>", '{"score": 101}', '{"score": 87.5}', '{"score": true}',
+     '{"score": [87]}', '{"score": 1, "score": 2}', '{"score": 1, "Score": 2}', '{"grade": 87}', "[87]",
+     '{"score": 87', '{"score": ' + "[" * 100_000, "[" * 100_000, "**" * 100_000 + "x"],
 )  # fmt: skip
 def test_anything_else_is_not_guessed_at(reply):
     assert parse(reply) is None

@@ -130,3 +130,16 @@ def test_the_assistant_goes_on_with_a_plain_text_too(server, client):
     made = client.completions.create(model="instruct", prompt="Hi", max_tokens=5, temperature=0)
     expected = alone(server.models["instruct"], [END, *b"Hi"], 5)
     assert made.choices[0].text == TOKENIZER.decode(expected)
+
+
+def test_minus_one_tokens_and_what_messages_carry_beside_their_text_are_taken(server):
+    hello = {
+        **said("user", [{"type": "text", "text": "Hi", "cache_control": {"type": "x"}}]),
+        "id": 1,
+    }
+    asked = {"model": "instruct", "temperature": 0}
+    expected = server.post("chat/completions", messages=[said("user", "Hi")], **asked).json()
+    for name in ("max_tokens", "max_completion_tokens"):
+        made = server.post("chat/completions", messages=[hello], **asked, **{name: -1})
+        assert made.json()["choices"] == expected["choices"]
+        assert made.json()["usage"] == expected["usage"]

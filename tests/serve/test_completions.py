@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from tests.serve.served import END, TOKENIZER, alone
+from llmill.serve.refusal import Limits
+from tests.serve.served import END, TOKENIZER, alone, random_models, serving
 
 PROMPTS = ["One", "", "Two\nthree ", "né🙂"]
 
@@ -62,8 +63,32 @@ def test_end_of_text_ends_a_text_and_is_not_shown(parrot):
     )
     (choice,) = made.choices
     assert (choice.text, choice.finish_reason) == ("87.", "stop")
-    assert choice.logprobs.tokens == ["8", "7", "."]
+    assert choice.logprobs.tokens == ["8", "7", ".", "<|endoftext|>"]
+    assert choice.logprobs.text_offset == [0, 1, 2, 3]
     assert made.usage.completion_tokens == 4
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("stop", "tokens", "offsets"),
+    [
+        (None, ["\n", "8", "7", ".", "<|endoftext|>"], [0, 1, 2, 3, 4]),
+        ("7.", ["\n", "8", "7", "."], [0, 1, 2, 2]),
+    ],
+)
+def test_every_token_read_and_drawn_has_a_log_probability(parrot, stop, stream, tokens, offsets):
+    asked = {"model": "instruct", "prompt": [10], "max_tokens": 9, "echo": True, "logprobs": 1}
+    made = parrot.client().completions.create(**asked, stop=stop, stream=stream)
+    parts = [part.choices[0] for part in made] if stream else [made.choices[0]]
+    told = [part.logprobs for part in parts]
+    assert [token for part in told for token in part.tokens] == tokens
+    assert [offset for part in told for offset in part.text_offset] == offsets
+    logprobs = [logprob for part in told for logprob in part.token_logprobs]
+    assert logprobs[0] is None  # nothing stands before it
+    assert logprobs[1:] == pytest.approx([0.0] * (len(tokens) - 1), abs=1e-3)
+    assert [part.finish_reason for part in parts][-1] == "stop"
+    if not stream:
+        assert len(tokens) == made.usage.prompt_tokens + made.usage.completion_tokens
 
 
 @pytest.mark.parametrize("as_list", [False, True])
@@ -82,8 +107,8 @@ def test_a_stop_string_ends_a_text_and_is_not_shown(server, client, as_list):
     (choice,) = made.choices
     assert choice.text == whole[:2]
     assert choice.finish_reason == "stop"
-    assert choice.logprobs.text_offset[-1] < 2
-    assert made.usage.completion_tokens < 40
+    assert set(choice.logprobs.text_offset[2:]) == {2}  # of tokens that are not shown
+    assert made.usage.completion_tokens == len(choice.logprobs.tokens) < 40
 
 
 def test_log_probabilities_with_echo_are_those_of_one_forward_pass(server, client):
@@ -204,12 +229,66 @@ def test_the_seed_and_nothing_else_decides_a_draw(client):
 
     assert asked(1) == asked(1)
     assert asked(1) != asked(2)
-    made = client.completions.create(
-        model="pretrain", prompt=["Two", "One", "x"], max_tokens=20, temperature=1.5, seed=1
-    )
-    assert made.choices[1].text == asked(1)
 
 
-def test_without_a_seed_each_draw_is_another(client):
-    asked = {"model": "pretrain", "prompt": "One", "max_tokens": 20, "temperature": 2}
+@pytest.mark.parametrize("seed", [1, 2**63 - 1])
+def test_prompts_of_a_request_draw_with_the_seed_and_those_that_follow_it(client, seed):
+    def asked(prompt, seed):
+        made = client.completions.create(
+            model="pretrain", prompt=prompt, max_tokens=20, temperature=1.5, seed=seed
+        )
+        return [choice.text for choice in made.choices]
+
+    texts = asked(["One", "One", "One"], seed)
+    assert len(set(texts)) == 3
+    assert texts == asked(["One", "One", "One"], seed)
+    assert texts[:1] == asked("One", seed)
+    if seed == 1:
+        assert texts[1:] == asked("One", 2) + asked("One", 3)
+
+
+@pytest.mark.parametrize("seed", [None, -1])
+def test_without_a_seed_each_draw_is_another(client, seed):
+    asked = {"model": "pretrain", "prompt": "One", "max_tokens": 20, "temperature": 2, "seed": seed}
     assert len({client.completions.create(**asked).choices[0].text for _ in range(4)}) > 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"top_k": -1}, {"top_k": 0}, {"stop": ""}, {"stop": []}, {"stop": [""]},
+        {"stop": ["", "never in it"]},
+    ],
+)  # fmt: skip
+def test_a_value_that_means_no_limit_is_none(server, asked):
+    plain = {"model": "pretrain", "prompt": "One", "max_tokens": 12, "temperature": 1.2, "seed": 3}
+    made = server.post("completions", **plain, **asked).json()
+    assert made["choices"] == server.post("completions", **plain).json()["choices"]
+
+
+def test_minus_one_tokens_are_as_many_as_the_context_and_the_limit_leave(parrot, server):
+    made = parrot.client().completions.create(model="instruct", prompt="x\n", max_tokens=-1)
+    assert (made.choices[0].text, made.choices[0].finish_reason) == ("87.", "stop")
+    asked = {"model": "pretrain", "max_tokens": -1, "temperature": 0}
+    usage = server.post("completions", prompt="One", **asked).json()["usage"]
+    assert (usage["prompt_tokens"], usage["total_tokens"]) == (4, 512)
+    with serving(random_models(), Limits(tokens=9)) as small:
+        usage = small.post("completions", prompt=["One", "Two"], **asked).json()["usage"]
+    assert usage["completion_tokens"] == 8
+
+
+def test_fields_that_nothing_knows_are_passed_over_and_named_in_a_header(server):
+    plain = {"model": "pretrain", "prompt": "One", "max_tokens": 5, "temperature": 0}
+    odd = {"temprature": 2, "é\r\nEvil: 1": [], "min_tokens": None, "grammar": ""}
+    response = server.post("completions", **plain, **odd)
+    expected = server.post("completions", **plain)
+    assert response.status_code == 200
+    assert response.json()["choices"] == expected.json()["choices"]
+    assert response.headers["Llmill-Ignored"] == "temprature, %C3%A9%0D%0AEvil%3A%201, grammar"
+    assert "Llmill-Ignored" not in expected.headers
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    response = server.post("completions", **plain, stream=True, stream_options=options, cache=1)
+    assert response.headers["Llmill-Ignored"] == "cache, stream_options.continuous_usage_stats"
+    many = {f"field_{number}": 1 for number in range(1000)}
+    response = server.post("completions", **plain, **many)
+    assert response.headers["Llmill-Ignored"].endswith(", field_19, ... (1000)")

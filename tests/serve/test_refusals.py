@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from llmill.serve import app, run
-from llmill.serve.limits import Limits
+from llmill.serve.refusal import Limits
 from tests.serve.served import random_models, serving
 
 COMPLETION = {"model": "pretrain", "prompt": "One", "max_tokens": 3}
@@ -42,7 +42,7 @@ REFUSED = [
     ("completions", {"prompt": ["a"] * 257}, "prompt", "invalid_value"),
     ("completions", {"max_tokens": "3"}, "max_tokens", "invalid_value"),
     ("completions", {"max_tokens": 3.5}, "max_tokens", "invalid_value"),
-    ("completions", {"max_tokens": -1}, "max_tokens", "invalid_value"),
+    ("completions", {"max_tokens": -2}, "max_tokens", "invalid_value"),
     ("completions", {"max_tokens": 0}, "max_tokens", "invalid_value"),
     ("completions", {"prompt": ["a"] * 30, "max_tokens": 300}, "max_tokens", "invalid_value"),
     ("completions", {"max_tokens": 509}, "prompt", "context_length_exceeded"),
@@ -56,18 +56,17 @@ REFUSED = [
     ("completions", {"temperature": True}, "temperature", "invalid_value"),
     ("completions", {"top_p": 0}, "top_p", "invalid_value"),
     ("completions", {"top_p": 1.1}, "top_p", "invalid_value"),
-    ("completions", {"top_k": 0}, "top_k", "invalid_value"),
+    ("completions", {"top_k": -2}, "top_k", "invalid_value"),
     ("completions", {"min_p": 2}, "min_p", "invalid_value"),
     ("completions", {"repetition_penalty": 0}, "repetition_penalty", "invalid_value"),
     ("completions", {"seed": 2**63}, "seed", "invalid_value"),
     ("completions", {"seed": 1.5}, "seed", "invalid_value"),
-    ("completions", {"stop": ""}, "stop", "invalid_value"),
     ("completions", {"stop": ["a", 3]}, "stop", "invalid_value"),
     ("completions", {"stop": list("abcde")}, "stop", "invalid_value"),
     ("completions", {"stop": "a" * 201}, "stop", "invalid_value"),
     ("completions", {"stream": "yes"}, "stream", "invalid_value"),
     ("completions", {"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-    ("completions", {"stream": True, "stream_options": {"x": 1}}, "stream_options.x", "invalid_value"),
+    ("completions", {"stream": True, "stream_options": {"include_usage": 1}}, "stream_options.include_usage", "invalid_value"),
     ("completions", {"logprobs": 6}, "logprobs", "invalid_value"),
     ("completions", {"logprobs": True}, "logprobs", "invalid_value"),
     ("completions", {"echo": 1}, "echo", "invalid_value"),
@@ -78,8 +77,6 @@ REFUSED = [
     ("completions", {"frequency_penalty": 0.5}, "frequency_penalty", "unsupported_value"),
     ("completions", {"presence_penalty": 1}, "presence_penalty", "unsupported_value"),
     ("completions", {"logit_bias": {"5": 1}}, "logit_bias", "unsupported_value"),
-    ("completions", {"temprature": 1}, "temprature", "unknown_parameter"),
-    ("completions", {"messages": []}, "messages", "unknown_parameter"),
     ("chat/completions", {"messages": ABSENT}, "messages", "missing_parameter"),
     ("chat/completions", {"messages": []}, "messages", "invalid_value"),
     ("chat/completions", {"messages": "Hi"}, "messages", "invalid_value"),
@@ -97,6 +94,7 @@ REFUSED = [
     ("chat/completions", {"messages": messages(("user", "x" * 400))}, "messages", "context_length_exceeded"),
     ("chat/completions", {"messages": messages(("user", "x" * 9000))}, "messages[0]", "context_length_exceeded"),
     ("chat/completions", {"max_tokens": 0}, "max_tokens", "invalid_value"),
+    ("chat/completions", {"max_completion_tokens": -2}, "max_completion_tokens", "invalid_value"),
     ("chat/completions", {"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens", "invalid_value"),
     ("chat/completions", {"max_tokens": 500}, "messages", "context_length_exceeded"),
     ("chat/completions", {"top_logprobs": 2}, "top_logprobs", "invalid_value"),
@@ -104,7 +102,6 @@ REFUSED = [
     ("chat/completions", {"logprobs": 2}, "logprobs", "invalid_value"),
     ("chat/completions", {"tools": [{"type": "function"}]}, "tools", "unsupported_value"),
     ("chat/completions", {"response_format": {"type": "json_object"}}, "response_format", "unsupported_value"),
-    ("chat/completions", {"prompt": "x"}, "prompt", "unknown_parameter"),
 ]  # fmt: skip
 
 
@@ -135,7 +132,8 @@ def test_fields_that_everybody_sends_and_values_that_ask_for_nothing_are_taken(s
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[1]", b'"x"', b"\xff{}", b'{"a": NaN}', b"[" * 100_000, b'{"a": "\\ud800"}',
-     b'{"seed": ' + b"9" * 5000 + b"}"],
+     b'{"seed": ' + b"9" * 5000 + b"}", b'{"x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}",
+     b'{"x": ' * 100_000 + b"1" + b"}" * 100_000],
 )  # fmt: skip
 def test_what_is_no_json_object_is_400(server, body):
     headers = {"Content-Type": "application/json"}

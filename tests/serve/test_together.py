@@ -11,8 +11,9 @@ import openai
 import pytest
 
 from llmill.model.generate import Writer
-from llmill.serve import reading, replies, run, worker
-from llmill.serve.limits import Limits
+from llmill.serve import replies, run, worker
+from llmill.serve.refusal import Limits
+from llmill.serve.text import Reading
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
 
 
@@ -176,7 +177,7 @@ def test_a_mistake_of_a_route_is_500_without_a_traceback(monkeypatch):
         raise RuntimeError("secret detail")
 
     with serving(random_models()) as server:
-        monkeypatch.setattr("llmill.serve.orders.of_completion", broken)
+        monkeypatch.setattr("llmill.serve.app.completion_orders", broken)
         response = server.post("completions", model="pretrain", prompt="One")
         assert response.status_code == 500
         assert response.json()["error"]["type"] == "server_error"
@@ -320,13 +321,13 @@ def test_a_large_request_leaves_places_for_who_comes_next(monkeypatch):
 
 def test_a_scored_prompt_is_read_in_slices_and_others_are_written_in_between(monkeypatch, gate):
     done: list[str] = []
-    read = reading.Reading.read
+    read = Reading.read
 
     def noted(self, model):
         done.append("slice")
         read(self, model)
 
-    monkeypatch.setattr(reading.Reading, "read", noted)
+    monkeypatch.setattr(Reading, "read", noted)
     step = worker.Writer.step
 
     def stepping(self):

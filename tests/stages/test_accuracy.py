@@ -120,6 +120,22 @@ def test_every_prediction_is_written(paths, tmp_path):
     assert set(job.track.sent["predictions"][0]) == {"text", "label", *rows[0]["predictions"]}
 
 
+def test_messages_without_words_have_a_baseline_of_characters_and_the_log_says_so(paths, tmp_path):
+    folder = tmp_path / "data" / "prepare" / "classification"
+    rows = [
+        Message("ham", "😀👍"),
+        Message("spam", "💔😡"),
+        Message("ham", "🙏😀"),
+        Message("spam", "👎💔"),
+    ]
+    for split in ("train", "validate", "test"):
+        classification.write(folder / f"{split}.jsonl", rows * 3)
+    job, metrics = run_in(paths, tmp_path / "out")
+    assert metrics["baselines"]["tfidf"]["accuracy"]["value"] == 1.0
+    assert metrics["baselines"]["tfidf"]["pieces"] == "characters"
+    assert "tfidf: no training message has a word; it learns their characters" in job.said
+
+
 def test_two_runs_write_the_same_bytes(paths, tmp_path):
     first, _ = run_in(paths, tmp_path / "1")
     second, _ = run_in(paths, tmp_path / "2")

@@ -52,6 +52,12 @@ def test_it_leaves_the_page_the_figures_and_the_headline_figures(job):
     assert list(files(job.out)) == [*figures, "index.html", "metrics.json", "summary.json"]
 
 
+def test_the_page_says_what_the_baseline_counts(page):
+    assert (
+        "on TF-IDF of characters and pairs of them, since no training message has a word." in page
+    )
+
+
 def test_the_page_holds_every_figure_as_a_data_uri_light_and_dark(job, page):
     light = re.findall(r'<img src="data:image/png;base64,([^"]+)" alt="([^"]+)">', page)
     dark = re.findall(r'dark\)" srcset="data:image/png;base64,([^"]+)"', page)

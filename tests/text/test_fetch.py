@@ -425,3 +425,37 @@ def test_a_disk_that_fills_up_while_writing_is_one_line(server, desk, monkeypatc
         transfer.disk_full_is_one_line(desk.to),
     ):
         raise OSError(28, "No space left on device")
+
+
+def test_a_proxy_that_is_away_is_named(desk, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://me:s3cret@127.0.0.1:9")
+    line = refused(desk, a_file("http://files.invalid/a.txt"), retries=0)
+    assert "through the proxy http://127.0.0.1:9 (HTTP_PROXY)" in line
+    assert "s3cret" not in line
+
+
+def test_a_file_on_this_machine_comes_without_a_proxy(server, desk, monkeypatch):
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    desk.get(a_file(f"{server.url}/a.txt"), retries=0)
+    assert desk.to.read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("proxy", "line"),
+    [
+        (
+            "socks5://127.0.0.1:9",
+            r"ALL_PROXY = socks5://127.0.0.1:9: a SOCKS proxy needs the package",
+        ),
+        (
+            "odd://me:s3cret@x",
+            r"no HTTP \(.*odd.*\); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+        ),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_one_line(desk, monkeypatch, proxy, line):
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(UserError, match=line) as error:
+        transfer.client(timeout=20)
+    assert "s3cret" not in str(error.value)

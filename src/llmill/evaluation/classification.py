@@ -5,7 +5,7 @@ In: texts, labels, checkpoints. Out: predicted labels, and dicts of intervals.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,8 @@ STRENGTHS = (
 )  # inverse regularisation tried for the baseline, on the validation split
 
 Labels = Sequence[str]
+Pieces = Literal["words", "characters", "nothing"]
+ANALYZERS: dict[Pieces, str] = {"words": "word", "characters": "char"}  # scikit-learn's
 
 
 def predict(classifier: Checkpoint[AnyModel], texts: Sequence[str]) -> list[str]:
@@ -45,13 +47,27 @@ def rarer(train: Labels) -> str:
     return max(counts, key=lambda label: (-counts[label], label))
 
 
+def pieces(texts: Sequence[str]) -> Pieces:
+    """What TF-IDF counts: words of two letters or digits and more, if any text has one; else
+    characters, as of emoji alone.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    for kind, analyzer in ANALYZERS.items():
+        analyze = TfidfVectorizer(analyzer=analyzer).build_analyzer()
+        if any(analyze(text) for text in texts):
+            return kind
+    return "nothing"
+
+
 def tfidf(
     train: tuple[Sequence[str], Labels],
     validate: tuple[Sequence[str], Labels],
     test: Sequence[str],
     seed: int,
 ) -> tuple[list[str], float]:
-    """Logistic regression on TF-IDF of words and word pairs: labels for `test`, and its strength.
+    """Logistic regression on TF-IDF of `pieces` and pairs of them: labels for `test`, and its
+    strength. Where the training texts hold nothing, the majority.
 
     scikit-learn's defaults, but for the inverse regularisation: the one of STRENGTHS that is best
     on the validation split, since the default is far from it.
@@ -59,7 +75,10 @@ def tfidf(
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectors = TfidfVectorizer(ngram_range=(1, 2))
+    kind = pieces(train[0])
+    if kind == "nothing":
+        return majority(train[1], len(test)), STRENGTHS[0]
+    vectors = TfidfVectorizer(analyzer=ANALYZERS[kind], ngram_range=(1, 2))
     x = vectors.fit_transform(train[0])
     models = [LogisticRegression(C=c, max_iter=1000, random_state=seed) for c in STRENGTHS]
     held_out = vectors.transform(validate[0])

@@ -2,6 +2,10 @@
 
 In: rows with instruction, input, output (the reference) and answer. Out: a score from 0 to 100 for
 each, or None for a reply that is not one. A second run asks nothing.
+
+A reply is a score if it is one integer from 0 to 100 and nothing beside it but what says the same:
+`Score:`, `/100`, `.0`, marks of Markdown and quotes around it, a thought that ended before it
+(`</think>`), or an object of JSON whose only `score` it is. Nothing is looked for in sentences.
 """
 
 import hashlib
@@ -15,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from llmill.contract import elsewhere, record
+from llmill.contract import elsewhere, proxies, record
 from llmill.contract.errors import UserError
 from llmill.evaluation.settings import JudgeServer
 
@@ -24,7 +28,15 @@ BACKOFF, LONGEST_PAUSE = (
     30.0,
 )  # seconds before the first retry, doubled each time up to the second
 PASSING = {408, 409, 425, 429}  # and 5xx: worth another try
-SCORE = re.compile(r"(?:score\s*[:=]\s*)?(100|[1-9]?[0-9])(?:\s*/\s*100)?\.?", re.IGNORECASE)
+MARKS = r"[\s*_`\"'#]*+"  # possessive: a reply of marks alone is read through once
+SCORE = re.compile(
+    rf"{MARKS}(?:score{MARKS}[:=]{MARKS})?(100|[1-9]?[0-9])(?:\.0+)?(?:{MARKS}/{MARKS}100)?"
+    rf"{MARKS}\.?{MARKS}",
+    re.IGNORECASE,
+)
+KEY = re.compile(r'"score"\s*+:', re.IGNORECASE)
+THOUGHT_ENDS = "</think>"
+TEXTS = ("text", "output_text")  # parts of a message that are its text; others are thoughts
 QUESTION = """\
 Grade an answer to an instruction against a correct reference answer.
 
@@ -56,22 +68,38 @@ def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int |
     scores: list[int | None] = []
     key = os.environ.get(settings.key_variable)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    with httpx.Client(timeout=settings.timeout, headers=headers) as client:
+    url = _url(settings)
+    with proxies.client(url, timeout=settings.timeout, headers=headers) as client:
         for row in rows:
             try:
                 scores.append(parse(_reply(client, settings, row, cache)))
             except Unusable as error:
                 raise UserError(
-                    f"judge.openai: {_url(settings)}: {error}; {len(scores)} of {len(rows)} "
-                    f"answers are scored and kept in {cache}, the same command goes on from there"
+                    f"judge.openai: {url}{proxies.through(url)}: {error}; {len(scores)} of "
+                    f"{len(rows)} answers are scored and kept in {cache}, the same command goes on "
+                    "from there"
                 ) from None
     return scores
 
 
 def parse(reply: str) -> int | None:
-    """The integer that is the whole reply (`87`, `87.`, `87/100`, `Score: 87`), else None."""
-    match = SCORE.fullmatch(reply.strip())
+    """The integer that is all a reply says (`87`, `**87**`, `{"score": 87}`), else None."""
+    text = reply.rpartition(THOUGHT_ENDS)[2].strip()
+    if text.strip("` \n").removeprefix("json").lstrip().startswith("{"):
+        text = _only_score(text)
+    match = SCORE.fullmatch(text)
     return int(match[1]) if match else None
+
+
+def _only_score(text: str) -> str:
+    """The value of `score` in an object, as text; empty if there is none, or more than one."""
+    try:
+        fields = elsewhere.parsed(text.strip("` \n").removeprefix("json"))
+    except ValueError:
+        return ""
+    values = [value for name, value in fields.items() if name.lower() == "score"]
+    plain = len(values) == len(KEY.findall(text)) == 1 and not isinstance(values[0], bool)
+    return str(values[0]) if plain and isinstance(values[0], int | float | str) else ""
 
 
 def body(settings: JudgeServer, row: Row) -> dict[str, Any]:
@@ -129,15 +157,26 @@ def _ask(client: httpx.Client, settings: JudgeServer, request: dict[str, Any]) -
 
 
 def _content(response: httpx.Response) -> str | None:
-    """The text of the first choice; a message without text (a refusal) is an empty one."""
+    """The text of the first choice, whole or in parts; a message without text (a refusal) is an
+    empty one.
+    """
     try:
         message = elsewhere.parsed(response.content)["choices"][0]["message"]
         content = message["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         return None
+    if isinstance(content, list):
+        content = "".join(map(_text, content))
     if not isinstance(content, str):
         return ""
     return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON's escapes
+
+
+def _text(part: Any) -> str:
+    """What a part of a message adds to its text."""
+    if isinstance(part, dict) and part.get("type", "text") in TEXTS:
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
 
 
 def _url(settings: JudgeServer) -> str:

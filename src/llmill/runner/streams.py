@@ -1,4 +1,4 @@
-"""Standard output and error that outlive their reader, and their copy in a log.
+"""Standard output and error that outlive their reader, and their copy in a log; a standard input.
 
 A pipe whose reader died and a terminal that was closed refuse every further line. What is printed
 is then thrown away, and the work that prints it goes on.
@@ -16,7 +16,11 @@ READER_GONE = (errno.EPIPE, errno.EIO)
 
 
 def survive() -> None:
-    """Replace `sys.stdout` and `sys.stderr`; one that is closed already stays so."""
+    """Replace `sys.stdout` and `sys.stderr`; one that is closed already stays so. A standard input
+    that is closed is an empty one.
+    """
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull)  # noqa: SIM115  # as long as the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, Surviving):

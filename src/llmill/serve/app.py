@@ -15,15 +15,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from llmill.serve import orders, refusal, requests
-from llmill.serve.limits import Limits
-from llmill.serve.refusal import Refusal
-from llmill.serve.replies import ChatReply, CompletionReply
-from llmill.serve.served import Served
-from llmill.serve.streaming import Pending, Stream, nobody, whole
+from llmill.serve import refusal, requests
+from llmill.serve.refusal import Limits, Refusal
+from llmill.serve.replies import ChatReply, CompletionReply, Pending, Stream, nobody, whole
+from llmill.serve.served import Order, Served, chat_orders, completion_orders
 from llmill.serve.worker import Worker
 
 BODY_SECONDS = 30  # to send a request in
+IGNORED = "Llmill-Ignored"  # the header that names fields which changed nothing
 DISREGARDED = 8  # times the size of a body, that is read of one too large before it is refused
 
 
@@ -66,22 +65,22 @@ def create(
 
     @v1.post("/completions")
     async def completions(request: Request) -> Response:
-        body, order_list = await accept(request, requests.Completion, orders.of_completion)
+        body, order_list = await accept(request, requests.Completion, completion_orders)
         return await answered(request, body, order_list, CompletionReply(order_list))
 
     @v1.post("/chat/completions")
     async def chat_completions(request: Request) -> Response:
-        body, order_list = await accept(request, requests.Chat, orders.of_chat)
+        body, order_list = await accept(request, requests.Chat, chat_orders)
         return await answered(request, body, order_list, ChatReply(order_list))
 
     async def accept(
         request: Request,
         kind: type[requests.Body],
-        ordered: Callable[[requests.Body, Served, Limits], list[orders.Order]],
-    ) -> tuple[requests.Body, list[orders.Order]]:
+        ordered: Callable[[requests.Body, Served, Limits], list[Order]],
+    ) -> tuple[requests.Body, list[Order]]:
         content = await _body(request, limits)
 
-        def read() -> tuple[requests.Body, list[orders.Order]]:
+        def read() -> tuple[requests.Body, list[Order]]:
             body = requests.read(kind, content)
             return body, ordered(body, served(body.model), limits)
 
@@ -90,14 +89,18 @@ def create(
     async def answered(
         request: Request,
         body: requests.TextRequest,
-        order_list: list[orders.Order],
+        order_list: list[Order],
         reply: CompletionReply,
     ) -> Response:
-        pending = Pending(worker, order_list)
-        if not body.stream:
-            return await whole(request, pending, reply)
-        options = body.stream_options
-        return Stream(pending, reply, options is not None and options.include_usage)
+        pending, options = Pending(worker, order_list), body.stream_options
+        response: Response
+        if body.stream:
+            response = Stream(pending, reply, options is not None and options.include_usage)
+        else:
+            response = await whole(request, pending, reply)
+        if passed_over := requests.passed_over(body):
+            response.headers[IGNORED] = passed_over
+        return response
 
     content, policy = _page()
 

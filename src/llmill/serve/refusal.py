@@ -1,9 +1,24 @@
-"""What the server refuses, in the interface's form: `{"error": {message, type, param, code}}`."""
+"""What the server refuses, beyond its limits or not there at all, in the interface's form:
+`{"error": {message, type, param, code}}`.
+"""
 
+from dataclasses import dataclass
 from typing import Any
 
 UNAUTHORIZED, NOT_FOUND, TIMEOUT, TOO_LARGE, MEDIA_TYPE, BUSY = 401, 404, 408, 413, 415, 429
 BROKEN, STOPPING = 500, 503
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of texts, tokens, bytes and connections; each prompt of a request is a text of its own."""
+
+    batch: int = 64  # texts that go on together
+    waiting: int = 256  # texts beyond these
+    tokens: int = 8192  # that one request may have written, over all its prompts
+    read: int = 65536  # tokens of its prompts
+    body: int = 1 << 20  # bytes of a request
+    connections: int = 1024  # open at once
 
 
 class Refusal(Exception):

@@ -1,10 +1,11 @@
 """What may be asked: the fields of a request, their types and ranges.
 
-A field that would change nothing here is taken where everybody sends it; one that would be
-disregarded is refused by name.
+A field of the interface that asks for what is not there is refused by name. One that the interface
+does not know is passed over, as other servers do, and named in a header of the answer.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import quote
 
 from pydantic import (
     AfterValidator,
@@ -42,8 +43,9 @@ NEUTRAL: dict[str, Any] = {
     "function_call": "none",
 }
 MOST_STOPS, LONGEST_STOP = 4, 200  # strings, characters
+NO_LIMIT = -1
+MOST_NAMES, LONGEST_NAME = 20, 100  # of what is passed over; names, characters
 
-Count = Annotated[int, Field(ge=1)]
 Body = TypeVar("Body", bound="TextRequest")
 
 
@@ -64,12 +66,27 @@ def _ids(value: Any) -> bool:
 
 
 def _stops(value: Any) -> list[str]:
+    """Stop strings; an empty one, as of a form's empty field, stops nothing."""
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list) or len(several) > MOST_STOPS:
         raise ValueError(f"a text or a list of at most {MOST_STOPS}")
-    if not all(isinstance(each, str) and 0 < len(each) <= LONGEST_STOP for each in several):
-        raise ValueError(f"each a text of 1 to {LONGEST_STOP} characters")
-    return several
+    if not all(isinstance(each, str) and len(each) <= LONGEST_STOP for each in several):
+        raise ValueError(f"each a text of at most {LONGEST_STOP} characters")
+    return [each for each in several if each]
+
+
+def _limit(value: int) -> int | None:
+    return None if value == NO_LIMIT else value
+
+
+def _tokens(value: int) -> int | None:
+    if value == 0:
+        raise ValueError(f"1 or more, or {NO_LIMIT} for as many as fit")
+    return _limit(value)
+
+
+def _top_k(value: int) -> int | None:
+    return _limit(value) or None  # 0 is no limit, either
 
 
 def _temperature(value: float) -> float:
@@ -83,9 +100,9 @@ def _content(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     for part in value:
-        if not isinstance(part, dict) or part.keys() != {"type", "text"} or part["type"] != "text":
+        if not isinstance(part, dict) or part.get("type") != "text":
             raise ValueError("this model reads text alone: parts are {type: text, text: ...}")
-        if not isinstance(part["text"], str):
+        if not isinstance(part.get("text"), str):
             raise ValueError("a part's text is text")
     return "".join(part["text"] for part in value)
 
@@ -93,7 +110,7 @@ def _content(value: Any) -> Any:
 class Fields(BaseModel):
     """Types as they are written: no number in quotes, no true for 1."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class StreamOptions(Fields):
@@ -123,10 +140,10 @@ class TextRequest(Fields):
     max_tokens: int | None = None
     temperature: Annotated[float, Field(ge=0, le=2), AfterValidator(_temperature)] = 1.0
     top_p: Annotated[float, Field(ge=LEAST_TOP_P, le=1)] = 1.0
-    top_k: Count | None = None
+    top_k: Annotated[int, Field(ge=NO_LIMIT), AfterValidator(_top_k)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
     repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] = 1.0
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63), AfterValidator(_limit)] | None = None
     stop: Annotated[list[str], BeforeValidator(_stops)] = []
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -147,7 +164,7 @@ class Completion(TextRequest):
     """`/v1/completions`."""
 
     prompt: Annotated[list[str] | list[list[int]], BeforeValidator(_prompts)]
-    max_tokens: Annotated[int, Field(ge=0)] = 16
+    max_tokens: Annotated[int, Field(ge=NO_LIMIT), AfterValidator(_limit)] | None = 16
     echo: bool = False
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
 
@@ -156,8 +173,8 @@ class Chat(TextRequest):
     """`/v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
+    max_tokens: Annotated[int, Field(ge=NO_LIMIT), AfterValidator(_tokens)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=NO_LIMIT), AfterValidator(_tokens)] | None = None
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
@@ -179,18 +196,26 @@ def read(kind: type[Body], content: bytes) -> Body:
     return body
 
 
+def passed_over(body: TextRequest) -> str:
+    """Names of what was sent and changed nothing, as a header can hold them."""
+    names = list(body.model_extra or {})
+    if body.stream_options is not None:
+        names += [f"stream_options.{name}" for name in body.stream_options.model_extra or {}]
+    shown = [quote(name[:LONGEST_NAME], safe="") for name in names[:MOST_NAMES]]
+    more = [f"... ({len(names)})"] if len(names) > MOST_NAMES else []
+    return ", ".join(shown + more)
+
+
 def _matters(kind: type[BaseModel], name: str, value: Any) -> bool:
-    """Whether a field is to be read; refuses one that would be disregarded."""
+    """Whether a field is to be read; refuses one that asks for what is not there."""
     if value is None or name in HARMLESS:
         return False
-    if name in kind.model_fields:
+    if name in kind.model_fields or name not in NEUTRAL:
         return True
-    if name in NEUTRAL:
-        if value == NEUTRAL[name] and not isinstance(value, bool):
-            return False
-        only = NEUTRAL[name]
-        raise Refusal(400, f"{name}: only {only!r} is supported", name, "unsupported_value")
-    raise Refusal(400, f"{name}: no field of this request", name, "unknown_parameter")
+    if value == NEUTRAL[name] and not isinstance(value, bool):
+        return False
+    only = NEUTRAL[name]
+    raise Refusal(400, f"{name}: only {only!r} is supported", name, "unsupported_value")
 
 
 def _refusal(error: Any) -> Refusal:

@@ -1,25 +1,72 @@
-"""A text on its way: tokens in, parts of the answer out."""
+"""A text on its way: its prompt is read a slice at a time, so that others are written in between;
+then tokens come in, and parts of the answer go out.
+
+Log-probabilities are in nats, before temperature and limits.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from llmill.model.cache import Cache
 from llmill.model.generate import Drawn, Writer
 from llmill.model.transformer import Transformer
-from llmill.serve.orders import Order
-from llmill.serve.reading import SLICE, Reading
 from llmill.serve.refusal import Refusal
-from llmill.serve.scores import Score, score
+from llmill.serve.served import Order
 from llmill.text.stream import TextStream
+
+SLICE = 128  # tokens that are read at once
+POSITIONS = 64  # whose logits are held at once
+
+
+@dataclass(frozen=True)
+class Score:
+    """A token's log-probability, and the likeliest tokens in its place with theirs."""
+
+    token: int
+    logprob: float | None  # None: nothing stands before it
+    likeliest: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the answer with the tokens that begin in it; the last one says why it ends."""
+    """A piece of the answer with the tokens that begin in it; the last one says why it ends, and
+    has those that are not shown.
+    """
 
     text: str
     scores: tuple[tuple[int, Score], ...] = ()  # each with the characters before it
     finish: str | None = None  # stop: it came to its end; length: it may not go on
     written: int = 0  # tokens drawn so far, <|endoftext|> among them
+
+
+class Reading:
+    """All of a prompt but its last token, which the writer reads; scored on the way, if asked."""
+
+    def __init__(self, prompt: list[int], top: int | None):
+        """`top`: likeliest tokens that are told beside each; None: no scores."""
+        self._prompt, self._top = prompt, top
+        self.cache = Cache(torch.zeros(1, dtype=torch.long))
+        self.scores = [] if top is None else [Score(prompt[0], None)]
+
+    @property
+    def next(self) -> int:
+        """Tokens of the next slice; 0 when all is read."""
+        return min(SLICE, len(self._prompt) - 1 - self.cache.used)
+
+    @torch.inference_mode()
+    def read(self, model: Transformer) -> None:
+        """Read the next slice; a failure leaves nothing that could be gone on with."""
+        start = self.cache.used
+        end = start + self.next
+        device = next(model.parameters()).device
+        self.cache.first = self.cache.first.to(device)
+        idx = torch.tensor([self._prompt[start:end]], device=device)
+        hidden = model.hidden(idx, cache=self.cache)[0]  # (T, C)
+        if self._top is not None:
+            self.scores += scores(model, hidden, self._prompt[start + 1 : end + 1], self._top)
 
 
 class Text:
@@ -83,11 +130,13 @@ class Text:
     def take(self, sample: Drawn) -> bool:
         """Go on with a token; whether the text ends with it."""
         self._written += 1
-        if sample.token == self._end_of_text:
-            return self._end("", "stop")
+        ended = sample.token == self._end_of_text
+        piece = self._stream.close() if ended else ""  # what was held back stands before it
         if self.order.top is not None:
             start = self._before + self._stream.whole
             self._scores.append((start, score(sample.logits, sample.token, self.order.top)))
+        if ended:
+            return self._end(piece, "stop")
         piece = self._stream.push(sample.token)
         if self._stream.stopped:
             return self._end(piece, "stop")
@@ -101,7 +150,9 @@ class Text:
         piece += self._stream.close()
         if self._stream.stopped:
             finish = "stop"
-        self.deliver(Part(piece, self._shown(), finish, self._written))
+        end = self._before + self._stream.shown
+        scores = tuple((min(start, end), each) for start, each in self._scores)  # the hidden, too
+        self.deliver(Part(piece, scores, finish, self._written))
         return True
 
     def _shown(self) -> tuple[tuple[int, Score], ...]:
@@ -120,3 +171,29 @@ def _reading(order: Order) -> Reading | None:
     if scored or (order.max_tokens > 0 and len(order.prompt) - 1 > SLICE):
         return Reading(order.prompt, order.top if scored else None)
     return None
+
+
+def score(logits: Tensor, token: int, top: int) -> Score:
+    """Of a token under logits, (V,)."""
+    return _scores(logits[None], [token], top)[0]
+
+
+def scores(model: Transformer, hidden: Tensor, tokens: list[int], top: int) -> list[Score]:
+    """Of each token after its row of the stream, (T, C)."""
+    values = []
+    for start in range(0, len(tokens), POSITIONS):
+        logits = model.head(hidden[start : start + POSITIONS]).cpu()
+        values += _scores(logits, tokens[start : start + POSITIONS], top)
+    return values
+
+
+def _scores(logits: Tensor, tokens: list[int], top: int) -> list[Score]:
+    """Of a token for each row of logits, (N, V)."""
+    logprobs = logits.double().log_softmax(dim=-1)
+    own = logprobs.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
+    best = logprobs.topk(min(top, logprobs.size(1)), dim=-1)
+    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [
+        Score(token, logprob, tuple(zip(*pair, strict=True)))
+        for token, logprob, pair in zip(tokens, own, pairs, strict=True)
+    ]

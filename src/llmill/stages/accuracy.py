@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validate", "test")
 TFIDF, MAJORITY = "tfidf", "majority"
+LEARNT_INSTEAD = {"characters": "their characters", "nothing": "the commonest label"}
 
 Splits = dict[str, tuple[list[str], list[str]]]  # texts and labels
 
@@ -55,6 +56,9 @@ def run(params: Parameters, job: Job) -> None:
     predicted[TFIDF], strength = measured.tfidf(
         splits["train"], splits["validate"], texts, settings.seed
     )
+    pieces = measured.pieces(splits["train"][0])
+    if pieces != "words":
+        job.say(f"{TFIDF}: no training message has a word; it learns {LEARNT_INSTEAD[pieces]}")
     predicted[MAJORITY] = measured.majority(learnt, len(texts))
     draws: statistics.Draws = {
         "confidence": settings.confidence,
@@ -67,7 +71,7 @@ def run(params: Parameters, job: Job) -> None:
     }
     for variant, share in validated.items():
         systems[variant]["validation_accuracy"] = share
-    systems[TFIDF]["inverse_regularisation"] = strength
+    systems[TFIDF] |= {"inverse_regularisation": strength, "pieces": pieces}
     metrics = {
         "test_messages": len(texts),
         "labels": labels,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from llmill.contract import record
+from llmill.contract import proxies, record
 from llmill.contract.errors import UserError
 
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
@@ -65,15 +65,12 @@ class Expected:
 
 
 def client(timeout: float) -> httpx.Client:
-    """Connections that follow redirects and give up after `timeout` seconds without a byte."""
+    """Connections that follow redirects and give up after `timeout` seconds without a byte. Raises
+    `UserError` for a proxy that cannot be used.
+    """
     # identity: a byte range of a compressed stream is no byte range of the file
     headers = {"User-Agent": "llmill", "Accept-Encoding": "identity"}
-    try:
-        return httpx.Client(timeout=timeout, follow_redirects=True, headers=headers)
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise UserError(
-            f"no HTTP ({error}); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
-        ) from None
+    return proxies.client(timeout=timeout, follow_redirects=True, headers=headers)
 
 
 def transfer(remote: Expected, part: Path, network: Network, at: Position) -> bool:
@@ -169,7 +166,8 @@ def _ask(remote: Expected, part: Path, start: int, network: Network, at: Positio
         forget(part)
         raise Again(f"{error}") from None
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise Again(f"no connection ({_reason(error)})", unreachable=True) from None
+        reason = f"no connection ({_reason(error)}){proxies.through(remote.url)}"
+        raise Again(reason, unreachable=True) from None
     except httpx.TransportError as error:
         raise Again(f"the connection broke off ({_reason(error)})") from None
 

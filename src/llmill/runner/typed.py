@@ -1,0 +1,43 @@
+"""What is typed or piped into a command, as text that every tokenizer reads.
+
+Bytes that are not UTF-8 become U+FFFD, the mark for an unknown character; a line on stderr says so,
+and the command goes on.
+"""
+
+import io
+import sys
+from collections.abc import Iterator
+
+from llmill.contract.errors import UserError
+
+REMEDY = "`iconv -f ENCODING -t UTF-8` converts what is in another encoding"
+
+
+def lines(prompt: str = "") -> Iterator[str]:
+    """Lines of standard input, asked for with a prompt at a terminal. Raises `UserError` for what
+    cannot be read.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
+    number = 0
+    while True:
+        number += 1
+        try:
+            line = input(prompt if sys.stdin.isatty() else "")
+        except (EOFError, KeyboardInterrupt):
+            return
+        except OSError as error:
+            raise UserError(f"standard input: {error.strerror}") from None
+        yield text(line, f"line {number} of the input")
+
+
+def text(words: str, where: str) -> str:
+    """What was typed, with U+FFFD for each byte that Python could not read."""
+    plain = words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    wrong = sum(before != after for before, after in zip(words, plain, strict=True))
+    if wrong:
+        bytes_are = "1 byte is" if wrong == 1 else f"{wrong} bytes are"
+        print(
+            f"llmill: {where}: {bytes_are} not UTF-8, and read as \ufffd; {REMEDY}", file=sys.stderr
+        )
+    return plain
