@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from tests.serve.served import END, TOKENIZER, alone
+from llmill.models import LanguageModel
+from llmill.serve.served import Served
+from tests.evaluation.toys import bytes_tokenizer
+from tests.serve import served
+from tests.serve.served import END, TOKENIZER, alone, serving
 
 PROMPTS = ["One", "", "Two\nthree ", "né🙂"]
 
@@ -64,6 +68,16 @@ def test_end_of_text_ends_a_text_and_is_not_shown(parrot):
     assert (choice.text, choice.finish_reason) == ("87.", "stop")
     assert choice.logprobs.tokens == ["8", "7", "."]
     assert made.usage.completion_tokens == 4
+
+
+def test_another_end_that_the_weights_name_ends_a_text_too():
+    language = LanguageModel(served.parrot("87.", 512), bytes_tokenizer(), True)
+    language.tokenizer.ends |= {ord(".")}
+    with serving({"instruct": Served("instruct", language)}) as running:
+        made = running.client().completions.create(
+            model="instruct", prompt="Score:\n", max_tokens=60
+        )
+    assert (made.choices[0].text, made.choices[0].finish_reason) == ("87", "stop")
 
 
 @pytest.mark.parametrize("as_list", [False, True])

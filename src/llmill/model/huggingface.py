@@ -3,6 +3,7 @@
 Weights are safetensors only, never pickle; `architectures.py` says what stands where.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from llmill.contract import elsewhere, record
+from llmill.contract import elsewhere, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, WEIGHTS
 from llmill.contract.runtime import NUMBER_TYPES
@@ -32,6 +33,9 @@ from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights
 
 AnyModel = TypeVar("AnyModel", Transformer, ClassModel)
+LOG = logging.getLogger(__name__)
+HEAD = "lm_head.weight"
+EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight")
 # Tensors of old files that hold no weights: masks of attention, angles of rotary positions.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
@@ -42,18 +46,29 @@ def load(folder: Path) -> Transformer:
 
     Raises `UserError` for what is missing, too much, damaged or unknown.
     """
-    architecture, config, vocab_size = read_config(folder)
+    options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
+    architecture = _architecture(options)
+    config, vocab_size = _shape(options, architecture)
+    _say_passed(options)
     stored = weights.of_folder(folder)
     stored.refuse_too_large(config, vocab_size, folder / CONFIG)
+    if config.tied and _has_other_head(stored):
+        _say(options, f"tie_word_embeddings = True, but {HEAD} is not the embedding; read untied")
+        config = config.model_copy(update={"tied": False})
     layout = architecture.layout(config, vocab_size)
     return _filled(lambda: Transformer(config, vocab_size), layout, stored, config.tied)
 
 
-def read_config(folder: Path) -> tuple[Architecture, Model, int]:
-    """What `config.json` says: architecture, shape, and rows of the embedding."""
+def read_shape(folder: Path) -> tuple[Model, int]:
+    """The shape that config and weights have, and the rows of the embedding.
+
+    A head that is another than the embedding is one of its own, whatever the config says of it.
+    """
     options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
-    architecture = _architecture(options)
-    return architecture, *_shape(options, architecture)
+    config, vocab_size = _shape(options, _architecture(options))
+    if config.tied and _has_other_head(weights.of_folder(folder)):
+        config = config.model_copy(update={"tied": False})
+    return config, vocab_size
 
 
 def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
@@ -64,6 +79,7 @@ def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
     architecture = _architecture(options)
     labels = classifiers.read(options, architecture)
     config, vocab_size = _shape(options, architecture)
+    _say_passed(options)
     stored = weights.of_folder(folder)
     stored.refuse_too_large(config, vocab_size, folder / CONFIG)
     layout = classifiers.layout(architecture.layout(config, vocab_size), len(labels))
@@ -128,6 +144,31 @@ def _shape(options: Options, architecture: Architecture) -> tuple[Model, int]:
         raise UserError(f"{options.file}: not a shape of llmill's ({reason})") from None
 
 
+def _say_passed(options: Options) -> None:
+    if options.passed:
+        _say(options, f"passed over, for no logit depends on it: {', '.join(options.passed)}")
+
+
+def _say(options: Options, text: str) -> None:
+    """One line about a file that is read otherwise than it says."""
+    LOG.warning("%s", printable.error(f"{options.file}: {text}"))
+
+
+def _has_other_head(stored: Weights) -> bool:
+    """Whether there is a head whose numbers are not those of the embedding."""
+    names = _names(stored)
+    embedding = next((names[n] for n in EMBEDDINGS if n in names), None)
+    head = names.get(HEAD)
+    if head is None or embedding is None:
+        return False
+    if stored.tensors[head].shape != stored.tensors[embedding].shape:
+        return True
+    for name in (head, embedding):
+        stored.refuse_other_numbers(name)
+    pairs = zip(stored.pieces(head, False), stored.pieces(embedding, False), strict=True)
+    return not all(torch.equal(one.float(), other.float()) for one, other in pairs)
+
+
 def _refuse_other_names(stored: Weights, layout: Layout, tied: bool) -> None:
     """Raises `UserError` for a tensor that is missing, or one too many."""
     names = _names(stored).keys()
@@ -135,7 +176,7 @@ def _refuse_other_names(stored: Weights, layout: Layout, tied: bool) -> None:
     for name in sorted(expected - names):
         raise UserError(f"{stored.folder}: {name}: no such tensor")
     for name in sorted(names - expected):
-        if not (name == "lm_head.weight" and tied) and not name.endswith(BUFFERS):
+        if not (name == HEAD and tied) and not name.endswith(BUFFERS):
             raise UserError(f"{stored.folder}: {name}: a tensor that llmill does not know")
 
 
@@ -184,7 +225,9 @@ def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights) -> N
 def _names(stored: Weights) -> dict[str, str]:
     """Names as the causal model has them, and as the file does: GPT-2's lacks their beginning."""
     bare = "wte.weight" in stored.tensors
-    return {f"transformer.{name}" if bare else name: name for name in stored.tensors}
+    return {
+        f"transformer.{name}" if bare and name != HEAD else name: name for name in stored.tensors
+    }
 
 
 def _copy(stored: Weights, name: str, into: Tensor, change: Change | None) -> None:

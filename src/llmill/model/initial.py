@@ -78,4 +78,4 @@ def _said(folder: Path) -> tuple[Model, int]:
     if is_ours(folder):
         config = checkpoint.read_config(folder)
         return config.model, config.vocab_size
-    return huggingface.read_config(folder)[1:]
+    return huggingface.read_shape(folder)
