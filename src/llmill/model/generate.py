@@ -61,7 +61,8 @@ def generate(
     cached: bool = True,
 ) -> list[list[int]]:
     """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text` or another of
-    `ends`; an empty prompt begins a document. Prompt i draws with random numbers of its own, of seed + i.
+    `ends`; an empty prompt begins a document. Prompt i draws with random numbers of its own, of
+    seed + i.
 
     Without `cached` every step reads every text anew: the same tokens, slower.
     """

@@ -4,35 +4,27 @@ Weights are safetensors only, never pickle; `architectures.py` says what stands 
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from pydantic import ValidationError
 from safetensors import torch as safetensors
-from torch import Tensor
 
 from llmill.contract import elsewhere, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, WEIGHTS
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype
-from llmill.model import classifiers, weights
-from llmill.model.architectures import (
-    ARCHITECTURES,
-    Architecture,
-    Change,
-    Layout,
-    turned,
-)
+from llmill.model import classifiers, filling, weights
+from llmill.model.architectures import ARCHITECTURES, Architecture, Layout
+from llmill.model.filling import AnyModel
 from llmill.model.heads import ClassModel
 from llmill.model.options import Config, Options
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights
 
-AnyModel = TypeVar("AnyModel", Transformer, ClassModel)
 LOG = logging.getLogger(__name__)
 HEAD = "lm_head.weight"
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight")
@@ -169,57 +161,10 @@ def _has_other_head(stored: Weights) -> bool:
     return not all(torch.equal(one.float(), other.float()) for one, other in pairs)
 
 
-def _refuse_other_names(stored: Weights, layout: Layout, tied: bool) -> None:
-    """Raises `UserError` for a tensor that is missing, or one too many."""
-    names = _names(stored).keys()
-    expected = {part.name for parts in layout.values() for part in parts}
-    for name in sorted(expected - names):
-        raise UserError(f"{stored.folder}: {name}: no such tensor")
-    for name in sorted(names - expected):
-        if not (name == HEAD and tied) and not name.endswith(BUFFERS):
-            raise UserError(f"{stored.folder}: {name}: a tensor that llmill does not know")
-
-
-def _refuse_other_shapes(
-    stored: Weights, layout: Layout, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raises `UserError` for a tensor of another shape than the config says, or of numbers that are
-    no weights. `shapes` are those of our tensors.
-    """
-    names = _names(stored)
-    for target, parts in layout.items():
-        for part in parts:
-            name = names[part.name]
-            expected = (part.rows, *shapes[target][1:])
-            if part.change is turned:
-                expected = expected[::-1]
-            if stored.tensors[name].shape != expected:
-                raise UserError(
-                    f"{stored.tensors[name].file}: {name}: the file has "
-                    f"{stored.tensors[name].shape}, the config says {expected}"
-                )
-            stored.refuse_other_numbers(name)
-
-
 def _filled(make: Callable[[], AnyModel], layout: Layout, stored: Weights, tied: bool) -> AnyModel:
-    """A model with these weights, which is made once they are known to fit it."""
-    _refuse_other_names(stored, layout, tied)
-    _refuse_other_shapes(stored, layout, weights.meta_shapes(make))
-    model = make()
-    _fill(model, layout, stored)
-    return model.eval()
-
-
-@torch.no_grad()
-def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights) -> None:
-    """Copy every tensor to where it belongs."""
-    names, ours = _names(stored), model.state_dict()
-    for target, parts in layout.items():
-        first = 0
-        for part in parts:
-            into = ours[target][first : first + part.rows]
-            _copy(stored, names[part.name], into, part.change)
-            first += part.rows
+    """A model with these weights. A tied head may stand there once more."""
+    unused = (*BUFFERS, HEAD) if tied else BUFFERS
+    return filling.filled(make, layout, stored, _names(stored), unused)
 
 
 def _names(stored: Weights) -> dict[str, str]:
@@ -228,16 +173,6 @@ def _names(stored: Weights) -> dict[str, str]:
     return {
         f"transformer.{name}" if bare and name != HEAD else name: name for name in stored.tensors
     }
-
-
-def _copy(stored: Weights, name: str, into: Tensor, change: Change | None) -> None:
-    row = 0
-    for piece in stored.pieces(name, whole=change is not None):
-        if not all(extreme.isfinite() for extreme in piece.aminmax()):  # NaN would be both
-            raise UserError(f"{stored.tensors[name].file}: {name}: not all numbers are finite")
-        changed = change(piece) if change else piece
-        into[row : row + len(changed)].copy_(changed)
-        row += len(changed)
 
 
 def _architecture(options: Options) -> Architecture:

@@ -15,7 +15,7 @@ from llmill.contract import elsewhere
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.known import GPT2_TOKENS
-from llmill.contract.model_folder import BPE, CONFIG, is_ours
+from llmill.contract.model_folder import BPE, CONFIG
 from llmill.contract.values import Natural
 from llmill.text import patterns
 from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
@@ -67,8 +67,6 @@ class Described(FilePart):
 
 def read(folder: Path) -> Tokenizer:
     """The tokenizer in a model's folder; raises `UserError` for one that cannot be used exactly."""
-    if is_ours(folder):
-        return Tokenizer.load(folder / BPE)
     tokenizer = _of_another_maker(folder)
     ends = [i for file in ENDS_IN for i in _ends(folder / file) if 0 <= i < tokenizer.n_vocab]
     tokenizer.ends |= frozenset(ends)
@@ -102,10 +100,19 @@ def from_json(file: Path) -> Tokenizer:
             "llmill knows to cut alike; src/llmill/text/patterns.py has them"
         )
     special = _special(file, described.added_tokens or [])
+    named = [(name, i) for name in ENDS_IN for i in _ends(file.with_name(name))]
+    return of_merges(file, model, pattern, special, end_name(file, special, named))
+
+
+def of_merges(
+    file: Path, model: Merging, pattern: str, special: dict[str, int], end: str
+) -> Tokenizer:
+    """A tokenizer of tokens and merges that stand in a file; raises `UserError` where merging by id
+    would be merging in another order than the file's.
+    """
     ranks = _ranks(file, model.vocab, special)
     if len(ranks) < len(model.vocab) - len(special.keys() & model.vocab.keys()):
         raise UserError(f"{file}: two tokens stand for the same bytes")
-    end = _end(file, special)
     try:
         tokenizer = Tokenizer(ranks, pattern, special, end)
     except ValueError as error:  # half a character in a name, no token at all
@@ -205,16 +212,16 @@ def _pairs(file: Path, merges: list[str | list[str]]) -> list[tuple[bytes, bytes
     return [(content[a], content[b]) for a, b in pairs]
 
 
-def _end(file: Path, special: dict[str, int]) -> str:
-    """The special token that ends a text: the first one of the config, or of a usual name."""
-    named_in = [(name, i) for name in ENDS_IN for i in _ends(file.with_name(name))]
-    if not named_in:
-        names = [name for name in ENDS if name in special]
-        what = ENDS[0]
+def end_name(file: Path, special: dict[str, int], named: list[tuple[str, int]]) -> str:
+    """The special token that ends a text: the first id of those that are named, with where, or one
+    of a usual name.
+    """
+    if not named:
+        names, what = [name for name in ENDS if name in special], ENDS[0]
     else:
-        config, end = named_in[0]
+        where, end = named[0]
         names = [name for name, i in special.items() if i == end]
-        what = f"id {end}, which {config} calls the end"
+        what = f"id {end}, which {where} calls the end"
     if not names:
         raise UserError(f"{file}: no special token is {what}; llmill needs one that ends a text")
     return names[0]

@@ -75,9 +75,8 @@ def _unpack(
     except KeyError:
         names = [name for name in wheel.namelist() if not name.endswith("/")]
         near = difflib.get_close_matches(within.file, names, n=1, cutoff=0.3)
-        raise Failure(
-            f"{within.file} is not in the wheel; {f'{near[0]} is' if near else 'look with unzip -l'}"
-        ) from None
+        other = f"{near[0]} is" if near else "`unzip -l` shows what is"
+        raise Failure(f"{within.file} is not in the wheel; {other}") from None
     transfer.room(part.parent, entry.file_size)
     done = 0
     with (

@@ -93,10 +93,10 @@ class File(TablePart):
     @model_validator(mode="before")
     @classmethod
     def a_package_says_the_path(cls, fields: Any) -> Any:
-        said = [fields.get(n) for n in PACKAGED] if isinstance(fields, dict) else []
-        if said and all(isinstance(each, str) for each in said) and "path" not in fields:
-            return {**fields, "path": InPackage(*said).path}
-        return fields
+        if not isinstance(fields, dict) or "path" in fields:
+            return fields
+        said = [name for n in PACKAGED if isinstance(name := fields.get(n), str)]
+        return {**fields, "path": InPackage(*said).path} if len(said) == len(PACKAGED) else fields
 
     @model_validator(mode="after")
     def is_had_somewhere(self) -> Self:

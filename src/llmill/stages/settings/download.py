@@ -4,13 +4,15 @@ from typing import Annotated
 
 from pydantic import Field
 
+from llmill.contract.model_folder import GGUF
 from llmill.contract.values import Line, Retries, Seconds, Section
 from llmill.world.settings import World
 
 
 class Download(Section):
     """Sources by role: names in `sources.yaml`, or `world`, and for text `news`, both generated;
-    `init`, the weights to begin from, may also be a folder, which is known by a `/` in it.
+    `init`, the weights to begin from, may also be a folder, which is known by a `/` in it, or a
+    GGUF file, known by its ending.
     """
 
     text: Annotated[list[Line], Field(min_length=1)]
@@ -33,5 +35,6 @@ class Download(Section):
 
     @property
     def init_folder(self) -> str | None:
-        """The folder of this machine that `init` names, if it names one."""
-        return self.init if self.init and "/" in self.init else None
+        """The folder or file of this machine that `init` names, if it names one."""
+        here = self.init is not None and ("/" in self.init or self.init.endswith(GGUF))
+        return self.init if here else None
