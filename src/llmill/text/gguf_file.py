@@ -93,6 +93,8 @@ def _reader(file: Path) -> "GGUFReader":
 
     class Reader(GGUFReader):
         def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **other: Any) -> Any:
+            # A view of a memmap is one, and slow to make; a list of tokens has a hundred thousand.
+            self.data: Any = np.asarray(self.data)
             end = offset + np.dtype(dtype).itemsize * int(count)
             if end > len(self.data):
                 raise ValueError(f"cut short: byte {end:,} of {len(self.data):,}")

@@ -44,9 +44,11 @@ def read(source: Gguf) -> Tokenizer:
         )
     special = {t: vocabulary[t] for t, k in zip(tokens, kinds, strict=True) if k != NORMAL}
     ends = [i for name in ENDS if (i := source.number(KEYS + name)) is not None]
+    # A list of nothing cannot be written, so it is left out.
+    merges = list(source.rows(f"{KEYS}merges", str)) if f"{KEYS}merges" in source.values else []
     merging = Merging(
         vocab=vocabulary,
-        merges=list(source.rows(f"{KEYS}merges", str)),
+        merges=merges,
         ignore_merges=pattern == LLAMA3,  # as llama.cpp takes it
     )
     end = hf_tokenizer.end_name(source.file, special, [("the metadata", i) for i in ends])

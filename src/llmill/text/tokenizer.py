@@ -274,6 +274,7 @@ def _character_of_byte() -> dict[int, str]:
     return {byte: character for character, byte in _byte_of_character().items()}
 
 
+@functools.cache
 def _byte_of_character() -> dict[str, int]:
     """GPT-2 spells printable Latin-1 bytes as themselves, the n-th other as character 256 + n."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
