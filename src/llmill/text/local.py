@@ -21,7 +21,9 @@ def files(folder: Path) -> list[Path]:
     """The files to take; raises `UserError` for what is no folder of a model to begin from."""
     where = f"params.yaml: download.init = '{folder}'"
     if not folder.is_dir() and gguf_file(folder) is None:
-        raise UserError(f"{where}: no such folder; give one relative to here, or a source's name")
+        raise UserError(
+            f"{where}: no such folder or file; give one relative to here, or a source's name"
+        )
     if form(folder) == "gguf":
         refuse_other_config(where, folder)
         return [file for file in [gguf_file(folder)] if file is not None]
