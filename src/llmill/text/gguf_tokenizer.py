@@ -2,16 +2,19 @@
 kind, whose way of cutting the file names in one word.
 """
 
+from typing import Any
+
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.text import hf_tokenizer
 from llmill.text.gguf_file import Gguf
 from llmill.text.hf_tokenizer import Merging
 from llmill.text.patterns import DIGITS, LLAMA3
-from llmill.text.tokenizer import PATTERN, Tokenizer
+from llmill.text.tokenizer import PATTERN, Tokenizer, merged, spelt
+from llmill.text.tokenizer_json import merges
 
-KEYS = "tokenizer.ggml."
-NORMAL, USER_DEFINED, BYTE = 1, 4, 6  # kinds of tokens; all others are special
+GGML = "tokenizer.ggml."
+NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # kinds of tokens; what is not normal is special
 # What llama.cpp calls ways of cutting (src/llama-vocab.cpp), of those that cut alike.
 PRE = {
     **dict.fromkeys(("gpt-2", "phi-2"), PATTERN),
@@ -24,16 +27,16 @@ ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 def read(source: Gguf) -> Tokenizer:
     """The tokenizer; raises `UserError` for one that cannot be used exactly, and for none."""
-    kind = source.text(f"{KEYS}model")
+    kind = source.text(f"{GGML}model")
     if kind is None:
-        raise UserError(f"{source.file}: no tokenizer inside ({KEYS}model is missing)")
+        raise UserError(f"{source.file}: no tokenizer inside ({GGML}model is missing)")
     if kind != "gpt2":
         raise UserError(
-            f"{source.file}: {KEYS}model = {quoted(kind)} is not supported, only 'gpt2', "
+            f"{source.file}: {GGML}model = {quoted(kind)} is not supported, only 'gpt2', "
             "byte-level BPE"
         )
     pattern = _pattern(source)
-    tokens, kinds = source.rows(f"{KEYS}tokens", str), source.rows(f"{KEYS}token_type", int)
+    tokens, kinds = source.rows(f"{GGML}tokens", str), source.rows(f"{GGML}token_type", int)
     if len(tokens) != len(kinds):
         raise UserError(f"{source.file}: {len(tokens)} tokens, but {len(kinds)} kinds of them")
     vocabulary = {token: i for i, token in enumerate(tokens)}
@@ -43,12 +46,12 @@ def read(source: Gguf) -> Tokenizer:
             f"{source.file}: added token {quoted(own)} is not special, which is not supported"
         )
     special = {t: vocabulary[t] for t, k in zip(tokens, kinds, strict=True) if k != NORMAL}
-    ends = [i for name in ENDS if (i := source.number(KEYS + name)) is not None]
+    ends = [i for name in ENDS if (i := source.number(GGML + name)) is not None]
     # A list of nothing cannot be written, so it is left out.
-    merges = list(source.rows(f"{KEYS}merges", str)) if f"{KEYS}merges" in source.values else []
+    pairs = list(source.rows(f"{GGML}merges", str)) if f"{GGML}merges" in source.values else []
     merging = Merging(
         vocab=vocabulary,
-        merges=merges,
+        merges=pairs,
         ignore_merges=pattern == LLAMA3,  # as llama.cpp takes it
     )
     end = hf_tokenizer.end_name(source.file, special, [("the metadata", i) for i in ends])
@@ -57,9 +60,41 @@ def read(source: Gguf) -> Tokenizer:
     return tokenizer
 
 
+def lacking(tokenizer: Tokenizer) -> str | None:
+    """Why llama.cpp would not cut or merge as the tokenizer does, if it would not."""
+    if tokenizer.pattern not in NAMES:
+        return "llama.cpp has no name for this way of cutting text"
+    if tokenizer.pattern != LLAMA3 and any(
+        len(merged(token, tokenizer.ranks, rank)) > 2 for token, rank in tokenizer.ranks.items()
+    ):
+        return "llama.cpp cannot merge some of these tokens"
+    return None
+
+
+def values(tokenizer: Tokenizer, begins: bool) -> dict[str, Any]:
+    """The metadata of a tokenizer that lacks nothing; `begins`: whether every text begins behind
+    the token that ends one.
+    """
+    spelt_out = {rank: spelt(token) for token, rank in tokenizer.ranks.items()}
+    names = spelt_out | {i: name for name, i in tokenizer.special.items()}
+    ids, end = range(tokenizer.n_vocab), tokenizer.end_of_text
+    pairs = [f"{spelt(a)} {spelt(b)}" for a, b in merges(tokenizer.ranks)]
+    others = dict(zip(ENDS[1:], sorted(tokenizer.ends - {end}), strict=False))
+    return {
+        f"{GGML}model": "gpt2",
+        f"{GGML}pre": NAMES[tokenizer.pattern],
+        f"{GGML}tokens": [names[i] for i in ids],
+        f"{GGML}token_type": [NORMAL if i in spelt_out else CONTROL for i in ids],
+        **({f"{GGML}merges": pairs} if pairs else {}),
+        **dict.fromkeys((f"{GGML}{n}_token_id" for n in ("bos", "eos", "padding")), end),
+        **{f"{GGML}{name}": i for name, i in others.items()},
+        f"{GGML}add_bos_token": begins,
+    }
+
+
 def begins(source: Gguf) -> int | None:
     """The token that a text begins behind, if the file names one."""
-    return source.number(f"{KEYS}bos_token_id")
+    return source.number(f"{GGML}bos_token_id")
 
 
 def template(source: Gguf) -> str | None:
@@ -68,12 +103,12 @@ def template(source: Gguf) -> str | None:
 
 
 def _pattern(source: Gguf) -> str:
-    name = source.text(f"{KEYS}pre")
+    name = source.text(f"{GGML}pre")
     if name is None and source.architecture == "gpt2":
         return PATTERN  # files older than the word, whose architecture says it
     if name not in PRE:
         raise UserError(
-            f"{source.file}: {KEYS}pre = {quoted(name)}: not a way of cutting text that llmill "
+            f"{source.file}: {GGML}pre = {quoted(name)}: not a way of cutting text that llmill "
             f"knows; known: {', '.join(sorted(PRE))}"
         )
     return PRE[name]
