@@ -11,10 +11,12 @@ import torch
 
 from llmill import __main__
 from llmill.chat import HELP, Settings, converse, guess, open_talk
+from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
+from llmill.stages import export
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
 from tests.conftest import ROOT, preset_text
@@ -147,6 +149,20 @@ def test_what_a_model_says_to_a_terminal_is_shown_and_not_obeyed(results, monkey
     refused, said = capsys.readouterr().out.splitlines()
     assert refused.startswith("no setting '\\x1b[1m'; one of temperature")
     assert said == "\\x1b[2J\\r\\x9b\tok"
+
+
+def test_every_end_that_the_weights_name_ends_an_answer(results):
+    """Also where our checkpoint was made from them: its tokenizer keeps them."""
+    tokenizer = bytes_tokenizer()
+    tokenizer.ends |= {ord("!")}
+    loaded = checkpoint.Checkpoint(parrot("Paris!?"), tokenizer, template=CHAT_TEMPLATE)
+    checkpoint.save(results / "parrot", loaded)
+    export.write(results / "exported", loaded)
+    for name in ("parrot", "exported"):
+        assert said(open_talk(name, SHORT), "Where") == "Paris\n"
+    config = record.read_json(results / "exported/config.json")
+    generation = record.read_json(results / "exported/generation_config.json")
+    assert config["eos_token_id"] == generation["eos_token_id"] == [256, 33]
 
 
 def test_a_label_and_a_text_are_shown_on_one_line(results, monkeypatch, capsys):

@@ -15,6 +15,7 @@ from llmill.model.checkpoint import Checkpoint
 from llmill.stages import export
 from llmill.tasks import prompt
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed
+from tests.model import ggufs
 
 SHORT = Settings(max_new_tokens=9)
 
@@ -70,6 +71,29 @@ def test_a_text_begins_behind_the_token_that_the_config_names(tmp_path):
     for begins, first in ((7, 7), (None, 256), (999, 256)):
         record.write_json(folder / "config.json", config | {"bos_token_id": begins})
         assert models.language_model(str(folder)).completed("A") == [first, 65]
+
+
+@pytest.mark.parametrize("named", ["model", "model/a.gguf"])
+def test_weights_in_one_gguf_file_are_opened_by_file_or_folder(tmp_path, monkeypatch, named):
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(
+        published(tmp_path / "hf", decoder())
+    )
+    values = ggufs.shape(theirs) | ggufs.bytes_tokens(256)
+    for chat, begins in ((None, 65), (prompt.CHAT_TEMPLATE, 999)):
+        values |= {"tokenizer.chat_template": chat, "tokenizer.ggml.bos_token_id": begins}
+        (tmp_path / "model").mkdir(exist_ok=True)
+        ggufs.write(tmp_path / "model/a.gguf", "gpt2", values, ggufs.tensors(theirs))
+        made = models.language_model(named)
+        assert made.assistant == (chat is not None)
+        assert made.completed("B") == [begins if begins < 257 else 256, 66]
+        assert torch.equal(made.model.embedding.weight, theirs.transformer.wte.weight)
+    talk = open_talk(named, SHORT)
+    wanted = open_talk(str(tmp_path / "hf"), SHORT)
+    wanted.asked = talk.asked
+    assert list(talk.answer("One")) == list(wanted.answer("One"))
 
 
 def test_a_folder_that_is_no_language_model_is_refused_in_one_line(tmp_path):

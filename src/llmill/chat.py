@@ -71,6 +71,7 @@ class Talk:
     decode: Callable[[list[int]], bytes]
     remembers: bool
     settings: Settings
+    ends: frozenset[int] = frozenset()  # what ends an answer besides
     turns: list[list[int]] = field(default_factory=list)
 
     def answer(self, text: str) -> Iterator[str]:
@@ -101,7 +102,7 @@ class Talk:
         try:
             for _ in range(self.settings.max_new_tokens):
                 token = self.writer.step()[number].token
-                if token == self.end_of_text:
+                if token == self.end_of_text or token in self.ends:
                     return
                 yield token
         finally:
@@ -120,6 +121,7 @@ def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
         tokenizer.decode_bytes,
         model.assistant,
         settings,
+        tokenizer.ends,
     )
 
 

@@ -1,4 +1,5 @@
-"""A model by its name: a stage that made it, a checkpoint's folder, or one of Hugging Face's.
+"""A model by its name: a stage that made it, a checkpoint's folder, one of Hugging Face's, or a
+GGUF file.
 
 So `chat` and `serve` find what they work with, and `classify-text` its folder.
 """
@@ -8,17 +9,17 @@ from pathlib import Path
 
 from llmill.contract import elsewhere, pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG, is_ours
+from llmill.contract.model_folder import CONFIG, form, gguf_file, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype
 from llmill.model import checkpoint, initial
-from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
+from llmill.model.weights_folder import opened
 from llmill.runner import params
 from llmill.tasks import prompt
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.prompt import prompt_ids
-from llmill.text import hf_tokenizer
+from llmill.text import model_tokenizer
 from llmill.text.tokenizer import Tokenizer
 
 CLASSIFIER = "ForSequenceClassification"
@@ -54,13 +55,17 @@ def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
 
 def of_ours(folder: Path) -> bool:
     """Whether a model's folder is a checkpoint of ours, also one that lost its tokenizer."""
-    return is_ours(folder) or "model" in elsewhere.read_object(folder / CONFIG)
+    if is_ours(folder) or form(folder) == "gguf":
+        return is_ours(folder)
+    return "model" in elsewhere.read_object(folder / CONFIG)
 
 
 def located(name: str) -> Path:
-    """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), or this folder."""
+    """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), this folder, or
+    this GGUF file.
+    """
     for folder in (Path(name), Path(name, "checkpoint")):
-        if (folder / CONFIG).exists():
+        if (folder / CONFIG).exists() or gguf_file(folder):
             return folder
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
@@ -78,29 +83,25 @@ def _ours(folder: Path) -> LanguageModel:
     return LanguageModel(loaded.model, loaded.tokenizer, loaded.template == prompt.CHAT_TEMPLATE)
 
 
-def _published(folder: Path) -> LanguageModel:
-    """A folder of Hugging Face's. It is an assistant if it was taught the prompt that ours know, as
-    what stage `export` writes of one says.
+def _published(place: Path) -> LanguageModel:
+    """A folder of Hugging Face's, or GGUF. It is an assistant if it was taught the prompt that ours
+    know, as what stage `export` writes of one says.
     """
-    config = elsewhere.read_object(folder / CONFIG)
-    kinds = config.get("architectures") or []
+    if form(place) == "huggingface":
+        _refuse_classifier(place)
+    tokenizer = model_tokenizer.read(place)
+    source = opened(place)
+    model = initial.load(place, source.shape, tokenizer.n_vocab)
+    begins = source.begins
+    valid = begins is not None and 0 <= begins < tokenizer.n_vocab
+    return LanguageModel(
+        model, tokenizer, source.template == prompt.CHAT_TEMPLATE, begins if valid else None
+    )
+
+
+def _refuse_classifier(folder: Path) -> None:
+    kinds = elsewhere.read_object(folder / CONFIG).get("architectures") or []
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
         raise UserError(f"{folder / CONFIG}: architectures must be names in a list")
     if any(kind.endswith(CLASSIFIER) for kind in kinds):
         raise UserError(f"{folder}: {', '.join(kinds)}: no language model")
-    tokenizer = hf_tokenizer.read(folder)
-    shape = initial.shape(FromInit(shape="init"), folder)
-    model = initial.load(folder, shape, tokenizer.n_vocab)
-    begins = config.get("bos_token_id")
-    valid = isinstance(begins, int) and 0 <= begins < tokenizer.n_vocab
-    return LanguageModel(
-        model, tokenizer, _template(folder) == prompt.CHAT_TEMPLATE, begins if valid else None
-    )
-
-
-def _template(folder: Path) -> str | None:
-    """The chat template, in a file of its own or in the tokenizer's settings."""
-    own, config = folder / "chat_template.jinja", folder / TOKENIZER_CONFIG
-    if own.exists():
-        return elsewhere.read_text(own)
-    return elsewhere.read_object(config).get("chat_template") if config.exists() else None

@@ -7,7 +7,7 @@ from llmill.contract import pipeline, printable
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.runner import params
-from llmill.text import hf_tokenizer
+from llmill.text import model_tokenizer
 from llmill.text.tokenizer import Tokenizer
 
 
@@ -25,7 +25,7 @@ def print_tokens(text: str, model: str | None = None) -> None:
 def _tokenizer(model: str | None) -> Tokenizer:
     """That of a model, or the one that stage `tokenizer` made."""
     if model is not None:
-        return hf_tokenizer.read(models.located(model))
+        return model_tokenizer.read(models.located(model))
     folder: Path = pipeline.folder(params.stages(params.load()), "tokenizer") / BPE
     if not folder.is_dir():
         raise UserError(f"{folder}: no tokenizer yet; `dvc repro tokenizer` makes it")

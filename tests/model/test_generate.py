@@ -39,6 +39,14 @@ def test_a_batch_of_any_lengths_gives_what_each_prompt_gives_alone(
     assert together == [slow(made, ids, 13) for ids in prompts]
 
 
+def test_any_of_several_ends_ends_a_text():
+    made = model(MODERN)
+    whole = slow(made, [5], 12)
+    second = whole[3]
+    (text,) = generate(made, [[5]], max_new_tokens=12, end_of_text=END, ends={END, second})
+    assert text == whole[: whole.index(second)]
+
+
 def test_each_step_reads_one_token_a_text_and_anew_what_the_context_cannot_hold():
     made, read = model(MODERN), []
     made.register_forward_pre_hook(lambda _, args: read.append(tuple(args[0].shape)))

@@ -229,6 +229,59 @@ def test_an_option_that_would_compute_something_else_is_refused_by_name(folder, 
     assert re.search(reason, refusal(folder))
 
 
+def test_options_that_change_no_logit_are_passed_over_in_one_line(folder, caplog):
+    """SmolLM2's own config has the first three."""
+    wanted = huggingface.load(folder)(tokens())
+    assert caplog.messages == []
+    harmless = {
+        "is_llama_config": True, "rope_interleaved": False, "transformers.js_config": {"dtype": {}},
+        "_num_labels": 2, "_attn_implementation_autoset": True, "unsloth_fixed": True,
+        "unsloth_version": "2025.1", "tokenizer_class": "GPT2Tokenizer", "do_sample": True,
+    }  # fmt: skip
+    edit(folder, **harmless)
+    assert torch.equal(huggingface.load(folder)(tokens()), wanted)
+    assert caplog.messages == [
+        f"{folder}/config.json: passed over, for no logit depends on it: "
+        "_attn_implementation_autoset, _num_labels, do_sample, tokenizer_class, "
+        "transformers.js_config, unsloth_fixed, unsloth_version"
+    ]
+    edit(folder, rope_interleaved=True)
+    assert re.search("rope_interleaved = True is not supported, only False", refusal(folder))
+
+
+def tied_with_a_head(folder: Path, made, embedding: str, change: float) -> None:
+    """A config that says tied, beside a head that differs so far from the embedding."""
+    made().save_pretrained(folder)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["lm_head.weight"] = tensors[embedding] + change
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder, tie_word_embeddings=True)
+
+
+@pytest.mark.parametrize(
+    ("made", "embedding"),
+    [(gpt2, "transformer.wte.weight"), (llama, "model.embed_tokens.weight")],
+)
+def test_a_head_that_is_not_the_embedding_is_never_tied_silently(made, embedding, tmp_path, caplog):
+    tied_with_a_head(tmp_path, made, embedding, 0.25)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    caplog.clear()
+    ours = huggingface.load(tmp_path)
+    torch.testing.assert_close(ours(tokens()), theirs(tokens()).logits, rtol=1e-4, atol=1e-4)
+    assert (ours.config.tied, huggingface.read_shape(tmp_path)[0].tied) == (False, False)
+    assert caplog.messages == [
+        f"{tmp_path}/config.json: tie_word_embeddings = True, but lm_head.weight is not the "
+        "embedding; read untied"
+    ]
+
+
+def test_a_head_that_is_the_embedding_once_more_is_tied(tmp_path, caplog):
+    tied_with_a_head(tmp_path, llama, "model.embed_tokens.weight", 0.0)
+    assert huggingface.load(tmp_path).config.tied
+    assert huggingface.read_shape(tmp_path)[0].tied
+    assert caplog.messages == []
+
+
 def test_an_option_that_is_missing_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
     del config["intermediate_size"]
@@ -280,6 +333,25 @@ def test_old_configs_say_rotary_positions_in_other_words(folder):
         json.dumps(config | {"rope_theta": 10000, "rope_scaling": None})
     )
     assert torch.equal(huggingface.load(folder)(tokens()), theirs(tokens()))
+
+
+@pytest.mark.parametrize(("said", "base"), [({"rope_theta": 500000}, 500000.0), ({}, 10000.0)])
+def test_the_base_of_rotary_positions_may_be_an_integer_or_absent(folder, said, base):
+    config = json.loads((folder / "config.json").read_text())
+    del config["rope_parameters"]
+    (folder / "config.json").write_text(json.dumps(config | said))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    ours = huggingface.load(folder)
+    assert ours.config.rotary_base == base
+    torch.testing.assert_close(ours(tokens()), theirs(tokens()).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "default", "rope_theta": 100000.0}, LLAMA3])
+def test_what_we_save_says_the_base_where_older_readers_look_too(rope, tmp_path):
+    llama(rope_parameters=rope).save_pretrained(tmp_path / "theirs")
+    save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"))
+    config = json.loads((tmp_path / "ours/config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == rope["rope_theta"]
 
 
 def test_half_precision_is_read_as_float32(tmp_path):

@@ -3,7 +3,11 @@
 import pytest
 import torch
 
+from llmill.models import LanguageModel
 from llmill.serve.refusal import Limits
+from llmill.serve.served import Served
+from tests.evaluation.toys import bytes_tokenizer
+from tests.serve import served
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving
 
 PROMPTS = ["One", "", "Two\nthree ", "né🙂"]
@@ -89,6 +93,16 @@ def test_every_token_read_and_drawn_has_a_log_probability(parrot, stop, stream, 
     assert [part.finish_reason for part in parts][-1] == "stop"
     if not stream:
         assert len(tokens) == made.usage.prompt_tokens + made.usage.completion_tokens
+
+
+def test_another_end_that_the_weights_name_ends_a_text_too():
+    language = LanguageModel(served.parrot("87.", 512), bytes_tokenizer(), True)
+    language.tokenizer.ends |= {ord(".")}
+    with serving({"instruct": Served("instruct", language)}) as running:
+        made = running.client().completions.create(
+            model="instruct", prompt="Score:\n", max_tokens=60
+        )
+    assert (made.choices[0].text, made.choices[0].finish_reason) == ("87", "stop")
 
 
 @pytest.mark.parametrize("as_list", [False, True])

@@ -16,6 +16,7 @@ from llmill.text import transfer
 from llmill.world.settings import World
 from tests.conftest import ROOT
 from tests.jobs import Job
+from tests.model import ggufs
 from tests.text.server import serving
 
 WORLD = World(seed=1, repeats=2, messages=60, instructions=60, questions=4)
@@ -430,6 +431,33 @@ def test_a_config_that_is_no_object_is_refused_before_any_file(desk, config, lin
 def test_a_folder_that_does_not_exist_is_said(desk):
     with pytest.raises(UserError, match=r"download\.init = 'models/none': no such folder"):
         desk.run(init="models/none")
+
+
+@pytest.mark.parametrize("named", ["models/mine", "models/mine/a.gguf", "a.gguf", "weights"])
+def test_weights_in_one_file_are_had_from_a_folder_a_path_or_a_source(desk, named):
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    for folder in (desk.root / "models/mine", desk.root):
+        folder.mkdir(parents=True, exist_ok=True)
+        ggufs.write(folder / "a.gguf", "llama", {}, {})
+    content = (desk.root / "a.gguf").read_bytes()
+    tree = yaml.safe_load(a_table())
+    file = {"path": "m/a.gguf", "bytes": None, "sha256": sha256(content), "urls": ["a.gguf"]}
+    tree["weights"] = {"title": "W", "role": "init", "licence": "mine", "files": [file]}
+    (desk.root / "sources.yaml").write_text(yaml.safe_dump(tree))
+    out = desk.run(init=named)
+    assert names(out / "init") == ["a.gguf", "sources.json"]
+    assert (out / "init/a.gguf").read_bytes() == content
+    assert listed(out, "init")[0]["name"] == named
+
+
+def test_a_gguf_of_another_architecture_or_none_is_refused_before_any_file(desk):
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    ggufs.write(desk.root / "a.gguf", "mamba", {}, {})
+    with pytest.raises(UserError, match=r"a\.gguf: general\.architecture = 'mamba': not an"):
+        desk.run(init="a.gguf")
+    assert names(desk.out) == []
+    with pytest.raises(UserError, match=r"download\.init = 'b\.gguf': no such folder or file"):
+        desk.run(init="b.gguf")
 
 
 def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):

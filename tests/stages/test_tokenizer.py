@@ -11,6 +11,7 @@ from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
 from tests.conftest import preset
 from tests.jobs import Job
+from tests.model import ggufs
 
 WORLD = preset("world")
 TEXTS = [f"Line {i}: the weather in the north is rather cold today." for i in range(50)]
@@ -63,6 +64,16 @@ def test_the_tokenizer_of_the_weights_is_taken_as_it_is(folder):
     made = Tokenizer.load(run(folder, "init", None) / "bpe")
     assert (made.ranks, made.special) == (theirs.ranks, {"<end>": 0})
     assert (made.encode("Line"), made.end_of_text) == ([77, 106, 111, 102], 0)
+
+
+def test_the_tokenizer_inside_a_gguf_is_taken_with_all_its_ends(folder):
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    (folder / "data/download/init").mkdir(parents=True)
+    values = ggufs.bytes_tokens(256) | {"tokenizer.ggml.eot_token_id": 10}
+    ggufs.write(folder / "data/download/init/a.gguf", "gpt2", values, {})
+    made = Tokenizer.load(run(folder, "init", None) / "bpe")
+    assert (made.encode("Line"), made.end_of_text) == ([76, 105, 110, 101], 256)
+    assert made.ends == {256, 10}
 
 
 def test_too_great_a_vocabulary_is_refused(folder):

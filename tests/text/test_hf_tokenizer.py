@@ -177,6 +177,27 @@ def test_the_config_says_which_token_ends_a_text(tmp_path):
         hf_tokenizer.read(folder)
 
 
+def test_every_end_that_either_config_names_ends_a_text(tmp_path):
+    folder = saved(tmp_path, smollm2())
+    assert hf_tokenizer.read(folder).ends == {0}
+    for config, generation, ends in (
+        ({"eos_token_id": [2, 0]}, {}, {0, 2}),
+        ({"eos_token_id": 2}, {"eos_token_id": [2, 0]}, {0, 2}),
+        ({}, {"eos_token_id": [2, 3]}, {2, 3}),
+        ({"eos_token_id": 2}, {"eos_token_id": [999_999, -1]}, {2}),  # ids of no token end nothing
+    ):
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "generation_config.json").write_text(json.dumps(generation))
+        made = hf_tokenizer.read(folder)
+        assert (made.ends, made.end_of_text) == (ends, 2)
+    for wrong in ("</s>", [2, None], 2.0, True):
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": wrong}))
+        with pytest.raises(
+            UserError, match=r"generation_config\.json: eos_token_id = .* must be an id"
+        ):
+            hf_tokenizer.read(folder)
+
+
 def test_our_own_export_is_read_as_what_it_was_made_of(tmp_path):
     ours = train(SAMPLES, 300)
     tokenizer_json.write(ours, tmp_path / "tokenizer.json")

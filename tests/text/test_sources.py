@@ -42,6 +42,13 @@ def weights(*names):
     return entry(role="init", format=None, files=[file | {"path": f"m/{name}"} for name in names])
 
 
+def packaged(name):
+    """An entry whose file is had inside a package."""
+    return entry(
+        files=[{"package": "p", "version": "1", "file": name, "bytes": None, "sha256": None}]
+    )
+
+
 def table(tmp_path, tree):
     file = tmp_path / "sources.yaml"
     file.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree), encoding="utf-8")
@@ -87,6 +94,7 @@ def test_the_committed_table_holds_these_sources():
         "gpt2": ("tokenizer", None, 2),
         "gpt2-124m": ("init", None, 4),
         "smollm2-135m": ("init", None, 3),
+        "smollm2-135m-instruct": ("init", None, 1),
         "mmlu": ("mmlu", None, 171),
     }
 
@@ -149,6 +157,24 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
         ({"b": entry(file={"path": "a\\b.txt"})}, r"path 'a\b.txt' must be relative"),
         ({"b": entry(file={"path": "a\0.txt"})}, "must be relative"),
         ({"b": entry(file={"path": f"{'b' * 252}.txt"})}, "must be relative"),
+        (
+            {"b": entry(file={"package": "p", "version": "1"})},
+            "b.files.0: package, version and file go together; file is missing",
+        ),
+        (
+            {"b": entry(file={"package": "-r", "version": "1", "file": "b.txt"})},
+            "b.files.0.package = '-r'",
+        ),
+        (
+            {"b": entry(file={"package": "p", "version": "1 -r x", "file": "b.txt"})},
+            "b.files.0.version = '1 -r x'",
+        ),
+        (
+            {"b": entry(files=[{"path": "b.txt", "bytes": 1, "sha256": HASH}])},
+            "b.files.0: urls, or package, version and file: a file must be",
+        ),
+        ({"b": packaged("../b.txt")}, "path 'p-1/../b.txt' must be relative"),
+        ({"b": weights("a.gguf", "b.gguf")}, "config.json and weights are needed, or one .gguf"),
         ({"b": entry(files=[])}, "b.files = []"),
         ({"b": entry(role="texts")}, "b.role = 'texts'"),
         ({"b": entry(format=None)}, "b: role text needs a format"),
@@ -169,7 +195,7 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
             {"b": weights("config.json", "pytorch_model.bin")},
             "'m/pytorch_model.bin' does not suit role init",
         ),
-        ({"b": weights("pytorch_model.bin")}, "its tokenizer's files, never a pickle"),
+        ({"b": weights("pytorch_model.bin")}, "or one .gguf, never a pickle"),
         (
             {"b": weights("config.json", "model.safetensors", "a.bin")},
             "'m/a.bin' does not suit role init",
@@ -279,6 +305,16 @@ def test_pinning_writes_the_nulls_of_what_was_found_and_nothing_else(tmp_path):
     )
     assert file.read_bytes().decode() == expected.replace("\n", "\r\n")
     assert [f.bytes for f in read(file)["mine"].files] == [11, 7, 13, None]
+
+
+def test_a_file_inside_a_package_has_its_place_in_a_mirror_by_both_and_is_pinned_by_it(tmp_path):
+    file = table(tmp_path, {"b": packaged("p/b.txt")})
+    (book,) = read(file)["b"].files
+    assert (book.path, book.name, book.urls) == ("p-1/p/b.txt", "b.txt", [])
+    assert book.within.requirement == "p==1"
+    assert pin(file, {"p-1/p/b.txt": (6, HASH)}) == ["p-1/p/b.txt"]
+    (pinned,) = read(file)["b"].files
+    assert (pinned.bytes, pinned.sha256) == (6, HASH)
 
 
 def test_pinning_what_is_pinned_leaves_the_file_alone(tmp_path):

@@ -206,3 +206,16 @@ def test_ids_are_those_of_the_library_that_learnt_them(real_data):
     ours, theirs = train(texts, 1024), learn(texts, 1023)
     for sample in texts[:2000] + STRANGE:
         assert ours.encode(sample) == theirs.encode(sample).ids
+
+
+def test_further_ends_are_kept_and_one_alone_is_not_written(tmp_path):
+    ranks, special = {bytes([b]): b for b in range(256)}, {"<end>": 256, "<turn>": 257}
+    Tokenizer(ranks, special=special, end_name="<end>").save(tmp_path / "one")
+    assert '"ends"' not in (tmp_path / "one/tokenizer.json").read_text()
+    assert Tokenizer.load(tmp_path / "one").ends == {256}
+    Tokenizer(ranks, special=special, end_name="<end>", ends=[257]).save(tmp_path / "two")
+    assert Tokenizer.load(tmp_path / "two").ends == {256, 257}
+    file = tmp_path / "two/tokenizer.json"
+    file.write_text(file.read_text().replace("257\n", "999\n"))
+    with pytest.raises(UserError, match="do not fit"):
+        Tokenizer.load(tmp_path / "two")

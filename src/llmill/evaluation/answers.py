@@ -22,6 +22,7 @@ def answers(
             [prompt_ids(tokenizer, entry)[-room:] for entry in group],
             max_new_tokens=max_new_tokens,
             end_of_text=tokenizer.end_of_text,
+            ends=tokenizer.ends,
         )
         for entry, ids in zip(group, responses, strict=True):
             rows.append(

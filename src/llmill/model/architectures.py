@@ -274,7 +274,8 @@ def _rotary_write(config: Model) -> Config:
             "high_freq_factor": scaling.high_frequency_factor,
             "original_max_position_embeddings": scaling.original_block_size,
         }
-    return {"rope_parameters": rope}
+    # Readers older than transformers 5 look at the top, and else turn by 10,000.
+    return {"rope_parameters": rope, "rope_theta": config.rotary_base}
 
 
 def turned(matrix: Tensor) -> Tensor:

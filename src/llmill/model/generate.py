@@ -6,6 +6,7 @@ last `block_size` tokens, which every step then reads anew.
 """
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -54,12 +55,14 @@ def generate(
     *,
     max_new_tokens: int,
     end_of_text: int,
+    ends: Collection[int] = (),
     choice: Choice = GREEDY,
     seed: int = 0,
     cached: bool = True,
 ) -> list[list[int]]:
-    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text`; an empty prompt
-    begins a document. Prompt i draws with random numbers of its own, of seed + i.
+    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text` or another of
+    `ends`; an empty prompt begins a document. Prompt i draws with random numbers of its own, of
+    seed + i.
 
     Without `cached` every step reads every text anew: the same tokens, slower.
     """
@@ -71,7 +74,7 @@ def generate(
         texts[writer.begin(list(ids) or [end_of_text], choice, seed + i)] = []
     for _ in range(max_new_tokens):
         for number, sample in writer.step().items():
-            if sample.token == end_of_text:
+            if sample.token == end_of_text or sample.token in ends:
                 writer.end(number)
             else:
                 texts[number].append(sample.token)

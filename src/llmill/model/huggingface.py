@@ -3,35 +3,31 @@
 Weights are safetensors only, never pickle; `architectures.py` says what stands where.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from pydantic import ValidationError
 from safetensors import torch as safetensors
-from torch import Tensor
 
-from llmill.contract import elsewhere, record
+from llmill.contract import elsewhere, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, WEIGHTS
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype
-from llmill.model import classifiers, weights
-from llmill.model.architectures import (
-    ARCHITECTURES,
-    Architecture,
-    Change,
-    Layout,
-    turned,
-)
+from llmill.model import classifiers, filling, weights
+from llmill.model.architectures import ARCHITECTURES, Architecture, Layout
+from llmill.model.filling import AnyModel
 from llmill.model.heads import ClassModel
 from llmill.model.options import Config, Options
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights
 
-AnyModel = TypeVar("AnyModel", Transformer, ClassModel)
+LOG = logging.getLogger(__name__)
+HEAD = "lm_head.weight"
+EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight")
 # Tensors of old files that hold no weights: masks of attention, angles of rotary positions.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
@@ -42,18 +38,29 @@ def load(folder: Path) -> Transformer:
 
     Raises `UserError` for what is missing, too much, damaged or unknown.
     """
-    architecture, config, vocab_size = read_config(folder)
+    options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
+    architecture = _architecture(options)
+    config, vocab_size = _shape(options, architecture)
+    _say_passed(options)
     stored = weights.of_folder(folder)
     stored.refuse_too_large(config, vocab_size, folder / CONFIG)
+    if config.tied and _has_other_head(stored):
+        _say(options, f"tie_word_embeddings = True, but {HEAD} is not the embedding; read untied")
+        config = config.model_copy(update={"tied": False})
     layout = architecture.layout(config, vocab_size)
     return _filled(lambda: Transformer(config, vocab_size), layout, stored, config.tied)
 
 
-def read_config(folder: Path) -> tuple[Architecture, Model, int]:
-    """What `config.json` says: architecture, shape, and rows of the embedding."""
+def read_shape(folder: Path) -> tuple[Model, int]:
+    """The shape that config and weights have, and the rows of the embedding.
+
+    A head that is another than the embedding is one of its own, whatever the config says of it.
+    """
     options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
-    architecture = _architecture(options)
-    return architecture, *_shape(options, architecture)
+    config, vocab_size = _shape(options, _architecture(options))
+    if config.tied and _has_other_head(weights.of_folder(folder)):
+        config = config.model_copy(update={"tied": False})
+    return config, vocab_size
 
 
 def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
@@ -64,6 +71,7 @@ def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
     architecture = _architecture(options)
     labels = classifiers.read(options, architecture)
     config, vocab_size = _shape(options, architecture)
+    _say_passed(options)
     stored = weights.of_folder(folder)
     stored.refuse_too_large(config, vocab_size, folder / CONFIG)
     layout = classifiers.layout(architecture.layout(config, vocab_size), len(labels))
@@ -128,73 +136,43 @@ def _shape(options: Options, architecture: Architecture) -> tuple[Model, int]:
         raise UserError(f"{options.file}: not a shape of llmill's ({reason})") from None
 
 
-def _refuse_other_names(stored: Weights, layout: Layout, tied: bool) -> None:
-    """Raises `UserError` for a tensor that is missing, or one too many."""
-    names = _names(stored).keys()
-    expected = {part.name for parts in layout.values() for part in parts}
-    for name in sorted(expected - names):
-        raise UserError(f"{stored.folder}: {name}: no such tensor")
-    for name in sorted(names - expected):
-        if not (name == "lm_head.weight" and tied) and not name.endswith(BUFFERS):
-            raise UserError(f"{stored.folder}: {name}: a tensor that llmill does not know")
+def _say_passed(options: Options) -> None:
+    if options.passed:
+        _say(options, f"passed over, for no logit depends on it: {', '.join(options.passed)}")
 
 
-def _refuse_other_shapes(
-    stored: Weights, layout: Layout, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raises `UserError` for a tensor of another shape than the config says, or of numbers that are
-    no weights. `shapes` are those of our tensors.
-    """
+def _say(options: Options, text: str) -> None:
+    """One line about a file that is read otherwise than it says."""
+    LOG.warning("%s", printable.error(f"{options.file}: {text}"))
+
+
+def _has_other_head(stored: Weights) -> bool:
+    """Whether there is a head whose numbers are not those of the embedding."""
     names = _names(stored)
-    for target, parts in layout.items():
-        for part in parts:
-            name = names[part.name]
-            expected = (part.rows, *shapes[target][1:])
-            if part.change is turned:
-                expected = expected[::-1]
-            if stored.tensors[name].shape != expected:
-                raise UserError(
-                    f"{stored.tensors[name].file}: {name}: the file has "
-                    f"{stored.tensors[name].shape}, the config says {expected}"
-                )
-            stored.refuse_other_numbers(name)
+    embedding = next((names[n] for n in EMBEDDINGS if n in names), None)
+    head = names.get(HEAD)
+    if head is None or embedding is None:
+        return False
+    if stored.tensors[head].shape != stored.tensors[embedding].shape:
+        return True
+    for name in (head, embedding):
+        stored.refuse_other_numbers(name)
+    pairs = zip(stored.pieces(head, False), stored.pieces(embedding, False), strict=True)
+    return not all(torch.equal(one.float(), other.float()) for one, other in pairs)
 
 
 def _filled(make: Callable[[], AnyModel], layout: Layout, stored: Weights, tied: bool) -> AnyModel:
-    """A model with these weights, which is made once they are known to fit it."""
-    _refuse_other_names(stored, layout, tied)
-    _refuse_other_shapes(stored, layout, weights.meta_shapes(make))
-    model = make()
-    _fill(model, layout, stored)
-    return model.eval()
-
-
-@torch.no_grad()
-def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights) -> None:
-    """Copy every tensor to where it belongs."""
-    names, ours = _names(stored), model.state_dict()
-    for target, parts in layout.items():
-        first = 0
-        for part in parts:
-            into = ours[target][first : first + part.rows]
-            _copy(stored, names[part.name], into, part.change)
-            first += part.rows
+    """A model with these weights. A tied head may stand there once more."""
+    unused = (*BUFFERS, HEAD) if tied else BUFFERS
+    return filling.filled(make, layout, stored, _names(stored), unused)
 
 
 def _names(stored: Weights) -> dict[str, str]:
     """Names as the causal model has them, and as the file does: GPT-2's lacks their beginning."""
     bare = "wte.weight" in stored.tensors
-    return {f"transformer.{name}" if bare else name: name for name in stored.tensors}
-
-
-def _copy(stored: Weights, name: str, into: Tensor, change: Change | None) -> None:
-    row = 0
-    for piece in stored.pieces(name, whole=change is not None):
-        if not all(extreme.isfinite() for extreme in piece.aminmax()):  # NaN would be both
-            raise UserError(f"{stored.tensors[name].file}: {name}: not all numbers are finite")
-        changed = change(piece) if change else piece
-        into[row : row + len(changed)].copy_(changed)
-        row += len(changed)
+    return {
+        f"transformer.{name}" if bare and name != HEAD else name: name for name in stored.tensors
+    }
 
 
 def _architecture(options: Options) -> Architecture:

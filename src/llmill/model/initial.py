@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import CONFIG, is_ours
-from llmill.model import checkpoint, huggingface
+from llmill.model import checkpoint
 from llmill.model.settings import FromInit, Model
 from llmill.model.transformer import Transformer
+from llmill.model.weights_folder import opened
 
 PADDING = 128  # embeddings are padded to a multiple of this at most
 
@@ -26,7 +26,7 @@ def shape(section: Model | FromInit, folder: Path) -> Model:
     """
     if not isinstance(section, FromInit):
         return section
-    stored = _said(folder)[0]
+    stored = opened(folder).shape
     for name in ("rotary_base", "rotary_scaling"):
         if stored.position == "learned" and getattr(section, name) is not None:
             raise UserError(
@@ -43,16 +43,17 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
     Rows of the embedding above the tokenizer's are padding, and cut off. Raises `UserError` for an
     embedding of another tokenizer, and for all that the two readers refuse.
     """
-    stored, rows = _said(folder)
+    source = opened(folder)
+    stored, rows = source.shape, source.rows
     if not n_vocab <= rows < n_vocab + PADDING:
         raise UserError(
-            f"{folder / CONFIG}: the embedding has {rows} rows, the tokenizer {n_vocab} tokens; "
+            f"{source.said_in}: the embedding has {rows} rows, the tokenizer {n_vocab} tokens; "
             "weights need the tokenizer that they were trained with"
         )
-    loaded = checkpoint.load(folder).model if is_ours(folder) else huggingface.load(folder)
+    loaded = source.load()
     if not isinstance(loaded, Transformer):
         raise UserError(
-            f"{folder / CONFIG}: head {checkpoint.HEADS[type(loaded)]}; only what pretrain and "
+            f"{source.said_in}: head {checkpoint.HEADS[type(loaded)]}; only what pretrain and "
             "instruct make can be begun from"
         )
     if (config, n_vocab) == (stored, rows):
@@ -71,11 +72,3 @@ def _fitted(old: Tensor, new: Tensor) -> Tensor:
         return old[: len(new)]
     fresh = old.mean(dim=0) + old.std(dim=0) * torch.randn(more, *old.shape[1:])
     return torch.cat((old, fresh))
-
-
-def _said(folder: Path) -> tuple[Model, int]:
-    """Shape and rows of the embedding, by the config."""
-    if is_ours(folder):
-        config = checkpoint.read_config(folder)
-        return config.model, config.vocab_size
-    return huggingface.read_config(folder)[1:]

@@ -1,5 +1,5 @@
-"""The options of a `config.json` of Hugging Face's, read strictly: each is asked for by name and
-kind, known to change nothing, or refused.
+"""The options of a `config.json` of Hugging Face's, read strictly where they matter: each is asked
+for by name and kind, known to change nothing, or refused.
 """
 
 import sys
@@ -18,6 +18,18 @@ NEUTRAL = {
     "summary_proj_to_labels", "summary_type", "summary_use_proj", "task_specific_params",
     "torch_dtype", "transformers_version", "use_cache",
 }  # fmt: skip
+
+# Others that say how files are had, how a text is written or who made them. They are passed over by
+# name, in one line, so that nobody thinks that they were obeyed.
+PASSED = {
+    "bad_words_ids", "begin_suppress_tokens", "decoder_start_token_id", "diversity_penalty",
+    "do_sample", "early_stopping", "finetuning_task", "forced_bos_token_id",
+    "forced_eos_token_id", "length_penalty", "max_length", "max_new_tokens", "min_length",
+    "no_repeat_ngram_size", "num_beams", "num_return_sequences", "prefix", "repetition_penalty",
+    "sep_token_id", "temperature", "tokenizer_class", "top_k", "top_p", "torchscript",
+    "transformers.js_config", "typical_p", "use_bfloat16",
+}  # fmt: skip
+PASSED_BEGINNINGS = ("_", "unsloth_")
 
 Config = dict[str, Any]
 
@@ -80,9 +92,16 @@ class Options:
                 f"{' or '.join(map(repr, allowed))}"
             )
 
+    @property
+    def passed(self) -> list[str]:
+        """The options that nobody read and that change nothing of what the model computes."""
+        return sorted(
+            name for name in self._left if name in PASSED or name.startswith(PASSED_BEGINNINGS)
+        )
+
     def done(self) -> None:
         """Raises `UserError` for the first option that was not read."""
-        for name in sorted(self._left):
+        for name in sorted(self._left - set(self.passed)):
             raise UserError(
                 f"{self.file}: {name} = {quoted(self.values[name])}: llmill does not know this "
                 "option; a model that is read without it might compute something else"

@@ -76,7 +76,7 @@ class Text:
         """`deliver` gets each part, and at the end a part with `finish`, or a refusal."""
         self.order, self.deliver = order, deliver
         tokenizer = order.served.language.tokenizer
-        self._decode_bytes, self._end_of_text = tokenizer.decode_bytes, tokenizer.end_of_text
+        self._decode_bytes, self._ends = tokenizer.decode_bytes, tokenizer.ends
         self._stream = TextStream(tokenizer.decode_bytes, order.stop)
         self._before = 0  # characters that were echoed
         self._scores: list[tuple[int, Score]] = []  # of tokens whose text is held back
@@ -130,7 +130,7 @@ class Text:
     def take(self, sample: Drawn) -> bool:
         """Go on with a token; whether the text ends with it."""
         self._written += 1
-        ended = sample.token == self._end_of_text
+        ended = sample.token in self._ends
         piece = self._stream.close() if ended else ""  # what was held back stands before it
         if self.order.top is not None:
             start = self._before + self._stream.whole

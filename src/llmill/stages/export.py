@@ -91,7 +91,12 @@ def write(folder: Path, loaded: Checkpoint[AnyModel], dtype: Dtype = "float32") 
     assert architecture is not None, "asked before"
     assert not isinstance(loaded.model, ScoreModel), "transformers has no judge of ours"
     classifier = loaded.labels is not None
-    special = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    ends = [end, *sorted(loaded.tokenizer.ends - {end})]
+    special = {
+        "bos_token_id": end,
+        "eos_token_id": ends if len(ends) > 1 else end,
+        "pad_token_id": end,
+    }
     huggingface.save(folder, loaded.model, architecture, special, dtype, loaded.labels)
     tokenizer_json.write(loaded.tokenizer, folder / "tokenizer.json", begin=classifier)
     record.write_json(folder / TOKENIZER_CONFIG, tokenizer_config(loaded))

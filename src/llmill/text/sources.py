@@ -7,6 +7,7 @@ into the file.
 import difflib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -17,7 +18,7 @@ from llmill.contract import record, yaml_file
 from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
 from llmill.contract.known import NEWS, WORLD
-from llmill.contract.model_folder import BPE, CONFIG
+from llmill.contract.model_folder import BPE, CONFIG, GGUF
 from llmill.text import encoding, endings
 from llmill.text.settings import TextFormat
 
@@ -28,7 +29,12 @@ CLASSIFICATION = (
     "SMSSpamCollection"  # the name that later stages read, whatever the file was called
 )
 TOKENIZER = {"encoder.json", "vocab.bpe"}
-MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken")  # what a model's folder may hold
+# What a model's folder may hold.
+MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken", ".jinja", GGUF)
+
+PACKAGED = ("package", "version", "file")
+PACKAGE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"  # as the registry has them
+VERSION = r"^[A-Za-z0-9.!+_-]+$"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
 Text = Annotated[str, Field(min_length=1)]
@@ -41,13 +47,37 @@ class TablePart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+@dataclass(frozen=True)
+class InPackage:
+    """A file inside the wheel of a package of the Python registry."""
+
+    package: str
+    version: str
+    file: str
+
+    @property
+    def requirement(self) -> str:
+        """As pip takes it."""
+        return f"{self.package}=={self.version}"
+
+    @property
+    def path(self) -> str:
+        """Its place below LLMILL_MIRROR, where the table names none."""
+        return f"{self.package}-{self.version}/{self.file}"
+
+
 class File(TablePart):
-    """One file: its place in a mirror, what it must be, and where it is had."""
+    """One file: its place in a mirror, what it must be, and where it is had: at addresses, or
+    inside a package.
+    """
 
     path: Text
     bytes: Annotated[int, Field(gt=0)] | None
     sha256: Sha256 | None
-    urls: Annotated[list[Text], Field(min_length=1)]
+    urls: Annotated[list[Text], Field(min_length=1)] = []
+    package: Annotated[str, Field(pattern=PACKAGE)] | None = None
+    version: Annotated[str, Field(pattern=VERSION)] | None = None
+    file: Text | None = None  # inside the package's wheel
     title: str | None = None
     note: bool = False  # a readme or licence that lies beside the data and is read by no stage
 
@@ -55,6 +85,31 @@ class File(TablePart):
     def name(self) -> str:
         """The last part of its path."""
         return PurePosixPath(self.path).name
+
+    @property
+    def within(self) -> InPackage | None:
+        """Where in which package it is had, if it is."""
+        if self.package is None or self.version is None or self.file is None:
+            return None
+        return InPackage(self.package, self.version, self.file)
+
+    @model_validator(mode="before")
+    @classmethod
+    def a_package_says_the_path(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or "path" in fields:
+            return fields
+        said = [name for n in PACKAGED if isinstance(name := fields.get(n), str)]
+        return {**fields, "path": InPackage(*said).path} if len(said) == len(PACKAGED) else fields
+
+    @model_validator(mode="after")
+    def is_had_somewhere(self) -> Self:
+        said = [name for name in PACKAGED if getattr(self, name) is not None]
+        if said and len(said) < len(PACKAGED):
+            missing = next(name for name in PACKAGED if name not in said)
+            raise ValueError(f"package, version and file go together; {missing} is missing")
+        if not said and not self.urls:
+            raise ValueError("urls, or package, version and file: a file must be had somewhere")
+        return self
 
     @model_validator(mode="after")
     def stays_inside(self) -> Self:
@@ -119,7 +174,9 @@ class Source(TablePart):
         if self.role == "tokenizer" and {file.name for file in data} != TOKENIZER:
             raise ValueError(f"role tokenizer takes {TAKES['tokenizer']}, both of them")
         if self.role == "init" and not is_model([self.place(file) for file in data]):
-            raise ValueError(f"role init takes {TAKES['init']}; {CONFIG} and weights are needed")
+            raise ValueError(
+                f"role init takes {TAKES['init']}; {CONFIG} and weights are needed, or one {GGUF}"
+            )
         readable = next((f.path for f in self.files if f.note and _suits(self.role, f)), None)
         if readable and self.role != "classification":
             raise ValueError(f"note '{readable}' would be read as data; give it another ending")
@@ -137,13 +194,16 @@ TAKES = {
     "preference": "one .json list",
     "mmlu": ".csv files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
-    "init": "a model's folder: config.json, .safetensors and its tokenizer's files, never a pickle",
+    "init": "a model's folder: config.json, .safetensors and its tokenizer's files, or one .gguf, "
+    "never a pickle",
 }
 
 
 def is_model(places: list[str]) -> bool:
-    """Whether these files are a config and weights."""
-    return CONFIG in places and any(place.endswith(".safetensors") for place in places)
+    """Whether these files are a config and weights, or one file of both."""
+    if CONFIG in places and any(place.endswith(".safetensors") for place in places):
+        return True
+    return sum(place.endswith(GGUF) for place in places) == 1
 
 
 def _suits(role: str, file: File) -> bool:
@@ -268,8 +328,13 @@ def _files(root: yaml.Node | None) -> Iterator[tuple[str, dict[str, yaml.Node]]]
         listed = _fields(source).get("files")
         for file in listed.value if isinstance(listed, yaml.SequenceNode) else []:
             fields = _fields(file)
-            if isinstance(fields.get("path"), yaml.ScalarNode):
-                yield fields["path"].value, fields
+            said = {
+                k: node.value for k, node in fields.items() if isinstance(node, yaml.ScalarNode)
+            }
+            if "path" in said:
+                yield said["path"], fields
+            elif all(name in said for name in PACKAGED):
+                yield InPackage(*(said[name] for name in PACKAGED)).path, fields
 
 
 def _fields(node: yaml.Node | None) -> dict[str, yaml.Node]:

@@ -43,6 +43,8 @@ RESTORE = "`dvc checkout` restores it, or run stage tokenizer again"
 class Tokenizer:
     """Text to ids and back. No text encodes to a special token; one of them ends every text.
 
+    Published weights may end a text by others, too: `ends` has them all.
+
     The ids are 0 to `n_vocab` - 1. A byte that no token stands for is left out of a text: published
     vocabularies may lack bytes that their makers did not see.
     """
@@ -53,11 +55,15 @@ class Tokenizer:
         pattern: str = PATTERN,
         special: dict[str, int] | None = None,
         end_name: str = END_OF_TEXT,
+        ends: Iterable[int] = (),
     ):
-        """`special`: ids by name; without it <|endoftext|> alone, behind the ranks."""
+        """`special`: ids by name; without it <|endoftext|> alone, behind the ranks. `ends`: ids
+        that end what a model writes, as the one of `end_name` does.
+        """
         self.ranks, self.pattern = ranks, pattern
         self.special = {END_OF_TEXT: len(ranks)} if special is None else special
         self.end_name, self.end_of_text = end_name, self.special[end_name]
+        self.ends = frozenset((self.end_of_text, *ends))
         self.n_vocab = len(ranks) + len(self.special)
         self.absent = bytes(b for b in range(BYTES) if bytes([b]) not in ranks)
         self._encoding = tiktoken.Encoding(
@@ -129,6 +135,7 @@ class Tokenizer:
             "special": self.special,
             "end_of_text": self.end_name,
             "n_vocab": self.n_vocab,
+            **({"ends": sorted(self.ends)} if len(self.ends) > 1 else {}),
         }
         record.write_json(folder / SETTINGS, settings)
 
@@ -139,14 +146,15 @@ class Tokenizer:
         ranks, special = read_ranks(folder / RANKS), settings.special
         ids = sorted([*ranks.values(), *special.values()])
         whole = ids == list(range(len(ids))) and len(ids) == settings.n_vocab
-        if not whole or settings.end_of_text not in special:
+        ends = {special.get(settings.end_of_text, -1), *settings.ends}
+        if not whole or not ends <= set(ids):
             raise UserError(
                 f"{folder / RANKS}: {len(ranks)} tokens do not fit {SETTINGS} beside it; {RESTORE}"
             )
         try:
             if regex.match(settings.pattern, ""):
                 raise ValueError("the pattern cuts out nothing")
-            return cls(ranks, settings.pattern, special, settings.end_of_text)
+            return cls(ranks, settings.pattern, special, settings.end_of_text, settings.ends)
         except (ValueError, regex.error) as error:
             raise UserError(f"{folder / SETTINGS}: not usable ({error}); {RESTORE}") from None
 
@@ -166,6 +174,7 @@ class TokenizerFile(BaseModel):
     special: dict[str, int]
     end_of_text: str
     n_vocab: int
+    ends: list[int] = []  # where there are more than that one
 
 
 def _settings(file: Path) -> TokenizerFile:
@@ -293,6 +302,7 @@ def _character_of_byte() -> dict[int, str]:
     return {byte: character for character, byte in _byte_of_character().items()}
 
 
+@functools.cache
 def _byte_of_character() -> dict[str, int]:
     """GPT-2 spells printable Latin-1 bytes as themselves, the n-th other as character 256 + n."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]

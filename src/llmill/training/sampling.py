@@ -30,6 +30,7 @@ class Sampler:
             prompts,
             max_new_tokens=self.settings.max_new_tokens,
             end_of_text=self.tokenizer.end_of_text,
+            ends=self.tokenizer.ends,
             choice=Choice(temperature=self.settings.temperature, top_k=self.settings.top_k),
             seed=self.seed,
         )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from llmill.contract.elsewhere import is_below
+from llmill.contract.model_folder import GGUF
 from llmill.contract.values import Column, Columns, Line, Retries, Seconds, Section
 from llmill.text import endings
 from llmill.text.settings import TextFormat
@@ -113,7 +114,7 @@ Tasks = Annotated[Name | Annotated[OwnFile, Tag("OwnFile")], Discriminator(_file
 class Download(Section):
     """Sources by role: names in `sources.yaml`; `world`, and for text `news`, both generated; a
     file in `own/`; null for none. `init`, the weights to begin from, may also be a folder, which is
-    known by a `/` in it.
+    known by a `/` in it, or a GGUF file, known by its ending.
     """
 
     text: Annotated[list[Readable], Field(min_length=1)]
@@ -144,8 +145,9 @@ class Download(Section):
 
     @property
     def init_folder(self) -> str | None:
-        """The folder of this machine that `init` names, if it names one."""
-        return self.init if self.init and "/" in self.init else None
+        """The folder or file of this machine that `init` names, if it names one."""
+        here = self.init is not None and ("/" in self.init or self.init.endswith(GGUF))
+        return self.init if here else None
 
     def _roles(self) -> Iterator[tuple[str, str | OwnFile]]:
         yield from (("text", each) for each in self.text)

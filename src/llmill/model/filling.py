@@ -1,0 +1,92 @@
+"""From a file's tensors to a model: names, shapes and kinds of numbers are held against what the
+config says, then the model is made, and each tensor copied to its place.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from llmill.contract.errors import UserError
+from llmill.model import weights
+from llmill.model.architectures import Change, Layout, turned
+from llmill.model.heads import ClassModel
+from llmill.model.transformer import Transformer
+from llmill.model.weights import Weights
+
+AnyModel = TypeVar("AnyModel", Transformer, ClassModel)
+Names = Mapping[str, str]  # as the layout has a tensor, and as the file does
+
+
+def filled(
+    make: Callable[[], AnyModel],
+    layout: Layout,
+    stored: Weights,
+    names: Names,
+    unused: tuple[str, ...] = (),
+) -> AnyModel:
+    """A model with these weights, in evaluation mode, which is made once they are known to fit it.
+
+    Tensors whose names end as one of `unused` may be there and hold nothing. Raises `UserError` for
+    what is missing, too much, or of another shape or kind.
+    """
+    _refuse_other_names(stored, layout, names, unused)
+    _refuse_other_shapes(stored, layout, names, weights.meta_shapes(make))
+    model = make()
+    _fill(model, layout, stored, names)
+    return model.eval()
+
+
+def _refuse_other_names(
+    stored: Weights, layout: Layout, names: Names, unused: tuple[str, ...]
+) -> None:
+    """Raises `UserError` for a tensor that is missing, or one too many."""
+    expected = {part.name for parts in layout.values() for part in parts}
+    for name in sorted(expected - names.keys()):
+        raise UserError(f"{stored.folder}: {name}: no such tensor")
+    for name in sorted(names.keys() - expected):
+        if not name.endswith(unused):
+            raise UserError(f"{stored.folder}: {name}: a tensor that llmill does not know")
+
+
+def _refuse_other_shapes(
+    stored: Weights, layout: Layout, names: Names, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
+    """Raises `UserError` for a tensor of another shape than the config says, or of numbers that are
+    no weights. `shapes` are those of our tensors.
+    """
+    for target, parts in layout.items():
+        for part in parts:
+            name = names[part.name]
+            expected = (part.rows, *shapes[target][1:])
+            if part.change is turned:
+                expected = expected[::-1]
+            if stored.tensors[name].shape != expected:
+                raise UserError(
+                    f"{stored.tensors[name].file}: {name}: the file has "
+                    f"{stored.tensors[name].shape}, the config says {expected}"
+                )
+            stored.refuse_other_numbers(name)
+
+
+@torch.no_grad()
+def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights, names: Names) -> None:
+    """Copy every tensor to where it belongs."""
+    ours = model.state_dict()
+    for target, parts in layout.items():
+        first = 0
+        for part in parts:
+            into = ours[target][first : first + part.rows]
+            _copy(stored, names[part.name], into, part.change)
+            first += part.rows
+
+
+def _copy(stored: Weights, name: str, into: Tensor, change: Change | None) -> None:
+    row = 0
+    for piece in stored.pieces(name, whole=change is not None):
+        if not all(extreme.isfinite() for extreme in piece.aminmax()):  # NaN would be both
+            raise UserError(f"{stored.tensors[name].file}: {name}: not all numbers are finite")
+        changed = change(piece) if change else piece
+        into[row : row + len(changed)].copy_(changed)
+        row += len(changed)

@@ -1,0 +1,194 @@
+"""Models in one file of llama.cpp's format, GGUF: published weights in.
+
+Its metadata are read as the options of a config are, and its tensors stand where the same
+architecture of transformers has them, under other names: `architectures.py` says the rest. Numbers
+that were quantised become float32 a few rows at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from llmill.contract import elsewhere
+from llmill.contract.errors import UserError
+from llmill.model import filling, weights
+from llmill.model.architectures import ARCHITECTURES, CLASSIC, LLAMA, Change, Layout, Rows
+from llmill.model.options import Config, Options
+from llmill.model.settings import Model
+from llmill.model.transformer import Transformer
+from llmill.model.weights import Stored, Weights
+from llmill.text import gguf_file
+from llmill.text.gguf_file import Gguf
+
+Turning = Callable[[Tensor, int], Tensor]  # rows of heads, and how many a head has
+QUERIES, KEYS = "attn_q", "attn_k"  # whose rows llama.cpp has in another order
+
+
+def load(file: Path) -> Transformer:
+    """The model in a file, in evaluation mode, in float32 on the CPU.
+
+    Raises `UserError` for what is missing, too much, damaged or unknown.
+    """
+    source = gguf_file.read(file)
+    config, vocab_size = _shape(source)
+    stored = Quantised.of(source)
+    stored.refuse_too_large(config, vocab_size, file)
+    turned_back = layout(source.architecture, config, vocab_size, _turned_back)
+    names = {name: name for name in stored.tensors}
+    return filling.filled(lambda: Transformer(config, vocab_size), turned_back, stored, names)
+
+
+def layout(architecture: str, config: Model, vocab_size: int, turned: Turning) -> Layout:
+    """Where the format has each of our tensors; queries and keys of rotary positions `turned`, with
+    the rows of a head.
+
+    Matrices lie as ours do, GPT-2's too.
+    """
+    import gguf
+
+    kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
+    names = gguf.get_tensor_name_map(kinds[architecture], config.n_layer)
+
+    def named(part: Rows) -> Rows:
+        stem, _, ending = part.name.rpartition(".")
+        name = names.get_name(stem)
+        assert name is not None, f"the library has no name for {part.name}"
+        rotary = architecture == "llama" and name.endswith((QUERIES, KEYS))
+        size = config.n_embd // config.n_head
+        change: Change | None = (lambda rows: turned(rows, size)) if rotary else None
+        return Rows(f"{name}.{ending}", part.rows, change)
+
+    theirs = ARCHITECTURES[architecture].layout(config, vocab_size)
+    return {target: [named(part) for part in parts] for target, parts in theirs.items()}
+
+
+def pairs_together(rows: Tensor, size: int) -> Tensor:
+    """The rows of each head of `size` as llama.cpp turns them: the two of a pair side by side."""
+    return rows.unflatten(0, (-1, 2, size // 2)).transpose(1, 2).flatten(0, 2)
+
+
+def _turned_back(rows: Tensor, size: int) -> Tensor:
+    """The other way round."""
+    return rows.unflatten(0, (-1, size // 2, 2)).transpose(1, 2).flatten(0, 2)
+
+
+def read_shape(file: Path) -> tuple[Model, int]:
+    """The shape that the metadata say, and the rows of the embedding."""
+    return _shape(gguf_file.read(file))
+
+
+@dataclass(frozen=True)
+class Quantised(Weights):
+    """The tensors of a file, whose numbers are made floats as they are read."""
+
+    source: Gguf
+
+    @classmethod
+    def of(cls, source: Gguf) -> "Quantised":
+        """Those of this file."""
+        tensors = {
+            name: Stored(source.file, tuple(map(int, reversed(t.shape))), t.tensor_type.name)
+            for name, t in source.tensors.items()
+        }
+        return cls(source.file, tensors, source)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the numbers as float32: a quantised one may have two bits in the file."""
+        return 4 * sum(t.n_elements for t in self.source.tensors.values())
+
+    def refuse_other_numbers(self, name: str) -> None:
+        """Raises `UserError` for numbers that the library cannot make floats."""
+        kind = self.source.tensors[name].tensor_type
+        if not _known(kind):
+            raise UserError(
+                f"{self.folder}: {name}: numbers of type {kind.name}, which the library gguf does "
+                "not turn into floats; another quantisation of the model may do"
+            )
+
+    def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
+        """The rows of a tensor, a few at a time, or all at once."""
+        from gguf import dequantize
+
+        tensor = self.source.tensors[name]
+        shape = self.tensors[name].shape
+        row = 4 * max(1, int(np.prod(shape[1:])))
+        count = shape[0] if whole else max(1, weights.PIECE // row)
+        for start in range(0, shape[0], count):
+            rows = np.ascontiguousarray(tensor.data[start : start + count])
+            floats = dequantize(rows, tensor.tensor_type).reshape(-1, *shape[1:])
+            yield torch.from_numpy(np.array(floats, dtype=np.float32))
+
+
+def _known(kind: object) -> bool:
+    """Whether the library makes floats of this type; integers are no weights."""
+    import gguf
+
+    simple = (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16)
+    return kind in simple or kind in gguf.quants._type_traits
+
+
+def _shape(source: Gguf) -> tuple[Model, int]:
+    """The shape and the rows of the embedding; every option of the architecture is then read."""
+    prefix = f"{source.architecture}."
+    own = {k.removeprefix(prefix): v for k, v in source.values.items() if k.startswith(prefix)}
+    options = Options(source.file, own)
+    embedding = source.tensors.get("token_embd.weight")
+    if embedding is None or len(embedding.shape) != 2:
+        raise UserError(f"{source.file}: token_embd.weight: no such tensor")
+    rows = int(embedding.shape[1])
+    options.only("vocab_size", None, rows)
+    fields = {"gpt2": _gpt2, "llama": _llama}[source.architecture](options, source)
+    fields |= {
+        "n_layer": options.whole("block_count"),
+        "n_embd": options.whole("embedding_length"),
+        "block_size": options.whole("context_length"),
+        "mlp_hidden": options.whole("feed_forward_length"),
+        "tied": "output.weight" not in source.tensors,
+    }
+    options.done()
+    try:
+        return Model(**fields), rows
+    except ValidationError as error:
+        reason = elsewhere.problem(error)
+        raise UserError(f"{source.file}: not a shape of llmill's ({reason})") from None
+
+
+def _gpt2(options: Options, source: Gguf) -> Config:
+    heads = options.whole("attention.head_count")
+    return {
+        **CLASSIC,
+        "n_head": heads,
+        "n_kv_head": options.whole("attention.head_count_kv", None) or heads,
+        "norm_epsilon": _short(options.number("attention.layer_norm_epsilon")),
+        "dropout": 0.0,
+    }
+
+
+def _llama(options: Options, source: Gguf) -> Config:
+    heads, width = options.whole("attention.head_count"), options.whole("embedding_length")
+    size = width // heads
+    for name in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
+        options.only(name, None, size)
+    options.only("rope.scaling.type", None, "none")
+    options.only("expert_count", None, 0)
+    options.only("expert_used_count", None, 0)
+    return {
+        **LLAMA,
+        "n_head": heads,
+        "n_kv_head": options.whole("attention.head_count_kv", None) or heads,
+        "norm_epsilon": _short(options.number("attention.layer_norm_rms_epsilon")),
+        "rotary_base": _short(options.number("rope.freq_base", 10000.0)),
+        "rotary_scaling": None,
+        "bias": f"blk.0.{QUERIES}.bias" in source.tensors,
+    }
+
+
+def _short(number: float) -> float:
+    """The shortest decimal of a float32: what its maker wrote, 1e-05, not 9.999999747378752e-06."""
+    return float(str(np.float32(number)))

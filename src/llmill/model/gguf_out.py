@@ -1,0 +1,142 @@
+"""A language model as one file in llama.cpp's format, GGUF: weights, tokenizer and chat template.
+
+What stands where is `gguf.py`'s business; the metadata are those that llama.cpp's own conversion
+(convert_hf_to_gguf.py) writes.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from llmill.contract.errors import UserError
+from llmill.model import gguf, huggingface
+from llmill.model.settings import Model, RotaryScaling
+from llmill.model.transformer import Transformer, scaled
+from llmill.text import gguf_tokenizer
+from llmill.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
+Kind = Literal["float16", "bfloat16", "q8_0"]
+TYPES: dict[Kind, tuple[str, str]] = {  # the library's names of the numbers, and of the file's kind
+    "float16": ("F16", "MOSTLY_F16"),
+    "bfloat16": ("BF16", "MOSTLY_BF16"),
+    "q8_0": ("Q8_0", "MOSTLY_Q8_0"),
+}
+BLOCK = 32  # numbers of a row that q8_0 packs together
+PRECISE = ("position_embd.weight", "rope_freqs.weight")  # stay float32, as norms and biases do
+ARCHITECTURES = {"gpt2": "gpt2", "llama": "llama"}  # of transformers that llama.cpp has here
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a file says besides weights and tokens."""
+
+    name: str
+    template: str | None  # how a chat is put to the model, in Jinja
+    begins: bool  # whether a text begins behind the token that ends one
+
+
+def lacking(model: Transformer, tokenizer: Tokenizer) -> str | None:
+    """Why llama.cpp would not compute or cut as ours do, if it would not."""
+    architecture = huggingface.fitting(model.config)
+    if architecture is None or architecture.model_type not in ARCHITECTURES:
+        return "llama.cpp has no architecture with these switches of `model`"
+    return gguf_tokenizer.lacking(tokenizer)
+
+
+def save(file: Path, model: Transformer, tokenizer: Tokenizer, said: Said, kind: Kind) -> None:
+    """Write the file, which must be one that llama.cpp has (`lacking`); raises `UserError` for
+    numbers that float16 does not hold.
+    """
+    import gguf as library
+
+    architecture = huggingface.fitting(model.config)
+    assert architecture is not None, "asked before"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    writer = library.GGUFWriter(file, architecture.model_type)
+    writer.add_type("model")
+    writer.add_name(said.name)
+    writer.add_file_type(library.LlamaFileType[TYPES[kind][1]])
+    writer.add_quantization_version(library.GGML_QUANT_VERSION)
+    _add_shape(writer, architecture.model_type, model.config, model.vocab_size)
+    for key, value in gguf_tokenizer.values(tokenizer, said.begins).items():
+        _add(writer, key, value)
+    if said.template is not None:
+        writer.add_chat_template(said.template)
+    for name, tensor in _tensors(architecture.model_type, model):
+        _add_tensor(writer, name, tensor, kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _tensors(architecture: str, model: Transformer) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor by its name there, in float32."""
+    layout = gguf.layout(architecture, model.config, model.vocab_size, gguf.pairs_together)
+    ours = model.state_dict()
+    for name, parts in layout.items():
+        rows = ours[name].detach().cpu().float().split([part.rows for part in parts])
+        for part, piece in zip(parts, rows, strict=True):
+            yield part.name, (part.change(piece) if part.change else piece).contiguous()
+    if model.config.rotary_scaling is not None:
+        yield "rope_freqs.weight", _slower(model.config, model.config.rotary_scaling)
+
+
+def _add_tensor(writer: "GGUFWriter", name: str, tensor: Tensor, kind: Kind) -> None:
+    import gguf as library
+
+    used = TYPES[kind][0]
+    if tensor.ndim == 1 or name in PRECISE:
+        used = "F32"
+    elif used == "Q8_0" and tensor.shape[-1] % BLOCK:
+        used = "F16"  # as llama.cpp does with rows that are no whole number of blocks
+    if used == "F16" and float(tensor.abs().max()) > torch.finfo(torch.float16).max:
+        raise UserError(
+            f"params.yaml: export.gguf {kind}: {name} has numbers that float16 does not hold; take "
+            "bfloat16"
+        )
+    number_type = library.GGMLQuantizationType[used]
+    packed = library.quantize(tensor.numpy(), number_type)
+    writer.add_tensor(name, packed, raw_dtype=number_type)
+
+
+def _add_shape(writer: "GGUFWriter", architecture: str, config: Model, vocab_size: int) -> None:
+    writer.add_block_count(config.n_layer)
+    writer.add_context_length(config.block_size)
+    writer.add_embedding_length(config.n_embd)
+    writer.add_feed_forward_length(config.mlp_hidden)
+    writer.add_head_count(config.n_head)
+    writer.add_vocab_size(vocab_size)
+    if architecture == "gpt2":
+        writer.add_layer_norm_eps(config.norm_epsilon)
+        return
+    writer.add_head_count_kv(config.n_kv_head)
+    writer.add_layer_norm_rms_eps(config.norm_epsilon)
+    writer.add_rope_freq_base(config.rotary_base)
+    writer.add_rope_dimension_count(config.n_embd // config.n_head)
+
+
+def _add(writer: "GGUFWriter", key: str, value: Any) -> None:
+    match value:
+        case bool():
+            writer.add_bool(key, value)
+        case int():
+            writer.add_uint32(key, value)
+        case str():
+            writer.add_string(key, value)
+        case _:
+            writer.add_array(key, value)
+
+
+def _slower(config: Model, scaling: RotaryScaling) -> Tensor:
+    """How many times slower each pair turns, (D/2,)."""
+    size = config.n_embd // config.n_head
+    frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)
+    return frequency / scaled(frequency, scaling)
