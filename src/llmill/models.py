@@ -8,17 +8,15 @@ from pathlib import Path
 
 from llmill.contract import elsewhere, pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG, is_ours
+from llmill.contract.model_folder import CONFIG, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype
 from llmill.model import checkpoint, initial
 from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
 from llmill.runner import params
-from llmill.tasks import prompt
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt_ids
 from llmill.text import hf_tokenizer
+from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 
 CLASSIFIER = "ForSequenceClassification"
@@ -26,21 +24,24 @@ CLASSIFIER = "ForSequenceClassification"
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model that writes, its tokenizer, and whether it was taught to answer instructions."""
+    """A model that writes, its tokenizer, and, if it was taught to answer messages, how they are
+    put to it.
+    """
 
     model: Transformer
     tokenizer: Tokenizer
-    assistant: bool
+    template: Template | None = None
     begins: int | None = None  # the token that a text begins behind, if not <|endoftext|>
+
+    @property
+    def assistant(self) -> bool:
+        """Whether it answers messages."""
+        return self.template is not None
 
     def completed(self, text: str) -> list[int]:
         """What is read of a text that goes on: a document begins after <|endoftext|>."""
         end = self.tokenizer.end_of_text
         return [end if self.begins is None else self.begins, *self.tokenizer.encode(text)]
-
-    def instructed(self, text: str) -> list[int]:
-        """What is read of an instruction: the prompt that the assistant was trained with."""
-        return prompt_ids(self.tokenizer, Instruction(text, "", ""))
 
 
 def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
@@ -75,13 +76,12 @@ def located(name: str) -> Path:
 
 def _ours(folder: Path) -> LanguageModel:
     loaded = checkpoint.load_language_model(folder)
-    return LanguageModel(loaded.model, loaded.tokenizer, loaded.template == prompt.CHAT_TEMPLATE)
+    template = _opened(loaded.template, loaded.tokenizer, folder)
+    return LanguageModel(loaded.model, loaded.tokenizer, template)
 
 
 def _published(folder: Path) -> LanguageModel:
-    """A folder of Hugging Face's. It is an assistant if it was taught the prompt that ours know, as
-    what stage `export` writes of one says.
-    """
+    """A folder of Hugging Face's. It is an assistant if it has a chat template."""
     config = elsewhere.read_object(folder / CONFIG)
     kinds = config.get("architectures") or []
     if not isinstance(kinds, list) or not all(isinstance(kind, str) for kind in kinds):
@@ -93,14 +93,11 @@ def _published(folder: Path) -> LanguageModel:
     model = initial.load(folder, shape, tokenizer.n_vocab)
     begins = config.get("bos_token_id")
     valid = isinstance(begins, int) and 0 <= begins < tokenizer.n_vocab
-    return LanguageModel(
-        model, tokenizer, _template(folder) == prompt.CHAT_TEMPLATE, begins if valid else None
-    )
+    template = _opened(initial.template(folder), tokenizer, folder)
+    return LanguageModel(model, tokenizer, template, begins if valid else None)
 
 
-def _template(folder: Path) -> str | None:
-    """The chat template, in a file of its own or in the tokenizer's settings."""
-    own, config = folder / "chat_template.jinja", folder / TOKENIZER_CONFIG
-    if own.exists():
-        return elsewhere.read_text(own)
-    return elsewhere.read_object(config).get("chat_template") if config.exists() else None
+def _opened(source: str | None, tokenizer: Tokenizer, folder: Path) -> Template | None:
+    if source is None:
+        return None
+    return Template(source, tokenizer, f"{folder}: the chat template")

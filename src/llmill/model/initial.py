@@ -15,6 +15,7 @@ from llmill.contract.model_folder import CONFIG, is_ours
 from llmill.model import checkpoint, huggingface
 from llmill.model.settings import FromInit, Model
 from llmill.model.transformer import Transformer
+from llmill.text import template as chat_template
 
 PADDING = 128  # embeddings are padded to a multiple of this at most
 
@@ -62,6 +63,14 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
         {name: _fitted(old[name], new) for name, new in model.state_dict().items()}
     )
     return model.eval()
+
+
+def template(folder: Path) -> str | None:
+    """The chat template that came with the weights in a folder, if one did."""
+    if is_ours(folder):
+        config = checkpoint.read_config(folder)
+        return config.template or config.weights_template
+    return chat_template.of_folder(folder)
 
 
 def _fitted(old: Tensor, new: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 Raw: rows in one of these forms, each told by its keys: `messages` (OpenAI's), `conversations`
 (ShareGPT's), `instruction`, `input` and `output` (Alpaca's), `prompt` and `completion`; optional
-`kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong ones). Other keys are not read.
+`kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong ones). Other keys are not
+read.
 """
 
 from collections.abc import Iterable

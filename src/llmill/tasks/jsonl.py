@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ Row = TypeVar("Row")
 
 def write(path: Path, rows: Iterable[Any]) -> None:
     """Write rows, dataclasses or their fields, whole or not at all."""
-    fields = (asdict(row) if is_dataclass(row) else row for row in rows)
+    fields = (row if isinstance(row, dict) else asdict(row) for row in rows)
     lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in fields)
     record.write_bytes(path, "".join(lines).encode())
 

@@ -1,8 +1,8 @@
 """Preferences: a prompt with a chosen and a rejected answer.
 
-Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with `chosen`
-and `rejected`; or of two conversations alone, `chosen` and `rejected`, that differ in their last
-answer. Other keys are not read.
+Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with
+`chosen` and `rejected`; or of two conversations alone, `chosen` and `rejected`, that differ in
+their last answer. Other keys are not read.
 """
 
 from dataclasses import dataclass

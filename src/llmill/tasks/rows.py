@@ -1,5 +1,5 @@
-"""Rows of a file that somebody brings: a list in JSON, JSON lines, or Parquet, told apart by what it
-holds, whatever its name ends with. Text is UTF-8, or UTF-16 with its byte-order mark.
+"""Rows of a file that somebody brings: a list in JSON, JSON lines, or Parquet, told apart by what
+it holds, whatever its name ends with. Text is UTF-8, or UTF-16 with its byte-order mark.
 """
 
 import codecs
