@@ -3,13 +3,8 @@
 import openai
 import pytest
 
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt_ids
+from tests.evaluation.toys import alpaca_prompt
 from tests.serve.served import END, TOKENIZER, alone
-
-
-def turn(text: str) -> list[int]:
-    return prompt_ids(TOKENIZER, Instruction(text, "", ""))
 
 
 def said(role: str, content) -> dict:
@@ -17,14 +12,17 @@ def said(role: str, content) -> dict:
 
 
 CONVERSATIONS = [
-    ([said("user", "Hi")], turn("Hi")),
+    ([said("user", "Hi")], alpaca_prompt("Hi")),
     (
         [said("user", "Hi"), said("assistant", "Lo"), said("user", "And?")],
-        [*turn("Hi"), *b"Lo", END, *turn("And?")],
+        [*alpaca_prompt("Hi"), *b"Lo", END, *alpaca_prompt("And?")],
     ),
-    ([said("system", "Be brief."), said("user", "Hi")], turn("Be brief.\n\nHi")),
-    ([said("developer", "A"), said("user", "B"), said("user", "C")], turn("A\n\nB\n\nC")),
-    ([said("user", [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}])], turn("Hi")),
+    ([said("system", "Be brief."), said("user", "Hi")], alpaca_prompt("Be brief.\n\nHi")),
+    ([said("developer", "A"), said("user", "B"), said("user", "C")], alpaca_prompt("A\n\nB\n\nC")),
+    (
+        [said("user", [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}])],
+        alpaca_prompt("Hi"),
+    ),
 ]
 
 
@@ -48,7 +46,9 @@ def test_an_answer_can_be_sent_back_as_it_came(client):
     again = [said("user", "Hi"), message.model_dump(), said("user", "And?")]
     made = client.chat.completions.create(model="instruct", messages=again, max_tokens=9)
     kept = len(TOKENIZER.encode(message.content))
-    assert made.usage.prompt_tokens == len(turn("Hi")) + kept + 1 + len(turn("And?"))
+    assert made.usage.prompt_tokens == len(alpaca_prompt("Hi")) + kept + 1 + len(
+        alpaca_prompt("And?")
+    )
 
 
 def test_without_a_number_of_tokens_an_answer_may_fill_the_context(client, parrot):

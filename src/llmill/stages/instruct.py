@@ -26,7 +26,7 @@ from llmill.model.checkpoint import Checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
-from llmill.tasks import instruction, prompt
+from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
 from llmill.training.batches import Example, Examples, collate_texts, learnt_example
@@ -125,8 +125,8 @@ def open_template(settings: Instruct, foundation: Checkpoint[Transformer]) -> Te
     end.
     """
     tokenizer = foundation.tokenizer
-    text = prompt.source(settings.template, tokenizer, foundation.weights_template)
-    template = prompt.for_training(text, tokenizer)
+    text = templates.source(settings.template, tokenizer, foundation.weights_template)
+    template = templates.for_training(text, tokenizer)
     end = template.end()
     if end != tokenizer.end_of_text:
         name = next((n for n, i in tokenizer.special.items() if i == end), "no special token")
