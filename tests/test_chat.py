@@ -115,6 +115,22 @@ def test_reset_forgets_and_settings_are_shown_and_set(results):
     )
 
 
+def test_a_system_message_stands_before_all_that_is_said_and_is_set_anew(results):
+    talk = open_talk("instruct", SHORT, system="Be brief.")
+    expected = plain(talk, alpaca_prompt("Be brief.\n\nHi"))
+    assert said(talk, "Hi") == f"{expected}\n"
+    assert said(talk, "/system Be kind.") == "the system message is set, what was said forgotten\n"
+    assert talk._ids("Hi") == alpaca_prompt("Be kind.\n\nHi")
+    said(talk, "/system")
+    assert talk._ids("Hi") == alpaca_prompt("Hi")
+
+
+def test_a_foundation_model_takes_no_system_message(results):
+    with pytest.raises(UserError, match="pretrain: no assistant, so no system message"):
+        open_talk("pretrain", SHORT, system="Be brief.")
+    assert said(open_talk("pretrain", SHORT), "/system x").startswith("no assistant, so no system")
+
+
 def test_quit_ends_and_empty_lines_are_passed_over(results):
     assert said(open_talk("pretrain", SHORT), "", "/quit", "One") == ""
 

@@ -25,7 +25,14 @@ CLASSIFICATION = (
     "SMSSpamCollection"  # the name that later stages read, whatever the file was called
 )
 TOKENIZER = {"encoder.json", "vocab.bpe"}
-MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken")  # what a model's folder may hold
+MODEL = (
+    ".json",
+    ".safetensors",
+    ".txt",
+    ".bpe",
+    ".tiktoken",
+    ".jinja",
+)  # what a model's folder may hold
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
 Text = Annotated[str, Field(min_length=1)]
