@@ -17,10 +17,9 @@ from llmill.model import checkpoint
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
 from llmill.stages import export
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
+from llmill.tasks.templates import ALPACA
 from tests.conftest import ROOT, preset_text
-from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
+from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder, headed, masked
 from tests.serve.served import parrot
 
 
@@ -30,7 +29,7 @@ def results(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(preset_text("smoke"))
     shutil.copy(ROOT / "dvc.yaml", tmp_path)
-    templates = {"pretrain": None, "instruct": CHAT_TEMPLATE}
+    templates = {"pretrain": None, "instruct": ALPACA}
     for seed, (stage, template) in enumerate(templates.items()):
         model = decoder(seed, block_size=512)
         loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), template=template)
@@ -54,7 +53,7 @@ def said(talk, *lines: str) -> str:
 
 def plain(talk, ids: list[int]) -> str:
     """What `generate` gives for the ids, as text."""
-    (new,) = generate(talk.writer.model, [ids], max_new_tokens=9, end_of_text=talk.end_of_text)
+    (new,) = generate(talk.writer.model, [ids], max_new_tokens=9, end_of_text=talk.language.tokenizer.end_of_text)
     return bytes_tokenizer().decode(new)
 
 
@@ -66,11 +65,15 @@ def test_the_foundation_model_goes_on_with_each_text_by_itself(results):
 
 def test_the_assistant_reads_the_prompt_that_it_was_trained_with_after_earlier_turns(results):
     talk = open_talk("instruct", SHORT)
-    first, second = (prompt_ids(bytes_tokenizer(), Instruction(t, "", "")) for t in ("Hi", "And?"))
+    first, second = alpaca_prompt("Hi"), alpaca_prompt("And?")
     (answer,) = generate(talk.writer.model, [first], max_new_tokens=9, end_of_text=256)
-    expected = plain(talk, [*first, *answer, 256, *second])
+    text = bytes_tokenizer().decode(answer)
+    expected = plain(talk, [*first, *text.encode(), 256, *second])
     assert said(talk, "Hi", "And?").splitlines()[-1] == expected.splitlines()[-1]
-    assert talk.turns[0] == [*first, *answer, 256]
+    assert talk.said[:2] == [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": text},
+    ]
 
 
 def test_a_folder_needs_no_repository_around_it(results):
@@ -86,10 +89,14 @@ def test_an_assistant_is_one_however_it_is_named(results, name):
 def test_turns_that_do_not_fit_are_forgotten_from_the_oldest(results):
     talk = open_talk("instruct", SHORT)
     said(talk, "first", "second", "third")
-    lengths = [len(turn) for turn in talk.turns]
-    ids = prompt_ids(bytes_tokenizer(), Instruction("fourth", "", ""))
-    assert sum(lengths) + len(ids) + 9 > 512
-    assert talk._before(ids) == talk.turns[1] + talk.turns[2]
+    template = talk.language.template
+    fourth = {"role": "user", "content": "fourth"}
+    assert len(template.prompt([*talk.said, fourth])) + 9 > 512
+    assert talk._ids("fourth") == template.prompt([*talk.said[2:], fourth])
+    talk.system = "Be brief."
+    assert talk._ids("fourth") == template.prompt(
+        [{"role": "system", "content": "Be brief."}, *talk.said[2:], fourth]
+    )
 
 
 def test_reset_forgets_and_settings_are_shown_and_set(results):
@@ -98,7 +105,7 @@ def test_reset_forgets_and_settings_are_shown_and_set(results):
     assert said(talk, "/reset", "/settings top_k 5", "/settings temperature 0.5") == (
         "forgotten\ntop_k 5\ntemperature 0.5\n"
     )
-    assert talk.turns == []
+    assert talk.said == []
     assert (talk.settings.top_k, talk.settings.temperature) == (5, 0.5)
     assert said(talk, "/settings") == (
         "temperature 0.5, repetition_penalty 1.0, top_k 5, top_p None, min_p None, "
@@ -110,13 +117,29 @@ def test_reset_forgets_and_settings_are_shown_and_set(results):
     )
 
 
+def test_a_system_message_stands_before_all_that_is_said_and_is_set_anew(results):
+    talk = open_talk("instruct", SHORT, system="Be brief.")
+    expected = plain(talk, alpaca_prompt("Be brief.\n\nHi"))
+    assert said(talk, "Hi") == f"{expected}\n"
+    assert said(talk, "/system Be kind.") == "the system message is set, what was said forgotten\n"
+    assert talk._ids("Hi") == alpaca_prompt("Be kind.\n\nHi")
+    said(talk, "/system")
+    assert talk._ids("Hi") == alpaca_prompt("Hi")
+
+
+def test_a_foundation_model_takes_no_system_message(results):
+    with pytest.raises(UserError, match="pretrain: no assistant, so no system message"):
+        open_talk("pretrain", SHORT, system="Be brief.")
+    assert said(open_talk("pretrain", SHORT), "/system x").startswith("no assistant, so no system")
+
+
 def test_quit_ends_and_empty_lines_are_passed_over(results):
     assert said(open_talk("pretrain", SHORT), "", "/quit", "One") == ""
 
 
 def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
     talk = open_talk("instruct", SHORT)
-    ids = prompt_ids(bytes_tokenizer(), Instruction("Hi", "", ""))
+    ids = alpaca_prompt("Hi")
     (whole,) = generate(talk.writer.model, [ids], max_new_tokens=9, end_of_text=256)
     assert len(whole) > 3
     out = []
@@ -128,7 +151,7 @@ def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
 
     converse(talk, ["Hi"], write)
     assert out[-2:] == [" ...", "\n"]
-    assert talk.turns == [[*ids, *whole[:3], 256]]
+    assert talk.said[1]["content"] == bytes_tokenizer().decode(whole[:3])
 
 
 def test_characters_of_several_bytes_come_out_whole(results, monkeypatch):
@@ -155,7 +178,7 @@ def test_every_end_that_the_weights_name_ends_an_answer(results):
     """Also where our checkpoint was made from them: its tokenizer keeps them."""
     tokenizer = bytes_tokenizer()
     tokenizer.ends |= {ord("!")}
-    loaded = checkpoint.Checkpoint(parrot("Paris!?"), tokenizer, template=CHAT_TEMPLATE)
+    loaded = checkpoint.Checkpoint(parrot("Paris!?"), tokenizer, template=ALPACA)
     checkpoint.save(results / "parrot", loaded)
     export.write(results / "exported", loaded)
     for name in ("parrot", "exported"):

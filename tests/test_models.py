@@ -1,6 +1,7 @@
 """A model by its name: what `chat` and `serve` open, ours and Hugging Face's."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.stages import export
-from llmill.tasks import prompt
+from llmill.tasks.templates import ALPACA
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed
 from tests.model import ggufs
 
@@ -26,7 +27,7 @@ def published(folder: Path, model, chat: str | None = None, labels=None) -> Path
     return folder
 
 
-@pytest.mark.parametrize("chat", [None, prompt.CHAT_TEMPLATE])
+@pytest.mark.parametrize("chat", [None, ALPACA])
 def test_what_was_exported_answers_as_the_checkpoint_does(tmp_path, chat):
     ours = tmp_path / "anything"
     checkpoint.save(ours, Checkpoint(decoder(block_size=512), bytes_tokenizer(), template=chat))
@@ -45,9 +46,24 @@ def test_a_foundation_model_is_no_assistant_in_whatever_folder_it_lies(tmp_path)
     assert not models.language_model(str(folder)).assistant
 
 
-def test_another_makers_chat_template_makes_no_assistant(tmp_path):
-    folder = published(tmp_path / "model", decoder(), "{{ messages[0]['content'] }}")
-    assert not models.language_model(str(folder)).assistant
+PLAIN = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant:"
+
+
+def test_another_makers_chat_template_is_talked_in(tmp_path):
+    folder = published(tmp_path / "model", decoder(block_size=512), PLAIN)
+    talk = open_talk(str(folder), SHORT, system="S")
+    first = "".join(talk.answer("One"))
+    ids = b"system: S\nuser: One\nassistant: " + first.encode() + b"\nuser: Two\nassistant:"
+    assert talk._ids("Two") == [*ids]
+    assert models.language_model(str(folder)).assistant
+
+
+def test_a_template_that_is_none_is_one_line_with_its_file(tmp_path):
+    folder = published(tmp_path / "model", decoder(), "{% if %}")
+    with pytest.raises(
+        UserError, match=r"tokenizer_config\.json: the chat template, line 1: Expec"
+    ):
+        models.language_model(str(folder))
 
 
 def test_published_weights_are_had_in_bfloat16(tmp_path):
@@ -57,7 +73,7 @@ def test_published_weights_are_had_in_bfloat16(tmp_path):
 
 def test_an_assistant_that_transformers_saved_again_is_one(tmp_path):
     transformers = pytest.importorskip("transformers")
-    folder = published(tmp_path / "model", decoder(block_size=512), prompt.CHAT_TEMPLATE)
+    folder = published(tmp_path / "model", decoder(block_size=512), ALPACA)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     (folder / "tokenizer_config.json").unlink()
     tokenizer.save_pretrained(folder)
@@ -82,7 +98,7 @@ def test_weights_in_one_gguf_file_are_opened_by_file_or_folder(tmp_path, monkeyp
         published(tmp_path / "hf", decoder())
     )
     values = ggufs.shape(theirs) | ggufs.bytes_tokens(256)
-    for chat, begins in ((None, 65), (prompt.CHAT_TEMPLATE, 999)):
+    for chat, begins in ((None, 65), (ALPACA, 999)):
         values |= {"tokenizer.chat_template": chat, "tokenizer.ggml.bos_token_id": begins}
         (tmp_path / "model").mkdir(exist_ok=True)
         ggufs.write(tmp_path / "model/a.gguf", "gpt2", values, ggufs.tensors(theirs))
@@ -92,7 +108,7 @@ def test_weights_in_one_gguf_file_are_opened_by_file_or_folder(tmp_path, monkeyp
         assert torch.equal(made.model.embedding.weight, theirs.transformer.wte.weight)
     talk = open_talk(named, SHORT)
     wanted = open_talk(str(tmp_path / "hf"), SHORT)
-    wanted.asked = talk.asked
+    wanted.language = replace(wanted.language, template=talk.language.template)
     assert list(talk.answer("One")) == list(wanted.answer("One"))
 
 

@@ -14,6 +14,9 @@ from llmill.contract.errors import UserError
 from llmill.runner import params
 from llmill.show import print_batch
 from llmill.stages import instruct, pretrain
+from llmill.tasks import instruction
+from llmill.tasks.conversation import message
+from llmill.tasks.instruction import Instruction
 from llmill.training.prefetch import Feed
 from tests.conftest import ROOT, preset_text
 from tests.stages import trainee
@@ -107,6 +110,17 @@ def test_masked_rows_show_what_is_read_and_what_is_learnt_there(world, packing):
         assert re.sub(r"\[(?:MASK|[^\[\]]+?):([^\[\]])\]", r"\1", text).removeprefix("  ") in whole
         total += learnt
     assert lines[0].endswith(f"padding, {total} targets learnt")
+
+
+def test_every_answer_of_a_conversation_stands_in_brackets(world):
+    turns = Instruction("C", "", "D", earlier=[message("user", "A"), message("assistant", "B")])
+    instruction.write(world / "data/prepare/instruction/train.jsonl", [turns])
+    change(world, "template: alpaca", "template: chatml")
+    assert printed("instruct", 0, rows=1)[1:3] == [
+        "row 0: 88 tokens, 4 learnt, 1 padding",
+        "  <|im_start|>user\\nA<|endoftext|>\\n<|im_start|>assistant\\n[B<|endoftext|>]\\n"
+        "<|im_start|>user\\nC<|endoftext|>\\n<|im_start|>assistant\\n[D<|endoftext|>]",
+    ]
 
 
 @pytest.mark.parametrize("stage", ["instruct", "grader"])

@@ -19,7 +19,7 @@ from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "plan", "show", "show_tokens", "results", "runs", "verify", "presets"},
+    {"chat", "new_data", "plan", "show", "show_tokens", "results", "runs", "verify", "presets"},
     {"models"},
     {"runner"},
     {"stages"},

@@ -190,6 +190,9 @@ def chat(
     top_p: Annotated[float | None, typer.Option(help="Draw from so much probability.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(help="Of an answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the draws.")] = None,
+    system: Annotated[
+        str | None, typer.Option(help="The system message, before all that is said.")
+    ] = None,
     dtype: Annotated[Dtype, WEIGHTS] = "float32",
 ) -> None:
     """Talk to a model: the assistant answers, the foundation model goes on."""
@@ -206,7 +209,7 @@ def chat(
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise UserError(str(error)) from None
-    talk = open_talk(model, settings, dtype)
+    talk = open_talk(model, settings, dtype, system)
     if sys.stdin.isatty():
         print(HELP)
     converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True))

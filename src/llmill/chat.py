@@ -1,7 +1,7 @@
 """`python -m llmill chat` and `classify-text`: try a model in the terminal.
 
-A foundation model goes on with each text. The assistant gets each line as an instruction, after as
-many of the earlier turns as fit into its context.
+A foundation model goes on with each text. The assistant gets each line as a message of the user's,
+after the system's and as many of the earlier turns as fit into its context.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +17,17 @@ from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
+from llmill.models import LanguageModel
 from llmill.tasks import classification
+from llmill.tasks.conversation import Message, message
 from llmill.text.stream import TextStream
 
 HELP = (
-    "/reset forgets what was said, /settings shows and sets (/settings temperature 0.8), /quit ends"
+    "/reset forgets what was said, /system TEXT sets the system message, /settings shows and sets "
+    "(/settings temperature 0.8), /quit ends"
 )
+
+NO_SYSTEM = "no assistant, so no system message; it goes on with each text"
 
 
 @dataclass(frozen=True)
@@ -63,66 +68,66 @@ class Settings(Choice):
 
 @dataclass
 class Talk:
-    """A model and what was said so far."""
+    """A model and what was said so far, an assistant's system message in front."""
 
+    language: LanguageModel
     writer: Writer
-    end_of_text: int
-    asked: Callable[[str], list[int]]  # what the model reads of a text
-    decode: Callable[[list[int]], bytes]
-    remembers: bool
     settings: Settings
-    ends: frozenset[int] = frozenset()  # what ends an answer besides
-    turns: list[list[int]] = field(default_factory=list)
+    system: str = ""
+    said: list[Message] = field(default_factory=list)  # turns: of the user's, then the answer
 
     def answer(self, text: str) -> Iterator[str]:
         """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
-        ids, answer = self.asked(text), []
-        stream = TextStream(self.decode)
+        answer: list[int] = []
+        stream = TextStream(self.language.tokenizer.decode_bytes)
+        ids = self._ids(text)
         try:
-            for token in self._tokens(self._before(ids) + ids):
+            for token in self._tokens(ids):
                 answer.append(token)
                 yield stream.push(token)
             yield stream.close()
         finally:
-            if self.remembers:
-                self.turns.append([*ids, *answer, self.end_of_text])
+            if self.language.assistant:
+                written = self.language.tokenizer.decode(answer)
+                self.said += [message("user", text), message("assistant", written)]
 
-    def _before(self, ids: list[int]) -> list[int]:
-        """The latest turns that fit into the context before these ids and an answer."""
-        room = self.writer.model.config.block_size - len(ids) - self.settings.max_new_tokens
-        recent: list[int] = []
-        for turn in reversed(self.turns):
-            if len(turn) + len(recent) > room:
+    def _ids(self, text: str) -> list[int]:
+        """What is read before the answer: of an assistant with the latest turns that leave room for
+        it in the context.
+        """
+        template = self.language.template
+        if template is None:
+            return self.language.completed(text)
+        room = self.language.model.config.block_size - self.settings.max_new_tokens
+        system = [message("system", self.system)] if self.system else []
+        for start in range(0, len(self.said) + 1, 2):
+            ids = template.prompt([*system, *self.said[start:], message("user", text)])
+            if len(ids) <= room:
                 break
-            recent = turn + recent
-        return recent
+        return ids
 
     def _tokens(self, ids: list[int]) -> Iterator[int]:
         number = self.writer.begin(ids, self.settings, self.settings.seed)
         try:
             for _ in range(self.settings.max_new_tokens):
                 token = self.writer.step()[number].token
-                if token == self.end_of_text or token in self.ends:
+                if token in self.language.tokenizer.ends:
                     return
                 yield token
         finally:
             self.writer.end(number)
 
 
-def open_talk(name: str, settings: Settings, dtype: Dtype = "float32") -> Talk:
-    """A talk with the model of this name; raises `UserError` as `language_model` does."""
-    model = models.language_model(name, dtype)
-    tokenizer = model.tokenizer
-    read_ids = model.instructed if model.assistant else model.completed
-    return Talk(
-        Writer(model.model, expected=1),
-        tokenizer.end_of_text,
-        read_ids,
-        tokenizer.decode_bytes,
-        model.assistant,
-        settings,
-        tokenizer.ends,
-    )
+def open_talk(
+    name: str, settings: Settings, dtype: Dtype = "float32", system: str | None = None
+) -> Talk:
+    """A talk with the model of this name; raises `UserError` as `language_model` does, and for a
+    system message to what is no assistant.
+    """
+    language = models.language_model(name, dtype)
+    if system and not language.assistant:
+        raise UserError(f"{name}: {NO_SYSTEM}")
+    return Talk(language, Writer(language.model, expected=1), settings, system or "")
 
 
 def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> None:
@@ -148,8 +153,14 @@ def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> 
 def _obeyed(talk: Talk, words: list[str]) -> str:
     match words:
         case ["/reset"]:
-            talk.turns.clear()
+            talk.said.clear()
             return "forgotten"
+        case ["/system", *_] if not talk.language.assistant:
+            return NO_SYSTEM
+        case ["/system", *text]:
+            talk.said.clear()
+            talk.system = " ".join(text)
+            return "the system message is set, what was said forgotten"
         case ["/settings"]:
             return ", ".join(f"{e.name} {getattr(talk.settings, e.name)}" for e in fields(Settings))
         case ["/settings", name, value]:

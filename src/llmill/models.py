@@ -16,10 +16,8 @@ from llmill.model import checkpoint, initial
 from llmill.model.transformer import Transformer
 from llmill.model.weights_folder import opened
 from llmill.runner import params
-from llmill.tasks import prompt
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt_ids
 from llmill.text import model_tokenizer
+from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 
 CLASSIFIER = "ForSequenceClassification"
@@ -27,21 +25,24 @@ CLASSIFIER = "ForSequenceClassification"
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model that writes, its tokenizer, and whether it was taught to answer instructions."""
+    """A model that writes, its tokenizer, and, if it was taught to answer messages, how they are
+    put to it.
+    """
 
     model: Transformer
     tokenizer: Tokenizer
-    assistant: bool
+    template: Template | None = None
     begins: int | None = None  # the token that a text begins behind, if not <|endoftext|>
+
+    @property
+    def assistant(self) -> bool:
+        """Whether it answers messages."""
+        return self.template is not None
 
     def completed(self, text: str) -> list[int]:
         """What is read of a text that goes on: a document begins after <|endoftext|>."""
         end = self.tokenizer.end_of_text
         return [end if self.begins is None else self.begins, *self.tokenizer.encode(text)]
-
-    def instructed(self, text: str) -> list[int]:
-        """What is read of an instruction: the prompt that the assistant was trained with."""
-        return prompt_ids(self.tokenizer, Instruction(text, "", ""))
 
 
 def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
@@ -80,13 +81,12 @@ def located(name: str) -> Path:
 
 def _ours(folder: Path) -> LanguageModel:
     loaded = checkpoint.load_language_model(folder)
-    return LanguageModel(loaded.model, loaded.tokenizer, loaded.template == prompt.CHAT_TEMPLATE)
+    template = _opened(loaded.template, loaded.tokenizer, folder)
+    return LanguageModel(loaded.model, loaded.tokenizer, template)
 
 
 def _published(place: Path) -> LanguageModel:
-    """A folder of Hugging Face's, or GGUF. It is an assistant if it was taught the prompt that ours
-    know, as what stage `export` writes of one says.
-    """
+    """A folder of Hugging Face's, or GGUF. It is an assistant if it has a chat template."""
     if form(place) == "huggingface":
         _refuse_classifier(place)
     tokenizer = model_tokenizer.read(place)
@@ -94,9 +94,8 @@ def _published(place: Path) -> LanguageModel:
     model = initial.load(place, source.shape, tokenizer.n_vocab)
     begins = source.begins
     valid = begins is not None and 0 <= begins < tokenizer.n_vocab
-    return LanguageModel(
-        model, tokenizer, source.template == prompt.CHAT_TEMPLATE, begins if valid else None
-    )
+    template = _opened(source.template, tokenizer, place)
+    return LanguageModel(model, tokenizer, template, begins if valid else None)
 
 
 def _refuse_classifier(folder: Path) -> None:
@@ -105,3 +104,9 @@ def _refuse_classifier(folder: Path) -> None:
         raise UserError(f"{folder / CONFIG}: architectures must be names in a list")
     if any(kind.endswith(CLASSIFIER) for kind in kinds):
         raise UserError(f"{folder}: {', '.join(kinds)}: no language model")
+
+
+def _opened(source: str | None, tokenizer: Tokenizer, folder: Path) -> Template | None:
+    if source is None:
+        return None
+    return Template(source, tokenizer, f"{folder}: the chat template")

@@ -18,6 +18,17 @@ def bytes_tokenizer() -> Tokenizer:
     return Tokenizer({bytes([b]): b for b in range(256)})
 
 
+def alpaca_prompt(text: str) -> list[int]:
+    """What an assistant of Alpaca's template reads of a text in a first turn."""
+    return [
+        256,
+        *b"Below is an instruction that describes a task. "
+        b"Write a response that appropriately completes the request.\n\n### Instruction:\n",
+        *text.encode(),
+        *b"\n\n### Response:\n",
+    ]
+
+
 def masked(seed: int = 0) -> Transformer:
     """A random masked model, whose mask is id 257."""
     return decoder(seed, causal=False)

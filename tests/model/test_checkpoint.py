@@ -149,6 +149,15 @@ def test_a_checkpoint_says_what_it_is_and_what_it_was_made_from(tmp_path):
     assert (loaded.made_by, loaded.begun_from) == ("instruct", "ab12")
 
 
+def test_a_foundation_keeps_the_template_that_its_weights_came_with(tmp_path):
+    saved = Checkpoint(decoder(), bytes_tokenizer(), weights_template="{{ text }}")
+    save(tmp_path / "c", saved)
+    loaded = load(tmp_path / "c")
+    assert (loaded.kind, loaded.template, loaded.weights_template) == (
+        "foundation", None, "{{ text }}"
+    )  # fmt: skip
+
+
 def test_an_assistant_without_a_template_is_refused(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"kind": "assistant"}))

@@ -20,17 +20,20 @@ from llmill.serve.refusal import Limits
 from llmill.serve.run import Server, listener
 from llmill.serve.served import Served
 from llmill.serve.worker import Worker
+from llmill.tasks.templates import ALPACA
+from llmill.text.template import Template
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder
 
 TOKENIZER = bytes_tokenizer()
 END = TOKENIZER.end_of_text
+TEMPLATE = Template(ALPACA, TOKENIZER)
 
 
 def random_models() -> dict[str, Served]:
     """An assistant and a foundation model, random, with a context of 512 bytes."""
     return {
-        "instruct": Served("instruct", LanguageModel(decoder(1, 512), TOKENIZER, True)),
-        "pretrain": Served("pretrain", LanguageModel(decoder(0, 512), TOKENIZER, False)),
+        "instruct": Served("instruct", LanguageModel(decoder(1, 512), TOKENIZER, TEMPLATE)),
+        "pretrain": Served("pretrain", LanguageModel(decoder(0, 512), TOKENIZER)),
     }
 
 
@@ -54,7 +57,7 @@ def parrot(answer: str, block_size: int = 512) -> Transformer:
 
 def parrots(answer: str, block_size: int = 512) -> dict[str, Served]:
     """An assistant that always says this."""
-    language = LanguageModel(parrot(answer, block_size), TOKENIZER, True)
+    language = LanguageModel(parrot(answer, block_size), TOKENIZER, TEMPLATE)
     return {"instruct": Served("instruct", language)}
 
 

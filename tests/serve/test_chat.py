@@ -3,13 +3,12 @@
 import openai
 import pytest
 
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt_ids
-from tests.serve.served import END, TOKENIZER, alone
-
-
-def turn(text: str) -> list[int]:
-    return prompt_ids(TOKENIZER, Instruction(text, "", ""))
+from llmill.models import LanguageModel
+from llmill.serve.served import Served
+from llmill.tasks import templates
+from llmill.text.template import Template
+from tests.evaluation.toys import alpaca_prompt, decoder
+from tests.serve.served import END, TOKENIZER, alone, serving
 
 
 def said(role: str, content) -> dict:
@@ -17,14 +16,17 @@ def said(role: str, content) -> dict:
 
 
 CONVERSATIONS = [
-    ([said("user", "Hi")], turn("Hi")),
+    ([said("user", "Hi")], alpaca_prompt("Hi")),
     (
         [said("user", "Hi"), said("assistant", "Lo"), said("user", "And?")],
-        [*turn("Hi"), *b"Lo", END, *turn("And?")],
+        [*alpaca_prompt("Hi"), *b"Lo", END, *alpaca_prompt("And?")],
     ),
-    ([said("system", "Be brief."), said("user", "Hi")], turn("Be brief.\n\nHi")),
-    ([said("developer", "A"), said("user", "B"), said("user", "C")], turn("A\n\nB\n\nC")),
-    ([said("user", [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}])], turn("Hi")),
+    ([said("system", "Be brief."), said("user", "Hi")], alpaca_prompt("Be brief.\n\nHi")),
+    ([said("developer", "A"), said("user", "B"), said("user", "C")], alpaca_prompt("A\n\nB\n\nC")),
+    (
+        [said("user", [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}])],
+        alpaca_prompt("Hi"),
+    ),
 ]
 
 
@@ -40,6 +42,43 @@ def test_messages_are_read_as_the_assistant_was_trained(server, client, messages
     assert made.usage.prompt_tokens == len(ids)
 
 
+def test_messages_are_put_into_the_models_own_template():
+    """In ChatML with this tokenizer a turn ends as a text does; several turns, a system message."""
+    source = templates.source("chatml", TOKENIZER, None)
+    language = LanguageModel(decoder(1, 512), TOKENIZER, Template(source, TOKENIZER))
+    served = Served("chatml", language)
+    messages = [
+        said("system", "Be brief."), said("user", "Hi"), said("assistant", "Lo"), said("user", "And?")
+    ]  # fmt: skip
+    ids = [
+        *b"<|im_start|>system\nBe brief.", END, *b"\n<|im_start|>user\nHi", END,
+        *b"\n<|im_start|>assistant\nLo", END, *b"\n<|im_start|>user\nAnd?", END,
+        *b"\n<|im_start|>assistant\n",
+    ]  # fmt: skip
+    with serving({"chatml": served}) as running:
+        made = running.client().chat.completions.create(
+            model="chatml", messages=messages, max_tokens=9, temperature=0
+        )
+    assert made.choices[0].message.content == TOKENIZER.decode(alone(served, ids, 9))
+    assert made.usage.prompt_tokens == len(ids)
+
+
+def test_what_the_template_refuses_is_said_with_its_reason():
+    source = "{{ raise_exception('no system message') }}"
+    language = LanguageModel(decoder(1, 512), TOKENIZER, Template(source, TOKENIZER))
+    with serving({"m": Served("m", language)}) as running:
+        response = running.post("chat/completions", model="m", messages=[said("user", "Hi")])
+    error = response.json()["error"]
+    assert (response.status_code, error["param"], error["code"]) == (
+        400,
+        "messages",
+        "invalid_value",
+    )
+    assert error["message"] == (
+        "messages: the chat template cannot take these messages: no system message"
+    )
+
+
 def test_an_answer_can_be_sent_back_as_it_came(client):
     first = client.chat.completions.create(
         model="instruct", messages=[said("user", "Hi")], max_tokens=9, seed=1
@@ -48,7 +87,9 @@ def test_an_answer_can_be_sent_back_as_it_came(client):
     again = [said("user", "Hi"), message.model_dump(), said("user", "And?")]
     made = client.chat.completions.create(model="instruct", messages=again, max_tokens=9)
     kept = len(TOKENIZER.encode(message.content))
-    assert made.usage.prompt_tokens == len(turn("Hi")) + kept + 1 + len(turn("And?"))
+    assert made.usage.prompt_tokens == len(alpaca_prompt("Hi")) + kept + 1 + len(
+        alpaca_prompt("And?")
+    )
 
 
 def test_without_a_number_of_tokens_an_answer_may_fill_the_context(client, parrot):

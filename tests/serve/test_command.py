@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from llmill.model import checkpoint
-from llmill.tasks.prompt import CHAT_TEMPLATE
+from llmill.tasks.templates import ALPACA
 from tests.conftest import ROOT
 from tests.evaluation.toys import headed
 from tests.serve.served import TOKENIZER, decoder, parrot
@@ -25,7 +25,7 @@ def folder(tmp_path):
     """Checkpoints of an assistant, a foundation model and a classifier."""
     foundation = checkpoint.Checkpoint(decoder(0, 512), TOKENIZER)
     checkpoint.save(tmp_path / "pretrain/checkpoint", foundation)
-    assistant = checkpoint.Checkpoint(parrot("87."), TOKENIZER, template=CHAT_TEMPLATE)
+    assistant = checkpoint.Checkpoint(parrot("87."), TOKENIZER, template=ALPACA)
     checkpoint.save(tmp_path / "instruct/checkpoint", assistant)
     classifier = checkpoint.Checkpoint(headed(2), TOKENIZER, ["ham", "spam"], 48)
     checkpoint.save(tmp_path / "classify/checkpoint", classifier)

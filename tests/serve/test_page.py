@@ -130,7 +130,7 @@ def test_turns_that_do_not_fit_any_more_are_forgotten_from_the_oldest(browser):
 
 @needed
 def test_a_foundation_model_goes_on_with_the_text(browser):
-    models = {"pretrain": Served("pretrain", LanguageModel(parrot("87"), TOKENIZER, False))}
+    models = {"pretrain": Served("pretrain", LanguageModel(parrot("87"), TOKENIZER))}
     with serving(models) as server:
         linked(browser, server.url, "Score:\n")
         browser.press("Enter")

@@ -332,6 +332,7 @@ THEIRS = {
     "model-00002-of-00002.safetensors": b"more",
     "model.safetensors.index.json": b"{}",
     "tokenizer.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
 }
 
 

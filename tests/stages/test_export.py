@@ -13,12 +13,15 @@ from llmill.model import checkpoint
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
-from llmill.stages.export import run
+from llmill.stages.export import run, write
+from llmill.stages.instruct import example
 from llmill.stages.settings.export import Export
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
-from tests.evaluation.toys import bytes_tokenizer, decoder, masked
+from llmill.tasks.templates import ALPACA, CHATML
+from llmill.text.template import Template
+from llmill.text.tokenizer import Tokenizer
+from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder, masked
 from tests.jobs import Job
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 
@@ -45,7 +48,7 @@ def paths(tmp_path):
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.1)
         folder = tmp_path / "results" / stage
-        template = CHAT_TEMPLATE if stage == "instruct" else None
+        template = ALPACA if stage == "instruct" else None
         saved = checkpoint.Checkpoint(model, bytes_tokenizer(), template=template)
         checkpoint.save(folder / "checkpoint", saved)
         record.write_json(folder / "metrics.json", {"validation_loss": loss, "steps": 1200})
@@ -82,14 +85,62 @@ def test_what_the_chat_template_makes_is_what_the_assistant_was_trained_on(paths
         chat, add_generation_prompt=True, return_tensors="pt", return_dict=True
     )
     loaded = checkpoint.load(tmp_path / "results/instruct/checkpoint")
-    ids = prompt_ids(loaded.tokenizer, Instruction("Name a\ncity.", "", ""))
+    ids = alpaca_prompt("Name a\ncity.")
     assert inputs["input_ids"][0].tolist() == ids
     end = loaded.tokenizer.end_of_text
     (wanted,) = generate(loaded.model, [ids], max_new_tokens=40, end_of_text=end)
     made = theirs.generate(**inputs, max_new_tokens=40)[0, len(ids) :].tolist()
     assert [i for i in made if i != end] == wanted
-    with pytest.raises(Exception, match="one message"):
-        tokenizer.apply_chat_template([*chat, *chat], tokenize=False)
+
+
+SAID = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": [{"type": "text", "text": "Name a"}, {"type": "text", "text": " city."}]},
+    {"role": "assistant", "content": "Zürich."},
+    {"role": "user", "content": "And <b>another</b>?\n"},
+    {"role": "assistant", "content": "Bern. "},
+]  # fmt: skip
+# As SmolLM2-Instruct's.
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("source", [ALPACA, CHATML, SMOLLM2], ids=["alpaca", "chatml", "smollm2"])
+def test_the_exported_template_makes_of_a_conversation_the_ids_that_training_reads(
+    tmp_path, source
+):
+    transformers = pytest.importorskip("transformers")
+    special = {"<|im_start|>": 256, "<|im_end|>": 257}
+    made = Tokenizer({bytes([b]): b for b in range(256)}, special=special, end_name="<|im_end|>")
+    torch.manual_seed(1)
+    model = Transformer(LLAMA, 258).eval()
+    write(tmp_path / "model", checkpoint.Checkpoint(model, made, template=source))
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "model")
+    joined = [*SAID[:1], {"role": "user", "content": "Name a city."}, *SAID[2:]]
+    entry = Instruction(joined[3]["content"], "", joined[4]["content"], earlier=joined[:3])
+    ids, targets = example(entry, Template(source, made), block=4096, mask_prompt=True)
+    said = joined if source == SMOLLM2 else SAID  # whose template joins no parts
+    whole = theirs.apply_chat_template(said, return_dict=False)
+    assert ids == whole[:-1]
+    learnt = bytes(t if t < 256 else ord("|") for t in targets if t >= 0).decode()
+    assert learnt == "Zürich.|Bern. |"
+    prompt = theirs.apply_chat_template(said[:-1], add_generation_prompt=True, return_dict=False)
+    assert prompt == Template(source, made).prompt(entry.asked)
+    image = [{"role": "user", "content": [{"type": "image", "url": "x"}]}]
+    if source != SMOLLM2:
+        with pytest.raises(Exception, match="a part of type 'image', expected text"):
+            theirs.apply_chat_template(image)
+
+
+def test_the_template_of_weights_that_passed_through_is_exported_with_them(tmp_path):
+    saved = checkpoint.Checkpoint(decoder(), bytes_tokenizer(), weights_template="{{ 1 }}")
+    write(tmp_path / "model", saved)
+    assert record.read_json(tmp_path / "model/tokenizer_config.json")["chat_template"] == "{{ 1 }}"
 
 
 def test_bfloat16_halves_the_weights_and_the_card_says_that_they_were_rounded(paths, tmp_path):

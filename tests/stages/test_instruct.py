@@ -6,10 +6,12 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
-from llmill.stages.instruct import example, run
+from llmill.stages.instruct import example, learnt_share, open_template, run
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt
-from tests.evaluation.toys import bytes_tokenizer
+from llmill.tasks.templates import ALPACA, CHATML
+from llmill.text.template import Template
+from llmill.text.tokenizer import Tokenizer
+from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 from tests.stages.trainee import foundation, instructions, job, smoke
 
 
@@ -32,7 +34,11 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
         assert all(len(a["answer"].encode()) <= 8 * 3 for a in answers)
     metrics = record.read_json(made.out / "metrics.json")
     assert (metrics["train_instructions"], metrics["test_instructions"]) == (12, 3)
-    assert checkpoint.load(made.out / "checkpoint").labels is None
+    assert metrics["learnt_share"] == 180 / 2328
+    assert made.said[0] == (
+        "12 instructions, 7.7% of their tokens learnt, 3 answered before training"
+    )
+    assert checkpoint.load(made.out / "checkpoint").template == ALPACA
 
 
 def test_a_masked_foundation_is_refused_in_one_line_before_anything_is_written(
@@ -57,16 +63,85 @@ def test_answers_as_long_as_the_context_are_refused_before_the_first(world):
 def test_the_loss_sees_the_response_and_its_end_and_nothing_of_the_prompt():
     tokenizer = bytes_tokenizer()
     entry = Instruction("Say o.", "", "oo")
-    ids, targets = example(entry, tokenizer, block=256, mask_prompt=True)
+    ids, targets = example(entry, Template(ALPACA, tokenizer), block=256, mask_prompt=True)
     learnt = [t for t in targets if t != IGNORE]
     assert learnt == [ord("o"), ord("o"), tokenizer.end_of_text]
-    whole = [tokenizer.end_of_text, *tokenizer.encode(prompt("Say o.", "")), ord("o"), ord("o")]
+    whole = [*alpaca_prompt("Say o."), ord("o"), ord("o")]
     assert ids == whole
     assert targets[: len(whole) - 3] == [IGNORE] * (len(whole) - 3)
 
 
 def test_without_the_mask_the_prompt_is_learnt_too():
     ids, targets = example(
-        Instruction("Say o.", "", "oo"), bytes_tokenizer(), 256, mask_prompt=False
+        Instruction("Say o.", "", "oo"), Template(ALPACA, bytes_tokenizer()), 256, mask_prompt=False
     )
     assert targets == [*ids[1:], 256]
+
+
+TURNS = Instruction(
+    "D",
+    "",
+    "E",
+    earlier=[{"role": "user", "content": "A"}, {"role": "assistant", "content": "BC"}],
+)
+
+
+def chatml() -> Tokenizer:
+    special = {"<|im_start|>": 256, "<|im_end|>": 257}
+    return Tokenizer({bytes([b]): b for b in range(256)}, special=special, end_name="<|im_end|>")
+
+
+def test_of_two_turns_both_answers_are_learnt_with_their_ends_and_nothing_else():
+    ids, targets = example(TURNS, Template(CHATML, chatml()), block=256, mask_prompt=True)
+    user, assistant = [256, *b"user\n"], [256, *b"assistant\n"]
+    assert ids == [
+        *user, *b"A", 257, *b"\n", *assistant, *b"BC", 257, *b"\n",
+        *user, *b"D", 257, *b"\n", *assistant, *b"E", 257,
+    ]  # fmt: skip
+    assert targets == [
+        *[IGNORE] * 19, *b"BC", 257, IGNORE,
+        *[IGNORE] * 20, *b"E", 257, IGNORE,
+    ]  # fmt: skip
+
+
+def test_the_template_that_came_with_the_weights_is_learnt_and_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = "{% for m in messages %}> {{ m.content }}{{ eos_token }}{% endfor %}"
+    saved = checkpoint.Checkpoint(
+        decoder(block_size=256), bytes_tokenizer(), weights_template=source
+    )
+    checkpoint.save(tmp_path / "results/pretrain/checkpoint", saved)
+    instructions(tmp_path)
+    made = job(tmp_path)
+    run(smoke(instruct={"template": "weights"}), made)
+    assert checkpoint.load(made.out / "checkpoint").template == source
+
+
+def test_weights_without_a_template_are_one_line_before_anything_is_written(world):
+    made = job(world)
+    with pytest.raises(UserError, match="the foundation model has no chat template"):
+        run(smoke(instruct={"template": "weights"}), made)
+    assert list(made.out.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "end"),
+    [
+        ("{% for m in messages %}{{ m.content }}{% endfor %}", "no special token"),
+        ("{% for m in messages %}{{ m.content }}<|im_start|>{% endfor %}", r"<\|im_start\|>"),
+        ("{% generation %}{% endgeneration %}", "no special token"),
+    ],
+)
+def test_a_template_whose_answers_would_not_end_is_refused(source, end):
+    foundation = checkpoint.Checkpoint(decoder(), chatml(), weights_template=source)
+    settings = smoke(instruct={"template": "weights"}).instruct
+    with pytest.raises(
+        UserError, match=rf"instruct\.template weights ends an answer with {end}, but"
+    ):
+        open_template(settings, foundation)
+
+
+def test_the_share_of_learnt_tokens_is_refused_at_zero():
+    assert learnt_share([([1, 2], [IGNORE, 3]), ([4, 5], [5, 6])]) == 0.75
+    with pytest.raises(UserError, match="of 1 instructions no token is learnt"):
+        learnt_share([([1, 2], [IGNORE, IGNORE])])

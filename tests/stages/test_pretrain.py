@@ -227,6 +227,15 @@ def test_no_steps_hand_on_the_weights_they_were_given(world):
     assert {s["step"] for s in record.read_json(made.out / "samples.json")} == {0}
 
 
+@pytest.mark.parametrize("kept", [{"template": "{{ 1 }}"}, {"weights_template": "{{ 1 }}"}])
+def test_the_template_of_weights_of_ours_is_kept(world, kept):
+    saved = checkpoint.Checkpoint(decoder(block_size=32), bytes_tokenizer(), **kept)
+    checkpoint.save(world / "data/download/init", saved)
+    made = job(world)
+    run(begun(0), made)
+    assert checkpoint.load(made.out / "checkpoint").weights_template == "{{ 1 }}"
+
+
 def test_training_goes_on_from_the_weights(world):
     model, made = ours(world), job(world)
     run(begun(12), made)
@@ -245,9 +254,14 @@ def test_weights_that_transformers_saved_are_begun_from(world):
     rest = {"embd_pdrop": 0.0, "attn_pdrop": 0.0}
     theirs = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **special, **rest))
     theirs.save_pretrained(world / "data/download/init")
+    (world / "data/download/init/chat_template.jinja").write_text("{{ messages }}\n")
     made = job(world)
     run(begun(0), made)
-    found = checkpoint.load(made.out / "checkpoint").model
+    saved = checkpoint.load(made.out / "checkpoint")
+    assert (saved.kind, saved.template, saved.weights_template) == (
+        "foundation", None, "{{ messages }}\n"
+    )  # fmt: skip
+    found = saved.model
     wanted = huggingface.load(world / "data/download/init")
     assert all(
         torch.equal(a, b)

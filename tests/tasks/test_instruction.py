@@ -1,6 +1,8 @@
 import json
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from llmill.contract.errors import UserError
 from llmill.tasks import instruction
@@ -29,30 +31,149 @@ def test_half_a_character_named_by_an_escape_is_replaced_and_a_whole_one_kept(tm
     assert read(tmp_path, text) == [Instruction("a\ufffd", "\U0001f600", "b")]
 
 
+USER = {"role": "user", "content": "Name a metal."}
+TIN = {"role": "assistant", "content": "Tin."}
+BRIEF = {"role": "system", "content": "Be brief."}
+AND = {"role": "user", "content": "And another?"}
+IRON = {"role": "assistant", "content": "Iron."}
+SAID = {"human": "Name a metal.", "gpt": "Tin."}
+
+ONE_TURN = [
+    {"instruction": "Name a metal.", "input": None, "output": "Tin."},
+    {"instruction": "Name a metal.", "output": "Tin."},
+    {"instruction": "Name a metal.", "input": " \n", "output": "Tin."},
+    {"prompt": "Name a metal.", "completion": "Tin."},
+    {"prompt": [USER], "completion": [TIN]},
+    {"messages": [USER, TIN]},
+    {"messages": [USER, TIN, AND]},
+    {"messages": None, "conversations": [{"from": k, "value": v} for k, v in SAID.items()]},
+    {"messages": [{"role": "user", "content": [
+        {"type": "text", "text": "Name a "}, {"type": "text", "text": "metal."}]}, TIN]},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", ONE_TURN)
+def test_one_turn_is_the_same_instruction_in_every_form(tmp_path, entry):
+    assert read(tmp_path, [entry]) == [Instruction("Name a metal.", "", "Tin.")]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"messages": [BRIEF, USER, TIN, AND, IRON]},
+        {"messages": [{**BRIEF, "role": "developer"}, USER, {**TIN, "tool_calls": None}, AND, IRON]},
+        {"prompt": [BRIEF, USER, TIN, AND], "completion": [IRON]},
+        {"conversations": [
+            {"from": "system", "value": "Be brief."}, {"from": "human", "value": "Name a metal."},
+            {"from": "gpt", "value": "Tin."}, {"from": "human", "value": "And another?"},
+            {"from": "gpt", "value": "Iron."}]},
+    ],
+)  # fmt: skip
+def test_several_turns_are_an_instruction_behind_earlier_messages(tmp_path, entry):
+    (read_entry,) = read(tmp_path, [entry])
+    assert read_entry == Instruction("And another?", "", "Iron.", earlier=[BRIEF, USER, TIN])
+    assert read_entry.messages == [BRIEF, USER, TIN, AND, IRON]
+    assert read_entry.task == "Be brief.\nName a metal.\nTin.\nAnd another?\n"
+
+
+ENTRIES = [{"messages": [USER, TIN]}, {"instruction": "Say é\u2028.", "output": "é"}]
+READ = [Instruction("Name a metal.", "", "Tin."), Instruction("Say é\u2028.", "", "é")]
+LINES = "\n".join(json.dumps(entry, ensure_ascii=False) for entry in ENTRIES)
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data.txt"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ENTRIES).encode(),
+        json.dumps(ENTRIES, ensure_ascii=False, indent=2).encode("utf-16"),
+        json.dumps(ENTRIES, ensure_ascii=False).encode("utf-8-sig"),
+        LINES.encode(),
+        ("\r\n" + LINES.replace("\n", "\r\n\r\n")).encode("utf-8-sig"),
+        LINES.replace("\n", "\r").encode("utf-16"),
+    ],
+)
+def test_json_and_json_lines_are_told_by_what_they_hold(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert instruction.read_raw(tmp_path / name) == READ
+
+
+def test_parquet_is_read_whatever_its_columns_lack(tmp_path):
+    every = {"instruction": None, "output": None}
+    table = pyarrow.Table.from_pylist([{**every, **entry} for entry in ENTRIES])
+    parquet.write_table(table, tmp_path / "data.bin")
+    assert instruction.read_raw(tmp_path / "data.bin") == READ
+
+
+def test_one_entry_may_stand_on_several_lines(tmp_path):
+    assert read(tmp_path, json.dumps(GOOD, indent=2)) == [Instruction("Name a metal.", "", "Tin.")]
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ([GOOD, {"instruction": "x", "output": "y"}], "entry 2 of 2: no key 'input'"),
+        ([GOOD, {"instruction": "x"}], "entry 2 of 2: no key 'output' beside 'instruction'"),
+        ([GOOD, {"prompt": "x", "output": "y"}], "entry 2 of 2: no key 'completion' beside 'prompt'"),
+        ([GOOD, {"question": "x"}], "entry 2 of 2: none of the forms that are read: instruction"),
         ([GOOD, "text"], "entry 2 of 2: expected an object"),
         ([{**GOOD, "output": 3}], "entry 1 of 1: 'output' is int"),
         ([{**GOOD, "output": None}], "entry 1 of 1: 'output' is NoneType"),
+        ([{**GOOD, "input": 3}], "entry 1 of 1: 'input' is int"),
         ([{**GOOD, "instruction": " "}], "entry 1 of 1: 'instruction' is empty"),
         ([{**GOOD, "wrong": "x"}], "entry 1 of 1: 'wrong' is str"),
         ([{**GOOD, "wrong": [1]}], "entry 1 of 1: 'wrong' is int"),
         ([{**GOOD, "kind": 1}], "entry 1 of 1: 'kind' is int"),
-        ([], "expected a list"),
-        (GOOD, "expected a list"),
+        ([{"prompt": [USER], "completion": "x"}], "entry 1 of 1: 'prompt' is a list of messages, so"),
+        ([{"messages": []}], r"entry 1 of 1, 'messages': expected a list of messages, found \[\]"),
+        ([{"messages": "hi"}], "'messages': expected a list of messages, found 'hi'"),
+        ([{"messages": [TIN, USER, TIN]}], "'messages': the conversation begins with the assistant"),
+        ([{"messages": [BRIEF, TIN]}], "'messages': the conversation begins with the assistant"),
+        ([{"messages": [USER, TIN, TIN]}], "message 3 is an answer, but none of the user's is right"),
+        ([{"messages": [USER]}], "no message of the assistant, so nothing to learn"),
+        ([{"messages": [USER, {**TIN, "role": "tool"}]}], "message 2: unknown role 'tool'; one of"),
+        ([{"messages": [USER, {**TIN, "role": None}]}], "message 2: unknown role None"),
+        ([{"messages": [USER, {**TIN, "content": " "}]}], "message 2: 'content' is empty"),
+        ([{"messages": [USER, {**TIN, "content": None}]}], "message 2: 'content' is NoneType"),
+        ([{"messages": [USER, {"role": "assistant"}]}], "message 2: no key 'content'"),
+        ([{"messages": [USER, "x"]}], "message 2: expected an object with role and content"),
+        ([{"messages": [{"role": "user", "content": [{"type": "image_url"}]}, TIN]}],
+         "message 1: 'content' has a part of type 'image_url', expected text"),
+        ([{"conversations": [{"from": "human", "value": 3}]}], "message 1: 'value' is int"),
+        ([], "empty; expected a list"),
+        ("", "empty; expected a list"),
         ("[{", "not JSON"),
+        ('[{"a": "b"},\n {"a": "c"},\n]', r"not JSON .*: line [23] column"),
+        ('{"a": "b"}\n{"a": }', r"line 2: neither JSON nor JSON lines .*line 1 column 7"),
+        ("a,b\nc,d", "neither JSON nor JSON lines"),
         ("[" * 200_000 + "]" * 200_000, "not JSON .more than 64 objects and lists"),
     ],
-)
+)  # fmt: skip
 def test_an_entry_that_does_not_fit_is_refused_with_its_number(tmp_path, value, said):
-    with pytest.raises(UserError, match=rf"data\.json.*{said}"):
+    with pytest.raises(UserError, match=rf"data\.json.*{said}") as refused:
         read(tmp_path, value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[\xe9]", "not UTF-8 at byte 1; save it as UTF-8"),
+        (b"\x00\xff\xfe[", "not UTF-8 at byte 1; a binary file"),
+        (b"PAR1 and no more", "not a Parquet file that can be read"),
+    ],
+)
+def test_what_is_no_text_is_one_line(tmp_path, content, said):
+    (tmp_path / "data.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"data\.json: {said}"):
+        instruction.read_raw(tmp_path / "data.json")
 
 
 def test_entries_come_back_as_written(tmp_path):
-    entries = [Instruction("a", "b", "c"), Instruction("d", "", "é", "k", ["p"], ["w", "x"])]
+    entries = [
+        Instruction("a", "b", "c"),
+        Instruction("d", "", "é", "k", ["p"], ["w", "x"]),
+        Instruction("e", "", "f", earlier=[BRIEF]),
+    ]
     instruction.write(tmp_path / "a.jsonl", entries)
     assert instruction.read(tmp_path / "a.jsonl") == entries
     line = (tmp_path / "a.jsonl").read_text(encoding="utf-8").splitlines()[0]

@@ -18,7 +18,7 @@ from llmill.contract.hardware import Runtime
 from llmill.model.cross_entropy import IGNORE
 from llmill.runner.stopping import Stop
 from llmill.training import resume
-from llmill.training.batches import Batch, Permutation, collate_texts, response_example
+from llmill.training.batches import Batch, Permutation, collate_texts, learnt_example
 from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Training
@@ -438,15 +438,17 @@ def test_the_order_is_a_function_of_seed_and_epoch_alone():
 
 
 def test_only_the_response_and_its_end_are_learnt():
-    ids, targets = response_example([1, 2, 3], [4, 5, 0], block_size=10, mask_prompt=True)
+    learnt = [False, False, False, True, True, True]
+    ids, targets = learnt_example([1, 2, 3, 4, 5, 0], learnt, block_size=10)
     assert ids == [1, 2, 3, 4, 5]
     assert targets == [IGNORE, IGNORE, 4, 5, 0]
-    _, everything = response_example([1, 2, 3], [4, 5, 0], block_size=10, mask_prompt=False)
+    _, everything = learnt_example([1, 2, 3, 4, 5, 0], [True] * 6, block_size=10)
     assert everything == [2, 3, 4, 5, 0]
 
 
 def test_a_prompt_too_long_loses_its_left_and_the_response_stays():
-    ids, targets = response_example([1, 2, 3, 4], [5, 0], block_size=3, mask_prompt=True)
+    learnt = [False, False, False, False, True, True]
+    ids, targets = learnt_example([1, 2, 3, 4, 5, 0], learnt, block_size=3)
     assert (ids, targets) == ([3, 4, 5], [IGNORE, 5, 0])
 
 

@@ -5,21 +5,20 @@ from typing import Any
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import prompt_ids
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.template import Template
 
 
 def answers(
-    model: Transformer, tokenizer: Tokenizer, entries: list[Instruction], max_new_tokens: int
+    model: Transformer, template: Template, entries: list[Instruction], max_new_tokens: int
 ) -> list[dict[str, Any]]:
     """Greedy answers; a prompt too long for the context loses its left."""
-    room = model.config.block_size - max_new_tokens
+    room, tokenizer = model.config.block_size - max_new_tokens, template.tokenizer
     rows = []
     for start in range(0, len(entries), 64):
         group = entries[start : start + 64]
         responses = generate(
             model,
-            [prompt_ids(tokenizer, entry)[-room:] for entry in group],
+            [template.prompt(entry.asked)[-room:] for entry in group],
             max_new_tokens=max_new_tokens,
             end_of_text=tokenizer.end_of_text,
             ends=tokenizer.ends,

@@ -50,6 +50,7 @@ class Config(Section):
     template: str | None = None
     made_by: str | None = None
     begun_from: str | None = None
+    weights_template: str | None = None
 
     @model_validator(mode="after")
     def an_assistant_has_a_template(self) -> Self:
@@ -83,6 +84,7 @@ class Checkpoint(Generic[M]):
     template: str | None = None  # of an assistant: how a chat is put to it, in Jinja
     made_by: str | None = None  # the stage
     begun_from: str | None = None  # sha256 of the weights that its training began from
+    weights_template: str | None = None  # of a foundation: the one that came with those weights
 
     @property
     def kind(self) -> Kind:
@@ -106,6 +108,8 @@ def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
         "made_by": checkpoint.made_by,
         "begun_from": checkpoint.begun_from,
     }
+    if checkpoint.weights_template is not None:
+        config["weights_template"] = checkpoint.weights_template
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored(model).items()}
     record.write_json(folder / CONFIG, config)
     record.write_bytes(folder / WEIGHTS, safetensors.save(tensors))
@@ -135,6 +139,7 @@ def load(folder: Path) -> Checkpoint[AnyModel]:
         config.template,
         config.made_by,
         config.begun_from,
+        config.weights_template,
     )
 
 

@@ -65,6 +65,11 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
     return model.eval()
 
 
+def template(folder: Path) -> str | None:
+    """The chat template that came with the weights in a folder, if one did."""
+    return opened(folder).template
+
+
 def _fitted(old: Tensor, new: Tensor) -> Tensor:
     """Rows of the old tensor as many as the new one has: cut, or with random ones behind."""
     more = len(new) - len(old)

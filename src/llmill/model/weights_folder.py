@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llmill.contract import elsewhere
-from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG, Form, form, gguf_file
+from llmill.contract.model_folder import CONFIG, Form, form, gguf_file
 from llmill.model import checkpoint, gguf, huggingface
 from llmill.model.checkpoint import AnyModel
 from llmill.model.settings import Model
 from llmill.text import gguf_file as gguf_files
-from llmill.text import gguf_tokenizer
+from llmill.text import gguf_tokenizer, template
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def opened(place: Path) -> Opened:
 def _ours(folder: Path) -> Opened:
     config = checkpoint.read_config(folder)
     return Opened(
-        "ours", folder / CONFIG, config.model, config.vocab_size, config.template, None,
+        "ours", folder / CONFIG, config.model, config.vocab_size,
+        config.template or config.weights_template, None,
         lambda: checkpoint.load(folder).model,
     )  # fmt: skip
 
@@ -46,7 +47,7 @@ def _huggingface(folder: Path) -> Opened:
     shape, rows = huggingface.read_shape(folder)
     begins = elsewhere.read_object(folder / CONFIG).get("bos_token_id")
     return Opened(
-        "huggingface", folder / CONFIG, shape, rows, _template(folder),
+        "huggingface", folder / CONFIG, shape, rows, template.of_folder(folder),
         begins if type(begins) is int else None,
         lambda: huggingface.load(folder),
     )  # fmt: skip
@@ -61,11 +62,3 @@ def _gguf(place: Path) -> Opened:
         "gguf", file, shape, rows, gguf_tokenizer.template(source), gguf_tokenizer.begins(source),
         lambda: gguf.load(file),
     )  # fmt: skip
-
-
-def _template(folder: Path) -> str | None:
-    """Hugging Face's, in a file of its own or in the tokenizer's settings."""
-    own, config = folder / "chat_template.jinja", folder / TOKENIZER_CONFIG
-    if own.exists():
-        return elsewhere.read_text(own)
-    return elsewhere.read_object(config).get("chat_template") if config.exists() else None

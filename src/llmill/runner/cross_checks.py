@@ -21,6 +21,7 @@ def check(tree: "Params") -> None:
     _tokenizer(tree)
     _weights_to_begin_from(tree)
     _objective(tree)
+    _template(tree)
     _lengths(tree)
     _size(tree)
 
@@ -99,6 +100,14 @@ def _objective(tree: "Params") -> None:
         )
     if objective == "masked" and samples.prompts:
         raise ValueError("pretrain.samples.prompts must be []: a masked model writes no text")
+
+
+def _template(tree: "Params") -> None:
+    """Whether one came with the weights is not known here."""
+    if tree.instruct.template == "weights" and not hasattr(tree.model, "shape"):
+        raise ValueError(
+            "instruct.template weights: the model begins from none; alpaca and chatml need none"
+        )
 
 
 def _lengths(tree: "Params") -> None:

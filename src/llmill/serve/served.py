@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
 from llmill.model.generate import Choice
 from llmill.models import LanguageModel, language_model
 from llmill.serve.refusal import Limits, Refusal
 from llmill.serve.requests import Chat, ChatMessage, Completion, TextRequest
 
-BETWEEN = "\n\n"  # what is put under one another, as the prompts' own paragraphs are
+ROLE = {"developer": "system"}
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,12 @@ class Served:
         return ids
 
     def conversation(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """Each turn as the assistant was trained on it, behind one another as in `chat`.
+        """The messages in the assistant's own template; `developer` is another name of `system`.
 
-        What stands under `system` or `developer` is put before the user's next text, and the user's
-        texts between two answers are one. An answer, or the end, follows a text of the user's.
+        An answer, or the end, follows a text of the user's.
         """
-        if not self.language.assistant:
+        template = self.language.template
+        if template is None:
             raise Refusal(
                 400,
                 f"model: {self.name} was not taught to answer messages; /v1/completions goes on "
@@ -75,35 +76,28 @@ class Served:
                 "model",
                 "not_a_chat_model",
             )
-        tokenizer = self.language.tokenizer
-        ids: list[int] = []
-        texts: list[str] = []
         before = None
         for number, message in enumerate(messages):
             param = f"messages[{number}]"
             self._fits(message.content, param)
-            if message.role != "assistant":
-                texts.append(message.content)
-            elif before != "user":
+            if message.role == "assistant" and before != "user":
                 reason = "an answer needs a user's message right before it"
                 raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
-            else:
-                ids += self._instructed(texts)
-                ids += [*tokenizer.encode(message.content), tokenizer.end_of_text]
-                texts = []
-            if len(ids) > self.context:
-                what = f"messages: the first {number + 1}, {len(ids)} tokens,"
-                raise too_long(what, self.context, "messages")
             before = message.role
         if before != "user":
             reason = "messages: the last one is not the user's"
             raise Refusal(400, reason, "messages", "invalid_value")
-        return ids + self._instructed(texts)
-
-    def _instructed(self, texts: Sequence[str]) -> list[int]:
-        text = BETWEEN.join(texts)
-        self._fits(text, "messages")
-        return self.language.instructed(text)
+        self._fits("".join(message.content for message in messages), "messages")
+        said = [{"role": ROLE.get(m.role, m.role), "content": m.content} for m in messages]
+        try:
+            ids = template.prompt(said, most=self.context)
+        except UserError as error:
+            reason = f"messages: {error}"
+            raise Refusal(400, reason, "messages", "invalid_value") from None
+        if len(ids) > self.context:
+            what = f"messages: {len(ids)} tokens or more"
+            raise too_long(what, self.context, "messages")
+        return ids
 
     def _fits(self, text: str, param: str) -> None:
         """Refuse, before the work of encoding it, a text that cannot fit."""

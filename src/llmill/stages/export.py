@@ -120,4 +120,5 @@ def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:
             # `<|endoftext|>` in a message is text, so that the last token is never like padding
             "split_special_tokens": True,
         }
-    return settings | ({"chat_template": loaded.template} if loaded.template else {})
+    template = loaded.template or loaded.weights_template
+    return settings | ({"chat_template": template} if template else {})

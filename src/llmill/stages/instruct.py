@@ -9,6 +9,7 @@ In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,13 @@ from llmill.contract.values import Section
 from llmill.evaluation.answers import answers
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
+from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
-from llmill.tasks import instruction
+from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
-from llmill.text.tokenizer import Tokenizer
-from llmill.training.batches import Example, Examples, collate_texts, response_example
+from llmill.text.template import Template
+from llmill.training.batches import Example, Examples, collate_texts, learnt_example
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.progress import Figures
@@ -56,14 +57,19 @@ def run(params: Parameters, job: Job) -> None:
             f"prompt in the {model.config.block_size} tokens that the foundation model reads"
         )
     folder = job.folder("prepare") / "instruction"
+    template = open_template(settings, foundation)
     train, test = batches(settings, folder, foundation), read(folder, "test")
+    share = learnt_share(train.examples)
     held_out = examples(settings, folder, foundation, "validate")
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
-    before = answers(model, tokenizer, test, settings.max_new_tokens)
+    before = answers(model, template, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "pretrain.json", before)
-    job.say(f"{train.n} instructions, {len(before)} answered before training")
+    job.say(
+        f"{train.n} instructions, {share:.1%} of their tokens learnt, {len(before)} answered "
+        "before training"
+    )
 
     def validate(model: nn.Module, step: int) -> Figures:
         return {"validation_loss": loss_over(model, held_out)}
@@ -71,13 +77,13 @@ def run(params: Parameters, job: Job) -> None:
     work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
-    after = answers(model, tokenizer, test, settings.max_new_tokens)
+    after = answers(model, template, test, settings.max_new_tokens)
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
     assistant = Checkpoint(
         model,
         tokenizer,
-        template=CHAT_TEMPLATE,
+        template=template.source,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
     )
@@ -87,6 +93,7 @@ def run(params: Parameters, job: Job) -> None:
         "validation_loss": loss_over(model, held_out),
         "steps": curve[-1]["step"],
         "train_instructions": train.n,
+        "learnt_share": share,
         "test_instructions": len(after),
     }
     record.write_json(job.out / "metrics.json", metrics)
@@ -102,9 +109,9 @@ def examples(
     settings: Instruct, folder: Path, foundation: Checkpoint[Transformer], split: str
 ) -> list[Example]:
     """The instructions of a split as the model reads and learns them."""
-    tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
+    template, block = open_template(settings, foundation), foundation.model.config.block_size
     mask = settings.mask_prompt
-    return [example(entry, tokenizer, block, mask) for entry in read(folder, split)]
+    return [example(entry, template, block, mask) for entry in read(folder, split)]
 
 
 def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) -> Examples:
@@ -113,10 +120,40 @@ def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer
     return Examples(train, collate_texts, settings.training.batch_size, settings.seed)
 
 
-def example(entry: Instruction, tokenizer: Tokenizer, block: int, mask_prompt: bool) -> Example:
-    """Ids and targets of one instruction with its response."""
-    response = [*tokenizer.encode(entry.output), tokenizer.end_of_text]
-    return response_example(prompt_ids(tokenizer, entry), response, block, mask_prompt)
+def open_template(settings: Instruct, foundation: Checkpoint[Transformer]) -> Template:
+    """The template that the assistant learns; raises `UserError` for one whose answers would not
+    end.
+    """
+    tokenizer = foundation.tokenizer
+    text = templates.source(settings.template, tokenizer, foundation.weights_template)
+    template = templates.for_training(text, tokenizer)
+    end = template.end()
+    if end != tokenizer.end_of_text:
+        name = next((n for n, i in tokenizer.special.items() if i == end), "no special token")
+        raise UserError(
+            f"params.yaml: instruct.template {settings.template} ends an answer with {name}, but a "
+            f"text ends with {tokenizer.end_name}: no answer would end; choose another template"
+        )
+    return template
+
+
+def example(entry: Instruction, template: Template, block: int, mask_prompt: bool) -> Example:
+    """Ids and targets of one conversation. With `mask_prompt` every response is learnt, with its
+    end, and nothing else; without, everything is.
+    """
+    ids, learnt = template.learnt(entry.messages)
+    return learnt_example(ids, learnt if mask_prompt else [True] * len(ids), block)
+
+
+def learnt_share(examples: Sequence[Example]) -> float:
+    """The share of tokens that are learnt; raises `UserError` where none is."""
+    learnt = sum(target != IGNORE for _, targets in examples for target in targets)
+    if learnt == 0:
+        raise UserError(
+            f"params.yaml: instruct.template: of {len(examples)} instructions no token is learnt; "
+            "the template leaves out what the assistant says"
+        )
+    return learnt / sum(len(targets) for _, targets in examples)
 
 
 @torch.inference_mode()

@@ -137,7 +137,7 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
 def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
     form = read_sources(folder)[0].get("own")
-    file = folder / Path(form["file"]).name if form else one_json(folder)
+    file = folder / Path(form["file"]).name if form else one_file(folder)
     rows = instruction.read_raw(file)
     answered = [row for row in rows if row.output.strip()]
     unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
@@ -252,11 +252,11 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
     return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
 
 
-def one_json(folder: Path) -> Path:
-    """The one JSON file of a role besides `sources.json`."""
-    files = sorted(path for path in folder.glob("*.json") if path.name != SOURCES)
+def one_file(folder: Path) -> Path:
+    """The one file of a role besides `sources.json`."""
+    files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
     if len(files) != 1:
-        raise UserError(f"{folder}: expected one .json file of data, found {len(files)}")
+        raise UserError(f"{folder}: expected one file of data, found {len(files)}")
     return files[0]
 
 

@@ -126,6 +126,7 @@ def run(params: Parameters, job: Job) -> None:
         tokenizer,
         made_by=job.stage.address,
         begun_from=record.content_hash(weights) if begun else None,
+        weights_template=initial.template(weights) if begun else None,
     )
     _write(job, foundation, curve, sampler.gather(), metrics)
 

@@ -1,25 +1,33 @@
-"""Instructions with their responses: the raw file in Alpaca's form, and the prepared one.
+"""Instructions with their responses, and conversations: the raw file, and the prepared one.
 
-Raw: a JSON list of objects with `instruction`, `input` and `output`; optional `kind`, `paraphrases`
-(other right answers) and `wrong` (fluent wrong ones). Other keys are not read.
+Raw: rows in one of these forms, each told by its keys: `messages` (OpenAI's), `conversations`
+(ShareGPT's), `instruction`, `input` and `output` (Alpaca's), `prompt` and `completion`; optional
+`kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong ones). Other keys are not
+read.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.tasks import jsonl
+from llmill.tasks import conversation, jsonl, rows
+from llmill.tasks.conversation import BETWEEN, Message, message
 
-NEEDED = ("instruction", "input", "output")
 LISTS = ("paraphrases", "wrong")
+CONVERSATIONS = ("messages", "conversations")
+FORMS = (
+    "instruction, input and output; prompt and completion; messages (role, content); "
+    "conversations (from, value)"
+)
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """A task, the text it is about (or nothing), and the reference response."""
+    """A task, the text it is about (or nothing), and the reference response: of a conversation the
+    last turn, behind the messages of the earlier ones.
+    """
 
     instruction: str
     input: str
@@ -27,62 +35,96 @@ class Instruction:
     kind: str | None = None
     paraphrases: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    earlier: list[Message] = field(default_factory=list)
 
     @property
     def task(self) -> str:
         """What identifies the task: without the response."""
-        return f"{self.instruction}\n{self.input}"
+        before = [each["content"] for each in self.earlier]
+        return "\n".join((*before, self.instruction, self.input))
+
+    @property
+    def asked(self) -> list[Message]:
+        """The messages that are answered. A template may put the input in a place of its own."""
+        if not self.input:
+            return [*self.earlier, message("user", self.instruction)]
+        joined = message("user", f"{self.instruction}{BETWEEN}{self.input}")
+        return [*self.earlier, joined | {"instruction": self.instruction, "input": self.input}]
+
+    @property
+    def messages(self) -> list[Message]:
+        """The whole conversation, with the response."""
+        return [*self.asked, message("assistant", self.output)]
 
 
 def read_raw(path: Path) -> list[Instruction]:
     """Every entry of a raw file; raises `UserError` with the number of one that does not fit."""
-    try:
-        entries = elsewhere.parsed(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: missing; run stage download again") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from None
-    if not isinstance(entries, list) or not entries:
-        raise UserError(f"{path}: expected a list of entries with {', '.join(NEEDED)}")
-    return [
-        _instruction(entry, f"{path}, entry {number} of {len(entries)}")
-        for number, entry in enumerate(entries, 1)
-    ]
+    return [_instruction(entry, where) for where, entry in rows.read(path)]
 
 
 def _instruction(entry: Any, where: str) -> Instruction:
     if not isinstance(entry, dict):
-        raise UserError(f"{where}: expected an object with {', '.join(NEEDED)}")
-    missing = next((key for key in NEEDED if key not in entry), None)
-    if missing:
-        raise UserError(f"{where}: no key '{missing}'; needed are {', '.join(NEEDED)}")
-    values = {key: _text(entry[key], key, where) for key in NEEDED}
+        raise UserError(f"{where}: expected an object with {FORMS}")
     kind = entry.get("kind")
-    if not values["instruction"].strip():
-        raise UserError(f"{where}: 'instruction' is empty; remove the entry or write one")
-    lists = {key: [_text(t, key, where) for t in _list(entry, key, where)] for key in LISTS}
+    lists = {
+        key: [conversation.text(t, key, where) for t in _list(entry, key, where)] for key in LISTS
+    }
+    earlier, task, about, answer = _turn(entry, where)
     return Instruction(
-        values["instruction"],
-        values["input"],
-        values["output"],
-        None if kind is None else _text(kind, "kind", where),
+        task,
+        about,
+        answer,
+        None if kind is None else conversation.text(kind, "kind", where),
         lists["paraphrases"],
         lists["wrong"],
+        earlier,
     )
 
 
+def _turn(entry: dict[str, Any], where: str) -> tuple[list[Message], str, str, str]:
+    """The messages before the last turn; its instruction, input and output."""
+    for key in CONVERSATIONS:
+        if entry.get(key) is not None:
+            return _last_turn(conversation.read(entry[key], f"{where}, '{key}'"))
+    if entry.get("instruction") is not None:
+        task, answer = "instruction", "output"
+    elif entry.get("prompt") is not None:
+        task, answer = "prompt", "completion"
+        if isinstance(entry["prompt"], list):
+            return _last_turn(conversation.read(_joined(entry, where), where))
+    else:
+        raise UserError(f"{where}: none of the forms that are read: {FORMS}")
+    if answer not in entry:
+        raise UserError(f"{where}: no key '{answer}' beside '{task}'")
+    instruction = conversation.text(entry[task], task, where)
+    if not instruction.strip():
+        raise UserError(f"{where}: '{task}' is empty; remove the entry or write one")
+    given = entry.get("input") if task == "instruction" else None
+    about = "" if given is None else conversation.text(given, "input", where)
+    output = conversation.text(entry[answer], answer, where)
+    return [], instruction, about if about.strip() else "", output
+
+
+def _joined(entry: dict[str, Any], where: str) -> list[Any]:
+    """Prompt and completion, both messages."""
+    if not isinstance(entry.get("completion"), list):
+        raise UserError(f"{where}: 'prompt' is a list of messages, so 'completion' must be one")
+    joined: list[Any] = entry["prompt"] + entry["completion"]
+    return joined
+
+
+def _last_turn(messages: list[Message]) -> tuple[list[Message], str, str, str]:
+    *earlier, asked, answer = messages
+    return earlier, asked["content"], "", answer["content"]
+
+
 def _list(entry: dict[str, Any], key: str, where: str) -> list[Any]:
-    value = entry.get(key, [])
+    value = entry.get(key)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected a list of texts")
     return value
-
-
-def _text(value: Any, key: str, where: str) -> str:
-    """A string that UTF-8 can hold: JSON's escapes may name half a character."""
-    if not isinstance(value, str):
-        raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected text")
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def read(path: Path) -> list[Instruction]:
@@ -91,5 +133,6 @@ def read(path: Path) -> list[Instruction]:
 
 
 def write(path: Path, entries: Iterable[Instruction]) -> None:
-    """Write prepared instructions."""
-    jsonl.write(path, entries)
+    """Write prepared instructions, with earlier messages only where there are some."""
+    rows = (asdict(entry) for entry in entries)
+    jsonl.write(path, ({k: v for k, v in row.items() if k != "earlier" or v} for row in rows))

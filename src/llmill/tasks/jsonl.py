@@ -14,8 +14,9 @@ Row = TypeVar("Row")
 
 
 def write(path: Path, rows: Iterable[Any]) -> None:
-    """Write dataclass rows, whole or not at all."""
-    lines = (json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows)
+    """Write rows, dataclasses or their fields, whole or not at all."""
+    fields = (row if isinstance(row, dict) else asdict(row) for row in rows)
+    lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in fields)
     record.write_bytes(path, "".join(lines).encode())
 
 

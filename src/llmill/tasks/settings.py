@@ -1,10 +1,12 @@
-"""How a labelled data set is split."""
+"""How a labelled data set is split, and the names of chat templates."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from llmill.contract.values import Section, Share
+
+TemplateName = Literal["alpaca", "chatml", "weights"]
 
 
 class Split(Section):

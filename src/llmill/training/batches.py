@@ -253,17 +253,10 @@ def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor 
     return Batch((idx, lengths), targets, weight=weight, tokens=int(lengths.sum()))
 
 
-def response_example(
-    prompt: list[int], response: list[int], block_size: int, mask_prompt: bool
-) -> Example:
-    """Ids and next-token targets of prompt and response; a long prompt loses its left.
-
-    `response` ends with <|endoftext|>, so that stopping is learnt. With `mask_prompt` only the
-    response is; without, everything is but the first token.
+def learnt_example(ids: Sequence[int], learnt: Sequence[bool], block_size: int) -> Example:
+    """Ids and next-token targets of a text of which some tokens are learnt, never the first; a long
+    one loses its left.
     """
-    ids = (prompt + response)[-(block_size + 1) :]
-    targets = ids[1:]
-    if mask_prompt:
-        masked = max(0, len(ids) - len(response) - 1)
-        targets = [IGNORE] * masked + targets[masked:]
-    return ids[:-1], targets
+    kept = ids[-(block_size + 1) :]
+    pairs = zip(kept[1:], learnt[len(ids) - len(kept) + 1 :], strict=True)
+    return list(kept[:-1]), [token if is_learnt else IGNORE for token, is_learnt in pairs]

@@ -11,7 +11,7 @@ TEMPLATE = "card.md.jinja"
 KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # as they are
 KINDS = {
     "foundation": "A foundation model: it continues texts.",
-    "assistant": "An assistant: it answers one instruction.",
+    "assistant": "An assistant: it answers messages, over several turns.",
     "classifier": "A classifier: it gives a text one of some labels.",
 }
 

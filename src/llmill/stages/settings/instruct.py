@@ -1,12 +1,14 @@
 """What stage `instruct` is told."""
 
 from llmill.contract.values import Section, Seed, Threads, Written
+from llmill.tasks.settings import TemplateName
 from llmill.training.settings import Training
 
 
 class Instruct(Section):
     seed: Seed
     threads: Threads
-    mask_prompt: bool  # loss on the response only
+    template: TemplateName  # how messages are put; weights: as they came with a template
+    mask_prompt: bool  # loss on the responses only
     training: Training
     max_new_tokens: Written  # of an answer to a test instruction

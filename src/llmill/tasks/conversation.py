@@ -1,0 +1,87 @@
+"""A conversation: messages of the roles system, user and assistant, as OpenAI's interface and
+ShareGPT write them.
+
+Every answer comes right after a text of the user's; what follows the last answer is left out.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from llmill.contract.elsewhere import quoted
+from llmill.contract.errors import UserError
+
+Message = dict[str, str]  # role and content
+
+ROLES = ("system", "user", "assistant")
+SAME = {"developer": "system", "human": "user", "gpt": "assistant"}  # as others name them
+BETWEEN = "\n\n"  # what is put under one another, as the prompts' own paragraphs are
+
+
+def message(role: str, content: str) -> Message:
+    """One message."""
+    return {"role": role, "content": content}
+
+
+def text(value: Any, key: str, where: str) -> str:
+    """A string that UTF-8 can hold: JSON's escapes may name half a character."""
+    if not isinstance(value, str):
+        raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected text")
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def content(value: Any, key: str, where: str) -> str:
+    """A text, or a list of parts of text joined; raises `UserError` naming a part of another
+    kind.
+    """
+    if not isinstance(value, list):
+        return text(value, key, where)
+    parts = []
+    for part in value:
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind != "text":
+            raise UserError(f"{where}: '{key}' has a part of type {quoted(kind)}, expected text")
+        parts.append(text(part.get("text"), "text", where))
+    return "".join(parts)
+
+
+def read(value: Any, where: str) -> list[Message]:
+    """Messages as they came, each `role` and `content` or `from` and `value`; raises `UserError`
+    for what makes no conversation.
+    """
+    if not isinstance(value, list) or not value:
+        raise UserError(f"{where}: expected a list of messages, found {quoted(value)}")
+    messages = [_read(each, f"{where}, message {n}") for n, each in enumerate(value, 1)]
+    _check(messages, where)
+    last = max(n for n, each in enumerate(messages) if each["role"] == "assistant")
+    return messages[: last + 1]
+
+
+def _read(value: Any, where: str) -> Message:
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected an object with role and content")
+    names = ("from", "value") if "role" not in value and "from" in value else ("role", "content")
+    missing = next((name for name in names if name not in value), None)
+    if missing:
+        raise UserError(f"{where}: no key '{missing}'")
+    given = value[names[0]]
+    role = SAME.get(given, given) if isinstance(given, str) else given
+    if role not in ROLES:
+        raise UserError(f"{where}: unknown role {quoted(given)}; one of {', '.join(ROLES)}")
+    written = content(value[names[1]], names[1], where)
+    if not written.strip():
+        raise UserError(f"{where}: '{names[1]}' is empty; remove the message or write one")
+    return message(role, written)
+
+
+def _check(messages: Sequence[Message], where: str) -> None:
+    """Raises `UserError` unless there is an answer, and each follows a text of the user's."""
+    before = None
+    for number, each in enumerate(messages, 1):
+        if each["role"] == "assistant" and before != "user":
+            place = "the conversation begins with the assistant"
+            if any(m["role"] != "system" for m in messages[: number - 1]):
+                place = f"message {number} is an answer, but none of the user's is right before it"
+            raise UserError(f"{where}: {place}")
+        before = each["role"]
+    if not any(each["role"] == "assistant" for each in messages):
+        raise UserError(f"{where}: no message of the assistant, so nothing to learn")

@@ -1,0 +1,79 @@
+"""Preferences: a prompt with a chosen and a rejected answer.
+
+Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with
+`chosen` and `rejected`; or of two conversations alone, `chosen` and `rejected`, that differ in
+their last answer. Other keys are not read.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llmill.contract.errors import UserError
+from llmill.tasks import conversation, rows
+from llmill.tasks.conversation import Message, message
+from llmill.tasks.instruction import Instruction
+
+ANSWERS = ("chosen", "rejected")
+FORMS = "prompt, chosen and rejected; or instruction, input, chosen and rejected"
+
+
+@dataclass(frozen=True)
+class Preference:
+    """What is answered, and two answers to it."""
+
+    asked: list[Message]
+    chosen: str
+    rejected: str
+
+
+def read_raw(path: Path) -> list[Preference]:
+    """Every entry of a raw file; raises `UserError` with the place of one that does not fit."""
+    return [_preference(entry, where) for where, entry in rows.read(path)]
+
+
+def _preference(entry: Any, where: str) -> Preference:
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: expected an object with {FORMS}")
+    missing = next((key for key in ANSWERS if entry.get(key) is None), None)
+    if missing:
+        raise UserError(f"{where}: no key '{missing}'; expected are {FORMS}")
+    before = _before(entry, where)
+    asked, chosen = _answered(before, entry["chosen"], f"{where}, 'chosen'")
+    also, rejected = _answered(before, entry["rejected"], f"{where}, 'rejected'")
+    if asked != also:
+        raise UserError(f"{where}: 'chosen' and 'rejected' answer different messages")
+    of_alpaca = bool(before) and entry.get("prompt") is None
+    return Preference(before if of_alpaca else asked, chosen, rejected)
+
+
+def _before(entry: dict[str, Any], where: str) -> list[Any]:
+    """The messages in front of both answers: none, if these are whole conversations."""
+    prompt = entry.get("prompt")
+    if isinstance(prompt, list):
+        return prompt
+    if prompt is not None:
+        return [message("user", _filled(prompt, "prompt", where))]
+    if entry.get("instruction") is None:
+        if all(isinstance(entry[key], list) for key in ANSWERS):
+            return []
+        raise UserError(f"{where}: no key 'prompt'; expected are {FORMS}")
+    about = "" if entry.get("input") is None else conversation.text(entry["input"], "input", where)
+    task = _filled(entry["instruction"], "instruction", where)
+    return Instruction(task, about if about.strip() else "", "").asked
+
+
+def _answered(before: list[Any], answer: Any, where: str) -> tuple[list[Message], str]:
+    """The messages that are answered, and the answer."""
+    last = answer if isinstance(answer, list) else [message("assistant", answer)]
+    *_, end = messages = conversation.read([*before, *last], where)
+    if len(messages) < len(before) + len(last):
+        raise UserError(f"{where}: its last message is not the assistant's")
+    return messages[:-1], end["content"]
+
+
+def _filled(value: Any, key: str, where: str) -> str:
+    text = conversation.text(value, key, where)
+    if not text.strip():
+        raise UserError(f"{where}: '{key}' is empty; remove the entry or write one")
+    return text
