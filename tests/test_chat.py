@@ -53,7 +53,9 @@ def said(talk, *lines: str) -> str:
 
 def plain(talk, ids: list[int]) -> str:
     """What `generate` gives for the ids, as text."""
-    (new,) = generate(talk.writer.model, [ids], max_new_tokens=9, end_of_text=talk.language.tokenizer.end_of_text)
+    (new,) = generate(
+        talk.writer.model, [ids], max_new_tokens=9, end_of_text=talk.language.tokenizer.end_of_text
+    )
     return bytes_tokenizer().decode(new)
 
 
