@@ -7,6 +7,7 @@ import pytest
 from llmill.contract.errors import UserError
 from llmill.evaluation.multiple_choice import (
     at_most,
+    chance,
     cloze_picks,
     cloze_prompt,
     letter_picks,
@@ -56,6 +57,22 @@ def test_a_model_that_likes_a_letter_picks_it(letter):
 def test_a_model_that_likes_a_text_picks_it_in_the_cloze_format():
     likes = [(" ", "B"), ("B", "e"), ("e", "r"), ("r", "n")]
     assert cloze_picks(Bigram(likes), bytes_tokenizer(), [CITY], 4).picks == [2]
+
+
+def test_questions_may_have_other_numbers_of_choices_side_by_side():
+    two = Question("s", "Is it?", ["no", "yes"], 1)
+    five = Question("s", "Which?", ["a", "b", "c", "d", "e"], 4)
+    assert letter_prompt(five, [two]).endswith(
+        "Is it?\nA. no\nB. yes\nAnswer: B\n\nWhich?\nA. a\nB. b\nC. c\nD. d\nE. e\nAnswer:"
+    )
+    asked = [five, two, CITY, five]
+    none = {"s": [], "cities": []}
+    likes_e = Bigram([(":", " "), (" ", "E")], block_size=512)  # which two and CITY do not have
+    assert letter_picks(likes_e, bytes_tokenizer(), asked, none, 4).picks == [4, 0, 0, 4]
+    likes_y = Bigram([(" ", "y"), (" ", "e")])
+    assert cloze_picks(likes_y, bytes_tokenizer(), asked, 4).picks == [4, 1, 1, 4]
+    assert chance([two, five]) == pytest.approx(0.35)
+    assert chance([CITY, SUM, ROOT]) == 0.25
 
 
 def test_a_longer_answer_is_not_punished_for_its_length():

@@ -1,3 +1,7 @@
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from llmill.contract.errors import UserError
@@ -14,7 +18,7 @@ def read(folder, content: bytes):
 def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path):
     content = '"Which\r\none, ""you""\u2028say?",1,"2\n2",3,4,C\r\nNext?,a,b,c,d,A'
     assert read(tmp_path, content.encode()) == [
-        Question("odd_things", 'Which\r\none, "you"\u2028say?', ["1", "2\n2", "3", "4"], 2),
+        Question("odd_things", 'Which\none, "you"\u2028say?', ["1", "2\n2", "3", "4"], 2),
         Question("odd_things", "Next?", ["a", "b", "c", "d"], 0),
     ]
 
@@ -23,18 +27,99 @@ def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path)
     ("content", "said"),
     [
         (b"Q?,a,b,c,d,A\nQ?,a,b,c,B\n", "row 2: 5 fields"),
-        (b"Q?,a,b,c,d,A,\n", "row 1: 7 fields"),
-        (b"Q?,a,b,c,d,A\n\n", "row 2: 0 fields"),
+        (b"Q?,A\n", "row 1: 2 fields, needed are question, A, B, C, D, answer"),
+        (b"Q?,a,A\n", "row 1: 3 fields"),
+        (b"Q?,1,2,3,4,5,6,7,8,9,10,11,A\n", "row 1: 13 fields|row 1: 11 choices, a question has"),
+        (b"Q?,a,,c,d,A\n", "row 1: choice 2 of 4 is empty"),
+        (b" ,a,b,c,d,A\n", "row 1: no question"),
+        (b"\n \n", "no questions in it"),
+        (b"Q?,a,b,c,d,4\n", "row 1: answer '4', allowed are A, B, C, D \\(or 0 to 3\\)"),
+        (b"question,A,B,reply\nQ?,a,b,c\n", "row 1: answer 'reply'"),
+        (b"question,B,C,answer\nQ?,a,b,A\n", "row 2: choice 1 of 3 is empty"),
+        (b"question,choices,answer\nQ?,a b,A\n", "row 2: choices 'a b', needed is a list"),
+        (b'Q?,a,b,c,d,A\n"The word "lamp" means",a,b,c,d,A', "line 2: not CSV .* written twice"),
+        (b"Q?,a,b,c,\0,A\n", "row 1: a NUL character"),
         (b"Q?,a,b,c,d,E\n", "row 1: answer 'E', allowed are A, B, C, D"),
         (b"Q?,a,b,c,d,\n", "row 1: answer ''"),
         (b"Q?,a,b,c,d,AB\n", "row 1: answer 'AB'"),
-        (b"Q\xff?,a,b,c,d,A\n", "not CSV in UTF-8"),
+        (b"Q\xff?,a,b,c,d,A\n", "row 1: not UTF-8 at byte 1; name its encoding"),
         (b'"Q?,a,b,c,d,A\n', "not CSV"),
     ],
 )
 def test_a_row_that_does_not_fit_is_refused_with_its_number(tmp_path, content, said):
     with pytest.raises(UserError, match=rf"odd_things_test\.csv.*{said}"):
         read(tmp_path, content)
+
+
+PLAIN = [
+    Question("odd_things", "Which is it?", ["tree", "window", "stone", "paper"], 1),
+    Question("odd_things", "And now?", ["bread", "boat", "stone", "bridge"], 3),
+]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Which is it?,tree,window,stone,paper,B\nAnd now?,bread,boat,stone,bridge,D\n",
+        "Which is it?, tree,window ,stone,paper,B\nAnd now?,bread,boat,stone,\u00a0bridge\t,D\r\n",
+        "Which is it?,tree,window,stone,paper,b\nAnd now?,bread,boat,stone,bridge, d \n",
+        "question,A,B,C,D,answer\nWhich is it?,tree,window,stone,paper,B\n"
+        "And now?,bread,boat,stone,bridge,D",
+        "Answer;Question;a;b;c;d\nB;Which is it?;tree;window;stone;paper\n"
+        "D;And now?;bread;boat;stone;bridge",
+        "Which is it?;tree;window;stone;paper;B\nAnd now?;bread;boat;stone;bridge;D",
+        "Which is it?\ttree\twindow\tstone\tpaper\tB\nAnd now?\tbread\tboat\tstone\tbridge\tD",
+        "\n \nWhich is it?,tree,window,stone,paper,B\n\nAnd now?,bread,boat,stone,bridge,D\n\n,,,,,\n",
+        "Which is it?,tree,window,stone,paper,1\nAnd now?,bread,boat,stone,bridge,3\n",
+        'question,choices,answer\nWhich is it?,"[""tree"", ""window"", ""stone"", ""paper""]",B\n'
+        'And now?,"[""bread"", ""boat"", ""stone"", ""bridge""]",3\n',
+    ],
+)
+def test_white_space_case_header_delimiter_and_blank_lines_change_no_question(tmp_path, content):
+    assert read(tmp_path, content.encode()) == PLAIN
+
+
+def test_a_table_in_another_encoding_of_unicode_is_read(tmp_path):
+    content = "Où est-ce?,tree,window,stone,paper,B\r\n"
+    assert read(tmp_path, content.encode("utf-16"))[0].question == "Où est-ce?"
+
+
+def test_questions_have_two_to_ten_choices(tmp_path):
+    content = (
+        b"question,A,B,C,D,E,F,G,H,I,J,answer\nOne?,1,2,3,4,5,6,7,8,9,10,j\nTwo?,1,2,,,,,,,,,B\n"
+    )
+    one, two = read(tmp_path, content)
+    assert (one.choices, one.answer) == ([str(i) for i in range(1, 11)], 9)
+    assert (two.choices, two.answer) == (["1", "2"], 1)
+
+
+def test_rows_with_named_columns_may_be_json_lines_or_parquet_with_a_subject_each(tmp_path):
+    rows = [
+        {"question": "Which is it?", "choices": ["tree ", "window", "stone", "paper"], "answer": 1},
+        {"question": "And now?", "choices": ["yes", "no"], "answer": "a", "subject": "other"},
+    ]
+    (tmp_path / "test").mkdir()
+    lines = "".join(json.dumps(row) + "\n\n" for row in rows)
+    (tmp_path / "test/odd_things_test.jsonl").write_text(lines)
+    found = [PLAIN[0], Question("other", "And now?", ["yes", "no"], 0)]
+    assert multiple_choice.read_raw(tmp_path, "test") == found
+    (tmp_path / "test/odd_things_test.jsonl").unlink()
+    table = pa.table(
+        {
+            "subject": [None, "other"],
+            "question": [row["question"] for row in rows],
+            "choices": [row["choices"] for row in rows],
+            "answer": [1, 0],
+        }
+    )
+    pq.write_table(table, tmp_path / "test/odd_things.parquet")
+    assert multiple_choice.read_raw(tmp_path, "test") == found
+    pq.write_table(
+        table.rename_columns(["subject", "q", "choices", "answers"]),
+        tmp_path / "test/odd_things.parquet",
+    )
+    with pytest.raises(UserError, match=r"parquet, row 1: no column 'question'; there are subj"):
+        multiple_choice.read_raw(tmp_path, "test")
 
 
 def test_a_split_without_files_is_named(tmp_path):

@@ -29,6 +29,12 @@ def test_the_normal_form_is_its_own_and_that_of_every_unicode_form():
         assert {normal(once), *forms} == {once}
 
 
+def test_a_million_marks_on_one_letter_take_no_time_with_the_square_of_their_number():
+    marks = "\u0301\u0323" * 500_000  # to be put in another order; ten minutes before
+    assert normal("a" + marks + "b") == normal("a" + marks[:30] + "b")
+    assert len(normal("a" + "\u0301\u200b" * 500_000)) < 40
+
+
 def test_fractions_follow_from_content_and_purpose_and_are_spread():
     assert fraction("a", "split") == fraction("a", "split") != fraction("a", "weight")
     found = [fraction(str(i), "split") for i in range(2000)]

@@ -186,7 +186,7 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
             {"b": entry(role="instruction", format=None, column="x")},
             "b: only role text takes `column` and `encoding`",
         ),
-        ({"b": entry(role="mmlu", format=None)}, ".csv files in folders dev, val and test"),
+        ({"b": entry(role="mmlu", format=None)}, ".parquet files in folders dev, val and test"),
         ({"b": entry(role="instruction", format=None)}, "takes one .json list"),
         ({"b": entry(role="tokenizer", format=None)}, "takes encoder.json and vocab.bpe"),
         ({"b": weights("model.safetensors")}, "config.json and weights are needed"),

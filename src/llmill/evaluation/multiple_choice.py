@@ -11,6 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import continuation_logprobs
@@ -20,7 +21,6 @@ from llmill.tasks.multiple_choice import LETTERS, Question
 from llmill.text.tokenizer import Tokenizer
 
 HEADER = "The following are multiple choice questions (with answers) about {}.\n\n"
-CHANCE = 1 / len(LETTERS)
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Picks:
     picks: list[int]
     shots_dropped: int
     prompts_cut: int
+
+
+def chance(questions: Sequence[Question]) -> float:
+    """The share that one who guesses gets right."""
+    return sum(1 / len(question.choices) for question in questions) / len(questions)
 
 
 def of_subjects(questions: Sequence[Question], subjects: Sequence[str]) -> list[Question]:
@@ -96,8 +101,9 @@ def letter_picks(
     batch_size: int,
 ) -> Picks:
     """The likeliest letter. Too long a prompt loses its last examples one by one, then its left."""
-    letters = [tokenizer.encode(f" {letter}") for letter in LETTERS]
-    room = model.config.block_size + 1 - max(map(len, letters))
+    most = max((len(question.choices) for question in questions), default=0)
+    letters = [tokenizer.encode(f" {letter}") for letter in LETTERS[:most]]
+    room = model.config.block_size + 1 - max(map(len, letters), default=0)
     pairs, dropped, cut = [], 0, 0
     for question in questions:
         examples = shots[question.subject]
@@ -107,8 +113,9 @@ def letter_picks(
                 break
         dropped += len(examples) - used
         cut += len(context) > room
-        pairs += [(context, letter) for letter in letters]
-    return Picks(_best(continuation_logprobs(model, pairs, batch_size)), dropped, cut)
+        pairs += [(context, letter) for letter in letters[: len(question.choices)]]
+    logprobs = continuation_logprobs(model, pairs, batch_size)
+    return Picks(_best(logprobs, questions), dropped, cut)
 
 
 def cloze_picks(
@@ -124,7 +131,8 @@ def cloze_picks(
         pairs += [(context, end) for end in ends]
         sizes += [len(text.encode()) for text in texts]
     logprobs = continuation_logprobs(model, pairs, batch_size)
-    return Picks(_best([x / size for x, size in zip(logprobs, sizes, strict=True)]), 0, cut)
+    scores = [x / size for x, size in zip(logprobs, sizes, strict=True)]
+    return Picks(_best(scores, questions), 0, cut)
 
 
 def _document(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -133,14 +141,15 @@ def _document(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def _block(question: Question) -> str:
-    choices = (f"{a}. {text}" for a, text in zip(LETTERS, question.choices, strict=True))
+    choices = (f"{a}. {text}" for a, text in zip(LETTERS, question.choices, strict=False))
     return "\n".join((question.question, *choices, "Answer:"))
 
 
-def _best(scores: Sequence[float]) -> list[int]:
-    """The first of the best of each four, after rounding away the noise of float sums."""
-    fours = ([round(x, 5) for x in scores[i : i + 4]] for i in range(0, len(scores), 4))
-    return [four.index(max(four)) for four in fours]
+def _best(scores: Sequence[float], questions: Sequence[Question]) -> list[int]:
+    """The first of the best choices of each question, after rounding away the noise of sums."""
+    rounded = (round(x, 5) for x in scores)
+    of_each = [list(islice(rounded, len(question.choices))) for question in questions]
+    return [of_one.index(max(of_one)) for of_one in of_each]
 
 
 def _hash(question: Question) -> str:

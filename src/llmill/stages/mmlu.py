@@ -17,8 +17,8 @@ from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import statistics
 from llmill.evaluation.multiple_choice import (
-    CHANCE,
     at_most,
+    chance,
     cloze_picks,
     letter_picks,
     of_subjects,
@@ -59,12 +59,13 @@ def run(params: Parameters, job: Job) -> None:
         "letter": letter_picks(model, tokenizer, questions, shots, batch_size),
         "cloze": cloze_picks(model, tokenizer, questions, batch_size),
     }
+    guessed = chance(questions)
     metrics: dict[str, Any] = {
         name: figures(questions, result.picks, levels, settings.confidence)
         for name, result in picks.items()
     }
     metrics |= {
-        "chance": CHANCE,
+        "chance": guessed,
         "questions": len(questions),
         "shots": {"letter": settings.shots, "cloze": 0},
         "shots_dropped": picks["letter"].shots_dropped,
@@ -76,7 +77,7 @@ def run(params: Parameters, job: Job) -> None:
     job.track.table("questions", rows)
     job.track.metrics(statistics.flat(metrics))
     for name in picks:
-        job.say(f"{name}: {metrics[name]['all']['value']:.1%} right (chance {CHANCE:.0%})")
+        job.say(f"{name}: {metrics[name]['all']['value']:.1%} right (chance {guessed:.0%})")
 
 
 def figures(

@@ -1,7 +1,9 @@
-"""What a file of text is, by the end of its name."""
+"""What a file of data is, by the end of its name."""
 
 TEXT = (".txt", ".md", ".jsonl", ".parquet")
 PACKED = {".gz": "gzip", ".zst": "zstd"}  # round any but parquet, which packs by itself
+CELLS = (".csv", ".tsv")
+QUESTIONS = (*CELLS, ".jsonl", ".parquet")
 
 
 def of(name: str) -> str | None:

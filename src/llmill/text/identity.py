@@ -11,6 +11,9 @@ from llmill.contract.record import sha256_text
 
 # Format characters, such as soft hyphens and zero-width joiners, and what else shows nothing.
 UNSEEN = regex.compile(r"[\p{Cf}\p{Default_Ignorable_Code_Point}]+")
+# Of marks on one letter the first 30 count, as in Unicode's stream-safe form: to put them in order
+# takes time with the square of their number.
+MORE_MARKS = regex.compile(r"(?<=\p{M}{30})\p{M}+")
 
 
 def canonical(text: str) -> str:
@@ -21,9 +24,10 @@ def canonical(text: str) -> str:
     """
     if text.isascii():  # which no step but the case can change
         return text.casefold()
-    composed = unicodedata.normalize("NFKC", text)
+    composed = unicodedata.normalize("NFKC", MORE_MARKS.sub("", text))
     # Twice: what was unseen may have parted a letter from its accent, and so may a small letter.
-    return unicodedata.normalize("NFKC", UNSEEN.sub("", composed).casefold())
+    plain = UNSEEN.sub("", composed).casefold()
+    return unicodedata.normalize("NFKC", MORE_MARKS.sub("", plain))
 
 
 def normal(text: str) -> str:

@@ -19,6 +19,9 @@ from llmill.text.encoding import decode
 
 COLUMN = "text"  # what the web corpora call it
 BATCH = 1024  # rows of a parquet file in memory at a time
+LINES = "a .jsonl has one object a line"
+
+Row = tuple[str, dict[str, Any]]  # with what an error calls it: its file and number
 
 
 def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]:
@@ -31,8 +34,17 @@ def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]
     form = endings.of(file.name)
     if form == ".parquet":
         return _parquet(file, column or COLUMN)
-    text = decode(_unpacked(file), file, encoding)
-    return _json_lines(text, file, column or COLUMN) if form == ".jsonl" else iter([text])
+    if form == ".jsonl":
+        return _column(rows(file, encoding), column or COLUMN)
+    return iter([decode(_unpacked(file), file, encoding)])
+
+
+def rows(file: Path, encoding: str | None) -> Iterator[Row]:
+    """The rows of a `.jsonl` or `.parquet`, each with what an error calls it."""
+    if endings.of(file.name) != ".parquet":
+        return _json_lines(decode(_unpacked(file), file, encoding), file)
+    table = (row for batch in _batches(file, None) for row in batch.to_pylist())
+    return ((f"{file}, row {number}", row) for number, row in enumerate(table, 1))
 
 
 def _unpacked(file: Path) -> bytes:
@@ -44,27 +56,29 @@ def _unpacked(file: Path) -> bytes:
         raise UserError(f"{file}: not whole {kind or 'to read'} ({_reason(error)})") from None
 
 
-def _json_lines(text: str, file: Path, column: str) -> Iterator[str]:
+def _json_lines(text: str, file: Path) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), 1):
-        if line and not line.isspace():
-            value = _value(line, f"{file}, row {number}", column)
-            if value is not None:
-                yield value
+        if not line or line.isspace():
+            continue
+        where = f"{file}, row {number}"
+        try:
+            row = elsewhere.parsed(line)
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error}); {LINES}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: {_kind(row)}; {LINES}")
+        yield where, row
 
 
-def _value(line: str, where: str, column: str) -> str | None:
-    try:
-        row = elsewhere.parsed(line)
-    except ValueError as error:
-        raise UserError(f"{where}: not JSON ({error}); a .jsonl has one object a line") from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: {_kind(row)}; a .jsonl has one object a line")
-    if column not in row:
-        raise UserError(f"{where}: {_absent(column, list(row))}")
-    value = row[column]
-    if not isinstance(value, str | None):
-        raise UserError(f"{where}: '{column}' is {_kind(value)}, needed is a text")
-    return value
+def _column(table: Iterator[Row], column: str) -> Iterator[str]:
+    for where, row in table:
+        if column not in row:
+            raise UserError(f"{where}: {_absent(column, list(row))}")
+        value = row[column]
+        if not isinstance(value, str | None):
+            raise UserError(f"{where}: '{column}' is {_kind(value)}, needed is a text")
+        if value is not None:
+            yield value
 
 
 def _kind(value: Any) -> str:
@@ -73,11 +87,17 @@ def _kind(value: Any) -> str:
 
 
 def _parquet(file: Path, column: str) -> Iterator[str]:
+    for batch in _batches(file, column):
+        yield from (text for text in batch.column(0).to_pylist() if text is not None)
+
+
+def _batches(file: Path, column: str | None) -> Iterator[pa.RecordBatch]:
+    """A table by batches of rows: a column of text alone, or every column."""
     try:
         with pq.ParquetFile(file) as table:
-            _check_column(table.schema_arrow, column, file)
-            for batch in table.iter_batches(BATCH, columns=[column]):
-                yield from (text for text in batch.column(0).to_pylist() if text is not None)
+            if column is not None:
+                _check_column(table.schema_arrow, column, file)
+            yield from table.iter_batches(BATCH, columns=column and [column])
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not a whole parquet file ({_reason(error)})") from None
 

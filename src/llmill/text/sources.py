@@ -192,7 +192,7 @@ TAKES = {
     "classification": "one file of label<TAB>text rows",
     "instruction": "one .json list",
     "preference": "one .json list",
-    "mmlu": ".csv files in folders dev, val and test",
+    "mmlu": ".csv, .tsv, .jsonl and .parquet files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
     "init": "a model's folder: config.json, .safetensors and its tokenizer's files, or one .gguf, "
     "never a pickle",
@@ -209,7 +209,7 @@ def is_model(places: list[str]) -> bool:
 def _suits(role: str, file: File) -> bool:
     if role == "mmlu":
         parent = PurePosixPath(file.path).parent.name
-        return file.name.endswith(".csv") and parent in SPLITS
+        return file.name.endswith(endings.QUESTIONS) and parent in SPLITS
     if role == "tokenizer":
         return file.name in TOKENIZER
     if role == "init":
