@@ -7,11 +7,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from llmill import models
 from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.evaluation import parity
 from llmill.evaluation.scoring import head_outputs
-from llmill.model import checkpoint
+from llmill.model import architectures, checkpoint
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
+from llmill.model.settings import RotaryScaling
 from llmill.model.transformer import Transformer
 from llmill.stages.export import run, write
 from llmill.stages.instruct import example
@@ -20,10 +24,11 @@ from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenizer import Tokenizer, train
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder, masked
 from tests.jobs import Job
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
+from tests.text.test_tokenizer import TEXTS
 
 SOURCES = [
     {
@@ -55,9 +60,9 @@ def paths(tmp_path):
     return tmp_path
 
 
-def export(paths, tmp_path, variant, dtype="float32"):
+def export(paths, tmp_path, variant, dtype="float32", gguf=None):
     job = Job(tmp_path / f"export-{variant.replace('/', '-')}", variant)
-    run(SimpleNamespace(export=Export(dtype=dtype)), job)
+    run(SimpleNamespace(export=Export(dtype=dtype, gguf=gguf)), job)
     return job.out / "model"
 
 
@@ -202,7 +207,7 @@ def test_a_form_that_transformers_does_not_have_is_said_and_not_exported(paths, 
     shutil.rmtree(folder)
     checkpoint.save(folder, checkpoint.Checkpoint(make(), bytes_tokenizer()))
     job = Job(tmp_path / "out", "pretrain")
-    run(SimpleNamespace(export=Export(dtype="float32")), job)
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None)), job)
     assert job.said == [
         "not exported: transformers has no architecture with these switches of `model`"
     ]
@@ -302,9 +307,116 @@ def test_a_classifier_of_blocks_that_transformers_classifies_nothing_with_is_not
 ):
     classifier(tmp_path, MODERN)
     job = Job(tmp_path / "out", "classify/all")
-    run(SimpleNamespace(export=Export(dtype="float32")), job)
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None)), job)
     assert job.said == ["not exported: transformers has no classifier of the architecture nanochat"]
     assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
     metrics = record.read_json(job.out / "metrics.json")
     assert (metrics["architecture"], metrics["files"]) == (None, {})
     assert metrics["parameters"] > 0
+
+
+def trained(shape, size: int = 264) -> tuple[Transformer, Tokenizer]:
+    """A random model of this shape over a learnt tokenizer, whose logits differ as a trained one's
+    do.
+    """
+    tokenizer = train(TEXTS, size)
+    torch.manual_seed(1)
+    model = Transformer(shape, tokenizer.n_vocab).eval()
+    for name, parameter in model.named_parameters():
+        if "norm" not in name:
+            torch.nn.init.normal_(parameter, std=0.15)
+    return model, tokenizer
+
+
+WIDE = {"n_embd": 64, "n_head": 4, "n_kv_head": 4, "mlp_hidden": 96, "block_size": 256}
+SCALING = RotaryScaling(
+    factor=4.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_block_size=32
+)
+FORMS = {
+    "gpt2": GPT2.model_copy(update=WIDE),
+    "llama": LLAMA.model_copy(update={**WIDE, "n_kv_head": 2}),
+    "llama, slower": LLAMA.model_copy(update={**WIDE, "rotary_scaling": SCALING}),
+}
+
+
+@pytest.fixture(params=FORMS)
+def formed(request, paths):
+    """An assistant of a form that llama.cpp has, in place of the other."""
+    model, tokenizer = trained(FORMS[request.param])
+    folder = paths / "results/instruct/checkpoint"
+    shutil.rmtree(folder)
+    made = checkpoint.Checkpoint(model, tokenizer, template=ALPACA)
+    checkpoint.save(folder, made)
+    return made
+
+
+@pytest.mark.parametrize("numbers", ["float16", "bfloat16", "q8_0"])
+def test_llama_cpp_answers_as_llmill_does(formed, paths, tmp_path, numbers):
+    """32 of 32 greedy tokens through the template, as the stage itself has proved."""
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    pytest.importorskip("xllamacpp", reason="llama.cpp's package xllamacpp is not installed")
+    export(paths, tmp_path, "instruct", gguf=numbers)
+    out = tmp_path / "export-instruct"
+    assert sorted(p.name for p in (out / "gguf").iterdir()) == ["Modelfile", "model.gguf"]
+    checked = record.read_json(out / "metrics.json")["checked"]
+    assert checked["transformers"] == {"tokens": 32, "same": 32}
+    # Of rounder numbers one may be the second of two that are near: the stage has looked how near.
+    same = checked[f"llama.cpp {numbers}"]["same"] if numbers != "float16" else 32
+    assert checked[f"llama.cpp {numbers}"] == {"tokens": 32, "same": same}
+    if formed.model.config.rotary_scaling is None:  # which GGUF says otherwise than we read it
+        back = models.language_model(str(out / "gguf"))
+        assert back.model.config == formed.model.config.model_copy(update={"dropout": 0.0})
+        assert (back.tokenizer.ranks, back.tokenizer.ends) == (
+            formed.tokenizer.ranks,
+            formed.tokenizer.ends,
+        )
+        assert back.assistant
+
+
+def test_several_files_are_named_by_their_numbers_and_the_first_is_ollamas(formed, paths, tmp_path):
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    export(paths, tmp_path, "instruct", gguf=["q8_0", "float16"])
+    folder = tmp_path / "export-instruct/gguf"
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "Modelfile", "model-float16.gguf", "model-q8_0.gguf",
+    ]  # fmt: skip
+    assert (folder / "Modelfile").read_text().startswith("FROM ./model-q8_0.gguf\n")
+
+
+def test_a_mismatch_fails_the_stage_and_says_where(formed, paths, tmp_path, monkeypatch):
+    """Here rows of queries and keys lie in the order of Hugging Face's."""
+    pytest.importorskip("xllamacpp", reason="llama.cpp's package xllamacpp is not installed")
+    if formed.model.config.position == "learned":
+        pytest.skip("no rotary positions")
+    monkeypatch.setattr("llmill.model.gguf.pairs_together", lambda rows, size: rows)
+    with pytest.raises(
+        UserError, match=r"llama\.cpp float16 says token \d+ at place \d+ after 'What"
+    ):
+        export(paths, tmp_path, "instruct", gguf="float16")
+
+
+def test_an_export_that_transformers_read_otherwise_fails_the_stage(paths, tmp_path, monkeypatch):
+    """Here the halves of nanochat's heads do not change places."""
+    pytest.importorskip("transformers")
+    monkeypatch.setattr(architectures, "_halves_swapped", lambda rows, size: rows)
+    with pytest.raises(
+        UserError, match=r"transformers says token \d+ at place \d+ after 'The capital"
+    ):
+        export(paths, tmp_path, "pretrain")
+
+
+def test_what_is_not_installed_is_named_as_not_tried(paths, tmp_path, monkeypatch):
+    monkeypatch.setattr(parity, "installed", lambda package: False)
+    job = Job(tmp_path / "out", "pretrain")
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None)), job)
+    assert record.read_json(job.out / "metrics.json")["checked"] == {"transformers": "not tried"}
+    assert (
+        "not tried: transformers is not installed, so nothing loaded what was written" in job.said
+    )
+
+
+def test_blocks_that_llama_cpp_does_not_have_become_no_gguf(paths, tmp_path):
+    job = Job(tmp_path / "out", "pretrain")
+    run(SimpleNamespace(export=Export(dtype="float32", gguf="q8_0")), job)
+    assert "no GGUF: llama.cpp has no architecture with these switches of `model`" in job.said
+    assert not (job.out / "gguf").exists()

@@ -77,6 +77,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Temperature = Annotated[float, Field(ge=0, le=100), AfterValidator(_drawable)]
 
 Dtype = Literal["float32", "bfloat16"]
+GgufNumbers = Literal["float16", "bfloat16", "q8_0"]  # of the matrices in a GGUF file
 Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_without_control)]
 Title = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_without_control)]
 Prompt = Annotated[str, AfterValidator(_prompt)]

@@ -7,12 +7,14 @@ What stands where is `gguf.py`'s business; the metadata are those that llama.cpp
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from llmill.contract.errors import UserError
+from llmill.contract.values import GgufNumbers
 from llmill.model import gguf, huggingface
 from llmill.model.settings import Model, RotaryScaling
 from llmill.model.transformer import Transformer, scaled
@@ -22,14 +24,16 @@ from llmill.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
-Kind = Literal["float16", "bfloat16", "q8_0"]
-TYPES: dict[Kind, tuple[str, str]] = {  # the library's names of the numbers, and of the file's kind
+TYPES: dict[
+    GgufNumbers, tuple[str, str]
+] = {  # the library's names of the numbers, and of the file's kind
     "float16": ("F16", "MOSTLY_F16"),
     "bfloat16": ("BF16", "MOSTLY_BF16"),
     "q8_0": ("Q8_0", "MOSTLY_Q8_0"),
 }
 BLOCK = 32  # numbers of a row that q8_0 packs together
-PRECISE = ("position_embd.weight", "rope_freqs.weight")  # stay float32, as norms and biases do
+# Tables of positions stay float32, as norms and biases do; the first is our name of one.
+PRECISE = ("position.weight", "position_embd.weight", "rope_freqs.weight")
 ARCHITECTURES = {"gpt2": "gpt2", "llama": "llama"}  # of transformers that llama.cpp has here
 
 
@@ -50,7 +54,9 @@ def lacking(model: Transformer, tokenizer: Tokenizer) -> str | None:
     return gguf_tokenizer.lacking(tokenizer)
 
 
-def save(file: Path, model: Transformer, tokenizer: Tokenizer, said: Said, kind: Kind) -> None:
+def save(
+    file: Path, model: Transformer, tokenizer: Tokenizer, said: Said, numbers: GgufNumbers
+) -> None:
     """Write the file, which must be one that llama.cpp has (`lacking`); raises `UserError` for
     numbers that float16 does not hold.
     """
@@ -62,7 +68,7 @@ def save(file: Path, model: Transformer, tokenizer: Tokenizer, said: Said, kind:
     writer = library.GGUFWriter(file, architecture.model_type)
     writer.add_type("model")
     writer.add_name(said.name)
-    writer.add_file_type(library.LlamaFileType[TYPES[kind][1]])
+    writer.add_file_type(library.LlamaFileType[TYPES[numbers][1]])
     writer.add_quantization_version(library.GGML_QUANT_VERSION)
     _add_shape(writer, architecture.model_type, model.config, model.vocab_size)
     for key, value in gguf_tokenizer.values(tokenizer, said.begins).items():
@@ -70,7 +76,7 @@ def save(file: Path, model: Transformer, tokenizer: Tokenizer, said: Said, kind:
     if said.template is not None:
         writer.add_chat_template(said.template)
     for name, tensor in _tensors(architecture.model_type, model):
-        _add_tensor(writer, name, tensor, kind)
+        _add_tensor(writer, name, tensor, numbers)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -89,18 +95,32 @@ def _tensors(architecture: str, model: Transformer) -> Iterator[tuple[str, Tenso
         yield "rope_freqs.weight", _slower(model.config, model.config.rotary_scaling)
 
 
-def _add_tensor(writer: "GGUFWriter", name: str, tensor: Tensor, kind: Kind) -> None:
+def rounded(name: str, tensor: Tensor, numbers: GgufNumbers) -> Tensor:
+    """One of our tensors with the numbers that a file of this kind has of it, in float32."""
     import gguf as library
 
-    used = TYPES[kind][0]
+    used = library.GGMLQuantizationType[_type(name, tensor, numbers)]
+    packed = library.quantize(tensor.detach().cpu().float().numpy(), used)
+    return torch.from_numpy(np.array(library.dequantize(packed, used))).reshape(tensor.shape)
+
+
+def _type(name: str, tensor: Tensor, numbers: GgufNumbers) -> str:
+    """The library's name of the numbers that a tensor gets, by our name of it or the file's."""
+    used = TYPES[numbers][0]
     if tensor.ndim == 1 or name in PRECISE:
-        used = "F32"
-    elif used == "Q8_0" and tensor.shape[-1] % BLOCK:
-        used = "F16"  # as llama.cpp does with rows that are no whole number of blocks
+        return "F32"
+    # Rows that are no whole number of blocks get what llama.cpp gives them.
+    return "F16" if used == "Q8_0" and tensor.shape[-1] % BLOCK else used
+
+
+def _add_tensor(writer: "GGUFWriter", name: str, tensor: Tensor, numbers: GgufNumbers) -> None:
+    import gguf as library
+
+    used = _type(name, tensor, numbers)
     if used == "F16" and float(tensor.abs().max()) > torch.finfo(torch.float16).max:
         raise UserError(
-            f"params.yaml: export.gguf {kind}: {name} has numbers that float16 does not hold; take "
-            "bfloat16"
+            f"params.yaml: export.gguf {numbers}: {name} has numbers that float16 does not hold; "
+            "take bfloat16"
         )
     number_type = library.GGMLQuantizationType[used]
     packed = library.quantize(tensor.numpy(), number_type)

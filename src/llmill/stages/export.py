@@ -4,28 +4,38 @@
 
 In: the checkpoint of the named stage, its figures, and where its data came from. Out: the folder
 `model/`: weights, config, tokenizer, for a language model generation settings, for the assistant a
-chat template, and a model card; and `metrics.json`. Of a form that transformers does not have:
-`metrics.json` alone.
+chat template, and a model card; `gguf/`, where it is asked for: the same for llama.cpp and Ollama;
+and `metrics.json`. Of a form that transformers does not have: `metrics.json` alone.
+
+What a language model became is then loaded by every program that is installed, which must go on as
+llmill does.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llmill.contract import record
 from llmill.contract.model_folder import TOKENIZER_CONFIG
-from llmill.contract.values import Dtype, Section
-from llmill.model import checkpoint, huggingface
+from llmill.contract.runtime import NUMBER_TYPES
+from llmill.contract.values import Dtype, GgufNumbers, Section
+from llmill.evaluation import parity
+from llmill.model import checkpoint, gguf_out, huggingface
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ScoreModel
+from llmill.model.transformer import Transformer
 from llmill.report import card
 from llmill.stages.settings.export import Export
+from llmill.tasks import ollama
 from llmill.text import tokenizer_json
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
+GGUF_FOLDER = "gguf"
+NO_ROOM = "not tried: the context has no room for an answer"
 ROLES: dict[checkpoint.Kind, tuple[str, ...]] = {  # of what a model began from and learnt from
     "foundation": ("init", "text"),
     "assistant": ("init", "text", "instruction"),
@@ -74,11 +84,21 @@ def run(params: Parameters, job: Job) -> None:
     }
     # Hashed before the card, which lists them and cannot list itself.
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
+    checked: dict[str, Any] = {}
+    if isinstance(model, Transformer):
+        language = cast(Checkpoint[Transformer], loaded)
+        checked = prove(folder, language, params.export.dtype, job)
+        checked |= gguf(job.out / GGUF_FOLDER, language, params.export, job)
     figures = record.read_json(stage / "metrics.json")
     published = f"{job.stage.out}/model"
     text = card.render(published, job.variant, loaded.kind, shape, sources, figures, files)
     record.write_bytes(folder / "README.md", text.encode())
-    metrics = {"architecture": called, "parameters": parameters, "files": files}
+    metrics = {
+        "architecture": called,
+        "parameters": parameters,
+        "files": files,
+        **({"checked": checked} if checked else {}),
+    }
     record.write_json(job.out / "metrics.json", metrics)
     job.say(f"{called}, {parameters:,} parameters")
 
@@ -102,6 +122,66 @@ def write(folder: Path, loaded: Checkpoint[AnyModel], dtype: Dtype = "float32") 
     record.write_json(folder / TOKENIZER_CONFIG, tokenizer_config(loaded))
     if not classifier:
         record.write_json(folder / "generation_config.json", {**special, "do_sample": False})
+
+
+def gguf(
+    folder: Path, loaded: Checkpoint[Transformer], settings: Export, job: Job
+) -> dict[str, Any]:
+    """Write the files for llama.cpp and Ollama that are asked for; what llama.cpp made of each."""
+    if not settings.ggufs:
+        return {}
+    reason = gguf_out.lacking(loaded.model, loaded.tokenizer)
+    if reason is not None:
+        job.say(f"no GGUF: {reason}")
+        return {}
+    template, context = loaded.template, loaded.model.config.block_size
+    begins = template is None or "bos_token" in template
+    said = gguf_out.Said(f"llmill {job.variant}", template, begins)
+    checked: dict[str, Any] = {}
+    for name, numbers in settings.ggufs.items():
+        gguf_out.save(folder / name, loaded.model, loaded.tokenizer, said, numbers)
+        checked[f"llama.cpp {numbers}"] = _prove_gguf(folder / name, loaded, numbers, job)
+    text = ollama.modelfile(next(iter(settings.ggufs)), template, loaded.tokenizer, context)
+    record.write_bytes(folder / "Modelfile", text.encode())
+    return checked
+
+
+def prove(folder: Path, loaded: Checkpoint[Transformer], dtype: Dtype, job: Job) -> dict[str, Any]:
+    """What transformers makes of the folder; raises `UserError` where llmill does otherwise."""
+    if not parity.installed("transformers"):
+        return {"transformers": _not_tried("transformers", job)}
+    question = parity.question(loaded)
+    if question is None:
+        return {"transformers": NO_ROOM}
+    answer = parity.by_transformers(folder, question)
+    ours = parity.rounded(loaded.model, lambda _, tensor: tensor.to(NUMBER_TYPES[dtype]).float())
+    figures = parity.compare(ours, question, answer, parity.FLOAT32, "transformers")
+    return {"transformers": _said("transformers", figures, job)}
+
+
+def _prove_gguf(
+    file: Path, loaded: Checkpoint[Transformer], numbers: GgufNumbers, job: Job
+) -> parity.Figures | str:
+    if not parity.installed("xllamacpp"):
+        return _not_tried("xllamacpp", job)
+    question = parity.question(loaded)
+    if question is None:
+        return NO_ROOM
+    answer = parity.by_llama_cpp(file, question)
+    ours = parity.rounded(loaded.model, partial(gguf_out.rounded, numbers=numbers))
+    nearness = parity.NEARNESS[numbers]
+    figures = parity.compare(ours, question, answer, nearness, f"llama.cpp {numbers}")
+    return _said(f"llama.cpp {numbers}", figures, job)
+
+
+def _not_tried(package: str, job: Job) -> str:
+    job.say(f"not tried: {package} is not installed, so nothing loaded what was written")
+    return "not tried"
+
+
+def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
+    job.say(f"{who} loads it: {figures['same']} of {figures['tokens']} greedy tokens are llmill's")
+    return figures
 
 
 def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:

@@ -1,7 +1,15 @@
 """What stage `export` is told."""
 
-from llmill.contract.values import Dtype, Section
+from llmill.contract.values import Dtype, GgufNumbers, Section
 
 
 class Export(Section):
     dtype: Dtype  # of the weights on disk
+    gguf: GgufNumbers | list[GgufNumbers] | None  # of a file for llama.cpp, or of several
+
+    @property
+    def ggufs(self) -> dict[str, GgufNumbers]:
+        """The numbers of each GGUF file, by its name."""
+        if not isinstance(self.gguf, list):
+            return {"model.gguf": self.gguf} if self.gguf else {}
+        return {f"model-{numbers}.gguf": numbers for numbers in self.gguf}

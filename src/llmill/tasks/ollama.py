@@ -1,0 +1,73 @@
+"""A `Modelfile`: how Ollama puts a chat to a model in a GGUF file, and where its answers end.
+
+Ollama's templates are Go's, so what a template in Jinja does is looked at: two forms are known,
+ours (Alpaca's) and ChatML. For another the line is left out; llama.cpp reads the Jinja in the file.
+"""
+
+from typing import Any
+
+from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from llmill.text.tokenizer import Tokenizer
+
+SYSTEM, USER, BOS = "a system's message", "a user's message", "<bos>"
+BEFORE = (  # what Alpaca's template puts round a message
+    "Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n### Instruction:\n"
+)
+AFTER = "\n\n### Response:\n"
+ALPACA = (
+    f"{BEFORE}{{{{ if .System }}}}{{{{ .System }}}}\n\n{{{{ end }}}}{{{{ .Prompt }}}}{AFTER}"
+    "{{ .Response }}"
+)
+CHATML = (
+    "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}"
+    "{{ if .Prompt }}<|im_start|>user\n{{ .Prompt }}<|im_end|>\n{{ end }}"
+    "<|im_start|>assistant\n{{ .Response }}<|im_end|>\n"
+)
+CHATML_SYSTEM = ("<|im_start|>system\n", "<|im_end|>\n")
+CHATML_USER = f"<|im_start|>user\n{USER}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def modelfile(gguf: str, template: str | None, tokenizer: Tokenizer, context: int) -> str:
+    """The text of the file, for the GGUF file of this name beside it."""
+    lines = [f"FROM ./{gguf}"]
+    form, system = _form(template, tokenizer.end_name) if template is not None else (None, None)
+    if form is not None:
+        lines.append(f'TEMPLATE """{form}"""')
+    if system is not None:
+        lines.append(f'SYSTEM """{system}"""')
+    names = {i: name for name, i in tokenizer.special.items()}
+    lines += [f'PARAMETER stop "{names[i]}"' for i in sorted(tokenizer.ends) if i in names]
+    lines.append(f"PARAMETER num_ctx {context}")
+    return "\n".join(lines) + "\n"
+
+
+def _form(template: str, end: str) -> tuple[str | None, str | None]:
+    """The template in Go's words, and the system's message where none is given."""
+    user, system = {"role": "user", "content": USER}, {"role": "system", "content": SYSTEM}
+    alone, both = _rendered(template, [user]), _rendered(template, [system, user])
+    begin, close = CHATML_SYSTEM
+    if both == f"{begin}{SYSTEM}{close}{CHATML_USER}" and alone and alone.endswith(CHATML_USER):
+        own = alone.removesuffix(CHATML_USER)
+        return CHATML, own.removeprefix(begin).removesuffix(close) or None
+    if alone is not None and alone.removeprefix(BOS) == f"{BEFORE}{USER}{AFTER}":
+        return ALPACA + end, None
+    return None, None
+
+
+def _rendered(template: str, messages: list[dict[str, Any]]) -> str | None:
+    """What the template makes of messages; None where it refuses them."""
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment.globals["raise_exception"] = _refuse
+    try:
+        return environment.from_string(template).render(
+            messages=messages, add_generation_prompt=True, bos_token=BOS, eos_token="<eos>"
+        )
+    except (TemplateError, TypeError, ValueError):
+        return None
+
+
+def _refuse(reason: str) -> None:
+    raise TemplateError(reason)
