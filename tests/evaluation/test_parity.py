@@ -8,9 +8,8 @@ from llmill.evaluation import parity
 from llmill.evaluation.parity import Answer, Question, compare, question
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.generate import generate
-from llmill.tasks.instruction import Instruction
-from llmill.tasks.prompt import CHAT_TEMPLATE, prompt_ids
-from tests.evaluation.toys import bytes_tokenizer, decoder
+from llmill.tasks.templates import ALPACA
+from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 
 ASKED = Question("AB", False, [256, 65, 66], 8)
 
@@ -45,9 +44,9 @@ def test_other_ids_of_the_same_text_are_named():
 
 def test_an_assistant_is_asked_through_its_template_and_never_more_than_its_context_holds():
     tokenizer = bytes_tokenizer()
-    asked = question(Checkpoint(decoder(block_size=512), tokenizer, template=CHAT_TEMPLATE))
+    asked = question(Checkpoint(decoder(block_size=512), tokenizer, template=ALPACA))
     text = "What is the capital of France?"
-    assert asked == Question(text, True, prompt_ids(tokenizer, Instruction(text, "", "")), 32)
+    assert asked == Question(text, True, alpaca_prompt(text), 32)
     asked = question(Checkpoint(decoder(block_size=20), tokenizer))
     assert (asked.ids, asked.count) == ([256, *b"The capital of"], 5)
     assert question(Checkpoint(decoder(block_size=15), tokenizer)) is None
