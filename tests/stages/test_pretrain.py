@@ -12,6 +12,7 @@ from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
 from llmill.model import checkpoint, huggingface
 from llmill.model.settings import FromInit
+from llmill.model.transformer import Transformer
 from llmill.stages.pretrain import load, run
 from llmill.text import shards
 from llmill.text.shards import Shards
@@ -234,6 +235,32 @@ def test_the_template_of_weights_of_ours_is_kept(world, kept):
     made = job(world)
     run(begun(0), made)
     assert checkpoint.load(made.out / "checkpoint").weights_template == "{{ 1 }}"
+
+
+def test_weights_that_pass_through_are_measured_on_the_held_out_text_once(world, monkeypatch):
+    """Each window is read once, beside what the samples read, and the figures are those of both
+    measures apart.
+    """
+    model, made = ours(world), job(world)
+    held_out, read = Shards.load(world / "data/tokenize/validate"), []
+    forward = Transformer.hidden
+
+    def counted(self, idx, *rest, **others):
+        read.append(idx.size(0) if idx.size(-1) == 32 and not others else 0)
+        return forward(self, idx, *rest, **others)
+
+    monkeypatch.setattr(Transformer, "hidden", counted)
+    run(begun(0), made)
+    assert sum(read) == held_out.n_windows(32)
+    monkeypatch.undo()
+    whole = loss_over(model, held_out, 32, bytes_tokenizer(), None)
+    for name, value in whole.items():
+        assert figures(made)[name] == pytest.approx(value, rel=1e-6)
+        assert float(curve(made)[0][name]) == pytest.approx(value, rel=1e-5)
+    ((name, (loss, count)),) = loss_by_source(model, held_out, 32).items()
+    assert figures(made)["by_source"] == {
+        name: {"before": pytest.approx(loss), "after": pytest.approx(loss), "tokens": count}
+    }
 
 
 def test_training_goes_on_from_the_weights(world):

@@ -35,7 +35,7 @@ from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures, Row
 from llmill.training.sampling import Sampler
-from llmill.training.validation import MEASURES, loss_by_source
+from llmill.training.validation import MEASURES, Measure, loss_by_source, losses_at_once
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -76,9 +76,16 @@ def run(params: Parameters, job: Job) -> None:
     measure = MEASURES[settings.objective]
     sampler = Sampler(tokenizer, settings.samples, settings.seed, job.scratch / "samples")
 
+    compared = begun and settings.objective == "next_token"
+    unchanged = settings.training.max_steps == 0
+    model.to(device)
+    whole, before = _before(model, held_out, tokenizer, measure, compared, unchanged)
+
     def validate(model: nn.Module, step: int) -> Figures:
         assert isinstance(model, Transformer), "what this stage trains"
         sampler.write(model, step)
+        if whole is not None:
+            return whole
         return measure(model, held_out, block, tokenizer, settings.validate_windows)
 
     work = Work(
@@ -95,9 +102,6 @@ def run(params: Parameters, job: Job) -> None:
     peak = matrix_peak(device, runtime.dtype(params.runtime))
     head_share = CHOSEN if settings.objective == "masked" else 1.0
     meter = Meter(flops_per_token(model, head_share), peak * processes.count())
-    # Beside the loss before, more training shows what it gained and what it forgot.
-    compared = begun and settings.objective == "next_token"
-    before = loss_by_source(model.to(device).eval(), held_out, block) if compared else {}
     with parallel.together(device):
         curve = fit(model, work, job, meter)
         model = parallel.whole(model, make)
@@ -106,7 +110,9 @@ def run(params: Parameters, job: Job) -> None:
         return
     model.to(device).eval()
     # A sample of the windows does along the way; the figure that counts is over all.
-    metrics: dict[str, Any] = measure(model, held_out, block, tokenizer, at_most=None)
+    metrics: dict[str, Any] = dict(
+        whole or measure(model, held_out, block, tokenizer, at_most=None)
+    )
     if "validation_loss" in metrics:
         metrics["perplexity"] = math.exp(metrics["validation_loss"])
     metrics |= {
@@ -116,7 +122,7 @@ def run(params: Parameters, job: Job) -> None:
         "epochs": curve[-1]["tokens"] / train.shards.tokens,
     }
     if compared:
-        after = loss_by_source(model, held_out, block)
+        after = before if unchanged else loss_by_source(model, held_out, block)
         metrics["by_source"] = {
             name: {"before": before[name][0], "after": loss, "tokens": tokens}
             for name, (loss, tokens) in after.items()
@@ -129,6 +135,26 @@ def run(params: Parameters, job: Job) -> None:
         weights_template=initial.template(weights) if begun else None,
     )
     _write(job, foundation, curve, sampler.gather(), metrics)
+
+
+def _before(
+    model: Transformer,
+    held_out: Shards,
+    tokenizer: Tokenizer,
+    measure: Measure,
+    compared: bool,
+    unchanged: bool,
+) -> tuple[Figures | None, dict[str, tuple[float, int]]]:
+    """What is measured before any step: of weights that pass through, all that is ever measured;
+    and by source what more training gains and forgets.
+    """
+    block = model.config.block_size
+    model.eval()
+    if unchanged and compared:
+        return losses_at_once(model, held_out, block, tokenizer)
+    if unchanged:
+        return measure(model, held_out, block, tokenizer, at_most=None), {}
+    return None, loss_by_source(model, held_out, block) if compared else {}
 
 
 def _check_objective(objective: str, shape: Model, weights: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -28,8 +29,7 @@ def loss_over(
     The bytes are those of the predicted tokens; <|endoftext|> has none, its loss counts.
     """
     device = next(model.parameters()).device
-    sizes = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
-    sizes[tokenizer.end_of_text] = 0
+    sizes = _sizes(tokenizer)
     nats, tokens, n_bytes = 0.0, 0, 0
     for numbers in spread(shards, block_size, at_most):
         batch = windows(shards, block_size, numbers)
@@ -56,7 +56,20 @@ def masked_loss_over(
     return {"masked_loss": nats / max(1, tokens)}
 
 
-MEASURES = {"next_token": loss_over, "masked": masked_loss_over}
+class Measure(Protocol):
+    """One of the two above."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        shards: Shards,
+        block_size: int,
+        tokenizer: Tokenizer,
+        at_most: int | None,
+    ) -> dict[str, float]: ...
+
+
+MEASURES: dict[str, Measure] = {"next_token": loss_over, "masked": masked_loss_over}
 
 
 def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[list[int]]:
@@ -68,15 +81,37 @@ def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[lis
         yield numbers[start : start + EVALUATED]
 
 
-@torch.inference_mode()
 def loss_by_source(
     model: Transformer, shards: Shards, block_size: int
 ) -> dict[str, tuple[float, int]]:
     """Mean loss in nats per token of each source's documents, and their tokens, over all
     non-overlapping windows: weighted by the tokens, the means are the loss over everything.
     """
+    nats, tokens, _ = _sums_by_source(model, shards, block_size, None)
+    return _means(shards, nats, tokens)
+
+
+def losses_at_once(
+    model: Transformer, shards: Shards, block_size: int, tokenizer: Tokenizer
+) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
+    """What `loss_over` says of all windows, and what `loss_by_source` does, of one pass."""
+    nats, tokens, n_bytes = _sums_by_source(model, shards, block_size, _sizes(tokenizer))
+    whole = float(nats.sum())
+    figures = {
+        "validation_loss": whole / int(tokens.sum()),
+        "bits_per_byte": whole / math.log(2) / max(1, n_bytes),
+    }
+    return figures, _means(shards, nats, tokens)
+
+
+@torch.inference_mode()
+def _sums_by_source(
+    model: Transformer, shards: Shards, block_size: int, sizes: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Nats and tokens of each source, and the bytes of all, where tokens' sizes are given."""
     device = next(model.parameters()).device
     nats, tokens = np.zeros(len(shards.sources)), np.zeros(len(shards.sources), dtype=int)
+    n_bytes = 0
     for numbers in spread(shards, block_size, at_most=None):
         batch = windows(shards, block_size, numbers)
         places = [np.arange(n * block_size + 1, (n + 1) * block_size + 1) for n in numbers]
@@ -86,8 +121,20 @@ def loss_by_source(
             targets = batch.targets.masked_fill(source != each, IGNORE).to(device)
             nats[each] += float(cross_entropy(hidden, model.head.weight, targets))
             tokens[each] += int((source == each).sum())
+        n_bytes += 0 if sizes is None else int(sizes[batch.targets.numpy()].sum())
+    return nats, tokens, n_bytes
+
+
+def _means(shards: Shards, nats: np.ndarray, tokens: np.ndarray) -> dict[str, tuple[float, int]]:
     return {
         name: (nats[i] / tokens[i], int(tokens[i]))
         for i, name in enumerate(shards.sources)
         if tokens[i]
     }
+
+
+def _sizes(tokenizer: Tokenizer) -> np.ndarray:
+    """Bytes of each token; <|endoftext|> has none."""
+    sizes = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
+    sizes[tokenizer.end_of_text] = 0
+    return sizes
