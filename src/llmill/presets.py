@@ -55,7 +55,7 @@ def text(name: str, folder: Path = FOLDER) -> str:
     presets = names(folder)
     if name not in presets:
         near = get_close_matches(name, presets, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"presets: {', '.join(presets)}"
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(presets)}"
         raise UserError(yaml_file.one_line(f"no preset '{name}'; {hint}"))
     base = _read(folder / f"{BASE}.yaml")
     return base if name == BASE else _applied(base, _read(folder / f"{name}.yaml"), folder / name)
