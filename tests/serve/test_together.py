@@ -73,9 +73,12 @@ def test_a_client_that_leaves_mid_stream_frees_its_place(server):
     before = server.client().completions.create(
         model="pretrain", prompt="Two", max_tokens=20, temperature=0
     )
-    with stream_of(server, prompt=["One"] * 60) as response:
-        next(response.iter_bytes())
-        assert server.worker.open > 0
+    for _ in range(5):  # on a busy machine all may be written before the first piece is read
+        with stream_of(server, prompt=["One"] * 20) as response:
+            next(response.iter_bytes())
+            if left_open := server.worker.open:
+                break
+    assert left_open > 0
     server.empty()
     after = server.client().completions.create(
         model="pretrain", prompt="Two", max_tokens=20, temperature=0
