@@ -48,7 +48,9 @@ def test_the_text_of_a_link_is_sent_by_hand_and_markup_of_either_side_is_text(br
         browser.wait(ANSWERED)
         assert browser.value(TURNS) == [f"You\n\n{text}", "instruct\n\n<i>87&"]
     assert browser.value("document.querySelectorAll('b, i').length") == 0
-    assert "answers instructions" in browser.value("document.getElementById('about').textContent")
+    assert "answers and reads what was said" in browser.value(
+        "document.getElementById('about').textContent"
+    )
 
 
 @needed
@@ -126,6 +128,24 @@ def test_turns_that_do_not_fit_any_more_are_forgotten_from_the_oldest(browser):
             browser.wait(f"{ANSWERED} && {SEND} === 'Send' && {TURNS}.length === {2 * number + 2}")
         assert browser.value(NOTE) == "The oldest turns no longer fit and are forgotten."
         assert browser.value("turns.map(turn => turn.content[0])") == ["2", "8"]
+
+
+@needed
+def test_a_system_message_stands_before_all_turns(browser):
+    with serving(parrots("87.")) as server:
+        linked(browser, server.url, "Hi")
+        browser.value("document.getElementById('settings').open = true")
+        browser.value("document.getElementById('system').focus()")
+        browser.type(" Be brief. ")
+        browser.value("document.getElementById('send').click()")
+        browser.wait(f"{ANSWERED} && {SEND} === 'Send'")
+        assert browser.value(TURNS) == ["You\n\nHi", "instruct\n\n87."]
+        assert browser.value("messages('And?')") == [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "87."},
+            {"role": "user", "content": "And?"},
+        ]
 
 
 @needed

@@ -195,6 +195,30 @@ def test_the_same_input_gives_the_same_bytes(raw):
     assert [sha256_file(one / n) for n in names] == [sha256_file(two / n) for n in names]
 
 
+def test_conversations_are_prepared_with_their_earlier_messages(raw):
+    rows = [
+        {"messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": f"What is {i}?"}, {"role": "assistant", "content": "A number."},
+            {"role": "user", "content": "Which?"}, {"role": "assistant", "content": f"It is {i}."}]}
+        for i in range(90)
+    ]  # fmt: skip
+    (raw / "instruction/tasks.json").unlink()
+    lines = "".join(json.dumps(row) + "\n" for row in [*rows, rows[0]])
+    write(raw / "instruction/chats.jsonl", lines)
+    out = run(raw)
+    prepared = [
+        entry
+        for split in ("train", "validate", "test")
+        for entry in instruction.read(out / "instruction" / f"{split}.jsonl")
+    ]
+    assert sorted(entry.output for entry in prepared) == sorted(f"It is {i}." for i in range(90))
+    assert {entry.instruction for entry in prepared} == {"Which?"}
+    assert all([m["role"] for m in e.earlier] == ["system", "user", "assistant"] for e in prepared)
+    metrics = json.loads((out / "metrics.json").read_text())["instruction"]
+    assert (metrics["rows"], metrics["duplicates"]) == (91, 1)
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [

@@ -149,6 +149,27 @@ def test_an_answer_is_learnt_from_where_its_prompt_ends_whatever_the_template(fo
     assert shown(Template(FORMS[form], bytes_with_chatml()), TALK[1:]) == seen
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_a_long_conversation_is_learnt_as_a_short_one_is_with_few_prompts_rendered(
+    form, monkeypatch
+):
+    made = Template(FORMS[form], bytes_with_chatml())
+    talk = [USER, LO, AND, SO] * 30
+    slow = made.learnt(talk)
+    prompts = []
+    rendered = Template._render
+
+    def noted(self, messages, prompt):
+        prompts.append(prompt)
+        return rendered(self, messages, prompt)
+
+    monkeypatch.setattr(Template, "_render", noted)
+    assert made.learnt(talk) == slow
+    assert sum(prompts) <= 32
+    monkeypatch.setattr(template, "FEW", 10**6)
+    assert made.learnt(talk) == slow
+
+
 def test_a_token_that_begins_before_an_answer_is_not_learnt():
     ranks = {bytes([b]): b for b in range(256)} | {b":\n": 256}
     made = Template("{{ '>' }}{% for m in messages %}{{ m.content }}{% endfor %}", Tokenizer(ranks))

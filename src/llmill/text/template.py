@@ -9,6 +9,7 @@ no text can hold, and are passed over when the special tokens are looked for.
 import itertools
 import json
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,7 @@ OWN_FILE = "chat_template.jinja"
 SAID, SAID_END, OPEN, CLOSE = "\ud800", "\ud801", "\ud802", "\ud803"
 MARKS = f"[{SAID}{SAID_END}{OPEN}{CLOSE}]"
 GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")
+FEW = 16  # answers
 NAMED = ("bos_token", "eos_token")  # variables of a template that a folder gives values
 
 EXCHANGE = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
@@ -150,15 +152,23 @@ class Template:
     def _answers(self, messages: Messages, text: str) -> list[Span]:
         """Where each answer stands in the text. It begins where its prompt ends, or, where the text
         does not begin with that prompt, with what was said.
+
+        Between the first and the last `FEW` answers of a long conversation, whose prompts would be
+        rendered in the square of its length, one begins as far before what was said as the first.
         """
         marked = self._marked(messages, text)
+        numbers = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
         spans: list[Span] = []
-        for number, message in enumerate(messages):
-            if message["role"] != "assistant":
-                continue
-            opened, end = marked.opens[len(spans)], marked.closes[len(spans)]
-            prompt = self._rendered(messages[:number], prompt=True).text
-            start = len(prompt) if text.startswith(prompt) and len(prompt) <= end else opened
+        before = ""  # between the first answer's prompt and what was said
+        for place, number in enumerate(numbers):
+            opened, end = marked.opens[place], marked.closes[place]
+            if FEW <= place < len(numbers) - FEW and text.endswith(before, 0, opened):
+                start = opened - len(before)
+            else:
+                prompt = self._rendered(messages[:number], prompt=True).text
+                start = len(prompt) if text.startswith(prompt) and len(prompt) <= end else opened
+            if place == 0:
+                before = text[start:opened]
             spans.append((start, end))
         return spans
 
@@ -181,29 +191,32 @@ class Template:
         its end yet.
         """
         start, end = span
-        for place, name in rendered.special:
-            if place + len(name) == end:
-                return span
-            if place >= end:
-                between = rendered.text[end:place]
-                return (start, place + len(name)) if not between.strip() else span
-        return span
+        after = bisect_left(rendered.special, (end, ""))
+        before, name = rendered.special[after - 1] if after else (0, "")
+        if before + len(name) == end or after == len(rendered.special):
+            return span
+        place, name = rendered.special[after]
+        return span if rendered.text[end:place].strip() else (start, place + len(name))
 
     def _ids(
         self, rendered: Rendered, spans: Sequence[Span] = (), most: int | None = None
     ) -> tuple[list[int], list[bool]]:
-        """Ids, and whether each begins in one of the spans; not much further than `most`."""
+        """Ids, and whether each begins in one of the spans, which follow one another; not much
+        further than `most`.
+        """
+        starts = [start for start, _ in spans]
         ids: list[int] = []
         inside: list[bool] = []
         at = 0
         for place, name in [*rendered.special, (len(rendered.text), "")]:
+            near = spans[max(0, bisect_right(starts, at) - 1) : bisect_right(starts, place)]
             part = rendered.text[at:place]
             new = self.tokenizer.encode(part) if part else []
             ids += new
-            inside += self._within(part, new, [(a - at, b - at) for a, b in spans])
+            inside += self._within(part, new, [(a - at, b - at) for a, b in near])
             if name:
                 ids.append(self.tokenizer.special[name])
-                inside.append(any(a <= place < b for a, b in spans))
+                inside.append(any(a <= place < b for a, b in near))
             at = place + len(name)
             if most is not None and len(ids) > most:
                 break
@@ -211,16 +224,14 @@ class Template:
 
     def _within(self, text: str, ids: Sequence[int], spans: Sequence[Span]) -> list[bool]:
         """Whether each token of a text begins in one of the spans."""
-        absent = self.tokenizer.absent
-        near = [(max(a, 0), b) for a, b in spans if b > 0 and a < len(text)]
-        ranges = [[len(text[:k].encode().translate(None, absent)) for k in span] for span in near]
-        if not ranges:
-            return [False] * len(ids)
+        places = [min(max(place, 0), len(text)) for span in spans for place in span]
+        parts = (text[a:b].encode() for a, b in itertools.pairwise([0, *places]))
+        sizes = (len(part.translate(None, self.tokenizer.absent)) for part in parts)
+        bounds = list(itertools.accumulate(sizes))  # in bytes: a span begins, ends, begins ...
         lengths = (len(self.tokenizer.decode_bytes([token])) for token in ids)
         starts = itertools.accumulate(lengths, initial=0)
-        return [
-            any(a <= start < b for a, b in ranges) for start, _ in zip(starts, ids, strict=False)
-        ]
+        pairs = zip(starts, ids, strict=False)
+        return [bisect_right(bounds, start) % 2 == 1 for start, _ in pairs]
 
 
 def _around(text: str) -> str:
