@@ -15,6 +15,8 @@ from llmill.runner import params
 
 ROOT = Path(__file__).parent.parent
 
+CHAINS = ("test_workflow.py", "test_repro.py", "test_cluster.py")  # whole chains, minutes each
+
 # Two workers share two cores: a thread each in what a test itself computes, and none that spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
@@ -22,7 +24,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: a worker takes nothing else until its file is done."""
-    items.sort(key=lambda item: item.path.name not in ("test_workflow.py", "test_cluster.py"))
+    items.sort(key=lambda item: item.path.name not in CHAINS)
 
 
 @cache

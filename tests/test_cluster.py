@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import cluster
-from tests.test_workflow import Clone, clean, clone, environment, tracked_runs
+from tests.chains import Clone, clean, clone, environment, tracked_runs
 
 PLUGIN = "snakemake_executor_plugin_slurm"
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "3")

@@ -1,168 +1,38 @@
-"""Snakemake, DVC and MLflow together, for real: the smoke preset in clones of this repository.
-
-Two full chains in all: one by `snakemake`, one by `dvc repro`; every row of the design's table
-looks at them.
+"""Snakemake, DVC and MLflow together, for real: a clone in which `snakemake` made the chain of the smoke
+preset, then edits of every kind. What `dvc repro` makes of another clone: test_repro.py.
 """
 
-import json
-import os
 import re
 import shutil
-import signal
-import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
 
-from benchmarks.terminal import Terminal
-from tests.conftest import ROOT, preset_text
-from tests.test_main import console_script
-
-ALL = [
-    "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
-    "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
-    "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
-]  # fmt: skip
-CLASSIFIER = [
-    "accuracy", "classify@all", "classify@last_block", "classify@last_layer",
-    "export@classify/all", "report",
-]  # fmt: skip
-
-
-@dataclass
-class Clone:
-    """A clone of the repository with an environment of its own code."""
-
-    root: Path
-
-    def run(self, *words: str, check: bool = True, **extra: str) -> str:
-        """A command's output, both streams; its failure is the test's."""
-        done = subprocess.run(
-            words,
-            cwd=self.root,
-            env=environment(**extra),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert not check or done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-6000:]}"
-        return done.stdout
-
-    def snakemake(self) -> str:
-        return self.run("snakemake", "--cores", "2", "all", LLMILL_AUDIT="1")
-
-    def edit(self, file: str, old: str, new: str) -> None:
-        path = self.root / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new, 1))
-
-    def hashes(self) -> dict[str, str]:
-        """What DVC says that each stage put out."""
-        lock = yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
-        return {name: entry["outs"][0]["md5"] for name, entry in lock.items()}
-
-
-def environment(**extra: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "LLMILL_", "DVC_"))}
-    return {**kept, "PYTHONPATH": "src", "GIT_CONFIG_GLOBAL": os.devnull, **extra}
-
-
-def clone(folder: Path) -> Clone:
-    """The tracked files as they are in the working tree, in a repository of their own, on the smoke
-    preset.
-    """
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, check=True,
-    )  # fmt: skip
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    (folder / "dvc.lock").unlink(missing_ok=True)
-    (folder / "params.yaml").write_text(preset_text("smoke"))
-    made = Clone(folder)
-    made.run("git", "init", "-q")
-    made.run("git", "add", "-A")
-    made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "clone")
-    made.run("git", "config", "user.name", "t")
-    made.run("git", "config", "user.email", "t@example.org")
-    return made
-
-
-def ran(output: str) -> list[str]:
-    """The stages whose command ran."""
-    return sorted(re.findall(r"Running stage '([\w@/]+)'", output))
-
-
-def planned(made: Clone) -> dict[str, str]:
-    """What `llmill plan` says of each stage that `dvc repro` will not leave."""
-    plan = json.loads(made.run(sys.executable, "-m", "llmill", "plan", "--json"))
-    return {each["stage"]: each["outcome"] for each in plan if each["outcome"] != "leave"}
-
-
-def scheduled(output: str) -> set[str]:
-    """The rules that a dry run of snakemake would run."""
-    return set(re.findall(r"^(?:local)?rule (\w+):", output, re.M)) - {"all"}
+from tests.chains import (
+    ALL,
+    Clone,
+    by_snakemake,
+    clean,
+    commands,
+    path_with_llmill,
+    planned,
+    ran,
+    scheduled,
+    tracked_runs,
+    wait_until,
+)  # fmt: skip
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory) -> Clone:
-    """A clone, in a path with a space, in which `snakemake --cores 2 all` ran."""
-    made = clone(tmp_path_factory.mktemp("one") / "a clone")
-    made.log = made.snakemake()
-    return made
-
-
-@pytest.fixture(scope="module")
-def second(tmp_path_factory) -> Clone:
-    """Another clone, in which `dvc repro` ran."""
-    made = clone(tmp_path_factory.mktemp("two") / "clone")
-    made.log = made.run("dvc", "repro", LLMILL_AUDIT="1")
-    return made
-
-
-@pytest.fixture(scope="module")
-def pulled(first, tmp_path_factory) -> Clone:
-    """A third clone, with the first one's lock file and, through a folder remote, its data."""
-    remote = tmp_path_factory.mktemp("remote")
-    first.run("dvc", "remote", "add", "--local", "-d", "store", str(remote))
-    first.run("dvc", "push", "-q")
-    made = clone(tmp_path_factory.mktemp("three") / "clone")
-    shutil.copy(first.root / "dvc.lock", made.root / "dvc.lock")
-    made.run("dvc", "remote", "add", "--local", "-d", "store", str(remote))
-    made.run("dvc", "pull", "-q")
-    return made
-
-
-def clean(made: Clone) -> bool:
-    return "Data and pipelines are up to date." in made.run("dvc", "status")
-
-
-def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
-    """Columns of every MLflow run."""
-    script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
-        "for r in mlflow.search_runs(search_all_experiments=True, output_format='list'):\n"
-        f"    print(*({columns}), sep='|')"
-    )
-    return [
-        line.split("|")
-        for line in made.run(sys.executable, "-c", script).splitlines()
-        if "|" in line
-    ]
+    """The clone in which `snakemake` ran."""
+    return by_snakemake(tmp_path_factory)
 
 
 def test_snakemake_on_a_fresh_clone_runs_every_stage_and_leaves_dvc_clean(first):
-    assert ran(first.log) == sorted(ALL)
+    assert ran((first.root.parent / "log").read_text()) == sorted(ALL)
     assert clean(first)
     assert first.run("git", "status", "--porcelain") == "?? dvc.lock\n"
 
@@ -190,39 +60,6 @@ def test_every_stage_that_ran_has_one_finished_run_with_its_surroundings(first):
 def test_snakemake_again_has_nothing_to_do(first):
     assert "Nothing to be done" in first.snakemake()
     assert clean(first)
-
-
-def test_two_clones_give_the_same_bytes_by_either_command(first, second):
-    assert ran(second.log) == sorted(ALL)
-    assert first.hashes() == second.hashes()
-
-
-def test_the_tables_of_dvc_show_metrics_and_plots(second):
-    metrics = second.run("dvc", "metrics", "show")
-    assert "results/report/metrics.json" in metrics
-    assert "pretrain.loss" in metrics
-    plots = second.run("dvc", "plots", "show")
-    assert "index.html" in plots
-    assert (second.root / "dvc_plots/index.html").exists()
-
-
-def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_nothing_by_snakemake(
-    second,
-):
-    before = second.hashes()
-    second.edit("params.yaml", "  bootstrap: 200  # judge", "  bootstrap: 210  # judge")
-    judged = ["judge@instruct", "judge@pretrain", "report"]
-    assert planned(second) == dict.fromkeys(judged, "run")
-    assert ran(second.run("dvc", "repro")) == judged
-    assert "judge.bootstrap" in second.run("dvc", "params", "diff")
-    log = second.snakemake()
-    assert ran(log) == []
-    second.edit("params.yaml", "  bootstrap: 210  # judge", "  bootstrap: 200  # judge")
-    assert planned(second) == dict.fromkeys(judged, "restore")
-    back = second.run("dvc", "repro")
-    assert ran(back) == []
-    assert "Stage 'judge@pretrain' is cached - skipping run, checking out outputs" in back
-    assert second.hashes() == before
 
 
 def test_the_same_edit_by_make_run_which_says_a_line_as_a_stage_starts_and_ends_and_back(first):
@@ -265,19 +102,12 @@ def test_an_edit_made_by_dvc_and_taken_back_by_snakemake(first, file, before, af
     assert "Nothing to be done" in first.snakemake()
 
 
-def commands(page: str) -> list[str]:
-    """The indented lines of a page of the docs."""
-    return re.findall(r"^    (\S.*)$", (ROOT / "docs" / page).read_text(), re.M)
-
-
 COURSE = commands("course.md")
 
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory) -> str:
-    """A PATH with `llmill` first, as the environment of the README has it."""
-    script = Path(*console_script(tmp_path_factory.mktemp("path")))
-    return f"{script.parent}{os.pathsep}{os.environ['PATH']}"
+    return path_with_llmill(tmp_path_factory)
 
 
 @pytest.mark.parametrize("command", COURSE)
@@ -289,29 +119,6 @@ def test_the_course_shows_each_of_its_steps_but_preferences_by_a_command():
     steps = re.split(r"^## ", (ROOT / "docs/course.md").read_text(), flags=re.M)[1:]
     without = [step.splitlines()[0] for step in steps if not re.search(r"^    \S", step, re.M)]
     assert (len(steps), without) == (12, ["Preferences"])
-
-
-def test_after_dvc_pull_nothing_is_trained(pulled):
-    assert ran(pulled.snakemake()) == []
-    assert clean(pulled)
-
-
-def test_verify_holds_names_runs_and_finds_a_changed_byte(first, pulled):
-    out = first.run(sys.executable, "-m", "llmill", "verify")
-    assert "every link holds" in out
-    assert "not here" not in out
-    assert "not here" in pulled.run(sys.executable, "-m", "llmill", "verify")
-    away = "http://127.0.0.1:9"
-    out = first.run(sys.executable, "-m", "llmill", "verify", MLFLOW_TRACKING_URI=away)
-    assert "llmill: MLflow's runs cannot be read: " in out
-    assert "not here" in out
-    file = pulled.root / "results/pretrain/metrics.json"
-    content = file.read_bytes()
-    file.unlink()
-    file.write_bytes(content + b" ")
-    broken = pulled.run(sys.executable, "-m", "llmill", "verify", check=False)
-    assert "results/pretrain/metrics.json: other bytes than its record says" in broken
-    file.write_bytes(content)
 
 
 EDITS = {
@@ -415,14 +222,6 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
     assert first.run("git", "status", "--porcelain") == ""
 
 
-def test_an_experiment_with_another_rate_redoes_the_classifier_and_what_follows(pulled):
-    log = pulled.run("dvc", "exp", "run", "-S", "classify.training.optimizer.lr=0.002")
-    assert ran(log) == CLASSIFIER
-    shown = pulled.run("dvc", "exp", "show", "--csv")
-    assert "0.002" in shown
-    assert "classify.training.optimizer.lr" in pulled.run("dvc", "params", "diff")
-
-
 def test_a_change_of_code_is_seen_by_both_and_touches_only_what_can_change(first):
     module = first.root / "src/llmill/evaluation/judge.py"
     text = module.read_text()
@@ -460,129 +259,3 @@ def test_a_wrong_parameter_is_one_line_from_every_entry_point(first):
             assert "Traceback" not in out
     finally:
         first.edit("params.yaml", "  vocabsize: ", "  vocab_size: ")
-
-
-EVERY_STAGE = """
-import types
-from llmill.contract.values import Section
-from llmill.runner import params, stage
-from llmill.contract.errors import UserError
-
-for each in params.stages(params.load()).values():
-    ran = lambda parameters, job: print("RAN", each.address)
-    kind = type("Parameters", (Section,), {"__annotations__": dict.fromkeys(each.params, object)})
-    try:
-        stage.execute(types.SimpleNamespace(run=ran, Parameters=kind), each.name, each.variant, False)
-    except UserError as error:
-        print(error)
-"""
-
-
-def test_no_command_replaces_or_removes_a_folder_of_somebody_else(tmp_path):
-    made = clone(tmp_path / "clone")
-    made.edit("params.yaml", "  data: data", "  data: some/folder")
-    made.edit("params.yaml", "  results: results", "  results: other")
-    script = "from llmill.runner import params\n"
-    script += "print(*(s.out for s in params.stages(params.load()).values()), sep='|')"
-    places = made.run(sys.executable, "-c", script).strip().split("|")
-    theses = [made.root / place / "thesis.txt" for place in places if "/." not in place]
-    for thesis in theses:
-        thesis.parent.mkdir(parents=True)
-        thesis.write_text("years")
-    for words, refusals in [
-        (["dvc", "repro"], 1),
-        (["snakemake", "--cores", "2"], 1),
-        (["snakemake", "--cores", "2", "--forceall"], 1),
-        ([sys.executable, "-c", EVERY_STAGE], len(theses)),
-    ]:
-        out = made.run(*words, check=False)
-        assert out.count("stands where a result belongs, but llmill did not make it") == refusals
-        assert "Traceback" not in out
-        assert [thesis.read_text() for thesis in theses] == ["years"] * len(ALL[1:])
-
-
-TOY = """
-stages:
-  sleep:
-    matrix: {n: [a, b, c, d, e, f, g, h]}
-    cmd: python -c "import time, pathlib; time.sleep(1); pathlib.Path('${item.n}').write_text('${item.n}')"
-    outs: ["${item.n}"]
-"""
-
-
-@pytest.fixture
-def toy(tmp_path) -> Clone:
-    """A DVC repository of eight variants that sleep."""
-    made = Clone(tmp_path)
-    made.run("git", "init", "-q")
-    made.run("dvc", "init", "-q")
-    (tmp_path / "dvc.yaml").write_text(TOY)
-    return made
-
-
-def test_eight_variants_at_once_never_fail_on_a_lock(toy):
-    words = ["dvc", "--wait-for-lock", "repro", "--single-item"]
-    processes = [
-        subprocess.Popen([*words, f"sleep@{n}"], cwd=toy.root, env=environment(), stdout=subprocess.DEVNULL)
-        for n in "abcdefgh"
-    ]  # fmt: skip
-    assert [p.wait() for p in processes] == [0] * 8
-    assert len(toy.hashes()) == 8
-
-
-STOPS = {
-    "killed": lambda terminal: terminal.process.send_signal(signal.SIGKILL),
-    "Ctrl-C": lambda terminal: terminal.press(),
-}
-
-
-@pytest.mark.parametrize(
-    ("tool", "stop", "steps"),  # another training each time
-    [("dvc", "killed", 410), ("snakemake", "killed", 420), ("snakemake", "Ctrl-C", 430)],
-)
-def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(
-    pulled, tool, stop, steps
-):
-    """The longest training of the smoke preset, made longer, in a terminal."""
-    pulled.run("git", "checkout", "-q", "params.yaml")
-    pulled.edit("params.yaml", "max_steps: 12  # pretrain", f"max_steps: {steps}  # pretrain")
-    words = {
-        "dvc": ["dvc", "repro", "--single-item", "pretrain"],
-        "snakemake": ["snakemake", "--cores", "2", "results/pretrain/record.json"],
-    }[tool]
-    terminal = Terminal(words, pulled.root, environment())
-    terminal.wait_for(r"pretrain: step 8/", 120)
-    STOPS[stop](terminal)
-    terminal.wait_for("stopped by signal", 120)
-    terminal.process.wait(120)
-    wait_until(lambda: not stage_is_running(pulled))
-    reached = int(re.findall(r"pretrain: step (\d+)/", terminal.text)[-1])
-    pulled.run("snakemake", "--unlock")
-    log = pulled.run(*words)
-    assert int(re.search(r"continues at step (\d+)", log)[1]) >= reached
-    rows = (pulled.root / "results/pretrain/curves.csv").read_text().splitlines()
-    logged = sorted({*range(4, steps, 4), steps})
-    assert [row.split(",")[0] for row in rows] == ["step", *map(str, logged)]
-    columns = "r.info.status, r.data.params.get('pretrain.training.max_steps')"
-    assert [run for run in tracked_runs(pulled, columns) if run[1] == str(steps)] == [
-        ["FINISHED", str(steps)]
-    ]
-    pulled.run("git", "checkout", "-q", "params.yaml")
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(240):
-        if condition():
-            return
-        time.sleep(0.25)
-    raise TimeoutError
-
-
-def stage_is_running(made: Clone) -> bool:
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(made.root / "scratch/pretrain/lock", timeout=0):
-            return False
-    except Timeout:
-        return True

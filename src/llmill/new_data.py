@@ -116,9 +116,10 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
         lines += _lengths("texts", texts)
         return Finding(lines, "text", [*_texts_now(), source])
     if label is None or text is None:
+        names = ", ".join(map(str, list(frame.columns)[:SHOWN]))
         raise UserError(
-            "\n".join(lines) + f"\n{path}: no column looks like a label and another like a text; "
-            "name them: {file: " + str(own) + ", text: COLUMN, label: COLUMN}"
+            f"{path}: no column looks like a label and another like a text; choose among {names}: "
+            f"{{file: {own}, text: COLUMN, label: COLUMN}}"
         )
     pairs = zip(frame[text], frame[label], strict=True)
     messages = [Message(name.strip(), cell) for cell, name in pairs if _filled(cell, name)]
@@ -183,9 +184,7 @@ def _label_column(frame: pd.DataFrame) -> Any:
     """One of a usual name; else, of those that repeat, the one with the fewest values."""
     counts = {name: len(set(frame[name])) for name in frame.columns if name != _text_column(frame)}
     usual = [name for name in counts if str(name).strip().casefold() in LABELS]
-    several = [
-        name for name, n in counts.items() if 2 <= n <= min(MOST_CLASSES, len(frame) // 2 or 2)
-    ]
+    several = [name for name, n in counts.items() if 2 <= n < min(MOST_CLASSES, len(frame))]
     return next(iter(usual or sorted(several, key=lambda name: counts[name])), None)
 
 

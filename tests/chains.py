@@ -1,0 +1,164 @@
+"""Clones of this repository on the smoke preset, in which real commands run."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from filelock import FileLock
+
+from tests.conftest import ROOT, preset_text
+from tests.test_main import console_script
+
+ALL = [
+    "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
+    "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
+    "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
+]  # fmt: skip
+
+
+CLASSIFIER = [
+    "accuracy", "classify@all", "classify@last_block", "classify@last_layer",
+    "export@classify/all", "report",
+]  # fmt: skip
+
+
+@dataclass
+class Clone:
+    """A clone of the repository with an environment of its own code."""
+
+    root: Path
+
+    def run(self, *words: str, check: bool = True, **extra: str) -> str:
+        """A command's output, both streams; its failure is the test's."""
+        done = subprocess.run(
+            words,
+            cwd=self.root,
+            env=environment(**extra),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(words)}\n{done.stdout[-6000:]}"
+        return done.stdout
+
+    def snakemake(self) -> str:
+        return self.run("snakemake", "--cores", "2", "all", LLMILL_AUDIT="1")
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        path = self.root / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    def hashes(self) -> dict[str, str]:
+        """What DVC says that each stage put out."""
+        lock = yaml.safe_load((self.root / "dvc.lock").read_text())["stages"]
+        return {name: entry["outs"][0]["md5"] for name, entry in lock.items()}
+
+
+def environment(**extra: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "LLMILL_", "DVC_"))}
+    return {**kept, "PYTHONPATH": "src", "GIT_CONFIG_GLOBAL": os.devnull, **extra}
+
+
+def clone(folder: Path) -> Clone:
+    """The tracked files as they are in the working tree, in a repository of their own, on the smoke
+    preset.
+    """
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True,
+    )  # fmt: skip
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    (folder / "params.yaml").write_text(preset_text("smoke"))
+    made = Clone(folder)
+    made.run("git", "init", "-q")
+    made.run("git", "add", "-A")
+    made.run("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "clone")
+    made.run("git", "config", "user.name", "t")
+    made.run("git", "config", "user.email", "t@example.org")
+    return made
+
+
+def ran(output: str) -> list[str]:
+    """The stages whose command ran."""
+    return sorted(re.findall(r"Running stage '([\w@/]+)'", output))
+
+
+def planned(made: Clone) -> dict[str, str]:
+    """What `llmill plan` says of each stage that `dvc repro` will not leave."""
+    plan = json.loads(made.run(sys.executable, "-m", "llmill", "plan", "--json"))
+    return {each["stage"]: each["outcome"] for each in plan if each["outcome"] != "leave"}
+
+
+def scheduled(output: str) -> set[str]:
+    """The rules that a dry run of snakemake would run."""
+    return set(re.findall(r"^(?:local)?rule (\w+):", output, re.M)) - {"all"}
+
+
+def clean(made: Clone) -> bool:
+    return "Data and pipelines are up to date." in made.run("dvc", "status")
+
+
+def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
+    """Columns of every MLflow run."""
+    script = (
+        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
+        "for r in mlflow.search_runs(search_all_experiments=True, output_format='list'):\n"
+        f"    print(*({columns}), sep='|')"
+    )
+    return [
+        line.split("|")
+        for line in made.run(sys.executable, "-c", script).splitlines()
+        if "|" in line
+    ]
+
+
+def commands(page: str) -> list[str]:
+    """The indented lines of a page of the docs."""
+    return re.findall(r"^    (\S.*)$", (ROOT / "docs" / page).read_text(), re.M)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(240):
+        if condition():
+            return
+        time.sleep(0.25)
+    raise TimeoutError
+
+
+def by_snakemake(factory: pytest.TempPathFactory) -> Clone:
+    """A clone, in a path with a space, in which `snakemake --cores 2 all` ran: once for all workers,
+    of which one edits it, and the others look at `hashes.json` and `log` beside it.
+    """
+    base = factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, hashes = shared / "chain" / "a clone", shared / "chain" / "hashes.json"
+    (shared / "chain").mkdir(exist_ok=True)
+    with FileLock(shared / "chain.lock"):
+        if hashes.exists():
+            return Clone(folder)
+        made = clone(folder)
+        (shared / "chain" / "log").write_text(made.snakemake())
+        hashes.write_text(json.dumps(made.hashes()))
+        return made
+
+
+def path_with_llmill(factory: pytest.TempPathFactory) -> str:
+    """A PATH with `llmill` first, as the environment of the README has it."""
+    script = Path(*console_script(factory.mktemp("path")))
+    return f"{script.parent}{os.pathsep}{os.environ['PATH']}"

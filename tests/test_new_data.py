@@ -1,0 +1,87 @@
+"""`llmill new-data`: what it says of a file, and the lines that it proposes, which the parameters take."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from llmill import presets
+from llmill.contract.errors import UserError
+from llmill.new_data import print_report
+from llmill.runner import params
+from tests.conftest import ROOT, preset_text
+
+TICKETS = (
+    "id,subject,queue\n1,invoice is wrong,billing\n2,parcel is late,shipping\n"
+    "3,invoice is wrong,shipping\n4,,billing\n5,PARCEL is late,shipping\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(preset_text("smoke"))
+    (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
+
+
+def report(capsys, name: str, content: str | bytes, **how) -> list[str]:
+    Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    print_report(Path(name), **how)
+    return capsys.readouterr().out.splitlines()
+
+
+def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys):
+    lines = report(capsys, "tickets.csv", TICKETS)
+    assert lines == [
+        "tickets.csv: table, 135 bytes",
+        "rows: 5",
+        "columns: 3",
+        "  id: 5 filled, 5 different, typically 1 characters",
+        "  subject: 4 filled, 3 different, typically 15 characters",
+        "  queue: 5 filled, 2 different, typically 8 characters",
+        "text: subject; label: queue",
+        "classes: 2: shipping 3, billing 1",
+        "without text or label: 1; repeats: 2; texts with several labels: 1",
+        "texts in words: half up to 3, 95 % up to 3, longest 3",
+        "",
+        "mkdir -p own && cp tickets.csv own/tickets.csv",
+        "Below download, in params.yaml:",
+        "  classification: {file: own/tickets.csv, text: subject, label: queue}",
+        "or: llmill preset --set 'download.classification={file: own/tickets.csv, text: subject, label: queue}'",
+    ]
+    words = shlex.split(lines[-1].removeprefix("or: "))
+    presets.change(words[3:])
+    table = params.load().download.classification
+    assert (table.file, table.text, table.label) == ("own/tickets.csv", ["subject"], "queue")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "how", "line"),
+    [
+        ("a.tsv", "ham\thello\nspam\twin it\nham\tyou\n", {}, "classification: {file: own/a.tsv, text: 2, label: 1}"),
+        ("a.tsv", 'ham\t"hi you\nspam\twin it\nham\tyou\n', {}, "classification: {file: own/a.tsv, text: 2, label: 1, quotes: false}"),
+        ("a.csv", "body;label\nhello you;1\nhi there;2\n", {"delimiter": ";"}, 'classification: {file: own/a.csv, text: body, label: label, delimiter: ";"}'),
+        ("a.csv", "body,label\ncaf\xe9 au lait,1\nhi there,2\n".encode("cp1252"), {"encoding": "cp1252"}, "classification: {file: own/a.csv, text: body, label: label, encoding: cp1252}"),
+        ("a.jsonl", '{"body": "hello you", "label": true}\n{"body": "hi there", "label": false}\n', {}, "classification: {file: own/a.jsonl, text: body, label: label}"),
+        ("a.jsonl", '{"prompt": "Say hi", "completion": "hi"}\n', {}, "instruction: {file: own/a.jsonl}"),
+        ("web.jsonl", '{"text": "a page"}\n{"text": "another"}\n', {}, "text: [world, {file: own/web.jsonl, format: documents}]"),
+        ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
+    ],
+)  # fmt: skip
+def test_each_form_gets_the_lines_of_its_role(capsys, name, content, how, line):
+    assert f"  {line}" in report(capsys, name, content, **how)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "body;label\nhello;1\n", 'say `delimiter: ";"`'),
+        ("a.csv", "", "a.csv: an empty file"),
+        ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
+        ("a.csv", "body,note\nhello,a\nyou,b\nthey,c\nwe,d\n", "no column looks like a label"),
+        ("a.xlsx", "PK", "its ending is none of"),
+    ],
+)
+def test_a_file_that_no_stage_reads_is_refused(capsys, name, content, said):
+    with pytest.raises(UserError, match=said):
+        report(capsys, name, content)
