@@ -1,8 +1,6 @@
 import json
 
-import pyarrow
 import pytest
-from pyarrow import parquet
 
 from llmill.contract.errors import UserError
 from llmill.tasks import instruction
@@ -76,39 +74,6 @@ def test_several_turns_are_an_instruction_behind_earlier_messages(tmp_path, entr
     assert read_entry.task == "Be brief.\nName a metal.\nTin.\nAnd another?\n"
 
 
-ENTRIES = [{"messages": [USER, TIN]}, {"instruction": "Say é\u2028.", "output": "é"}]
-READ = [Instruction("Name a metal.", "", "Tin."), Instruction("Say é\u2028.", "", "é")]
-LINES = "\n".join(json.dumps(entry, ensure_ascii=False) for entry in ENTRIES)
-
-
-@pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data.txt"])
-@pytest.mark.parametrize(
-    "content",
-    [
-        json.dumps(ENTRIES).encode(),
-        json.dumps(ENTRIES, ensure_ascii=False, indent=2).encode("utf-16"),
-        json.dumps(ENTRIES, ensure_ascii=False).encode("utf-8-sig"),
-        LINES.encode(),
-        ("\r\n" + LINES.replace("\n", "\r\n\r\n")).encode("utf-8-sig"),
-        LINES.replace("\n", "\r").encode("utf-16"),
-    ],
-)
-def test_json_and_json_lines_are_told_by_what_they_hold(tmp_path, name, content):
-    (tmp_path / name).write_bytes(content)
-    assert instruction.read_raw(tmp_path / name) == READ
-
-
-def test_parquet_is_read_whatever_its_columns_lack(tmp_path):
-    every = {"instruction": None, "output": None}
-    table = pyarrow.Table.from_pylist([{**every, **entry} for entry in ENTRIES])
-    parquet.write_table(table, tmp_path / "data.bin")
-    assert instruction.read_raw(tmp_path / "data.bin") == READ
-
-
-def test_one_entry_may_stand_on_several_lines(tmp_path):
-    assert read(tmp_path, json.dumps(GOOD, indent=2)) == [Instruction("Name a metal.", "", "Tin.")]
-
-
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -152,20 +117,6 @@ def test_an_entry_that_does_not_fit_is_refused_with_its_number(tmp_path, value, 
     with pytest.raises(UserError, match=rf"data\.json.*{said}") as refused:
         read(tmp_path, value)
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"[\xe9]", "not UTF-8 at byte 1; save it as UTF-8"),
-        (b"\x00\xff\xfe[", "not UTF-8 at byte 1; a binary file"),
-        (b"PAR1 and no more", "not a Parquet file that can be read"),
-    ],
-)
-def test_what_is_no_text_is_one_line(tmp_path, content, said):
-    (tmp_path / "data.json").write_bytes(content)
-    with pytest.raises(UserError, match=rf"data\.json: {said}"):
-        instruction.read_raw(tmp_path / "data.json")
 
 
 def test_entries_come_back_as_written(tmp_path):

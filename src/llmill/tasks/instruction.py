@@ -134,5 +134,5 @@ def read(path: Path) -> list[Instruction]:
 
 def write(path: Path, entries: Iterable[Instruction]) -> None:
     """Write prepared instructions, with earlier messages only where there are some."""
-    rows = (asdict(entry) for entry in entries)
-    jsonl.write(path, ({k: v for k, v in row.items() if k != "earlier" or v} for row in rows))
+    fields = (asdict(entry) for entry in entries)
+    jsonl.write(path, ({k: v for k, v in each.items() if k != "earlier" or v} for each in fields))

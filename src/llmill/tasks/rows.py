@@ -36,14 +36,13 @@ def read(path: Path) -> list[Placed]:
 
 
 def _decoded(content: bytes, path: Path) -> str:
-    name = "utf-16" if content.startswith(MARKS) else "utf-8-sig"
+    marked = content.startswith(MARKS)
     try:
-        return content.decode(name)
+        return content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError as error:
-        reason = "a binary file" if b"\0" in content else "save it as UTF-8"
-        raise UserError(
-            f"{path}: not {name[:6].rstrip('-').upper()} at byte {error.start}; {reason}"
-        ) from None
+        name = "UTF-16" if marked else "UTF-8"
+        reason = "a binary file" if b"\0" in content and not marked else "save it as UTF-8"
+        raise UserError(f"{path}: not {name} at byte {error.start}; {reason}") from None
 
 
 def _of_list(text: str, path: Path) -> list[Placed]:

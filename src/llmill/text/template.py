@@ -105,13 +105,14 @@ class Template:
         """The text of messages, with `mark` put upon the answers among them."""
         said = []
         for message in messages:
-            each = {key: self._own_names_marked(value) for key, value in message.items()}
+            each = {k: v if k == "role" else self._marked(v) for k, v in message.items()}
             if mark is not None and message["role"] == "assistant":
                 each["content"] = mark(each["content"])
             said.append(each)
         return self._read(self._render(said, prompt))
 
-    def _own_names_marked(self, value: str) -> str:
+    def _marked(self, value: str) -> str:
+        """What somebody said, with the special tokens' names in it marked."""
         return self._names.sub(f"{SAID}\\g<0>{SAID_END}", _whole(value))
 
     def _render(self, messages: Messages, prompt: bool) -> str:
@@ -156,7 +157,7 @@ class Template:
         Between the first and the last `FEW` answers of a long conversation, whose prompts would be
         rendered in the square of its length, one begins as far before what was said as the first.
         """
-        marked = self._marked(messages, text)
+        marked = self._answers_marked(messages, text)
         numbers = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
         spans: list[Span] = []
         before = ""  # between the first answer's prompt and what was said
@@ -172,7 +173,7 @@ class Template:
             spans.append((start, end))
         return spans
 
-    def _marked(self, messages: Messages, text: str) -> Rendered:
+    def _answers_marked(self, messages: Messages, text: str) -> Rendered:
         """The same text with marks around each answer; white space around it is left outside where
         the template strips it.
         """

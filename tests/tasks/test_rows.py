@@ -1,0 +1,94 @@
+"""Files of rows: told by what they hold, in the encodings that programs write."""
+
+import json
+
+import pyarrow
+import pytest
+from pyarrow import parquet
+
+from llmill.contract.errors import UserError
+from llmill.tasks import rows
+
+ENTRIES = [{"a": [{"b": "c", "d": "e"}]}, {"f": "Say é\u2028.", "g": "é"}]
+LINES = "\n".join(json.dumps(entry, ensure_ascii=False) for entry in ENTRIES)
+
+
+def read(folder, content: bytes, name: str = "data.json") -> list:
+    (folder / name).write_bytes(content)
+    return rows.read(folder / name)
+
+
+@pytest.mark.parametrize("name", ["data.json", "data.jsonl", "data.txt"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ENTRIES).encode(),
+        json.dumps(ENTRIES, ensure_ascii=False, indent=2).encode("utf-16"),
+        json.dumps(ENTRIES, ensure_ascii=False).encode("utf-8-sig"),
+        LINES.encode(),
+        ("\r\n" + LINES.replace("\n", "\r\n\r\n")).encode("utf-8-sig"),
+        LINES.replace("\n", "\r").encode("utf-16"),
+    ],
+)
+def test_json_and_json_lines_are_told_by_what_they_hold(tmp_path, name, content):
+    assert [row for _, row in read(tmp_path, content, name)] == ENTRIES
+
+
+def test_parquet_is_read_whatever_its_name(tmp_path):
+    every = {"a": None, "f": None, "g": None}
+    table = pyarrow.Table.from_pylist([every | entry for entry in ENTRIES])
+    parquet.write_table(table, tmp_path / "data.json")
+    assert rows.read(tmp_path / "data.json") == [
+        (f"{tmp_path}/data.json, row 1 of 2", every | ENTRIES[0]),
+        (f"{tmp_path}/data.json, row 2 of 2", every | ENTRIES[1]),
+    ]
+
+
+def test_one_object_may_stand_on_several_lines(tmp_path):
+    content = json.dumps(ENTRIES[0], indent=2).encode()
+    assert read(tmp_path, content) == [(f"{tmp_path}/data.json, entry 1 of 1", ENTRIES[0])]
+
+
+def test_a_row_says_where_it_stands(tmp_path):
+    assert read(tmp_path, b'\n{"a": 1}\n\n{"a": 2}') == [
+        (f"{tmp_path}/data.json, line 2", {"a": 1}),
+        (f"{tmp_path}/data.json, line 4", {"a": 2}),
+    ]
+    assert read(tmp_path, b"[1]") == [(f"{tmp_path}/data.json, entry 1 of 1", 1)]
+
+
+DEEP = b"[" * 200_000 + b"]" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty; expected a list of entries, or an entry a line"),
+        (b" \n", "empty; expected"),
+        (b"[]", "empty; expected"),
+        (b"[{", "not JSON"),
+        (b'[{"a": "b"},\n {"a": "c"},\n]', r"not JSON .*: line [23] column \d+"),
+        (b'{"a": "b"},\n{"a": "c"}', "neither JSON nor JSON lines .*: line 1 column"),
+        (b"a,b\nc,d", r"neither JSON nor JSON lines .*: line 1 column 1 "),
+        (DEEP, "not JSON .more than 64 objects and lists in one another"),
+        (b'{"a": ' + DEEP + b"}", "neither JSON nor JSON lines .more than 64 objects"),
+        (b"[\xe9]", "not UTF-8 at byte 1; save it as UTF-8"),
+        (b"\xff\xfe[\x00]", "not UTF-16 at byte 4; save it as UTF-8"),
+        (b"\x00\xff\xfe[", "not UTF-8 at byte 1; a binary file"),
+        (b"PAR1 and no more", "not a Parquet file that can be read"),
+    ],
+)
+def test_what_holds_no_rows_is_one_line(tmp_path, content, said):
+    with pytest.raises(UserError, match=rf"data\.json: {said}") as refused:
+        read(tmp_path, content)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_line_that_is_not_json_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"data\.json, line 2: neither JSON nor .*column 7"):
+        read(tmp_path, b'{"a": "b"}\n{"a": }')
+
+
+def test_a_missing_file_says_which_stage_brings_it(tmp_path):
+    with pytest.raises(UserError, match=r"data\.json: missing; run stage download again"):
+        rows.read(tmp_path / "data.json")
