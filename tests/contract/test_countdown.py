@@ -2,10 +2,14 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
+from llmill.contract import countdown
 from llmill.contract.countdown import Countdown
+from llmill.contract.job import Job
 from tests.conftest import ROOT
 
 
@@ -77,3 +81,15 @@ def test_a_terminal_gets_a_bar_that_gives_way_to_lines():
         f"{erased}pretrain [##########          ] 2 of 4 steps, 4 s left"
         f"{erased}pretrain: done\r\n"
     )
+
+
+def test_a_stage_tells_how_many_of_how_many_are_done(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(countdown, "SAID", 0.0)
+    stage = SimpleNamespace(address="mmlu@pretrain")
+    job = Job(stage, {}, tmp_path, tmp_path, track=None, stop=None)
+    at = job.progress("questions")
+    at(1, 4)
+    at(4, 4)
+    first, last = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"mmlu@pretrain: 1 of 4 questions, \d+ s left", first)
+    assert last == "mmlu@pretrain: 4 of 4 questions"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -88,6 +89,17 @@ class Job:
     def countdown(self, total: int, unit: str, start: int = 0, lines: bool = True) -> Countdown:
         """A counter of the stage's work that a terminal shows as a bar."""
         return Countdown(self.stage.address, total, unit, start, lines)
+
+    def progress(self, unit: str) -> Callable[[int, int], None]:
+        """A function to be told how many of these are done, of how many."""
+        countdown: Countdown | None = None
+
+        def at(done: int, total: int) -> None:
+            nonlocal countdown
+            countdown = countdown or self.countdown(total, unit)
+            countdown.at(done)
+
+        return at
 
     def say(self, text: str) -> None:
         """One plain line for a terminal or a log, from the first of several processes."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from llmill.evaluation.scoring import Progress, in_silence
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.tasks.instruction import Instruction
@@ -9,7 +10,11 @@ from llmill.text.template import Template
 
 
 def answers(
-    model: Transformer, template: Template, entries: list[Instruction], max_new_tokens: int
+    model: Transformer,
+    template: Template,
+    entries: list[Instruction],
+    max_new_tokens: int,
+    progress: Progress = in_silence,
 ) -> list[dict[str, Any]]:
     """Greedy answers; a prompt too long for the context loses its left."""
     room, tokenizer = model.config.block_size - max_new_tokens, template.tokenizer
@@ -33,4 +38,5 @@ def answers(
                     "answer": tokenizer.decode(ids).strip(),
                 }
             )
+        progress(len(rows), len(entries))
     return rows

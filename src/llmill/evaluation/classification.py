@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llmill.evaluation.scoring import head_outputs
+from llmill.evaluation.scoring import Progress, head_outputs, in_silence
 from llmill.evaluation.statistics import Draws, bootstrap, share
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
@@ -26,12 +26,14 @@ Pieces = Literal["words", "characters", "nothing"]
 ANALYZERS: dict[Pieces, str] = {"words": "word", "characters": "char"}  # scikit-learn's
 
 
-def predict(classifier: Checkpoint[AnyModel], texts: Sequence[str]) -> list[str]:
+def predict(
+    classifier: Checkpoint[AnyModel], texts: Sequence[str], progress: Progress = in_silence
+) -> list[str]:
     """The label that a checkpoint gives each text."""
     labels, length = classifier.labels, classifier.max_length
     assert labels is not None and length is not None, "a classifier has both"
     encoded = [classification.encode(classifier.tokenizer, text, length) for text in texts]
-    outputs = head_outputs(classifier.model, encoded, BATCH_SIZE)  # (N, n_class)
+    outputs = head_outputs(classifier.model, encoded, BATCH_SIZE, progress)  # (N, n_class)
     return [labels[i] for i in outputs.argmax(dim=-1).tolist()]
 
 

@@ -3,19 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from llmill.evaluation.scoring import head_outputs
+from llmill.evaluation.scoring import Progress, head_outputs, in_silence
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import grading
 
 BATCH_SIZE = 32  # of no influence on a score
 
 
-def grade(grader: Checkpoint[AnyModel], rows: Sequence[Mapping[str, Any]]) -> list[float]:
+def grade(
+    grader: Checkpoint[AnyModel],
+    rows: Sequence[Mapping[str, Any]],
+    progress: Progress = in_silence,
+) -> list[float]:
     """The score of each row's `answer` to its `instruction` and `input`, clamped to [0, 100]."""
     block_size = grader.model.config.block_size
     texts = [
         grading.ids(grader.tokenizer, row["instruction"], row["input"], row["answer"], block_size)
         for row in rows
     ]
-    outputs = head_outputs(grader.model, texts, BATCH_SIZE)  # (N, 1)
+    outputs = head_outputs(grader.model, texts, BATCH_SIZE, progress)  # (N, 1)
     return [round(100 * score, 4) for score in outputs[:, 0].clamp(0, 1).tolist()]

@@ -21,6 +21,7 @@ import httpx
 
 from llmill.contract import elsewhere, proxies, record
 from llmill.contract.errors import UserError
+from llmill.evaluation.scoring import Progress, in_silence
 from llmill.evaluation.settings import JudgeServer
 
 BACKOFF, LONGEST_PAUSE = (
@@ -62,7 +63,9 @@ class Unusable(Exception):
     """The server gave nothing to score by: away, refusing, or not speaking the interface."""
 
 
-def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int | None]:
+def score(
+    settings: JudgeServer, rows: Sequence[Row], cache: Path, progress: Progress = in_silence
+) -> list[int | None]:
     """One score for each row. `UserError` if the server fails; `cache` keeps what was answered."""
     cache.mkdir(parents=True, exist_ok=True)
     scores: list[int | None] = []
@@ -73,6 +76,7 @@ def score(settings: JudgeServer, rows: Sequence[Row], cache: Path) -> list[int |
         for row in rows:
             try:
                 scores.append(parse(_reply(client, settings, row, cache)))
+                progress(len(scores), len(rows))
             except Unusable as error:
                 raise UserError(
                     f"judge.openai: {url}{proxies.through(url)}: {error}; {len(scores)} of "

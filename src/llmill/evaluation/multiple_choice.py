@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.scoring import continuation_logprobs
+from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
 from llmill.model.transformer import Transformer
 from llmill.tasks import prompt
 from llmill.tasks.multiple_choice import LETTERS, Question
@@ -99,6 +99,7 @@ def letter_picks(
     questions: Sequence[Question],
     shots: dict[str, list[Question]],
     batch_size: int,
+    progress: Progress = in_silence,
 ) -> Picks:
     """The likeliest letter. Too long a prompt loses its last examples one by one, then its left."""
     most = max((len(question.choices) for question in questions), default=0)
@@ -114,12 +115,16 @@ def letter_picks(
         dropped += len(examples) - used
         cut += len(context) > room
         pairs += [(context, letter) for letter in letters[: len(question.choices)]]
-    logprobs = continuation_logprobs(model, pairs, batch_size)
+    logprobs = continuation_logprobs(model, pairs, batch_size, progress)
     return Picks(_best(logprobs, questions), dropped, cut)
 
 
 def cloze_picks(
-    model: Transformer, tokenizer: Tokenizer, questions: Sequence[Question], batch_size: int
+    model: Transformer,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    batch_size: int,
+    progress: Progress = in_silence,
 ) -> Picks:
     """The likeliest answer text, per byte of it and the space before it."""
     pairs, sizes, cut = [], [], 0
@@ -130,7 +135,7 @@ def cloze_picks(
         cut += len(context) + max(map(len, ends)) > model.config.block_size + 1
         pairs += [(context, end) for end in ends]
         sizes += [len(text.encode()) for text in texts]
-    logprobs = continuation_logprobs(model, pairs, batch_size)
+    logprobs = continuation_logprobs(model, pairs, batch_size, progress)
     scores = [x / size for x, size in zip(logprobs, sizes, strict=True)]
     return Picks(_best(scores, questions), 0, cut)
 

@@ -4,7 +4,7 @@ Only inputs of equal length stand in one batch, so nothing is padded and no scor
 neighbours; an input that occurs again is computed once, so equal texts get equal scores.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from llmill.model.transformer import Transformer
 
 Ids = Sequence[int]
+Progress = Callable[[int, int], None]  # told how many are done, of how many
+
+
+def in_silence(done: int, total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[int]]:
@@ -28,8 +33,11 @@ def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[
 
 
 @torch.inference_mode()
-def head_outputs(model: nn.Module, rows: Sequence[Ids], batch_size: int) -> Tensor:
+def head_outputs(
+    model: nn.Module, rows: Sequence[Ids], batch_size: int, progress: Progress = in_silence
+) -> Tensor:
     """What a class or score head says of each row of ids: (N, n_class), on the CPU, in order."""
+    done = 0
     device = next(model.parameters()).device
     outputs: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in equal_length_batches(rows, batch_size):
@@ -37,11 +45,16 @@ def head_outputs(model: nn.Module, rows: Sequence[Ids], batch_size: int) -> Tens
         lengths = torch.full((len(batch),), idx.size(1), device=device)
         for i, output in zip(batch, model(idx, lengths).float().cpu(), strict=True):
             outputs[i] = output
+        done += len(batch)
+        progress(done, len(rows))
     return torch.stack(outputs)
 
 
 def continuation_logprobs(
-    model: Transformer, pairs: Sequence[tuple[Ids, Ids]], batch_size: int
+    model: Transformer,
+    pairs: Sequence[tuple[Ids, Ids]],
+    batch_size: int,
+    progress: Progress = in_silence,
 ) -> list[float]:
     """The sum of log-probabilities of each continuation's ids after its context, in nats.
 
@@ -53,13 +66,15 @@ def continuation_logprobs(
     targets_of: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
     for _, (inputs, targets) in pieces:
         targets_of.setdefault(inputs, {})[targets] = None
-    rows = list(targets_of)
+    rows, done = list(targets_of), 0
     scores: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
     for batch in equal_length_batches(rows, batch_size):
         requests = [(b, targets) for b, i in enumerate(batch) for targets in targets_of[rows[i]]]
         summed = _sum_logprobs(model, [rows[i] for i in batch], requests)
         for (b, targets), value in zip(requests, summed, strict=True):
             scores[rows[batch[b]], targets] = value
+        done += len(batch)
+        progress(done, len(rows))
     sums = [0.0] * len(pairs)
     for i, piece in pieces:
         sums[i] += scores[piece]

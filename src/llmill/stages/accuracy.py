@@ -49,7 +49,7 @@ def run(params: Parameters, job: Job) -> None:
     validated: dict[str, float] = {}
     for variant in job.variants("classify"):
         classifier = load_classifier(job.folder(f"classify/{variant}") / "checkpoint", labels)
-        predicted[variant] = measured.predict(classifier, texts)
+        predicted[variant] = measured.predict(classifier, texts, job.progress("messages"))
         validated[variant] = accuracy(classifier, *splits["validate"])
     # Chosen on the validation split: the best of several on the test split is partly luck.
     best = max(validated, key=validated.__getitem__)  # of equals the first in dvc.yaml

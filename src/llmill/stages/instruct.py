@@ -64,7 +64,8 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
-    before = answers(model, template, test, settings.max_new_tokens)
+    length = settings.max_new_tokens
+    before = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "pretrain.json", before)
     job.say(
         f"{train.n} instructions, {share:.1%} of their tokens learnt, {len(before)} answered "
@@ -77,7 +78,7 @@ def run(params: Parameters, job: Job) -> None:
     work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
-    after = answers(model, template, test, settings.max_new_tokens)
+    after = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
     assistant = Checkpoint(

@@ -19,6 +19,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import judge, judge_client, statistics
 from llmill.evaluation.exact_match import same
+from llmill.evaluation.scoring import Progress
 from llmill.model import checkpoint
 from llmill.stages.settings.judge import Judge
 
@@ -43,7 +44,8 @@ def run(params: Parameters, job: Job) -> None:
     if not rows:
         raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
     job.say(f"{len(rows)} answers, judged by {settings.backend}")
-    scores = scored(rows, settings, job.folder("grader") / "checkpoint")
+    grader = job.folder("grader") / "checkpoint"
+    scores = scored(rows, settings, grader, job.progress("answers"))
     # Some replies may be no number; if none is, the model cannot judge.
     if all(score is None for score in scores):
         raise UserError(
@@ -69,12 +71,14 @@ def run(params: Parameters, job: Job) -> None:
     )
 
 
-def scored(rows: Sequence[dict[str, Any]], settings: Judge, grader: Path) -> Sequence[float | None]:
+def scored(
+    rows: Sequence[dict[str, Any]], settings: Judge, grader: Path, progress: Progress
+) -> Sequence[float | None]:
     """A score for each row by the backend of the settings; None where the judge gave none."""
     if settings.backend == "openai":
-        return judge_client.score(settings.openai, rows, CACHE)
+        return judge_client.score(settings.openai, rows, CACHE, progress)
     runtime.start(settings.seed, settings.threads)
-    return judge.grade(checkpoint.load(grader), rows)
+    return judge.grade(checkpoint.load(grader), rows, progress)
 
 
 def figures(

@@ -56,8 +56,12 @@ def run(params: Parameters, job: Job) -> None:
     model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size
     # Both: in letters a small model stays at chance even where it prefers the right text.
     picks = {
-        "letter": letter_picks(model, tokenizer, questions, shots, batch_size),
-        "cloze": cloze_picks(model, tokenizer, questions, batch_size),
+        "letter": letter_picks(
+            model, tokenizer, questions, shots, batch_size, job.progress("prompts with letters")
+        ),
+        "cloze": cloze_picks(
+            model, tokenizer, questions, batch_size, job.progress("questions with answers")
+        ),
     }
     guessed = chance(questions)
     metrics: dict[str, Any] = {

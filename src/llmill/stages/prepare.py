@@ -9,7 +9,7 @@ In: the roles of stage download. Out: `text/{train,validate}` in parquet shards;
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,9 +73,9 @@ def run(params: Parameters, job: Job) -> None:
         settings.contamination,
         word_hashes,
     )
-    corpus, by_source = clean(
-        list(read_text(raw / "text", settings)), evaluation_texts, word_hashes, settings
-    )
+    candidates = list(read_text(raw / "text", settings))
+    progress = job.progress("documents")
+    corpus, by_source = clean(candidates, evaluation_texts, word_hashes, settings, progress)
     text_metrics = write_text(corpus, settings, job.out / "text")
     metrics = {
         "text": {**text_metrics, "sources": by_source},
@@ -201,6 +201,7 @@ def clean(
     evaluation_texts: EvaluationTexts,
     word_hashes: WordHashes,
     settings: Prepare,
+    progress: Callable[[int, int], None],
 ) -> tuple[list[Document], Metrics]:
     """The documents to keep; and by source how many were read, removed by reason and kept."""
     removed: Counter[tuple[str, str]] = Counter()
@@ -211,7 +212,10 @@ def clean(
         return [document for document, out in pairs if not out]
 
     left = keep(candidates, duplicates.exact(document.text for document in candidates), REASONS[0])
-    words = {document.id: hashes(document.text, word_hashes) for document in left}
+    words = {}
+    for number, document in enumerate(left, 1):
+        words[document.id] = hashes(document.text, word_hashes)
+        progress(number, len(left))
     left = keep(left, (evaluation_texts.in_document(words[d.id]) for d in left), REASONS[1])
     marked = duplicates.near((words[d.id] for d in left), settings.near_duplicates)
     left = keep(left, marked, REASONS[2])
