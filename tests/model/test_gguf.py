@@ -15,7 +15,7 @@ from llmill.model.generate import generate
 from llmill.text import model_tokenizer
 from tests.conftest import ROOT
 from tests.model import ggufs
-from tests.model.test_huggingface import gpt2, llama
+from tests.model.test_huggingface import LLAMA3, gpt2, llama
 
 library = pytest.importorskip("gguf", reason="the package gguf is not installed")
 
@@ -61,6 +61,26 @@ def test_a_file_gives_the_logits_and_greedy_tokens_of_its_safetensors_twin(their
     prompt = tokens()[:1, :8]
     (made,) = generate(ours, prompt.tolist(), max_new_tokens=32, end_of_text=-1)
     assert made == theirs.generate(prompt, max_new_tokens=32, do_sample=False)[0, 8:].tolist()
+
+
+@pytest.mark.parametrize(("base", "before"), [(500.0, 32), (500_000.0, 8192)])
+def test_llama_3s_longer_context_is_known_by_its_factors(base, before, tmp_path):
+    """llama.cpp's conversion writes them alone; the context before is Llama 3's, or said."""
+    torch.manual_seed(1)
+    rope = LLAMA3 | {"rope_theta": base, "original_max_position_embeddings": before}
+    theirs = llama(**WIDE, rope_parameters=rope).float().eval()
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, mean=0.05, std=0.2)
+    plain = base ** (-np.arange(0, 16, 2) / 16)
+    factors = plain / theirs.model.rotary_emb.inv_freq.numpy()
+    assert factors.max() == pytest.approx(8.0)
+    values = ggufs.shape(theirs) | ggufs.bytes_tokens(95)
+    values |= {"llama.rope.scaling.original_context_length": before if before == 32 else None}
+    extra = {"rope_freqs.weight": factors.astype(np.float32)}
+    ggufs.write(tmp_path / "a.gguf", "llama", values, ggufs.tensors(theirs) | extra)
+    ours = gguf.load(tmp_path / "a.gguf")
+    assert ours.config.rotary_scaling.original_block_size == before
+    torch.testing.assert_close(ours(tokens()), theirs(tokens()).logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"])
@@ -130,7 +150,15 @@ def test_a_tensor_too_many_and_numbers_that_are_none_are_named(tmp_path):
     values = ggufs.shape(model) | ggufs.bytes_tokens(95)
     extra = {"rope_freqs.weight": np.ones(8, np.float32)}
     ggufs.write(tmp_path / "a.gguf", "llama", values, ggufs.tensors(model) | extra)
-    assert refusal(tmp_path / "a.gguf") == "rope_freqs.weight: a tensor that llmill does not know"
+    assert refusal(tmp_path / "a.gguf").startswith(
+        "rope_freqs.weight: positions are not scaled as in"
+    )
+    extra = {"blk.0.attn_sinks.weight": np.ones(4, np.float32)}
+    ggufs.write(tmp_path / "b.gguf", "llama", values, ggufs.tensors(model) | extra)
+    assert (
+        refusal(tmp_path / "b.gguf")
+        == "blk.0.attn_sinks.weight: a tensor that llmill does not know"
+    )
     model.model.norm.weight.data[3] = torch.nan
     file, _ = file_of(tmp_path, model)
     assert refusal(file) == "output_norm.weight: not all numbers are finite"

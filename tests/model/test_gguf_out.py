@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
-from llmill.model import gguf, gguf_out
+from llmill.model import gguf
 from llmill.model.gguf_out import Said, lacking, rounded, save
 from llmill.model.settings import RotaryScaling
 from llmill.model.transformer import Transformer
@@ -88,10 +88,7 @@ def test_numbers_that_float16_does_not_hold_are_named(tmp_path):
 
 def test_rotary_positions_of_a_longer_context_are_written_as_factors():
     """The literal values are those of llama.cpp's conversion (generate_extra_tensors of Llama)."""
-    shape = LLAMA.model_copy(
-        update={**WIDE, "n_kv_head": 2, "rotary_base": 500.0, "rotary_scaling": SCALING}
-    )
-    factors = gguf_out._slower(shape, SCALING)
+    factors = gguf.slower(500.0, 16, SCALING)
     wanted = []
     for frequency in 1 / 500.0 ** (np.arange(0, 16, 2) / 16):
         wavelength = 2 * np.pi / frequency

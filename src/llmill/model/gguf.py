@@ -19,13 +19,15 @@ from llmill.contract.errors import UserError
 from llmill.model import filling, weights
 from llmill.model.architectures import ARCHITECTURES, CLASSIC, LLAMA, Change, Layout, Rows
 from llmill.model.options import Config, Options
-from llmill.model.settings import Model
-from llmill.model.transformer import Transformer
+from llmill.model.settings import Model, RotaryScaling
+from llmill.model.transformer import Transformer, scaled
 from llmill.model.weights import Stored, Weights
 from llmill.text import gguf_file
 from llmill.text.gguf_file import Gguf
 
 Turning = Callable[[Tensor, int], Tensor]  # rows of heads, and how many a head has
+SLOWER = "rope_freqs.weight"  # factors of rotary positions for a longer context
+LLAMA3_CONTEXT = 8192  # that Llama 3 was first trained on, of which its files say nothing
 QUERIES, KEYS = "attn_q", "attn_k"  # whose rows llama.cpp has in another order
 
 
@@ -40,7 +42,10 @@ def load(file: Path) -> Transformer:
     stored.refuse_too_large(config, vocab_size, file)
     turned_back = layout(source.architecture, config, vocab_size, _turned_back)
     names = {name: name for name in stored.tensors}
-    return filling.filled(lambda: Transformer(config, vocab_size), turned_back, stored, names)
+    unused = (SLOWER,) if config.rotary_scaling is not None else ()  # is in the shape by then
+    return filling.filled(
+        lambda: Transformer(config, vocab_size), turned_back, stored, names, unused
+    )
 
 
 def layout(architecture: str, config: Model, vocab_size: int, turned: Turning) -> Layout:
@@ -176,6 +181,7 @@ def _llama(options: Options, source: Gguf) -> Config:
     for name in ("rope.dimension_count", "attention.key_length", "attention.value_length"):
         options.only(name, None, size)
     options.only("rope.scaling.type", None, "none")
+    base = _short(options.number("rope.freq_base", 10000.0))
     options.only("expert_count", None, 0)
     options.only("expert_used_count", None, 0)
     return {
@@ -183,10 +189,38 @@ def _llama(options: Options, source: Gguf) -> Config:
         "n_head": heads,
         "n_kv_head": options.whole("attention.head_count_kv", None) or heads,
         "norm_epsilon": _short(options.number("attention.layer_norm_rms_epsilon")),
-        "rotary_base": _short(options.number("rope.freq_base", 10000.0)),
-        "rotary_scaling": None,
+        "rotary_base": base,
+        "rotary_scaling": _scaling(source, options, base, size),
         "bias": f"blk.0.{QUERIES}.bias" in source.tensors,
     }
+
+
+def slower(base: float, size: int, scaling: RotaryScaling) -> Tensor:
+    """How many times slower each pair turns, as the format has it in a tensor: (D/2,)."""
+    frequency = base ** (-torch.arange(0, size, 2).float() / size)
+    return frequency / scaled(frequency, scaling)
+
+
+def _scaling(source: Gguf, options: Options, base: float, size: int) -> RotaryScaling | None:
+    """The scaling of Llama 3.1's kind that makes the factors in the file, if it has any; raises
+    `UserError` for factors of another kind.
+    """
+    before = options.whole("rope.scaling.original_context_length", None) or LLAMA3_CONTEXT
+    if SLOWER not in source.tensors:
+        return None
+    factors = torch.cat(list(Quantised.of(source).pieces(SLOWER, whole=True)))
+    if factors.shape == (size // 2,) and bool(factors.isfinite().all()) and factors.max() > 1:
+        scaling = RotaryScaling(
+            factor=_short(float(factors.max())),
+            low_frequency_factor=1.0,
+            high_frequency_factor=4.0,
+            original_block_size=before,
+        )
+        if torch.allclose(slower(base, size, scaling), factors, rtol=1e-4):
+            return scaling
+    raise UserError(
+        f"{source.file}: {SLOWER}: positions are not scaled as in Llama 3, which is not supported"
+    )
 
 
 def _short(number: float) -> float:

@@ -16,8 +16,8 @@ from torch import Tensor
 from llmill.contract.errors import UserError
 from llmill.contract.values import GgufNumbers
 from llmill.model import gguf, huggingface
-from llmill.model.settings import Model, RotaryScaling
-from llmill.model.transformer import Transformer, scaled
+from llmill.model.settings import Model
+from llmill.model.transformer import Transformer
 from llmill.text import gguf_tokenizer
 from llmill.text.tokenizer import Tokenizer
 
@@ -33,7 +33,7 @@ TYPES: dict[
 }
 BLOCK = 32  # numbers of a row that q8_0 packs together
 # Tables of positions stay float32, as norms and biases do; the first is our name of one.
-PRECISE = ("position.weight", "position_embd.weight", "rope_freqs.weight")
+PRECISE = ("position.weight", "position_embd.weight", gguf.SLOWER)
 ARCHITECTURES = {"gpt2": "gpt2", "llama": "llama"}  # of transformers that llama.cpp has here
 
 
@@ -92,7 +92,8 @@ def _tensors(architecture: str, model: Transformer) -> Iterator[tuple[str, Tenso
         for part, piece in zip(parts, rows, strict=True):
             yield part.name, (part.change(piece) if part.change else piece).contiguous()
     if model.config.rotary_scaling is not None:
-        yield "rope_freqs.weight", _slower(model.config, model.config.rotary_scaling)
+        size = model.config.n_embd // model.config.n_head
+        yield gguf.SLOWER, gguf.slower(model.config.rotary_base, size, model.config.rotary_scaling)
 
 
 def rounded(name: str, tensor: Tensor, numbers: GgufNumbers) -> Tensor:
@@ -141,6 +142,8 @@ def _add_shape(writer: "GGUFWriter", architecture: str, config: Model, vocab_siz
     writer.add_layer_norm_rms_eps(config.norm_epsilon)
     writer.add_rope_freq_base(config.rotary_base)
     writer.add_rope_dimension_count(config.n_embd // config.n_head)
+    if config.rotary_scaling is not None:
+        writer.add_rope_scaling_orig_ctx_len(config.rotary_scaling.original_block_size)
 
 
 def _add(writer: "GGUFWriter", key: str, value: Any) -> None:
@@ -153,10 +156,3 @@ def _add(writer: "GGUFWriter", key: str, value: Any) -> None:
             writer.add_string(key, value)
         case _:
             writer.add_array(key, value)
-
-
-def _slower(config: Model, scaling: RotaryScaling) -> Tensor:
-    """How many times slower each pair turns, (D/2,)."""
-    size = config.n_embd // config.n_head
-    frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)
-    return frequency / scaled(frequency, scaling)
