@@ -60,9 +60,7 @@ def test_another_makers_chat_template_is_talked_in(tmp_path):
 
 def test_a_template_that_is_none_is_one_line_with_its_file(tmp_path):
     folder = published(tmp_path / "model", decoder(), "{% if %}")
-    with pytest.raises(
-        UserError, match=r"tokenizer_config\.json: the chat template, line 1: Expec"
-    ):
+    with pytest.raises(UserError, match=r"model: the chat template, line 1: Expected"):
         models.language_model(str(folder))
 
 

@@ -369,6 +369,27 @@ def test_llama_cpp_answers_as_llmill_does(formed, paths, tmp_path, numbers):
     assert back.assistant
 
 
+NAMING = (  # as the template of weights is kept that begins a prompt with a token of its own
+    '{% set bos_token = "B" %}\n{{ bos_token }}{% for m in messages %}{{ m.role ~ ": " ~ m.content '
+    '~ eos_token }}{% endfor %}{% if add_generation_prompt %}{{ "assistant: " }}{% endif %}'
+)
+
+
+@pytest.mark.parametrize("source", [CHATML.replace("<|im_end|>", "<|endoftext|>"), NAMING])
+def test_a_prompt_that_begins_with_no_end_of_text_begins_with_none_in_llama_cpp(
+    paths, tmp_path, source
+):
+    pytest.importorskip("gguf", reason="the package gguf is not installed")
+    pytest.importorskip("xllamacpp", reason="llama.cpp's package xllamacpp is not installed")
+    model, tokenizer = trained(FORMS["llama"])
+    folder = paths / "results/instruct/checkpoint"
+    shutil.rmtree(folder)
+    checkpoint.save(folder, checkpoint.Checkpoint(model, tokenizer, template=source))
+    export(paths, tmp_path, "instruct", gguf="float16")
+    checked = record.read_json(tmp_path / "export-instruct/metrics.json")["checked"]
+    assert checked["llama.cpp float16"] == {"tokens": 32, "same": 32}
+
+
 def test_several_files_are_named_by_their_numbers_and_the_first_is_ollamas(formed, paths, tmp_path):
     pytest.importorskip("gguf", reason="the package gguf is not installed")
     export(paths, tmp_path, "instruct", gguf=["q8_0", "float16"])

@@ -6,6 +6,7 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
+from llmill.model.transformer import Transformer
 from llmill.stages.instruct import example, learnt_share, open_template, run
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML
@@ -125,20 +126,35 @@ def test_weights_without_a_template_are_one_line_before_anything_is_written(worl
 
 
 @pytest.mark.parametrize(
-    ("source", "end"),
+    "source",
     [
-        ("{% for m in messages %}{{ m.content }}{% endfor %}", "no special token"),
-        ("{% for m in messages %}{{ m.content }}<|im_start|>{% endfor %}", r"<\|im_start\|>"),
-        ("{% generation %}{% endgeneration %}", "no special token"),
+        "{% for m in messages %}{{ m.content }}{% endfor %}",
+        "{% for m in messages %}{{ m.content }}. {{ eos_token }}{% endfor %}",
+        "{% generation %}{% endgeneration %}",
     ],
 )
-def test_a_template_whose_answers_would_not_end_is_refused(source, end):
+def test_a_template_whose_answers_would_not_end_is_refused(source):
     foundation = checkpoint.Checkpoint(decoder(), chatml(), weights_template=source)
     settings = smoke(instruct={"template": "weights"}).instruct
     with pytest.raises(
-        UserError, match=rf"instruct\.template weights ends an answer with {end}, but"
+        UserError, match=r"instruct\.template weights ends an answer with no special"
     ):
         open_template(settings, foundation)
+
+
+def test_an_answer_ends_by_the_templates_token_in_what_is_made_with_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    special = {"<|endoftext|>": 256, "<|im_start|>": 257, "<|im_end|>": 258}
+    tokenizer = Tokenizer({bytes([b]): b for b in range(256)}, special=special)
+    model = Transformer(decoder(block_size=256).config, 259)
+    saved = checkpoint.Checkpoint(model, tokenizer)
+    checkpoint.save(tmp_path / "results/pretrain/checkpoint", saved)
+    instructions(tmp_path)
+    made = job(tmp_path)
+    run(smoke(instruct={"template": "chatml"}), made)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    assert loaded.template == CHATML
+    assert (loaded.tokenizer.end_of_text, loaded.tokenizer.ends) == (256, {256, 258})
 
 
 def test_the_share_of_learnt_tokens_is_refused_at_zero():

@@ -56,6 +56,17 @@ def test_ends_begin_and_template_come_from_the_metadata(tmp_path):
     assert gguf_tokenizer.template(source) == "{{ messages }}"
 
 
+def test_a_template_that_reads_its_first_and_last_token_says_what_they_are(tmp_path):
+    fields = values(smollm2(), "smollm", "<|im_end|>") | {
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.chat_template": "{{ bos_token ~ eos_token }}",
+    }
+    assert gguf_tokenizer.template(gguf_file.read(file_of(tmp_path, **fields))) == (
+        '{% set bos_token = "<|im_start|>" %}\n{% set eos_token = "<|im_end|>" %}\n'
+        "{{ bos_token ~ eos_token }}"
+    )
+
+
 def test_an_old_gpt2_without_a_word_for_its_way_of_cutting_is_cut_as_gpt2(tmp_path):
     fields = values(gpt2(), "gpt-2", "<|endoftext|>")
     del fields["tokenizer.ggml.pre"]

@@ -58,10 +58,10 @@ Figures = dict[str, int]
 
 def question(loaded: Checkpoint[Transformer]) -> Question | None:
     """What a model is asked; None if its context has no room for an answer."""
-    tokenizer, chat = loaded.tokenizer, loaded.template is not None
+    tokenizer, chat = loaded.tokenizer, loaded.chat_template is not None
     text = MESSAGE if chat else BEGINNING
-    if loaded.template is not None:
-        ids = Template(loaded.template, tokenizer).prompt([message("user", text)])
+    if loaded.chat_template is not None:
+        ids = Template(loaded.chat_template, tokenizer).prompt([message("user", text)])
     else:
         ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
     count = min(TOKENS, loaded.model.config.block_size - len(ids))

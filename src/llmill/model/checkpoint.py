@@ -91,6 +91,11 @@ class Checkpoint(Generic[M]):
         """What it is."""
         return "assistant" if self.template is not None else KINDS[type(self.model)]
 
+    @property
+    def chat_template(self) -> str | None:
+        """How a chat is put to it, if it was taught so here or before."""
+        return self.weights_template if self.template is None else self.template
+
 
 def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
     """Write a checkpoint into a new folder."""

@@ -29,7 +29,10 @@ from llmill.model.transformer import Transformer
 from llmill.report import card
 from llmill.stages.settings.export import Export
 from llmill.tasks import ollama
+from llmill.tasks.conversation import message
 from llmill.text import tokenizer_json
+from llmill.text.template import Template
+from llmill.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -134,8 +137,8 @@ def gguf(
     if reason is not None:
         job.say(f"no GGUF: {reason}")
         return {}
-    template, context = loaded.template, loaded.model.config.block_size
-    begins = template is None or "bos_token" in template
+    template, context = loaded.chat_template, loaded.model.config.block_size
+    begins = template is None or _begins(template, loaded.tokenizer)
     said = gguf_out.Said(f"llmill {job.variant}", template, begins)
     checked: dict[str, Any] = {}
     for name, numbers in settings.ggufs.items():
@@ -144,6 +147,12 @@ def gguf(
     text = ollama.modelfile(next(iter(settings.ggufs)), template, loaded.tokenizer, context)
     record.write_bytes(folder / "Modelfile", text.encode())
     return checked
+
+
+def _begins(template: str, tokenizer: Tokenizer) -> bool:
+    """Whether a prompt begins with the token that ends a text, as a document does."""
+    prompt = Template(template, tokenizer).prompt([message("user", "")])
+    return prompt[:1] == [tokenizer.end_of_text]
 
 
 def prove(folder: Path, loaded: Checkpoint[Transformer], dtype: Dtype, job: Job) -> dict[str, Any]:
@@ -200,5 +209,5 @@ def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:
             # `<|endoftext|>` in a message is text, so that the last token is never like padding
             "split_special_tokens": True,
         }
-    template = loaded.template or loaded.weights_template
+    template = loaded.chat_template
     return settings | ({"chat_template": template} if template else {})

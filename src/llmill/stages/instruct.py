@@ -50,7 +50,7 @@ def run(params: Parameters, job: Job) -> None:
     settings = params.instruct
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load_language_model(begun_from)
-    model, tokenizer = foundation.model, foundation.tokenizer
+    model = foundation.model
     if settings.max_new_tokens >= model.config.block_size:
         raise UserError(
             f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
@@ -83,7 +83,7 @@ def run(params: Parameters, job: Job) -> None:
     job.track.table("answers", after)
     assistant = Checkpoint(
         model,
-        tokenizer,
+        template.tokenizer,
         template=template.source,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
@@ -122,20 +122,21 @@ def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer
 
 
 def open_template(settings: Instruct, foundation: Checkpoint[Transformer]) -> Template:
-    """The template that the assistant learns; raises `UserError` for one whose answers would not
-    end.
+    """The template that the assistant learns, with a tokenizer that ends a text as the template
+    ends an answer; raises `UserError` for one that does so with no token.
     """
     tokenizer = foundation.tokenizer
     text = templates.source(settings.template, tokenizer, foundation.weights_template)
     template = templates.for_training(text, tokenizer)
     end = template.end()
-    if end != tokenizer.end_of_text:
-        name = next((n for n, i in tokenizer.special.items() if i == end), "no special token")
+    if end is None:
         raise UserError(
-            f"params.yaml: instruct.template {settings.template} ends an answer with {name}, but a "
-            f"text ends with {tokenizer.end_name}: no answer would end; choose another template"
+            f"params.yaml: instruct.template {settings.template} ends an answer with no special "
+            "token, so no answer would end; choose another template"
         )
-    return template
+    return (
+        template if end in tokenizer.ends else templates.for_training(text, tokenizer.ending(end))
+    )
 
 
 def example(entry: Instruction, template: Template, block: int, mask_prompt: bool) -> Example:

@@ -4,11 +4,12 @@ Ollama's templates are Go's, so what a template in Jinja does is looked at: two 
 ours (Alpaca's) and ChatML. For another the line is left out; llama.cpp reads the Jinja in the file.
 """
 
+from datetime import datetime
 from typing import Any
 
 from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from llmill.text import jinja
 from llmill.text.tokenizer import Tokenizer
 
 SYSTEM, USER, BOS = "a system's message", "a user's message", "<bos>"
@@ -59,15 +60,10 @@ def _form(template: str, end: str) -> tuple[str | None, str | None]:
 
 def _rendered(template: str, messages: list[dict[str, Any]]) -> str | None:
     """What the template makes of messages; None where it refuses them."""
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    environment.globals["raise_exception"] = _refuse
+    environment = jinja.environment("", "", datetime.now)
     try:
         return environment.from_string(template).render(
             messages=messages, add_generation_prompt=True, bos_token=BOS, eos_token="<eos>"
         )
     except (TemplateError, TypeError, ValueError):
         return None
-
-
-def _refuse(reason: str) -> None:
-    raise TemplateError(reason)

@@ -1,19 +1,16 @@
 """Rows of a file that somebody brings: a list in JSON, JSON lines, or Parquet, told apart by what
-it holds, whatever its name ends with. Text is UTF-8, or UTF-16 with its byte-order mark.
+it holds, whatever its name ends with.
 """
 
-import codecs
 import io
-import re
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
+from llmill.text.encoding import decode
 
 PARQUET = b"PAR1"
-MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-LINE_END = re.compile(r"\r\n|\n|\r")  # and no other: JSON's texts may hold U+2028 as it is
 
 Placed = tuple[str, Any]  # where a row stands, for a message about it, and the row
 
@@ -27,22 +24,12 @@ def read(path: Path) -> list[Placed]:
     if content.startswith(PARQUET):
         rows = _of_parquet(content, path)
     else:
-        text = _decoded(content, path)
+        text = decode(content, path, None)
         first = text.lstrip()[:1]
         rows = _of_list(text, path) if first == "[" else _of_lines(text, path)
     if not rows:
         raise UserError(f"{path}: empty; expected a list of entries, or an entry a line")
     return rows
-
-
-def _decoded(content: bytes, path: Path) -> str:
-    marked = content.startswith(MARKS)
-    try:
-        return content.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError as error:
-        name = "UTF-16" if marked else "UTF-8"
-        reason = "a binary file" if b"\0" in content and not marked else "save it as UTF-8"
-        raise UserError(f"{path}: not {name} at byte {error.start}; {reason}") from None
 
 
 def _of_list(text: str, path: Path) -> list[Placed]:
@@ -58,7 +45,7 @@ def _of_list(text: str, path: Path) -> list[Placed]:
 
 def _of_lines(text: str, path: Path) -> list[Placed]:
     """A value a line; one alone may stand on several."""
-    lines = [(n, line) for n, line in enumerate(LINE_END.split(text), 1) if line.strip()]
+    lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     rows: list[Placed] = []
     for number, line in lines:
         try:

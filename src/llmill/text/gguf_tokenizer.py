@@ -10,6 +10,7 @@ from llmill.text import hf_tokenizer
 from llmill.text.gguf_file import Gguf
 from llmill.text.hf_tokenizer import Merging
 from llmill.text.patterns import DIGITS, LLAMA3
+from llmill.text.template import NAMED, with_names
 from llmill.text.tokenizer import PATTERN, Tokenizer, merged, spelt
 from llmill.text.tokenizer_json import merges
 
@@ -98,8 +99,14 @@ def begins(source: Gguf) -> int | None:
 
 
 def template(source: Gguf) -> str | None:
-    """The chat template, in Jinja."""
-    return source.text("tokenizer.chat_template")
+    """The chat template, in Jinja. It then names its first and last token itself."""
+    text = source.text("tokenizer.chat_template")
+    if text is None:
+        return None
+    tokens = source.rows(f"{GGML}tokens", str)
+    ids = {name: source.number(f"{GGML}{name}_id") for name in NAMED}
+    known = {n: tokens[i] for n, i in ids.items() if i is not None and 0 <= i < len(tokens)}
+    return with_names(text, {name: known.get(name, "") for name in NAMED})
 
 
 def _pattern(source: Gguf) -> str:

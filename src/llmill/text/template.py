@@ -260,13 +260,24 @@ def of_folder(folder: Path) -> str | None:
         return None
     if not isinstance(source, str):
         raise UserError(f"{file}: chat_template is {type(source).__name__}, expected text")
-    where = f"{own if own.exists() else file}: the chat template"
-    compiled = _compiled(source, where, datetime.now)
-    unknown = meta.find_undeclared_variables(compiled.environment.parse(source))
+    if not settings:
+        return source
+    return with_names(source, {name: _token(settings.get(name)) for name in NAMED})
+
+
+def with_names(source: str, names: Mapping[str, str]) -> str:
+    """A template that says itself what these of its variables are, where it reads them; one that is
+    no Jinja as it is, to be refused where it is used.
+    """
+    try:
+        compiled = _compiled(source, "", datetime.now)
+    except UserError:
+        return source
+    read = meta.find_undeclared_variables(compiled.environment.parse(source))
     lines = [
-        f"{{% set {name} = {json.dumps(_token(settings.get(name)), ensure_ascii=False)} %}}\n"
-        for name in NAMED
-        if name in unknown and settings
+        f"{{% set {name} = {json.dumps(token, ensure_ascii=False)} %}}\n"
+        for name, token in names.items()
+        if name in read
     ]
     return "".join([*lines, source])
 

@@ -70,6 +70,11 @@ class Tokenizer:
             "llmill", pat_str=pattern, mergeable_ranks=ranks, special_tokens=self.special
         )
 
+    def ending(self, end: int) -> "Tokenizer":
+        """The same, which ends what a model writes by this token, too."""
+        ends = self.ends | {end}
+        return Tokenizer(self.ranks, self.pattern, self.special, self.end_name, ends)
+
     def encode(self, text: str) -> list[int]:
         """Ids of any text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
         if len(text) <= LONGEST_SPACE:
