@@ -295,6 +295,18 @@ def test_own_splits_are_kept_and_what_they_leave_out_is_drawn(raw):
     assert validated
 
 
+def test_own_instructions_are_read_in_the_encoding_that_is_named(raw):
+    own = {"file": "own/chats.jsonl", "encoding": "cp1252"}
+    sources = [{"name": "own/chats.jsonl", "files": [], "own": own}]
+    write(raw / "instruction/sources.json", json.dumps(sources))
+    (raw / "instruction/tasks.json").unlink()
+    rows = [{"prompt": f"Café {i}?", "completion": f"Oui {i}."} for i in range(90)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (raw / "instruction/chats.jsonl").write_bytes(lines.encode("cp1252"))
+    (entry, *_) = instruction.read(run(raw) / "instruction/train.jsonl")
+    assert entry.instruction.startswith("Café ")
+
+
 @pytest.mark.parametrize("role", ["classification", "instruction", "mmlu"])
 def test_a_role_without_sources_leaves_a_mark_and_the_rest_as_it_was(raw, role):
     whole = run(raw, "whole")

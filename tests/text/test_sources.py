@@ -187,7 +187,7 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
             "b: only role text takes `column` and `encoding`",
         ),
         ({"b": entry(role="mmlu", format=None)}, ".parquet files in folders dev, val and test"),
-        ({"b": entry(role="instruction", format=None)}, "takes one .json list"),
+        ({"b": entry(role="instruction", format=None)}, "takes one .json, .jsonl or"),
         ({"b": entry(role="tokenizer", format=None)}, "takes encoder.json and vocab.bpe"),
         ({"b": weights("model.safetensors")}, "config.json and weights are needed"),
         ({"b": weights("config.json", "tokenizer.json")}, "config.json and weights are needed"),
@@ -220,6 +220,13 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path, tree, said):
 def test_a_table_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read(tmp_path / "sources.yaml")
+
+
+@pytest.mark.parametrize("name", ["chats.json", "chats.jsonl", "chats.parquet"])
+def test_instructions_may_come_in_each_form_of_rows(tmp_path, name):
+    made = entry(role="instruction", format=None, file={"path": name})
+    (tmp_path / "sources.yaml").write_text(yaml.safe_dump({"chats": made}))
+    assert read(tmp_path / "sources.yaml")["chats"].files[0].path == name
 
 
 def test_the_sources_are_chosen_by_role():

@@ -138,7 +138,7 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Sp
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
     form = read_sources(folder)[0].get("own")
     file = folder / Path(form["file"]).name if form else one_file(folder)
-    rows = instruction.read_raw(file)
+    rows = instruction.read_raw(file, form["encoding"] if form else None)
     answered = [row for row in rows if row.output.strip()]
     unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
     shares = settings.instruction

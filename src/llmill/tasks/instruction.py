@@ -57,9 +57,9 @@ class Instruction:
         return [*self.asked, message("assistant", self.output)]
 
 
-def read_raw(path: Path) -> list[Instruction]:
+def read_raw(path: Path, encoding: str | None = None) -> list[Instruction]:
     """Every entry of a raw file; raises `UserError` with the number of one that does not fit."""
-    return [_instruction(entry, where) for where, entry in rows.read(path)]
+    return [_instruction(entry, where) for where, entry in rows.read(path, encoding)]
 
 
 def _instruction(entry: Any, where: str) -> Instruction:

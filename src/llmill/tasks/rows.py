@@ -15,8 +15,10 @@ PARQUET = b"PAR1"
 Placed = tuple[str, Any]  # where a row stands, for a message about it, and the row
 
 
-def read(path: Path) -> list[Placed]:
-    """Every row with its place; raises `UserError` for a file without rows, or of another kind."""
+def read(path: Path, encoding: str | None = None) -> list[Placed]:
+    """Every row with its place; `encoding` of what is no Unicode. Raises `UserError` for a file
+    without rows, or of another kind.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -24,7 +26,7 @@ def read(path: Path) -> list[Placed]:
     if content.startswith(PARQUET):
         rows = _of_parquet(content, path)
     else:
-        text = decode(content, path, None)
+        text = decode(content, path, encoding)
         first = text.lstrip()[:1]
         rows = _of_list(text, path) if first == "[" else _of_lines(text, path)
     if not rows:

@@ -190,8 +190,8 @@ class Source(TablePart):
 TAKES = {
     "text": ".txt, .md, .jsonl (each also .gz or .zst) and .parquet files",
     "classification": "one file of label<TAB>text rows",
-    "instruction": "one .json list",
-    "preference": "one .json list",
+    "instruction": "one .json, .jsonl or .parquet file",
+    "preference": "one .json, .jsonl or .parquet file",
     "mmlu": ".csv, .tsv, .jsonl and .parquet files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
     "init": "a model's folder: config.json, .safetensors and its tokenizer's files, or one .gguf, "
@@ -216,7 +216,7 @@ def _suits(role: str, file: File) -> bool:
         return file.name.endswith(MODEL)
     if role == "text":
         return endings.of(file.name) is not None
-    return role == "classification" or file.name.endswith(".json")
+    return role == "classification" or file.name.endswith(endings.ROWS)
 
 
 def read(file: Path = FILE) -> dict[str, Source]:
