@@ -9,6 +9,7 @@ from llmill.evaluation import classification
 from llmill.model import checkpoint
 from llmill.stages import pretrain
 from llmill.stages.classify import class_weights, run
+from llmill.tasks.classification import read as messages_of
 from tests.stages.trainee import foundation, job, masked, messages, smoke, tokens
 
 
@@ -90,3 +91,21 @@ def test_balanced_weights_give_every_class_the_same_total():
     balanced = smoke().classify.model_copy(update={"class_weights": "balanced"})
     assert class_weights(balanced, [0, 0, 0, 1], 2).tolist() == pytest.approx([2 / 3, 2.0])
     assert class_weights(smoke().classify, [0, 0, 0, 1], 2).tolist() == [1.0, 1.0]
+
+
+def test_messages_longer_than_the_model_reads_are_counted_and_said(world):
+    counts = {}
+    for length in (4, 64):
+        place = world / str(length)
+        place.mkdir()
+        made = job(place, "last_layer")
+        run(settings(max_length=length), made)
+        counts[length] = record.read_json(made.out / "metrics.json")["messages_cut"]
+    rows = [
+        row
+        for split in ("train", "validate")
+        for row in messages_of(world / f"data/prepare/classification/{split}.jsonl")
+    ]
+    longer = sum(len(row.text.encode()) + 1 > 4 for row in rows)
+    assert counts == {4: longer, 64: 0}
+    assert longer > 0

@@ -48,6 +48,7 @@ class Data:
     train: Labelled
     validate: Labelled
     weights: Tensor  # (n_class,)
+    cut: int  # messages of both that are longer, of which the end is read
 
 
 class Parameters(Section):
@@ -71,6 +72,8 @@ def run(params: Parameters, job: Job) -> None:
     freeze(model, job.variant)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     job.say(f"{len(data.train)} messages, {trainable:,} trainable parameters")
+    if data.cut:
+        job.say(f"{data.cut} messages are longer than {data.max_length} tokens: their end is read")
 
     def validate(model: nn.Module, step: int) -> Figures:
         return validation_figures(model, data.validate)
@@ -96,6 +99,7 @@ def run(params: Parameters, job: Job) -> None:
         "steps": curve[-1]["step"],
         "train_messages": len(data.train),
         "validate_messages": len(data.validate),
+        "messages_cut": data.cut,
     }
     record.write_json(job.out / "metrics.json", metrics)
     job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
@@ -119,7 +123,12 @@ def encode(settings: Classify, folder: Path, foundation: Checkpoint[AnyModel]) -
         for name in ("train", "validate")
     )
     weights = class_weights(settings, [label for _, label in train], len(labels))
-    return Data(labels, length, train, validate, weights)
+    texts = [row.text for name in ("train", "validate") for row in rows[name]]
+    full = [
+        text for text, (ids, _) in zip(texts, train + validate, strict=True) if len(ids) == length
+    ]
+    cut = sum(len(foundation.tokenizer.encode(text)) >= length for text in full)
+    return Data(labels, length, train, validate, weights, cut)
 
 
 def batches(settings: Classify, data: Data) -> Examples:
