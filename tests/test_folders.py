@@ -11,13 +11,14 @@ import re
 import struct
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from llmill.model import checkpoint
+from llmill.model import checkpoint, gguf_out
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.transformer import Transformer
 from llmill.stages import export
@@ -226,6 +227,47 @@ FOLDERS = {
     "a classifier of numbers": (classifier, config(labels=[1, 2]), r"labels\.0 = 1: Input should be a valid string"),
 }  # fmt: skip
 
+ONE_FILE = "model.gguf"
+
+
+def packed(folder: Path) -> None:
+    """The same Llama in one GGUF file."""
+    torch.manual_seed(1)
+    said = gguf_out.Said("x", None, True)
+    folder.mkdir()
+    model = Transformer(ROTARY, 257)
+    gguf_out.save(folder / ONE_FILE, model, bytes_tokenizer(), said, "float16")
+
+
+def said_otherwise(key: str, value: int):
+    """What puts another number behind a key of the metadata."""
+
+    def change(folder: Path) -> None:
+        content = bytearray((folder / ONE_FILE).read_bytes())
+        place = content.index(key.encode()) + len(key) + 4  # behind its kind
+        content[place : place + 4] = struct.pack("<I", value)
+        (folder / ONE_FILE).write_bytes(content)
+
+    return change
+
+
+ENDLESS = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q4sIIQ", 4, b"list", 9, 0, 2**60)
+MANY = struct.pack("<4sIQQ", b"GGUF", 3, 2**60, 2**60)
+if find_spec("gguf"):
+    FOLDERS |= {
+        "gguf, layers without end": (packed, said_otherwise("llama.block_count", 2**31), "n_layer = 2147483648: Input should be less than"),
+        "gguf, four thousand layers": (packed, said_otherwise("llama.block_count", 4000), "a model of 4,000 layers"),
+        "gguf, positions without end": (packed, said_otherwise("llama.context_length", 2**31), "block_size = 2147483648: Input should be less"),
+        "gguf, ten million positions": (packed, said_otherwise("llama.context_length", 10**7), "whose angles take 320,000,000 bytes"),
+        "gguf, no heads": (packed, said_otherwise("llama.attention.head_count", 0), "attention.head_count = 0: must be a whole number from 1"),
+        "gguf, a list without end": (packed, written(ONE_FILE, ENDLESS), "a damaged one .a list of 1,152,921,504,606,846,976 values"),
+        "gguf, tensors without end": (packed, written(ONE_FILE, MANY), "a damaged one .cut short: byte"),
+        "gguf, an empty file": (packed, written(ONE_FILE, b""), "no GGUF file, or a damaged one"),
+        "gguf, a file of a terabyte": (packed, replaced(ONE_FILE, sparse), "no GGUF file, or a damaged one"),
+        "gguf, a pipe": (packed, replaced(ONE_FILE, os.mkfifo), "model.gguf: not a file"),
+        "gguf, two files": (packed, written("b.gguf", b""), "several models .b.gguf, model.gguf.; name the file"),
+    }  # fmt: skip
+
 READS = f"""
 import json, re, resource, sys, time, traceback
 from pathlib import Path
@@ -262,8 +304,9 @@ for folder in bad:
 def lines(tmp_path_factory) -> dict[str, tuple[str, float]]:
     """What is said of each folder, and after how many seconds."""
     root = tmp_path_factory.mktemp("folders")
-    good = [root / made.__name__ for made in (gpt2, llama, ours, ours_rotary, classifier)]
-    for folder, made in zip(good, (gpt2, llama, ours, ours_rotary, classifier), strict=True):
+    makers = dict.fromkeys(made for made, _, _ in FOLDERS.values())
+    good = [root / made.__name__ for made in makers]
+    for folder, made in zip(good, makers, strict=True):
         made(folder)
     bad = {}
     for number, (name, (made, change, _)) in enumerate(FOLDERS.items()):

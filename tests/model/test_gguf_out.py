@@ -40,6 +40,8 @@ def test_what_is_read_back_is_what_was_written_but_for_the_rounding(shape, numbe
     model, tokenizer = made(shape)
     file = tmp_path / "model.gguf"
     save(file, model, tokenizer, Said("a name", "{{ messages }}", True), numbers)
+    save(tmp_path / "again.gguf", model, tokenizer, Said("a name", "{{ messages }}", True), numbers)
+    assert (tmp_path / "again.gguf").read_bytes() == file.read_bytes()
     back = gguf.load(file).state_dict()
     for name, tensor in model.state_dict().items():
         assert torch.equal(back[name], rounded(name, tensor, numbers)), name
