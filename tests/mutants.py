@@ -102,9 +102,30 @@ MUTANTS = [
     Mutant(
         "the prompt is learnt by one token",
         "training/batches.py",
-        "masked = max(0, len(ids) - len(response) - 1)",
-        "masked = max(0, len(ids) - len(response) - 2)",
-        "training/test_loop.py training/test_batches.py",
+        "learnt[len(ids) - len(kept) + 1 :]",
+        "learnt[len(ids) - len(kept) + 1 :][1:] + [True]",
+        "training/test_loop.py stages/test_instruct.py",
+    ),
+    Mutant(
+        "who speaks can write special tokens",
+        "text/template.py",
+        'v if k == "role" else self._marked(v)',
+        'v if k == "role" else _whole(v)',
+        "text/test_template.py",
+    ),
+    Mutant(
+        "the token that ends an answer is not learnt",
+        "text/template.py",
+        "if rendered.text[end:place].strip() else (start, place + len(name))",
+        "if True else (start, place + len(name))",
+        "text/test_template.py",
+    ),
+    Mutant(
+        "an answer is learnt from its first word instead of from where its prompt ends",
+        "text/template.py",
+        "if text.startswith(prompt) and len(prompt) <= end else opened",
+        "if False else opened",
+        "text/test_template.py",
     ),
     Mutant(
         "padding is learnt",
