@@ -127,7 +127,7 @@ def test_every_command_of_your_data_does_what_the_page_says(second, tmp_path_fac
     for command in YOUR_DATA:
         said.append(second.run("sh", "-ec", command, PATH=path))
     (looked, _, made, classified, _, plan, _, whole) = said[2:]
-    assert "classes: 3: billing 40, login 40, shipping 40" in looked
+    assert "classes: 3: billing 40, shipping 40, login 40" in looked
     assert "classification: {file: own/tickets.csv, text: subject, label: queue}" in looked
     assert {"download", "prepare", "classify@all", "accuracy"} <= set(ran(made))
     assert re.match(r"(billing|login|shipping)\b", classified)
