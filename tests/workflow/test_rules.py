@@ -29,7 +29,7 @@ def write(file: Path, **changes: dict) -> None:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """A working folder with the rules, and parameters and needs of its own."""
-    for name in ("src", "profiles", "sources.yaml", "requirements.lock"):
+    for name in ("src", "own", "profiles", "sources.yaml", "requirements.lock"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "workflow", tmp_path / "workflow")
     shutil.copy(ROOT / "Snakefile", tmp_path)
