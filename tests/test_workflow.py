@@ -122,30 +122,31 @@ def test_the_course_shows_each_of_its_steps_but_preferences_by_a_command():
 
 
 EDITS = {
-    "docstring of the runner": (
-        "src/llmill/runner/stage.py",
-        '"""Runs one stage',
-        '"""Runs a stage',
-    ),
-    "comment in the meters": ("src/llmill/training/meters.py", "import ", "# a comment\nimport "),
-    "empty line in a model": ("src/llmill/model/classifiers.py", "\n\n\n", "\n\n\n\n"),
-    "version of a linter": ("requirements.lock", "snakefmt==", "snakefmt==9"),
+    "docstring, comment and empty line": [
+        ("src/llmill/runner/stage.py", '"""Runs one stage', '"""Runs a stage'),
+        ("src/llmill/training/meters.py", "import ", "# a comment\nimport "),
+        ("src/llmill/model/classifiers.py", "\n\n\n", "\n\n\n\n"),
+    ],
+    "version of a linter": [("requirements.lock", "snakefmt==", "snakefmt==9")],
 }
 
 
 @pytest.mark.parametrize("name", EDITS)
 def test_an_edit_that_changes_no_behaviour_trains_nothing_by_either_command(first, name):
-    file, before, after = EDITS[name]
-    text, made = (first.root / file).read_text(), first.hashes()
+    files = [file for file, _, _ in EDITS[name]]
+    texts, made = {file: (first.root / file).read_text() for file in files}, first.hashes()
     made.pop("code")
-    redone = ["code", "report"] if file == "requirements.lock" else ["code"]  # it lists versions
-    first.edit(file, before, after)
+    # The report lists the locked versions.
+    redone = ["code", "report"] if files == ["requirements.lock"] else ["code"]
+    for edit in EDITS[name]:
+        first.edit(*edit)
     assert planned(first) == dict.fromkeys(redone, "run")
     assert scheduled(first.run("snakemake", "-n")) == set(redone)
     assert ran(first.run("dvc", "repro")) == redone
     assert clean(first)
     assert scheduled(first.snakemake()) <= set(redone)
-    (first.root / file).write_text(text)
+    for file, text in texts.items():
+        (first.root / file).write_text(text)
     assert ran(first.snakemake()) == []
     assert first.hashes().items() >= made.items()
     assert clean(first)
