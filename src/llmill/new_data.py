@@ -107,7 +107,8 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
         f"columns: {len(frame.columns)}",
         *(f"  {_described(name, frame[name])}" for name in list(frame.columns)[:SHOWN]),
     ]
-    text, label = _text_column(frame), _label_column(frame)
+    text = _text_column(frame)
+    label = _label_column(frame, text)
     form = {"file": str(own), "text": text, "label": label}
     form |= {key: value for key, value in options.items() if value is not None}
     if label is None and "text" in frame.columns and endings.of(path.name):
@@ -180,9 +181,9 @@ def _text_column(frame: pd.DataFrame) -> Any:
     return max(lengths, key=lambda name: lengths[name], default=None)
 
 
-def _label_column(frame: pd.DataFrame) -> Any:
+def _label_column(frame: pd.DataFrame, text: Any) -> Any:
     """One of a usual name; else, of those that repeat, the one with the fewest values."""
-    counts = {name: len(set(frame[name])) for name in frame.columns if name != _text_column(frame)}
+    counts = {name: len(set(frame[name])) for name in frame.columns if name != text}
     usual = [name for name in counts if str(name).strip().casefold() in LABELS]
     several = [name for name, n in counts.items() if 2 <= n < min(MOST_CLASSES, len(frame))]
     return next(iter(usual or sorted(several, key=lambda name: counts[name])), None)

@@ -145,7 +145,11 @@ OWN = {"file": "own/a.csv", "text": "body", "label": "kind"}
     ],
 )
 def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
-    params.load(with_roles(tmp_path, roles))
+    loaded = params.load(with_roles(tmp_path, roles)).download.model_dump(exclude_unset=True)
+    table = roles.get("classification") or {}
+    if "text" in table and not isinstance(table["text"], list):  # one column stands for a list
+        roles = {**roles, "classification": {**table, "text": [table["text"]]}}
+    assert {role: loaded[role] for role in roles} == roles
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class RunRequest:
     experiment: str
     results: Path  # the root, of logs and costs, too
     resume_anyway: bool
+    skipped: str | None  # why nothing is run
 
 
 def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: bool) -> None:
@@ -63,7 +64,14 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     begin = _lead if processes.main() else _follow
     results = Path(tree.paths.results)
     request = RunRequest(
-        stage, stages, params.values(tree, stage.params), stop, tree.name, results, resume_anyway
+        stage,
+        stages,
+        params.values(tree, stage.params),
+        stop,
+        tree.name,
+        results,
+        resume_anyway,
+        why,
     )
     try:
         with begin(request) as job, audit.only(stage):
@@ -87,7 +95,7 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         folder = scratch.claim(stage, parameters, inputs, request.resume_anyway, say)
         streams.copy_to(stage.log(request.results), append=(folder / STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
-        track = Track(folder, off=bool(skipping.reason(stage)))
+        track = Track(folder, off=request.skipped is not None)
         job = Job(stage, request.stages, out, folder, track, request.stop)
         try:
             with _tracked(track, request, job, inputs) as finished:
