@@ -13,6 +13,15 @@ SHAPE = Model(
     qk_norm=False, bias=True, dropout=0.0, tied=True,
 )  # fmt: skip
 
+# SmolLM2-Instruct's own template: ChatML, with a system message where there is none.
+SMOLLM2 = (
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
+    "{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
 
 def bytes_tokenizer() -> Tokenizer:
     return Tokenizer({bytes([b]): b for b in range(256)})

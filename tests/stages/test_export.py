@@ -25,7 +25,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer, train
-from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder, masked
+from tests.evaluation.toys import SMOLLM2, alpaca_prompt, bytes_tokenizer, decoder, masked
 from tests.jobs import Job
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 from tests.text.test_tokenizer import TEXTS
@@ -105,14 +105,6 @@ SAID = [
     {"role": "user", "content": "And <b>another</b>?\n"},
     {"role": "assistant", "content": "Bern. "},
 ]  # fmt: skip
-# As SmolLM2-Instruct's.
-SMOLLM2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 
 
 @pytest.mark.parametrize("source", [ALPACA, CHATML, SMOLLM2], ids=["alpaca", "chatml", "smollm2"])

@@ -3,15 +3,7 @@
 from llmill.tasks.ollama import modelfile
 from llmill.tasks.templates import ALPACA
 from llmill.text.tokenizer import Tokenizer
-from tests.evaluation.toys import bytes_tokenizer
-
-SMOLLM2 = (  # as the published file has it
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
-    "{% endif %}"
-)
+from tests.evaluation.toys import SMOLLM2, bytes_tokenizer
 
 
 def chatml_tokenizer() -> Tokenizer:

@@ -12,7 +12,7 @@ from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text import template, tokenizer_json
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer, train
-from tests.evaluation.toys import bytes_tokenizer
+from tests.evaluation.toys import SMOLLM2, bytes_tokenizer
 
 START, END = 257, 258
 SYSTEM = {"role": "system", "content": "Be brief."}
@@ -22,14 +22,6 @@ AND = {"role": "user", "content": "And\n now?"}
 SO = {"role": "assistant", "content": "  So,\n\nsoon. "}
 TALK = [SYSTEM, USER, LO, AND, SO]
 
-# As SmolLM2-Instruct's: ChatML with a system message where there is none.
-SMOLLM2 = (
-    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
-    "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    "<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + "
-    "'<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}"
-    "{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 # As Llama 2's: no prompt of its own before an answer, white space stripped.
 INST = (
     "{{ bos_token }}{% for message in messages %}\n    {% if message['role'] == 'assistant' %}\n"
