@@ -6,9 +6,12 @@ import numpy as np
 
 from llmill.model import checkpoint
 from llmill.runner.tree import Params
-from llmill.tasks import classification, instruction
+from llmill.tasks import classification, instruction, preference
 from llmill.tasks.classification import Message
+from llmill.tasks.conversation import message
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.preference import Preference
+from llmill.tasks.templates import ALPACA
 from llmill.text import parquet, shards
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
@@ -39,6 +42,13 @@ def foundation(folder: Path, block_size: int = 64, causal: bool = True) -> Token
     saved = checkpoint.Checkpoint(decoder(block_size=block_size, causal=causal), tokenizer)
     checkpoint.save(folder / "results/pretrain/checkpoint", saved)
     return tokenizer
+
+
+def assistant(folder: Path, block_size: int = 256) -> None:
+    """A random assistant over bytes that learnt Alpaca's template, at its place."""
+    model, tokenizer = decoder(block_size=block_size), bytes_tokenizer()
+    saved = checkpoint.Checkpoint(model, tokenizer, template=ALPACA, made_by="instruct")
+    checkpoint.save(folder / "results/instruct/checkpoint", saved)
 
 
 def tokens(folder: Path) -> Tokenizer:
@@ -95,3 +105,12 @@ def instructions(folder: Path) -> None:
             for n, c in enumerate(letters)
         ]
         instruction.write(place / f"{split}.jsonl", rows)
+
+
+def preferences(folder: Path) -> None:
+    """Pairs that prefer a letter said twice to `no`."""
+    place = folder / "data/prepare/preference"
+    place.mkdir(parents=True)
+    for split, letters in (("train", "abcdefghijkl"), ("validate", "mn"), ("test", "opq")):
+        pairs = [Preference([message("user", f"Say {c}.")], f"{c}{c}", "no") for c in letters]
+        preference.write(place / f"{split}.jsonl", pairs)

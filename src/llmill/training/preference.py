@@ -6,15 +6,20 @@ the tokens of the answers count. Log-probabilities are in nats.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from llmill.contract import runtime
+from llmill.contract.hardware import Runtime
+from llmill.model.cross_entropy import IGNORE
 from llmill.training.batches import Batch, Example, collate_texts
 from llmill.training.losses import Called, Loss
 from llmill.training.settings import PreferenceLoss
+
+AT_ONCE = 16  # pairs, where nothing is learnt
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,11 @@ class Pair:
 def pair_length(pair: Pair) -> int:
     """Tokens of the longer text of a pair."""
     return max(len(pair.chosen[0]), len(pair.rejected[0]))
+
+
+def answer_length(example: Example) -> int:
+    """Tokens of the answer, with its end."""
+    return sum(target != IGNORE for target in example[1])
 
 
 def collate_pairs(pairs: Sequence[Pair]) -> Batch:
@@ -90,3 +100,44 @@ def preference_loss(settings: PreferenceLoss) -> Loss:
         return loss_of(margins(rewarded), settings).sum()
 
     return loss
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a model makes of some pairs, (P,) each: the log-probabilities of their answers, by how
+    much the chosen one's reward is ahead, and the loss.
+    """
+
+    chosen: Tensor
+    rejected: Tensor
+    margin: Tensor
+    loss: Tensor
+
+
+@torch.inference_mode()
+def measured(
+    model: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss, hardware: Runtime
+) -> Measured:
+    """Measure pairs in their order; equal models give equal numbers, to the last bit."""
+    device, parts = next(model.parameters()).device, []
+    for start in range(0, len(pairs), AT_ONCE):
+        batch = collate_pairs(pairs[start : start + AT_ONCE]).to(device)
+        with runtime.autocast(hardware):
+            likely = log_probabilities(model, batch)
+        ahead = margins(rewards(likely, batch, settings))
+        parts.append(torch.stack([*likely.chunk(2), ahead, loss_of(ahead, settings)]).cpu())
+    return Measured(*torch.cat(parts, dim=-1))
+
+
+def with_reference(
+    reference: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss, hardware: Runtime
+) -> list[Pair]:
+    """The pairs with what the reference makes of them, which is then needed no more."""
+    found = measured(reference, pairs, settings, hardware)
+    known = zip(found.chosen.tolist(), found.rejected.tolist(), strict=True)
+    return [replace(pair, reference=each) for pair, each in zip(pairs, known, strict=True)]
+
+
+def n_ahead(differences: Tensor) -> float:
+    """How many of these are above zero; one at zero, which prefers nothing, is half of one."""
+    return float((differences > 0).sum() + 0.5 * (differences == 0).sum())
