@@ -82,7 +82,7 @@ def test_pairs_are_counted_with_those_that_prefer_nothing(capsys):
         capsys, "p.jsonl", "".join(json.dumps(dict(zip(keys, r, strict=True))) + "\n" for r in rows)
     )
     assert lines[:4] == [
-        "p.jsonl: preferences, 169 bytes",
+        "p.jsonl: preferences, 170 bytes",
         "pairs: 3, in 1 of them both answers are the same",
         "prompts: 2",
         "answers in words: half up to 1, 95 % up to 1, longest 1",
