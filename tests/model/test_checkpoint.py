@@ -1,6 +1,8 @@
 """The checkpoint folder: a round trip, and every kind of damage named in one line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,24 @@ def test_a_model_comes_back_with_the_same_logits(folder):
     torch.testing.assert_close(loaded.model(idx), decoder()(idx), rtol=0, atol=0)
     assert loaded.model.head.weight is loaded.model.embedding.weight
     assert loaded.tokenizer.encode("abc") == [97, 98, 99]
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from llmill.contract import runtime
+from llmill.model import checkpoint
+
+checkpoint.load(Path(sys.argv[1]))
+runtime.start(1, 1)
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+
+
+def test_a_model_is_read_and_answers_without_the_import_of_torchs_compiler(folder):
+    """Which would take a second of every evaluation."""
+    words = [sys.executable, "-c", LOADED, str(folder)]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_a_classifier_comes_back_with_its_labels(tmp_path):

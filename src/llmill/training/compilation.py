@@ -1,4 +1,5 @@
-"""Where torch.compile cannot work on a CPU: it hands its C++ compiler some folders unquoted.
+"""What torch.compile needs, and where it cannot work on a CPU: it hands its C++ compiler some
+folders unquoted.
 
 These are torch's and Python's libraries, its cache, and the folder of temporary files.
 """
@@ -29,11 +30,14 @@ def unusable() -> str | None:
     return next((folder for folder in folders if SPLITS.search(folder)), None)
 
 
-def check(device: torch.device) -> None:
-    """Refuse to compile for a CPU where it would end in the compiler's own errors."""
+def prepare(device: torch.device) -> None:
+    """Refuse to compile for a CPU where it would end in the compiler's own errors; hold the compiler
+    to deterministic algorithms.
+    """
     folder = unusable() if device.type == "cpu" else None
     if folder:
         raise UserError(
             f"params.yaml: pretrain.compile: torch.compile cannot use {folder}, whose path has a "
             f"space or a quote; set it to false, or move the environment, TMPDIR or {CACHE}"
         )
+    torch.use_deterministic_algorithms(True)
