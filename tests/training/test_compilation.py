@@ -40,10 +40,10 @@ def test_a_temporary_folder_or_cache_that_cannot_be_used_is_refused(
     monkeypatch.setattr(tempfile, "tempdir", None)  # so that it is read anew
     monkeypatch.setattr(compilation, "libraries", list)
     with pytest.raises(UserError) as refused:
-        compilation.prepare(torch.device("cpu"))
+        compilation.check(torch.device("cpu"))
     assert str(refused.value) == (
         f"params.yaml: pretrain.compile: torch.compile cannot use {folder}, whose path has a "
         "space or a quote; set it to false, or move the environment, TMPDIR or "
         "TORCHINDUCTOR_CACHE_DIR"
     )
-    compilation.prepare(torch.device("cuda"))
+    compilation.check(torch.device("cuda"))

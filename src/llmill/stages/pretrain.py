@@ -62,7 +62,7 @@ def run(params: Parameters, job: Job) -> None:
     device = runtime.device(params.runtime)
     # Here, and not as an error of the compiler at the first step.
     if settings.compile:
-        compilation.prepare(device)
+        compilation.check(device)
     n_ids = vocabulary.size(shape, tokenizer.n_vocab)
 
     def make() -> Transformer:

@@ -1,5 +1,4 @@
-"""What torch.compile needs, and where it cannot work on a CPU: it hands its C++ compiler some
-folders unquoted.
+"""torch.compile, and where it cannot work on a CPU: it hands its C++ compiler some folders unquoted.
 
 These are torch's and Python's libraries, its cache, and the folder of temporary files.
 """
@@ -8,9 +7,12 @@ import os
 import re
 import sysconfig
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from llmill.contract.errors import UserError
 
@@ -30,14 +32,17 @@ def unusable() -> str | None:
     return next((folder for folder in folders if SPLITS.search(folder)), None)
 
 
-def prepare(device: torch.device) -> None:
-    """Refuse to compile for a CPU where it would end in the compiler's own errors; hold the compiler
-    to deterministic algorithms.
-    """
+def check(device: torch.device) -> None:
+    """Refuse to compile for a CPU where it would end in the compiler's own errors."""
     folder = unusable() if device.type == "cpu" else None
     if folder:
         raise UserError(
             f"params.yaml: pretrain.compile: torch.compile cannot use {folder}, whose path has a "
             f"space or a quote; set it to false, or move the environment, TMPDIR or {CACHE}"
         )
+
+
+def compiled(model: nn.Module) -> Callable[..., Any]:
+    """The model as torch compiles it, to deterministic algorithms."""
     torch.use_deterministic_algorithms(True)
+    return torch.compile(model)

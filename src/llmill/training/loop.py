@@ -25,6 +25,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.contract.hardware import Runtime
 from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
+from llmill.training.compilation import compiled
 from llmill.training.losses import Called, Loss
 from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
@@ -72,7 +73,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(job, model, optimizers)
     progress.curve += first
-    called: Called = torch.compile(wrapped) if work.compile else wrapped
+    called: Called = compiled(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
