@@ -29,6 +29,7 @@ from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
+from llmill.training import replay
 from llmill.training.batches import Example, Examples, collate_texts, learnt_example
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
@@ -75,7 +76,22 @@ def run(params: Parameters, job: Job) -> None:
     def validate(model: nn.Module, step: int) -> Figures:
         return {"validation_loss": loss_over(model, held_out)}
 
-    work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
+    again = replay.opened(
+        settings.replay,
+        job.folder("tokenize") / "train",
+        foundation.tokenizer,
+        model.config.block_size,
+        settings.seed,
+    )
+    work = Work(
+        train,
+        token_loss,
+        validate,
+        settings.training,
+        params.runtime,
+        settings.seed,
+        replay=again,
+    )
     curve = fit(model, work, job)
     model.cpu().eval()
     after = answers(model, template, test, length, job.progress("answers"))

@@ -1,4 +1,5 @@
-"""torch.compile, and where it cannot work on a CPU: it hands its C++ compiler some folders unquoted.
+"""torch.compile, and where it cannot work on a CPU: it hands its C++ compiler some folders
+unquoted.
 
 These are torch's and Python's libraries, its cache, and the folder of temporary files.
 """
