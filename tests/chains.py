@@ -20,7 +20,7 @@ from tests.test_main import console_script
 
 ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
-    "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
+    "classify@all", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "knowledge@instruct", "judge@pretrain",
     "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
 ]  # fmt: skip
 
