@@ -107,6 +107,12 @@ def of_file(file: Path) -> Weights:
     return Weights(file.parent, _header(file))
 
 
+def metadata(file: Path) -> dict[str, str]:
+    """What a file's header says beside its tensors."""
+    with _opened(file) as opened:
+        return opened.metadata() or {}
+
+
 def meta_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor of a model, without the memory that it takes."""
     with torch.device("meta"):

@@ -21,7 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation.answers import answers
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
@@ -75,9 +75,14 @@ def run(params: Parameters, job: Job) -> None:
     def validate(model: nn.Module, step: int) -> Figures:
         return {"validation_loss": loss_over(model, held_out)}
 
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
+        learnt = sum(p.numel() for p in lora.trainable(model).values())
+        job.say(f"an adapter of {learnt:,} parameters is learnt")
     work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
+    adapter = lora.taken(model, settings.adapter, begun_from)
     after = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
@@ -87,6 +92,7 @@ def run(params: Parameters, job: Job) -> None:
         template=template.source,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
+        adapter=adapter,
     )
     checkpoint.save(job.out / "checkpoint", assistant)
     write_curve(job.out / "curves.csv", curve)
