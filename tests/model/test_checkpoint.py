@@ -178,8 +178,9 @@ def save_adapter(foundation, folder, model, settings=SETTINGS, seed=1, template=
     for parameter in lora.trainable(model).values():
         torch.nn.init.normal_(parameter)
     adapter = lora.taken(model, settings, foundation)
+    labels = ["ham", "spam"] if isinstance(model, ClassModel) else None
     made = Checkpoint(
-        model.eval(), bytes_tokenizer(), ["ham", "spam"], 64,
+        model.eval(), bytes_tokenizer(), labels, 64,
         begun_from=weights_hash(foundation), adapter=adapter, template=template,
     )  # fmt: skip
     save(folder, made)

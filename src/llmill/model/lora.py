@@ -89,7 +89,9 @@ class AdaptedLinear(nn.Module):
         changed = self.weight.detach().clone()
         for target, part in zip(self.rows, changed.split(list(self.rows.values())), strict=True):
             if target in self.adapters:
-                part += self.adapters[target].product()
+                low_rank = self.adapters[target]
+                assert isinstance(low_rank, LowRank), "nothing else is put there"
+                part += low_rank.product()
         outputs, inputs = changed.shape
         linear = nn.Linear(inputs, outputs, bias=self.bias is not None, device="meta")
         linear.weight, linear.bias = nn.Parameter(changed), self.bias
@@ -129,7 +131,9 @@ def add(model: AnyModel, settings: Adapter) -> None:
     body.requires_grad_(False)
     for block in body.blocks:
         for name, rows in layers.items():
-            adapted = AdaptedLinear(block.get_submodule(name), rows, settings)
+            layer = block.get_submodule(name)
+            assert isinstance(layer, nn.Linear), "one adapter is merged before another is added"
+            adapted = AdaptedLinear(layer, rows, settings)
             if adapted.adapters:
                 block.set_submodule(name, adapted.to(adapted.weight.device).train(model.training))
 
