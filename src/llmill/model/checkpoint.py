@@ -22,10 +22,11 @@ from llmill.contract.values import Line, Positive, Section
 from llmill.model import lora, vocabulary, weights
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.settings import Adapter, Model
-from llmill.model.transformer import Transformer
+from llmill.model.transformer import Transformer, twin
 from llmill.text.tokenizer import Tokenizer
 
 AnyModel = lora.AnyModel
+Shared = dict[Path, Transformer]  # foundations by their folders
 M = TypeVar("M", bound=AnyModel, covariant=True)
 Kind = Literal["foundation", "assistant", "classifier", "judge"]
 
@@ -143,9 +144,12 @@ def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
     checkpoint.tokenizer.save(folder / BPE)
 
 
-def load(folder: Path) -> Checkpoint[AnyModel]:
+def load(folder: Path, shared: Shared | None = None) -> Checkpoint[AnyModel]:
     """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
     not fit.
+
+    An adapter is merged into its foundation. With `shared` it is not: foundations are kept there,
+    and whatever is read with the same `shared` has the very same weights of them.
     """
     config = read_config(folder)
     tokenizer = Tokenizer.load(folder / BPE)
@@ -157,11 +161,9 @@ def load(folder: Path) -> Checkpoint[AnyModel]:
         )
     adapter = None
     if config.adapter is None:
-        _refuse_other_weights(folder, config)
-        model = config.build()
-        model.load_state_dict(_tensors(folder / WEIGHTS), strict=not config.model.tied)
+        model = _whole(folder, config, shared)
     else:
-        model, adapter = _merged(folder, config, config.adapter)
+        model, adapter = _adapted(folder, config, config.adapter, shared)
     return Checkpoint(
         model.eval(),
         tokenizer,
@@ -175,11 +177,11 @@ def load(folder: Path) -> Checkpoint[AnyModel]:
     )
 
 
-def load_language_model(folder: Path) -> Checkpoint[Transformer]:
+def load_language_model(folder: Path, shared: Shared | None = None) -> Checkpoint[Transformer]:
     """Read a checkpoint of a model that says what the next token is; raises `UserError` for what
     `load` refuses, a classifier, and a masked model.
     """
-    loaded = load(folder)
+    loaded = load(folder, shared)
     if not _has_transformer(loaded):
         raise UserError(f"{folder}: no language model; a classifier answers to `classify-text`")
     if not loaded.model.config.causal:
@@ -257,10 +259,27 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _merged(folder: Path, config: Config, settings: Adapter) -> tuple[AnyModel, lora.Stored]:
+def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
+    """A model all of whose weights are in its folder."""
+    place = folder.resolve()
+    if shared is not None and place in shared:
+        return shared[place]
+    _refuse_other_weights(folder, config)
+    model = config.build()
+    model.load_state_dict(_tensors(folder / WEIGHTS), strict=not config.model.tied)
+    if shared is not None and isinstance(model, Transformer):
+        shared[place] = model
+    return model
+
+
+def _adapted(
+    folder: Path, config: Config, settings: Adapter, shared: Shared | None
+) -> tuple[AnyModel, lora.Stored]:
     """A foundation with the adapter in a folder, and the adapter itself."""
     place = _foundation_of(folder, config)
-    body = load(place).model
+    # An adapter below this one is merged: two in one layer are not held apart.
+    apart = shared if read_config(place).adapter is None else None
+    body = load(place, apart).model
     if not isinstance(body, Transformer) or (body.config, body.vocab_size) != (
         config.model,
         config.vocab_size,
@@ -268,9 +287,10 @@ def _merged(folder: Path, config: Config, settings: Adapter) -> tuple[AnyModel, 
         raise UserError(f"{folder}: an adapter of another shape than {place} has; {RESTORE}")
     _refuse_other_weights(folder, config)
     adapter = lora.Stored(settings, _tensors(folder / WEIGHTS), place)
-    model = config.headed(body)
+    model = config.headed(body if apart is None else twin(body))
     lora.restore(model, adapter)
-    lora.merge(model)
+    if apart is None:
+        lora.merge(model)
     return model, adapter
 
 
