@@ -72,6 +72,14 @@ def test_an_adapter_is_learnt_on_the_foundation_and_answers_as_the_checkpoint_do
     assert metrics["validation_loss"] == loss_over(loaded.model, held_out)
 
 
+def test_a_target_that_the_foundation_does_not_have_is_refused_before_an_answer(world):
+    made = job(world)
+    strange = ADAPTER.model_copy(update={"targets": ["gate"]})
+    with pytest.raises(UserError, match=r"params.yaml: instruct.adapter.targets: gate names nothi"):
+        run(smoke(instruct={"adapter": strange}), made)
+    assert list(made.out.iterdir()) == []
+
+
 def test_a_masked_foundation_is_refused_in_one_line_before_anything_is_written(
     tmp_path, monkeypatch
 ):

@@ -112,21 +112,25 @@ def targets(config: Model) -> dict[str, dict[str, int]]:
     }
 
 
+def refuse_unknown(settings: Adapter, config: Model, named_in: str = "adapter") -> None:
+    """Raises `UserError` for a target that this shape does not have."""
+    known = [target for rows in targets(config).values() for target in rows]
+    strange = next((each for each in settings.targets if each not in known), None)
+    if settings.targets != "all" and strange is not None:
+        raise UserError(
+            f"{named_in}.targets: {strange} names nothing in this model; it has "
+            f"{', '.join(known)}, or all of them"
+        )
+
+
 def add(model: AnyModel, settings: Adapter) -> None:
     """Freeze a model but for a new head, and put adapters on the targets of its blocks.
 
     Its logits stay as they are until a step is taken. Raises `UserError` for a target that this
     shape does not have.
     """
+    refuse_unknown(settings, model.config)
     layers = targets(model.config)
-    known = [target for rows in layers.values() for target in rows]
-    if settings.targets != "all":
-        strange = next((target for target in settings.targets if target not in known), None)
-        if strange is not None:
-            raise UserError(
-                f"adapter.targets: {strange} names nothing in this model; it has "
-                f"{', '.join(known)}, or all of them"
-            )
     body = model if isinstance(model, Transformer) else model.body
     body.requires_grad_(False)
     for block in body.blocks:

@@ -72,6 +72,7 @@ def run(params: Parameters, job: Job) -> None:
     assert isinstance(foundation.model, Transformer), "pretrain puts no other head on it"
     model = ClassModel(foundation.model, len(data.labels))
     if job.variant == LORA:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: classify.adapter")
         lora.add(model, settings.adapter)
     else:
         freeze(model, job.variant)

@@ -56,6 +56,8 @@ def run(params: Parameters, job: Job) -> None:
             f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
             f"prompt in the {model.config.block_size} tokens that the foundation model reads"
         )
+    if settings.adapter is not None:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: instruct.adapter")
     folder = job.folder("prepare") / "instruction"
     template = open_template(settings, foundation)
     train, test = batches(settings, folder, foundation), read(folder, "test")
