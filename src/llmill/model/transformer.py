@@ -9,6 +9,7 @@ that begin at zero.
 Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size, V vocabulary.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -272,6 +273,14 @@ class Transformer(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+
+def twin(model: Transformer) -> Transformer:
+    """Another model with the very same weights: what is put in place of a part of one is not put
+    into the other.
+    """
+    weights = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(weight): weight for weight in weights})
 
 
 def within(documents: Tensor, causal: bool) -> Tensor:

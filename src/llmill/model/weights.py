@@ -129,6 +129,12 @@ def without_memory() -> Iterator[None]:
         yield
 
 
+def metadata(file: Path) -> dict[str, str]:
+    """What a file's header says beside its tensors."""
+    with _opened(file) as opened:
+        return opened.metadata() or {}
+
+
 def meta_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
     """The shape of each tensor of a model."""
     with without_memory():

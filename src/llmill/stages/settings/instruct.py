@@ -1,6 +1,7 @@
 """What stage `instruct` is told."""
 
 from llmill.contract.values import Section, Seed, Threads, Written
+from llmill.model.settings import Adapter
 from llmill.tasks.settings import TemplateName
 from llmill.training.settings import Replay, Training
 
@@ -12,4 +13,5 @@ class Instruct(Section):
     mask_prompt: bool  # loss on the responses only
     replay: Replay | None  # null: none
     training: Training
+    adapter: Adapter | None  # learn low-rank matrices; null: every weight
     max_new_tokens: Written  # of an answer to a test instruction
