@@ -3,8 +3,8 @@
     python -m llmill classify last_block
 
 In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.csv`,
-`metrics.json`. The variant says what is trainable: the new head alone, the last block with it, or
-everything.
+`metrics.json`. The variant says what is trainable: the new head alone, the last block with it,
+low-rank adapters with it, or everything.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ClassModel, freeze
 from llmill.model.transformer import Transformer
@@ -35,6 +35,8 @@ from llmill.training.progress import Figures
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
+
+LORA = "lora"  # the variant that learns an adapter
 
 Labelled = list[tuple[list[int], int]]  # token ids and the number of the class
 
@@ -69,7 +71,11 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     assert isinstance(foundation.model, Transformer), "pretrain puts no other head on it"
     model = ClassModel(foundation.model, len(data.labels))
-    freeze(model, job.variant)
+    if job.variant == LORA:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: classify.adapter")
+        lora.add(model, settings.adapter)
+    else:
+        freeze(model, job.variant)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     job.say(f"{len(data.train)} messages, {trainable:,} trainable parameters")
     if data.cut:
@@ -83,6 +89,7 @@ def run(params: Parameters, job: Job) -> None:
     work = Work(train, loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
+    adapter = lora.taken(model, settings.adapter if job.variant == LORA else None, begun_from)
     classifier = Checkpoint(
         model,
         foundation.tokenizer,
@@ -90,6 +97,7 @@ def run(params: Parameters, job: Job) -> None:
         data.max_length,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
+        adapter=adapter,
     )
     checkpoint.save(job.out / "checkpoint", classifier)
     write_curve(job.out / "curves.csv", curve)

@@ -30,6 +30,7 @@ from llmill.tasks import instruction, preference, templates
 from llmill.tasks.conversation import Message, message
 from llmill.tasks.preference import Preference
 from llmill.text.template import Template
+from llmill.training import replay
 from llmill.training.batches import Examples, learnt_example
 from llmill.training.drift import Drift
 from llmill.training.loop import Work, fit, write_curve
@@ -93,7 +94,23 @@ def run(params: Parameters, job: Job) -> None:
         return validation_figures(found) | {"kl": drift(model)}
 
     train, loss = batches(settings, known["train"]), preference_loss(settings.loss)
-    work = Work(train, loss, validate, settings.training, hardware, settings.seed, begun=True)
+    again = replay.opened(
+        settings.replay,
+        job.folder("tokenize") / "train",
+        assistant.tokenizer,
+        block,
+        settings.seed,
+    )
+    work = Work(
+        train,
+        loss,
+        validate,
+        settings.training,
+        hardware,
+        settings.seed,
+        begun=True,
+        replay=again,
+    )
     curve = fit(model, work, job)
     model.eval()
     after = measured(model, known["test"], settings.loss, hardware)
@@ -104,7 +121,8 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "answers" / "prefer.json", answered)
     job.track.table("answers", answered)
     weights = checkpoint.weights_hash(begun_from)
-    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights)
+    # Whole, also where the assistant was an adapter: that was merged before the training.
+    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights, adapter=None)
     checkpoint.save(job.out / "checkpoint", tuned)
     write_curve(job.out / "curves.csv", curve)
     fell = chosen_fell(curve)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmill.contract.values import Section, Seed, Threads
+from llmill.model.settings import Adapter
 from llmill.training.settings import Training
 
 
@@ -16,3 +17,4 @@ class Classify(Section):
     ]  # <|endoftext|> and the last tokens of a message
     class_weights: Literal["none", "balanced"]
     training: Training
+    adapter: Adapter  # of variant lora
