@@ -1,5 +1,6 @@
 """`llmill new-data`: what it says of a file, and the lines that it proposes, which the parameters take."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -64,12 +65,28 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         ("a.csv", "body,label\ncaf\xe9 au lait,1\nhi there,2\n".encode("cp1252"), {"encoding": "cp1252"}, "classification: {file: own/a.csv, text: body, label: label, encoding: cp1252}"),
         ("a.jsonl", '{"body": "hello you", "label": true}\n{"body": "hi there", "label": false}\n', {}, "classification: {file: own/a.jsonl, text: body, label: label}"),
         ("a.jsonl", '{"prompt": "Say hi", "completion": "hi"}\n', {}, "instruction: {file: own/a.jsonl}"),
+        ("p.jsonl", '{"prompt": "Say hi", "chosen": "hi", "rejected": "no"}\n', {}, "preference: {file: own/p.jsonl}"),
+        ("p.json", '[{"instruction": "Say hi", "output": "hi", "chosen": "hi", "rejected": "no"}]', {}, "preference: {file: own/p.json}"),
         ("web.jsonl", '{"text": "a page"}\n{"text": "another"}\n', {}, "text: [world, {file: own/web.jsonl, format: documents}]"),
         ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
     ],
 )  # fmt: skip
 def test_each_form_gets_the_lines_of_its_role(capsys, name, content, how, line):
     assert f"  {line}" in report(capsys, name, content, **how)
+
+
+def test_pairs_are_counted_with_those_that_prefer_nothing(capsys):
+    rows = [("Say hi", "hi", "no"), ("say  hi", "hello", "no"), ("Say no", "no", "no ")]
+    keys = ("prompt", "chosen", "rejected")
+    lines = report(
+        capsys, "p.jsonl", "".join(json.dumps(dict(zip(keys, r, strict=True))) + "\n" for r in rows)
+    )
+    assert lines[:4] == [
+        "p.jsonl: preferences, 170 bytes",
+        "pairs: 3, in 1 of them both answers are the same",
+        "prompts: 2",
+        "answers in words: half up to 1, 95 % up to 1, longest 1",
+    ]
 
 
 @pytest.mark.parametrize(

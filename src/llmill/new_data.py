@@ -21,7 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.runner import params
 from llmill.stages.settings.download import OWN
-from llmill.tasks import classification, instruction, tables
+from llmill.tasks import classification, instruction, preference, tables
 from llmill.tasks.classification import Message
 from llmill.text import documents, endings, readers
 from llmill.text.identity import normal
@@ -53,8 +53,10 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
     if endings.of(path.name) in TEXTS:
         finding = _text(path, {"file": str(own), **options})
     else:
-        tasks = _tasks(path, {"file": str(own), **options})
-        finding = tasks or _table(path, own, encoding, delimiter)
+        source = {"file": str(own), **options}
+        finding = (
+            _pairs(path, source) or _tasks(path, source) or _table(path, own, encoding, delimiter)
+        )
     for line in finding.lines:
         print(printable.line(line))
     value = _flow(finding.value)
@@ -77,6 +79,24 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
         *_tokens([text]),
     ]
     return Finding(lines, "text", [*_texts_now(), source])
+
+
+def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
+    """Preferences, if the file holds such: they may have an instruction's keys as well."""
+    if path.suffix not in (*tables.JSON, ".parquet"):
+        return None
+    try:
+        entries = preference.read_raw(path, source.get("encoding"))
+    except UserError:
+        return None
+    undecided = sum(entry.undecided for entry in entries)
+    lines = [
+        f"{path}: preferences, {path.stat().st_size:,} bytes",
+        f"pairs: {len(entries):,}, in {undecided:,} of them both answers are the same",
+        f"prompts: {len({normal(entry.task) for entry in entries}):,}",
+        *_lengths("answers", [text for e in entries for text in (e.chosen, e.rejected)]),
+    ]
+    return Finding(lines, "preference", source)
 
 
 def _tasks(path: Path, source: dict[str, str]) -> Finding | None:

@@ -142,6 +142,7 @@ OWN = {"file": "own/a.csv", "text": "body", "label": "kind"}
         {"classification": {**OWN, "text": ["title", "body"], "split": "part"}},
         {"classification": {**OWN, "text": 2, "label": 1, "test": "own/b.csv", "delimiter": ";"}},
         {"instruction": {"file": "own/chats.jsonl", "encoding": "cp1252"}},
+        {"preference": {"file": "own/pairs.jsonl"}},
     ],
 )
 def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
@@ -216,6 +217,7 @@ def test_weights_to_begin_from_bring_shape_and_tokenizer_and_may_pass_through(tm
         ("text", "world"),
         ("classification", "world"),
         ("instruction", "world"),
+        ("preference", "world"),
         ("mmlu", "world"),
     }
 

@@ -174,11 +174,9 @@ def _generate(params: Parameters, pairs: list[tuple[str, str]], job: Job) -> Lis
     roles = {role for role, _ in pairs}
     whole = job.out / "world.tmp"
     write(whole, params.download.world, texts)
-    # What nobody reads yet stays beside the rest: the pairs of answers, one better than the other.
     for folder in sorted(whole.iterdir()):
-        if folder.name in roles or (folder.name == "preference" and "instruction" in roles):
+        if folder.name in roles:
             folder.rename(job.out / folder.name)
-            roles.add(folder.name)
     shutil.rmtree(whole)
     listed = {role: [_world_entry(job.out / role, WORLD)] for role in sorted(roles - {"text"})}
     return listed | {"text": [_world_entry(job.out / "text", name, name) for name in texts]}

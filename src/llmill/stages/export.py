@@ -73,9 +73,10 @@ def run(params: Parameters, job: Job) -> None:
         return
     folder = job.out / "model"
     write(folder, loaded, params.export.dtype)
+    roles = ROLES[loaded.kind] + (("preference",) if job.variant == "prefer" else ())
     sources = [
         {"role": role, **source}
-        for role in ROLES[loaded.kind]
+        for role in roles
         for source in record.read_json(job.folder("download") / role / "sources.json")
     ]
     shape = {

@@ -3,7 +3,8 @@
     python -m llmill prepare
 
 In: the roles of stage download. Out: `text/{train,validate}` in parquet shards; `classification`,
-`instruction` and `mmlu` as JSON lines; `metrics.json`, which says what was left out and why.
+`instruction`, `preference` and `mmlu` as JSON lines; `metrics.json`, which says what was left out
+and why.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from llmill.contract import elsewhere, record, skipped
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
-from llmill.tasks import classification, instruction, multiple_choice, split
+from llmill.tasks import classification, instruction, multiple_choice, preference, split
 from llmill.tasks.split import distinct, part
 from llmill.text import documents, duplicates, endings, parquet, sources
 from llmill.text.contamination import EvaluationTexts
@@ -57,6 +58,11 @@ def run(params: Parameters, job: Job) -> None:
         if read_sources(raw / "instruction")
         else nothing("instruction", SPLITS, job.out)
     )
+    pairs, pair_metrics = (
+        prepare_preferences(raw / "preference", settings, entries, job.out)
+        if read_sources(raw / "preference")
+        else nothing("preference", SPLITS, job.out)
+    )
     questions, question_metrics = (
         prepare_questions(raw / "mmlu", job.out)
         if read_sources(raw / "mmlu")
@@ -68,6 +74,7 @@ def run(params: Parameters, job: Job) -> None:
         [
             *(row.text for row in messages["test"]),
             *(entry.task for entry in entries["test"]),
+            *(pair.task for pair in pairs["test"]),
             *(question.question for question in questions["test"]),
         ],
         settings.contamination,
@@ -85,6 +92,7 @@ def run(params: Parameters, job: Job) -> None:
         },
         "classification": message_metrics,
         "instruction": entry_metrics,
+        "preference": pair_metrics,
         "mmlu": question_metrics,
     }
     record.write_json(job.out / "metrics.json", metrics)
@@ -136,9 +144,8 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
 
 def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    form = read_sources(folder)[0].get("own")
-    file = folder / Path(form["file"]).name if form else one_file(folder)
-    rows = instruction.read_raw(file, form["encoding"] if form else None)
+    file, encoding = the_file(folder)
+    rows = instruction.read_raw(file, encoding)
     answered = [row for row in rows if row.output.strip()]
     unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
     shares = settings.instruction
@@ -153,6 +160,36 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Sp
         **repeats(answered, unique),
         "without_response": len(rows) - len(answered),
         **{name: count(row.kind for row in entries) for name, entries in parts.items()},
+    }
+
+
+def prepare_preferences(
+    folder: Path, settings: Prepare, entries: Splits, out: Path
+) -> tuple[Splits, Metrics]:
+    """Check, deduplicate and split the pairs of answers. Those of one prompt stay together, and
+    with the instruction that asks the same: what is held out from one training is from both.
+    """
+    file, encoding = the_file(folder)
+    rows = preference.read_raw(file, encoding)
+    decided = [row for row in rows if not row.undecided]
+    unique = distinct(decided, lambda row: f"{row.task}\n{row.chosen}\n{row.rejected}")
+    part_of = {normal(each.task): name for name in SPLITS for each in entries[name]}
+    shares = settings.preference
+    parts: Splits = {name: [] for name in SPLITS}
+    for row in unique:
+        key = normal(row.task)
+        drawn = part(key, shares.validate_share, shares.test_share)
+        parts[part_of.get(key, drawn)].append(row)
+    if not unique:
+        raise UserError(f"{file}: no pairs; in each of {len(rows)} both answers are the same")
+    refuse_empty(parts, file, "prepare.preference")
+    (out / "preference").mkdir()
+    for name, pairs in parts.items():
+        preference.write(out / "preference" / f"{name}.jsonl", pairs)
+    return parts, {
+        **repeats(decided, unique),
+        "undecided": len(rows) - len(decided),
+        **{name: {"rows": len(pairs)} for name, pairs in parts.items()},
     }
 
 
@@ -254,6 +291,14 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
             )
         parquet.write(out / name, mixture, settings.shard_documents)
     return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
+
+
+def the_file(folder: Path) -> tuple[Path, str | None]:
+    """The one file of a role, and the encoding that one's own is said to have."""
+    form = read_sources(folder)[0].get("own")
+    return (
+        (folder / Path(form["file"]).name, form["encoding"]) if form else (one_file(folder), None)
+    )
 
 
 def one_file(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from llmill.text import encoding, endings
 from llmill.text.settings import TextFormat
 
 FILE = Path("sources.yaml")
-ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer", "init")
+ROLES = ("text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init")
 SPLITS = ("dev", "val", "test")
 CLASSIFICATION = (
     "SMSSpamCollection"  # the name that later stages read, whatever the file was called

@@ -14,6 +14,14 @@ from llmill.text.settings import TextFormat
 from llmill.world.settings import World
 
 OWN = "own"  # the folder of one's own files, on which the stage depends
+SINGLE = (
+    "classification",
+    "instruction",
+    "preference",
+    "mmlu",
+    "tokenizer",
+    "init",
+)  # roles of one source
 NAMED = "Name"  # the tag of a source that is given by its name
 
 
@@ -120,6 +128,7 @@ class Download(Section):
     text: Annotated[list[Readable], Field(min_length=1)]
     classification: Labelled | None
     instruction: Tasks | None
+    preference: Tasks | None
     mmlu: Line | None
     tokenizer: Line | None
     init: Line | None
@@ -151,6 +160,6 @@ class Download(Section):
 
     def _roles(self) -> Iterator[tuple[str, str | OwnFile]]:
         yield from (("text", each) for each in self.text)
-        for role in ("classification", "instruction", "mmlu", "tokenizer", "init"):
+        for role in SINGLE:
             if (each := getattr(self, role)) is not None:
                 yield role, each
