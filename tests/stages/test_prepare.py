@@ -307,6 +307,21 @@ def test_own_instructions_are_read_in_the_encoding_that_is_named(raw):
     assert entry.instruction.startswith("Café ")
 
 
+def test_own_questions_are_split_into_those_asked_and_worked_examples(raw):
+    form = {"file": "own/quiz.csv", "encoding": None, "question": "q", "choices": ["x", "y"]}
+    form |= {"answer": "right", "subject": None, "dev": None}
+    entry = {"name": "own/quiz.csv", "files": [], "own": form}
+    write(raw / "mmlu/sources.json", json.dumps([entry]))
+    rows = [f"Which is number {i}?,tree,stone,B" for i in (*range(20), 0)]
+    write(raw / "mmlu/quiz.csv", "\n".join(["q,x,y,right", *rows]))
+    out = run(raw)
+    assert metrics(out)["mmlu"] == {
+        "subjects": 1, "rows": 21, "duplicates": 1, "dev": 5, "val": 0, "test": 15,
+    }  # fmt: skip
+    (first, *_) = multiple_choice.read(out / "mmlu/test.jsonl")
+    assert (first.subject, first.choices, first.answer) == ("quiz", ["tree", "stone"], 1)
+
+
 @pytest.mark.parametrize("role", ["classification", "instruction", "mmlu"])
 def test_a_role_without_sources_leaves_a_mark_and_the_rest_as_it_was(raw, role):
     whole = run(raw, "whole")

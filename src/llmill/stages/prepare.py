@@ -58,7 +58,7 @@ def run(params: Parameters, job: Job) -> None:
         else nothing("instruction", SPLITS, job.out)
     )
     questions, question_metrics = (
-        prepare_questions(raw / "mmlu", job.out)
+        prepare_questions(raw / "mmlu", job.out, own_form(raw / "mmlu"))
         if read_sources(raw / "mmlu")
         else nothing("mmlu", multiple_choice.SPLITS, job.out)
     )
@@ -99,7 +99,7 @@ def run(params: Parameters, job: Job) -> None:
 
 def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
     """Check, deduplicate and split the labelled messages."""
-    if form := read_sources(folder)[0].get("own"):
+    if form := own_form(folder):
         file = folder / Path(form["file"]).name
         collection = classification.read_table(folder, form)
     else:
@@ -136,7 +136,7 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
 
 def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    form = read_sources(folder)[0].get("own")
+    form = own_form(folder)
     file = folder / Path(form["file"]).name if form else one_file(folder)
     rows = instruction.read_raw(file, form["encoding"] if form else None)
     answered = [row for row in rows if row.output.strip()]
@@ -156,9 +156,18 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Sp
     }
 
 
-def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
-    """Check the multiple-choice questions, which come split; take along the subjects' levels."""
-    parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
+def prepare_questions(
+    folder: Path, out: Path, form: dict[str, Any] | None = None
+) -> tuple[Splits, Metrics]:
+    """Check the multiple-choice questions, which come split, but for those of one's own, read as
+    `form` says; take along the subjects' levels.
+    """
+    left_out: Metrics = {}
+    if form:
+        parts, rows = multiple_choice.read_own(folder, form)
+        left_out = {"rows": rows, "duplicates": rows - sum(map(len, parts.values()))}
+    else:
+        parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
     (out / "mmlu").mkdir()
     for name, questions in parts.items():
         multiple_choice.write(out / "mmlu" / f"{name}.jsonl", questions)
@@ -167,13 +176,20 @@ def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
         out / "mmlu" / "levels.json", record.read_json(levels) if levels.exists() else {}
     )
     subjects = {question.subject for questions in parts.values() for question in questions}
-    return parts, {"subjects": len(subjects), **{name: len(rows) for name, rows in parts.items()}}
+    counts = {name: len(questions) for name, questions in parts.items()}
+    return parts, {"subjects": len(subjects), **left_out, **counts}
 
 
 def read_sources(folder: Path) -> list[dict[str, Any]]:
     """What stage `download` says of a role: none where it is null."""
     entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
     return entries
+
+
+def own_form(folder: Path) -> dict[str, Any] | None:
+    """How a file of one's own is read; None for a role whose data come from elsewhere."""
+    form: dict[str, Any] | None = read_sources(folder)[0].get("own")
+    return form
 
 
 def nothing(role: str, splits: Iterable[str], out: Path) -> tuple[Splits, Metrics]:

@@ -192,7 +192,7 @@ TAKES = {
     "classification": "one file of label<TAB>text rows",
     "instruction": "one .json, .jsonl or .parquet file",
     "preference": "one .json, .jsonl or .parquet file",
-    "mmlu": ".csv, .tsv, .jsonl and .parquet files in folders dev, val and test",
+    "mmlu": ".csv, .tsv, .json, .jsonl and .parquet files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
     "init": "a model's folder: config.json, .safetensors and its tokenizer's files, or one .gguf, "
     "never a pickle",
