@@ -148,6 +148,7 @@ def test_own_files_are_copied_and_the_list_says_how_they_are_read(desk):
     texts = listed(out, "text")
     assert [text["name"] for text in texts] == ["world", "novel", "book"]
     assert (texts[1]["format"], texts[1]["files"][0]["path"]) == ("prose", "novel/novel.txt")
+    assert texts[1]["own"] == {"file": "own/novel.txt"}
     assert (out / "text/novel/novel.txt").read_bytes() == b"It was late.\n"
     (asked,) = listed(out, "mmlu")
     assert asked["own"] == {

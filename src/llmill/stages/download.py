@@ -148,7 +148,8 @@ def _own(role: str, own: OwnFile, job: Job) -> dict[str, Any]:
     name, below, reading = own.file, "", {"own": own.model_dump(mode="json")}
     if isinstance(own, OwnText):  # a source of this description is read in the same way
         name, below = own.name, f"{own.name}/"
-        reading = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
+        how = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
+        reading = {**how, "own": {"file": own.file}}
     transfer.room(job.out, sum(path.stat().st_size for path in paths))
     copied = []
     with transfer.disk_full_is_one_line(job.out):

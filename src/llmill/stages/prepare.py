@@ -20,7 +20,7 @@ from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, split
 from llmill.tasks.split import distinct, part
-from llmill.text import documents, duplicates, endings, parquet, sources
+from llmill.text import documents, duplicates, endings, local, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
@@ -36,6 +36,9 @@ LISTED = 20  # contradictions that are told one by one
 REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
+Prepared = tuple[Splits, Metrics]
+Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
+Preparing = Callable[[Path, Form], Prepared]
 
 
 class Parameters(Section):
@@ -46,21 +49,24 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Labelled data first, since its test texts must not stand in the documents."""
-    settings, raw = params.prepare, job.folder("download")
-    messages, message_metrics = (
-        prepare_messages(raw / "classification", settings, job.out)
-        if read_sources(raw / "classification")
-        else nothing("classification", SPLITS, job.out)
+    settings, raw, out = params.prepare, job.folder("download"), job.out
+    messages, message_metrics = of_role(
+        raw / "classification",
+        SPLITS,
+        out,
+        lambda folder, form: prepare_messages(folder, form, settings, out),
     )
-    entries, entry_metrics = (
-        prepare_instructions(raw / "instruction", settings, job.out)
-        if read_sources(raw / "instruction")
-        else nothing("instruction", SPLITS, job.out)
+    entries, entry_metrics = of_role(
+        raw / "instruction",
+        SPLITS,
+        out,
+        lambda folder, form: prepare_instructions(folder, form, settings, out),
     )
-    questions, question_metrics = (
-        prepare_questions(raw / "mmlu", job.out, own_form(raw / "mmlu"))
-        if read_sources(raw / "mmlu")
-        else nothing("mmlu", multiple_choice.SPLITS, job.out)
+    questions, question_metrics = of_role(
+        raw / "mmlu",
+        multiple_choice.SPLITS,
+        out,
+        lambda folder, form: prepare_questions(folder, form, out),
     )
     # Shared by both passes over the texts: each word is hashed once.
     word_hashes: WordHashes = {}
@@ -97,9 +103,23 @@ def run(params: Parameters, job: Job) -> None:
     )
 
 
-def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
+def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) -> Prepared:
+    """What becomes of a role's files; of a role without sources a mark, for which stages that need
+    it are skipped.
+    """
+    entries = read_sources(folder)
+    if not entries:
+        reason = f"download.{folder.name} is null"
+        skipped.write(out / folder.name, reason)
+        return {name: [] for name in splits}, {"skipped": reason}
+    form = entries[0].get("own")
+    with local.own_names(folder, form or {}):
+        return prepare(folder, form)
+
+
+def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
     """Check, deduplicate and split the labelled messages."""
-    if form := own_form(folder):
+    if form:
         file = folder / Path(form["file"]).name
         collection = classification.read_table(folder, form)
     else:
@@ -134,9 +154,8 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
     }
 
 
-def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
+def prepare_instructions(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    form = own_form(folder)
     file = folder / Path(form["file"]).name if form else one_file(folder)
     rows = instruction.read_raw(file, form["encoding"] if form else None)
     answered = [row for row in rows if row.output.strip()]
@@ -156,11 +175,9 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Sp
     }
 
 
-def prepare_questions(
-    folder: Path, out: Path, form: dict[str, Any] | None = None
-) -> tuple[Splits, Metrics]:
-    """Check the multiple-choice questions, which come split, but for those of one's own, read as
-    `form` says; take along the subjects' levels.
+def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
+    """Check the multiple-choice questions, which come split, but for those of one's own; take along
+    the subjects' levels.
     """
     left_out: Metrics = {}
     if form:
@@ -186,19 +203,6 @@ def read_sources(folder: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def own_form(folder: Path) -> dict[str, Any] | None:
-    """How a file of one's own is read; None for a role whose data come from elsewhere."""
-    form: dict[str, Any] | None = read_sources(folder)[0].get("own")
-    return form
-
-
-def nothing(role: str, splits: Iterable[str], out: Path) -> tuple[Splits, Metrics]:
-    """A role without data: stages that need it are skipped for what stands in its folder."""
-    reason = f"download.{role} is null"
-    skipped.write(out / role, reason)
-    return {name: [] for name in splits}, {"skipped": reason}
-
-
 def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
     """The documents of every source, in the order of `sources.json`."""
     listed = folder / SOURCES
@@ -209,7 +213,8 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
         if not files:
             raise UserError(f"{folder / name}: no files of text; run stage download again")
         how = {key: entry[key] for key in ("column", "encoding") if key in entry}
-        yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
+        with local.own_names(folder / name, entry.get("own", {})):
+            yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
 
 
 def clean(

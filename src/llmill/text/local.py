@@ -4,8 +4,10 @@ Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safeten
 or one GGUF file, which holds all three.
 """
 
+import contextlib
 import difflib
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,20 @@ def refuse_missing(where: str, files: list[str]) -> None:
         near = difflib.get_close_matches(file.name, names, n=1)
         hint = f"did you mean {folder / near[0]}?" if near else f"copy it into {folder}/"
         raise UserError(f"{where}: {file} is not there; {hint}")
+
+
+@contextlib.contextmanager
+def own_names(folder: Path, own: Mapping[str, Any]) -> Iterator[None]:
+    """Errors about copies in `folder` name the files of one's own, which their owner edits; `own`:
+    what `sources.json` says of them.
+    """
+    try:
+        yield
+    except UserError as error:
+        line = str(error)
+        for file in filter(None, map(own.get, ("file", "test", "dev"))):
+            line = line.replace(str(folder / Path(file).name), file)
+        raise UserError(line) from None
 
 
 def copy(folder: Path, paths: list[Path], to: Path, below: str = "") -> list[dict[str, Any]]:
