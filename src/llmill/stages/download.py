@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
-from llmill.contract.known import NEWS, WORLD
+from llmill.contract.known import NEWS, SOURCES, WORLD
 from llmill.contract.values import Section
 from llmill.stages.settings.download import Download, OwnFile, OwnText
 from llmill.text import fetch, local, sources, transfer
@@ -26,7 +26,6 @@ from llmill.text.transfer import Network, Position
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-SOURCES = "sources.json"
 TITLES = {
     WORLD: "The built-in world: written from tables of true facts",
     NEWS: "News of the built-in world: written from tables of other true facts",

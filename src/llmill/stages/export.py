@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llmill.contract import record
+from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype, GgufNumbers, Section
@@ -75,7 +76,7 @@ def run(params: Parameters, job: Job) -> None:
     sources = [
         {"role": role, **source}
         for role in ROLES[loaded.kind]
-        for source in record.read_json(job.folder("download") / role / "sources.json")
+        for source in record.read_json(job.folder("download") / role / SOURCES)
     ]
     shape = {
         **model.config.model_dump(mode="json"),

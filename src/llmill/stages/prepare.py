@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import elsewhere, record, skipped
 from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, split
@@ -30,7 +31,6 @@ from llmill.text.words import WordHashes, hashes
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-SOURCES = "sources.json"
 SPLITS = split.NAMES
 LISTED = 20  # contradictions that are told one by one
 REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
@@ -111,7 +111,7 @@ def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) 
     if not entries:
         reason = f"download.{folder.name} is null"
         skipped.write(out / folder.name, reason)
-        return {name: [] for name in splits}, {"skipped": reason}
+        return {name: [] for name in splits}, {skipped.KEY: reason}
     form = entries[0].get("own")
     with local.own_names(folder, form or {}):
         return prepare(folder, form)

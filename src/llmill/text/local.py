@@ -13,6 +13,7 @@ from typing import Any
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import BPE, CONFIG, form, gguf_file, is_ours
 from llmill.text import gguf_file as gguf
 from llmill.text.sources import MODEL, is_model
@@ -34,7 +35,7 @@ def files(folder: Path) -> list[Path]:
     paths = sorted(
         path for place in places if place.is_dir() for path in place.iterdir() if path.is_file()
     )
-    model_files = [path for path in paths if path.suffix in MODEL and path.name != "sources.json"]
+    model_files = [path for path in paths if path.suffix in MODEL and path.name != SOURCES]
     if not is_model([path.name for path in model_files]):
         pickled = next((path.name for path in paths if path.suffix in PICKLES), None)
         if pickled and (folder / CONFIG).exists():
