@@ -190,7 +190,9 @@ def _not_tried(package: str, job: Job) -> str:
 
 
 def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
-    job.say(f"{who} loads it: {figures['same']} of {figures['tokens']} greedy tokens are llmill's")
+    same, tokens = figures["same"], figures["tokens"]
+    near = "" if same == tokens else ", the others are as near as its rounding"
+    job.say(f"{who} loads it: {same} of {tokens} greedy tokens are llmill's{near}")
     return figures
 
 
