@@ -67,6 +67,9 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         ("a.jsonl", '{"prompt": "Say hi", "completion": "hi"}\n', {}, "instruction: {file: own/a.jsonl}"),
         ("p.jsonl", '{"prompt": "Say hi", "chosen": "hi", "rejected": "no"}\n', {}, "preference: {file: own/p.jsonl}"),
         ("p.json", '[{"instruction": "Say hi", "output": "hi", "chosen": "hi", "rejected": "no"}]', {}, "preference: {file: own/p.json}"),
+        ("mmlu.csv", "Which?,tree,stone,B\nWho?,me,you,A\n", {}, "mmlu: {file: own/mmlu.csv}"),
+        ("q.tsv", "Question\toption a\toption b\tKey\tTopic\nWhich?\ttree\tstone\tB\twood\n", {}, 'mmlu: {file: own/q.tsv, question: Question, choices: ["option a", "option b"], answer: Key, subject: Topic}'),
+        ("q.jsonl", '{"question": "Which?", "choices": ["tree", "stone"], "answer": 1}\n', {}, "mmlu: {file: own/q.jsonl, question: question, choices: [choices], answer: answer}"),
         ("web.jsonl", '{"text": "a page"}\n{"text": "another"}\n', {}, "text: [world, {file: own/web.jsonl, format: documents}]"),
         ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
     ],
@@ -89,6 +92,26 @@ def test_pairs_are_counted_with_those_that_prefer_nothing(capsys):
     ]
 
 
+def test_questions_are_described_and_their_lines_are_what_the_parameters_take(capsys):
+    rows = "question,A,B,C,answer,subject\nWhich is it?,tree,stone,,B,wood\nwhich is IT?,tree,stone,,B,wood\n"
+    lines = report(capsys, "quiz.csv", rows + "Who?,me,you,they,A,people\n")
+    assert lines[:6] == [
+        "quiz.csv: multiple-choice questions, 120 bytes",
+        "rows: 3, 1 of them repeats",
+        "subjects: 2: wood 2, people 1",
+        "choices: 2 to 3",
+        "questions in words: half up to 3, 95 % up to 3, longest 3",
+        "",
+    ]
+    presets.change(shlex.split(lines[-1].removeprefix("or: "))[3:])
+    asked = params.load().download.mmlu
+    assert (asked.file, asked.choices, asked.subject) == (
+        "own/quiz.csv",
+        ["A", "B", "C"],
+        "subject",
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
@@ -96,6 +119,11 @@ def test_pairs_are_counted_with_those_that_prefer_nothing(capsys):
         ("a.csv", "", "a.csv: an empty file"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
         ("a.csv", "body,note\nhello,a\nyou,b\nthey,c\nwe,d\n", "no column looks like a label"),
+        (
+            "a.csv",
+            "question,A,B,answer\nWhich?,tree,stone,C\n",
+            "row 2: answer 'C', allowed are A, B",
+        ),
         ("a.xlsx", "PK", "its ending is none of"),
     ],
 )

@@ -11,7 +11,7 @@ import yaml
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 from llmill.stages.download import Parameters, run
-from llmill.stages.settings.download import Download, OwnTable, OwnText
+from llmill.stages.settings.download import Download, OwnQuestions, OwnTable, OwnText
 from llmill.text import transfer
 from llmill.world.settings import World
 from tests.conftest import ROOT
@@ -128,8 +128,14 @@ def test_own_files_are_copied_and_the_list_says_how_they_are_read(desk):
     (desk.root / "own").mkdir()
     (desk.root / "own/tickets.csv").write_bytes(b"subject,queue\nhi,a\n")
     (desk.root / "own/novel.txt").write_bytes(b"It was late.\n")
+    (desk.root / "own/quiz.csv").write_bytes(b"q,x,y,right\nWhich?,1,2,A\n")
+    (desk.root / "own/shots.csv").write_bytes(b"q,x,y,right\nWhen?,1,2,A\n")
     tickets = OwnTable(file="own/tickets.csv", text="subject", label="queue")
-    out = desk.run(classification=tickets, text=["world", OwnText(file="own/novel.txt"), "book"])
+    quiz = OwnQuestions(
+        file="own/quiz.csv", question="q", choices=["x", "y"], answer="right", dev="own/shots.csv"
+    )
+    texts = ["world", OwnText(file="own/novel.txt"), "book"]
+    out = desk.run(classification=tickets, text=texts, mmlu=quiz)
     (entry,) = listed(out, "classification")
     assert entry == {
         "name": "own/tickets.csv",
@@ -147,7 +153,14 @@ def test_own_files_are_copied_and_the_list_says_how_they_are_read(desk):
     texts = listed(out, "text")
     assert [text["name"] for text in texts] == ["world", "novel", "book"]
     assert (texts[1]["format"], texts[1]["files"][0]["path"]) == ("prose", "novel/novel.txt")
+    assert texts[1]["own"] == {"file": "own/novel.txt"}
     assert (out / "text/novel/novel.txt").read_bytes() == b"It was late.\n"
+    (asked,) = listed(out, "mmlu")
+    assert asked["own"] == {
+        "file": "own/quiz.csv", "encoding": None, "question": "q", "choices": ["x", "y"],
+        "answer": "right", "subject": None, "dev": "own/shots.csv",
+    }  # fmt: skip
+    assert names(out / "mmlu") == ["quiz.csv", "shots.csv", "sources.json"]
 
 
 def test_a_role_may_be_null_and_the_world_gives_those_that_ask_for_it(desk):

@@ -376,6 +376,50 @@ def test_own_instructions_are_read_in_the_encoding_that_is_named(raw):
     assert entry.instruction.startswith("Café ")
 
 
+QUIZ = {
+    "file": "own/quiz.csv", "encoding": None, "question": "q", "choices": ["x", "y"],
+    "answer": "right", "subject": None, "dev": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "entry", "content", "said"),
+    [
+        ("classification", FORM | {"file": "own/a.csv"}, "subjekt,queue\nhi,x\n", "own/a.csv: no column 'subject'; did you mean 'subjekt'?"),
+        ("classification", FORM | {"file": "own/b.csv", "test": "own/more/a.csv"}, "text\n", "own/more/a.csv: no rows in it"),
+        ("classification", FORM | {"file": "own/a.csv"}, "subject,queue\nhi,x\nyou,x\n", "own/a.csv: every row is 'x'; a classifier needs two classes"),
+        ("instruction", {"file": "own/a.csv", "encoding": None}, "{", "own/a.csv: neither JSON nor JSON lines"),
+        ("mmlu", QUIZ | {"file": "own/a.csv"}, "q,x,y,right\nWhich?,a,b,C\n", "own/a.csv, row 2: answer 'C', allowed are A, B"),
+        ("text", {"file": "own/a.csv"}, "", "own/a.csv: no text in it"),
+    ],
+)  # fmt: skip
+def test_an_error_names_the_file_of_ones_own_and_not_its_copy(raw, role, entry, content, said):
+    source = {"name": "a", "format": "prose", "files": [{"path": "a/a.txt"}], "own": entry}
+    if role == "text":
+        source["own"] = {"file": "own/a.txt"}
+        write(raw / "text/a/a.txt", content)
+        said = said.replace("csv", "txt")
+    write(raw / role / "a.csv", content)
+    write(raw / role / "b.csv", "subject,queue\nhi,x\n")
+    write(raw / role / "sources.json", json.dumps([source]))
+    with pytest.raises(UserError) as error:
+        run(raw)
+    assert str(error.value).startswith(said)
+
+
+def test_own_questions_are_split_into_those_asked_and_worked_examples(raw):
+    entry = {"name": "own/quiz.csv", "files": [], "own": QUIZ}
+    write(raw / "mmlu/sources.json", json.dumps([entry]))
+    rows = [f"Which is number {i}?,tree,stone,B" for i in (*range(20), 0)]
+    write(raw / "mmlu/quiz.csv", "\n".join(["q,x,y,right", *rows]))
+    out = run(raw)
+    assert metrics(out)["mmlu"] == {
+        "subjects": 1, "rows": 21, "duplicates": 1, "dev": 5, "val": 0, "test": 15,
+    }  # fmt: skip
+    (first, *_) = multiple_choice.read(out / "mmlu/test.jsonl")
+    assert (first.subject, first.choices, first.answer) == ("quiz", ["tree", "stone"], 1)
+
+
 @pytest.mark.parametrize("role", ["classification", "instruction", "preference", "mmlu"])
 def test_a_role_without_sources_leaves_a_mark_and_the_rest_as_it_was(raw, role):
     whole = run(raw, "whole")
@@ -399,7 +443,7 @@ def test_splits_of_no_share_are_refused(raw):
 
 
 def test_real_multiple_choice_files_survive_the_way_to_json_lines(real_data, tmp_path):
-    parts, found = prepare.prepare_questions(real_data / "mmlu", tmp_path)
+    parts, found = prepare.prepare_questions(real_data / "mmlu", None, tmp_path)
     assert found == {"subjects": 57, "dev": 285, "val": 1531, "test": 14042}
     written = multiple_choice.read(tmp_path / "mmlu/test.jsonl")
     assert written == parts["test"]

@@ -57,7 +57,7 @@ def tokens(folder: Path) -> Tokenizer:
     tokenizer.save(folder / "data/tokenizer/bpe")
     for split, count in (("train", 60), ("validate", 12)):
         place = folder / "data/tokenize" / split
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         texts = [f"{n} and {n + 1} make {2 * n + 1}." for n in range(count)]
         shards.write_index(
             place, tokenizer.n_vocab, [shards.write(place, "00000", texts, tokenizer)]
@@ -94,7 +94,8 @@ def documents(folder: Path) -> None:
 
 
 def instructions(folder: Path) -> None:
-    """Instructions to say a letter twice."""
+    """Instructions to say a letter twice, and the text that is replayed beside them."""
+    tokens(folder)
     place = folder / "data/prepare/instruction"
     place.mkdir(parents=True)
     for split, letters in (("train", "abcdefghijkl"), ("validate", "mn"), ("test", "opq")):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llmill.contract import record
+from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype, GgufNumbers, Section
@@ -77,7 +78,7 @@ def run(params: Parameters, job: Job) -> None:
     sources = [
         {"role": role, **source}
         for role in roles
-        for source in record.read_json(job.folder("download") / role / "sources.json")
+        for source in record.read_json(job.folder("download") / role / SOURCES)
     ]
     shape = {
         **model.config.model_dump(mode="json"),
@@ -208,7 +209,9 @@ def _not_tried(package: str, job: Job) -> str:
 
 
 def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
-    job.say(f"{who} loads it: {figures['same']} of {figures['tokens']} greedy tokens are llmill's")
+    same, tokens = figures["same"], figures["tokens"]
+    near = "" if same == tokens else ", the others are as near as its rounding"
+    job.say(f"{who} loads it: {same} of {tokens} greedy tokens are llmill's{near}")
     return figures
 
 

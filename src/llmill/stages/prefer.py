@@ -94,13 +94,7 @@ def run(params: Parameters, job: Job) -> None:
         return validation_figures(found) | {"kl": drift(model)}
 
     train, loss = batches(settings, known["train"]), preference_loss(settings.loss)
-    again = replay.opened(
-        settings.replay,
-        job.folder("tokenize") / "train",
-        assistant.tokenizer,
-        block,
-        settings.seed,
-    )
+    text = job.folder("tokenize") / "train"
     work = Work(
         train,
         loss,
@@ -108,8 +102,8 @@ def run(params: Parameters, job: Job) -> None:
         settings.training,
         hardware,
         settings.seed,
+        replay=replay.opened(settings.replay, text, assistant.tokenizer, block, settings.seed),
         begun=True,
-        replay=again,
     )
     curve = fit(model, work, job)
     model.eval()
