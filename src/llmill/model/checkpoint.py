@@ -18,7 +18,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, WEIGHTS
 from llmill.contract.values import Positive, Section
 from llmill.model import vocabulary, weights
-from llmill.model.heads import ClassModel, ScoreModel
+from llmill.model.heads import ClassModel, Reads, ScoreModel
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
@@ -51,6 +51,8 @@ class Config(Section):
     made_by: str | None = None
     begun_from: str | None = None
     weights_template: str | None = None
+    reads: Reads | None = None  # of a classifier; None as `ClassModel` takes it
+    both_ways: bool = False
 
     @model_validator(mode="after")
     def an_assistant_has_a_template(self) -> Self:
@@ -69,7 +71,7 @@ class Config(Section):
         model = Transformer(self.model, self.vocab_size)
         if self.head == "class":
             assert self.labels is not None, "a classifier has classes"
-            return ClassModel(model, len(self.labels))
+            return ClassModel(model, len(self.labels), self.reads, self.both_ways)
         return ScoreModel(model) if self.head == "score" else model
 
 
@@ -115,6 +117,8 @@ def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
     }
     if checkpoint.weights_template is not None:
         config["weights_template"] = checkpoint.weights_template
+    if isinstance(model, ClassModel):
+        config |= {"reads": model.reads, "both_ways": model.both_ways}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored(model).items()}
     record.write_json(folder / CONFIG, config)
     record.write_bytes(folder / WEIGHTS, safetensors.save(tensors))
