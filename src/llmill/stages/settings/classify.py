@@ -8,6 +8,16 @@ from llmill.contract.values import Positive, Section, Seed, Threads
 from llmill.training.settings import Training
 
 
+class Variants(Section):
+    """Which of the stage's variants are made."""
+
+    last_layer: bool
+    last_block: bool
+    last_two_blocks: bool
+    all: bool
+    all_from_random: bool
+
+
 class Classify(Section):
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]
     threads: Threads
