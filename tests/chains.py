@@ -20,14 +20,15 @@ from tests.test_main import console_script
 
 ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
-    "classify@last_two_blocks", "classify@all", "classify@all_from_random", "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "judge@pretrain",
+    "classify@last_two_blocks", "classify@all", "classify@lora", "classify@all_from_random",
+    "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "knowledge@instruct", "judge@pretrain",
     "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
 ]  # fmt: skip
 
 
 CLASSIFIER = [
     "accuracy", "classify@all", "classify@all_from_random", "classify@last_block", "classify@last_layer",
-    "classify@last_two_blocks", "export@classify/all", "report",
+    "classify@last_two_blocks", "classify@lora", "export@classify/all", "report",
 ]  # fmt: skip
 
 

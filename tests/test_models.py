@@ -13,10 +13,12 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
+from llmill.serve.served import opened
 from llmill.stages import export
 from llmill.tasks.templates import ALPACA
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed
 from tests.model import ggufs
+from tests.model.test_checkpoint import save_adapter
 
 SHORT = Settings(max_new_tokens=9)
 
@@ -38,6 +40,27 @@ def test_what_was_exported_answers_as_the_checkpoint_does(tmp_path, chat):
     ]
     assert said[0] == said[1] != [[], []]
     assert models.language_model(str(theirs)).assistant == (chat is not None)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_adapters_that_are_served_together_share_one_foundation_in_memory(tmp_path, dtype):
+    foundation = tmp_path / "pretrain/checkpoint"
+    checkpoint.save(foundation, Checkpoint(decoder(), bytes_tokenizer()))
+    for seed, name in enumerate(("one", "two")):
+        body = checkpoint.load(foundation).model
+        save_adapter(foundation, tmp_path / name / "checkpoint", body, seed=seed)
+    names = [str(tmp_path / name) for name in ("one", "pretrain", "two")]
+    made = [each.language.model for each in opened(names, dtype).values()]
+    places = [
+        {name: p.data_ptr() for name, p in each.named_parameters() if "adapters" not in name}
+        for each in made
+    ]
+    assert places[0] == places[1] == places[2]
+    idx, near = torch.tensor([[1, 2, 3]]), 1e-5 if dtype == "float32" else 0.1
+    for name, model in zip(names, made, strict=True):
+        wanted = models.language_model(name).model(idx)
+        torch.testing.assert_close(model(idx).float(), wanted, rtol=0, atol=near)
+    assert not torch.allclose(made[0](idx), made[2](idx), atol=1.0)
 
 
 def test_a_foundation_model_is_no_assistant_in_whatever_folder_it_lies(tmp_path):

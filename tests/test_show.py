@@ -221,7 +221,7 @@ MISTAKES = [
     (["pretrain", "12"], "pretrain: no step 12; the run has steps 0 to 11"),
     (["report", "0"], "report: trains nothing; there is pretrain, classify, instruct, grader"),
     (["classify", "0", "--variant", "none"], "classify@none: no such stage in dvc.yaml; there is classify@last_layer, classify@last_block, "
-        "classify@last_two_blocks, classify@all, classify@all_from_random"),
+        "classify@last_two_blocks, classify@lora, classify@all, classify@all_from_random"),
     (["instruct", "0", "--variant", "all"], "instruct@all: no such stage in dvc.yaml; there is instruct"),
 ]  # fmt: skip
 

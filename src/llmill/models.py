@@ -45,12 +45,14 @@ class LanguageModel:
         return [end if self.begins is None else self.begins, *self.tokenizer.encode(text)]
 
 
-def language_model(name: str, dtype: Dtype = "float32") -> LanguageModel:
+def language_model(
+    name: str, dtype: Dtype = "float32", shared: checkpoint.Shared | None = None
+) -> LanguageModel:
     """That of a stage, or of a folder, with weights of this number type; raises `UserError` for
-    others.
+    others. Adapters that are opened with the same `shared` have one foundation in memory.
     """
     folder = located(name)
-    language = _ours(folder) if of_ours(folder) else _published(folder)
+    language = _ours(folder, shared) if of_ours(folder) else _published(folder)
     return replace(language, model=language.model.to(NUMBER_TYPES[dtype]))
 
 
@@ -79,8 +81,8 @@ def located(name: str) -> Path:
     )
 
 
-def _ours(folder: Path) -> LanguageModel:
-    loaded = checkpoint.load_language_model(folder)
+def _ours(folder: Path, shared: checkpoint.Shared | None) -> LanguageModel:
+    loaded = checkpoint.load_language_model(folder, shared)
     template = _opened(loaded.template, loaded.tokenizer, folder)
     return LanguageModel(loaded.model, loaded.tokenizer, template)
 

@@ -1,6 +1,8 @@
 """The checkpoint folder: a round trip, and every kind of damage named in one line."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmill.contract.errors import UserError
-from llmill.model.checkpoint import Checkpoint, load, load_language_model, save
+from llmill.model import lora, weights
+from llmill.model.checkpoint import Checkpoint, load, load_language_model, save, weights_hash
+from llmill.model.heads import ClassModel, ScoreModel
+from llmill.model.settings import Adapter
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 
 
@@ -24,6 +29,24 @@ def test_a_model_comes_back_with_the_same_logits(folder):
     torch.testing.assert_close(loaded.model(idx), decoder()(idx), rtol=0, atol=0)
     assert loaded.model.head.weight is loaded.model.embedding.weight
     assert loaded.tokenizer.encode("abc") == [97, 98, 99]
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from llmill.contract import runtime
+from llmill.model import checkpoint
+
+checkpoint.load(Path(sys.argv[1]))
+runtime.start(1, 1)
+print([name for name in ("torch._dynamo", "torch._inductor") if name in sys.modules])
+"""
+
+
+def test_a_model_is_read_and_answers_without_the_import_of_torchs_compiler(folder):
+    """Which would take a second of every evaluation."""
+    words = [sys.executable, "-c", LOADED, str(folder)]
+    assert subprocess.run(words, capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_a_classifier_comes_back_with_its_labels(tmp_path):
@@ -163,3 +186,138 @@ def test_an_assistant_without_a_template_is_refused(folder):
     (folder / "config.json").write_text(json.dumps(config | {"kind": "assistant"}))
     with pytest.raises(UserError, match="an assistant, and nothing else, has a template"):
         load(folder)
+
+
+SETTINGS = Adapter(rank=2, alpha=4.0, rank_stabilised=False, targets=["query"], dropout=0.0)
+
+
+def save_adapter(foundation, folder, model, settings=SETTINGS, seed=1, template=None):
+    """Train, as it were, a model that begins from a foundation; returns the merged one."""
+    lora.add(model, settings)
+    torch.manual_seed(seed)
+    for parameter in lora.trainable(model).values():
+        torch.nn.init.normal_(parameter)
+    adapter = lora.taken(model, settings, foundation)
+    labels = ["ham", "spam"] if isinstance(model, ClassModel) else None
+    made = Checkpoint(
+        model.eval(), bytes_tokenizer(), labels, 64,
+        begun_from=weights_hash(foundation), adapter=adapter, template=template,
+    )  # fmt: skip
+    save(folder, made)
+    return model
+
+
+@pytest.fixture
+def adapter(folder, tmp_path):
+    save_adapter(folder, tmp_path / "tuned/adapter", load(folder).model)
+    return tmp_path / "tuned/adapter"
+
+
+def test_of_an_adapter_nothing_else_is_stored_and_it_comes_back_merged(folder, tmp_path):
+    trained = save_adapter(folder, tmp_path / "tuned/adapter", load(folder).model)
+    stored = load_file(tmp_path / "tuned/adapter/model.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in stored.items()} == {
+        f"blocks.{i}.attention.qkv.adapters.query.{matrix}": shape
+        for i in (0, 1)
+        for matrix, shape in (("a", (2, 16)), ("b", (16, 2)))
+    }
+    config = json.loads((tmp_path / "tuned/adapter/config.json").read_text())
+    assert (config["foundation"], config["begun_from"]) == (
+        "../../checkpoint", weights_hash(folder)
+    )  # fmt: skip
+    loaded, idx = load(tmp_path / "tuned/adapter"), torch.tensor([[1, 2, 3]])
+    assert torch.equal(loaded.model(idx), trained(idx))
+    assert not torch.equal(loaded.model(idx), load(folder).model(idx))
+    save(tmp_path / "tuned/again", loaded)
+    for file in ("config.json", "model.safetensors"):
+        one, two = (tmp_path / "tuned" / name / file for name in ("adapter", "again"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.parametrize("n_class", [1, 2])
+def test_a_head_learnt_beside_an_adapter_is_stored_with_it(folder, tmp_path, n_class):
+    def made():
+        body = load(folder).model
+        return ScoreModel(body) if n_class == 1 else ClassModel(body, 2)
+
+    trained = save_adapter(folder, tmp_path / "headed", made())
+    idx, lengths = torch.tensor([[1, 2, 3]]), torch.tensor([3])
+    loaded = load(tmp_path / "headed").model
+    assert torch.equal(loaded(idx, lengths), trained(idx, lengths))
+
+
+def test_an_adapter_on_an_adapter_is_read_with_both_foundations(folder, adapter, tmp_path):
+    trained = save_adapter(adapter, tmp_path / "second", load(adapter).model, seed=2)
+    idx = torch.tensor([[1, 2, 3]])
+    assert torch.equal(load(tmp_path / "second").model(idx), trained(idx))
+
+
+def test_an_adapter_moves_with_its_foundation(folder, adapter, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("checkpoint", "tuned"):
+        (tmp_path / name).rename(tmp_path / "elsewhere" / name)
+    assert load(tmp_path / "elsewhere/tuned/adapter").adapter.settings == SETTINGS
+
+
+def test_an_adapter_of_another_foundation_is_refused_by_its_hash(folder, adapter):
+    damaged(folder, lambda tensors: tensors["norm.weight"].add_(1.0))
+    with pytest.raises(UserError) as refused:
+        load(adapter)
+    wanted = json.loads((adapter / "config.json").read_text())["begun_from"]
+    assert str(refused.value) == (
+        f"{adapter}: an adapter of another foundation: learnt on weights of sha256 '{wanted}', and "
+        f"those in {folder} have '{weights_hash(folder)}'; `dvc repro` of its stage learns it anew"
+    )
+
+
+def test_an_adapter_without_its_foundation_names_it(folder, adapter, tmp_path):
+    folder.rename(tmp_path / "gone")
+    with pytest.raises(UserError, match=rf"adapter, and its foundation {folder} is not there; br"):
+        load(adapter)
+
+
+def test_folders_that_are_each_others_foundation_are_refused(folder, adapter):
+    """No weights hold their own hash, so what the config says of them is held against them."""
+    config = json.loads((adapter / "config.json").read_text())
+    itself = {"foundation": ".", "begun_from": weights_hash(adapter)}
+    (adapter / "config.json").write_text(json.dumps(config | itself))
+    with pytest.raises(UserError, match=r"not the adapter that .*config.json tells of; `dvc"):
+        load(adapter)
+
+
+ADAPTERS_DAMAGE = {
+    "another rank": (
+        {"adapter": SETTINGS.model_dump() | {"rank": 3}},
+        r"query.a: the file has \(2, 16\), the model \(3, 16\); `dvc checkout`",
+    ),
+    "more targets": (
+        {"adapter": SETTINGS.model_dump() | {"targets": "all"}},
+        r"attention.out.adapters.out.a: the file has no such tensor",
+    ),
+    "no such target": (
+        {"adapter": SETTINGS.model_dump() | {"targets": ["gate"]}},
+        r"adapter.targets: gate names nothing in this model; it has query, key",
+    ),
+    "no place": ({"foundation": None}, "an adapter needs foundation and begun_from"),
+    "another shape": ({"labels": None, "vocab_size": 257, "model": None}, "an adapter of another shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ADAPTERS_DAMAGE)
+def test_an_adapter_that_does_not_fit_is_one_line(adapter, case):
+    changes, line = ADAPTERS_DAMAGE[case]
+    config = json.loads((adapter / "config.json").read_text())
+    if "model" in changes:
+        changes = changes | {"model": config["model"] | {"block_size": 32}}
+    (adapter / "config.json").write_text(json.dumps(config | changes))
+    with pytest.raises(UserError, match=line):
+        load(adapter)
+
+
+def test_weights_of_an_adapter_that_are_not_finite_are_named(adapter):
+    file = adapter / "model.safetensors"
+    tensors, metadata = load_file(file), weights.metadata(file)
+    tensors["blocks.1.attention.qkv.adapters.query.b"].fill_(float("inf"))
+    save_file(tensors, file, metadata)
+    with pytest.raises(UserError, match=r"1.attention.qkv.adapters.query.b: not all numbers are"):
+        load(adapter)

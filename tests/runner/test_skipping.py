@@ -16,7 +16,7 @@ STAGES = params.stages(preset("smoke"), ROOT / "dvc.yaml")
 @pytest.mark.parametrize(
     ("role", "stages"),
     [
-        ("classification", "classify@last_layer classify@last_block classify@last_two_blocks classify@all "
+        ("classification", "classify@last_layer classify@last_block classify@last_two_blocks classify@lora classify@all "
             "classify@all_from_random accuracy export@classify/all",
         ),
         ("instruction", "instruct grader mmlu@instruct judge@pretrain judge@instruct export@instruct"),
@@ -47,7 +47,10 @@ def test_a_variant_that_is_switched_off_is_left_out_alone(tmp_path, monkeypatch)
         for stage in STAGES.values()
         if (why := skipping.switched_off(stage, params.values(tree, stage.params)))
     }
-    assert off == {"classify@all_from_random": "variants.all_from_random is false"}
+    assert off == {
+        "classify@lora": "variants.lora is false",
+        "classify@all_from_random": "variants.all_from_random is false",
+    }
     stage = STAGES["classify@all_from_random"]
     job = SimpleNamespace(stage=stage, stages=STAGES, out=tmp_path / stage.out, say=print)
     job.out.mkdir(parents=True)

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
@@ -66,6 +67,18 @@ def test_the_last_block_variant_changes_the_last_block_and_the_final_norm_only(w
     found = changed(world, "last_block")
     assert found
     assert all(name.startswith(("blocks.1.", "norm.")) for name in found)
+
+
+def test_the_lora_variant_changes_the_blocks_matrices_and_stores_an_adapter_and_the_head(world):
+    assert changed(world, "lora") == {
+        f"blocks.{i}.{name}.weight"
+        for i in (0, 1)
+        for name in ("attention.qkv", "attention.out", "mlp.up", "mlp.down")
+    }
+    stored = load_file(world / "lora/one/out/checkpoint/model.safetensors")
+    assert {name for name in stored if "adapters" not in name} == {"head.weight"}
+    metrics = record.read_json(world / "lora/one/out/metrics.json")
+    assert metrics["trainable_parameters"] == sum(tensor.numel() for tensor in stored.values())
 
 
 def test_the_all_variant_learns_the_last_letter(world):

@@ -405,6 +405,11 @@ def test_weights_to_begin_from_may_be_a_source(desk):
             None,
             r"config\.json says head 'class'; only what pretrain and instruct make can be begun",
         ),
+        (
+            OURS | {"config.json": b'{"head": "next_token", "adapter": {"rank": 2}}'},
+            None,
+            r"config\.json says that it is an adapter, whose foundation would stay behind; begin",
+        ),
     ],
 )
 def test_a_folder_that_holds_no_model_to_begin_from_is_refused_before_any_file(

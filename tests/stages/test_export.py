@@ -12,7 +12,7 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.evaluation import parity
 from llmill.evaluation.scoring import head_outputs
-from llmill.model import architectures, checkpoint
+from llmill.model import architectures, checkpoint, huggingface
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
 from llmill.model.settings import RotaryScaling
@@ -27,6 +27,7 @@ from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer, train
 from tests.evaluation.toys import SMOLLM2, alpaca_prompt, bytes_tokenizer, decoder, masked
 from tests.jobs import Job
+from tests.model.test_checkpoint import save_adapter
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 from tests.text.test_tokenizer import TEXTS
 
@@ -60,9 +61,9 @@ def paths(tmp_path):
     return tmp_path
 
 
-def export(paths, tmp_path, variant, dtype="float32", gguf=None):
+def export(paths, tmp_path, variant, dtype="float32", gguf=None, adapter="merged"):
     job = Job(tmp_path / f"export-{variant.replace('/', '-')}", variant)
-    run(SimpleNamespace(export=Export(dtype=dtype, gguf=gguf)), job)
+    run(SimpleNamespace(export=Export(dtype=dtype, gguf=gguf, adapter=adapter)), job)
     return job.out / "model"
 
 
@@ -96,6 +97,25 @@ def test_what_the_chat_template_makes_is_what_the_assistant_was_trained_on(paths
     (wanted,) = generate(loaded.model, [ids], max_new_tokens=40, end_of_text=end)
     made = theirs.generate(**inputs, max_new_tokens=40)[0, len(ids) :].tolist()
     assert [i for i in made if i != end] == wanted
+
+
+@pytest.mark.parametrize("form", ["merged", "peft"])
+def test_an_adapter_is_merged_and_where_asked_for_written_by_itself_too(paths, tmp_path, form):
+    foundation = tmp_path / "results/pretrain/checkpoint"
+    shutil.rmtree(tmp_path / "results/instruct/checkpoint")
+    trained = save_adapter(
+        foundation, tmp_path / "results/instruct/checkpoint", checkpoint.load(foundation).model,
+        template=ALPACA,
+    )  # fmt: skip
+    folder = export(paths, tmp_path, "instruct", adapter=form)
+    merged, idx = huggingface.load(folder), torch.tensor([[1, 2, 3]])
+    assert torch.equal(merged(idx), trained(idx))
+    apart = folder.with_name("adapter")
+    assert apart.exists() == (form == "peft")
+    if apart.exists():
+        said = record.read_json(apart / "adapter_config.json")
+        base = tmp_path / "results/export/pretrain/model"
+        assert (said["base_model_name_or_path"], said["target_modules"]) == (str(base), ["q_proj"])
 
 
 SAID = [
@@ -199,7 +219,7 @@ def test_a_form_that_transformers_does_not_have_is_said_and_not_exported(paths, 
     shutil.rmtree(folder)
     checkpoint.save(folder, checkpoint.Checkpoint(make(), bytes_tokenizer()))
     job = Job(tmp_path / "out", "pretrain")
-    run(SimpleNamespace(export=Export(dtype="float32", gguf=None)), job)
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None, adapter="merged")), job)
     assert job.said == [
         "not exported: transformers has no architecture with these switches of `model`"
     ]
@@ -299,7 +319,7 @@ def test_a_classifier_of_blocks_that_transformers_classifies_nothing_with_is_not
 ):
     classifier(tmp_path, MODERN)
     job = Job(tmp_path / "out", "classify/all")
-    run(SimpleNamespace(export=Export(dtype="float32", gguf=None)), job)
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None, adapter="merged")), job)
     assert job.said == ["not exported: transformers has no classifier of the architecture nanochat"]
     assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
     metrics = record.read_json(job.out / "metrics.json")
@@ -417,7 +437,7 @@ def test_an_export_that_transformers_read_otherwise_fails_the_stage(paths, tmp_p
 def test_what_is_not_installed_is_named_as_not_tried(paths, tmp_path, monkeypatch):
     monkeypatch.setattr(parity, "installed", lambda package: False)
     job = Job(tmp_path / "out", "pretrain")
-    run(SimpleNamespace(export=Export(dtype="float32", gguf=None)), job)
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None, adapter="merged")), job)
     assert record.read_json(job.out / "metrics.json")["checked"] == {"transformers": "not tried"}
     assert (
         "not tried: transformers is not installed, so nothing loaded what was written" in job.said
@@ -426,6 +446,6 @@ def test_what_is_not_installed_is_named_as_not_tried(paths, tmp_path, monkeypatc
 
 def test_blocks_that_llama_cpp_does_not_have_become_no_gguf(paths, tmp_path):
     job = Job(tmp_path / "out", "pretrain")
-    run(SimpleNamespace(export=Export(dtype="float32", gguf="q8_0")), job)
+    run(SimpleNamespace(export=Export(dtype="float32", gguf="q8_0", adapter="merged")), job)
     assert "no GGUF: llama.cpp has no architecture with these switches of `model`" in job.said
     assert not (job.out / "gguf").exists()

@@ -4,16 +4,28 @@ import pytest
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+from llmill.evaluation.answers import answers
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
+from llmill.model.settings import Adapter
 from llmill.model.transformer import Transformer
-from llmill.stages.instruct import example, learnt_share, open_template, run
+from llmill.stages.instruct import (
+    example,
+    examples,
+    learnt_share,
+    loss_over,
+    open_template,
+    read,
+    run,
+)
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 from tests.stages.trainee import foundation, instructions, job, smoke
+
+ADAPTER = Adapter(rank=4, alpha=8.0, rank_stabilised=False, targets="all", dropout=0.1)
 
 
 @pytest.fixture
@@ -40,6 +52,32 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
         "12 instructions, 7.7% of their tokens learnt, 3 answered before training"
     )
     assert checkpoint.load(made.out / "checkpoint").template == ALPACA
+
+
+def test_an_adapter_is_learnt_on_the_foundation_and_answers_as_the_checkpoint_does(world):
+    made = job(world)
+    tree = smoke(instruct={"adapter": ADAPTER})
+    run(tree, made)
+    assert "an adapter of 1,792 parameters is learnt" in made.said
+    config = record.read_json(made.out / "checkpoint/config.json")
+    assert config["foundation"] == "../../results/pretrain/checkpoint"
+    loaded = checkpoint.load_language_model(made.out / "checkpoint")
+    assert loaded.adapter.settings == ADAPTER
+    template = Template(loaded.template, loaded.tokenizer)
+    tests = read(world / "data/prepare/instruction", "test")
+    written = record.read_json(made.out / "answers/instruct.json")
+    assert answers(loaded.model, template, tests, 8, lambda *_: None) == written
+    held_out = examples(tree.instruct, world / "data/prepare/instruction", loaded, "validate")
+    metrics = record.read_json(made.out / "metrics.json")
+    assert metrics["validation_loss"] == loss_over(loaded.model, held_out)
+
+
+def test_a_target_that_the_foundation_does_not_have_is_refused_before_an_answer(world):
+    made = job(world)
+    strange = ADAPTER.model_copy(update={"targets": ["gate"]})
+    with pytest.raises(UserError, match=r"params.yaml: instruct.adapter.targets: gate names nothi"):
+        run(smoke(instruct={"adapter": strange}), made)
+    assert list(made.out.iterdir()) == []
 
 
 def test_a_masked_foundation_is_refused_in_one_line_before_anything_is_written(

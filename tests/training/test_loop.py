@@ -15,7 +15,10 @@ from torch import nn
 
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.hardware import Runtime
+from llmill.model import lora
 from llmill.model.cross_entropy import IGNORE
+from llmill.model.settings import Adapter
+from llmill.model.transformer import Transformer
 from llmill.runner.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Permutation, collate_texts, learnt_example
@@ -23,6 +26,8 @@ from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Training
 from tests.jobs import Job
+from tests.model.test_transformer import GPT2
+from tests.model.test_transformer import model as model_of
 from tests.training.recipe import schedule
 
 CPU = Runtime(device="cpu", dtype="float32")
@@ -222,6 +227,34 @@ def test_stopped_and_resumed_is_bit_for_bit_the_same_as_never_stopped(tmp_path, 
     parts, resumed_curve, _ = train(tmp_path / "parts")
     assert same(whole, parts)
     assert resumed_curve == curve
+
+
+def adapted() -> Transformer:
+    """A frozen transformer with adapters that hide half of what they read."""
+    made = model_of(GPT2)
+    targets = ["query", "value"]
+    lora.add(made, Adapter(rank=2, alpha=4, rank_stabilised=False, targets=targets, dropout=0.5))
+    return made
+
+
+def test_an_adapter_is_learnt_and_resumed_bit_for_bit_and_the_rest_stays_as_it_was(tmp_path):
+    whole, curve, _ = train(tmp_path / "whole", model=adapted())
+    stopped = job(tmp_path / "parts")
+    with pytest.raises(Stopped):
+        fit(adapted(), work(StopsAt(stopped.stop, 6)), stopped)
+    parts, resumed_curve, _ = train(tmp_path / "parts", model=adapted())
+    assert same(whole, parts)
+    assert resumed_curve == curve
+    before = adapted().state_dict()
+    changed = {
+        name for name, now in whole.state_dict().items() if not torch.equal(now, before[name])
+    }
+    assert changed == {
+        f"blocks.{i}.attention.qkv.adapters.{target}.{matrix}"
+        for i in (0, 1)
+        for target in ("query", "value")
+        for matrix in "ab"
+    }
 
 
 def test_a_signal_during_the_last_validation_stops_and_the_next_start_trains_nothing(tmp_path):

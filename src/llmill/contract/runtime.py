@@ -23,7 +23,8 @@ def start(seed: int, threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms does, without importing the compiler: a second of every stage.
+    torch.set_deterministic_debug_mode("error")
     # No result depends on it. To mypy a property of a module is no attribute.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()

@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -125,12 +125,15 @@ def cloze_picks(
     questions: Sequence[Question],
     batch_size: int,
     progress: Progress = in_silence,
+    asked: Callable[[Question], list[int]] | None = None,
 ) -> Picks:
-    """The likeliest answer text, per byte of it and the space before it."""
+    """The likeliest answer text, per byte of it and the space before it. `asked` puts a question in
+    another way, behind which an answer begins without a space.
+    """
     pairs, sizes, cut = [], [], 0
     for question in questions:
-        context = _document(tokenizer, cloze_prompt(question))
-        texts = [f" {choice}" for choice in question.choices]
+        context = asked(question) if asked else cloze_context(tokenizer, question)
+        texts = [choice if asked else f" {choice}" for choice in question.choices]
         ends = [tokenizer.encode(text) for text in texts]
         cut += len(context) + max(map(len, ends)) > model.config.block_size + 1
         pairs += [(context, end) for end in ends]
@@ -138,6 +141,11 @@ def cloze_picks(
     logprobs = continuation_logprobs(model, pairs, batch_size, progress)
     scores = [x / size for x, size in zip(logprobs, sizes, strict=True)]
     return Picks(_best(scores, questions), 0, cut)
+
+
+def cloze_context(tokenizer: Tokenizer, question: Question) -> list[int]:
+    """Its ids, as documents begin in training."""
+    return _document(tokenizer, cloze_prompt(question))
 
 
 def _document(tokenizer: Tokenizer, text: str) -> list[int]:

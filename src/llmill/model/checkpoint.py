@@ -2,9 +2,11 @@
 tokenizer's `bpe/`.
 
 Every later stage reads a model's shape and tokenizer from here, never from `params.yaml`. What a
-model is, it says itself, wherever its folder lies.
+model is, it says itself, wherever its folder lies. An adapter's weights are its own alone; it names
+the folder of its foundation, and is read merged with it.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Generic, Literal, Self, TypeGuard, TypeVar
@@ -16,14 +18,15 @@ from safetensors import torch as safetensors
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, WEIGHTS
-from llmill.contract.values import Positive, Section
-from llmill.model import vocabulary, weights
+from llmill.contract.values import Line, Positive, Section
+from llmill.model import lora, vocabulary, weights
 from llmill.model.heads import ClassModel, Reads, ScoreModel
-from llmill.model.settings import Model
-from llmill.model.transformer import Transformer
+from llmill.model.settings import Adapter, Model
+from llmill.model.transformer import Transformer, twin
 from llmill.text.tokenizer import Tokenizer
 
-AnyModel = Transformer | ClassModel | ScoreModel
+AnyModel = lora.AnyModel
+Shared = dict[Path, Transformer]  # foundations by their folders
 M = TypeVar("M", bound=AnyModel, covariant=True)
 Kind = Literal["foundation", "assistant", "classifier", "judge"]
 
@@ -34,6 +37,7 @@ KINDS: dict[type, Kind] = {
     ScoreModel: "judge",
 }
 TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # the embedding once more
+BEGUN_FROM = "begun_from"  # in an adapter's weights, so that their hash stands for both
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
 
 
@@ -53,6 +57,9 @@ class Config(Section):
     weights_template: str | None = None
     reads: Reads | None = None  # of a classifier; None as `ClassModel` takes it
     both_ways: bool = False
+    # Of an adapter alone.
+    adapter: Adapter | None = None
+    foundation: Line | None = None  # the folder of its foundation, seen from its own
 
     @model_validator(mode="after")
     def an_assistant_has_a_template(self) -> Self:
@@ -66,13 +73,22 @@ class Config(Section):
             raise ValueError("a classifier needs labels and max_length")
         return self
 
+    @model_validator(mode="after")
+    def an_adapter_has_a_foundation(self) -> Self:
+        if self.adapter is not None and None in (self.foundation, self.begun_from):
+            raise ValueError("an adapter needs foundation and begun_from")
+        return self
+
     def build(self) -> AnyModel:
         """A new model of this shape."""
-        model = Transformer(self.model, self.vocab_size)
+        return self.headed(Transformer(self.model, self.vocab_size))
+
+    def headed(self, body: Transformer) -> AnyModel:
+        """A transformer with a new head, where it is not that of the next token."""
         if self.head == "class":
             assert self.labels is not None, "a classifier has classes"
-            return ClassModel(model, len(self.labels), self.reads, self.both_ways)
-        return ScoreModel(model) if self.head == "score" else model
+            return ClassModel(body, len(self.labels), self.reads, self.both_ways)
+        return ScoreModel(body) if self.head == "score" else body
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,7 @@ class Checkpoint(Generic[M]):
     made_by: str | None = None  # the stage
     begun_from: str | None = None  # sha256 of the weights that its training began from
     weights_template: str | None = None  # of a foundation: the one that came with those weights
+    adapter: lora.Stored | None = None  # what was learnt, where that is all that is stored
 
     @property
     def kind(self) -> Kind:
@@ -119,15 +136,24 @@ def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
         config["weights_template"] = checkpoint.weights_template
     if isinstance(model, ClassModel):
         config |= {"reads": model.reads, "both_ways": model.both_ways}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _stored(model).items()}
+    tensors, metadata, adapter = _stored(model), None, checkpoint.adapter
+    if adapter is not None:
+        assert checkpoint.begun_from is not None, "an adapter is of one foundation"
+        config["adapter"] = adapter.settings.model_dump(mode="json")
+        config["foundation"] = Path(os.path.relpath(adapter.foundation, folder)).as_posix()
+        tensors, metadata = adapter.tensors, {BEGUN_FROM: checkpoint.begun_from}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     record.write_json(folder / CONFIG, config)
-    record.write_bytes(folder / WEIGHTS, safetensors.save(tensors))
+    record.write_bytes(folder / WEIGHTS, safetensors.save(tensors, metadata))
     checkpoint.tokenizer.save(folder / BPE)
 
 
-def load(folder: Path) -> Checkpoint[AnyModel]:
+def load(folder: Path, shared: Shared | None = None) -> Checkpoint[AnyModel]:
     """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
     not fit.
+
+    An adapter is merged into its foundation. With `shared` it is not: foundations are kept there,
+    and whatever is read with the same `shared` has the very same weights of them.
     """
     config = read_config(folder)
     tokenizer = Tokenizer.load(folder / BPE)
@@ -137,9 +163,11 @@ def load(folder: Path) -> Checkpoint[AnyModel]:
             f"{folder}: the tokenizer has {tokenizer.n_vocab} tokens, "
             f"the model {config.vocab_size}{with_mask}; {RESTORE}"
         )
-    _refuse_other_weights(folder, config)
-    model = config.build()
-    _fill(model, folder / WEIGHTS)
+    adapter = None
+    if config.adapter is None:
+        model = _whole(folder, config, shared)
+    else:
+        model, adapter = _adapted(folder, config, config.adapter, shared)
     return Checkpoint(
         model.eval(),
         tokenizer,
@@ -149,14 +177,15 @@ def load(folder: Path) -> Checkpoint[AnyModel]:
         config.made_by,
         config.begun_from,
         config.weights_template,
+        adapter,
     )
 
 
-def load_language_model(folder: Path) -> Checkpoint[Transformer]:
+def load_language_model(folder: Path, shared: Shared | None = None) -> Checkpoint[Transformer]:
     """Read a checkpoint of a model that says what the next token is; raises `UserError` for what
     `load` refuses, a classifier, and a masked model.
     """
-    loaded = load(folder)
+    loaded = load(folder, shared)
     if not _has_transformer(loaded):
         raise UserError(f"{folder}: no language model; a classifier answers to `classify-text`")
     if not loaded.model.config.causal:
@@ -168,7 +197,9 @@ def load_language_model(folder: Path) -> Checkpoint[Transformer]:
 
 
 def weights_hash(folder: Path) -> str:
-    """sha256 of a checkpoint's weights, by which a model made from them names them."""
+    """sha256 of a checkpoint's weights, by which a model made from them names them. An adapter's
+    hold that of its foundation's.
+    """
     return record.sha256_file(folder / WEIGHTS)
 
 
@@ -201,9 +232,9 @@ def _refuse_other_weights(folder: Path, config: Config) -> None:
     file = folder / WEIGHTS
     try:
         stored = weights.of_file(file)
-        stored.refuse_too_large(config.model, config.vocab_size, folder / CONFIG)
-        with torch.device("meta"):
-            expected = _stored(config.build())
+        if config.adapter is None:  # its shape is that of its foundation, which is there
+            stored.refuse_too_large(config.model, config.vocab_size, folder / CONFIG)
+        expected = _expected(config)
         for name in sorted(expected.keys() | stored.tensors.keys()):
             have = stored.tensors[name].shape if name in stored.tensors else "no such tensor"
             want = tuple(expected[name].shape) if name in expected else "no such tensor"
@@ -214,9 +245,79 @@ def _refuse_other_weights(folder: Path, config: Config) -> None:
         raise UserError(f"{error}; {RESTORE}") from None
 
 
-def _fill(model: AnyModel, path: Path) -> None:
+def _expected(config: Config) -> dict[str, torch.Tensor]:
+    """The tensors that the weights must hold, without the memory that they take."""
+    with weights.without_memory():
+        model = config.build()
+        if config.adapter is None:
+            return _stored(model)
+        lora.add(model, config.adapter)
+        return dict(lora.trainable(model))
+
+
+def _tensors(path: Path) -> dict[str, torch.Tensor]:
     tensors = safetensors.load(path.read_bytes())
     for name in sorted(tensors):
         if not tensors[name].isfinite().all():
             raise UserError(f"{path}: {name}: not all numbers are finite; {RESTORE}")
-    model.load_state_dict(tensors, strict=not model.config.tied)
+    return tensors
+
+
+def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
+    """A model all of whose weights are in its folder."""
+    place = folder.resolve()
+    if shared is not None and place in shared:
+        return shared[place]
+    _refuse_other_weights(folder, config)
+    model = config.build()
+    model.load_state_dict(_tensors(folder / WEIGHTS), strict=not config.model.tied)
+    if shared is not None and isinstance(model, Transformer):
+        shared[place] = model
+    return model
+
+
+def _adapted(
+    folder: Path, config: Config, settings: Adapter, shared: Shared | None
+) -> tuple[AnyModel, lora.Stored]:
+    """A foundation with the adapter in a folder, and the adapter itself."""
+    place = _foundation_of(folder, config)
+    # An adapter below this one is merged: two in one layer are not held apart.
+    apart = shared if read_config(place).adapter is None else None
+    body = load(place, apart).model
+    if not isinstance(body, Transformer) or (body.config, body.vocab_size) != (
+        config.model,
+        config.vocab_size,
+    ):
+        raise UserError(f"{folder}: an adapter of another shape than {place} has; {RESTORE}")
+    _refuse_other_weights(folder, config)
+    adapter = lora.Stored(settings, _tensors(folder / WEIGHTS), place)
+    model = config.headed(body if apart is None else twin(body))
+    lora.restore(model, adapter)
+    if apart is None:
+        lora.merge(model)
+    return model, adapter
+
+
+def _foundation_of(folder: Path, config: Config) -> Path:
+    """The folder of an adapter's foundation; raises `UserError` where another one lies there."""
+    assert config.foundation is not None, "checked as it was read"
+    place = Path(os.path.normpath(folder / config.foundation))
+    file, own = place / WEIGHTS, folder / WEIGHTS
+    if not file.exists():
+        raise UserError(
+            f"{folder}: an adapter, and its foundation {place} is not there; bring it along, or "
+            "take the merged model that `dvc repro export` writes"
+        )
+    for each in (own, file):
+        elsewhere.refuse_other_than_files(each)
+    have, wanted = weights_hash(place), config.begun_from
+    # What the weights say cannot be of a ring of folders, for no hash holds itself.
+    if weights.metadata(own).get(BEGUN_FROM) != wanted:
+        raise UserError(f"{own}: not the adapter that {folder / CONFIG} tells of; {RESTORE}")
+    if have != wanted:
+        raise UserError(
+            f"{folder}: an adapter of another foundation: learnt on weights of sha256 "
+            f"{elsewhere.quoted(wanted)}, and those in {place} have '{have}'; `dvc repro` of its "
+            "stage learns it anew"
+        )
+    return place

@@ -6,13 +6,11 @@ uses as well. Weights in bfloat16 are read fastest by FBGEMM, on x86: it has the
 sums in float32, and needs no instructions for bfloat16.
 """
 
-import copy
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llmill.model.transformer import Transformer
+from llmill.model.transformer import Transformer, twin
 
 FEW = 64  # rows; with more, torch's own product is as fast
 LARGE = 32 * 2**20  # bytes of weights; float32 of fewer stays in the cache, where either is as fast
@@ -65,11 +63,11 @@ def packed(model: Transformer, rows: int) -> Transformer:
     large = sum(w.numel() * w.element_size() for w in weights) >= LARGE
     if not (plain and (large or model.head.weight.dtype == torch.bfloat16)):
         return model
-    twin = copy.deepcopy(model, {id(weight): weight for weight in weights})
-    for name, module in list(twin.named_modules()):
+    faster = twin(model)
+    for name, module in list(faster.named_modules()):
         if isinstance(module, nn.Linear):
-            twin.set_submodule(name, _fastest(module, rows, is_head=name == "head"))
-    return twin
+            faster.set_submodule(name, _fastest(module, rows, is_head=name == "head"))
+    return faster
 
 
 def _fastest(linear: nn.Linear, rows: int, is_head: bool) -> nn.Module:

@@ -84,6 +84,24 @@ class Model(Section):
         return self.n_layer * (attention + mlp) + looked_up * self.n_embd
 
 
+Target = Literal["query", "key", "value", "out", "gate", "up", "down"]
+
+
+class Adapter(Section):
+    """Low-rank matrices beside the frozen ones of the blocks; see `llmill.model.lora`."""
+
+    rank: Annotated[int, Field(ge=1, le=2**14)]
+    alpha: Annotated[float, Field(gt=0, le=10**6)]  # the change is scaled by alpha / rank
+    rank_stabilised: bool  # scaled by alpha / sqrt(rank) instead
+    targets: Literal["all"] | Annotated[list[Target], Field(min_length=1)]
+    dropout: Share  # of what the low-rank matrices read
+
+    @property
+    def scale(self) -> float:
+        """What the product of the two matrices is multiplied by."""
+        return self.alpha / (self.rank**0.5 if self.rank_stabilised else self.rank)
+
+
 class FromInit(Section):
     """The shape of the weights in `download.init`. What is left out here stays as it is there;
     `rotary_scaling: null` takes theirs away.

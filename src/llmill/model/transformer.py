@@ -9,6 +9,7 @@ that begin at zero.
 Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size, V vocabulary.
 """
 
+import copy
 import math
 from dataclasses import dataclass
 
@@ -49,11 +50,9 @@ class Rotary(nn.Module):
 
     def __init__(self, config: Model):
         super().__init__()
-        size = config.n_embd // config.n_head
-        frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)  # (D/2,)
-        if config.rotary_scaling is not None:
-            frequency = scaled(frequency, config.rotary_scaling)
-        angle = torch.arange(config.block_size).float()[:, None] * frequency  # (T, D/2)
+        # Of a model without memory, too: arithmetic on the meta device imports torch's compiler.
+        with torch.device("cpu"):
+            angle = angles(config)
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
@@ -65,6 +64,15 @@ class Rotary(nn.Module):
             cos, sin = self.cos[places][:, None], self.sin[places][:, None]  # (B, 1, T, D/2)
         first, second = x.chunk(2, dim=-1)  # (B, H, T, D/2) each
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+
+
+def angles(config: Model) -> Tensor:
+    """By how much each pair turns at each position, (T, D/2), in radians."""
+    size = config.n_embd // config.n_head
+    frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)  # (D/2,)
+    if config.rotary_scaling is not None:
+        frequency = scaled(frequency, config.rotary_scaling)
+    return torch.arange(config.block_size).float()[:, None] * frequency
 
 
 def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
@@ -286,6 +294,14 @@ class Transformer(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith("bias"):
                 nn.init.zeros_(parameter)
+
+
+def twin(model: Transformer) -> Transformer:
+    """Another model with the very same weights: what is put in place of a part of one is not put
+    into the other.
+    """
+    weights = [*model.parameters(), *model.buffers()]
+    return copy.deepcopy(model, {id(weight): weight for weight in weights})
 
 
 def within(documents: Tensor, causal: bool) -> Tensor:

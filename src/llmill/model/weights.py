@@ -4,6 +4,7 @@ The headers of the files are read first, and a config is held against them befor
 of the size that it asks for. Never pickle, which runs code.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from llmill.contract import elsewhere
 from llmill.contract.elsewhere import quoted
@@ -27,6 +29,7 @@ PIECE = 2 * 2**20  # bytes of a tensor that are in memory beside the model at on
 NUMBERS = ("F64", "F32", "F16", "BF16")  # what weights may be stored as
 TABLES = 2**28  # bytes that the angles of positions may take, or as many as the weights
 LARGEST = 2**31 - 1  # of a size in a config
+DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
 BLOCK_TENSORS = 4  # that every block has at least: two matrices of attention, two behind it
 
 
@@ -107,9 +110,34 @@ def of_file(file: Path) -> Weights:
     return Weights(file.parent, _header(file))
 
 
+class _Undrawn(TorchFunctionMode):
+    """Leaves new weights as they are: a draw on the meta device would import torch's compiler, a
+    second's work.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        named = kwargs or {}
+        return named["tensor"] if func in DRAWS else func(*args, **named)
+
+
+@contextlib.contextmanager
+def without_memory() -> Iterator[None]:
+    """A model that is made here has shapes alone: its weights take no memory and are not drawn."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
+def metadata(file: Path) -> dict[str, str]:
+    """What a file's header says beside its tensors."""
+    with _opened(file) as opened:
+        return opened.metadata() or {}
+
+
 def meta_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor of a model, without the memory that it takes."""
-    with torch.device("meta"):
+    """The shape of each tensor of a model."""
+    with without_memory():
         return {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
 
 

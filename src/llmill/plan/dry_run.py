@@ -248,5 +248,6 @@ def _restored(stage: PipelineStage, entry: Entry) -> Iterator[Made]:
 def _why(stage: PipelineStage, inputs: list[Input], wrong: list[str]) -> list[str]:
     command = ["its command in dvc.yaml changed"] if stage.cmd_changed else []
     after = dict.fromkeys(each.after for each in inputs if each.after)
-    found = [reason for each in inputs for reason in each.reasons]
+    # A variant may name a folder twice: as its own, and as that of all variants.
+    found = list(dict.fromkeys(reason for each in inputs for reason in each.reasons))
     return command + found + wrong + ([f"after {', '.join(after)}"] if after else [])

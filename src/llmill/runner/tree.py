@@ -17,6 +17,7 @@ from llmill.stages.settings.export import Export
 from llmill.stages.settings.grader import Grader
 from llmill.stages.settings.instruct import Instruct
 from llmill.stages.settings.judge import Judge
+from llmill.stages.settings.knowledge import Knowledge
 from llmill.stages.settings.mmlu import Mmlu
 from llmill.stages.settings.paths import Paths
 from llmill.stages.settings.prepare import Prepare
@@ -44,6 +45,7 @@ class Params(Section):
     grader: Grader
     accuracy: Accuracy
     mmlu: Mmlu
+    knowledge: Knowledge
     judge: Judge
     export: Export
     report: Report

@@ -11,6 +11,7 @@ from typing import Any
 
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
+from llmill.model.checkpoint import Shared
 from llmill.model.generate import Choice
 from llmill.models import LanguageModel, language_model
 from llmill.serve.refusal import Limits, Refusal
@@ -114,9 +115,10 @@ def too_long(what: str, context: int, param: str) -> Refusal:
 
 def opened(names: Sequence[str], dtype: Dtype) -> dict[str, Served]:
     """Models by name, with weights of this number type; raises `UserError` for what is no language
-    model.
+    model. A foundation of several adapters is in memory once.
     """
-    return {name: Served(name, language_model(name, dtype)) for name in names}
+    shared: Shared = {}
+    return {name: Served(name, language_model(name, dtype, shared)) for name in names}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@
 
 In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.csv`,
 `scores.json`, `metrics.json`. The variant says what is trainable: the new head alone, the last
-block or two with it, or everything; and whether it begins from the foundation's weights. With
-several seeds the first one's model is the classifier, and the others say how far chance goes.
+block or two with it, low-rank adapters with it, or everything; and whether it begins from the
+foundation's weights. With several seeds the first one's model is the classifier, and the others
+say how far chance goes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation.scoring import frozen_outputs, head_outputs
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ClassModel, Upper, freeze
 from llmill.model.transformer import Transformer
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 64  # of what is not learnt from; of no influence on a figure
 DIGITS = 6  # of a logit, behind the point
 MIB = 2**20
+LORA, FROM_RANDOM = "lora", "all_from_random"  # variants with weights of their own
 
 Labelled = list[tuple[list[int], int]]  # token ids and the number of the class
 Collate = Callable[[Sequence[Any]], Batch]
@@ -131,7 +133,7 @@ def run(params: Parameters, job: Job) -> None:
         name = f"seed_{seed}" if len(settings.seeds) > 1 else ""
         whole[seed] = train(of, model, inputs, settings.training, seed, name)
         if seed == settings.seeds[0]:
-            save(job, model, foundation, data, begun_from)
+            save(of, model, foundation, begun_from)
         for size in sizes(of, model):
             fewer = replace(inputs, train=some(inputs.train, size, seed))
             steps = length(settings.training, len(data.train))
@@ -148,11 +150,15 @@ def classifier(of: Run, seed: int, body: Transformer) -> ClassModel:
     settings = of.settings
     # Before the model is made: the weights of the new head, or of all, are drawn.
     runtime.start(seed, settings.threads)
-    if of.variant == "all_from_random":
+    if of.variant == FROM_RANDOM:
         body = Transformer(body.config, body.vocab_size)
     reads = None if settings.reads == "auto" else settings.reads
     model = ClassModel(body, len(of.data.labels), reads, both_ways=not settings.causal)
-    freeze(model, of.variant)
+    if of.variant == LORA:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: classify.adapter")
+        lora.add(model, settings.adapter)
+    else:
+        freeze(model, of.variant)
     return model
 
 
@@ -282,20 +288,19 @@ def figures(logits: Tensor, examples: list[Any]) -> Figures:
     }
 
 
-def save(
-    job: Job, model: ClassModel, foundation: Checkpoint[AnyModel], data: Data, begun_from: Path
-) -> None:
+def save(of: Run, model: ClassModel, foundation: Checkpoint[AnyModel], begun_from: Path) -> None:
     """The classifier, which says what its weights were made from, unless they began at random."""
-    drawn = job.variant == "all_from_random"
+    adapter = of.settings.adapter if of.variant == LORA else None
     made = Checkpoint(
         model,
         foundation.tokenizer,
-        data.labels,
-        data.max_length,
-        made_by=job.stage.address,
-        begun_from=None if drawn else checkpoint.weights_hash(begun_from),
+        of.data.labels,
+        of.data.max_length,
+        made_by=of.job.stage.address,
+        begun_from=None if of.variant == FROM_RANDOM else checkpoint.weights_hash(begun_from),
+        adapter=lora.taken(model, adapter, begun_from),
     )
-    checkpoint.save(job.out / "checkpoint", made)
+    checkpoint.save(of.job.out / "checkpoint", made)
 
 
 def write(

@@ -5,7 +5,8 @@
 In: the checkpoint of the named stage, its figures, and where its data came from. Out: the folder
 `model/`: weights, config, tokenizer, for a language model generation settings, for the assistant a
 chat template, and a model card; `gguf/`, where it is asked for: the same for llama.cpp and Ollama;
-and `metrics.json`. Of a form that transformers does not have: `metrics.json` alone.
+`adapter/`, where it is asked for and one was learnt: that alone, as peft loads it; and
+`metrics.json`. Of a form that transformers does not have: `metrics.json` alone.
 
 What a language model became is then loaded by every program that is installed, which must go on as
 llmill does.
@@ -22,7 +23,7 @@ from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype, GgufNumbers, Section
 from llmill.evaluation import parity
-from llmill.model import checkpoint, gguf_out, huggingface
+from llmill.model import checkpoint, gguf_out, huggingface, peft_out
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ScoreModel
 from llmill.model.transformer import Transformer
@@ -37,7 +38,7 @@ from llmill.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-GGUF_FOLDER = "gguf"
+GGUF_FOLDER, ADAPTER_FOLDER = "gguf", "adapter"
 NO_ROOM = "not tried: the context has no room for an answer"
 ROLES: dict[checkpoint.Kind, tuple[str, ...]] = {  # of what a model began from and learnt from
     "foundation": ("init", "text"),
@@ -92,6 +93,7 @@ def run(params: Parameters, job: Job) -> None:
         language = cast(Checkpoint[Transformer], loaded)
         checked = prove(folder, language, params.export.dtype, job)
         checked |= gguf(job.out / GGUF_FOLDER, language, params.export, job)
+        adapter(job.out / ADAPTER_FOLDER, language, params.export, job)
     figures = record.read_json(stage / "metrics.json")
     published = f"{job.stage.out}/model"
     text = card.render(published, job.variant, loaded.kind, shape, sources, figures, files)
@@ -147,6 +149,22 @@ def gguf(
     text = ollama.modelfile(next(iter(settings.ggufs)), template, loaded.tokenizer, context)
     record.write_bytes(folder / "Modelfile", text.encode())
     return checked
+
+
+def adapter(folder: Path, loaded: Checkpoint[Transformer], settings: Export, job: Job) -> None:
+    """Write the adapter alone, where one was learnt and peft's form is asked for."""
+    if settings.adapter != "peft" or loaded.adapter is None:
+        return
+    config, architecture = loaded.model.config, huggingface.fitting(loaded.model.config)
+    assert architecture is not None, "asked before"
+    reason = peft_out.lacking(architecture, config)
+    if reason is not None:
+        job.say(f"no adapter by itself: {reason}")
+        return
+    # Where this stage puts the model that the adapter was learnt on.
+    foundation = checkpoint.read_config(loaded.adapter.foundation).made_by or "pretrain"
+    base = job.folder(f"export/{foundation.replace('@', '/')}") / "model"
+    peft_out.save(folder, loaded.adapter, config, architecture, base.as_posix(), settings.dtype)
 
 
 def _begins(template: str, tokenizer: Tokenizer) -> bool:

@@ -21,7 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation.answers import answers
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
@@ -29,6 +29,7 @@ from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
+from llmill.training import replay
 from llmill.training.batches import Example, Examples, collate_texts, learnt_example
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
@@ -56,6 +57,8 @@ def run(params: Parameters, job: Job) -> None:
             f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
             f"prompt in the {model.config.block_size} tokens that the foundation model reads"
         )
+    if settings.adapter is not None:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: instruct.adapter")
     folder = job.folder("prepare") / "instruction"
     template = open_template(settings, foundation)
     train, test = batches(settings, folder, foundation), read(folder, "test")
@@ -75,9 +78,29 @@ def run(params: Parameters, job: Job) -> None:
     def validate(model: nn.Module, step: int) -> Figures:
         return {"validation_loss": loss_over(model, held_out)}
 
-    work = Work(train, token_loss, validate, settings.training, params.runtime, settings.seed)
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
+        learnt = sum(p.numel() for p in lora.trainable(model).values())
+        job.say(f"an adapter of {learnt:,} parameters is learnt")
+    again = replay.opened(
+        settings.replay,
+        job.folder("tokenize") / "train",
+        foundation.tokenizer,
+        model.config.block_size,
+        settings.seed,
+    )
+    work = Work(
+        train,
+        token_loss,
+        validate,
+        settings.training,
+        params.runtime,
+        settings.seed,
+        replay=again,
+    )
     curve = fit(model, work, job)
     model.cpu().eval()
+    adapter = lora.taken(model, settings.adapter, begun_from)
     after = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
@@ -87,6 +110,7 @@ def run(params: Parameters, job: Job) -> None:
         template=template.source,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
+        adapter=adapter,
     )
     checkpoint.save(job.out / "checkpoint", assistant)
     write_curve(job.out / "curves.csv", curve)

@@ -62,6 +62,11 @@ def refuse_other_config(where: str, folder: Path) -> None:
             f"{where}: {CONFIG} has no `{field}`; a folder is ours, with {BPE}/ and `head`, or "
             "Hugging Face's, with `model_type`"
         )
+    if config.get("adapter") is not None and field == "head":
+        raise UserError(
+            f"{where}: {CONFIG} says that it is an adapter, whose foundation would stay behind; "
+            "begin from the merged model that stage export writes"
+        )
     if field == "head" and config["head"] != "next_token":
         raise UserError(
             f"{where}: {CONFIG} says head {elsewhere.quoted(config['head'])}; only what pretrain "

@@ -1,4 +1,5 @@
-"""Where torch.compile cannot work on a CPU: it hands its C++ compiler some folders unquoted.
+"""torch.compile, and where it cannot work on a CPU: it hands its C++ compiler some folders
+unquoted.
 
 These are torch's and Python's libraries, its cache, and the folder of temporary files.
 """
@@ -7,9 +8,12 @@ import os
 import re
 import sysconfig
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
 from llmill.contract.errors import UserError
 
@@ -37,3 +41,9 @@ def check(device: torch.device) -> None:
             f"params.yaml: pretrain.compile: torch.compile cannot use {folder}, whose path has a "
             f"space or a quote; set it to false, or move the environment, TMPDIR or {CACHE}"
         )
+
+
+def compiled(model: nn.Module) -> Callable[..., Any]:
+    """The model as torch compiles it, to deterministic algorithms."""
+    torch.use_deterministic_algorithms(True)
+    return torch.compile(model)

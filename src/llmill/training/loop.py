@@ -25,11 +25,13 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.contract.hardware import Runtime
 from llmill.training import optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
-from llmill.training.losses import Called, Loss
+from llmill.training.compilation import compiled
+from llmill.training.losses import Called, Loss, token_loss
 from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
 from llmill.training.prefetch import Feed
 from llmill.training.progress import Figures, Progress, Row
+from llmill.training.replay import Replay
 from llmill.training.schedule import factor
 from llmill.training.settings import Training
 
@@ -52,6 +54,7 @@ class Work:
     seed: int
     spread: parallel.Kind = "ddp"
     compile: bool = False
+    replay: Replay | None = None
     begun: bool = False  # from trained weights: the curve has a row of step 0, validated
     name: str = ""  # of several trainings of a stage: its state and its figures stand apart
 
@@ -78,11 +81,13 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(work, job, model, optimizers)
     progress.curve += first
-    called: Called = torch.compile(wrapped) if work.compile else wrapped
+    called: Called = compiled(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
-    unread: list[Tensor] = []  # losses still on the device: reading one would wait for it
+    # Losses still on the device: reading one would wait for it.
+    unread: list[Tensor] = []
+    unread_replayed: list[Tensor] = []
     check = Check(device, state)
     countdown = job.countdown(end, "steps", progress.step, lines=False)  # the log has the rows
     note = ""
@@ -98,7 +103,11 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, end))
             # All processes must stop at the same step, or the others would wait for one for ever.
             weight, tokens, stopped = _agreed(micro, job)
-            unread.append(_backward(called, wrapped, micro, weight, work, meter))
+            unread.append(_backward(called, wrapped, micro, weight, work.loss, work, meter))
+            if replayed := _replayed(work, progress.step, device):
+                (weight,) = parallel.total([replayed.weight])
+                part = _backward(called, wrapped, [replayed], weight, token_loss, work, meter)
+                unread_replayed.append(part)
             with meter.part("optimizer"):
                 norm = parallel.clip(model, settings.grad_clip)
                 check(unread[-1], norm, progress.step)
@@ -116,7 +125,9 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             if logging or saving or stopped:
                 check.all()
                 progress.losses += parallel.total([float(x) for x in unread])
+                progress.replayed += parallel.total([float(x) for x in unread_replayed])
                 unread.clear()
+                unread_replayed.clear()
             if logging:
                 figures = meter.read()
                 with meter.apart():
@@ -215,10 +226,11 @@ def _backward(
     wrapped: nn.Module,
     micro: list[Batch],
     weight: float,
+    loss: Loss,
     work: Work,
     meter: Meter,
 ) -> Tensor:
-    """Gradients of one step; returns this process's part of the mean loss over the whole batch.
+    """Gradients of a step's batch; returns this process's part of the mean loss over all of it.
 
     Wrapped models average gradients over the processes, so each scales its part up before.
     """
@@ -226,11 +238,17 @@ def _backward(
     for number, batch in enumerate(micro):
         with parallel.synchronised(wrapped, number == len(micro) - 1):
             with meter.part("forward"), runtime.autocast(work.hardware):
-                part = work.loss(called, batch) / weight
+                part = loss(called, batch) / weight
             with meter.part("backward"):
                 (part * processes.count()).backward()
         parts.append(part.detach())
     return torch.stack(parts).sum(dtype=torch.float64)
+
+
+def _replayed(work: Work, step: int, device: torch.device) -> Batch | None:
+    """What is learnt again at a step, if anything."""
+    batch = work.replay.at(step) if work.replay else None
+    return batch.to(device) if batch else None
 
 
 def _first(model: nn.Module, work: Work, job: Job) -> Row:
@@ -257,7 +275,9 @@ def _add_row(
         "lr": optimizers[-1].param_groups[0]["lr"],
         "train_loss": sum(progress.losses) / len(progress.losses),
     }
-    progress.losses = []
+    if progress.replayed:
+        row["replay_loss"] = sum(progress.replayed) / len(progress.replayed)
+    progress.losses, progress.replayed = [], []
     if progress.step % work.settings.validate_every == 0 or progress.step == end:
         row |= _validated(model, work, progress.step)
     progress.curve.append(row)

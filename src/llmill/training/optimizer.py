@@ -1,5 +1,6 @@
 """Optimizers: AdamW with decay on matrices only, or Muon (Jordan 2024) for the blocks' matrices and
-AdamW for the rest.
+AdamW for the rest. Adapters are of the rest: an orthogonal step of one factor is none of their
+product.
 
 Each group remembers its peak rate; the loop sets `lr = peak * factor`.
 """
@@ -8,6 +9,7 @@ from torch import nn
 from torch.optim import AdamW
 from torch.optim import Optimizer as TorchOptimizer
 
+from llmill.model.lora import ADAPTERS
 from llmill.training.muon import Muon
 from llmill.training.settings import Optimizer
 
@@ -19,8 +21,8 @@ Optimizers = list[TorchOptimizer]
 def build(model: nn.Module, settings: Optimizer) -> Optimizers:
     """One or two optimizers over the trainable parameters, each parameter in exactly one group."""
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    matrices = [p for name, p in parameters if p.dim() == 2 and "blocks." in name]
-    rest = [p for name, p in parameters if not (p.dim() == 2 and "blocks." in name)]
+    matrices = [p for name, p in parameters if _for_muon(name, p)]
+    rest = [p for name, p in parameters if not _for_muon(name, p)]
     if settings.kind == "muon" and matrices:
         muon = Muon(matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
         optimizers: Optimizers = [muon, _adamw(rest, settings)]
@@ -37,6 +39,10 @@ def set_rate(optimizers: Optimizers, factor: float) -> None:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group[PEAK] * factor
+
+
+def _for_muon(name: str, parameter: nn.Parameter) -> bool:
+    return parameter.dim() == 2 and "blocks." in name and ADAPTERS not in name.split(".")
 
 
 def _adamw(parameters: list[nn.Parameter], settings: Optimizer) -> AdamW:

@@ -11,9 +11,12 @@ Row = dict[str, Any]  # figures at a step, with its number; None: not measured t
 
 @dataclass
 class Progress:
-    """Steps and tokens done, the curve so far, and the losses since its last row."""
+    """Steps and tokens done, the curve so far, and since its last row the losses of the task and of
+    what is replayed beside it.
+    """
 
     step: int = 0
     tokens: int = 0  # of all processes: the position in the data
     curve: list[Row] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    replayed: list[float] = field(default_factory=list)

@@ -63,6 +63,13 @@ class Training(Section):
         return self
 
 
+class Replay(Section):
+    """Windows of the pretraining text, learnt beside the task."""
+
+    share: Annotated[float, Field(gt=0, le=1)]  # of the steps
+    windows: Batch  # at each of these
+
+
 class Sampling(Section):
     """Texts written at every validation, from their own random state."""
 

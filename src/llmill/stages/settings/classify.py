@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from llmill.contract.values import Positive, Section, Seed, Threads
+from llmill.model.settings import Adapter
 from llmill.training.settings import Training
 
 
@@ -14,6 +15,7 @@ class Variants(Section):
     last_layer: bool
     last_block: bool
     last_two_blocks: bool
+    lora: bool
     all: bool
     all_from_random: bool
 
@@ -30,6 +32,7 @@ class Classify(Section):
     features_mib: Annotated[int, Field(ge=0, le=2**30)]  # 0: nothing is kept
     sizes: Annotated[list[Positive], Field(max_length=100)]  # of a learning curve
     training: Training
+    adapter: Adapter  # of variant lora
 
     @model_validator(mode="after")
     def each_once(self) -> Self:

@@ -1,8 +1,9 @@
 """What stage `instruct` is told."""
 
 from llmill.contract.values import Section, Seed, Threads, Written
+from llmill.model.settings import Adapter
 from llmill.tasks.settings import TemplateName
-from llmill.training.settings import Training
+from llmill.training.settings import Replay, Training
 
 
 class Instruct(Section):
@@ -10,5 +11,7 @@ class Instruct(Section):
     threads: Threads
     template: TemplateName  # how messages are put; weights: as they came with a template
     mask_prompt: bool  # loss on the responses only
+    replay: Replay | None  # null: none
     training: Training
+    adapter: Adapter | None  # learn low-rank matrices; null: every weight
     max_new_tokens: Written  # of an answer to a test instruction

@@ -1,0 +1,66 @@
+"""What a language model knows, asked three ways: the likeliest choice behind the question, the same
+inside an assistant's template, and the value written freely.
+
+Free writing is right where the text holds the right choice and no other. What another question's
+text would give is measured beside it: a text that lists values, or says one thing, earns nothing
+more than that.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+from llmill.evaluation import multiple_choice
+from llmill.evaluation.exact_match import normalise
+from llmill.evaluation.scoring import Progress, in_silence
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+from llmill.tasks.conversation import message
+from llmill.tasks.multiple_choice import Question
+from llmill.text.template import Template
+from llmill.text.tokenizer import Tokenizer
+
+WRITTEN = 24  # tokens of a free answer
+
+
+def in_template(template: Template) -> Callable[[Question], list[int]]:
+    """The ids of a question as an assistant is asked it."""
+    return lambda question: template.prompt([message("user", question.question)])
+
+
+def written(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    progress: Progress = in_silence,
+) -> list[str]:
+    """The first line that the model writes greedily behind each question."""
+    texts: list[str] = []
+    for start in range(0, len(questions), 64):
+        group = questions[start : start + 64]
+        ids = generate(
+            model,
+            [multiple_choice.cloze_context(tokenizer, question) for question in group],
+            max_new_tokens=WRITTEN,
+            end_of_text=tokenizer.end_of_text,
+            ends=tokenizer.ends,
+        )
+        texts += [tokenizer.decode(each).strip().split("\n")[0] for each in ids]
+        progress(len(texts), len(questions))
+    return texts
+
+
+def holds(text: str, question: Question) -> bool:
+    """Whether a text holds the right choice as whole words, and none of the others."""
+    said = normalise(text)
+
+    def there(choice: str) -> bool:
+        return re.search(rf"(?<!\w){re.escape(normalise(choice))}(?!\w)", said) is not None
+
+    right = question.choices[question.answer]
+    return there(right) and not any(there(c) for c in question.choices if c != right)
+
+
+def of_others(texts: Sequence[str], questions: Sequence[Question]) -> float:
+    """The share of questions that the text of the next question would answer."""
+    turned = [*texts[1:], *texts[:1]]
+    return sum(map(holds, turned, questions)) / max(1, len(questions))

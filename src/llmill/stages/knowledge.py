@@ -1,0 +1,149 @@
+"""Measure what a fine-tuned language model kept of its foundation's knowledge.
+
+    python -m llmill knowledge instruct
+
+In: the foundation model, the model of the named stage, the questions, the held-out text. Out:
+`metrics.json`, `questions.json`. Both models are asked the same: the likeliest choice behind the
+question, the same in the template that was learnt, and the value written freely. Of questions with
+levels those about one fact are asked; what the others ask, no model of that size knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
+from llmill.contract.values import Section
+from llmill.evaluation import knowledge, statistics
+from llmill.evaluation.multiple_choice import at_most, chance, cloze_picks
+from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
+from llmill.model.transformer import Transformer
+from llmill.stages.settings.knowledge import Knowledge
+from llmill.tasks.multiple_choice import Question, read
+from llmill.text.shards import Shards
+from llmill.text.template import Template
+from llmill.training.validation import loss_by_source
+
+if TYPE_CHECKING:
+    from llmill.contract.job import Job
+
+ONE_FACT = "one_fact"  # the level of questions that a foundation model answers
+WAYS = ("cloze", "in_template", "written")
+
+
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    knowledge: Knowledge
+
+
+def run(params: Parameters, job: Job) -> None:
+    """Ask both models the same questions, and count what was kept, lost and gained."""
+    assert job.variant is not None, "a matrix stage"
+    settings, folder = params.knowledge, job.folder("prepare") / "mmlu"
+    questions = at_most(read(folder / "test.jsonl"), settings.max_questions)
+    levels = record.read_json(folder / "levels.json")
+    questions = [q for q in questions if levels.get(q.subject, ONE_FACT) == ONE_FACT]
+    if not questions:
+        raise UserError(f"{folder / 'test.jsonl'}: no questions; `dvc repro prepare`")
+    tuned = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
+    foundation = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
+    assert tuned.template is not None, "what these stages make are assistants"
+    template = Template(tuned.template, tuned.tokenizer)
+    runtime.start(settings.seed, settings.threads)
+    # Both in the template: a foundation that never saw it shows what the mere form costs.
+    before, after = (
+        answers(model, template, questions, settings, job) for model in (foundation, tuned)
+    )
+    metrics: dict[str, Any] = {way: compared(before[way], after[way], settings) for way in WAYS}
+    metrics["questions"], metrics["chance"] = len(questions), chance(questions)
+    metrics["of_others"] = {
+        "before": knowledge.of_others(before["texts"], questions),
+        "after": knowledge.of_others(after["texts"], questions),
+    }
+    held_out = Shards.load(job.folder("tokenize") / "validate")
+    metrics["loss"] = losses(foundation, tuned, held_out)
+    rows = [
+        {
+            "subject": question.subject,
+            "question": question.question,
+            "answer": question.choices[question.answer],
+            "written_before": before["texts"][i],
+            "written_after": after["texts"][i],
+            **{f"{way}_before": before[way][i] for way in WAYS},
+            **{f"{way}_after": after[way][i] for way in WAYS},
+        }
+        for i, question in enumerate(questions)
+    ]
+    record.write_json(job.out / "questions.json", rows)
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.table("questions", rows)
+    job.track.metrics(statistics.flat(metrics))
+    for way in WAYS:
+        each = metrics[way]
+        job.say(
+            f"{way}: {each['before']['value']:.1%} before, {each['after']['value']:.1%} after; "
+            f"{each['lost']} lost, {each['gained']} gained of {len(questions)}"
+        )
+
+
+def answers(
+    loaded: Checkpoint[Transformer],
+    template: Template,
+    questions: Sequence[Question],
+    settings: Knowledge,
+    job: Job,
+) -> dict[str, Any]:
+    """Whether each question is answered right, each way; and the texts that were written."""
+    model, tokenizer, size = loaded.model, loaded.tokenizer, settings.batch_size
+    asked = job.progress("questions with answers")
+    plain = cloze_picks(model, tokenizer, questions, size, asked).picks
+    inside = cloze_picks(
+        model, template.tokenizer, questions, size, asked, knowledge.in_template(template)
+    ).picks
+    texts = knowledge.written(model, tokenizer, questions, job.progress("answers"))
+    return {
+        "cloze": [pick == q.answer for pick, q in zip(plain, questions, strict=True)],
+        "in_template": [pick == q.answer for pick, q in zip(inside, questions, strict=True)],
+        "written": [knowledge.holds(text, q) for text, q in zip(texts, questions, strict=True)],
+        "texts": texts,
+    }
+
+
+def compared(before: Sequence[bool], after: Sequence[bool], settings: Knowledge) -> dict[str, Any]:
+    """The shares right; how many questions were kept, lost and gained; the paired difference."""
+    n = len(before)
+    pairs = list(zip(before, after, strict=True))
+    difference = statistics.bootstrap(
+        lambda first, second: float(np.mean(second) - np.mean(first)),
+        [np.asarray(before, dtype=float), np.asarray(after, dtype=float)],
+        confidence=settings.confidence,
+        resamples=settings.bootstrap,
+        seed=settings.seed,
+    )
+    return {
+        "before": statistics.share(sum(before), n, settings.confidence),
+        "after": statistics.share(sum(after), n, settings.confidence),
+        "kept": sum(a and b for a, b in pairs),
+        "lost": sum(a and not b for a, b in pairs),
+        "gained": sum(b and not a for a, b in pairs),
+        "difference": difference,
+    }
+
+
+def losses(
+    foundation: Checkpoint[Transformer], tuned: Checkpoint[Transformer], held_out: Shards
+) -> dict[str, Any]:
+    """Mean loss over held-out text in nats per token, by source, before and after."""
+    block = foundation.model.config.block_size
+    before = loss_by_source(foundation.model, held_out, block)
+    after = loss_by_source(tuned.model, held_out, block)
+    return {
+        name: {"before": loss, "after": after[name][0], "tokens": tokens}
+        for name, (loss, tokens) in before.items()
+    }

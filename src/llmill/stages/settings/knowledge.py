@@ -1,0 +1,12 @@
+"""What stage `knowledge` is told."""
+
+from llmill.contract.values import Batch, Confidence, Positive, Resamples, Section, Seed, Threads
+
+
+class Knowledge(Section):
+    seed: Seed
+    threads: Threads
+    max_questions: Positive | None  # per subject; null: all
+    batch_size: Batch
+    confidence: Confidence
+    bootstrap: Resamples

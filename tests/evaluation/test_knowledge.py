@@ -1,0 +1,61 @@
+"""What a model knows: which texts count as the value written freely, and what others' texts give."""
+
+import pytest
+import torch
+
+from llmill.evaluation.knowledge import holds, in_template, of_others, written
+from llmill.tasks.multiple_choice import Question
+from llmill.tasks.templates import ALPACA
+from llmill.text.template import Template
+from tests.evaluation.toys import bytes_tokenizer, decoder
+
+CAPITAL = Question("places", "What is the capital of France?", ["Rome", "Paris", "Lima", "Par"], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("Paris", True),
+        ("The capital of France is PARIS.", True),
+        ("Paris is the capital", True),
+        ("Parisian", False),
+        ("Rome", False),
+        ("Rome or Paris", False),
+        ("", False),
+    ],
+)
+def test_a_text_is_right_that_holds_the_right_choice_as_a_word_and_no_other(text, right):
+    assert holds(text, CAPITAL) is right
+
+
+def test_an_answer_of_several_words_is_looked_for_as_it_stands():
+    question = Question("arts", "Who painted it?", ["a man of Rome", "Ann Lee", "Ann", "x"], 1)
+    assert holds("It was ann  lee, I think", question) is False  # Ann is another choice
+    question = Question("arts", "Who painted it?", ["a man of Rome", "Ann Lee", "Bob", "x"], 1)
+    assert holds("It was ann  lee, I think", question) is True
+
+
+def test_what_the_texts_of_other_questions_give_is_measured():
+    others = [CAPITAL, Question("p", "Of Italy?", ["Rome", "Paris"], 0)]
+    assert of_others(["Paris", "Rome"], others) == 0.0
+    assert of_others(["Rome", "Paris"], others) == 1.0
+    assert of_others(["Paris", "Paris"], others) == 0.5
+
+
+def test_the_first_line_of_what_is_written_greedily_behind_the_question_counts():
+    """Against one token after the other, each read with everything before it."""
+    model, tokenizer = decoder(block_size=128), bytes_tokenizer()
+    ids = [256, *b"Question: What is the capital of France?\nAnswer:"]
+    begin = len(ids)
+    while (len(ids) < begin + 24 and ids[-1] != 256) or len(ids) == begin:
+        ids.append(int(model(torch.tensor([ids]))[0, -1].argmax()))
+    text = tokenizer.decode([i for i in ids[begin:] if i != 256]).strip().split("\n")[0]
+    assert written(model, tokenizer, [CAPITAL, CAPITAL]) == [text, text]
+
+
+def test_a_template_asks_as_the_assistant_is_asked():
+    tokenizer = bytes_tokenizer()
+    ids = in_template(Template(ALPACA, tokenizer))(CAPITAL)
+    text = tokenizer.decode(ids)
+    assert "### Instruction:\nWhat is the capital of France?" in text
+    assert text.endswith("### Response:\n")
