@@ -20,16 +20,16 @@ from tests.test_main import console_script
 
 ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
-    "classify@all", "instruct", "prefer", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "mmlu@prefer",
-    "knowledge@instruct", "knowledge@prefer",
-    "judge@pretrain", "judge@instruct", "judge@prefer", "export@pretrain", "export@instruct", "export@prefer",
-    "export@classify/all", "report",
+    "classify@last_two_blocks", "classify@all", "classify@lora", "classify@all_from_random",
+    "instruct", "prefer", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "mmlu@prefer",
+    "knowledge@instruct", "knowledge@prefer", "judge@pretrain", "judge@instruct", "judge@prefer",
+    "export@pretrain", "export@instruct", "export@prefer", "export@classify/all", "report",
 ]  # fmt: skip
 
 
 CLASSIFIER = [
-    "accuracy", "classify@all", "classify@last_block", "classify@last_layer",
-    "export@classify/all", "report",
+    "accuracy", "classify@all", "classify@all_from_random", "classify@last_block", "classify@last_layer",
+    "classify@last_two_blocks", "classify@lora", "export@classify/all", "report",
 ]  # fmt: skip
 
 

@@ -151,7 +151,7 @@ from llmill.contract.errors import UserError
 
 for each in params.stages(params.load()).values():
     ran = lambda parameters, job: print("RAN", each.address)
-    kind = type("Parameters", (Section,), {"__annotations__": dict.fromkeys(each.params, object)})
+    kind = type("Parameters", (Section,), {"__annotations__": dict.fromkeys(each.sections, object)})
     try:
         stage.execute(types.SimpleNamespace(run=ran, Parameters=kind), each.name, each.variant, False)
     except UserError as error:

@@ -85,9 +85,17 @@ def test_one_word_names_stage_module_rule_and_tests():
 
 def test_a_stage_lists_its_own_section_and_only_known_ones():
     for stage in STAGES.values():
-        assert stage.name in stage.params or stage.name == "code"  # which has none
-        assert set(stage.params) <= set(Params.model_fields) - {"name"}
-        assert "paths" not in stage.params or stage.name == "paths"
+        assert stage.name in stage.sections or stage.name == "code"  # which has none
+        assert set(stage.sections) <= set(Params.model_fields) - {"name"}
+        assert "paths" not in stage.sections or stage.name == "paths"
+
+
+def test_a_variant_is_switched_by_its_own_name_and_each_switch_has_its_variant():
+    for stage in STAGES.values():
+        assert stage.switches == (
+            (f"variants.{stage.variant}",) if stage.name == "classify" else ()
+        )
+    assert pipeline.variants(STAGES, "classify") == list(type(TREE.variants).model_fields)
 
 
 def test_a_stage_has_one_output_named_like_itself_and_depends_on_no_folder_with_a_record():
@@ -100,7 +108,7 @@ def test_a_stage_has_one_output_named_like_itself_and_depends_on_no_folder_with_
 
 
 def test_consumers_list_every_variant_and_never_the_parent_folder():
-    for name, consumer, suffix in (("classify", "accuracy", "/checkpoint"), ("judge", "report", "/metrics.json"),
+    for name, consumer, suffix in (("classify", "accuracy", "/scores.json"), ("judge", "report", "/metrics.json"),
                                    ("mmlu", "report", "/metrics.json"), ("classify", "report", "/metrics.json")):  # fmt: skip
         wanted = {f"results/{name}/{v}{suffix}" for v in pipeline.variants(STAGES, name)}
         assert wanted <= set(STAGES[consumer].deps)

@@ -40,7 +40,9 @@ def test_dvc_reads_the_same_stages_commands_dependencies_and_outputs():
 
 def test_a_matrix_stage_stands_for_each_of_its_variants():
     stages = read()
-    assert pipeline.variants(stages, "classify") == ["last_layer", "last_block", "all"]
+    assert pipeline.variants(stages, "classify") == [
+        "last_layer", "last_block", "last_two_blocks", "lora", "all", "all_from_random"
+    ]  # fmt: skip
     stage = stages["classify@all"]
     assert stage.cmd == "python -m llmill classify all"
     assert stage.out == "results/classify/all"

@@ -142,3 +142,23 @@ def test_flat_names_the_numbers_as_mlflow_takes_them():
         "backend": "grader",
     }
     assert statistics.flat(nested) == {"all": 0.5, "by.a _b_.n": 2}
+
+
+def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
+    truth = np.zeros(200, dtype=int)
+    half = np.array([0, 1] * 100)
+
+    def right(truth, run):
+        return float((truth == run).mean())
+
+    def width(runs):
+        found = statistics.crossed(right, truth, runs, confidence=0.95, resamples=500, seed=1)
+        assert found["n"] == 200
+        return found["value"], found["high"] - found["low"]
+
+    alike = width([half, half, half])
+    assert alike[0] == 0.5
+    assert alike[1] == pytest.approx(2 * 1.96 * (0.25 / 200) ** 0.5, rel=0.1)
+    differ = width([half * 0, half, half * 0 + 1])  # all right, half, none
+    assert differ[0] == 0.5
+    assert differ[1] > 5 * alike[1]

@@ -410,7 +410,7 @@ def test_a_stage_reads_its_own_sections_only():
     for stage in stages.values():
         kind = importlib.import_module(f"llmill.stages.{stage.name}").Parameters
         chosen = params.select(tree, kind, stage)
-        assert chosen.model_dump(mode="json") == params.values(tree, stage.params)
+        assert chosen.model_dump(mode="json") == params.values(tree, stage.sections)
     with pytest.raises(AttributeError):
         _ = chosen.pretrain
 

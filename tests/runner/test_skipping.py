@@ -16,10 +16,14 @@ STAGES = params.stages(preset("smoke"), ROOT / "dvc.yaml")
 @pytest.mark.parametrize(
     ("role", "stages"),
     [
-        ("classification", "classify@last_layer classify@last_block classify@all accuracy export@classify/all"),
-        ("instruction", "instruct prefer grader mmlu@instruct mmlu@prefer judge@pretrain judge@instruct judge@prefer export@instruct export@prefer"),
-        ("preference", "prefer mmlu@prefer judge@prefer export@prefer"),
-        ("mmlu", "mmlu@pretrain mmlu@instruct mmlu@prefer"),
+        ("classification", "classify@last_layer classify@last_block classify@last_two_blocks classify@lora classify@all "
+            "classify@all_from_random accuracy export@classify/all",
+        ),
+        ("instruction", "instruct prefer grader mmlu@instruct mmlu@prefer knowledge@instruct knowledge@prefer "
+            "judge@pretrain judge@instruct judge@prefer export@instruct export@prefer",
+        ),
+        ("preference", "prefer mmlu@prefer knowledge@prefer judge@prefer export@prefer"),
+        ("mmlu", "mmlu@pretrain mmlu@instruct mmlu@prefer knowledge@instruct knowledge@prefer"),
     ],
 )  # fmt: skip
 def test_a_null_role_skips_what_needs_it_and_nothing_else(tmp_path, monkeypatch, role, stages):
@@ -36,6 +40,26 @@ def test_a_null_role_skips_what_needs_it_and_nothing_else(tmp_path, monkeypatch,
             skipping.run(why, job)
             left_out.append(stage.address)
     assert sorted(left_out) == sorted(stages.split())
+
+
+def test_a_variant_that_is_switched_off_is_left_out_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tree = preset("smoke")
+    off = {
+        stage.address: why
+        for stage in STAGES.values()
+        if (why := skipping.switched_off(stage, params.values(tree, stage.params)))
+    }
+    assert off == {
+        "classify@lora": "variants.lora is false",
+        "classify@all_from_random": "variants.all_from_random is false",
+    }
+    stage = STAGES["classify@all_from_random"]
+    job = SimpleNamespace(stage=stage, stages=STAGES, out=tmp_path / stage.out, say=print)
+    job.out.mkdir(parents=True)
+    skipping.run("variants.all_from_random is false", job)
+    assert json.loads((job.out / "scores.json").read_text()) == []
+    assert [s.address for s in STAGES.values() if skipping.reason(s)] == []
 
 
 def test_what_others_read_of_a_skipped_stage_is_there_and_empty(tmp_path):

@@ -1,19 +1,18 @@
 """Stage accuracy: classifiers beside baselines on the same messages, and what it refuses."""
 
 import json
+import math
 import random
 from types import SimpleNamespace
 
 import pytest
-import torch
 
+from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.model import checkpoint
 from llmill.stages.accuracy import run
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.tasks import classification
 from llmill.tasks.classification import Message
-from tests.evaluation.toys import bytes_tokenizer, headed
 from tests.jobs import Job
 
 VARIANTS = ["last_layer", "all"]
@@ -30,14 +29,21 @@ def messages(n, seed):
     ]
 
 
-def classifier(logits, labels=("ham", "spam")):
-    """It gives every message these logits."""
-    model = headed(len(labels))
-    with torch.no_grad():
-        model.body.norm.weight.zero_()
-        model.body.norm.bias.zero_()[0] = 1.0  # what the head reads of every message
-        model.head.weight[:, 0] = torch.tensor(logits)
-    return checkpoint.Checkpoint(model, bytes_tokenizer(), list(labels), 48)
+def scores(folder, logits, labels=("ham", "spam"), seeds=(1,), sizes=None, n=(20, 40)):
+    """What stage classify leaves of a classifier that gives every message these logits; with
+    several seeds, of one that turns them round at every other seed.
+    """
+    turned = {str(s): logits[:: -1 if i % 2 else 1] for i, s in enumerate(seeds)}
+    folder.mkdir(parents=True, exist_ok=True)
+    record.write_json(
+        folder / "scores.json",
+        {
+            "labels": list(labels),
+            "trainable_parameters": 32,
+            "seeds": {s: {"validate": [x] * n[0], "test": [x] * n[1]} for s, x in turned.items()},
+            "sizes": {size: {"1": [x] * n[1]} for size, x in (sizes or {}).items()},
+        },
+    )
 
 
 @pytest.fixture
@@ -47,8 +53,7 @@ def paths(tmp_path):
     for seed, (split, n) in enumerate({"train": 80, "validate": 20, "test": 40}.items()):
         classification.write(folder / f"{split}.jsonl", messages(n, seed))
     for variant, logits in zip(VARIANTS, ([0.0, 1.0], [1.0, 0.0]), strict=True):
-        target = tmp_path / "results" / "classify" / variant / "checkpoint"
-        checkpoint.save(target, classifier(logits))
+        scores(tmp_path / "results" / "classify" / variant, logits)
     return tmp_path
 
 
@@ -99,8 +104,7 @@ def test_the_best_variant_is_chosen_on_validation_and_compared_message_by_messag
 
 
 def test_of_equal_variants_the_first_is_best(paths, tmp_path):
-    target = tmp_path / "results" / "classify" / "twin" / "checkpoint"
-    checkpoint.save(target, classifier([2.0, 0.0]))
+    scores(tmp_path / "results" / "classify" / "twin", [2.0, 0.0])
     for order in (["all", "twin"], ["twin", "all"]):
         _, metrics = run_in(paths, tmp_path / order[0], order)
         assert metrics["best"] == order[0]
@@ -130,6 +134,8 @@ def test_messages_without_words_have_a_baseline_of_characters_and_the_log_says_s
     ]
     for split in ("train", "validate", "test"):
         classification.write(folder / f"{split}.jsonl", rows * 3)
+    for variant in VARIANTS:
+        scores(tmp_path / "results" / "classify" / variant, [1.0, 0.0], n=(12, 12))
     job, metrics = run_in(paths, tmp_path / "out")
     assert metrics["baselines"]["tfidf"]["accuracy"]["value"] == 1.0
     assert metrics["baselines"]["tfidf"]["pieces"] == "characters"
@@ -144,8 +150,7 @@ def test_two_runs_write_the_same_bytes(paths, tmp_path):
 
 
 def test_a_classifier_of_other_labels_is_refused(paths, tmp_path):
-    target = tmp_path / "results" / "classify" / "other" / "checkpoint"
-    checkpoint.save(target, classifier([0.0, 1.0], ("no", "yes")))
+    scores(tmp_path / "results" / "classify" / "other", [0.0, 1.0], ("no", "yes"))
     with pytest.raises(UserError, match=r"knows the labels \['no', 'yes'\], the messages have"):
         run_in(paths, tmp_path / "out", ["other"])
 
@@ -173,8 +178,55 @@ def test_tfidf_on_the_real_messages_beats_the_majority_clearly(real_data, tmp_pa
         "test": rows[2000:2500],
     }.items():
         classification.write(folder / f"{split}.jsonl", part)
+    scores(tmp_path / "results" / "classify" / "all", [1.0, 0.0], n=(500, 500))
     _, metrics = run_in(paths, tmp_path / "out", ["all"])
     assert (
         metrics["baselines"]["tfidf"]["accuracy"]["low"]
         > metrics["baselines"]["majority"]["accuracy"]["high"]
     )
+
+
+def test_figures_of_several_seeds_are_means_with_wider_intervals(paths, tmp_path):
+    scores(tmp_path / "results" / "classify" / "several", [1.0, 0.0], seeds=(1, 2, 3))
+    _, metrics = run_in(paths, tmp_path / "out", ["all", "several"])
+    one, several = metrics["variants"].values()
+    assert several["by_seed"] == {"1": 0.75, "2": 0.25, "3": 0.75}
+    assert several["accuracy"]["value"] == several["validation_accuracy"] == pytest.approx(7 / 12)
+    assert several["accuracy"]["n"] == 40
+    assert several["accuracy"]["low"] < 0.4 < one["accuracy"]["low"]
+    assert several["confusion"] == [[30, 0], [10, 0]]  # of the first
+
+
+def test_every_two_variants_are_compared_message_by_message(paths, tmp_path):
+    scores(tmp_path / "results" / "classify" / "twin", [2.0, 0.0])
+    _, metrics = run_in(paths, tmp_path / "out", ["last_layer", "all", "twin"])
+    pairs = {(each["first"], each["second"]): each for each in metrics["between"]}
+    assert list(pairs) == [("last_layer", "all"), ("last_layer", "twin"), ("all", "twin")]
+    found = pairs["last_layer", "all"]
+    assert (found["only_first_right"], found["only_second_right"]) == (10, 30)
+    assert found["mcnemar_p"] == pytest.approx(0.00222, abs=1e-5)
+    assert pairs["all", "twin"]["mcnemar_p"] == 1.0
+
+
+def test_calibration_is_measured_on_the_test_messages_and_fitted_on_the_others(paths, tmp_path):
+    scores(tmp_path / "results" / "classify" / "sure", [9.0, 0.0])
+    _, metrics = run_in(paths, tmp_path / "out", ["sure"])
+    found = metrics["variants"]["sure"]["calibration"]
+    assert found["expected_error"] == pytest.approx(1 / (1 + math.exp(-9)) - 0.75)
+    assert found["temperature"] == pytest.approx(9 / math.log(3), rel=1e-3)  # 3 of 4 are ham
+    assert found["expected_error_scaled"] == pytest.approx(0, abs=1e-3)
+
+
+def test_a_learning_curve_is_the_test_accuracy_by_messages_learnt_from(paths, tmp_path):
+    sizes = {"10": [0.0, 1.0], "20": [1.0, 0.0]}
+    scores(tmp_path / "results" / "classify" / "curve", [1.0, 0.0], sizes=sizes)
+    _, metrics = run_in(paths, tmp_path / "out", ["curve"])
+    found = metrics["variants"]["curve"]["sizes"]
+    assert {size: each["value"] for size, each in found.items()} == {"10": 0.25, "20": 0.75}
+
+
+def test_a_variant_that_was_left_out_is_left_out(paths, tmp_path):
+    record.write_json(tmp_path / "results/classify/last_layer/scores.json", [])
+    _, metrics = run_in(paths, tmp_path / "out")
+    assert list(metrics["variants"]) == ["all"]
+    assert metrics["between"] == []

@@ -1,16 +1,22 @@
 """Stage classify: each variant trains its part, and the checkpoint knows its labels."""
 
+import shutil
+import signal
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from llmill.contract import record
-from llmill.contract.errors import UserError
+from llmill.contract.errors import Stopped, UserError
 from llmill.evaluation import classification
 from llmill.model import checkpoint
 from llmill.stages import pretrain
 from llmill.stages.classify import class_weights, run
+from llmill.tasks.classification import Message
 from llmill.tasks.classification import read as messages_of
+from llmill.tasks.classification import write as write_messages
+from tests.jobs import Track
 from tests.stages.trainee import foundation, job, masked, messages, smoke, tokens
 
 
@@ -22,8 +28,8 @@ def world(tmp_path, monkeypatch):
     return tmp_path
 
 
-def settings(epochs: float = 1.0, max_length: int = 64):
-    tree = smoke(classify={"max_length": max_length})
+def settings(epochs: float = 1.0, max_length: int = 64, **values: object):
+    tree = smoke(classify={"max_length": max_length, **values})
     training = tree.classify.training
     rates = training.optimizer.model_copy(update={"lr": 0.01})
     longer = training.model_copy(update={"epochs": epochs, "optimizer": rates})
@@ -32,13 +38,23 @@ def settings(epochs: float = 1.0, max_length: int = 64):
     )
 
 
+def trained(world, variant: str, name: str = "one", **values: object):
+    """What the stage leaves in a folder of its own."""
+    place = world / variant / name
+    place.mkdir(parents=True)
+    made = job(place, variant)
+    run(settings(**values), made)
+    return made
+
+
+def weights(made) -> dict[str, torch.Tensor]:
+    return checkpoint.load(made.out / "checkpoint").model.state_dict()
+
+
 def changed(world, variant: str) -> set[str]:
     """The tensors that differ from the foundation's after training."""
     before = checkpoint.load(world / "results/pretrain/checkpoint").model.state_dict()
-    place = world / variant
-    place.mkdir()
-    made = job(place, variant)
-    run(settings(), made)
+    made = trained(world, variant)
     after = checkpoint.load(made.out / "checkpoint").model.body.state_dict()
     return {name for name in after if not torch.equal(after[name], before[name])}
 
@@ -59,9 +75,9 @@ def test_the_lora_variant_changes_the_blocks_matrices_and_stores_an_adapter_and_
         for i in (0, 1)
         for name in ("attention.qkv", "attention.out", "mlp.up", "mlp.down")
     }
-    stored = load_file(world / "lora/out/checkpoint/model.safetensors")
+    stored = load_file(world / "lora/one/out/checkpoint/model.safetensors")
     assert {name for name in stored if "adapters" not in name} == {"head.weight"}
-    metrics = record.read_json(world / "lora/out/metrics.json")
+    metrics = record.read_json(world / "lora/one/out/metrics.json")
     assert metrics["trainable_parameters"] == sum(tensor.numel() for tensor in stored.values())
 
 
@@ -122,3 +138,131 @@ def test_messages_longer_than_the_model_reads_are_counted_and_said(world):
     longer = sum(len(row.text.encode()) + 1 > 4 for row in rows)
     assert counts == {4: longer, 64: 0}
     assert longer > 0
+
+
+@pytest.mark.parametrize("variant", ["last_layer", "last_block"])
+@pytest.mark.parametrize(
+    "values", [{}, {"reads": "mean", "causal": False}], ids=["causal", "both ways"]
+)
+def test_what_the_frozen_part_makes_is_made_once_and_changes_nothing(world, variant, values):
+    dropping(world)
+    fast = trained(world, variant, "fast", epochs=3.0, **values)
+    slow = trained(world, variant, "slow", epochs=3.0, features_mib=0, **values)
+    found, expected = weights(fast), weights(slow)
+    for each in (found, expected):
+        # No score depends on the keys' bias, so its gradient is noise, which AdamW makes steps of.
+        each["body.blocks.1.attention.qkv.bias"][16:32] = 0
+    for name in expected:
+        torch.testing.assert_close(found[name], expected[name], atol=1e-5, rtol=0)
+    assert any("is made once" in line for line in fast.said)
+    assert any("is above classify.features_mib 0: made anew" in line for line in slow.said)
+
+
+def dropping(world):
+    """Give the foundation model dropout: its frozen part must read without."""
+    place = world / "results/pretrain/checkpoint"
+    config = record.read_json(place / "config.json")
+    config["model"]["dropout"] = 0.3
+    record.write_json(place / "config.json", config)
+
+
+def test_less_than_a_pass_over_the_messages_keeps_nothing(world):
+    made = trained(world, "last_layer", epochs=0.3)
+    assert not [line for line in made.said if "frozen part" in line]
+
+
+def test_scores_are_what_the_classifier_says_of_the_messages_it_did_not_see(world):
+    made = trained(world, "last_block", epochs=3.0)
+    loaded = checkpoint.load(made.out / "checkpoint")
+    scores = record.read_json(made.out / "scores.json")
+    for split in ("validate", "test"):
+        texts = [m.text for m in messages_of(world / f"data/prepare/classification/{split}.jsonl")]
+        logits = torch.tensor(scores["seeds"]["1"][split])
+        said = [scores["labels"][i] for i in logits.argmax(dim=-1).tolist()]
+        assert said == classification.predict(loaded, texts)
+    assert (
+        scores["trainable_parameters"]
+        == record.read_json(made.out / "metrics.json")["trainable_parameters"]
+    )
+
+
+def test_of_several_seeds_the_first_is_the_classifier_and_each_leaves_its_scores(world):
+    one, two = (trained(world, "last_block", str(s), seeds=s) for s in ([1], [1, 2]))
+    for name, tensor in weights(one).items():
+        assert torch.equal(tensor, weights(two)[name])
+    alone, both = (record.read_json(made.out / "scores.json")["seeds"] for made in (one, two))
+    assert list(both) == ["1", "2"]
+    assert both["1"] == alone["1"] != both["2"]
+    assert (one.out / "curves.csv").read_bytes() == (two.out / "curves.csv").read_bytes()
+    assert (two.out / "curves-2.csv").exists()
+    assert "seed_2.train_loss" in two.track.seen
+    assert list(record.read_json(two.out / "metrics.json")["seeds"]) == ["1", "2"]
+
+
+def test_a_learning_curve_of_the_head_is_trained_on_fewer_messages_and_leaves_it_alone(world):
+    alone = trained(world, "last_layer", "alone", sizes=[])
+    made = trained(world, "last_layer", "curve", sizes=[8, 32, 500])  # there are 96
+    assert torch.equal(weights(made)["head.weight"], weights(alone)["head.weight"])
+    found = record.read_json(made.out / "scores.json")
+    assert list(found["sizes"]) == ["8", "32"]
+    assert len(found["sizes"]["8"]["1"]) == 16
+    assert found["sizes"]["8"]["1"] != found["sizes"]["32"]["1"] != found["seeds"]["1"]["test"]
+    assert record.read_json(trained(world, "all", sizes=[8]).out / "scores.json")["sizes"] == {}
+
+
+class StopsAt(Track):
+    """A tracker that is handed so many rows, then asks for a stop."""
+
+    def __init__(self, stop, rows: int):
+        super().__init__()
+        self.stop, self.rows = stop, rows
+
+    def metrics(self, values, step=None):
+        self.rows -= step is not None
+        if self.rows == 0:
+            self.stop.signum = signal.SIGTERM
+
+
+@pytest.mark.parametrize("row", [1, 3, 4, 5])
+def test_a_stop_in_any_of_several_trainings_costs_nothing(world, row):
+    values = {"epochs": 5.0, "seeds": [3, 4], "sizes": [32]}  # two rows each, of 15 steps
+    whole = trained(world, "last_layer", "whole", **values)
+    place = world / "parts"
+    place.mkdir()
+    made = job(place, "last_layer")
+    made.track = StopsAt(made.stop, row)
+    with pytest.raises(Stopped):
+        run(settings(**values), made)
+    shutil.rmtree(made.out)
+    again = job(place, "last_layer")
+    run(settings(**values), again)
+    assert any("continues at step" in line for line in again.said)
+    for name in ("scores.json", "curves.csv", "curves-4.csv", "metrics.json"):
+        assert (again.out / name).read_bytes() == (whole.out / name).read_bytes()
+
+
+def test_a_model_from_random_weights_has_nothing_of_the_foundation(world):
+    one = trained(world, "all_from_random", "one")
+    shutil.rmtree(world / "results")
+    foundation(world, seed=5)
+    other = trained(world, "all_from_random", "other")
+    assert all(torch.equal(tensor, weights(other)[name]) for name, tensor in weights(one).items())
+    assert checkpoint.load(one.out / "checkpoint").begun_from is None
+
+
+def test_a_label_that_was_never_learnt_is_refused(world):
+    path = world / "data/prepare/classification/validate.jsonl"
+    write_messages(path, [Message("maybe", "who knows")])
+    with pytest.raises(UserError, match=r"validate\.jsonl: label 'maybe' stands in no"):
+        run(settings(), job(world, "all"))
+
+
+def test_the_token_that_is_read_is_kept_with_the_model(world):
+    made = trained(world, "all", epochs=12.0, reads="mean", causal=False)
+    loaded = checkpoint.load(made.out / "checkpoint").model
+    assert (loaded.reads, loaded.both_ways) == ("mean", True)
+    assert record.read_json(made.out / "metrics.json")["validation_accuracy"] == 1.0
+    first = trained(world, "last_layer", reads="first")
+    # <|endoftext|> is the first of every message, and sees nothing else.
+    scores = record.read_json(first.out / "scores.json")["seeds"]["1"]["test"]
+    assert len({tuple(row) for row in scores}) == 1

@@ -36,10 +36,10 @@ def smoke(**sections: dict) -> Params:
     return tree.model_copy(update=changed)
 
 
-def foundation(folder: Path, block_size: int = 64, causal: bool = True) -> Tokenizer:
+def foundation(folder: Path, block_size: int = 64, causal: bool = True, seed: int = 0) -> Tokenizer:
     """A random foundation model over bytes, at its place."""
     tokenizer = bytes_tokenizer()
-    saved = checkpoint.Checkpoint(decoder(block_size=block_size, causal=causal), tokenizer)
+    saved = checkpoint.Checkpoint(decoder(seed, block_size, causal), tokenizer)
     checkpoint.save(folder / "results/pretrain/checkpoint", saved)
     return tokenizer
 

@@ -49,7 +49,7 @@ class Stage:
     variant: str | None
     cmd: str
     deps: tuple[str, ...]
-    params: tuple[str, ...]
+    params: tuple[str, ...]  # sections, and switches as `variants.all`
     out: str
     meta: Meta = field(default_factory=Meta)
 
@@ -65,6 +65,16 @@ class Stage:
     def cost(self, results: Path) -> Path:
         """What that run took."""
         return results / "benchmarks" / f"{self.address.replace('@', '-')}.tsv"
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The sections of `params.yaml` that it is told."""
+        return tuple(name for name in self.params if "." not in name)
+
+    @property
+    def switches(self) -> tuple[str, ...]:
+        """Single values of `params.yaml`, as `variants.all`, without which it is left out."""
+        return tuple(name for name in self.params if "." in name)
 
     @property
     def code(self) -> tuple[str, ...]:
@@ -135,7 +145,7 @@ def _stage(name: str, variant: str | None, entry: dict[str, Any], values: dict[s
         variant=variant,
         cmd=fill(entry["cmd"]),
         deps=tuple(fill(d) for d in entry.get("deps", [])),
-        params=tuple(entry.get("params", [])),
+        params=tuple(fill(name) for name in entry.get("params", [])),
         out=fill(out),
         meta=_meta(name, entry.get("meta") or {}),
     )

@@ -4,13 +4,13 @@ In: texts, labels, checkpoints. Out: predicted labels, and dicts of intervals.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from llmill.evaluation.scoring import Progress, head_outputs, in_silence
-from llmill.evaluation.statistics import Draws, bootstrap, share
+from llmill.evaluation.statistics import Draws, bootstrap, crossed, share
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
 
@@ -100,27 +100,47 @@ def figures(
     seed: int,
 ) -> dict[str, Any]:
     """Accuracy; precision, recall and F1 of `positive`; macro F1; counts of truth by prediction."""
-    truth_ids = np.array([labels.index(x) for x in truth])
-    predicted_ids = np.array([labels.index(x) for x in predicted])
-    counts = _confusion(truth_ids, predicted_ids, len(labels))
+    rows, columns = numbers(truth, labels), numbers(predicted, labels)
+    counts = _confusion(rows, columns, len(labels))
     at = labels.index(positive)
     hits = int(counts[at, at])
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
-
-    def f1(rows: np.ndarray, columns: np.ndarray) -> float:
-        return float(_f1(_confusion(rows, columns, len(labels)))[at])
-
-    def macro_f1(rows: np.ndarray, columns: np.ndarray) -> float:
-        return float(_f1(_confusion(rows, columns, len(labels))).mean())
-
+    measures = _measures(len(labels), at)
     return {
         "accuracy": share(int(counts.trace()), len(truth), confidence),
         "precision": share(hits, int(counts[:, at].sum()), confidence),
         "recall": share(hits, int(counts[at].sum()), confidence),
-        "f1": bootstrap(f1, [truth_ids, predicted_ids], **draws),
-        "macro_f1": bootstrap(macro_f1, [truth_ids, predicted_ids], **draws),
+        "f1": bootstrap(measures["f1"], [rows, columns], **draws),
+        "macro_f1": bootstrap(measures["macro_f1"], [rows, columns], **draws),
         "confusion": counts.tolist(),
     }
+
+
+def figures_of_runs(
+    truth: Labels,
+    runs: Sequence[Labels],
+    labels: Labels,
+    positive: str,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The same of several trainings: means over them, with intervals over trainings and texts; the
+    counts are those of the first.
+    """
+    draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
+    first = figures(truth, runs[0], labels, positive, **draws)
+    if len(runs) == 1:
+        return first
+    rows, columns = numbers(truth, labels), [numbers(run, labels) for run in runs]
+    measures = _measures(len(labels), labels.index(positive))
+    return first | {name: crossed(each, rows, columns, **draws) for name, each in measures.items()}
+
+
+def numbers(names: Labels, labels: Labels) -> np.ndarray:
+    """The number of each label, (N,)."""
+    return np.array([labels.index(name) for name in names])
 
 
 def compare(
@@ -154,6 +174,24 @@ def compare(
         "only_first_right": only_first,
         "only_second_right": only_second,
         "mcnemar_p": float(p),
+    }
+
+
+def _measures(n: int, at: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+    """Functions of the numbers of the true and the predicted labels, of which there are `n`."""
+
+    def by_label(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        return _f1(_confusion(rows, columns, n))
+
+    def hits(rows: np.ndarray, columns: np.ndarray) -> int:
+        return int(((rows == at) & (columns == at)).sum())
+
+    return {
+        "accuracy": lambda rows, columns: float((rows == columns).mean()),
+        "precision": lambda rows, columns: hits(rows, columns) / max(1, int((columns == at).sum())),
+        "recall": lambda rows, columns: hits(rows, columns) / max(1, int((rows == at).sum())),
+        "f1": lambda rows, columns: float(by_label(rows, columns)[at]),
+        "macro_f1": lambda rows, columns: float(by_label(rows, columns).mean()),
     }
 
 

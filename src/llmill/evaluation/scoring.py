@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 
 Ids = Sequence[int]
@@ -19,7 +20,9 @@ def in_silence(done: int, total: int) -> None:
     """Progress that nobody looks at."""
 
 
-def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[int]]:
+def equal_length_batches(
+    rows: Sequence[Ids] | Sequence[Tensor], batch_size: int
+) -> Iterator[list[int]]:
     """Numbers of rows in batches of equal length, shortest first, else in the order given."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     batch: list[int] = []
@@ -34,20 +37,47 @@ def equal_length_batches(rows: Sequence[Ids], batch_size: int) -> Iterator[list[
 
 @torch.inference_mode()
 def head_outputs(
-    model: nn.Module, rows: Sequence[Ids], batch_size: int, progress: Progress = in_silence
+    model: nn.Module,
+    rows: Sequence[Ids] | Sequence[Tensor],
+    batch_size: int,
+    progress: Progress = in_silence,
 ) -> Tensor:
-    """What a class or score head says of each row of ids: (N, n_class), on the CPU, in order."""
-    done = 0
+    """What a class or score head says of each row of ids, or of what a classifier's frozen part
+    made of one: (N, n_class), on the CPU, in order.
+    """
     device = next(model.parameters()).device
+    outputs = _outputs(model, rows, batch_size, device, progress)
+    return torch.stack([output.float() for output in outputs])
+
+
+@torch.no_grad()  # what is made in inference mode cannot be learnt from
+def frozen_outputs(
+    model: ClassModel, rows: Sequence[Ids], batch_size: int, progress: Progress = in_silence
+) -> list[Tensor]:
+    """What a classifier's frozen part makes of each row of ids, (T, C) or (C,), on the CPU."""
+    device = next(model.parameters()).device
+    return _outputs(model.below, rows, batch_size, device, progress)
+
+
+def _outputs(
+    call: Callable[[Tensor, Tensor], Tensor],
+    rows: Sequence[Ids] | Sequence[Tensor],
+    batch_size: int,
+    device: torch.device,
+    progress: Progress,
+) -> list[Tensor]:
+    """What is made of each row, in order, where rows of equal length go together."""
+    done = 0
     outputs: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in equal_length_batches(rows, batch_size):
-        idx = torch.tensor([list(rows[i]) for i in batch], device=device)  # (B, T)
-        lengths = torch.full((len(batch),), idx.size(1), device=device)
-        for i, output in zip(batch, model(idx, lengths).float().cpu(), strict=True):
+        together = [torch.as_tensor(rows[i]) for i in batch]
+        x = torch.stack(together).to(device)  # (B, T) or (B, T, C)
+        lengths = torch.full((len(batch),), x.size(1), device=device)
+        for i, output in zip(batch, call(x, lengths).cpu(), strict=True):
             outputs[i] = output
         done += len(batch)
         progress(done, len(rows))
-    return torch.stack(outputs)
+    return outputs
 
 
 def continuation_logprobs(

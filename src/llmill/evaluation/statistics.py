@@ -80,6 +80,31 @@ def bootstrap(
     return {"value": float(statistic(*arrays)), "low": float(low), "high": float(high), "n": n}
 
 
+def crossed(
+    statistic: Callable[[np.ndarray, np.ndarray], float],
+    truth: Any,
+    runs: Any,
+    *,
+    confidence: float,
+    resamples: int,
+    seed: int,
+) -> Interval:
+    """The mean over runs of `statistic(truth, run)`, truth (N,) and runs (R, N), with the
+    percentiles of its value on runs and observations that are both drawn with replacement: what
+    another seed and other messages would change (the pigeonhole bootstrap, Owen 2007).
+    """
+    truth, runs = np.asarray(truth), np.asarray(runs)
+    rng = np.random.default_rng(seed)
+    values = np.empty(resamples)
+    for i in range(resamples):
+        drawn = runs[rng.integers(0, len(runs), len(runs))]
+        rows = rng.integers(0, len(truth), len(truth))
+        values[i] = np.mean([statistic(truth[rows], run[rows]) for run in drawn])
+    low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    value = float(np.mean([statistic(truth, run) for run in runs]))
+    return {"value": value, "low": float(low), "high": float(high), "n": len(truth)}
+
+
 def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: int) -> Interval:
     """The mean, with its bootstrap interval."""
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}

@@ -20,7 +20,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE, CONFIG, WEIGHTS
 from llmill.contract.values import Line, Positive, Section
 from llmill.model import lora, vocabulary, weights
-from llmill.model.heads import ClassModel, ScoreModel
+from llmill.model.heads import ClassModel, Reads, ScoreModel
 from llmill.model.settings import Adapter, Model
 from llmill.model.transformer import Transformer, twin
 from llmill.text.tokenizer import Tokenizer
@@ -55,6 +55,8 @@ class Config(Section):
     made_by: str | None = None
     begun_from: str | None = None
     weights_template: str | None = None
+    reads: Reads | None = None  # of a classifier; None as `ClassModel` takes it
+    both_ways: bool = False
     # Of an adapter alone.
     adapter: Adapter | None = None
     foundation: Line | None = None  # the folder of its foundation, seen from its own
@@ -85,7 +87,7 @@ class Config(Section):
         """A transformer with a new head, where it is not that of the next token."""
         if self.head == "class":
             assert self.labels is not None, "a classifier has classes"
-            return ClassModel(body, len(self.labels))
+            return ClassModel(body, len(self.labels), self.reads, self.both_ways)
         return ScoreModel(body) if self.head == "score" else body
 
 
@@ -132,6 +134,8 @@ def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
     }
     if checkpoint.weights_template is not None:
         config["weights_template"] = checkpoint.weights_template
+    if isinstance(model, ClassModel):
+        config |= {"reads": model.reads, "both_ways": model.both_ways}
     tensors, metadata, adapter = _stored(model), None, checkpoint.adapter
     if adapter is not None:
         assert checkpoint.begun_from is not None, "an adapter is of one foundation"

@@ -181,6 +181,7 @@ class Transformer(nn.Module):
     def __init__(self, config: Model, vocab_size: int):
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
+        self.causal = config.causal
         self.recompute = False  # blocks anew in the backward pass, in place of their activations
         self.embedding = nn.Embedding(vocab_size, config.n_embd)
         learned = config.position == "learned"
@@ -206,29 +207,43 @@ class Transformer(nn.Module):
         goes on from what it holds; a model that is not causal has none, since every new token
         changes what is made of those before it.
         """
-        if cache is not None and not self.config.causal:
+        view = self.view(idx, documents, cache)
+        hidden = self.norm(self.through(self.enter(idx, view), view))
+        if cache is not None:
+            cache.used += idx.size(1)
+        return hidden
+
+    def view(
+        self, idx: Tensor, documents: Tensor | None = None, cache: Cache | None = None
+    ) -> View:
+        """What each position of a batch may look at; arguments and errors as in `hidden`."""
+        if cache is not None and not self.causal:
             raise ValueError("a model that is not causal reads a text as a whole, without a cache")
         t, before = idx.size(1), 0 if cache is None else cache.used
         if before + t > self.config.block_size:
             raise ValueError(f"{before + t} tokens, but the context holds {self.config.block_size}")
-        view = View()
         if documents is not None:
-            view = View(within(documents, self.config.causal), places_in(documents))
-        elif cache is not None:
-            view = View(cache.mask(t), cache.places(t), cache)
+            return View(within(documents, self.causal), places_in(documents))
+        if cache is not None:
+            return View(cache.mask(t), cache.places(t), cache)
+        return View()
+
+    def enter(self, idx: Tensor, view: View) -> Tensor:
+        """The stream before the first block, (B, T, C)."""
         x = self.embedding(idx)  # (B, T, C)
         if self.position is not None:
-            counted = torch.arange(t, device=idx.device)
+            counted = torch.arange(idx.size(1), device=idx.device)
             x = x + self.position(counted if view.places is None else view.places)
-        x = self.dropout(self.norm0(x))
-        for block in self.blocks:
+        return self.dropout(self.norm0(x))
+
+    def through(self, x: Tensor, view: View, first: int = 0, end: int | None = None) -> Tensor:
+        """The stream after the blocks from `first` to before `end`, (B, T, C)."""
+        for block in self.blocks[first:end]:
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, view, use_reentrant=False)
             else:
                 x = block(x, view)
-        if cache is not None:
-            cache.used += t
-        return self.norm(x)
+        return x
 
     def forward(
         self,
@@ -249,6 +264,12 @@ class Transformer(nn.Module):
         if targets is None:
             return self.head(hidden)
         return cross_entropy(hidden, self.head.weight, targets)
+
+    def look_both_ways(self) -> None:
+        """Let each token see the whole text, whatever it saw in training."""
+        self.causal = False
+        for block in self.blocks:
+            block.attention.causal = False
 
     def _initialise(self) -> None:
         """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual

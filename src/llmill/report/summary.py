@@ -138,6 +138,9 @@ def _classification(metrics: dict[str, Any]) -> Iterator[Row]:
         note = "best by validation" if system == best else ""
         name = system_name(system)
         yield Row(f"classify.{system}", group, name, "share", figures.get("accuracy"), note)
+    for variant, figures in metrics.get("variants", {}).items():
+        f1, name = figures.get("macro_f1"), system_name(variant)
+        yield Row(f"classify.{variant}.macro_f1", "The same, macro F1", name, "share", f1)
     compared = metrics.get("best_against_tfidf", {}).get("difference")
     yield Row("classify.gain", group, "best less TF-IDF, points", "gain", compared, PAIRED)
 

@@ -35,17 +35,22 @@ def select(tree: Params, kind: type[Kind], stage: Stage) -> Kind:
     """The sections that a stage is told, typed; raises `UserError` where `dvc.yaml` lists others,
     whose changes would then redo too much, or too little.
     """
-    if set(kind.model_fields) != set(stage.params):
+    if set(kind.model_fields) != set(stage.sections):
         raise UserError(
-            f"dvc.yaml: {stage.name} lists params {sorted(stage.params)}, its class Parameters "
+            f"dvc.yaml: {stage.name} lists params {sorted(stage.sections)}, its class Parameters "
             f"{sorted(kind.model_fields)}; make them agree"
         )
-    return kind(**{name: getattr(tree, name) for name in stage.params})
+    return kind(**{name: getattr(tree, name) for name in stage.sections})
 
 
-def values(tree: Params, sections: Iterable[str]) -> dict[str, Any]:
-    """Sections as plain values, for a record."""
-    return {name: getattr(tree, name).model_dump(mode="json") for name in sections}
+def values(tree: Params, names: Iterable[str]) -> dict[str, Any]:
+    """Sections, and of others single values, as plain values, for a record."""
+    found: dict[str, Any] = {}
+    for name in names:
+        section, _, key = name.partition(".")
+        whole = getattr(tree, section).model_dump(mode="json")
+        found[section] = {key: whole[key]} if key else whole
+    return found
 
 
 def stages(tree: Params, file: Path = pipeline.FILE) -> dict[str, Stage]:

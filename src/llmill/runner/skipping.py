@@ -1,8 +1,11 @@
-"""A stage whose data is not there, since a role of `download` is null, leaves a mark in place of
-its result: then what reads that is skipped, too, by either command.
+"""A stage whose data is not there, since a role of `download` is null, or that `params.yaml` has
+switched off, leaves a mark in place of its result: then what reads that is skipped, too, by either
+command.
 """
 
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from llmill.contract import record, skipped
 from llmill.contract.job import Job
@@ -14,6 +17,15 @@ METRICS = "metrics.json"
 def reason(stage: Stage) -> str | None:
     """Why the stage is skipped: what the mark in a folder that it reads says."""
     return next(filter(None, (skipped.reason(Path(path)) for path in stage.data)), None)
+
+
+def switched_off(stage: Stage, parameters: Mapping[str, Any]) -> str | None:
+    """Why the stage is left out: a switch that is off."""
+    for name in stage.switches:
+        section, _, key = name.partition(".")
+        if not parameters[section][key]:
+            return f"{name} is false"
+    return None
 
 
 def run(why: str, job: Job) -> None:

@@ -53,7 +53,8 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
     chosen = params.select(tree, module.Parameters, stage)
-    why = skipping.reason(stage)
+    values = params.values(tree, stage.params)
+    why = skipping.reason(stage) or skipping.switched_off(stage, values)
     process_count = launcher.process_count(tree, name)
     if process_count > 1 and not why and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
@@ -66,7 +67,7 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     request = RunRequest(
         stage,
         stages,
-        params.values(tree, stage.params),
+        values,
         stop,
         tree.name,
         results,

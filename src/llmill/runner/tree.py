@@ -11,7 +11,7 @@ from llmill.contract.values import Section, Title
 from llmill.model.settings import Shape
 from llmill.runner import cross_checks
 from llmill.stages.settings.accuracy import Accuracy
-from llmill.stages.settings.classify import Classify
+from llmill.stages.settings.classify import Classify, Variants
 from llmill.stages.settings.download import Download
 from llmill.stages.settings.export import Export
 from llmill.stages.settings.grader import Grader
@@ -41,6 +41,7 @@ class Params(Section):
     model: Shape
     pretrain: Pretrain
     classify: Classify
+    variants: Variants
     instruct: Instruct
     prefer: Prefer
     grader: Grader

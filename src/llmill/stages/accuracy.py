@@ -2,34 +2,52 @@
 
     python -m llmill accuracy
 
-In: the classifier of each variant, and the messages. Out: `metrics.json`, `predictions.json`.
-The variant that is best on the validation split is compared with TF-IDF, message by message.
+In: what the classifier of each variant says of the messages, and their labels. Out: `metrics.json`,
+`predictions.json`. The variant that is best on the validation split is compared with TF-IDF, and
+every two variants with each other, message by message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
+from llmill.evaluation import calibration, statistics
 from llmill.evaluation import classification as measured
-from llmill.evaluation import statistics
-from llmill.model import checkpoint
-from llmill.model.checkpoint import AnyModel, Checkpoint
+from llmill.evaluation.classification import Labels, numbers
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.tasks import classification
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-SPLITS = ("train", "validate", "test")
 TFIDF, MAJORITY = "tfidf", "majority"
 LEARNT_INSTEAD = {"characters": "their characters", "nothing": "the commonest label"}
 
 Splits = dict[str, tuple[list[str], list[str]]]  # texts and labels
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What the trainings of a variant left: logits of the messages by seed, (N, n_class)."""
+
+    labels: list[str]
+    trainable: int  # parameters
+    validate: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
+    sizes: dict[str, dict[str, np.ndarray]]  # of the test messages, by messages learnt from
+
+    def says(self, logits: np.ndarray) -> list[str]:
+        """The label of each message."""
+        return [self.labels[i] for i in logits.argmax(axis=1)]
 
 
 class Parameters(Section):
@@ -42,17 +60,32 @@ def run(params: Parameters, job: Job) -> None:
     """Let every classifier and baseline label the test split; count, compare, write."""
     settings = params.accuracy
     splits = load(job.folder("prepare") / "classification")
-    (_, learnt), (texts, truth) = splits["train"], splits["test"]
+    (_, learnt), (_, held_out), (texts, truth) = splits.values()
     labels, positive = sorted(set(learnt)), measured.rarer(learnt)
     runtime.start(settings.seed, settings.threads)
+    draws: statistics.Draws = {
+        "confidence": settings.confidence,
+        "resamples": settings.bootstrap,
+        "seed": settings.seed,
+    }
+    classifiers = dict(made(job, labels))
     predicted: dict[str, list[str]] = {}
-    validated: dict[str, float] = {}
-    for variant in job.variants("classify"):
-        classifier = load_classifier(job.folder(f"classify/{variant}") / "checkpoint", labels)
-        predicted[variant] = measured.predict(classifier, texts, job.progress("messages"))
-        validated[variant] = accuracy(classifier, *splits["validate"])
+    systems: dict[str, dict[str, Any]] = {}
+    for variant, each in classifiers.items():
+        runs = [each.says(logits) for logits in each.test.values()]
+        predicted[variant] = runs[0]
+        systems[variant] = {
+            **measured.figures_of_runs(truth, runs, labels, positive, **draws),
+            "validation_accuracy": accuracy(each, held_out),
+            "trainable_parameters": each.trainable,
+            "by_seed": {s: share(run, truth) for s, run in zip(each.test, runs, strict=True)},
+            "calibration": calibrated(each, held_out, truth),
+            "sizes": by_size(each, truth, labels, positive, draws),
+        }
     # Chosen on the validation split: the best of several on the test split is partly luck.
-    best = max(validated, key=validated.__getitem__)  # of equals the first in dvc.yaml
+    best = max(
+        systems, key=lambda name: systems[name]["validation_accuracy"]
+    )  # of equals the first
     predicted[TFIDF], strength = measured.tfidf(
         splits["train"], splits["validate"], texts, settings.seed
     )
@@ -60,63 +93,110 @@ def run(params: Parameters, job: Job) -> None:
     if pieces != "words":
         job.say(f"{TFIDF}: no training message has a word; it learns {LEARNT_INSTEAD[pieces]}")
     predicted[MAJORITY] = measured.majority(learnt, len(texts))
-    draws: statistics.Draws = {
-        "confidence": settings.confidence,
-        "resamples": settings.bootstrap,
-        "seed": settings.seed,
-    }
-    systems = {
-        name: measured.figures(truth, predictions, labels, positive, **draws)
-        for name, predictions in predicted.items()
-    }
-    for variant, share in validated.items():
-        systems[variant]["validation_accuracy"] = share
+    for name in (TFIDF, MAJORITY):
+        systems[name] = measured.figures(truth, predicted[name], labels, positive, **draws)
     systems[TFIDF] |= {"inverse_regularisation": strength, "pieces": pieces}
     metrics = {
         "test_messages": len(texts),
         "labels": labels,
         "positive": positive,  # of precision, recall and F1: the rarer label
-        "variants": {name: systems[name] for name in validated},
+        "variants": {name: systems[name] for name in classifiers},
         "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
         "best": best,  # by validation accuracy
         "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **draws),
+        "between": [
+            {
+                "first": a,
+                "second": b,
+                **measured.compare(truth, predicted[a], predicted[b], **draws),
+            }
+            for a, b in combinations(classifiers, 2)
+        ],
     }
     write(job, metrics, table(texts, truth, predicted))
 
 
 def load(folder: Path) -> Splits:
-    """Texts and labels of each split; `UserError` for an empty one or a label never learnt."""
-    splits: Splits = {}
-    for name in SPLITS:
-        path = folder / f"{name}.jsonl"
-        rows = classification.read(path)
-        texts, labels = [row.text for row in rows], [row.label for row in rows]
-        if not texts:
-            raise UserError(f"{path}: no messages; raise prepare.classification.{name}_share")
-        splits[name] = texts, labels
-        strange = sorted(set(labels) - set(splits["train"][1]))
-        if strange:
-            raise UserError(f"{path}: label '{strange[0]}' stands in no training message")
-    return splits
+    """Texts and labels of each split; `UserError` as `classification.read_splits` raises it."""
+    splits = classification.read_splits(folder)
+    return {
+        name: ([row.text for row in rows], [row.label for row in rows])
+        for name, rows in splits.items()
+    }
 
 
-def load_classifier(folder: Path, labels: Sequence[str]) -> Checkpoint[AnyModel]:
-    """A classifier; `UserError` if it was made for other labels than the messages have."""
-    loaded = checkpoint.load(folder)
-    if loaded.labels != labels:
-        raise UserError(
-            f"{folder}: knows the labels {loaded.labels}, the messages have {labels}; "
-            "`dvc repro classify` makes it anew"
+def made(job: Job, labels: Labels) -> Iterator[tuple[str, Classifier]]:
+    """The classifiers that were made, by variant; `UserError` if one was made for other labels
+    than the messages have.
+    """
+    for variant in job.variants("classify"):
+        file = job.folder(f"classify/{variant}") / "scores.json"
+        scores = record.read_json(file)
+        if not scores:  # of a variant that params.yaml leaves out
+            continue
+        if scores["labels"] != labels:
+            raise UserError(
+                f"{file}: knows the labels {scores['labels']}, the messages have {labels}; "
+                "`dvc repro classify` makes it anew"
+            )
+        by_seed = scores["seeds"].items()
+        yield (
+            variant,
+            Classifier(
+                scores["labels"],
+                scores["trainable_parameters"],
+                {seed: np.array(logits["validate"]) for seed, logits in by_seed},
+                {seed: np.array(logits["test"]) for seed, logits in by_seed},
+                {
+                    size: {s: np.array(x) for s, x in of.items()}
+                    for size, of in scores["sizes"].items()
+                },
+            ),
         )
-    return loaded
 
 
-def accuracy(
-    classifier: Checkpoint[AnyModel], texts: Sequence[str], labels: Sequence[str]
-) -> float:
-    """The share of texts that get their label."""
-    predictions = measured.predict(classifier, texts)
-    return sum(a == b for a, b in zip(predictions, labels, strict=True)) / len(labels)
+def accuracy(classifier: Classifier, labels: Labels) -> float:
+    """The share of the validation messages that get their label, in the mean over the seeds."""
+    runs = [classifier.says(logits) for logits in classifier.validate.values()]
+    return sum(share(run, labels) for run in runs) / len(runs)
+
+
+def share(predicted: Labels, truth: Labels) -> float:
+    """The share of messages that get their label."""
+    return sum(a == b for a, b in zip(predicted, truth, strict=True)) / len(truth)
+
+
+def calibrated(classifier: Classifier, held_out: Labels, truth: Labels) -> dict[str, float]:
+    """Expected calibration error on the test messages, as trained and at the temperature that
+    fits the validation messages best; means over the seeds.
+    """
+    known, wanted = (numbers(names, classifier.labels) for names in (held_out, truth))
+    pairs = list(zip(classifier.validate.values(), classifier.test.values(), strict=True))
+    heat = [calibration.temperature(validate, known) for validate, _ in pairs]
+    before = [calibration.expected_error(test, wanted) for _, test in pairs]
+    after = [
+        calibration.expected_error(test, wanted, t)
+        for t, (_, test) in zip(heat, pairs, strict=True)
+    ]
+    names = ("expected_error", "temperature", "expected_error_scaled")
+    figures = zip(names, (before, heat, after), strict=True)
+    return {name: float(np.mean(values)) for name, values in figures}
+
+
+def by_size(
+    classifier: Classifier,
+    truth: Labels,
+    labels: Labels,
+    positive: str,
+    draws: statistics.Draws,
+) -> dict[str, statistics.Interval]:
+    """The learning curve: test accuracy by the number of messages that were learnt from."""
+    return {
+        size: measured.figures_of_runs(
+            truth, [classifier.says(x) for x in by_seed.values()], labels, positive, **draws
+        )["accuracy"]
+        for size, by_seed in classifier.sizes.items()
+    }
 
 
 def table(

@@ -26,6 +26,7 @@ SPLITS = {  # as tables name them
     "dev": "validate",
     "test": "test", "testing": "test",
 }  # fmt: skip
+PARTS = ("train", "validate", "test")
 FIRST = ("test", "validate", "train", None)  # of a text in two splits the row in the first stays
 
 
@@ -187,6 +188,22 @@ def _refuse_one_class(path: Path, messages: Sequence[Message]) -> None:
 def read(path: Path) -> list[Message]:
     """Prepared messages."""
     return jsonl.read(path, Message)
+
+
+def read_splits(folder: Path) -> dict[str, list[Message]]:
+    """The prepared messages of each part; raises `UserError` for a part without any, and for a
+    label that stands in no training message, which no classifier could ever say.
+    """
+    splits = {name: read(folder / f"{name}.jsonl") for name in PARTS}
+    learnt = {row.label for row in splits["train"]}
+    for name, rows in splits.items():
+        path = folder / f"{name}.jsonl"
+        if not rows:
+            raise UserError(f"{path}: no messages; raise prepare.classification.{name}_share")
+        strange = sorted({row.label for row in rows} - learnt)
+        if strange:
+            raise UserError(f"{path}: label '{strange[0]}' stands in no training message")
+    return splits
 
 
 def write(path: Path, messages: Iterable[Message]) -> None:

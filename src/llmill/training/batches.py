@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from llmill.model.cross_entropy import IGNORE
 from llmill.text.shards import Shards
@@ -251,6 +252,17 @@ def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor 
     targets = torch.tensor(labels, dtype=torch.float if weights is None else torch.long)
     weight = float(len(labels)) if weights is None else float(weights[targets].sum())
     return Batch((idx, lengths), targets, weight=weight, tokens=int(lengths.sum()))
+
+
+def collate_kept(examples: Sequence[tuple[Tensor, int, int]], weights: Tensor) -> Batch:
+    """What a classifier's frozen part made of texts, (T, C) or (C,) each, their classes and their
+    tokens, for the part that is trained.
+    """
+    kept, labels, sizes = zip(*examples, strict=True)
+    x = torch.stack(kept) if kept[0].dim() == 1 else pad_sequence(kept, batch_first=True)
+    targets, lengths = torch.tensor(labels), torch.tensor(sizes)
+    weight = float(weights[targets].sum())
+    return Batch((x, lengths), targets, weight=weight, tokens=int(lengths.sum()))
 
 
 def learnt_example(ids: Sequence[int], learnt: Sequence[bool], block_size: int) -> Example:

@@ -56,6 +56,11 @@ class Work:
     compile: bool = False
     replay: Replay | None = None
     begun: bool = False  # from trained weights: the curve has a row of step 0, validated
+    name: str = ""  # of several trainings of a stage: its state and its figures stand apart
+
+    def state(self, job: Job) -> Path:
+        """The folder of what it resumes from."""
+        return job.state / self.name
 
 
 def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> list[Row]:
@@ -68,12 +73,13 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     device = runtime.device(work.hardware)
     settings, meter = work.settings, meter or Meter(0.0, 0.0)
     model.to(device)
-    fresh = work.begun and resume.newest(job.state)[0] is None
+    state = work.state(job)
+    fresh = work.begun and resume.newest(state)[0] is None
     first = [_first(model, work, job)] if fresh else []  # a sharded model must be trained first
     # Sharding replaces the parameters, so the optimizers are built after it.
     wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
-    progress = _restored(job, model, optimizers)
+    progress = _restored(work, job, model, optimizers)
     progress.curve += first
     called: Called = compiled(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
@@ -82,7 +88,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     # Losses still on the device: reading one would wait for it.
     unread: list[Tensor] = []
     unread_replayed: list[Tensor] = []
-    check = Check(device, job)
+    check = Check(device, state)
     countdown = job.countdown(end, "steps", progress.step, lines=False)  # the log has the rows
     note = ""
     meter.begin()
@@ -128,10 +134,10 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
                     _add_row(model, optimizers, work, progress, end)
             if saving or stopped:
                 with meter.apart():
-                    resume.save(job.state, model, optimizers, progress)
+                    resume.save(state, model, optimizers, progress)
             if logging:  # only now: a terminal or a tracker that is gone must not cost the state
                 with meter.apart():
-                    note = _tell(progress.curve[-1], figures, countdown, job)
+                    note = _tell(progress.curve[-1], figures, countdown, work, job)
             if stopped:
                 raise Stopped(stopped)
         if stopped := _asked_to_stop(job):  # during the last step, whose state is saved
@@ -166,8 +172,8 @@ class Check:
     On a GPU one step later, so that the device is not waited for; nothing is saved in between.
     """
 
-    def __init__(self, device: torch.device, job: Job):
-        self._lag, self._job = int(device.type == "cuda"), job
+    def __init__(self, device: torch.device, state: Path):
+        self._lag, self._state = int(device.type == "cuda"), state
         self._waiting: list[tuple[Tensor, Tensor, int]] = []
 
     def __call__(self, loss: Tensor, norm: Tensor, step: int) -> None:
@@ -185,7 +191,7 @@ class Check:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise UserError(
                 f"step {step}: loss {float(loss)}, gradient norm {float(norm)}: not finite; "
-                f"{resume.last_good(self._job.state)}; lower the rate"
+                f"{resume.last_good(self._state)}; lower the rate"
             )
 
 
@@ -248,8 +254,8 @@ def _replayed(work: Work, step: int, device: torch.device) -> Batch | None:
 def _first(model: nn.Module, work: Work, job: Job) -> Row:
     """The row of the curve before any step."""
     figures = _validated(model, work, 0)
-    job.track.metrics(figures, step=0)
-    job.say(f"step 0 {' '.join(f'{k} {v:.4f}' for k, v in figures.items())}")
+    _track({"step": 0, **figures}, {}, work, job)
+    job.say(f"{_called(work)}step 0 {' '.join(f'{k} {v:.4f}' for k, v in figures.items())}")
     return {"step": 0, "tokens": 0, "lr": None, "train_loss": None} | figures
 
 
@@ -277,31 +283,37 @@ def _add_row(
     progress.curve.append(row)
 
 
-def _tell(row: Row, meters: Figures, countdown: Countdown, job: Job) -> str:
+def _tell(row: Row, meters: Figures, countdown: Countdown, work: Work, job: Job) -> str:
     """The tracker gets a row with the meters in one call, the log a line of it. Returns what a bar
     shows of it.
     """
-    _track(row, meters, job)
+    _track(row, meters, work, job)
     losses = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
     speed = meters["tokens_per_second"]
     left = printable.duration(countdown.left(int(row["step"] or 0)))
-    job.say(f"step {row['step']}/{countdown.total} {losses} ({speed:,.0f} tokens/s, {left} left)")
+    step = f"{_called(work)}step {row['step']}/{countdown.total}"
+    job.say(f"{step} {losses} ({speed:,.0f} tokens/s, {left} left)")
     return f"loss {row['train_loss']:.3f}, {speed:,.0f} tokens/s"
 
 
-def _track(row: Row, meters: Figures, job: Job) -> None:
+def _track(row: Row, meters: Figures, work: Work, job: Job) -> None:
     figures = {k: v for k, v in (row | meters).items() if k != "step" and v is not None}
-    job.track.metrics(figures, step=row["step"])
+    of = f"{work.name}." if work.name else ""
+    job.track.metrics({of + name: value for name, value in figures.items()}, step=row["step"])
 
 
-def _restored(job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:
-    state, damaged = resume.newest(job.state)
+def _called(work: Work) -> str:
+    return f"{work.name}: " if work.name else ""
+
+
+def _restored(work: Work, job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:
+    state, damaged = resume.newest(work.state(job))
     for folder in damaged:
         job.say(f"{folder}: damaged, passed over")
     if state is None:
         return Progress()
     progress = resume.restore(state, model, optimizers)
     for row in progress.curve:  # a kill may have come between the state and the tracker
-        _track(row, {}, job)
-    job.say(f"continues at step {progress.step}")
+        _track(row, {}, work, job)
+    job.say(f"{_called(work)}continues at step {progress.step}")
     return progress

@@ -1,20 +1,42 @@
 """What stage `classify` is told."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from llmill.contract.values import Section, Seed, Threads
+from llmill.contract.values import Positive, Section, Seed, Threads
 from llmill.model.settings import Adapter
 from llmill.training.settings import Training
 
 
+class Variants(Section):
+    """Which of the stage's variants are made."""
+
+    last_layer: bool
+    last_block: bool
+    last_two_blocks: bool
+    lora: bool
+    all: bool
+    all_from_random: bool
+
+
 class Classify(Section):
-    seed: Seed
+    seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]
     threads: Threads
     max_length: Annotated[
         int, Field(ge=2, le=2**24)
     ]  # <|endoftext|> and the last tokens of a message
+    reads: Literal["auto", "last", "first", "mean"]  # which token's state the head reads
+    causal: bool  # false: each token sees the whole message, whatever it saw in pretraining
     class_weights: Literal["none", "balanced"]
+    features_mib: Annotated[int, Field(ge=0, le=2**30)]  # 0: nothing is kept
+    sizes: Annotated[list[Positive], Field(max_length=100)]  # of a learning curve
     training: Training
     adapter: Adapter  # of variant lora
+
+    @model_validator(mode="after")
+    def each_once(self) -> Self:
+        for name, values in (("seeds", self.seeds), ("sizes", self.sizes)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} {values}: each one once")
+        return self
