@@ -13,7 +13,7 @@ from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.settings import Adapter
 from llmill.stages import instruct
-from llmill.stages.prefer import answered, chosen_fell, held_out, pairs, run
+from llmill.stages.prefer import answered, batches, chosen_fell, held_out, pairs, pairs_read, run
 from llmill.tasks import preference
 from llmill.tasks.conversation import message
 from llmill.tasks.preference import Preference
@@ -206,6 +206,19 @@ def test_what_is_held_out_is_told_by_reward_and_by_likelihood_and_by_length():
         "likelihood_after": pytest.approx(3),
         "likelihood_per_token_after": pytest.approx(3),
     }
+
+
+@pytest.mark.parametrize(("steps", "read"), [(1, 4), (2, 8), (3, 10), (9, 10)])
+def test_the_reference_is_asked_of_the_pairs_that_the_run_reads(steps, read):
+    """Of ten pairs, four a step; those of the first steps, in whichever order they come."""
+    text = ([0] * 2, [IGNORE, 1])
+    train = [Pair(text, text) for _ in range(10)]
+    settings = smoke().prefer
+    training = settings.training.model_copy(update={"max_steps": steps, "batch_size": 4})
+    settings = settings.model_copy(update={"training": training})
+    order = batches(settings, train).order
+    assert pairs_read(settings, train) == sorted(set(order.items(0, 4 * steps)))
+    assert len(pairs_read(settings, train)) == read
 
 
 @pytest.mark.parametrize(

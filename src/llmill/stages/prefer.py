@@ -33,7 +33,7 @@ from llmill.text.template import Template
 from llmill.training import replay
 from llmill.training.batches import Examples, learnt_example
 from llmill.training.drift import Drift
-from llmill.training.loop import Work, fit, write_curve
+from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.preference import (
     Measured,
     Pair,
@@ -84,7 +84,11 @@ def run(params: Parameters, job: Job) -> None:
     )
     runtime.start(settings.seed, settings.threads)
     model.to(runtime.device(hardware))
-    known = {name: with_reference(model, fitting[name], settings.loss, hardware) for name in SPLITS}
+    read = pairs_read(settings, fitting["train"])
+    known = {
+        name: with_reference(model, fitting[name], settings.loss, hardware, only)
+        for name, only in (("train", read), ("validate", None), ("test", None))
+    }
     before = measured(model, known["test"], settings.loss, hardware)
     prompts = [template.prompt(entry.asked) for entry in entries["validate"][:DRAWN]]
     drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed, hardware)
@@ -175,6 +179,13 @@ def batches(settings: Prefer, train: Sequence[Pair]) -> Examples:
     """The pairs to train on, in the order of the run."""
     size = settings.training.batch_size
     return Examples(train, collate_pairs, size, settings.seed, pair_length)
+
+
+def pairs_read(settings: Prefer, train: Sequence[Pair]) -> list[int]:
+    """The numbers of the pairs that the run reads: it may be shorter than one pass over them."""
+    size = settings.training.batch_size * settings.training.grad_accum_steps
+    count = min(length(settings.training, len(train)) * size, len(train))
+    return sorted(set(batches(settings, train).order.items(0, count)))
 
 
 def validation_figures(found: Measured) -> Figures:

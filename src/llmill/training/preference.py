@@ -130,12 +130,23 @@ def measured(
 
 
 def with_reference(
-    reference: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss, hardware: Runtime
+    reference: nn.Module,
+    pairs: Sequence[Pair],
+    settings: PreferenceLoss,
+    hardware: Runtime,
+    only: Sequence[int] | None = None,
 ) -> list[Pair]:
-    """The pairs with what the reference makes of them, which is then needed no more."""
-    found = measured(reference, pairs, settings, hardware)
-    known = zip(found.chosen.tolist(), found.rejected.tolist(), strict=True)
-    return [replace(pair, reference=each) for pair, each in zip(pairs, known, strict=True)]
+    """The pairs with what the reference makes of them, or of `only` those of these numbers; it is
+    then needed no more.
+    """
+    numbers = range(len(pairs)) if only is None else only
+    found = measured(reference, [pairs[n] for n in numbers], settings, hardware)
+    known = list(pairs)
+    for n, chosen, rejected in zip(
+        numbers, found.chosen.tolist(), found.rejected.tolist(), strict=True
+    ):
+        known[n] = replace(pairs[n], reference=(chosen, rejected))
+    return known
 
 
 def n_ahead(differences: Tensor) -> float:
