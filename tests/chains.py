@@ -21,8 +21,9 @@ from tests.test_main import console_script
 ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@last_two_blocks", "classify@all", "classify@lora", "classify@all_from_random",
-    "instruct", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "knowledge@instruct", "judge@pretrain",
-    "judge@instruct", "export@pretrain", "export@instruct", "export@classify/all", "report",
+    "instruct", "prefer", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "mmlu@prefer",
+    "knowledge@instruct", "knowledge@prefer", "judge@pretrain", "judge@instruct", "judge@prefer",
+    "export@pretrain", "export@instruct", "export@prefer", "export@classify/all", "report",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """`llmill new-data`: what it says of a file, and the lines that it proposes, which the parameters take."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -64,12 +65,51 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         ("a.csv", "body,label\ncaf\xe9 au lait,1\nhi there,2\n".encode("cp1252"), {"encoding": "cp1252"}, "classification: {file: own/a.csv, text: body, label: label, encoding: cp1252}"),
         ("a.jsonl", '{"body": "hello you", "label": true}\n{"body": "hi there", "label": false}\n', {}, "classification: {file: own/a.jsonl, text: body, label: label}"),
         ("a.jsonl", '{"prompt": "Say hi", "completion": "hi"}\n', {}, "instruction: {file: own/a.jsonl}"),
+        ("p.jsonl", '{"prompt": "Say hi", "chosen": "hi", "rejected": "no"}\n', {}, "preference: {file: own/p.jsonl}"),
+        ("p.json", '[{"instruction": "Say hi", "output": "hi", "chosen": "hi", "rejected": "no"}]', {}, "preference: {file: own/p.json}"),
+        ("mmlu.csv", "Which?,tree,stone,B\nWho?,me,you,A\n", {}, "mmlu: {file: own/mmlu.csv}"),
+        ("q.tsv", "Question\toption a\toption b\tKey\tTopic\nWhich?\ttree\tstone\tB\twood\n", {}, 'mmlu: {file: own/q.tsv, question: Question, choices: ["option a", "option b"], answer: Key, subject: Topic}'),
+        ("q.jsonl", '{"question": "Which?", "choices": ["tree", "stone"], "answer": 1}\n', {}, "mmlu: {file: own/q.jsonl, question: question, choices: [choices], answer: answer}"),
         ("web.jsonl", '{"text": "a page"}\n{"text": "another"}\n', {}, "text: [world, {file: own/web.jsonl, format: documents}]"),
         ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
     ],
 )  # fmt: skip
 def test_each_form_gets_the_lines_of_its_role(capsys, name, content, how, line):
     assert f"  {line}" in report(capsys, name, content, **how)
+
+
+def test_pairs_are_counted_with_those_that_prefer_nothing(capsys):
+    rows = [("Say hi", "hi", "no"), ("say  hi", "hello", "no"), ("Say no", "no", "no ")]
+    keys = ("prompt", "chosen", "rejected")
+    lines = report(
+        capsys, "p.jsonl", "".join(json.dumps(dict(zip(keys, r, strict=True))) + "\n" for r in rows)
+    )
+    assert lines[:4] == [
+        "p.jsonl: preferences, 170 bytes",
+        "pairs: 3, in 1 of them both answers are the same",
+        "prompts: 2",
+        "answers in words: half up to 1, 95 % up to 1, longest 1",
+    ]
+
+
+def test_questions_are_described_and_their_lines_are_what_the_parameters_take(capsys):
+    rows = "question,A,B,C,answer,subject\nWhich is it?,tree,stone,,B,wood\nwhich is IT?,tree,stone,,B,wood\n"
+    lines = report(capsys, "quiz.csv", rows + "Who?,me,you,they,A,people\n")
+    assert lines[:6] == [
+        "quiz.csv: multiple-choice questions, 120 bytes",
+        "rows: 3, 1 of them repeats",
+        "subjects: 2: wood 2, people 1",
+        "choices: 2 to 3",
+        "questions in words: half up to 3, 95 % up to 3, longest 3",
+        "",
+    ]
+    presets.change(shlex.split(lines[-1].removeprefix("or: "))[3:])
+    asked = params.load().download.mmlu
+    assert (asked.file, asked.choices, asked.subject) == (
+        "own/quiz.csv",
+        ["A", "B", "C"],
+        "subject",
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,6 +119,11 @@ def test_each_form_gets_the_lines_of_its_role(capsys, name, content, how, line):
         ("a.csv", "", "a.csv: an empty file"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
         ("a.csv", "body,note\nhello,a\nyou,b\nthey,c\nwe,d\n", "no column looks like a label"),
+        (
+            "a.csv",
+            "question,A,B,answer\nWhich?,tree,stone,C\n",
+            "row 2: answer 'C', allowed are A, B",
+        ),
         ("a.xlsx", "PK", "its ending is none of"),
     ],
 )

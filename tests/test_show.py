@@ -13,7 +13,7 @@ from llmill import __main__
 from llmill.contract.errors import UserError
 from llmill.runner import params
 from llmill.show import print_batch
-from llmill.stages import instruct, pretrain
+from llmill.stages import instruct, prefer, pretrain
 from llmill.tasks import instruction
 from llmill.tasks.conversation import message
 from llmill.tasks.instruction import Instruction
@@ -34,6 +34,8 @@ def world(tmp_path, monkeypatch):
     trainee.messages(tmp_path)
     trainee.documents(tmp_path)
     trainee.instructions(tmp_path)
+    trainee.assistant(tmp_path)
+    trainee.preferences(tmp_path)
     return tmp_path
 
 
@@ -172,6 +174,17 @@ def test_a_graded_response_is_shown_with_its_score(world):
     assert any("Answer: I say c and c.<|endoftext|>" in line for line in lines)
 
 
+def test_of_a_pair_the_chosen_answer_stands_above_the_rejected_one(world):
+    lines = printed("prefer", 0, rows=2)
+    assert lines[0].startswith("prefer, step 0 of 12: 16 rows, ")
+    letter = lines[2][-len("x<|endoftext|>]")]
+    assert lines[1].startswith("row 0: chosen, ") and ", 3 learnt" in lines[1]
+    assert lines[2].endswith(f"Say {letter}.\\n\\n### Response:\\n[{letter * 2}<|endoftext|>]")
+    assert lines[3].startswith("row 1: rejected, ") and ", 3 learnt" in lines[3]
+    assert lines[4].endswith(f"Say {letter}.\\n\\n### Response:\\n[no<|endoftext|>]")
+    assert lines[5] == "14 more rows"
+
+
 def test_micro_batches_of_a_step_are_all_shown(world):
     change(
         world, "batch_size: 4\n    grad_accum_steps: 1", "batch_size: 2\n    grad_accum_steps: 2"
@@ -185,7 +198,8 @@ def test_micro_batches_of_a_step_are_all_shown(world):
 
 
 @pytest.mark.parametrize(
-    ("stage", "prepare"), [(pretrain, None), (pretrain, masked), (instruct, None)]
+    ("stage", "prepare"),
+    [(pretrain, None), (pretrain, masked), (instruct, None), (prefer, None)],
 )
 def test_what_is_shown_is_what_the_stage_trains_on(world, monkeypatch, stage, prepare):
     if prepare:
@@ -204,7 +218,8 @@ def test_what_is_shown_is_what_the_stage_trains_on(world, monkeypatch, stage, pr
     shown, trained, *_ = seen
     assert len(shown) == len(trained) == 1
     for one, other in zip(shown, trained, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(one.inputs, other.inputs, strict=True))
+        for a, b in zip(one.inputs, other.inputs, strict=True):
+            assert torch.equal(a, b) or a.is_floating_point()  # what the reference said
         assert torch.equal(one.targets, other.targets)
 
 
@@ -219,7 +234,7 @@ def test_a_terminal_gets_one_line_of_its_width_and_a_pipe_the_whole(world):
 
 MISTAKES = [
     (["pretrain", "12"], "pretrain: no step 12; the run has steps 0 to 11"),
-    (["report", "0"], "report: trains nothing; there is pretrain, classify, instruct, grader"),
+    (["report", "0"], "report: trains nothing; there is pretrain, classify, instruct, prefer, grader"),
     (["classify", "0", "--variant", "none"], "classify@none: no such stage in dvc.yaml; there is classify@last_layer, classify@last_block, "
         "classify@last_two_blocks, classify@lora, classify@all, classify@all_from_random"),
     (["instruct", "0", "--variant", "all"], "instruct@all: no such stage in dvc.yaml; there is instruct"),
@@ -241,6 +256,7 @@ def test_a_mistake_is_one_line(world, monkeypatch, words, line):
         ("pretrain", "data/tokenizer/bpe/tokenizer.json"),
         ("classify", "data/prepare/classification/train.jsonl"),
         ("instruct", "results/pretrain/checkpoint/config.json"),
+        ("prefer", "data/prepare/preference/train.jsonl"),
         ("grader", "data/prepare/text/train/00000.parquet"),
     ],
 )

@@ -115,10 +115,10 @@ def test_a_command_of_the_course_runs_on_the_finished_chain(first, path, command
     assert first.run("sh", "-ec", command, PATH=path)  # of a model that says nothing, a line end
 
 
-def test_the_course_shows_each_of_its_steps_but_preferences_by_a_command():
+def test_the_course_shows_each_of_its_steps_by_a_command():
     steps = re.split(r"^## ", (ROOT / "docs/course.md").read_text(), flags=re.M)[1:]
     without = [step.splitlines()[0] for step in steps if not re.search(r"^    \S", step, re.M)]
-    assert (len(steps), without) == (12, ["Preferences"])
+    assert (len(steps), without) == (12, [])
 
 
 EDITS = {

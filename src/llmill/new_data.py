@@ -21,7 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.runner import params
 from llmill.stages.settings.download import OWN
-from llmill.tasks import classification, instruction, tables
+from llmill.tasks import classification, instruction, multiple_choice, preference, tables
 from llmill.tasks.classification import Message
 from llmill.text import documents, endings, readers
 from llmill.text.identity import normal
@@ -33,6 +33,11 @@ MOST_CLASSES = 1000  # a column of more different values is not proposed as the 
 QUOTES = {"quotes": False}
 PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # what YAML takes for a text without marks
 SHOWN = 10  # classes, columns
+ASKED = ("question", "q", "query", "prompt", "stem")
+RIGHT = ("answer", "answers", "correct", "correct_answer", "right", "solution", "label", "key")
+CHOICES = ("choices", "options", "endings")  # a list in one column
+CHOICE = re.compile(r"(?:choice|option|answer|ending)?[ _-]*(?:[a-j]|[0-9]|10)")
+SUBJECTS = ("subject", "topic", "category")
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,13 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
     if endings.of(path.name) in TEXTS:
         finding = _text(path, {"file": str(own), **options})
     else:
-        tasks = _tasks(path, {"file": str(own), **options})
-        finding = tasks or _table(path, own, encoding, delimiter)
+        source = {"file": str(own), **options}
+        finding = (
+            _pairs(path, source)
+            or _tasks(path, source)
+            or _questions(path, source)
+            or _table(path, own, encoding, delimiter)
+        )
     for line in finding.lines:
         print(printable.line(line))
     value = _flow(finding.value)
@@ -79,6 +89,24 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
     return Finding(lines, "text", [*_texts_now(), source])
 
 
+def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
+    """Preferences, if the file holds such: they may have an instruction's keys as well."""
+    if path.suffix not in (*tables.JSON, ".parquet"):
+        return None
+    try:
+        entries = preference.read_raw(path, source.get("encoding"))
+    except UserError:
+        return None
+    undecided = sum(entry.undecided for entry in entries)
+    lines = [
+        f"{path}: preferences, {path.stat().st_size:,} bytes",
+        f"pairs: {len(entries):,}, in {undecided:,} of them both answers are the same",
+        f"prompts: {len({normal(entry.task) for entry in entries}):,}",
+        *_lengths("answers", [text for e in entries for text in (e.chosen, e.rejected)]),
+    ]
+    return Finding(lines, "preference", source)
+
+
 def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
     """Instructions, if the file holds such."""
     if path.suffix not in (*tables.JSON, ".parquet"):
@@ -95,6 +123,51 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
         *_lengths("responses", [entry.output for entry in entries]),
     ]
     return Finding(lines, "instruction", source)
+
+
+def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
+    """Multiple-choice questions, if the file's columns, or MMLU's without names, are theirs."""
+    if path.suffix not in endings.QUESTIONS:
+        return None
+    encoding = source.get("encoding")
+    try:
+        columns = _columns_of_questions(multiple_choice.names(path, encoding))
+        if columns is None:
+            questions = multiple_choice.read_table(path, path.stem, encoding)
+    except UserError:  # another table, or a broken one: reading it as such says what is wrong
+        return None
+    if columns is not None:
+        named = multiple_choice.Named(**columns)
+        questions = multiple_choice.read_table(path, path.stem, encoding, named)
+    keys = Counter(normal(question.task) for question in questions)
+    subjects = Counter(question.subject for question in questions)
+    sizes = sorted({len(question.choices) for question in questions})
+    largest = ", ".join(f"{name} {n:,}" for name, n in subjects.most_common(SHOWN))
+    lines = [
+        f"{path}: multiple-choice questions, {path.stat().st_size:,} bytes",
+        f"rows: {len(questions):,}, {len(questions) - len(keys):,} of them repeats",
+        f"subjects: {len(subjects)}: {largest}{', ...' if len(subjects) > SHOWN else ''}",
+        f"choices: {sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else ""),
+        *_lengths("questions", [question.question for question in questions]),
+    ]
+    return Finding(lines, "mmlu", source | (columns or {}))
+
+
+def _columns_of_questions(names: Sequence[str]) -> dict[str, Any] | None:
+    """What of a table is what of a question; None where something is lacking."""
+    by_name = {name.strip().lower(): name for name in names}
+
+    def first(usual: Sequence[str]) -> str | None:
+        return next((by_name[name] for name in usual if name in by_name), None)
+
+    question, answer, subject = first(ASKED), first(RIGHT), first(SUBJECTS)
+    several = [name for low, name in by_name.items() if CHOICE.fullmatch(low)]
+    listed = first(CHOICES)
+    choices = several if listed is None else [listed]
+    if question is None or answer is None or (listed is None and len(several) < 2):
+        return None
+    found = {"question": question, "choices": choices, "answer": answer}
+    return found if subject is None else found | {"subject": subject}
 
 
 def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -> Finding:

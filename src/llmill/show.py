@@ -24,7 +24,8 @@ from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.tree import Params
-from llmill.stages import classify, grader, instruct, pretrain
+from llmill.stages import classify, grader, instruct, prefer, pretrain
+from llmill.tasks import preference
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.batches import Batch, Batches, Rows, Span
@@ -126,6 +127,15 @@ def open_instruct(tree: Params, folder: Folder) -> StageBatches:
     return StageBatches(batches, tree.instruct.training, partial(texts, foundation.tokenizer))
 
 
+def open_prefer(tree: Params, folder: Folder) -> StageBatches:
+    assistant = checkpoint.load_language_model(folder("instruct") / "checkpoint")
+    file = folder("prepare") / "preference" / "train.jsonl"
+    template, block = prefer.open_template(assistant), assistant.model.config.block_size
+    train = prefer.pairs(preference.read(file), template, block, file)
+    batches = prefer.batches(tree.prefer, train)
+    return StageBatches(batches, tree.prefer.training, partial(answers, assistant.tokenizer))
+
+
 def open_grader(tree: Params, folder: Folder) -> StageBatches:
     foundation = load_foundation(folder)
     batches = grader.batches(tree.grader, folder("prepare"), foundation)
@@ -137,6 +147,7 @@ OPEN = {
     "pretrain": open_pretrain,
     "classify": open_classify,
     "instruct": open_instruct,
+    "prefer": open_prefer,
     "grader": open_grader,
 }
 
@@ -211,6 +222,15 @@ def texts(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
             part = one_line(tokenizer, [token for token, _ in run])
             text += Text.assemble("[", (part.plain, LEARNT), "]") if is_learnt else part
         yield [Text(f"{size} tokens, {learnt} learnt, {len(row) - size} padding"), text]
+
+
+def answers(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
+    """Pairs of answers, the chosen one before the rejected one, each in brackets."""
+    shown = list(texts(tokenizer, batch, first))
+    half = len(shown) // 2
+    for pair in zip(shown[:half], shown[half:], strict=True):
+        for name, (what, *lines) in zip(("chosen", "rejected"), pair, strict=True):
+            yield [Text(f"{name}, ") + what, *lines]
 
 
 def labelled(

@@ -1,5 +1,7 @@
 """What another program made of an export, held against our logits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -29,17 +31,19 @@ def test_a_token_nearer_than_rounding_is_counted_and_another_is_named_with_its_p
     logits = model(torch.tensor([ASKED.ids + tokens[:3]])).detach()[0, -1]
     best, second = logits.topk(2).indices.tolist()
     distance = float(logits[best] - logits[second])
-    answer = Answer(ASKED.ids, [*tokens[:3], second])
-    figures = compare(model, ASKED, answer, distance + 0.01, "it")
+    answer, asked = Answer(ASKED.ids, [*tokens[:3], second]), replace(ASKED, count=4)
+    figures = compare(model, asked, answer, distance + 0.01, "it")
     assert figures == {"tokens": 4, "same": 3}
     line = f"it says token {second} at place 3 after 'AB', llmill {best}, whose logit is {distance:.3f} higher"
     with pytest.raises(UserError, match=line):
-        compare(model, ASKED, answer, distance - 0.01, "it")
+        compare(model, asked, answer, distance - 0.01, "it")
+    with pytest.raises(UserError, match="it writes 4 tokens after 'AB', asked for 8: it does not"):
+        compare(model, ASKED, answer, distance + 0.01, "it")
 
 
 def test_other_ids_of_the_same_text_are_named():
     with pytest.raises(UserError, match=r"it reads 'AB' as 2 tokens, 65, 66 .* llmill as 3 tokens"):
-        compare(decoder(), ASKED, Answer([65, 66], [1]), 1.0, "it")
+        compare(decoder(), replace(ASKED, count=1), Answer([65, 66], [1]), 1.0, "it")
 
 
 def test_an_assistant_is_asked_through_its_template_and_never_more_than_its_context_holds():

@@ -143,6 +143,12 @@ def test_another_architecture_and_a_quantisation_that_the_library_lacks_are_name
     content[place : place + 4] = struct.pack("<I", library.GGMLQuantizationType.I32)
     file.write_bytes(content)
     assert refusal(file).startswith("blk.1.ffn_up.weight: numbers of type I32, which the library")
+    content[place : place + 4] = struct.pack("<I", 99)
+    file.write_bytes(content)
+    assert refusal(file) == (
+        "numbers of type 99, which the library gguf does not know; a newer one may, or another "
+        "quantisation of the model will do"
+    )
 
 
 def test_a_tensor_too_many_and_numbers_that_are_none_are_named(tmp_path):

@@ -108,6 +108,7 @@ stages:
       - ${paths.data}/code/report.json
       - ${paths.data}/download/record.json
       - ${paths.data}/prepare/record.json
+      - ${paths.data}/prepare/record.json  # twice, as a variant may name a folder of its own and of all
       - ${paths.results}/pretrain/metrics.json
     outs: ["${paths.results}/report"]
 """

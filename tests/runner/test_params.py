@@ -142,6 +142,17 @@ OWN = {"file": "own/a.csv", "text": "body", "label": "kind"}
         {"classification": {**OWN, "text": ["title", "body"], "split": "part"}},
         {"classification": {**OWN, "text": 2, "label": 1, "test": "own/b.csv", "delimiter": ";"}},
         {"instruction": {"file": "own/chats.jsonl", "encoding": "cp1252"}},
+        {"preference": {"file": "own/pairs.jsonl"}},
+        {"mmlu": {"file": "own/a.csv"}},
+        {
+            "mmlu": {
+                "file": "own/a.csv",
+                "question": "q",
+                "choices": ["a", "b"],
+                "answer": "c",
+                "dev": "own/b.csv",
+            }
+        },
     ],
 )
 def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
@@ -164,6 +175,11 @@ def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
         ({"classification": {**OWN, "text": 1}}, "columns are given by name, or all by number"),
         ({"classification": {**OWN, "split": "a", "test": "own/b.csv"}}, "`split`, a column, or `test`, a file"),
         ({"classification": {**OWN, "test": "own/b/a.csv"}}, "file and test are both called a.csv"),
+        ({"mmlu": {"file": "own/a.csv", "choises": ["a"]}}, "unknown parameter 'download.mmlu.choises'; did you mean 'choices'?"),
+        ({"mmlu": {"file": "own/a.csv", "choices": []}}, "download.mmlu.choices = []: one column at least"),
+        ({"mmlu": {"file": "own/a.csv", "choices": ["a"] * 11}}, "a question has up to 10 choices"),
+        ({"mmlu": {"file": "own/a.csv", "dev": "own/b/a.csv"}}, "file and dev are both called a.csv"),
+        ({"mmlu": {"file": "own/a.txt"}}, "a table of questions ends in .csv, .tsv, .json, .jsonl, .parquet"),
         ({"classification": 3}, "download.classification = 3: Input should be a valid string"),
         ({"text": [{"file": "own/a.txt", "format": "proes"}]}, "download.text.0.format = 'proes'"),
         ({"text": ["world", "world"]}, "download.text names 'world' twice"),
@@ -216,6 +232,7 @@ def test_weights_to_begin_from_bring_shape_and_tokenizer_and_may_pass_through(tm
         ("text", "world"),
         ("classification", "world"),
         ("instruction", "world"),
+        ("preference", "world"),
         ("mmlu", "world"),
     }
 

@@ -19,8 +19,11 @@ STAGES = params.stages(preset("smoke"), ROOT / "dvc.yaml")
         ("classification", "classify@last_layer classify@last_block classify@last_two_blocks classify@lora classify@all "
             "classify@all_from_random accuracy export@classify/all",
         ),
-        ("instruction", "instruct grader mmlu@instruct judge@pretrain judge@instruct export@instruct"),
-        ("mmlu", "mmlu@pretrain mmlu@instruct"),
+        ("instruction", "instruct prefer grader mmlu@instruct mmlu@prefer knowledge@instruct knowledge@prefer "
+            "judge@pretrain judge@instruct judge@prefer export@instruct export@prefer",
+        ),
+        ("preference", "prefer mmlu@prefer knowledge@prefer judge@prefer export@prefer"),
+        ("mmlu", "mmlu@pretrain mmlu@instruct mmlu@prefer knowledge@instruct knowledge@prefer"),
     ],
 )  # fmt: skip
 def test_a_null_role_skips_what_needs_it_and_nothing_else(tmp_path, monkeypatch, role, stages):

@@ -11,7 +11,7 @@ import yaml
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 from llmill.stages.download import Parameters, run
-from llmill.stages.settings.download import Download, OwnTable, OwnText
+from llmill.stages.settings.download import Download, OwnQuestions, OwnTable, OwnText
 from llmill.text import transfer
 from llmill.world.settings import World
 from tests.conftest import ROOT
@@ -25,6 +25,7 @@ CONTENT = {
     "in/mail.tsv": b"ham\thello\nspam\tbuy\n",
     "in/readme": b"cite us\n",
     "in/tasks.json": b"[]\n",
+    "in/pairs.json": b"[{}]\n",
     "in/dev/a_dev.csv": b"q,1,2,3,4,A\n",
     "in/val/a_val.csv": b"q,1,2,3,4,B\n",
     "in/test/a_test.csv": b"q,1,2,3,4,C\n",
@@ -33,6 +34,7 @@ SOURCES = {
     "book": ("text", "prose", ["in/book.txt"]),
     "mail": ("classification", None, ["in/mail.tsv", "in/readme"]),
     "tasks": ("instruction", None, ["in/tasks.json"]),
+    "pairs": ("preference", None, ["in/pairs.json"]),
     "quiz": ("mmlu", None, ["in/dev/a_dev.csv", "in/val/a_val.csv", "in/test/a_test.csv"]),
 }
 
@@ -73,9 +75,10 @@ def desk(tmp_path, monkeypatch):
     desk = SimpleNamespace(root=tmp_path, out=tmp_path / "out")
 
     def run_it(**roles):
-        named = {"text": ["book"], "classification": "mail", "instruction": "tasks", "mmlu": "quiz"}
+        named = {"classification": "mail", "instruction": "tasks", "preference": "pairs"}
+        none = {"tokenizer": None, "init": None}
         section = Download(
-            **{**named, "tokenizer": None, "init": None, **roles},
+            **{"text": ["book"], **named, "mmlu": "quiz", **none, **roles},
             retries=0,
             timeout=20.0,
             world=WORLD,
@@ -112,6 +115,8 @@ def test_every_role_gets_its_folder_and_its_list(desk):
         "mmlu/sources.json",
         "mmlu/test/a_test.csv",
         "mmlu/val/a_val.csv",
+        "preference/pairs.json",
+        "preference/sources.json",
         "text/book/book.txt",
         "text/sources.json",
         "tokenizer/sources.json",
@@ -123,8 +128,14 @@ def test_own_files_are_copied_and_the_list_says_how_they_are_read(desk):
     (desk.root / "own").mkdir()
     (desk.root / "own/tickets.csv").write_bytes(b"subject,queue\nhi,a\n")
     (desk.root / "own/novel.txt").write_bytes(b"It was late.\n")
+    (desk.root / "own/quiz.csv").write_bytes(b"q,x,y,right\nWhich?,1,2,A\n")
+    (desk.root / "own/shots.csv").write_bytes(b"q,x,y,right\nWhen?,1,2,A\n")
     tickets = OwnTable(file="own/tickets.csv", text="subject", label="queue")
-    out = desk.run(classification=tickets, text=["world", OwnText(file="own/novel.txt"), "book"])
+    quiz = OwnQuestions(
+        file="own/quiz.csv", question="q", choices=["x", "y"], answer="right", dev="own/shots.csv"
+    )
+    texts = ["world", OwnText(file="own/novel.txt"), "book"]
+    out = desk.run(classification=tickets, text=texts, mmlu=quiz)
     (entry,) = listed(out, "classification")
     assert entry == {
         "name": "own/tickets.csv",
@@ -142,17 +153,24 @@ def test_own_files_are_copied_and_the_list_says_how_they_are_read(desk):
     texts = listed(out, "text")
     assert [text["name"] for text in texts] == ["world", "novel", "book"]
     assert (texts[1]["format"], texts[1]["files"][0]["path"]) == ("prose", "novel/novel.txt")
+    assert texts[1]["own"] == {"file": "own/novel.txt"}
     assert (out / "text/novel/novel.txt").read_bytes() == b"It was late.\n"
+    (asked,) = listed(out, "mmlu")
+    assert asked["own"] == {
+        "file": "own/quiz.csv", "encoding": None, "question": "q", "choices": ["x", "y"],
+        "answer": "right", "subject": None, "dev": "own/shots.csv",
+    }  # fmt: skip
+    assert names(out / "mmlu") == ["quiz.csv", "shots.csv", "sources.json"]
 
 
 def test_a_role_may_be_null_and_the_world_gives_those_that_ask_for_it(desk):
-    out = desk.run(instruction=None, mmlu="world")
-    assert listed(out, "instruction") == []
-    assert names(out / "instruction") == ["sources.json"]
+    out = desk.run(instruction=None, preference=None, mmlu="world")
+    for role in ("instruction", "preference"):
+        assert listed(out, role) == []
+        assert names(out / role) == ["sources.json"]
     assert listed(out, "mmlu")[0]["name"] == "world"
     assert [text["name"] for text in listed(out, "text")] == ["book"]
     assert names(out / "text") == ["book/book.txt", "sources.json"]
-    assert not (out / "preference").exists()
 
 
 def test_an_own_file_that_is_not_there_is_said_before_anything_is_fetched(desk):
@@ -199,6 +217,7 @@ def test_the_metrics_count_files_and_bytes_by_role(desk):
         "text": {"files": 1, "bytes": 21},
         "classification": {"files": 2, "bytes": 27},
         "instruction": {"files": 1, "bytes": 3},
+        "preference": {"files": 1, "bytes": 5},
         "mmlu": {"files": 3, "bytes": 36},
         "tokenizer": {"files": 0, "bytes": 0},
         "init": {"files": 0, "bytes": 0},
@@ -215,7 +234,7 @@ def test_the_output_is_the_same_whatever_the_files_came_from(desk, monkeypatch):
         (desk.root / "sources.yaml").write_text(a_table(server.url + "/{path}"))
         assert digest() == local
         assert digest() == local  # from what was kept
-        assert len(server.asked) == 7
+        assert len(server.asked) == 8
     (desk.root / "sources.yaml").write_text(a_table("nowhere/{path}"))
     shutil.rmtree(desk.root / "scratch")
     monkeypatch.setenv("LLMILL_MIRROR", ".")
@@ -228,6 +247,7 @@ def test_what_is_tracked_names_each_source_with_a_digest_of_its_files(desk):
         ("book", "data/download/text"),
         ("mail", "data/download/classification"),
         ("tasks", "data/download/instruction"),
+        ("pairs", "data/download/preference"),
         ("quiz", "data/download/mmlu"),
     ]
     assert all(len(digest) == 64 for _, _, digest in desk.tracked)
@@ -239,6 +259,7 @@ def test_a_log_gets_a_line_for_each_source(desk):
         "book: 1 file, 21 bytes",
         "mail: 2 files, 27 bytes",
         "tasks: 1 file, 3 bytes",
+        "pairs: 1 file, 5 bytes",
         "quiz: 3 files, 36 bytes",
     ]
 
@@ -267,16 +288,16 @@ def test_a_source_under_the_wrong_role_stops_the_stage_before_any_file(desk):
 
 
 def test_too_little_disk_stops_the_stage_before_any_file(desk, monkeypatch):
-    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: SimpleNamespace(free=86))
-    with pytest.raises(UserError, match="87 bytes needed, 86 free"):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", lambda path: SimpleNamespace(free=91))
+    with pytest.raises(UserError, match="92 bytes needed, 91 free"):
         desk.run()
     assert names(desk.out) == []
 
 
 def test_the_world_is_written_in_the_same_layout(desk):
-    roles = {"text": ["world"], "classification": "world", "instruction": "world", "mmlu": "world"}
-    out = desk.run(**roles)
-    for role in ("text", "classification", "instruction", "mmlu"):
+    labelled = ("classification", "instruction", "preference", "mmlu")
+    out = desk.run(text=["world"], **dict.fromkeys(labelled, "world"))
+    for role in ("text", *labelled):
         (world,) = listed(out, role)
         assert world["name"] == "world"
         assert world["licence"] == "generated; no rights reserved"
@@ -473,6 +494,7 @@ def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
         text=["gutenberg", "verdict"],
         classification="sms_spam",
         instruction="instruction_1100",
+        preference="preference_1100",
         mmlu="mmlu",
         tokenizer="gpt2",
     )
@@ -480,6 +502,7 @@ def test_the_real_data_arrives_whole(desk, real_data, monkeypatch):
         "text": {"files": 21, "bytes": 22_378_301},
         "classification": {"files": 2, "bytes": 483_700},
         "instruction": {"files": 1, "bytes": 203_524},
+        "preference": {"files": 1, "bytes": 386_968},
         "mmlu": {"files": 171, "bytes": 7_176_539},
         "tokenizer": {"files": 2, "bytes": 1_498_619},
         "init": {"files": 0, "bytes": 0},

@@ -415,6 +415,24 @@ def test_a_prompt_that_begins_with_no_end_of_text_begins_with_none_in_llama_cpp(
     assert checked["llama.cpp float16"] == {"tokens": 32, "same": 32}
 
 
+def test_an_answer_that_ends_at_once_is_compared_to_its_32nd_token(paths, tmp_path):
+    pytest.importorskip("xllamacpp", reason="llama.cpp's package xllamacpp is not installed")
+    model, tokenizer = trained(FORMS["llama"].model_copy(update={"tied": False}))
+    made = checkpoint.Checkpoint(model, tokenizer, template=ALPACA)
+    asked = parity.question(made)
+    assert asked is not None
+    with torch.inference_mode():
+        first = int(model(torch.tensor([asked.ids]))[0, -1].argmax())
+        rows = [first, tokenizer.end_of_text]
+        model.head.weight[rows] = model.head.weight[rows[::-1]]
+    shutil.rmtree(paths / "results/instruct/checkpoint")
+    checkpoint.save(paths / "results/instruct/checkpoint", made)
+    export(paths, tmp_path, "instruct", gguf="float16")
+    checked = record.read_json(tmp_path / "export-instruct/metrics.json")["checked"]
+    every = {"tokens": 32, "same": 32}
+    assert checked == {"transformers": every, "llama.cpp float16": every}
+
+
 def test_several_files_are_named_by_their_numbers_and_the_first_is_ollamas(formed, paths, tmp_path):
     pytest.importorskip("gguf", reason="the package gguf is not installed")
     export(paths, tmp_path, "instruct", gguf=["q8_0", "float16"])

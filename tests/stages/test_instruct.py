@@ -152,14 +152,14 @@ def test_the_template_that_came_with_the_weights_is_learnt_and_kept(tmp_path, mo
     checkpoint.save(tmp_path / "results/pretrain/checkpoint", saved)
     instructions(tmp_path)
     made = job(tmp_path)
-    run(smoke(instruct={"template": "weights"}), made)
+    run(smoke(instruct={"template": "weights", "replay": None}), made)
     assert checkpoint.load(made.out / "checkpoint").template == source
 
 
 def test_weights_without_a_template_are_one_line_before_anything_is_written(world):
     made = job(world)
     with pytest.raises(UserError, match="the foundation model has no chat template"):
-        run(smoke(instruct={"template": "weights"}), made)
+        run(smoke(instruct={"template": "weights", "replay": None}), made)
     assert list(made.out.iterdir()) == []
 
 
@@ -189,7 +189,7 @@ def test_an_answer_ends_by_the_templates_token_in_what_is_made_with_it(tmp_path,
     checkpoint.save(tmp_path / "results/pretrain/checkpoint", saved)
     instructions(tmp_path)
     made = job(tmp_path)
-    run(smoke(instruct={"template": "chatml"}), made)
+    run(smoke(instruct={"template": "chatml", "replay": None}), made)
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.template == CHATML
     assert (loaded.tokenizer.end_of_text, loaded.tokenizer.ends) == (256, {256, 258})

@@ -12,7 +12,7 @@ import pytest
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 from llmill.stages import prepare
-from llmill.tasks import classification, instruction, multiple_choice
+from llmill.tasks import classification, instruction, multiple_choice, preference
 from llmill.text import parquet
 from llmill.text.words import WORD
 from tests.conftest import preset
@@ -57,10 +57,18 @@ def raw(tmp_path, monkeypatch) -> Path:
     write_lists(folder)
     write(folder / "classification/SMSSpamCollection", "\n".join([*messages, messages[0]]) + "\n")
     write(folder / "instruction/tasks.json", json.dumps([*tasks, {**tasks[0], "output": " "}]))
+    write(folder / "preference/pairs.json", json.dumps(pairs()))
     for split in ("dev", "val", "test"):
         question = LEAKED if split == "test" else f"{split}?"
         write(folder / f"mmlu/{split}/rivers_{split}.csv", f'"{question}",Rhine,Rhone,Po,Aare,A\n')
     return folder
+
+
+def pairs() -> list[dict]:
+    """A pair for each instruction, in another form, and as many of other prompts."""
+    asked = [f"Say number {i} in good plain words." for i in range(90)]
+    asked += [f"Name metal {i}." for i in range(90)]
+    return [{"prompt": text, "chosen": f"{text} Yes.", "rejected": "No."} for text in asked]
 
 
 def write(file: Path, content: str) -> None:
@@ -70,7 +78,7 @@ def write(file: Path, content: str) -> None:
 
 def write_lists(folder: Path) -> None:
     """What stage `download` says of a source in each of the labelled roles."""
-    for role in ("classification", "instruction", "mmlu"):
+    for role in ("classification", "instruction", "preference", "mmlu"):
         write(folder / role / "sources.json", json.dumps([{"name": role, "files": []}]))
 
 
@@ -152,6 +160,56 @@ def test_labelled_rows_are_split_without_repeats_and_counted(raw):
     assert found["instruction"]["without_response"] == 1
     assert found["mmlu"] == {"subjects": 1, "dev": 1, "val": 1, "test": 1}
     assert multiple_choice.read(out / "mmlu/test.jsonl")[0].question == LEAKED
+
+
+def prepared_pairs(out: Path) -> dict[str, list[preference.Preference]]:
+    return {
+        split: preference.read(out / f"preference/{split}.jsonl")
+        for split in ("train", "validate", "test")
+    }
+
+
+def test_pairs_are_split_by_prompt_and_stay_with_the_instruction_that_asks_the_same(raw):
+    """Each prompt has a second pair, and in capitals: neither is in another split than the first."""
+    more = [{**row, "prompt": row["prompt"].upper(), "chosen": "Well."} for row in pairs()]
+    write(raw / "preference/pairs.json", json.dumps([*pairs(), *more]))
+    out = run(raw, preference=WORLD.prepare.preference.model_copy(update={"test_share": 0.3}))
+    prompts = {
+        split: [pair.task.casefold() for pair in rows]
+        for split, rows in prepared_pairs(out).items()
+    }
+    assert sum(map(len, prompts.values())) == 360
+    assert all(set(Counter(rows).values()) == {2} for rows in prompts.values())
+    assert not set(prompts["train"]) & {*prompts["validate"], *prompts["test"]}
+    for split, rows in prompts.items():
+        tasks = instruction.read(out / f"instruction/{split}.jsonl")
+        asked = {task.instruction.casefold() for task in tasks}
+        assert asked == {text for text in rows if text.startswith("say")}
+
+
+def test_pairs_that_prefer_nothing_or_repeat_are_left_out_and_counted(raw):
+    first = pairs()[0]
+    same = {**first, "rejected": f"{first['chosen']}\n"}
+    write(raw / "preference/pairs.json", json.dumps([*pairs(), same, first]))
+    out = run(raw)
+    found, kept = metrics(out)["preference"], prepared_pairs(out)
+    assert (found["rows"], found["duplicates"], found["undecided"]) == (181, 1, 1)
+    assert {split: found[split]["rows"] for split in kept} == {k: len(v) for k, v in kept.items()}
+    assert sum(map(len, kept.values())) == 180
+
+
+def test_no_document_holds_the_prompt_of_a_test_pair(raw):
+    write(raw / "preference/pairs.json", json.dumps(long := [
+        {"prompt": f"Which of the {i} roads to Rome is the shortest one?", "chosen": "A", "rejected": "B"}
+        for i in range(90)
+    ]))  # fmt: skip
+    write(
+        raw / "text/notes/a.txt", "\n\n".join([*(row["prompt"] for row in long), "A note.", "Two."])
+    )
+    out = run(raw, validate_share=0.5)
+    tested = {pair.task for pair in prepared_pairs(out)["test"]}
+    texts = {row["text"] for split in ("train", "validate") for row in documents(out, split)}
+    assert tested and not texts & tested
 
 
 def test_levels_of_subjects_come_along_where_there_are_any(raw):
@@ -236,6 +294,17 @@ def test_conversations_are_prepared_with_their_earlier_messages(raw):
         ("instruction/tasks.json", '[{"instruction": "x", "input": ""}]', "entry 1 .*'output'"),
         ("instruction/second.json", "[]", r"expected one file of data, found 2"),
         ("mmlu/test/rivers_test.csv", "Q?,a,A\n", "row 1: 3 fields"),
+        ("preference/pairs.json", '[{"prompt": "x", "chosen": "y"}]', "entry 1 .*'rejected'"),
+        (
+            "preference/pairs.json",
+            '[{"prompt": "x", "chosen": "y", "rejected": "y "}]',
+            "no pairs; in each of 1 both answers are the same",
+        ),
+        (
+            "preference/pairs.json",
+            '[{"prompt": "x", "chosen": "y", "rejected": "z"}]',
+            "split .* is empty; change the shares in prepare.preference",
+        ),
     ],
 )
 def test_bad_input_is_refused_in_one_line(raw, file, content, said):
@@ -307,7 +376,51 @@ def test_own_instructions_are_read_in_the_encoding_that_is_named(raw):
     assert entry.instruction.startswith("Café ")
 
 
-@pytest.mark.parametrize("role", ["classification", "instruction", "mmlu"])
+QUIZ = {
+    "file": "own/quiz.csv", "encoding": None, "question": "q", "choices": ["x", "y"],
+    "answer": "right", "subject": None, "dev": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("role", "entry", "content", "said"),
+    [
+        ("classification", FORM | {"file": "own/a.csv"}, "subjekt,queue\nhi,x\n", "own/a.csv: no column 'subject'; did you mean 'subjekt'?"),
+        ("classification", FORM | {"file": "own/b.csv", "test": "own/more/a.csv"}, "text\n", "own/more/a.csv: no rows in it"),
+        ("classification", FORM | {"file": "own/a.csv"}, "subject,queue\nhi,x\nyou,x\n", "own/a.csv: every row is 'x'; a classifier needs two classes"),
+        ("instruction", {"file": "own/a.csv", "encoding": None}, "{", "own/a.csv: neither JSON nor JSON lines"),
+        ("mmlu", QUIZ | {"file": "own/a.csv"}, "q,x,y,right\nWhich?,a,b,C\n", "own/a.csv, row 2: answer 'C', allowed are A, B"),
+        ("text", {"file": "own/a.csv"}, "", "own/a.csv: no text in it"),
+    ],
+)  # fmt: skip
+def test_an_error_names_the_file_of_ones_own_and_not_its_copy(raw, role, entry, content, said):
+    source = {"name": "a", "format": "prose", "files": [{"path": "a/a.txt"}], "own": entry}
+    if role == "text":
+        source["own"] = {"file": "own/a.txt"}
+        write(raw / "text/a/a.txt", content)
+        said = said.replace("csv", "txt")
+    write(raw / role / "a.csv", content)
+    write(raw / role / "b.csv", "subject,queue\nhi,x\n")
+    write(raw / role / "sources.json", json.dumps([source]))
+    with pytest.raises(UserError) as error:
+        run(raw)
+    assert str(error.value).startswith(said)
+
+
+def test_own_questions_are_split_into_those_asked_and_worked_examples(raw):
+    entry = {"name": "own/quiz.csv", "files": [], "own": QUIZ}
+    write(raw / "mmlu/sources.json", json.dumps([entry]))
+    rows = [f"Which is number {i}?,tree,stone,B" for i in (*range(20), 0)]
+    write(raw / "mmlu/quiz.csv", "\n".join(["q,x,y,right", *rows]))
+    out = run(raw)
+    assert metrics(out)["mmlu"] == {
+        "subjects": 1, "rows": 21, "duplicates": 1, "dev": 5, "val": 0, "test": 15,
+    }  # fmt: skip
+    (first, *_) = multiple_choice.read(out / "mmlu/test.jsonl")
+    assert (first.subject, first.choices, first.answer) == ("quiz", ["tree", "stone"], 1)
+
+
+@pytest.mark.parametrize("role", ["classification", "instruction", "preference", "mmlu"])
 def test_a_role_without_sources_leaves_a_mark_and_the_rest_as_it_was(raw, role):
     whole = run(raw, "whole")
     write(raw / role / "sources.json", "[]")
@@ -316,7 +429,7 @@ def test_a_role_without_sources_leaves_a_mark_and_the_rest_as_it_was(raw, role):
     reason = {"skipped": f"download.{role} is null"}
     assert json.loads((out / role / "skipped.json").read_text()) == reason
     assert metrics(out)[role] == reason
-    for other in {"classification", "instruction", "mmlu"} - {role}:
+    for other in {"classification", "instruction", "preference", "mmlu"} - {role}:
         assert names_below(out / other) == names_below(whole / other)
 
 
@@ -330,7 +443,7 @@ def test_splits_of_no_share_are_refused(raw):
 
 
 def test_real_multiple_choice_files_survive_the_way_to_json_lines(real_data, tmp_path):
-    parts, found = prepare.prepare_questions(real_data / "mmlu", tmp_path)
+    parts, found = prepare.prepare_questions(real_data / "mmlu", None, tmp_path)
     assert found == {"subjects": 57, "dev": 285, "val": 1531, "test": 14042}
     written = multiple_choice.read(tmp_path / "mmlu/test.jsonl")
     assert written == parts["test"]

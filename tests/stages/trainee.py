@@ -6,9 +6,12 @@ import numpy as np
 
 from llmill.model import checkpoint
 from llmill.runner.tree import Params
-from llmill.tasks import classification, instruction
+from llmill.tasks import classification, instruction, preference
 from llmill.tasks.classification import Message
+from llmill.tasks.conversation import message
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.preference import Preference
+from llmill.tasks.templates import ALPACA
 from llmill.text import parquet, shards
 from llmill.text.documents import Document
 from llmill.text.tokenizer import Tokenizer
@@ -41,13 +44,20 @@ def foundation(folder: Path, block_size: int = 64, causal: bool = True, seed: in
     return tokenizer
 
 
+def assistant(folder: Path, block_size: int = 256) -> None:
+    """A random assistant over bytes that learnt Alpaca's template, at its place."""
+    model, tokenizer = decoder(block_size=block_size), bytes_tokenizer()
+    saved = checkpoint.Checkpoint(model, tokenizer, template=ALPACA, made_by="instruct")
+    checkpoint.save(folder / "results/instruct/checkpoint", saved)
+
+
 def tokens(folder: Path) -> Tokenizer:
     """Shards of counting sentences, and their tokenizer."""
     tokenizer = bytes_tokenizer()
     tokenizer.save(folder / "data/tokenizer/bpe")
     for split, count in (("train", 60), ("validate", 12)):
         place = folder / "data/tokenize" / split
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         texts = [f"{n} and {n + 1} make {2 * n + 1}." for n in range(count)]
         shards.write_index(
             place, tokenizer.n_vocab, [shards.write(place, "00000", texts, tokenizer)]
@@ -84,7 +94,8 @@ def documents(folder: Path) -> None:
 
 
 def instructions(folder: Path) -> None:
-    """Instructions to say a letter twice."""
+    """Instructions to say a letter twice, and the text that is replayed beside them."""
+    tokens(folder)
     place = folder / "data/prepare/instruction"
     place.mkdir(parents=True)
     for split, letters in (("train", "abcdefghijkl"), ("validate", "mn"), ("test", "opq")):
@@ -95,3 +106,12 @@ def instructions(folder: Path) -> None:
             for n, c in enumerate(letters)
         ]
         instruction.write(place / f"{split}.jsonl", rows)
+
+
+def preferences(folder: Path) -> None:
+    """Pairs that prefer a letter said twice to `no`."""
+    place = folder / "data/prepare/preference"
+    place.mkdir(parents=True)
+    for split, letters in (("train", "abcdefghijkl"), ("validate", "mn"), ("test", "opq")):
+        pairs = [Preference([message("user", f"Say {c}.")], f"{c}{c}", "no") for c in letters]
+        preference.write(place / f"{split}.jsonl", pairs)

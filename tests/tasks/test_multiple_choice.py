@@ -118,8 +118,72 @@ def test_rows_with_named_columns_may_be_json_lines_or_parquet_with_a_subject_eac
         table.rename_columns(["subject", "q", "choices", "answers"]),
         tmp_path / "test/odd_things.parquet",
     )
-    with pytest.raises(UserError, match=r"parquet, row 1: no column 'question'; there are subj"):
+    with pytest.raises(
+        UserError, match=r"parquet, row 1 of 2: no column 'question'; there are subj"
+    ):
         multiple_choice.read_raw(tmp_path, "test")
+
+
+FORM = {
+    "file": "own/quiz.csv", "encoding": None, "question": None, "choices": None, "answer": None,
+    "subject": None, "dev": None,
+}  # fmt: skip
+
+
+def own(folder, content, name="quiz.csv", **form):
+    (folder / name).write_text(content)
+    return multiple_choice.read_own(folder, {**FORM, "file": f"own/{name}", **form})[0]
+
+
+NAMES = {"question": "Frage", "choices": ["eins", "zwei", "drei"], "answer": "Lösung"}
+TREE = Question("quiz", "Which?", ["tree", "stone"], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form"),
+    [
+        ("quiz.csv", "Which?,tree,stone,B\n", {}),
+        ("quiz.tsv", "id\tLösung\teins\tzwei\tdrei\tFrage\n7\tB\ttree\tstone\t\tWhich?\n", NAMES),
+        ("quiz.csv", "Frage;options;Lösung\nWhich?;[\"tree\", \"stone\"];1\n", NAMES | {"choices": ["options"]}),
+        ("quiz.csv", "Frage,A,B,answer\nWhich?,tree,stone,b\n", {"question": "frage"}),
+        ("quiz.json", '[{"Frage": "Which?", "eins": "tree", "zwei": "stone", "drei": null, "Lösung": 1}]', NAMES),
+        ("quiz.jsonl", '{"Frage": "Which?", "options": ["tree", "stone"], "Lösung": "B"}\n', NAMES | {"choices": ["options"]}),
+    ],
+)  # fmt: skip
+def test_a_table_of_ones_own_names_its_columns(tmp_path, name, content, form):
+    assert own(tmp_path, content, name, **form) == {"dev": [], "val": [], "test": [TREE]}
+
+
+@pytest.mark.parametrize(
+    ("content", "form", "said"),
+    [
+        ("Frage,eins,zwei,drei,Losung\nQ?,a,b,c,A\n", {}, "row 2: no column 'Lösung'; did you mean 'losung'"),
+        ("Frage,eins,zwei,drei,Lösung\nQ?,a,b,c,A\n", {"subject": "topic"}, "row 2: no column 'topic'; there are frage, eins"),
+        ("Q?,a,b,c,A\nR?,a,b,c,B\n", {}, "row 2: no column 'Frage'; there are q., a, b, c"),
+        ("Frage,eins,zwei,drei,Lösung\nQ?,a,,,A\n", {}, "row 2: 1 choices, a question has 2 to 10"),
+    ],
+)  # fmt: skip
+def test_a_column_that_is_not_there_is_named(tmp_path, content, form, said):
+    with pytest.raises(UserError, match=f"quiz.csv, {said}"):
+        own(tmp_path, content, **NAMES, **form)
+
+
+def test_worked_examples_are_drawn_up_to_five_of_a_subject_and_never_asked(tmp_path):
+    rows = [f"Which is {i}?,tree,stone,A,{'many' if i < 12 else 'few'}" for i in range(15)]
+    table = "\n".join(["question,A,B,answer,subject", *rows, "which IS 3?, tree,stone,A,many\n"])
+    parts = own(tmp_path, table)
+    assert [question.subject for question in parts["dev"]] == ["many"] * 5 + ["few"]
+    assert len(parts["test"]) == 9
+    assert {question.question for part in parts.values() for question in part} == {
+        f"Which is {i}?" for i in range(15)
+    }
+
+
+def test_worked_examples_may_be_a_file_of_their_own(tmp_path):
+    (tmp_path / "shots.csv").write_text("WHICH?,tree,stone,B\nWhen?,now,then,A\n")
+    parts = own(tmp_path, "Which?,tree,stone,B\nWho?,me,you,A\n", dev="own/shots.csv")
+    assert [question.question for question in parts["dev"]] == ["WHICH?", "When?"]
+    assert [question.question for question in parts["test"]] == ["Who?"]
 
 
 def test_a_split_without_files_is_named(tmp_path):

@@ -92,7 +92,7 @@ WHOLE = gzip.compress(LINES.encode(), mtime=0)
     ("name", "content", "said"),
     [
         ("a.jsonl", b'{"text": "a"}\n\n{"txet": "b"}', "a.jsonl, row 3: no column 'text'; did you mean 'txet'?"),
-        ("a.jsonl", b'{"body": "b", "id": 1}', "a.jsonl, row 1: no column 'text'; there are 'body, id' (`column:` in"),
+        ("a.jsonl", b'{"body": "b", "id": 1}', "a.jsonl, row 1: no column 'text'; there are 'body, id' (`column:` of"),
         ("a.jsonl", b'{"text": "a"}\n{"text": ', "a.jsonl, row 2: not JSON (Expecting value"),
         ("a.jsonl", b'[{"text": "a"}]', "a.jsonl, row 1: a list; a .jsonl has one object a line"),
         ("a.jsonl", b'[\n{"text": "a"}\n]', "a.jsonl, row 1: not JSON ("),

@@ -22,6 +22,7 @@ def a_download(**roles):
         "text": ["verdict"],
         "classification": "sms_spam",
         "instruction": "instruction_1100",
+        "preference": "preference_1100",
         "mmlu": "mmlu",
         "tokenizer": None,
         "init": None,
@@ -236,13 +237,14 @@ def test_the_sources_are_chosen_by_role():
         ("text", "verdict"),
         ("classification", "sms_spam"),
         ("instruction", "instruction_1100"),
+        ("preference", "preference_1100"),
         ("mmlu", "mmlu"),
         ("tokenizer", "gpt2"),
     ]
 
 
 def test_the_world_and_its_news_need_no_entry():
-    roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
+    roles = dict.fromkeys(("classification", "instruction", "preference", "mmlu"), "world")
     assert chosen(a_download(text=["world"], **roles).sources, {}) == []
     assert chosen(a_download(text=["news", "world"], **roles).sources, {}) == []
 

@@ -126,6 +126,9 @@ def parents(stages: dict[str, Stage], stage: Stage) -> list[Stage]:
 
 
 def _variants(name: str, entry: dict[str, Any], values: dict[str, Any]) -> list[Stage]:
+    if "foreach" in entry:
+        each, body = entry["foreach"].items(), entry["do"]
+        return [_stage(name, key, body, {**values, "key": key, "item": item}) for key, item in each]
     if "matrix" not in entry:
         return [_stage(name, None, entry, values)]
     ((key, items),) = entry["matrix"].items()

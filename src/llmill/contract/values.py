@@ -83,6 +83,7 @@ Title = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_with
 Prompt = Annotated[str, AfterValidator(_prompt)]
 Column = Annotated[str | int, BeforeValidator(_column)]
 Columns = Annotated[list[Column], BeforeValidator(_several)]  # one of them may stand without [ ]
+Names = Annotated[list[Line], BeforeValidator(_several)]  # of columns, likewise
 Address = Annotated[Line, AfterValidator(_address)]
 Variable = Annotated[str, Field(pattern=NAME, max_length=100)]
 

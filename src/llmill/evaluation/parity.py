@@ -1,6 +1,7 @@
 """Whether other programs make of an export what llmill makes of it: each that is installed loads
 the files and goes on greedily, through the template, and every token that it chose is held against
-our logits after the tokens before it.
+our logits after the tokens before it. An answer that ends is gone on with behind its end, so that
+32 tokens are compared, or as many as the context has room for.
 
 A program rounds otherwise: llama.cpp multiplies in float16, bfloat16, or eight bits. So a token of
 theirs may be our second, where our logits of the two are nearer than that rounding; anything else
@@ -90,6 +91,11 @@ def compare(
 
     `model`: ours, its numbers rounded as the files have them.
     """
+    if len(answer.tokens) != question.count:
+        raise UserError(
+            f"{who} writes {len(answer.tokens)} tokens after {question.text!r}, asked for "
+            f"{question.count}: it does not go on"
+        )
     if answer.read != question.ids:
         raise UserError(
             f"{who} reads {question.text!r} as {_short(answer.read)}, llmill as "
@@ -129,8 +135,15 @@ def by_transformers(folder: Path, question: Question) -> Answer:
         inputs = tokenizer(tokenizer.bos_token + question.text, return_tensors="pt")
         inputs.pop("token_type_ids", None)
     read = inputs["input_ids"][0].tolist()
-    written = model.eval().generate(**inputs, max_new_tokens=question.count, do_sample=False)
-    return Answer(read, written[0, len(read) :].tolist())
+    model.eval()
+
+    def write(ids: list[int], count: int) -> list[int]:
+        idx = torch.tensor([ids])
+        every = torch.ones_like(idx)  # also the ends, by which it would pad
+        written = model.generate(idx, attention_mask=every, max_new_tokens=count, do_sample=False)
+        return list(written[0, len(ids) :].tolist())
+
+    return Answer(read, _written(write, read, question.count))
 
 
 def by_llama_cpp(file: Path, question: Question) -> Answer:
@@ -155,14 +168,28 @@ def by_llama_cpp(file: Path, question: Question) -> Answer:
                 text = _said(client, "apply-template", messages=_messages(question))["prompt"]
             special = {"add_special": True, "parse_special": True}
             read = _said(client, "tokenize", content=text, **special)["tokens"]
-            answer = _said(
-                client, "completion", prompt=read, n_predict=question.count, temperature=0,
-                return_tokens=True, cache_prompt=False,
-            )  # fmt: skip
-            return Answer(read, answer["tokens"])
+
+            def write(ids: list[int], count: int) -> list[int]:
+                answer = _said(
+                    client, "completion", prompt=ids, n_predict=count, temperature=0,
+                    return_tokens=True, cache_prompt=False,
+                )  # fmt: skip
+                return list(answer["tokens"])
+
+            return Answer(read, _written(write, read, question.count))
     except (RuntimeError, httpx.HTTPError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{file}: llama.cpp does not load it ({reason})") from None
+
+
+def _written(
+    write: Callable[[list[int], int], list[int]], read: list[int], count: int
+) -> list[int]:
+    """So many tokens after those read: what stops at an end, itself a token, is asked again."""
+    tokens: list[int] = []
+    while len(tokens) < count and (more := write([*read, *tokens], count - len(tokens))):
+        tokens += more
+    return tokens
 
 
 def _said(client: httpx.Client, address: str, **fields: Any) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Draws(TypedDict):
     seed: int
 
 
-def share(right: int, n: int, confidence: float) -> Interval:
+def share(right: float, n: int, confidence: float) -> Interval:
     """The share of `right` among `n` trials. Of no trials: 0, somewhere between 0 and 1."""
     if n == 0:
         return {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
+from llmill.contract.skipped import KEY as SKIPPED
 
 if TYPE_CHECKING:
     from llmill.contract.pipeline import Stage
 
 LOCK = Path("requirements.lock")
 CURVE = "curves.csv"
-SKIPPED = "skipped"  # in the figures of a stage whose data is not there: why
 
 Curve = list[dict[str, float]]  # a row holds only what was measured at its step
 
@@ -106,7 +107,7 @@ def packages(path: Path) -> list[tuple[str, str]]:
 
 def _sources(inputs: Iterable[Path]) -> list[Path]:
     """What was downloaded, the text first."""
-    files = (file for file in inputs if file.name == "sources.json")
+    files = (file for file in inputs if file.name == SOURCES)
     return sorted(files, key=lambda file: (file.parent.name != "text", file.parent.name))
 
 

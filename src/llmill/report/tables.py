@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from llmill.contract.skipped import KEY as SKIPPED
 from llmill.report import form, summary
 from llmill.report.files import Results
 from llmill.report.form import number, words
@@ -80,25 +81,27 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
     rows = []
     for name in ("classification", "instruction"):
         counts = prepared.get(name, {})
-        if "skipped" in counts:
-            rows.append((name, "none", counts["skipped"], *[form.DASH] * 3))
+        if SKIPPED in counts:
+            rows.append((name, "none", counts[SKIPPED], *[form.DASH] * 3))
             continue
-        out = [
-            f"{counts[key]:,} {words(key)}"
-            for key in ("duplicates", "without_text", "without_label", "without_response")
-            if counts.get(key)
-        ]
         splits = [
             number(counts.get(s, {}).get("rows"), "count") for s in ("train", "validate", "test")
         ]
-        rows.append((name, number(counts.get("rows"), "count"), "; ".join(out) or "none", *splits))
+        rows.append((name, number(counts.get("rows"), "count"), _left_out(counts), *splits))
     counts = prepared.get("mmlu", {})
-    if "skipped" in counts:
+    if SKIPPED in counts:
         counts = {}
     splits = [number(counts.get(split), "count") for split in ("dev", "val", "test")]
-    total = sum(counts.get(split, 0) for split in ("dev", "val", "test")) if counts else None
-    rows.append(("questions (dev, val, test)", number(total, "count"), "none", *splits))
+    in_splits = sum(counts.get(split, 0) for split in ("dev", "val", "test")) if counts else None
+    total = number(counts.get("rows", in_splits), "count")
+    rows.append(("questions (dev, val, test)", total, _left_out(counts), *splits))
     return Table(("data", "rows", "left out", "train", "validate", "test"), rows)
+
+
+def _left_out(counts: Mapping[str, Any]) -> str:
+    reasons = ("duplicates", "without_text", "without_label", "without_response")
+    out = [f"{counts[key]:,} {words(key)}" for key in reasons if counts.get(key)]
+    return "; ".join(out) or "none"
 
 
 def contradictions(texts: Iterable[Mapping[str, Any]]) -> Table:

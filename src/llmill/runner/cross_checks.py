@@ -119,8 +119,14 @@ def _lengths(tree: "Params") -> None:
         raise ValueError(
             f"classify.max_length {tree.classify.max_length} is above model.block_size {block}"
         )
-    if tree.instruct.max_new_tokens >= block:
-        raise ValueError("instruct.max_new_tokens leaves no room for a prompt in model.block_size")
+    for name, most in (
+        ("instruct", tree.instruct.max_new_tokens),
+        ("prefer", tree.prefer.max_new_tokens),
+    ):
+        if most >= block:
+            raise ValueError(
+                f"{name}.max_new_tokens leaves no room for a prompt in model.block_size"
+            )
 
 
 def _size(tree: "Params") -> None:

@@ -16,7 +16,7 @@ from llmill.contract.pipeline import Stage
 from llmill.contract.values import Section
 from llmill.model.settings import FromInit, Model
 from llmill.runner.tree import Params
-from llmill.stages.settings.download import NAMED, OwnFile, OwnTable, OwnText
+from llmill.stages.settings.download import NAMED, OwnFile, OwnQuestions, OwnTable, OwnText
 
 Kind = TypeVar("Kind", bound=Section)
 
@@ -27,7 +27,7 @@ SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
 # The forms that a value may have: their names stand in pydantic's errors, of no use to a reader.
 FORMS: dict[str, Any] = {
-    form.__name__: form for form in (Model, FromInit, OwnFile, OwnTable, OwnText)
+    form.__name__: form for form in (Model, FromInit, OwnFile, OwnQuestions, OwnTable, OwnText)
 } | {NAMED: str}
 
 

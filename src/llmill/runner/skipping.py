@@ -40,7 +40,7 @@ def run(why: str, job: Job) -> None:
             record.write_bytes(place, b"")
         else:
             skipped.write(place, why)
-    record.write_json(job.out / METRICS, {"skipped": why})
+    record.write_json(job.out / METRICS, {skipped.KEY: why})
     job.say(f"skipped: {why}")
 
 

@@ -20,6 +20,7 @@ from llmill.stages.settings.judge import Judge
 from llmill.stages.settings.knowledge import Knowledge
 from llmill.stages.settings.mmlu import Mmlu
 from llmill.stages.settings.paths import Paths
+from llmill.stages.settings.prefer import Prefer
 from llmill.stages.settings.prepare import Prepare
 from llmill.stages.settings.pretrain import Pretrain
 from llmill.stages.settings.report import Report
@@ -42,6 +43,7 @@ class Params(Section):
     classify: Classify
     variants: Variants
     instruct: Instruct
+    prefer: Prefer
     grader: Grader
     accuracy: Accuracy
     mmlu: Mmlu

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
-from llmill.contract.known import NEWS, WORLD
+from llmill.contract.known import NEWS, SOURCES, WORLD
 from llmill.contract.values import Section
 from llmill.stages.settings.download import Download, OwnFile, OwnText
 from llmill.text import fetch, local, sources, transfer
@@ -26,7 +26,6 @@ from llmill.text.transfer import Network, Position
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-SOURCES = "sources.json"
 TITLES = {
     WORLD: "The built-in world: written from tables of true facts",
     NEWS: "News of the built-in world: written from tables of other true facts",
@@ -148,7 +147,8 @@ def _own(role: str, own: OwnFile, job: Job) -> dict[str, Any]:
     name, below, reading = own.file, "", {"own": own.model_dump(mode="json")}
     if isinstance(own, OwnText):  # a source of this description is read in the same way
         name, below = own.name, f"{own.name}/"
-        reading = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
+        how = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
+        reading = {**how, "own": {"file": own.file}}
     transfer.room(job.out, sum(path.stat().st_size for path in paths))
     copied = []
     with transfer.disk_full_is_one_line(job.out):
@@ -174,11 +174,9 @@ def _generate(params: Parameters, pairs: list[tuple[str, str]], job: Job) -> Lis
     roles = {role for role, _ in pairs}
     whole = job.out / "world.tmp"
     write(whole, params.download.world, texts)
-    # What nobody reads yet stays beside the rest: the pairs of answers, one better than the other.
     for folder in sorted(whole.iterdir()):
-        if folder.name in roles or (folder.name == "preference" and "instruction" in roles):
+        if folder.name in roles:
             folder.rename(job.out / folder.name)
-            roles.add(folder.name)
     shutil.rmtree(whole)
     listed = {role: [_world_entry(job.out / role, WORLD)] for role in sorted(roles - {"text"})}
     return listed | {"text": [_world_entry(job.out / "text", name, name) for name in texts]}

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llmill.contract import record
+from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype, GgufNumbers, Section
@@ -76,10 +77,11 @@ def run(params: Parameters, job: Job) -> None:
         return
     folder = job.out / "model"
     write(folder, loaded, params.export.dtype)
+    roles = ROLES[loaded.kind] + (("preference",) if job.variant == "prefer" else ())
     sources = [
         {"role": role, **source}
-        for role in ROLES[loaded.kind]
-        for source in record.read_json(job.folder("download") / role / "sources.json")
+        for role in roles
+        for source in record.read_json(job.folder("download") / role / SOURCES)
     ]
     shape = {
         **model.config.model_dump(mode="json"),
@@ -210,7 +212,9 @@ def _not_tried(package: str, job: Job) -> str:
 
 
 def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
-    job.say(f"{who} loads it: {figures['same']} of {figures['tokens']} greedy tokens are llmill's")
+    same, tokens = figures["same"], figures["tokens"]
+    near = "" if same == tokens else ", the others are as near as its rounding"
+    job.say(f"{who} loads it: {same} of {tokens} greedy tokens are llmill's{near}")
     return figures
 
 

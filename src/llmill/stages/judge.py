@@ -38,8 +38,11 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Score every answer, and summarise over all and by kind."""
+    assert job.variant is not None, "a matrix stage"
     settings = params.judge
-    path = job.folder("instruct") / "answers" / f"{job.variant}.json"
+    # Stage instruct has the foundation model answer, too.
+    by = "instruct" if job.variant == "pretrain" else job.variant
+    path = job.folder(by) / "answers" / f"{job.variant}.json"
     rows = record.read_json(path)
     if not rows:
         raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")

@@ -3,7 +3,8 @@
     python -m llmill prepare
 
 In: the roles of stage download. Out: `text/{train,validate}` in parquet shards; `classification`,
-`instruction` and `mmlu` as JSON lines; `metrics.json`, which says what was left out and why.
+`instruction`, `preference` and `mmlu` as JSON lines; `metrics.json`, which says what was left out
+and why.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import elsewhere, record, skipped
 from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
-from llmill.tasks import classification, instruction, multiple_choice, split
+from llmill.tasks import classification, instruction, multiple_choice, preference, split
 from llmill.tasks.split import distinct, part
-from llmill.text import documents, duplicates, endings, parquet, sources
+from llmill.text import documents, duplicates, endings, local, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
@@ -30,12 +32,14 @@ from llmill.text.words import WordHashes, hashes
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-SOURCES = "sources.json"
 SPLITS = split.NAMES
 LISTED = 20  # contradictions that are told one by one
 REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
+Prepared = tuple[Splits, Metrics]
+Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
+Preparing = Callable[[Path, Form], Prepared]
 
 
 class Parameters(Section):
@@ -46,21 +50,30 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Labelled data first, since its test texts must not stand in the documents."""
-    settings, raw = params.prepare, job.folder("download")
-    messages, message_metrics = (
-        prepare_messages(raw / "classification", settings, job.out)
-        if read_sources(raw / "classification")
-        else nothing("classification", SPLITS, job.out)
+    settings, raw, out = params.prepare, job.folder("download"), job.out
+    messages, message_metrics = of_role(
+        raw / "classification",
+        SPLITS,
+        out,
+        lambda folder, form: prepare_messages(folder, form, settings, out),
     )
-    entries, entry_metrics = (
-        prepare_instructions(raw / "instruction", settings, job.out)
-        if read_sources(raw / "instruction")
-        else nothing("instruction", SPLITS, job.out)
+    entries, entry_metrics = of_role(
+        raw / "instruction",
+        SPLITS,
+        out,
+        lambda folder, form: prepare_instructions(folder, form, settings, out),
     )
-    questions, question_metrics = (
-        prepare_questions(raw / "mmlu", job.out)
-        if read_sources(raw / "mmlu")
-        else nothing("mmlu", multiple_choice.SPLITS, job.out)
+    pairs, pair_metrics = of_role(
+        raw / "preference",
+        SPLITS,
+        out,
+        lambda folder, form: prepare_preferences(folder, form, settings, entries, out),
+    )
+    questions, question_metrics = of_role(
+        raw / "mmlu",
+        multiple_choice.SPLITS,
+        out,
+        lambda folder, form: prepare_questions(folder, form, out),
     )
     # Shared by both passes over the texts: each word is hashed once.
     word_hashes: WordHashes = {}
@@ -68,6 +81,7 @@ def run(params: Parameters, job: Job) -> None:
         [
             *(row.text for row in messages["test"]),
             *(entry.task for entry in entries["test"]),
+            *(pair.task for pair in pairs["test"]),
             *(question.question for question in questions["test"]),
         ],
         settings.contamination,
@@ -85,6 +99,7 @@ def run(params: Parameters, job: Job) -> None:
         },
         "classification": message_metrics,
         "instruction": entry_metrics,
+        "preference": pair_metrics,
         "mmlu": question_metrics,
     }
     record.write_json(job.out / "metrics.json", metrics)
@@ -97,9 +112,23 @@ def run(params: Parameters, job: Job) -> None:
     )
 
 
-def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
+def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) -> Prepared:
+    """What becomes of a role's files; of a role without sources a mark, for which stages that need
+    it are skipped.
+    """
+    entries = read_sources(folder)
+    if not entries:
+        reason = f"download.{folder.name} is null"
+        skipped.write(out / folder.name, reason)
+        return {name: [] for name in splits}, {skipped.KEY: reason}
+    form = entries[0].get("own")
+    with local.own_names(folder, form or {}):
+        return prepare(folder, form)
+
+
+def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
     """Check, deduplicate and split the labelled messages."""
-    if form := read_sources(folder)[0].get("own"):
+    if form:
         file = folder / Path(form["file"]).name
         collection = classification.read_table(folder, form)
     else:
@@ -134,11 +163,10 @@ def prepare_messages(folder: Path, settings: Prepare, out: Path) -> tuple[Splits
     }
 
 
-def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Splits, Metrics]:
+def prepare_instructions(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
     """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    form = read_sources(folder)[0].get("own")
-    file = folder / Path(form["file"]).name if form else one_file(folder)
-    rows = instruction.read_raw(file, form["encoding"] if form else None)
+    file, encoding = the_file(folder, form)
+    rows = instruction.read_raw(file, encoding)
     answered = [row for row in rows if row.output.strip()]
     unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
     shares = settings.instruction
@@ -156,9 +184,46 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> tuple[Sp
     }
 
 
-def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
-    """Check the multiple-choice questions, which come split; take along the subjects' levels."""
-    parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
+def prepare_preferences(
+    folder: Path, form: Form, settings: Prepare, entries: Splits, out: Path
+) -> Prepared:
+    """Check, deduplicate and split the pairs of answers. Those of one prompt stay together, and
+    with the instruction that asks the same: what is held out from one training is from both.
+    """
+    file, encoding = the_file(folder, form)
+    rows = preference.read_raw(file, encoding)
+    decided = [row for row in rows if not row.undecided]
+    unique = distinct(decided, lambda row: f"{row.task}\n{row.chosen}\n{row.rejected}")
+    part_of = {normal(each.task): name for name in SPLITS for each in entries[name]}
+    shares = settings.preference
+    parts: Splits = {name: [] for name in SPLITS}
+    for row in unique:
+        key = normal(row.task)
+        drawn = part(key, shares.validate_share, shares.test_share)
+        parts[part_of.get(key, drawn)].append(row)
+    if not unique:
+        raise UserError(f"{file}: no pairs; in each of {len(rows)} both answers are the same")
+    refuse_empty(parts, file, "prepare.preference")
+    (out / "preference").mkdir()
+    for name, pairs in parts.items():
+        preference.write(out / "preference" / f"{name}.jsonl", pairs)
+    return parts, {
+        **repeats(decided, unique),
+        "undecided": len(rows) - len(decided),
+        **{name: {"rows": len(pairs)} for name, pairs in parts.items()},
+    }
+
+
+def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
+    """Check the multiple-choice questions, which come split, but for those of one's own; take along
+    the subjects' levels.
+    """
+    left_out: Metrics = {}
+    if form:
+        parts, rows = multiple_choice.read_own(folder, form)
+        left_out = {"rows": rows, "duplicates": rows - sum(map(len, parts.values()))}
+    else:
+        parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
     (out / "mmlu").mkdir()
     for name, questions in parts.items():
         multiple_choice.write(out / "mmlu" / f"{name}.jsonl", questions)
@@ -167,20 +232,14 @@ def prepare_questions(folder: Path, out: Path) -> tuple[Splits, Metrics]:
         out / "mmlu" / "levels.json", record.read_json(levels) if levels.exists() else {}
     )
     subjects = {question.subject for questions in parts.values() for question in questions}
-    return parts, {"subjects": len(subjects), **{name: len(rows) for name, rows in parts.items()}}
+    counts = {name: len(questions) for name, questions in parts.items()}
+    return parts, {"subjects": len(subjects), **left_out, **counts}
 
 
 def read_sources(folder: Path) -> list[dict[str, Any]]:
     """What stage `download` says of a role: none where it is null."""
     entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
     return entries
-
-
-def nothing(role: str, splits: Iterable[str], out: Path) -> tuple[Splits, Metrics]:
-    """A role without data: stages that need it are skipped for what stands in its folder."""
-    reason = f"download.{role} is null"
-    skipped.write(out / role, reason)
-    return {name: [] for name in splits}, {"skipped": reason}
 
 
 def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
@@ -193,7 +252,8 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
         if not files:
             raise UserError(f"{folder / name}: no files of text; run stage download again")
         how = {key: entry[key] for key in ("column", "encoding") if key in entry}
-        yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
+        with local.own_names(folder / name, entry.get("own", {})):
+            yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
 
 
 def clean(
@@ -254,6 +314,13 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
             )
         parquet.write(out / name, mixture, settings.shard_documents)
     return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
+
+
+def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
+    """The one file of a role, and the encoding that one's own is said to have."""
+    if not form:
+        return one_file(folder), None
+    return folder / Path(form["file"]).name, form["encoding"]
 
 
 def one_file(folder: Path) -> Path:

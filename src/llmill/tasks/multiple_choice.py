@@ -2,29 +2,33 @@
 prepared form.
 
 Raw: `<split>/<subject>_<split>.csv`: a question, 2 to 10 choices, the letter of the right one. A
-quoted field may hold line breaks. Where the first row names the columns, and in `.jsonl` and
-`.parquet`, they are `question`, `choices` (a list) or `A` to `J`, `answer` (a letter, or a number
-from 0), and `subject` where the file's name is not it.
+quoted field may hold line breaks. Where the first row names the columns, and in `.json`, `.jsonl`
+and `.parquet`, they are `question`, `choices` (a list) or `A` to `J`, `answer` (a letter, or a
+number from 0), and `subject` where the file's name is not it; or what `Named` says.
 """
 
 import contextlib
 import csv
 import difflib
 import io
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.tasks import jsonl
-from llmill.text import endings, readers
+from llmill.tasks import jsonl, rows
+from llmill.tasks.split import distinct
+from llmill.text import endings
 from llmill.text.encoding import decode
+from llmill.text.identity import fraction
 
 SPLITS = ("dev", "val", "test")
 LETTERS = "ABCDEFGHIJ"
 FEWEST = 2  # choices
+EXAMPLES = 5  # of a subject, as MMLU's dev split has them
 DELIMITERS = ",;\t"
 QUOTES = 'a quote inside a quoted field is written twice, as in "the ""word"""'
 
@@ -40,6 +44,62 @@ class Question:
     choices: list[str]
     answer: int
 
+    @property
+    def task(self) -> str:
+        """What identifies it: MMLU asks "Which of these is true?" of many choices."""
+        return "\n".join((self.question, *self.choices))
+
+
+@dataclass(frozen=True)
+class Named:
+    """The columns of a table by name; None is the usual name. A single one of `choices` holds
+    lists.
+    """
+
+    question: str | None = None
+    choices: Sequence[str] | None = None
+    answer: str | None = None
+    subject: str | None = None
+
+    @property
+    def needed(self) -> set[str]:
+        """What a first row of names holds, in lower case."""
+        return {(self.question or "question").lower(), (self.answer or "answer").lower()}
+
+
+USUAL = Named()
+
+
+def read_own(folder: Path, form: Mapping[str, Any]) -> tuple[dict[str, list[Question]], int]:
+    """The different questions of a table by split, and how many rows there were; `form`:
+    `OwnQuestions`' fields.
+
+    Worked examples come from a file of their own; else of each subject up to five questions, half
+    of them at most, are drawn by their content.
+    """
+    names = Named(*(form[key] for key in ("question", "choices", "answer", "subject")))
+    tables = [
+        read_table(folder / Path(file).name, Path(file).stem, form["encoding"], names)
+        for file in (form["dev"], form["file"])
+        if file is not None
+    ]
+    questions = distinct([each for table in tables for each in table], lambda q: q.task)
+    if form["dev"] is None:
+        by_subject = defaultdict(list)
+        for question in questions:
+            by_subject[question.subject].append(question)
+        dev = [question for group in by_subject.values() for question in _drawn(group)]
+    else:
+        dev = distinct(tables[0], lambda q: q.task)
+    learnt_from = {question.task for question in dev}
+    test = [question for question in questions if question.task not in learnt_from]
+    return {"dev": dev, "val": [], "test": test}, sum(map(len, tables))
+
+
+def _drawn(questions: Sequence[Question]) -> list[Question]:
+    ordered = sorted(questions, key=lambda question: fraction(question.task, "dev"))
+    return ordered[: min(EXAMPLES, len(questions) // 2)]
+
 
 def read_raw(folder: Path, split: str) -> list[Question]:
     """Every question of a split, by subject; raises `UserError` naming a row that does not fit."""
@@ -53,35 +113,47 @@ def read_raw(folder: Path, split: str) -> list[Question]:
     ]
 
 
-def read_table(file: Path, subject: str, encoding: str | None) -> list[Question]:
+def read_table(
+    file: Path, subject: str, encoding: str | None, names: Named = USUAL
+) -> list[Question]:
     """The questions of one file; `subject` is that of rows that name none."""
-    rows = _csv(file, encoding) if file.suffix in endings.CELLS else readers.rows(file, encoding)
-    questions = [_question(subject, row, where) for where, row in rows]
+    csv_file = file.suffix in endings.CELLS
+    table = _csv(file, encoding, names) if csv_file else rows.read(file, encoding)
+    questions = [_question(subject, row, where, names) for where, row in table]
     if not questions:
         raise UserError(f"{file}: no questions in it")
     return questions
 
 
-def _csv(file: Path, encoding: str | None) -> Iterator[tuple[str, Row]]:
-    table = _cells(decode(elsewhere.read_bytes(file), file, encoding), file)
-    rows = [(number, cells) for number, cells in enumerate(table, 1) if _is_filled(cells)]
-    first = rows[0][1] if rows else []
+def names(file: Path, encoding: str | None) -> list[str]:
+    """What the columns would be called, of a table without names its first row."""
+    if file.suffix in endings.CELLS:
+        table = _cells(decode(elsewhere.read_bytes(file), file, encoding), file, USUAL)
+        return next(filter(_is_filled, table), [])
+    _, first = rows.read(file, encoding)[0]
+    return list(first) if isinstance(first, dict) else []
+
+
+def _csv(file: Path, encoding: str | None, columns: Named) -> Iterator[rows.Placed]:
+    table = _cells(decode(elsewhere.read_bytes(file), file, encoding), file, columns)
+    filled = [(number, cells) for number, cells in enumerate(table, 1) if _is_filled(cells)]
+    first = filled[0][1] if filled else []
     # Without names the first row says how many choices there are; four, if it is no question.
     n = len(first) - 2 if len(first) >= FEWEST + 2 else 4
-    header = _header(first)
+    header = first if columns != USUAL else _header(first, columns)
     names = header or ["question", *LETTERS[:n], "answer"]
-    for number, cells in rows[bool(header) :]:
+    for number, cells in filled[bool(header) :]:
         if len(cells) != len(names):
             needed = ", ".join(names)
             raise UserError(f"{file}, row {number}: {len(cells)} fields, needed are {needed}")
         yield f"{file}, row {number}", dict(zip(names, cells, strict=True))
 
 
-def _cells(text: str, file: Path) -> list[list[str]]:
+def _cells(text: str, file: Path, columns: Named) -> list[list[str]]:
     """The rows as separated by the first character with which they are a table of questions."""
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):
-            if _is_table(table := list(_reader(text, delimiter))):
+            if _is_table(table := list(_reader(text, delimiter)), columns):
                 return table
     reader = _reader(text, DELIMITERS[0])
     try:
@@ -94,43 +166,49 @@ def _reader(text: str, delimiter: str) -> Any:
     return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
-def _is_table(table: list[list[str]]) -> bool:
-    rows = [cells for cells in table if _is_filled(cells)]
-    sizes = {len(cells) for cells in rows}
-    return len(sizes) == 1 and (max(sizes) >= FEWEST + 2 or bool(_header(rows[0])))
+def _is_table(table: list[list[str]], columns: Named) -> bool:
+    filled = [cells for cells in table if _is_filled(cells)]
+    sizes = {len(cells) for cells in filled}
+    return len(sizes) == 1 and (max(sizes) >= FEWEST + 2 or bool(_header(filled[0], columns)))
 
 
 def _is_filled(cells: list[str]) -> bool:
     return any(cell.strip() for cell in cells)
 
 
-def _header(cells: list[str]) -> list[str]:
-    """The columns' names, where a first row holds names."""
-    names = [cell.strip().lower() for cell in cells]
-    return names if {"question", "answer"} <= set(names) else []
+def _header(cells: list[str], columns: Named) -> list[str]:
+    """The first row, where it holds names."""
+    return cells if columns.needed <= {cell.strip().lower() for cell in cells} else []
 
 
-def _question(subject: str, row: Row, where: str) -> Question:
+def _question(subject: str, row: Any, where: str, names: Named) -> Question:
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: {elsewhere.quoted(row)} is no object")
     row = {name.strip().lower(): value for name, value in row.items()}
-    question = _column(row, "question", where)
+    question = _column(row, names.question or "question", where)
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"{where}: no question")
-    choices = _choices(row, where)
-    answer = _answer(_column(row, "answer", where), len(choices), where)
-    return Question(_cell(row.get("subject")) or subject, question, choices, answer)
+    choices = _choices(row, where, names.choices)
+    answer = _answer(_column(row, names.answer or "answer", where), len(choices), where)
+    of = row.get("subject") if names.subject is None else _column(row, names.subject, where)
+    return Question(_cell(of) or subject, question, choices, answer)
 
 
 def _column(row: Row, name: str, where: str) -> Any:
-    if name in row:
-        return row[name]
+    if name.lower() in row:
+        return row[name.lower()]
     near = difflib.get_close_matches(name, row, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(row)}"
     raise UserError(f"{where}: no column '{name}'; {hint}")
 
 
-def _choices(row: Row, where: str) -> list[str]:
+def _choices(row: Row, where: str, names: Sequence[str] | None) -> list[str]:
     """The choices without white space round them; a row may have fewer than others have."""
-    if any(letter.lower() in row for letter in LETTERS):
+    if names is not None and len(names) > 1:
+        values = [_column(row, name, where) for name in names]
+    elif names is not None:
+        values = _list(_column(row, names[0], where), where)
+    elif any(letter.lower() in row for letter in LETTERS):
         values = [row.get(letter.lower()) for letter in LETTERS]
     else:
         values = _list(_column(row, "choices", where), where)

@@ -1,16 +1,17 @@
-"""Preferences: a prompt with a chosen and a rejected answer.
+"""Preferences: a prompt with a chosen and a rejected answer; the raw file, and the prepared one.
 
 Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with
 `chosen` and `rejected`; or of two conversations alone, `chosen` and `rejected`, that differ in
 their last answer. Other keys are not read.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from llmill.contract.errors import UserError
-from llmill.tasks import conversation, rows
+from llmill.tasks import conversation, jsonl, rows
 from llmill.tasks.conversation import Message, message
 from llmill.tasks.instruction import Instruction
 
@@ -26,10 +27,30 @@ class Preference:
     chosen: str
     rejected: str
 
+    @property
+    def task(self) -> str:
+        """What identifies the prompt; but for white space that of an instruction that asks it."""
+        return "\n".join(each["content"] for each in self.asked)
 
-def read_raw(path: Path) -> list[Preference]:
+    @property
+    def undecided(self) -> bool:
+        """Whether both answers are the same, so that nothing was preferred."""
+        return self.chosen.strip() == self.rejected.strip()
+
+
+def read(path: Path) -> list[Preference]:
+    """Prepared preferences."""
+    return jsonl.read(path, Preference)
+
+
+def write(path: Path, pairs: Iterable[Preference]) -> None:
+    """Write prepared preferences."""
+    jsonl.write(path, pairs)
+
+
+def read_raw(path: Path, encoding: str | None = None) -> list[Preference]:
     """Every entry of a raw file; raises `UserError` with the place of one that does not fit."""
-    return [_preference(entry, where) for where, entry in rows.read(path)]
+    return [_preference(entry, where) for where, entry in rows.read(path, encoding)]
 
 
 def _preference(entry: Any, where: str) -> Preference:

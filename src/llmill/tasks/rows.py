@@ -23,7 +23,7 @@ def read(path: Path, encoding: str | None = None) -> list[Placed]:
         content = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: missing; run stage download again") from None
-    if content.startswith(PARQUET):
+    if content.startswith(PARQUET) or path.suffix == ".parquet":
         rows = _of_parquet(content, path)
     else:
         text = decode(content, path, encoding)

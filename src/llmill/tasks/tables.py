@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
+from llmill.tasks import rows
 from llmill.text.encoding import decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
@@ -56,10 +55,8 @@ def read_all(
     header: bool = True,
 ) -> pd.DataFrame:
     """Every column; raises `UserError` as `read` does."""
-    if path.suffix == ".parquet":
-        frame = _parquet(path)
-    elif path.suffix in JSON:
-        frame = _json(path, decode(path.read_bytes(), path, encoding))
+    if path.suffix in (*JSON, ".parquet"):
+        frame = _frame(path, (row for _, row in rows.read(path, encoding)))
     elif path.suffix in DELIMITERS:
         separator = delimiter or DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
@@ -84,22 +81,22 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
         if quotes
         else csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     )
-    rows: list[list[str]] = []
+    table: list[list[str]] = []
     try:
         for row in reader:
-            if row and rows and len(row) != len(rows[0]):
-                raise csv.Error(f"{len(row)} columns where the first row has {len(rows[0])}")
+            if row and table and len(row) != len(table[0]):
+                raise csv.Error(f"{len(row)} columns where the first row has {len(table[0])}")
             if row:
-                rows.append(row)
+                table.append(row)
     except csv.Error as error:
         hint = "; or, if quotation marks are text, say `quotes: false`" if quotes else ""
         raise UserError(
             f"{path}, line {reader.line_num}: {error}, with delimiter {delimiter!r}; mend it{hint}"
         ) from None
-    if not rows:
+    if not table:
         raise UserError(f"{path}: an empty file")
-    names = rows.pop(0) if header else range(1, len(rows[0]) + 1)
-    frame = pd.DataFrame(rows, columns=list(names), dtype=object)
+    names = table.pop(0) if header else range(1, len(table[0]) + 1)
+    frame = pd.DataFrame(table, columns=list(names), dtype=object)
     if len(frame.columns) == 1 and header:
         (only,) = frame.columns
         other = max(LIKELY, key=str(only).count)
@@ -111,46 +108,20 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
     return frame
 
 
-def _json(path: Path, text: str) -> pd.DataFrame:
-    """A list of objects, or an object a line, whatever the ending says."""
-    if text.lstrip().startswith("["):
-        try:
-            entries = elsewhere.parsed(text)
-        except ValueError as error:
-            raise UserError(f"{path}: not JSON ({error})") from None
-        return _frame(path, entries)
-    entries = []
-    for number, line in enumerate(text.split("\n"), 1):
-        try:
-            if line.strip():
-                entries.append(elsewhere.parsed(line))
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error})") from None
-    return _frame(path, entries)
-
-
-def _parquet(path: Path) -> pd.DataFrame:
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: no Parquet file ({' '.join(str(error).split())[:200]})") from None
-    return _frame(path, table.to_pylist(), table.column_names)
-
-
-def _frame(path: Path, entries: Iterable[Any], names: Sequence[str] = ()) -> pd.DataFrame:
+def _frame(path: Path, entries: Iterable[Any]) -> pd.DataFrame:
     """Rows that are objects, as text."""
-    rows: list[dict[str, str | None]] = []
+    objects: list[dict[str, str | None]] = []
     for number, entry in enumerate(entries, 1):
         if not isinstance(entry, dict):
             raise UserError(f"{path}, row {number}: {elsewhere.quoted(entry)} is no object")
-        rows.append({str(name): _text(value, path, number) for name, value in entry.items()})
-    columns = dict.fromkeys([*names, *(name for row in rows for name in row)])
+        objects.append({str(name): _text(value) for name, value in entry.items()})
+    columns = dict.fromkeys(name for row in objects for name in row)
     return pd.DataFrame(
-        {name: pd.Series([row.get(name) for row in rows], dtype=object) for name in columns}
+        {name: pd.Series([row.get(name) for row in objects], dtype=object) for name in columns}
     )
 
 
-def _text(value: Any, path: Path, number: int) -> str | None:
+def _text(value: Any) -> str | None:
     """A cell as it would be written, also a list or an object."""
     if value is None or isinstance(value, str):
         return value

@@ -85,7 +85,7 @@ def strip_gutenberg(text: str, file: Path) -> str:
         mark = "START" if not start else "END"
         raise UserError(
             f"{file}: no line '*** {mark} OF THE PROJECT GUTENBERG ...'; "
-            "a file without such marks has `format: prose` in sources.yaml"
+            "the source of a file without such marks has `format: prose`"
         )
     return text[start.end() : end.start()]
 

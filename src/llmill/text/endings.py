@@ -4,7 +4,7 @@ TEXT = (".txt", ".md", ".jsonl", ".parquet")
 PACKED = {".gz": "gzip", ".zst": "zstd"}  # round any but parquet, which packs by itself
 CELLS = (".csv", ".tsv")
 ROWS = (".json", ".jsonl", ".parquet")  # of instructions and preferences
-QUESTIONS = (*CELLS, ".jsonl", ".parquet")
+QUESTIONS = (*CELLS, *ROWS)
 
 
 def of(name: str) -> str | None:

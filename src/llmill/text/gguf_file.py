@@ -4,6 +4,7 @@ the library `gguf`. What is in the metadata becomes plain values; tensors stay i
 
 import functools
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("gpt2", "llama")  # that ours can become with some switches set
 LONGEST = 1 << 22  # values in a list: tokens, merges; each takes a hundred bytes or more here
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, OSError)
+UNKNOWN = re.compile(r"(\d+)\)? is not a valid GGMLQuantizationType")  # what the library says
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,11 @@ def _read(file: Path, size: int, changed: int) -> Gguf:
         values = {name: field.contents() for name, field in reader.fields.items()}
         tensors = {tensor.name: tensor for tensor in reader.tensors}
     except DAMAGED as error:
+        if kind := UNKNOWN.search(str(error)):
+            raise UserError(
+                f"{file}: numbers of type {kind[1]}, which the library gguf does not know; a newer "
+                "one may, or another quantisation of the model will do"
+            ) from None
         raise UserError(f"{file}: no GGUF file, or a damaged one ({_reason(error)})") from None
     except MemoryError:
         raise UserError(f"{file}: no GGUF file, or a damaged one (no memory holds it)") from None

@@ -4,13 +4,16 @@ Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safeten
 or one GGUF file, which holds all three.
 """
 
+import contextlib
 import difflib
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import BPE, CONFIG, form, gguf_file, is_ours
 from llmill.text import gguf_file as gguf
 from llmill.text.sources import MODEL, is_model
@@ -32,7 +35,7 @@ def files(folder: Path) -> list[Path]:
     paths = sorted(
         path for place in places if place.is_dir() for path in place.iterdir() if path.is_file()
     )
-    model_files = [path for path in paths if path.suffix in MODEL and path.name != "sources.json"]
+    model_files = [path for path in paths if path.suffix in MODEL and path.name != SOURCES]
     if not is_model([path.name for path in model_files]):
         pickled = next((path.name for path in paths if path.suffix in PICKLES), None)
         if pickled and (folder / CONFIG).exists():
@@ -88,6 +91,20 @@ def refuse_missing(where: str, files: list[str]) -> None:
         near = difflib.get_close_matches(file.name, names, n=1)
         hint = f"did you mean {folder / near[0]}?" if near else f"copy it into {folder}/"
         raise UserError(f"{where}: {file} is not there; {hint}")
+
+
+@contextlib.contextmanager
+def own_names(folder: Path, own: Mapping[str, Any]) -> Iterator[None]:
+    """Errors about copies in `folder` name the files of one's own, which their owner edits; `own`:
+    what `sources.json` says of them.
+    """
+    try:
+        yield
+    except UserError as error:
+        line = str(error)
+        for file in filter(None, map(own.get, ("file", "test", "dev"))):
+            line = line.replace(str(folder / Path(file).name), file)
+        raise UserError(line) from None
 
 
 def copy(folder: Path, paths: list[Path], to: Path, below: str = "") -> list[dict[str, Any]]:

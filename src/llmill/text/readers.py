@@ -118,7 +118,7 @@ def _absent(column: str, names: list[str]) -> str:
     near = difflib.get_close_matches(column, names, n=1)
     listed = elsewhere.quoted(", ".join(names))
     hint = f"did you mean '{near[0]}'?" if near else f"there are {listed}"
-    return f"no column '{column}'; {hint} (`column:` in sources.yaml names another)"
+    return f"no column '{column}'; {hint} (`column:` of its source names another)"
 
 
 def _reason(error: Exception) -> str:

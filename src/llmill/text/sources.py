@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from llmill.contract import record, yaml_file
 from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
-from llmill.contract.known import NEWS, WORLD
+from llmill.contract.known import NEWS, SOURCES, WORLD
 from llmill.contract.model_folder import BPE, CONFIG, GGUF
 from llmill.text import encoding, endings
 from llmill.text.settings import TextFormat
 
 FILE = Path("sources.yaml")
-ROLES = ("text", "classification", "instruction", "mmlu", "tokenizer", "init")
+ROLES = ("text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init")
 SPLITS = ("dev", "val", "test")
 CLASSIFICATION = (
     "SMSSpamCollection"  # the name that later stages read, whatever the file was called
@@ -182,8 +182,8 @@ class Source(TablePart):
             raise ValueError(f"note '{readable}' would be read as data; give it another ending")
         places = Counter(self.place(file) for file in self.files)
         twice = next((place for place, times in places.items() if times > 1), None)
-        if twice or "sources.json" in places:
-            raise ValueError(f"two files would be written to {self.role}/{twice or 'sources.json'}")
+        if twice or SOURCES in places:
+            raise ValueError(f"two files would be written to {self.role}/{twice or SOURCES}")
         return self
 
 
@@ -192,7 +192,7 @@ TAKES = {
     "classification": "one file of label<TAB>text rows",
     "instruction": "one .json, .jsonl or .parquet file",
     "preference": "one .json, .jsonl or .parquet file",
-    "mmlu": ".csv, .tsv, .jsonl and .parquet files in folders dev, val and test",
+    "mmlu": ".csv, .tsv, .json, .jsonl and .parquet files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
     "init": "a model's folder: config.json, .safetensors and its tokenizer's files, or one .gguf, "
     "never a pickle",
@@ -287,7 +287,7 @@ def _find(role: str, name: str, table: dict[str, Source]) -> Source:
 def got(table: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
     """What the finished stage `download` got: bytes and sha256 by the path in `sources.yaml`."""
     files: dict[str, tuple[int, str]] = {}
-    for listed in sorted(download.glob("*/sources.json")):
+    for listed in sorted(download.glob(f"*/{SOURCES}")):
         for entry in record.read_json(listed):
             if entry["name"] in table:
                 source = table[entry["name"]]

@@ -70,6 +70,16 @@ class Replay(Section):
     windows: Batch  # at each of these
 
 
+class PreferenceLoss(Section):
+    """DPO's loss with its variants. SimPO's: without a reference, length-normalised, a margin."""
+
+    beta: Rate  # what a nat above the reference is worth
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]  # share taken to be the wrong way round
+    reference_free: bool  # true: rewards are log-probabilities, compared with nothing
+    length_normalised: bool  # true: rewards are per token of the answer
+    margin: Annotated[float, Field(ge=0, le=1000)]  # that a chosen answer's reward must be ahead
+
+
 class Sampling(Section):
     """Texts written at every validation, from their own random state."""
 

@@ -8,12 +8,21 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator,
 
 from llmill.contract.elsewhere import is_below
 from llmill.contract.model_folder import GGUF
-from llmill.contract.values import Column, Columns, Line, Retries, Seconds, Section
+from llmill.contract.values import Column, Columns, Line, Names, Retries, Seconds, Section
 from llmill.text import endings
 from llmill.text.settings import TextFormat
 from llmill.world.settings import World
 
 OWN = "own"  # the folder of one's own files, on which the stage depends
+SINGLE = (
+    "classification",
+    "instruction",
+    "preference",
+    "mmlu",
+    "tokenizer",
+    "init",
+)  # roles of one source
+MOST_CHOICES = 10
 NAMED = "Name"  # the tag of a source that is given by its name
 
 
@@ -21,6 +30,13 @@ def _own(path: str) -> str:
     if not is_below(path) or PurePosixPath(path).parts[:1] != (OWN,) or path == OWN:
         raise ValueError(f"a file of one's own lies in {OWN}/, where both commands see its edits")
     return path
+
+
+def _refuse_one_name(files: list[str], which: str) -> None:
+    """They are copied into one folder."""
+    names = [PurePosixPath(file).name for file in files]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{which} are both called {names[0]}; rename one")
 
 
 OwnPath = Annotated[Line, AfterValidator(_own)]
@@ -65,9 +81,43 @@ class OwnTable(OwnFile):
             raise ValueError("columns are given by name, or all by number")
         if self.split is not None and self.test is not None:
             raise ValueError("give `split`, a column, or `test`, a file, but not both")
-        names = [PurePosixPath(file).name for file in self.files]
-        if len(set(names)) < len(names):
-            raise ValueError(f"file and test are both called {names[0]}; rename one")
+        _refuse_one_name(self.files, "file and test")
+        return self
+
+
+class OwnQuestions(OwnFile):
+    """A table of multiple-choice questions. Columns have names, those not given MMLU's usual ones
+    (`question`, `A` to `J` or `choices`, `answer`, `subject`); or it is a table without names, as
+    MMLU's are.
+    """
+
+    question: Line | None = None
+    choices: Names | None = None  # one column each, or a single column of lists
+    answer: Line | None = None
+    subject: Line | None = None
+    dev: OwnPath | None = None  # another file of the same form: the worked examples; else drawn
+
+    @property
+    def files(self) -> list[str]:
+        return [self.file, *([self.dev] if self.dev else [])]
+
+    @field_validator("file", "dev")
+    @classmethod
+    def file_is_a_table(cls, file: str | None) -> str | None:
+        if file is not None and PurePosixPath(file).suffix not in endings.QUESTIONS:
+            raise ValueError(f"a table of questions ends in {', '.join(endings.QUESTIONS)}")
+        return file
+
+    @field_validator("choices")
+    @classmethod
+    def choices_are_few(cls, choices: list[str] | None) -> list[str] | None:
+        if choices is not None and len(choices) > MOST_CHOICES:
+            raise ValueError(f"a question has up to {MOST_CHOICES} choices")
+        return choices
+
+    @model_validator(mode="after")
+    def files_differ(self) -> Self:
+        _refuse_one_name(self.files, "file and dev")
         return self
 
 
@@ -101,6 +151,10 @@ def _text_or_name(value: Any) -> str:
     return _kind(value, OwnText)
 
 
+def _questions_or_name(value: Any) -> str:
+    return _kind(value, OwnQuestions)
+
+
 def _file_or_name(value: Any) -> str:
     return _kind(value, OwnFile)
 
@@ -109,6 +163,9 @@ Name = Annotated[Line, Tag(NAMED)]
 Labelled = Annotated[Name | Annotated[OwnTable, Tag("OwnTable")], Discriminator(_table_or_name)]
 Readable = Annotated[Name | Annotated[OwnText, Tag("OwnText")], Discriminator(_text_or_name)]
 Tasks = Annotated[Name | Annotated[OwnFile, Tag("OwnFile")], Discriminator(_file_or_name)]
+Asked = Annotated[
+    Name | Annotated[OwnQuestions, Tag("OwnQuestions")], Discriminator(_questions_or_name)
+]
 
 
 class Download(Section):
@@ -120,7 +177,8 @@ class Download(Section):
     text: Annotated[list[Readable], Field(min_length=1)]
     classification: Labelled | None
     instruction: Tasks | None
-    mmlu: Line | None
+    preference: Tasks | None
+    mmlu: Asked | None
     tokenizer: Line | None
     init: Line | None
     retries: Retries
@@ -151,6 +209,6 @@ class Download(Section):
 
     def _roles(self) -> Iterator[tuple[str, str | OwnFile]]:
         yield from (("text", each) for each in self.text)
-        for role in ("classification", "instruction", "mmlu", "tokenizer", "init"):
+        for role in SINGLE:
             if (each := getattr(self, role)) is not None:
                 yield role, each

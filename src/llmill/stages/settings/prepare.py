@@ -18,3 +18,4 @@ class Prepare(Section):
     shard_documents: Positive
     classification: Split
     instruction: Split
+    preference: Split  # of pairs whose prompt is no instruction

@@ -1,0 +1,219 @@
+"""Tune the assistant on preferences: pairs of answers to one prompt, of which one was chosen.
+
+    python -m llmill prefer
+
+In: the assistant of stage instruct, the pairs, the test instructions. Out: `checkpoint/`,
+`curves.csv`, `metrics.json`, and `answers/prefer.json`: the test instructions, answered by the
+tuned model. The reference is the assistant before the training: how likely it finds each answer is
+written down first, and only the model that learns stays in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from llmill.contract import record, runtime
+from llmill.contract.errors import UserError
+from llmill.contract.hardware import Runtime
+from llmill.contract.values import Section
+from llmill.evaluation import statistics
+from llmill.evaluation.answers import answers
+from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
+from llmill.stages.settings.prefer import Prefer
+from llmill.tasks import instruction, preference, templates
+from llmill.tasks.conversation import Message, message
+from llmill.tasks.preference import Preference
+from llmill.text.template import Template
+from llmill.training import replay
+from llmill.training.batches import Examples, learnt_example
+from llmill.training.drift import Drift
+from llmill.training.loop import Work, fit, write_curve
+from llmill.training.preference import (
+    Measured,
+    Pair,
+    answer_length,
+    collate_pairs,
+    measured,
+    n_ahead,
+    pair_length,
+    preference_loss,
+    with_reference,
+)
+from llmill.training.progress import Figures, Row
+
+if TYPE_CHECKING:
+    from llmill.contract.job import Job
+
+SPLITS = ("train", "validate", "test")
+DRAWN = 64  # answers that the reference writes, at most, to tell how far the model goes from it
+CHOSEN = "chosen_log_probability"
+
+
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    runtime: Runtime
+    prefer: Prefer
+
+
+def run(params: Parameters, job: Job) -> None:
+    """Ask the reference, train on the pairs, answer the test instructions."""
+    settings, hardware, prepared = params.prefer, params.runtime, job.folder("prepare")
+    begun_from = job.folder("instruct") / "checkpoint"
+    assistant = checkpoint.load_language_model(begun_from)
+    model, template = assistant.model, open_template(assistant)
+    block = model.config.block_size
+    if settings.max_new_tokens >= block:
+        raise UserError(
+            f"params.yaml: prefer.max_new_tokens {settings.max_new_tokens} leaves no room for a "
+            f"prompt in the {block} tokens that the assistant reads"
+        )
+    files = {name: prepared / "preference" / f"{name}.jsonl" for name in SPLITS}
+    entries = {name: preference.read(file) for name, file in files.items()}
+    fitting = {name: pairs(entries[name], template, block, files[name]) for name in SPLITS}
+    too_long = sum(len(entries[name]) - len(fitting[name]) for name in SPLITS)
+    job.say(
+        f"{len(fitting['train'])} pairs to train on; {too_long} left out that are longer than the "
+        f"{block} tokens that the assistant reads"
+    )
+    runtime.start(settings.seed, settings.threads)
+    model.to(runtime.device(hardware))
+    known = {name: with_reference(model, fitting[name], settings.loss, hardware) for name in SPLITS}
+    before = measured(model, known["test"], settings.loss, hardware)
+    prompts = [template.prompt(entry.asked) for entry in entries["validate"][:DRAWN]]
+    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed, hardware)
+
+    def validate(model: nn.Module, step: int) -> Figures:
+        found = measured(model, known["validate"], settings.loss, hardware)
+        return validation_figures(found) | {"kl": drift(model)}
+
+    train, loss = batches(settings, known["train"]), preference_loss(settings.loss)
+    text = job.folder("tokenize") / "train"
+    work = Work(
+        train,
+        loss,
+        validate,
+        settings.training,
+        hardware,
+        settings.seed,
+        replay=replay.opened(settings.replay, text, assistant.tokenizer, block, settings.seed),
+        begun=True,
+    )
+    curve = fit(model, work, job)
+    model.eval()
+    after = measured(model, known["test"], settings.loss, hardware)
+    model.cpu()
+    tests = instruction.read(prepared / "instruction" / "test.jsonl")
+    answered = answers(model, template, tests, settings.max_new_tokens, job.progress("answers"))
+    (job.out / "answers").mkdir()
+    record.write_json(job.out / "answers" / "prefer.json", answered)
+    job.track.table("answers", answered)
+    weights = checkpoint.weights_hash(begun_from)
+    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights)
+    checkpoint.save(job.out / "checkpoint", tuned)
+    write_curve(job.out / "curves.csv", curve)
+    fell = chosen_fell(curve)
+    if fell is not None:
+        job.say(f"at step {fell} the chosen answers were less likely than before the training")
+    metrics = {
+        **held_out(before, after, known["test"]),
+        **{name: curve[-1][name] for name in ("validation_loss", "kl")},
+        "chosen_fell_at_step": fell,
+        "steps": curve[-1]["step"],
+        **{f"{name}_pairs": len(known[name]) for name in SPLITS},
+        "pairs_too_long": too_long,
+        "test_instructions": len(answered),
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    job.track.metrics({f"final_{k}": v for k, v in statistics.flat(metrics).items()})
+
+
+def open_template(assistant: Checkpoint[Any]) -> Template:
+    """The template that the assistant learnt."""
+    assert assistant.template is not None, "stage instruct teaches one"
+    return templates.for_training(assistant.template, assistant.tokenizer)
+
+
+def pairs(entries: Sequence[Preference], template: Template, block: int, file: Path) -> list[Pair]:
+    """The pairs as the model reads and learns them, without those that it cannot read as a whole:
+    cut, two answers would no longer stand behind one prompt. Raises `UserError` if none is left.
+    """
+    found = []
+    for entry in entries:
+        texts = [answered(entry.asked, text, template) for text in (entry.chosen, entry.rejected)]
+        if all(len(ids) <= block + 1 for ids, _ in texts):
+            chosen, rejected = (learnt_example(ids, learnt, block) for ids, learnt in texts)
+            found.append(Pair(chosen, rejected))
+    if not found:
+        raise UserError(
+            f"{file}: of {len(entries)} pairs none fits into the {block} tokens that the assistant "
+            "reads; raise model.block_size"
+        )
+    return found
+
+
+def answered(
+    asked: Sequence[Message], answer: str, template: Template
+) -> tuple[list[int], list[bool]]:
+    """Ids of a conversation, and whether each is of its last answer: earlier ones were given."""
+    ids, learnt = template.learnt([*asked, message("assistant", answer)])
+    last = max((n for n, is_learnt in enumerate(learnt) if is_learnt), default=-1)
+    first = last
+    while first > 0 and learnt[first - 1]:
+        first -= 1
+    return ids, [first <= n <= last for n in range(len(ids))]
+
+
+def batches(settings: Prefer, train: Sequence[Pair]) -> Examples:
+    """The pairs to train on, in the order of the run."""
+    size = settings.training.batch_size
+    return Examples(train, collate_pairs, size, settings.seed, pair_length)
+
+
+def validation_figures(found: Measured) -> Figures:
+    """Means over the pairs: loss, rewards, and how likely the answers are, in nats."""
+    return {
+        "validation_loss": float(found.loss.mean()),
+        "validation_accuracy": n_ahead(found.margin) / len(found.margin),
+        "margin": float(found.margin.mean()),
+        CHOSEN: float(found.chosen.mean()),
+        "rejected_log_probability": float(found.rejected.mean()),
+    }
+
+
+def chosen_fell(curve: Sequence[Row]) -> int | None:
+    """The first step at which the chosen answers were less likely than before the training."""
+    rows = [row for row in curve if row.get(CHOSEN) is not None]
+    return next((row["step"] for row in rows if row[CHOSEN] < rows[0][CHOSEN]), None)
+
+
+def held_out(before: Measured, after: Measured, tests: Sequence[Pair]) -> dict[str, Any]:
+    """How often the chosen answer has the higher reward; and, beside it, how often something else
+    tells it: how likely either model finds the answers, as a whole or per token, or their lengths.
+    """
+    chosen = Tensor([answer_length(pair.chosen) for pair in tests])  # (P,), tokens
+    rejected = Tensor([answer_length(pair.rejected) for pair in tests])
+
+    def share(differences: Tensor) -> statistics.Interval:
+        return statistics.share(n_ahead(differences), len(tests), statistics.CONFIDENCE)
+
+    beside = {"longer_answer": share(chosen - rejected), "shorter_answer": share(rejected - chosen)}
+    for name, found in (("before", before), ("after", after)):
+        beside[f"likelihood_{name}"] = share(found.chosen - found.rejected)
+        per_token = found.chosen / chosen - found.rejected / rejected
+        beside[f"likelihood_per_token_{name}"] = share(per_token)
+    return {
+        "accuracy": share(after.margin),
+        "beside": beside,
+        "margin": float(after.margin.mean()),
+        "chosen_log_probability": {
+            name: float(found.chosen.mean())
+            for name, found in (("before", before), ("after", after))
+        },
+    }

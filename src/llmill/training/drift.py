@@ -1,0 +1,75 @@
+"""How far a model has gone from the one that it began from: the divergence KL(reference || model).
+
+It is estimated on answers that the reference draws before the training, so that only how likely it
+found their tokens must be kept, and no second model.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llmill.contract import runtime
+from llmill.contract.hardware import Runtime
+from llmill.model.generate import Choice, generate
+from llmill.model.transformer import Transformer
+from llmill.text.template import Template
+from llmill.training.batches import Batch, collate_texts, learnt_example
+from llmill.training.preference import token_log_probabilities
+
+AT_ONCE = 32  # answers
+
+
+class Drift:
+    """Made with the reference; then tells of a model how far it is from it."""
+
+    def __init__(
+        self,
+        reference: Transformer,
+        template: Template,
+        prompts: Sequence[list[int]],
+        max_new_tokens: int,
+        seed: int,
+        hardware: Runtime,
+    ):
+        """Draw an answer to each prompt, of which the end is read where the context is short."""
+        block, ends = reference.config.block_size, template.tokenizer.ends
+        cut = [ids[-(block - max_new_tokens) :] for ids in prompts]
+        written = generate(
+            reference,
+            cut,
+            max_new_tokens=max_new_tokens,
+            end_of_text=template.tokenizer.end_of_text,
+            ends=ends,
+            choice=Choice(temperature=1.0),
+            seed=seed,
+        )
+        end = template.end()
+        examples = []
+        for prompt, answer in zip(cut, written, strict=True):
+            ended = [end] if end is not None and len(answer) < max_new_tokens else []
+            ids = [*prompt, *answer, *ended]
+            learnt = [n >= len(prompt) for n in range(len(ids))]
+            examples.append(learnt_example(ids, learnt, block))
+        self._hardware, self._answers = hardware, len(examples)
+        starts = range(0, len(examples), AT_ONCE)
+        self._batches = [collate_texts(examples[n : n + AT_ONCE]) for n in starts]
+        self._known = [self._nats(reference, batch) for batch in self._batches]
+
+    def __call__(self, model: nn.Module) -> float:
+        """Nats per answer: of each token p - 1 - log p, p its probability over the reference's.
+
+        Its mean over what the reference draws is the divergence, and it is never below zero
+        (Schulman 2020, "Approximating KL Divergence").
+        """
+        total = 0.0
+        for batch, known in zip(self._batches, self._known, strict=True):
+            gained = self._nats(model, batch) - known
+            total += float((gained.exp() - 1 - gained).sum())
+        return total / max(1, self._answers)
+
+    @torch.inference_mode()
+    def _nats(self, model: nn.Module, batch: Batch) -> Tensor:
+        device = next(model.parameters()).device
+        with runtime.autocast(self._hardware):
+            return token_log_probabilities(model, batch.to(device)).double().cpu()

@@ -1,0 +1,186 @@
+"""Stage prefer: what is learnt of a pair, what is measured, and that the reference stays itself."""
+
+import csv
+import io
+
+import pytest
+import torch
+
+from llmill.contract import record
+from llmill.contract.errors import Stopped, UserError
+from llmill.model import checkpoint
+from llmill.model.cross_entropy import IGNORE
+from llmill.stages.prefer import answered, chosen_fell, held_out, pairs, run
+from llmill.tasks import preference
+from llmill.tasks.conversation import message
+from llmill.tasks.preference import Preference
+from llmill.tasks.templates import ALPACA, CHATML
+from llmill.text.template import Template
+from llmill.text.tokenizer import Tokenizer
+from llmill.training.preference import Measured, Pair
+from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer
+from tests.stages.trainee import assistant, instructions, job, preferences, smoke
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assistant(tmp_path)
+    instructions(tmp_path)
+    preferences(tmp_path)
+    return tmp_path
+
+
+def longer(steps: int = 60, lr: float = 0.003):
+    """The smoke preset with enough steps to learn what the pairs have in common."""
+    prefer = smoke().prefer
+    optimizer = prefer.training.optimizer.model_copy(update={"lr": lr})
+    training = prefer.training.model_copy(
+        update={"max_steps": steps, "optimizer": optimizer, "validate_every": 20, "log_every": 20}
+    )
+    return smoke(prefer={"training": training})
+
+
+def curve(made) -> list[dict[str, float]]:
+    rows = csv.DictReader(io.StringIO((made.out / "curves.csv").read_text()))
+    return [{k: float(v) for k, v in row.items() if v} for row in rows]
+
+
+def test_it_learns_which_answer_is_chosen_and_answers_the_test_instructions(world):
+    made = job(world)
+    run(longer(), made)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert (metrics["accuracy"]["value"], metrics["accuracy"]["n"]) == (1.0, 3)
+    assert metrics["beside"]["longer_answer"]["value"] == 0.5  # of one length: they tell nothing
+    assert metrics["beside"]["likelihood_after"]["value"] == 1.0
+    assert metrics["beside"]["likelihood_before"]["value"] < 1.0
+    assert (metrics["train_pairs"], metrics["validate_pairs"], metrics["test_pairs"]) == (12, 2, 3)
+    assert metrics["steps"] == 60
+    answers = record.read_json(made.out / "answers/prefer.json")
+    assert [answer["instruction"] for answer in answers] == ["Say o.", "Say p.", "Say q."]
+    tuned = checkpoint.load(made.out / "checkpoint")
+    before = world / "results/instruct/checkpoint"
+    assert (tuned.template, tuned.made_by) == (ALPACA, "toy")
+    assert tuned.begun_from == checkpoint.weights_hash(before)
+    assert checkpoint.weights_hash(made.out / "checkpoint") != tuned.begun_from
+
+
+def test_the_curve_begins_at_the_reference_and_follows_margin_likelihood_and_divergence(world):
+    made = job(world)
+    run(longer(), made)
+    first, *rows = curve(made)
+    assert (first["step"], first["margin"], first["kl"]) == (0, 0.0, 0.0)
+    assert first["validation_loss"] == pytest.approx(0.693147, abs=1e-6)
+    assert first["validation_accuracy"] == 0.5  # no margin prefers nothing
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    last = rows[-1]
+    assert last["margin"] > 0.1 and last["kl"] > 0 and last["validation_accuracy"] == 1.0
+    gained = last["chosen_log_probability"] - first["chosen_log_probability"]
+    lost = last["rejected_log_probability"] - first["rejected_log_probability"]
+    assert 0.1 * (gained - lost) == pytest.approx(last["margin"], rel=1e-3)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert metrics["kl"] == pytest.approx(last["kl"], rel=1e-5)
+
+
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(world):
+    whole = job(world)
+    run(smoke(), whole)
+    (world / "again").mkdir()
+    stopped = job(world / "again")
+    stopped.root = whole.root
+    said, stopped.say = stopped.say, lambda text: _stop_at_step_4(text, stopped)
+    with pytest.raises(Stopped):
+        run(smoke(), stopped)
+    stopped.say, stopped.stop.signum = said, None
+    (stopped.out / "again").mkdir()
+    stopped.out = stopped.out / "again"
+    run(smoke(), stopped)
+    for file in ("curves.csv", "metrics.json", "checkpoint/model.safetensors"):
+        assert record.sha256_file(stopped.out / file) == record.sha256_file(whole.out / file)
+
+
+def _stop_at_step_4(text, made) -> None:
+    if text.startswith("step 4/"):
+        made.stop.signum = 15
+
+
+def test_only_the_last_answer_counts_with_its_end_and_the_same_prompt_stands_before_both():
+    asked = [message("user", "A"), message("assistant", "BC"), message("user", "D")]
+    special = {"<|im_start|>": 256, "<|im_end|>": 257}
+    ends = Tokenizer({bytes([b]): b for b in range(256)}, special=special, end_name="<|im_end|>")
+    ids, learnt = answered(asked, "EF", Template(CHATML, ends))
+    assert [token for token, is_learnt in zip(ids, learnt, strict=True) if is_learnt] == [
+        *b"EF",
+        257,
+    ]
+    entry = Preference([message("user", "Say o.")], "oo", "no")
+    (pair,) = pairs([entry], Template(ALPACA, bytes_tokenizer()), 256, None)
+    prompt = alpaca_prompt("Say o.")
+    assert pair.chosen == ([*prompt, *b"oo"], [IGNORE] * (len(prompt) - 1) + [*b"oo", 256])
+    assert pair.rejected == ([*prompt, *b"no"], [IGNORE] * (len(prompt) - 1) + [*b"no", 256])
+
+
+def rewrite(world, split: str, entries: list[Preference]) -> None:
+    preference.write(world / f"data/prepare/preference/{split}.jsonl", entries)
+
+
+def test_a_pair_longer_than_the_context_is_left_out_and_counted(world):
+    fits = Preference([message("user", "Say a.")], "aa", "no")
+    long = Preference([message("user", "Say a.")], "aa", "n" * 256)
+    rewrite(world, "train", [fits] * 4 + [long])
+    made = job(world)
+    run(smoke(), made)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert (metrics["train_pairs"], metrics["pairs_too_long"]) == (4, 1)
+    assert made.said[0] == (
+        "4 pairs to train on; 1 left out that are longer than the 256 tokens that the assistant reads"
+    )
+
+
+def test_no_pair_that_fits_is_one_line_before_anything_is_written(world):
+    rewrite(world, "validate", [Preference([message("user", "x" * 300)], "a", "b")] * 2)
+    made = job(world)
+    with pytest.raises(UserError, match=r"validate\.jsonl: of 2 pairs none fits into the 256 tok"):
+        run(smoke(), made)
+    assert list(made.out.iterdir()) == []
+
+
+def test_answers_as_long_as_the_context_are_refused_before_the_first(world):
+    made = job(world)
+    with pytest.raises(UserError, match=r"prefer\.max_new_tokens 256 leaves no room .* in the 256"):
+        run(smoke(prefer={"max_new_tokens": 256}), made)
+    assert list(made.out.iterdir()) == []
+
+
+def found(chosen, rejected, margin) -> Measured:
+    return Measured(*map(torch.tensor, (chosen, rejected, margin, [0.0] * len(margin))))
+
+
+def test_what_is_held_out_is_told_by_reward_and_by_likelihood_and_by_length():
+    texts = {n: ([0] * n, [1] * n) for n in (1, 2, 4)}  # answers of n tokens
+    tests = [Pair(texts[2], texts[1]), Pair(texts[2], texts[4]), Pair(texts[2], texts[2])]
+    before = found([-6.0, -4.0, -3.0], [-2.0, -6.0, -1.0], [0.0, 0.0, 0.0])
+    after = found([-2.0, -6.0, -3.0], [-4.0, -4.0, -3.0], [1.0, -1.0, 2.0])
+    figures = held_out(before, after, tests)
+    assert figures["accuracy"]["value"] == pytest.approx(2 / 3)
+    assert figures["margin"] == pytest.approx(2 / 3)
+    assert figures["chosen_log_probability"] == {
+        "before": pytest.approx(-13 / 3),
+        "after": pytest.approx(-11 / 3),
+    }
+    assert {name: 6 * share["value"] for name, share in figures["beside"].items()} == {
+        "longer_answer": pytest.approx(3),  # right, wrong, and of one length: half
+        "shorter_answer": pytest.approx(3),
+        "likelihood_before": pytest.approx(2),
+        "likelihood_per_token_before": pytest.approx(0),
+        "likelihood_after": pytest.approx(3),
+        "likelihood_per_token_after": pytest.approx(3),
+    }
+
+
+@pytest.mark.parametrize(
+    ("likely", "step"), [([-3.0, -2.0, -4.0, -5.0], 40), ([-3.0, -2.0, -1.0, -1.0], None)]
+)
+def test_the_step_is_told_from_which_the_chosen_answer_is_less_likely(likely, step):
+    rows = [{"step": 20 * n, "chosen_log_probability": x} for n, x in enumerate(likely)]
+    assert chosen_fell([*rows[:2], {"step": 30}, *rows[2:]]) == step
