@@ -17,7 +17,9 @@ def results(tmp_path_factory):
 
 def test_variants_keep_the_order_of_dvc_yaml(results):
     found = [address for address in results.curves if address.startswith("classify@")]
-    assert found == ["classify@last_layer", "classify@last_block", "classify@all"]
+    assert found == [
+        f"classify@{variant}" for variant in ("last_layer", "last_block", "last_two_blocks", "all")
+    ]
 
 
 def test_curves_keep_the_order_of_dvc_yaml(results):

@@ -11,6 +11,7 @@ from llmill.contract.errors import UserError
 from tests.report import finished
 
 FIGURES = [
+    "by_parameters",
     "classification",
     "confusion",
     "grader",
@@ -233,3 +234,11 @@ def test_stages_that_were_skipped_are_said_to_be_and_leave_no_rows(chain, monkey
     sentence = re.search(r'<p class="lead">(.*?)</p>', page)[1]
     assert "of the test messages." in sentence
     assert "answers of the" not in sentence
+
+
+def test_the_page_says_what_each_variant_trains_and_how_they_differ(page):
+    section = page.split('id="classification"')[1].split("</section>")[0].replace("\u00a0", " ")
+    assert "196,864" in section
+    assert "last block less all" in section
+    assert "83.0 %, 82.0 %" in section  # by seed
+    assert "messages learnt from" in section

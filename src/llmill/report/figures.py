@@ -86,6 +86,35 @@ def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     return figure
 
 
+def by_parameters(variants: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Test accuracy of each classifier by the parameters that it trained, with intervals."""
+    figure = _figure(3.6)
+    axes = figure.subplots()
+    for i, (name, measures) in enumerate(variants.items()):
+        value, trained = (
+            form.value_of(measures.get("accuracy")),
+            measures.get("trainable_parameters"),
+        )
+        if value is None or not trained:
+            continue
+        low, high = form.bounds_of(measures["accuracy"]) or (value, value)
+        below, above = 100 * max(0.0, value - low), 100 * max(0.0, high - value)
+        axes.errorbar(
+            [trained], [100 * value], yerr=[[below], [above]],
+            fmt=MARKERS[i % len(MARKERS)], markersize=7, color=_colour(i), capsize=3, linewidth=1.6,
+            label=system_name(name),
+        )  # fmt: skip
+    axes.set(
+        title="Accuracy by what is trained",
+        xlabel="trained parameters",
+        ylabel="right, % (with interval)",
+        xscale="log",
+    )
+    if axes.containers:
+        figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
     """Messages by true and predicted label; the colour is the share of the true label."""
     figure = _figure(1.6 + 1.1 * len(labels), WIDTH * 0.62)

@@ -157,6 +157,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
         "classification": f"Test accuracy with intervals: {_listed(right, 'share')}.",
+        "by_parameters": f"Test accuracy by the parameters trained: {_listed(right, 'share')}.",
         "confusion": f"Test messages by true and predicted label, for {best}.",
         "mmlu_levels": f"Questions right by level, with intervals. {overall}",
         "mmlu_subjects": f"Questions right by subject, with intervals. {overall}",
