@@ -15,7 +15,7 @@ from llmill.stages import report as stage
 from tests.conftest import ROOT, preset
 
 SCRIPT = "<script>alert('& more')</script>"
-ROLES = ("classification", "init", "instruction", "mmlu", "text", "tokenizer")
+ROLES = ("classification", "init", "instruction", "mmlu", "preference", "text", "tokenizer")
 SUBJECTS = {
     "capitals": "one_fact",
     "chemical_symbols": "one_fact",
@@ -137,6 +137,9 @@ def tokenize(folder: Path, variant: None) -> None:
     metrics(folder, {name: {**split, "bytes_per_token": 3.4} for name in ("train", "validate")})
 
 
+RIGHT = {"last_layer": 0.83, "last_block": 0.95, "last_two_blocks": 0.97, "all": 0.985}
+
+
 def pretrain(folder: Path, variant: None) -> None:
     curve(folder, 640, 20, 160, start=6.9, end=0.91)
     texts = [
@@ -151,15 +154,35 @@ def pretrain(folder: Path, variant: None) -> None:
 
 
 def classify(folder: Path, variant: str) -> None:
-    end = {"last_layer": 0.41, "last_block": 0.12, "all": 0.04}[variant]
+    if variant not in RIGHT:
+        why = {"skipped": f"variants.{variant} is false"}
+        record.write_json(folder / "scores.json", [])
+        record.write_bytes(folder / "curves.csv", b"")
+        return metrics(folder, why)
+    end = {"last_layer": 0.41, "last_block": 0.12, "last_two_blocks": 0.08, "all": 0.04}[variant]
     curve(folder, 396, 20, 100, start=0.72, end=end)
-    right = {"last_layer": 0.83, "last_block": 0.95, "all": 0.985}[variant]
+    right = RIGHT[variant]
     metrics(folder, {"validation_loss": end, "validation_accuracy": right, "steps": 396})
+    return None
 
 
 def instruct(folder: Path, variant: None) -> None:
     curve(folder, 640, 20, 100, start=3.1, end=0.22)
     metrics(folder, {"validation_loss": 0.22, "steps": 640, "test_instructions": 300})
+
+
+def prefer(folder: Path, variant: None) -> None:
+    curve(folder, 64, 4, 16, start=0.69, end=0.31)
+    beside = {"longer_answer": share(0.55, 200), "shorter_answer": share(0.4, 200)}
+    found = {"accuracy": share(0.72, 200), "beside": beside, "margin": 0.8, "kl": 1.234}
+    metrics(folder, {**found, "validation_loss": 0.31, "steps": 64, "test_instructions": 300})
+
+
+def knowledge(folder: Path, variant: str) -> None:
+    after = {"instruct": 0.4, "prefer": 0.35}[variant]
+    ways = ("cloze", "in_template", "written")
+    found = {way: {"before": share(0.95, 240), "after": share(after, 240)} for way in ways}
+    metrics(folder, {**found, "questions": 240, "chance": 0.25})
 
 
 def grader(folder: Path, variant: None) -> None:
@@ -193,7 +216,26 @@ def accuracy(folder: Path, variant: None) -> None:
         }
         return {**measures, "confusion": [[ham, 540 - ham], [360 - spam, spam]]}
 
-    variants = {"last_layer": 0.83, "last_block": 0.95, "all": 0.985}
+    calibration = {"expected_error": 0.031, "temperature": 1.7, "expected_error_scaled": 0.012}
+    trained = {
+        "last_layer": 256,
+        "last_block": 196_864,
+        "last_two_blocks": 393_472,
+        "all": 1_310_976,
+    }
+    variants = {
+        name: {
+            **system(right),
+            "validation_accuracy": right,
+            "trainable_parameters": trained[name],
+            "by_seed": {"1": right, "2": right - 0.01},
+            "calibration": calibration,
+            "sizes": {"100": share(0.7, 900), "400": share(0.8, 900)}
+            if name == "last_layer"
+            else {},
+        }
+        for name, right in RIGHT.items()
+    }
     gain = {"value": 0.034, "low": 0.021, "high": 0.047, "n": 900}
     metrics(
         folder,
@@ -201,7 +243,17 @@ def accuracy(folder: Path, variant: None) -> None:
             "test_messages": 900,
             "labels": ["ham", "spam"],
             "positive": "spam",
-            "variants": {v: {**system(x), "validation_accuracy": x} for v, x in variants.items()},
+            "variants": variants,
+            "between": [
+                {
+                    "first": "last_block",
+                    "second": "all",
+                    "difference": gain,
+                    "only_first_right": 4,
+                    "only_second_right": 35,
+                    "mcnemar_p": 0.00001,
+                }
+            ],
             "baselines": {
                 "tfidf": {**system(0.951), "pieces": "characters"},
                 "majority": system(0.6),
@@ -224,7 +276,7 @@ def mmlu(folder: Path, variant: str) -> None:
             "subjects": {name: share(right, 60) for name, right in rights.items()},
         }
 
-    less = 0.06 if variant == "instruct" else 0.0
+    less = 0.0 if variant == "pretrain" else 0.06
     cloze = dict(zip(SUBJECTS, (0.97, 0.93, 0.95, 0.88, 0.62, 0.31, 0.52), strict=True))
     letter = dict(zip(SUBJECTS, (0.27, 0.22, 0.25, 0.31, 0.28, 0.18, 0.24), strict=True))
     found = {
@@ -235,7 +287,7 @@ def mmlu(folder: Path, variant: str) -> None:
 
 
 def judge(folder: Path, variant: str) -> None:
-    centre = {"pretrain": 24.0, "instruct": 83.0}[variant]
+    centre = {"pretrain": 24.0, "instruct": 83.0, "prefer": 85.0}[variant]
     rng = np.random.default_rng(2)
     scores = np.clip(rng.normal(centre, 20, 300), 0, 100).round(4).tolist()
     rows = [
@@ -295,8 +347,10 @@ CONTENT = {
     "pretrain": pretrain,
     "classify": classify,
     "instruct": instruct,
+    "prefer": prefer,
     "grader": grader,
     "accuracy": accuracy,
     "mmlu": mmlu,
+    "knowledge": knowledge,
     "judge": judge,
 }

@@ -133,3 +133,19 @@ def test_a_theme_sets_paper_and_ink_and_leaves_matplotlib_as_it_was():
     dark = style.draw(figures.classification, style.DARK, {"all": {"accuracy": SHARE}})
     assert to_hex(dark.get_facecolor()) == "#181c21"
     assert dict(matplotlib.rcParams) == before
+
+
+def test_accuracy_stands_over_the_parameters_that_each_variant_trains():
+    interval = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 900}
+    variants = {
+        "last_layer": {"accuracy": interval, "trainable_parameters": 256},
+        "all": {
+            "accuracy": {**interval, "value": 0.99, "high": 0.995},
+            "trainable_parameters": 10**6,
+        },
+        "broken": {},
+    }
+    axes = draw(figures.by_parameters, variants).axes[0]
+    points = {c.get_label(): c.lines[0].get_xydata().tolist() for c in axes.containers}
+    assert points == {"last layer": [[256, 90.0]], "all": [[10**6, 99.0]]}
+    assert axes.get_xscale() == "log"

@@ -233,11 +233,11 @@ MESSAGES = [
 ]  # fmt: skip
 
 
-def classifier(tmp_path, config) -> checkpoint.Checkpoint:
+def classifier(tmp_path, config, **how: object) -> checkpoint.Checkpoint:
     """A classifier that reads 32 tokens, as variant `all` of stage classify leaves it."""
     torch.manual_seed(1)
     shape = config.model_copy(update={"block_size": 64})
-    model = ClassModel(Transformer(shape, 257), len(LABELS))
+    model = ClassModel(Transformer(shape, 257), len(LABELS), **how)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     made = checkpoint.Checkpoint(model.eval(), bytes_tokenizer(), LABELS, 32)
@@ -325,6 +325,19 @@ def test_a_classifier_of_blocks_that_transformers_classifies_nothing_with_is_not
     metrics = record.read_json(job.out / "metrics.json")
     assert (metrics["architecture"], metrics["files"]) == (None, {})
     assert metrics["parameters"] > 0
+
+
+@pytest.mark.parametrize(
+    "how", [{"reads": "mean"}, {"reads": "first"}, {"both_ways": True, "reads": "last"}]
+)
+def test_a_classifier_that_reads_otherwise_than_transformers_is_not_exported(paths, tmp_path, how):
+    classifier(tmp_path, GPT2, **how)
+    job = Job(tmp_path / "out", "classify/all")
+    run(SimpleNamespace(export=Export(dtype="float32", gguf=None, adapter="merged")), job)
+    assert job.said == [
+        "not exported: transformers has no classifier but of the last token, which sees those before it"
+    ]
+    assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
 
 
 def trained(shape, size: int = 264) -> tuple[Transformer, Tokenizer]:

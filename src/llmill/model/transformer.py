@@ -268,8 +268,9 @@ class Transformer(nn.Module):
     def look_both_ways(self) -> None:
         """Let each token see the whole text, whatever it saw in training."""
         self.causal = False
-        for block in self.blocks:
-            block.attention.causal = False
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.causal = False
 
     def _initialise(self) -> None:
         """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual

@@ -7,9 +7,10 @@ from typing import Any
 
 from llmill.contract.skipped import KEY as SKIPPED
 from llmill.report import form, summary
+from llmill.report.about import model_name
 from llmill.report.files import Results
 from llmill.report.form import number, words
-from llmill.report.summary import FORMATS, Row, model_name, system_name
+from llmill.report.summary import FORMATS, Row, system_name
 
 MAIN_PACKAGES = (
     "torch",
@@ -180,6 +181,60 @@ def classifiers(accuracy: Mapping[str, Any]) -> Table:
     positive = accuracy.get("positive", form.DASH)
     headings = (f"precision ({positive})", f"recall ({positive})", f"F1 ({positive})", "macro F1")
     return Table(("", "accuracy", *headings), rows)
+
+
+def variants(accuracy: Mapping[str, Any]) -> Table:
+    """What each variant trains, how sure it may be believed to be, and how chance moves it."""
+    rows = []
+    for name, values in accuracy.get("variants", {}).items():
+        calibration = values.get("calibration", {})
+        errors = (calibration.get(key) for key in ("expected_error", "expected_error_scaled"))
+        seeds = values.get("by_seed", {}).values()
+        rows.append(
+            [
+                system_name(name),
+                number(values.get("trainable_parameters"), "count"),
+                form.with_interval(values.get("accuracy"), "share"),
+                ", ".join(number(share, "share") for share in seeds) or form.DASH,
+                *(number(error, "share") for error in errors),
+                number(calibration.get("temperature"), "plain"),
+            ]
+        )
+    head = (
+        "trained parameters",
+        "accuracy",
+        "by seed",
+        "calibration error",
+        "scaled",
+        "temperature",
+    )
+    return Table(("", *head), rows)
+
+
+def between(accuracy: Mapping[str, Any]) -> Table:
+    """Every two variants on the same messages."""
+    rows = [
+        [
+            f"{system_name(pair['first'])} less {system_name(pair['second'])}",
+            form.with_interval(pair["difference"], "gain"),
+            number(pair["only_first_right"], "count"),
+            number(pair["only_second_right"], "count"),
+            form.probability(pair["mcnemar_p"]).removeprefix("= "),
+        ]
+        for pair in accuracy.get("between", [])
+    ]
+    head = ("points", "only the first right", "only the second right", "p, McNemar's exact test")
+    return Table(("", *head), rows)
+
+
+def learning_curve(accuracy: Mapping[str, Any]) -> Table:
+    """Accuracy by messages learnt from, of the variants that were trained on fewer, too."""
+    rows = [
+        [system_name(name), number(int(size), "count"), form.with_interval(share, "share")]
+        for name, values in accuracy.get("variants", {}).items()
+        for size, share in [*values.get("sizes", {}).items()]
+    ]
+    return Table(("", "messages learnt from", "accuracy"), rows)
 
 
 def questions(results: Results, groups: str) -> Table:

@@ -26,7 +26,7 @@ from llmill.contract.values import Dtype, GgufNumbers, Section
 from llmill.evaluation import parity
 from llmill.model import checkpoint, gguf_out, huggingface, peft_out
 from llmill.model.checkpoint import AnyModel, Checkpoint
-from llmill.model.heads import ScoreModel
+from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.transformer import Transformer
 from llmill.report import card
 from llmill.stages.settings.export import Export
@@ -63,10 +63,13 @@ def run(params: Parameters, job: Job) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     architecture = huggingface.fitting(model.config)
     called = architecture and architecture.called(loaded.labels is not None)
-    if architecture is None or called is None:
+    reads_otherwise = isinstance(model, ClassModel) and (model.reads != "last" or model.both_ways)
+    if architecture is None or called is None or reads_otherwise:
         lacking = "architecture with these switches of `model`"
-        if architecture is not None:
+        if architecture is not None and called is None:
             lacking = f"classifier of the architecture {architecture.model_type}"
+        elif architecture is not None:
+            lacking = "classifier but of the last token, which sees those before it"
         job.say(f"not exported: transformers has no {lacking}")
         # No error: what transformers lacks must not stop the chain.
         nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}

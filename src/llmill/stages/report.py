@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MEASURED_BY = {  # what a figure shows
     "classification": "accuracy",
+    "by_parameters": "accuracy",
     "confusion": "accuracy",
     "mmlu_levels": "mmlu",
     "mmlu_subjects": "mmlu",
@@ -100,6 +101,7 @@ def plots(results: Results) -> Plots:
     drawn: Plots = {
         "loss": (figures.loss, results.curves),
         "classification": (figures.classification, summary.systems(accuracy)),
+        "by_parameters": (figures.by_parameters, accuracy.get("variants", {})),
         "confusion": (figures.confusion, counts, labels, best or ""),
         "mmlu_levels": (figures.questions, shares(mmlu, "levels"), chance, "level"),
         "mmlu_subjects": (figures.questions, shares(mmlu, "subjects"), chance, "subject"),

@@ -259,7 +259,7 @@ def collate_kept(examples: Sequence[tuple[Tensor, int, int]], weights: Tensor) -
     tokens, for the part that is trained.
     """
     kept, labels, sizes = zip(*examples, strict=True)
-    x = torch.stack(kept) if kept[0].dim() == 1 else pad_sequence(kept, batch_first=True)
+    x = torch.stack(kept) if kept[0].dim() == 1 else pad_sequence(list(kept), batch_first=True)
     targets, lengths = torch.tensor(labels), torch.tensor(sizes)
     weight = float(weights[targets].sum())
     return Batch((x, lengths), targets, weight=weight, tokens=int(lengths.sum()))
