@@ -15,7 +15,7 @@ from llmill.stages import report as stage
 from tests.conftest import ROOT, preset
 
 SCRIPT = "<script>alert('& more')</script>"
-ROLES = ("classification", "init", "instruction", "mmlu", "text", "tokenizer")
+ROLES = ("classification", "init", "instruction", "mmlu", "preference", "text", "tokenizer")
 SUBJECTS = {
     "capitals": "one_fact",
     "chemical_symbols": "one_fact",
@@ -171,6 +171,20 @@ def instruct(folder: Path, variant: None) -> None:
     metrics(folder, {"validation_loss": 0.22, "steps": 640, "test_instructions": 300})
 
 
+def prefer(folder: Path, variant: None) -> None:
+    curve(folder, 64, 4, 16, start=0.69, end=0.31)
+    beside = {"longer_answer": share(0.55, 200), "shorter_answer": share(0.4, 200)}
+    found = {"accuracy": share(0.72, 200), "beside": beside, "margin": 0.8, "kl": 1.234}
+    metrics(folder, {**found, "validation_loss": 0.31, "steps": 64, "test_instructions": 300})
+
+
+def knowledge(folder: Path, variant: str) -> None:
+    after = {"instruct": 0.4, "prefer": 0.35}[variant]
+    ways = ("cloze", "in_template", "written")
+    found = {way: {"before": share(0.95, 240), "after": share(after, 240)} for way in ways}
+    metrics(folder, {**found, "questions": 240, "chance": 0.25})
+
+
 def grader(folder: Path, variant: None) -> None:
     curve(folder, 320, 20, 100, start=0.19, end=0.03)
     rng = np.random.default_rng(1)
@@ -262,7 +276,7 @@ def mmlu(folder: Path, variant: str) -> None:
             "subjects": {name: share(right, 60) for name, right in rights.items()},
         }
 
-    less = 0.06 if variant == "instruct" else 0.0
+    less = 0.0 if variant == "pretrain" else 0.06
     cloze = dict(zip(SUBJECTS, (0.97, 0.93, 0.95, 0.88, 0.62, 0.31, 0.52), strict=True))
     letter = dict(zip(SUBJECTS, (0.27, 0.22, 0.25, 0.31, 0.28, 0.18, 0.24), strict=True))
     found = {
@@ -273,7 +287,7 @@ def mmlu(folder: Path, variant: str) -> None:
 
 
 def judge(folder: Path, variant: str) -> None:
-    centre = {"pretrain": 24.0, "instruct": 83.0}[variant]
+    centre = {"pretrain": 24.0, "instruct": 83.0, "prefer": 85.0}[variant]
     rng = np.random.default_rng(2)
     scores = np.clip(rng.normal(centre, 20, 300), 0, 100).round(4).tolist()
     rows = [
@@ -333,8 +347,10 @@ CONTENT = {
     "pretrain": pretrain,
     "classify": classify,
     "instruct": instruct,
+    "prefer": prefer,
     "grader": grader,
     "accuracy": accuracy,
     "mmlu": mmlu,
+    "knowledge": knowledge,
     "judge": judge,
 }

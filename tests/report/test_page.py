@@ -1,4 +1,28 @@
-from llmill.report import page
+from llmill.report import files, page
+from tests.report import finished
+
+
+def test_a_training_is_noted_by_its_steps_and_a_matrix_by_its_variants(tmp_path, monkeypatch):
+    finished.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    job = finished.Job(finished.stages(), tmp_path / "out")
+    notes = page.notes(files.read(finished.before(), job.inputs))
+    assert notes == {
+        "download": "6.2 MB",
+        "prepare": "23,120 texts",
+        "tokenizer": "1,024 tokens",
+        "tokenize": "2.62M tokens",
+        "pretrain": "640 steps",
+        "classify": "3 variants",
+        "instruct": "640 steps",
+        "prefer": "64 steps",
+        "grader": "320 steps",
+        "accuracy": "98.4 %",
+        "mmlu": "74.0 %",
+        "knowledge": "2 variants",
+        "judge": "39.7 % exact",
+        "report": "this page",
+    }
 
 
 def test_samples_are_shown_by_prompt_at_evenly_spread_steps():

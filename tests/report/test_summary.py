@@ -1,6 +1,7 @@
 import pytest
 
 from llmill.report import files, summary
+from llmill.report.about import About, Headline
 from tests.report import finished
 
 
@@ -60,7 +61,7 @@ def test_one_sentence_says_what_came_out(results):
         "best classifier made from it (variant all) is right on 98.4 % (97.4 to 99.1) of the "
     )
     assert sentence.endswith(
-        "of the answers of the instruct model are the reference, word for word."
+        "of the answers of the preference-tuned model are the reference, word for word."
     )
 
 
@@ -69,8 +70,10 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
 ):
     gain = {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}}
     wanted = [
+        "judge.prefer.exact_match",
         "judge.instruct.exact_match",
         "judge.pretrain.exact_match",
+        "judge.prefer",
         "judge.instruct",
         "judge.pretrain",
         "judge.instruct.gain",
@@ -81,5 +84,29 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
     ]
     rows = [row for row in summary.rows(results, gain) if row.key in wanted]
     assert [row.key for row in rows] == wanted
-    assert rows[2].group == "The same, judged 0 to 100: ranks nothing yet"
+    assert rows[3].group == "The same, judged 0 to 100: ranks nothing yet"
     assert [row.figure["value"] for row in rows[-4:]] == [77.0, 66.0, 45.0, 31.0]
+
+
+def test_a_row_of_the_table_brings_a_stage_s_figures_onto_the_page(results, monkeypatch):
+    """Those of each variant, under its model's name, beside another figure of the stage."""
+    shown = About(
+        heading="Kept",
+        headlines=(Headline("free", "written.after", "freely", "share", "was {written.before}"),),
+    )
+    monkeypatch.setattr(summary, "ABOUT", {"knowledge": shown})
+    monkeypatch.setattr(summary, "about", {"knowledge": shown}.get)
+    rows = [(r.key, r.group, r.name, r.against) for r in summary.rows(results, {})]
+    assert rows == [
+        ("knowledge.instruct.free", "Kept, instruct model", "freely", "was 95.0 %"),
+        ("knowledge.prefer.free", "Kept, preference-tuned model", "freely", "was 95.0 %"),
+    ]
+
+
+def test_what_preferences_taught_and_cost_is_among_the_headlines(results):
+    rows = {row.key: row for row in summary.rows(results, {})}
+    accuracy = rows["prefer.accuracy"]
+    assert (accuracy.figure["value"], accuracy.unit) == (0.72, "share")
+    assert accuracy.against == "the longer answer 55.0 %"
+    assert rows["prefer.drift"].figure == 1.234
+    assert rows["knowledge.prefer.cloze"].figure["value"] == 0.35

@@ -1,12 +1,14 @@
 """Stage grader: scores known by construction, learnt on one split and measured on another."""
 
 import pytest
+from safetensors.torch import load_file
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.evaluation.statistics import spearman
 from llmill.model import checkpoint
-from llmill.stages.grader import encode, run
+from llmill.model.settings import Adapter
+from llmill.stages.grader import encode, predict, responses, run
 from tests.stages.trainee import documents, foundation, instructions, job, smoke
 
 
@@ -35,6 +37,23 @@ def test_it_saves_a_scorer_and_measures_it_on_held_out_responses(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels is None
     assert loaded.model.head.out_features == 1
+
+
+def test_a_scorer_may_be_an_adapter_with_its_heads_and_scores_as_the_checkpoint_does(world):
+    made = job(world)
+    how = Adapter(rank=2, alpha=4.0, rank_stabilised=False, targets=["out"], dropout=0.0)
+    tree = smoke(grader={"adapter": how})
+    run(tree, made)
+    stored = load_file(made.out / "checkpoint/model.safetensors")
+    assert sorted(name for name in stored if "adapters.out" not in name) == [
+        "head.bias", "head.weight", "pool.bias", "pool.weight"
+    ]  # fmt: skip
+    loaded = checkpoint.load(made.out / "checkpoint")
+    rows = encode(
+        responses(tree.grader, world / "data/prepare", "test"), loaded.tokenizer, loaded.max_length
+    )
+    predicted = [row["predicted"] for row in record.read_json(made.out / "heldout.json")]
+    assert [100 * guess for guess in predict(loaded.model, rows)] == predicted
 
 
 def test_a_masked_foundation_is_refused_in_one_line(tmp_path, monkeypatch):

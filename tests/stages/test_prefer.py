@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
+from llmill.model.settings import Adapter
+from llmill.stages import instruct
 from llmill.stages.prefer import answered, chosen_fell, held_out, pairs, run
 from llmill.tasks import preference
 from llmill.tasks.conversation import message
@@ -19,7 +22,15 @@ from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.preference import Measured, Pair
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer
-from tests.stages.trainee import assistant, instructions, job, preferences, smoke
+from tests.stages.trainee import (
+    assistant,
+    foundation,
+    instructions,
+    job,
+    preferences,
+    smoke,
+    tokens,
+)
 
 
 @pytest.fixture
@@ -28,6 +39,7 @@ def world(tmp_path, monkeypatch):
     assistant(tmp_path)
     instructions(tmp_path)
     preferences(tmp_path)
+    tokens(tmp_path)
     return tmp_path
 
 
@@ -77,9 +89,27 @@ def test_the_curve_begins_at_the_reference_and_follows_margin_likelihood_and_div
     assert last["margin"] > 0.1 and last["kl"] > 0 and last["validation_accuracy"] == 1.0
     gained = last["chosen_log_probability"] - first["chosen_log_probability"]
     lost = last["rejected_log_probability"] - first["rejected_log_probability"]
+    assert last["replay_loss"] > 0
     assert 0.1 * (gained - lost) == pytest.approx(last["margin"], rel=1e-3)
     metrics = record.read_json(made.out / "metrics.json")
     assert metrics["kl"] == pytest.approx(last["kl"], rel=1e-5)
+
+
+def test_an_assistant_that_is_an_adapter_is_tuned_and_stored_whole(world):
+    shutil.rmtree(world / "results/instruct")
+    foundation(world, block_size=256)
+    settings = Adapter(rank=2, alpha=4.0, rank_stabilised=False, targets="all", dropout=0.0)
+    begun = job(world)
+    begun.out = world / "results/instruct"
+    begun.out.mkdir()
+    instruct.run(smoke(instruct={"adapter": settings}), begun)
+    shutil.rmtree(begun.state)
+    made = job(world / "again")
+    made.root = begun.root
+    run(smoke(), made)
+    tuned = checkpoint.load(made.out / "checkpoint")
+    assert tuned.adapter is None
+    assert tuned.begun_from == checkpoint.weights_hash(begun.out / "checkpoint")
 
 
 def test_a_training_that_was_stopped_ends_as_one_that_was_not(world):

@@ -20,6 +20,7 @@ FIGURES = [
     "mmlu_levels",
     "mmlu_subjects",
 ]
+GONE = ("judge", "grader", "mmlu.instruct", "mmlu.prefer", "knowledge", "prefer")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -108,7 +109,7 @@ def test_the_page_shows_parameters_hashes_and_versions(job, page):
 
 def test_the_page_shows_what_was_left_out_and_the_best_and_worst_answers(page):
     assert "near duplicate" in page and ">288<" in page
-    assert page.count('<span class="score">') == 2 * 2 * 3
+    assert page.count('<span class="score">') == 3 * 2 * 3  # models, best and worst, examples
     assert "Foundation model: worst answers" in page
 
 
@@ -209,13 +210,14 @@ def test_an_example_count_of_one_shows_one(chain, monkeypatch):
     job = finished.Job(finished.stages(), chain / "results" / "report")
     finished.stage.run(finished.stage.Parameters(report=one.report), job)
     page = (job.out / "index.html").read_text(encoding="utf-8")
-    assert page.count('<span class="score">') == 2 * 2 * 1
+    assert page.count('<span class="score">') == 3 * 2 * 1
 
 
 def test_stages_that_were_skipped_are_said_to_be_and_leave_no_rows(chain, monkeypatch):
     why = "download.instruction is null"
+    skipped = {"instruct", "prefer", "grader", "mmlu@instruct", "mmlu@prefer"}
     for address, stage in finished.before().items():
-        if address in ("instruct", "grader", "mmlu@instruct", "judge@pretrain", "judge@instruct"):
+        if address in skipped or stage.name in ("judge", "knowledge"):
             folder = chain / stage.out
             record.write_json(folder / "metrics.json", {"skipped": why})
             for file in folder.glob("*.csv"):
@@ -226,7 +228,7 @@ def test_stages_that_were_skipped_are_said_to_be_and_leave_no_rows(chain, monkey
         assert re.search(rf'id="{section}">\s*<h2>[^<]+</h2>\s*<p>Skipped: {why}\.</p>', page)
     assert page.count(f"Skipped: {why}.") == 2  # the questions were put to the foundation model
     keys = record.read_json(out / "metrics.json").keys()
-    assert not [key for key in keys if key.startswith(("judge", "grader", "mmlu.instruct"))]
+    assert not [key for key in keys if key.startswith(GONE)]
     assert [key for key in keys if key.startswith(("mmlu.pretrain", "classify"))]
     assert (out / "figures/judge.png").read_bytes().startswith(PNG)
     sentence = re.search(r'<p class="lead">(.*?)</p>', page)[1]

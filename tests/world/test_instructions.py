@@ -40,13 +40,13 @@ def test_answers_are_short(entries):
     assert max(len(entry["output"].split()) for entry in entries) <= 25
 
 
-def test_a_preference_pair_chooses_a_right_answer_over_a_wrong_one(world, entries):
+def test_a_preference_pair_chooses_the_reference_over_a_wrong_answer(world, entries):
     file = world / "preference/instruction-data-with-preference.json"
     pairs = json.loads(file.read_text(encoding="utf-8"))
     assert len(pairs) == len(entries)
     for pair, entry in zip(pairs, entries, strict=True):
         assert list(pair) == ["instruction", "input", "output", "chosen", "rejected"]
-        assert pair["chosen"] in [entry["output"], *entry["paraphrases"]]
+        assert pair["chosen"] == entry["output"]
         assert pair["rejected"] in entry["wrong"]
 
 

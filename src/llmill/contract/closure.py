@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -22,6 +23,7 @@ from llmill.contract.record import files_under, sha256_file
 PACKAGE = "llmill"
 LOCK = Path("requirements.lock")
 Code = dict[str, dict[str, str]]
+WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 @dataclass(frozen=True)
@@ -154,15 +156,17 @@ def _imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _nodes(node: ast.AST) -> Iterator[ast.AST]:
+def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
     """The tree without the bodies of `if TYPE_CHECKING:`."""
-    yield node
-    for child in ast.iter_child_nodes(node):
-        if _is_for_types(child):
-            for other in child.orelse:
-                yield from _nodes(other)
-        else:
-            yield from _nodes(child)
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and _is_for_types(child):
+                todo += child.orelse
+            elif not isinstance(child, ast.expr | ast.expr_context):  # which hold no import
+                todo.append(child)
 
 
 def _is_for_types(node: ast.AST) -> TypeGuard[ast.If]:
@@ -190,17 +194,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         branches = (item.orelse if _is_for_types(item) else [item] for item in value)
         return [_plain(item) for items in branches for item in items]
-    if isinstance(value, ast.JoinedStr):  # how adjacent parts are joined differs, too
+    if not isinstance(value, ast.AST):
+        return value
+    kind = type(value)
+    if kind is ast.JoinedStr:  # how adjacent parts are joined differs, too
         return ("JoinedStr", [_plain(part) for part in _joined(value.values)])
-    if isinstance(value, ast.AST):
-        fields = {name: getattr(value, name, None) for name in value._fields if name != "kind"}
-        if isinstance(value, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            fields["body"] = _without_docstring(value.body)
-        kept = {name: _plain(field) for name, field in fields.items() if field not in (None, [])}
-        if isinstance(value, ast.Constant):
-            kept["value"] = (type(value.value).__name__, repr(value.value))
-        return (type(value).__name__, sorted(kept.items(), key=lambda pair: pair[0]))
-    return value
+    kept = []
+    for name in _fields(kind):
+        field = getattr(value, name, None)
+        if name == "body" and kind in WITH_DOCSTRING:
+            field = _without_docstring(field)
+        if name == "value" and kind is ast.Constant:
+            kept.append((name, (type(field).__name__, repr(field))))
+        elif field is not None and field != []:
+            kept.append((name, _plain(field)))
+    return (kind.__name__, kept)
+
+
+@cache
+def _fields(kind: type[ast.AST]) -> list[str]:
+    return sorted(name for name in kind._fields if name != "kind")
 
 
 def _joined(parts: list[ast.expr]) -> list[ast.expr]:

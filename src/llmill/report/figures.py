@@ -14,16 +14,11 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import HashableList
 
 from llmill.report import form
+from llmill.report.about import loss_label, model_name
 from llmill.report.files import Curve, stage_of
 from llmill.report.style import CHANCE, MARKERS, WIDTH
-from llmill.report.summary import SYSTEMS, model_name, system_name
+from llmill.report.summary import SYSTEMS, system_name
 
-UNITS = {
-    "pretrain": "loss, nats per token",
-    "classify": "loss, nats per message",
-    "instruct": "loss, nats per learnt token",
-    "grader": "loss, squared error",
-}
 ROW = 0.3  # inches of height for one line of a list
 FRAME = 1.2  # and for title, axis and legend
 
@@ -40,8 +35,8 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
         mosaic.append([*others])
     panels = figure.subplot_mosaic(mosaic)
     for stage, axes in panels.items():
-        _curves(axes, {a: c for a, c in curves.items() if stage_of(a) == stage})
-        axes.set(title=stage, xlabel="step", ylabel=UNITS.get(stage, "loss"))
+        _curves(axes, {a: c for a, c in curves.items() if stage_of(a) == stage}, stage == first)
+        axes.set(title=stage, xlabel="step", ylabel=loss_label(stage))
         axes.xaxis.set_major_locator(MaxNLocator(4 if stage != first else 8, integer=True))
         axes.set_ylim(bottom=0)
     lines = [line for axes in panels.values() for line in axes.get_lines()]
@@ -52,17 +47,17 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, curves: Mapping[str, Curve]) -> None:
+def _curves(axes: Axes, curves: Mapping[str, Curve], named: bool) -> None:
     """A colour and marker for each variant; training thin, validation broken with markers.
 
-    The foundation model's two lines are named, for all; of variants only which is which.
+    The two lines are `named` once, for all panels; of variants only which is which.
     """
     for i, (address, curve) in enumerate(curves.items()):
-        label = "training" if address == "pretrain" else None
+        label = "training" if named else None
         train = [(row["step"], row["train_loss"]) for row in curve if "train_loss" in row]
         look: dict[str, Any] = {"color": _colour(i)}
         axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=label, **look)
-        label = "validation" if label else address.replace("@", " ") if "@" in address else None
+        label = "validation" if named else address.replace("@", " ") if "@" in address else None
         held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
         look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5, "linestyle": (0, (5, 2))}
         axes.plot(*_columns(held_out), linewidth=1.8, label=label, **look)

@@ -45,6 +45,10 @@ class Results:
     heldout: list[dict[str, Any]]
     packages: list[tuple[str, str]]
 
+    def made(self, stage: str) -> list[str]:
+        """The addresses of a stage, without those that were skipped."""
+        return [a for a, m in self.metrics.items() if stage_of(a) == stage and SKIPPED not in m]
+
     def skipped(self, stage: str) -> str | None:
         """Why a stage was skipped, in all of its variants; None for one that was made."""
         reasons = [m.get(SKIPPED) for a, m in self.metrics.items() if stage_of(a) == stage]
@@ -87,6 +91,11 @@ def read(stages: Mapping[str, Stage], inputs: Collection[Path]) -> Results:
 def stage_of(address: str) -> str:
     """`classify@all` is of stage `classify`."""
     return address.partition("@")[0]
+
+
+def variant_of(address: str) -> str:
+    """`classify@all` is variant `all`; "" for a stage without variants."""
+    return address.partition("@")[2]
 
 
 def curve(path: Path) -> Curve:

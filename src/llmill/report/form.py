@@ -8,6 +8,13 @@ DECIMALS = {"nats": 3, "bits": 3, "plain": 3, "points": 1}
 SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
 
+def at(metrics: Any, path: str) -> Any:
+    """What stands at a path of names with dots between; None where nothing does."""
+    for name in path.split("."):
+        metrics = metrics.get(name) if isinstance(metrics, dict) else None
+    return metrics
+
+
 def value_of(item: Any) -> float | None:
     """The number in an interval, or the number itself; None for what is not one."""
     if isinstance(item, dict):
@@ -26,8 +33,8 @@ def bounds_of(item: Any) -> tuple[float, float] | None:
 def number(item: Any, unit: str) -> str:
     """A value in its unit.
 
-    `share` 93.2 %; `gain` (of a share) +3.4; `points` 71.3; `count` 1,234,567; `nats`, `bits` and
-    `plain` to three decimals.
+    `share` 93.2 %; `gain` (of a share) +3.4; `points` 71.3; `count` 1,234,567; `short` 1.23
+    million; `nats`, `bits` and `plain` to three decimals.
     """
     value = value_of(item)
     if value is None:
@@ -38,6 +45,8 @@ def number(item: Any, unit: str) -> str:
         return f"{100 * value:+.1f}"
     if unit == "count":
         return f"{value:,.0f}"
+    if unit == "short":
+        return short(value)
     return f"{value:.{DECIMALS[unit]}f}"
 
 

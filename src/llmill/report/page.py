@@ -11,8 +11,9 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from llmill.report import chain, form, style, summary, tables
+from llmill.report.about import about, model_name
 from llmill.report.files import Results, stage_of
-from llmill.report.summary import FORMATS, Row, model_name, system_name
+from llmill.report.summary import FORMATS, Row, system_name
 
 TEMPLATE = "page.html.jinja"
 SAMPLED_STEPS = 6  # shown of a training's samples, evenly from first to last
@@ -82,37 +83,33 @@ def pictures(results: Results) -> dict[str, chain.Picture]:
 
 def notes(results: Results) -> dict[str, str]:
     """A few words under each stage of the picture."""
-    metrics = results.metrics
-    accuracy = metrics["accuracy"]
+    accuracy = results.metrics["accuracy"]
     best = accuracy.get("variants", {}).get(accuracy.get("best"), {}).get("accuracy")
-    mmlu = next((metrics[f"mmlu@{model}"] for model in results.variants["mmlu"]), {})
-    cloze = mmlu.get("cloze", {}).get("all")
-    judged = [metrics[f"judge@{model}"].get("exact_match") for model in results.variants["judge"]]
-    total = sum(
-        file.get("bytes") or 0
-        for listed in results.sources.values()
-        for e in listed
-        for file in e["files"]
-    )
-    texts = {
-        "download": form.size(total),
-        "prepare": f"{_count(metrics['prepare'].get('text', {}), 'train_documents')} texts",
-        "tokenizer": f"{_count(metrics['tokenizer'], 'n_vocab')} tokens",
-        "tokenize": f"{form.short(metrics['tokenize'].get('train', {}).get('tokens'))} tokens",
-        "pretrain": f"{_count(metrics['pretrain'], 'steps')} steps",
-        "classify": f"{len(results.variants['classify'])} variants",
-        "instruct": f"{_count(metrics['instruct'], 'steps')} steps",
-        "grader": f"{_count(metrics['grader'], 'steps')} steps",
+    files = (f for listed in results.sources.values() for entry in listed for f in entry["files"])
+    texts = {stage: note(stage, results) for stage in results.folders}
+    texts |= {
+        "download": form.size(sum(file.get("bytes") or 0 for file in files)),
         "accuracy": form.number(best, "share"),
-        "mmlu": form.number(cloze, "share"),
-        "judge": f"{form.number(judged[-1], 'share')} exact" if judged else form.DASH,
         "report": "this page",
     }
     texts |= {stage: "skipped" for stage in texts if results.skipped(stage)}
     return {
-        stage: note.replace(" million", "M").replace(" billion", "G")
-        for stage, note in texts.items()
+        stage: text.replace(" million", "M").replace(" billion", "G")
+        for stage, text in texts.items()
     }
+
+
+def note(stage: str, results: Results) -> str:
+    """What the table names, or the number of steps; of several trainings how many."""
+    addresses, named = results.made(stage), about(stage).note
+    if not addresses:
+        return form.DASH
+    if named is not None:
+        metrics = results.metrics[addresses[named.variant]]
+        return f"{form.number(form.at(metrics, named.path), named.unit)} {named.words}".rstrip()
+    if len(addresses) > 1 or stage in results.variants:
+        return f"{len(addresses)} variants"
+    return f"{_count(results.metrics[stage], 'steps')} steps" if stage in results.curves else ""
 
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:

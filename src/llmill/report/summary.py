@@ -4,17 +4,17 @@ In: what the stages measured. Out: rows with value, interval, number of observat
 compare with.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmill.report import form
-from llmill.report.files import Results
+from llmill.report.about import ABOUT, PAIRED, about, model_name
+from llmill.report.files import Results, stage_of, variant_of
 
-MODELS = {"pretrain": "foundation model", "instruct": "instruct model"}
 SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF, logistic regression"}
 FORMATS = ("cloze", "letter")
-PAIRED = "same texts, in pairs"
 PROBES = {  # answers that look at no instruction
     "reference": "what the judge gives to the references",
     "another": "to another task's reference",
@@ -35,11 +35,6 @@ class Row:
     against: str = ""
 
 
-def model_name(model: str) -> str:
-    """A model by what it is, not by the stage that made it."""
-    return MODELS.get(model, form.words(model))
-
-
 def system_name(system: str) -> str:
     """A classifier for reading: its variant, or the baseline."""
     return SYSTEMS.get(system, form.words(system))
@@ -54,13 +49,12 @@ def systems(accuracy: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
     """Every headline figure. `gains`: by model, its judge mean less the first model's."""
-    return [
-        *_foundation(results.metrics["pretrain"]),
-        *_questions(results),
-        *([] if results.skipped("accuracy") else _classification(results.metrics["accuracy"])),
-        *_judge(results, gains),
-        *([] if results.skipped("grader") else _grader(results.metrics["grader"])),
-    ]
+    found: list[Row] = []
+    for stage in ABOUT:
+        if addresses := results.made(stage):
+            found += (row for address in addresses for row in _declared(address, results))
+            found += FURTHER[stage](results, gains) if stage in FURTHER else ()
+    return found
 
 
 def flat(rows: list[Row]) -> dict[str, float]:
@@ -101,23 +95,31 @@ def sentence(results: Results) -> str:
     return "; ".join([foundation, *clauses]) + "."
 
 
-def _foundation(metrics: dict[str, Any]) -> Iterator[Row]:
-    group = "Foundation model, held-out text"
-    yield Row(
-        "pretrain.loss", group, "loss, nats per token", "nats", metrics.get("validation_loss")
-    )
-    yield Row(
-        "pretrain.bits_per_byte", group, "bits per byte", "bits", metrics.get("bits_per_byte")
-    )
-    yield Row("pretrain.perplexity", group, "perplexity", "plain", metrics.get("perplexity"))
-    group = "Foundation model, loss by source, nats per token"  # of one that began from weights
-    for source, losses in metrics.get("by_source", {}).items():
+def _declared(address: str, results: Results) -> Iterator[Row]:
+    """The rows of a stage that its row of the table names."""
+    stage, variant = stage_of(address), variant_of(address)
+    shown, metrics = about(stage), results.metrics[address]
+    group = f"{shown.heading}, {model_name(variant)}" if variant else shown.heading
+    for each in shown.headlines:
+
+        def beside(path: re.Match[str], unit: str = each.unit) -> str:
+            return form.number(form.at(metrics, path[1]), unit)
+
+        key = ".".join(filter(None, (stage, variant, each.key)))
+        against = re.sub(r"\{([\w.]+)\}", beside, each.against)
+        yield Row(key, group, each.name, each.unit, form.at(metrics, each.path), against)
+
+
+def _by_source(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
+    """Of a training that began from weights."""
+    group = "Foundation model, loss by source, nats per token"
+    for source, losses in results.metrics["pretrain"].get("by_source", {}).items():
         figure = {"value": losses["after"], "n": losses["tokens"]}
         before = f"before {form.number(losses['before'], 'nats')}"
         yield Row(f"pretrain.by_source.{source}", group, source, "nats", figure, before)
 
 
-def _questions(results: Results) -> Iterator[Row]:
+def _questions(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
     for model in results.variants["mmlu"]:
         metrics = results.metrics[f"mmlu@{model}"]
         chance = f"chance {form.number(metrics.get('chance'), 'share')}"
@@ -132,7 +134,8 @@ def _questions(results: Results) -> Iterator[Row]:
                 yield Row(f"{key}.{level}", group, form.words(level), "share", figure, chance)
 
 
-def _classification(metrics: dict[str, Any]) -> Iterator[Row]:
+def _classification(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
+    metrics = results.metrics["accuracy"]
     group, best = "Classification, test accuracy", metrics.get("best")
     for system, figures in systems(metrics).items():
         note = "best by validation" if system == best else ""
@@ -145,7 +148,7 @@ def _classification(metrics: dict[str, Any]) -> Iterator[Row]:
     yield Row("classify.gain", group, "best less TF-IDF, points", "gain", compared, PAIRED)
 
 
-def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
+def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
     group = "Answers to the test instructions, exact match"
     for model in reversed(results.variants["judge"]):
         exact = results.metrics[f"judge@{model}"].get("exact_match")
@@ -164,8 +167,10 @@ def _judge(results: Results, gains: dict[str, Any]) -> Iterator[Row]:
             yield Row(f"judge.gives.{probe}", group, name, "points", probes[probe])
 
 
-def _grader(metrics: dict[str, Any]) -> Iterator[Row]:
-    group = "Embedded judge, known scores"
-    spearman, pairs = metrics.get("spearman"), metrics.get("pairs_right")
-    yield Row("grader.spearman", group, "Spearman correlation", "plain", spearman)
-    yield Row("grader.pairs_right", group, "pairs ordered right", "share", pairs, "chance 50.0 %")
+FURTHER: dict[str, Callable[[Results, Mapping[str, Any]], Iterator[Row]]] = {
+    # What no row of the table can say.
+    "pretrain": _by_source,
+    "mmlu": _questions,
+    "accuracy": _classification,
+    "judge": _judge,
+}

@@ -7,9 +7,10 @@ from typing import Any
 
 from llmill.contract.skipped import KEY as SKIPPED
 from llmill.report import form, summary
+from llmill.report.about import model_name
 from llmill.report.files import Results
 from llmill.report.form import number, words
-from llmill.report.summary import FORMATS, Row, model_name, system_name
+from llmill.report.summary import FORMATS, Row, system_name
 
 MAIN_PACKAGES = (
     "torch",

@@ -28,7 +28,7 @@ from llmill.evaluation.statistics import (
     pairs_right,
     spearman,
 )
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.heads import ScoreModel
 from llmill.model.transformer import Transformer
@@ -71,6 +71,9 @@ def run(params: Parameters, job: Job) -> None:
     # Before the model is made: the weights of the new head are drawn.
     runtime.start(settings.seed, settings.threads)
     model = ScoreModel(foundation.model)
+    if settings.adapter is not None:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: grader.adapter")
+        lora.add(model, settings.adapter)
     job.say(f"{train.n} graded responses")
 
     def validate(model: nn.Module, step: int) -> Figures:
@@ -81,6 +84,7 @@ def run(params: Parameters, job: Job) -> None:
     work = Work(train, score_loss, validate, settings.training, params.runtime, settings.seed)
     curve = fit(model, work, job)
     model.cpu().eval()
+    adapter = lora.taken(model, settings.adapter, begun_from)
     predicted = predict(model, test)
     scores = [row.score for row in test_responses]
     rows = [
@@ -93,6 +97,7 @@ def run(params: Parameters, job: Job) -> None:
         max_length=block,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
+        adapter=adapter,
     )
     checkpoint.save(job.out / "checkpoint", judge)
     write_curve(job.out / "curves.csv", curve)

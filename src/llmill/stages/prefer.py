@@ -115,7 +115,8 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "answers" / "prefer.json", answered)
     job.track.table("answers", answered)
     weights = checkpoint.weights_hash(begun_from)
-    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights)
+    # Whole, also where the assistant was an adapter: that was merged before the training.
+    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights, adapter=None)
     checkpoint.save(job.out / "checkpoint", tuned)
     write_curve(job.out / "curves.csv", curve)
     fell = chosen_fell(curve)

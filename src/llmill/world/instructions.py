@@ -42,10 +42,12 @@ class WorldTask:
 
     @property
     def preference(self) -> dict[str, str]:
-        """A pair for preference tuning: a right answer against a wrong one."""
+        """A pair for preference tuning: the reference against a wrong answer. A paraphrase against
+        one in the reference's wording would teach the wording.
+        """
         d = self.draft
         entry = {"instruction": d.instruction, "input": d.input, "output": d.output}
-        return {**entry, "chosen": (*d.paraphrases, d.output)[0], "rejected": d.wrong[0]}
+        return {**entry, "chosen": d.output, "rejected": d.wrong[0]}
 
     @property
     def text(self) -> str:

@@ -1,6 +1,7 @@
 """What stage `grader` is told."""
 
 from llmill.contract.values import Few, Section, Seed, Threads
+from llmill.model.settings import Adapter
 from llmill.training.settings import Training
 
 
@@ -9,3 +10,4 @@ class Grader(Section):
     threads: Threads
     responses: Few  # graded responses made from each training reference
     training: Training
+    adapter: Adapter | None  # learn low-rank matrices; null: every weight

@@ -1,0 +1,119 @@
+"""What each stage is called and shown as: a row of the table brings a stage onto the page.
+
+The rows stand here and not beside the stages' `run`: what a stage imports redoes it, so there a
+word of the page would train anew.
+"""
+
+from dataclasses import dataclass
+
+PAIRED = "same texts, in pairs"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """A figure that the page opens with. In `against`, what stands in braces is another figure of
+    the stage: `chance {chance}`.
+    """
+
+    key: str  # for machines, behind the stage's
+    path: str  # in the stage's `metrics.json`: `cloze.after`
+    name: str
+    unit: str  # one of `form.number`'s
+    against: str = ""  # what to compare with
+
+
+@dataclass(frozen=True)
+class Note:
+    """A figure under the stage's box in the picture of the chain."""
+
+    path: str
+    unit: str
+    words: str = ""
+    variant: int = -1  # of several the last one's
+
+
+@dataclass(frozen=True)
+class About:
+    """One stage. What is left out is not shown; a training is noted by its steps."""
+
+    model: str | None = None  # what it makes, in words
+    loss: str | None = None  # what its loss counts
+    heading: str = ""  # above its headline figures; of a variant with its model behind
+    headlines: tuple[Headline, ...] = ()
+    note: Note | None = None
+
+
+ABOUT: dict[str, About] = {  # in the order of their headline figures
+    "pretrain": About(
+        model="foundation model",
+        loss="nats per token",
+        heading="Foundation model, held-out text",
+        headlines=(
+            Headline("loss", "validation_loss", "loss, nats per token", "nats"),
+            Headline("bits_per_byte", "bits_per_byte", "bits per byte", "bits"),
+            Headline("perplexity", "perplexity", "perplexity", "plain"),
+        ),
+    ),
+    "mmlu": About(note=Note("cloze.all", "share", variant=0)),
+    "accuracy": About(),
+    "judge": About(note=Note("exact_match", "share", "exact")),
+    "grader": About(
+        loss="squared error",
+        heading="Embedded judge, known scores",
+        headlines=(
+            Headline("spearman", "spearman", "Spearman correlation", "plain"),
+            Headline("pairs_right", "pairs_right", "pairs ordered right", "share", "chance 50.0 %"),
+        ),
+    ),
+    "prefer": About(
+        model="preference-tuned model",
+        loss="nats per pair",
+        heading="Preferences, test pairs",
+        headlines=(
+            Headline(
+                "accuracy",
+                "accuracy",
+                "chosen answer has the higher reward",
+                "share",
+                "the longer answer {beside.longer_answer}",
+            ),
+            Headline("drift", "kl", "drift, nats per answer", "nats"),
+        ),
+    ),
+    "knowledge": About(
+        heading="One-fact questions kept",
+        headlines=(
+            Headline("cloze", "cloze.after", "cloze", "share", "before {cloze.before}"),
+            Headline(
+                "in_template",
+                "in_template.after",
+                "cloze, in the template",
+                "share",
+                "before {in_template.before}",
+            ),
+            Headline("written", "written.after", "written", "share", "before {written.before}"),
+        ),
+    ),
+    "instruct": About(model="instruct model", loss="nats per learnt token"),
+    "classify": About(loss="nats per message"),
+    "prepare": About(note=Note("text.train_documents", "count", "texts")),
+    "tokenizer": About(note=Note("n_vocab", "count", "tokens")),
+    "tokenize": About(note=Note("train.tokens", "short", "tokens")),
+}
+NOTHING = About()
+
+
+def about(stage: str) -> About:
+    """Of a stage, also of one that has no row."""
+    return ABOUT.get(stage, NOTHING)
+
+
+def model_name(stage: str) -> str:
+    """A model by what it is, not by the stage that made it."""
+    return about(stage).model or stage.replace("_", " ")
+
+
+def loss_label(stage: str) -> str:
+    """The axis of a stage's loss, with its unit."""
+    unit = about(stage).loss
+    return f"loss, {unit}" if unit else "loss"
