@@ -168,7 +168,8 @@ def read(of: Run, model: ClassModel) -> Inputs:
     """
     data, settings = of.data, of.settings
     splits = (data.train, data.validate, data.test)
-    ids = Inputs(*map(with_lengths, splits), kept=False)
+    train, validate, test = map(with_lengths, splits)
+    ids = Inputs(train, validate, test, kept=False)
     rows = length(settings.training, len(data.train)) * settings.training.batch_size
     if not model.frozen or rows * settings.training.grad_accum_steps < len(data.train):
         return ids
@@ -182,7 +183,7 @@ def read(of: Run, model: ClassModel) -> Inputs:
     model.to(runtime.device(of.hardware)).eval()
     with runtime.autocast(of.hardware):  # as in training; what is measured is in float32
         learnt = frozen(model, data.train)
-    return Inputs(learnt, *(frozen(model, split) for split in splits[1:]), kept=True)
+    return Inputs(learnt, frozen(model, data.validate), frozen(model, data.test), kept=True)
 
 
 def frozen(model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
