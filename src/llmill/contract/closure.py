@@ -196,12 +196,12 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for items in branches for item in items]
     if not isinstance(value, ast.AST):
         return value
-    kind = type(value)
-    if kind is ast.JoinedStr:  # how adjacent parts are joined differs, too
+    if isinstance(value, ast.JoinedStr):  # how adjacent parts are joined differs, too
         return ("JoinedStr", [_plain(part) for part in _joined(value.values)])
-    kept = []
-    for name in _fields(kind):
-        field = getattr(value, name, None)
+    kind = type(value)
+    kept: list[tuple[str, Any]] = []
+    for name in _by_name(value._fields):
+        field: Any = getattr(value, name, None)
         if name == "body" and kind in WITH_DOCSTRING:
             field = _without_docstring(field)
         if name == "value" and kind is ast.Constant:
@@ -212,8 +212,8 @@ def _plain(value: Any) -> Any:
 
 
 @cache
-def _fields(kind: type[ast.AST]) -> list[str]:
-    return sorted(name for name in kind._fields if name != "kind")
+def _by_name(fields: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in fields if name != "kind")
 
 
 def _joined(parts: list[ast.expr]) -> list[ast.expr]:
