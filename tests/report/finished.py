@@ -180,7 +180,7 @@ def prefer(folder: Path, variant: None) -> None:
 
 def knowledge(folder: Path, variant: str) -> None:
     after = {"instruct": 0.4, "prefer": 0.35}[variant]
-    ways = ("cloze", "in_template", "written")
+    ways = ("cloze", "in_template", "written", "answered")
     found = {way: {"before": share(0.95, 240), "after": share(after, 240)} for way in ways}
     metrics(folder, {**found, "questions": 240, "chance": 0.25})
 

@@ -64,7 +64,7 @@ def test_the_same_model_keeps_all_and_only_questions_of_one_fact_are_asked(finis
     metrics, job = measured(finished)
     assert metrics["questions"] == 6
     assert metrics["chance"] == 0.25
-    for way in ("cloze", "in_template", "written"):
+    for way in ("cloze", "in_template", "written", "answered"):
         each = metrics[way]
         assert each["before"] == each["after"]
         assert (each["lost"], each["gained"], each["difference"]["value"]) == (0, 0, 0.0)

@@ -1,5 +1,5 @@
-"""What a language model knows, asked three ways: the likeliest choice behind the question, the same
-inside an assistant's template, and the value written freely.
+"""What a language model knows, asked in several ways: the likeliest choice behind the question, the
+same inside an assistant's template, and the value written freely behind either.
 
 Free writing is right where the text holds the right choice and no other. What another question's
 text would give is measured beside it: a text that lists values, or says one thing, earns nothing
@@ -8,6 +8,7 @@ more than that.
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from llmill.evaluation import multiple_choice
 from llmill.evaluation.exact_match import normalise
@@ -32,14 +33,16 @@ def written(
     tokenizer: Tokenizer,
     questions: Sequence[Question],
     progress: Progress = in_silence,
+    asked: Callable[[Question], list[int]] | None = None,
 ) -> list[str]:
-    """The first line that the model writes greedily behind each question."""
+    """The first line that the model writes greedily behind each question, put as `asked` says."""
+    context = asked or partial(multiple_choice.cloze_context, tokenizer)
     texts: list[str] = []
     for start in range(0, len(questions), 64):
         group = questions[start : start + 64]
         ids = generate(
             model,
-            [multiple_choice.cloze_context(tokenizer, question) for question in group],
+            [context(question) for question in group],
             max_new_tokens=WRITTEN,
             end_of_text=tokenizer.end_of_text,
             ends=tokenizer.ends,

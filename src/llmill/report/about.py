@@ -92,6 +92,7 @@ ABOUT: dict[str, About] = {  # in the order of their headline figures
                 "before {in_template.before}",
             ),
             Headline("written", "written.after", "written", "share", "before {written.before}"),
+            Headline("answered", "answered.after", "answered", "share", "before {answered.before}"),
         ),
     ),
     "instruct": About(model="instruct model", loss="nats per learnt token"),

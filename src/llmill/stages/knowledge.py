@@ -4,8 +4,10 @@
 
 In: the foundation model, the model of the named stage, the questions, the held-out text. Out:
 `metrics.json`, `questions.json`. Both models are asked the same: the likeliest choice behind the
-question, the same in the template that was learnt, and the value written freely. Of questions with
-levels those about one fact are asked; what the others ask, no model of that size knows.
+question, the same in the template that was learnt, and the value written freely. What the tuned
+model answers in its template stands beside what the foundation writes behind the question. Of
+questions with levels those about one fact are asked; what the others ask, no model of that size
+knows.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 ONE_FACT = "one_fact"  # the level of questions that a foundation model answers
-WAYS = ("cloze", "in_template", "written")
+WAYS = ("cloze", "in_template", "written", "answered")
 
 
 class Parameters(Section):
@@ -65,6 +67,7 @@ def run(params: Parameters, job: Job) -> None:
     metrics["of_others"] = {
         "before": knowledge.of_others(before["texts"], questions),
         "after": knowledge.of_others(after["texts"], questions),
+        "answered": knowledge.of_others(after["answers"], questions),
     }
     held_out = Shards.load(job.folder("tokenize") / "validate")
     metrics["loss"] = losses(foundation, tuned, held_out)
@@ -75,6 +78,7 @@ def run(params: Parameters, job: Job) -> None:
             "answer": question.choices[question.answer],
             "written_before": before["texts"][i],
             "written_after": after["texts"][i],
+            "answered": after["answers"][i],
             **{f"{way}_before": before[way][i] for way in WAYS},
             **{f"{way}_after": after[way][i] for way in WAYS},
         }
@@ -106,12 +110,19 @@ def answers(
     inside = cloze_picks(
         model, template.tokenizer, questions, size, asked, knowledge.in_template(template)
     ).picks
-    texts = knowledge.written(model, tokenizer, questions, job.progress("answers"))
+    writes = job.progress("answers")
+    texts = knowledge.written(model, tokenizer, questions, writes)
+    answered = texts  # a foundation is in no template what it is, and answers behind the question
+    if loaded.template is not None:
+        asked_in = knowledge.in_template(template)
+        answered = knowledge.written(model, template.tokenizer, questions, writes, asked_in)
     return {
         "cloze": [pick == q.answer for pick, q in zip(plain, questions, strict=True)],
         "in_template": [pick == q.answer for pick, q in zip(inside, questions, strict=True)],
         "written": [knowledge.holds(text, q) for text, q in zip(texts, questions, strict=True)],
+        "answered": [knowledge.holds(text, q) for text, q in zip(answered, questions, strict=True)],
         "texts": texts,
+        "answers": answered,
     }
 
 
