@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation.answers import answers
+from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.cross_entropy import IGNORE
@@ -31,9 +32,11 @@ from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
 from llmill.training import replay
 from llmill.training.batches import Example, Examples, collate_texts, learnt_example
+from llmill.training.best import best_row
+from llmill.training.interpolation import load_best_between, weights_of
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
-from llmill.training.progress import Figures
+from llmill.training.progress import Figures, Row
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -75,9 +78,16 @@ def run(params: Parameters, job: Job) -> None:
         "before training"
     )
 
-    def validate(model: nn.Module, step: int) -> Figures:
-        return {"validation_loss": loss_over(model, held_out)}
+    asked = read(folder, "validate")
+    figures = {each.figure for each in (settings.best, settings.interpolate) if each is not None}
 
+    def validate(model: nn.Module, step: int = 0) -> Figures:
+        found = {"validation_loss": loss_over(model, held_out)}
+        if "exact_match" in figures:  # asked for, since it takes as long as many steps
+            found["exact_match"] = exact_match(model, template, asked, length)
+        return found
+
+    start = weights_of(model) if settings.interpolate else {}
     if settings.adapter is not None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
@@ -97,9 +107,15 @@ def run(params: Parameters, job: Job) -> None:
         params.runtime,
         settings.seed,
         replay=again,
+        best=settings.best,
     )
     curve = fit(model, work, job)
     model.cpu().eval()
+    between: list[Row] = []
+    if settings.interpolate is not None:
+        shares, figure = settings.interpolate.shares, settings.interpolate.figure
+        between = load_best_between(model, start, shares, validate, figure)
+        job.say(f"of {len(between)} weights between, {best_row(between, figure)} is kept")
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "instruct.json", after)
@@ -114,15 +130,19 @@ def run(params: Parameters, job: Job) -> None:
     )
     checkpoint.save(job.out / "checkpoint", assistant)
     write_curve(job.out / "curves.csv", curve)
-    metrics = {
+    kept = best_row(curve, settings.best.figure) if settings.best else curve[-1]
+    metrics: dict[str, Any] = {
         "validation_loss": loss_over(model, held_out),
         "steps": curve[-1]["step"],
+        "kept_step": kept["step"] if kept else 0,
+        **({"interpolation": between} if between else {}),
         "train_instructions": train.n,
         "learnt_share": share,
         "test_instructions": len(after),
     }
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics({f"final_{k}": v for k, v in metrics.items()})
+    single = {k: v for k, v in metrics.items() if k != "interpolation"}
+    job.track.metrics({f"final_{k}": v for k, v in single.items()})
 
 
 def read(folder: Path, split: str) -> list[Instruction]:
@@ -180,6 +200,15 @@ def learnt_share(examples: Sequence[Example]) -> float:
             "the template leaves out what the assistant says"
         )
     return learnt / sum(len(targets) for _, targets in examples)
+
+
+def exact_match(
+    model: nn.Module, template: Template, entries: list[Instruction], length: int
+) -> float:
+    """The share of instructions whose answer is the reference."""
+    assert isinstance(model, Transformer), "what this stage trains"
+    rows = answers(model, template, entries, length)
+    return sum(same(row["answer"], row["output"]) for row in rows) / max(1, len(rows))
 
 
 @torch.inference_mode()

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from llmill.contract import printable, processes, record, runtime
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.hardware import Runtime
-from llmill.training import optimizer, parallel, resume
+from llmill.training import best, optimizer, parallel, resume
 from llmill.training.batches import Batch, Batches
 from llmill.training.compilation import compiled
 from llmill.training.losses import Called, Loss, token_loss
@@ -33,7 +33,7 @@ from llmill.training.prefetch import Feed
 from llmill.training.progress import Figures, Progress, Row
 from llmill.training.replay import Replay
 from llmill.training.schedule import factor
-from llmill.training.settings import Training
+from llmill.training.settings import Best, Training
 
 if TYPE_CHECKING:
     from llmill.contract.countdown import Countdown
@@ -55,6 +55,7 @@ class Work:
     spread: parallel.Kind = "ddp"
     compile: bool = False
     replay: Replay | None = None
+    best: Best | None = None  # null: the last state is kept; for a training in one process
     begun: bool = False  # from trained weights: the curve has a row of step 0, validated
     name: str = ""  # of several trainings of a stage: its state and its figures stand apart
 
@@ -83,6 +84,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     progress.curve += first
     called: Called = compiled(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
+    if best.in_vain(progress.curve, work.best):  # it had ended early before it was stopped
+        end = progress.step
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
     # Losses still on the device: reading one would wait for it.
@@ -131,7 +134,11 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             if logging:
                 figures = meter.read()
                 with meter.apart():
-                    _add_row(model, optimizers, work, progress, end)
+                    validated = _add_row(model, optimizers, work, progress, end)
+                    if validated and work.best:
+                        best.keep(state, model, progress.curve, work.best)
+                if best.in_vain(progress.curve, work.best):
+                    end, saving = progress.step, True
             if saving or stopped:
                 with meter.apart():
                     resume.save(state, model, optimizers, progress)
@@ -142,6 +149,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
                 raise Stopped(stopped)
         if stopped := _asked_to_stop(job):  # during the last step, whose state is saved
             raise Stopped(stopped)
+    if work.best and end:
+        best.restore(state, model)
     return progress.curve
 
 
@@ -267,8 +276,8 @@ def _validated(model: nn.Module, work: Work, step: int) -> Figures:
 
 def _add_row(
     model: nn.Module, optimizers: Optimizers, work: Work, progress: Progress, end: int
-) -> None:
-    """One more row of the curve, validated where its turn is."""
+) -> bool:
+    """One more row of the curve, validated where its turn is; returns whether it was."""
     row: Row = {
         "step": progress.step,
         "tokens": progress.tokens,
@@ -278,9 +287,11 @@ def _add_row(
     if progress.replayed:
         row["replay_loss"] = sum(progress.replayed) / len(progress.replayed)
     progress.losses, progress.replayed = [], []
-    if progress.step % work.settings.validate_every == 0 or progress.step == end:
+    validated = progress.step % work.settings.validate_every == 0 or progress.step == end
+    if validated:
         row |= _validated(model, work, progress.step)
     progress.curve.append(row)
+    return validated
 
 
 def _tell(row: Row, meters: Figures, countdown: Countdown, work: Work, job: Job) -> str:

@@ -63,6 +63,20 @@ class Training(Section):
         return self
 
 
+class Best(Section):
+    """Which state of a training is kept, and when it ends early."""
+
+    figure: Literal["validation_loss", "exact_match"]  # of the validations: the best one's weights
+    patience: Positive | None  # validations without a better one, then it ends; null: never
+
+
+class Interpolation(Section):
+    """Weights between those before a training and those after it."""
+
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]  # tried
+    figure: Literal["validation_loss", "exact_match"]  # the share that is best by it is kept
+
+
 class Replay(Section):
     """Windows of the pretraining text, learnt beside the task."""
 

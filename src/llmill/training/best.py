@@ -1,0 +1,58 @@
+"""The weights of the best validation, which a training may keep in place of its last; and whether
+the training goes on in vain.
+
+All of it follows from the curve, so a run that is resumed keeps and ends as it would have done.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import safetensors.torch
+from torch import nn
+
+from llmill.contract import record
+from llmill.contract.errors import UserError
+from llmill.training.progress import Row
+from llmill.training.settings import Best
+
+FILE = "best.safetensors"
+HIGHER_IS_BETTER = ("exact_match", "validation_accuracy")
+
+
+def best_row(curve: Sequence[Row], figure: str) -> Row | None:
+    """The first of the rows with the best value of a figure, if any has it."""
+    rows = [row for row in curve if row.get(figure) is not None]
+    if not rows:
+        return None
+    sign = -1 if figure in HIGHER_IS_BETTER else 1
+    return min(rows, key=lambda row: sign * row[figure])
+
+
+def in_vain(curve: Sequence[Row], best: Best | None) -> bool:
+    """Whether the last `patience` validations were all no better than one before them."""
+    if best is None or best.patience is None:
+        return False
+    rows = [row for row in curve if row.get(best.figure) is not None]
+    kept = best_row(rows, best.figure)
+    return kept is not None and len(rows) - 1 - rows.index(kept) >= best.patience
+
+
+def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> None:
+    """Write the weights down if the last row of the curve is the best. Raises `UserError` for a
+    figure that the training does not measure.
+    """
+    measured = [name for name in curve[-1] if name.startswith("validation") or name == best.figure]
+    if best.figure not in measured:
+        raise UserError(
+            f"params.yaml: best.figure {best.figure}: this training does not measure it; there is "
+            f"{', '.join(measured)}"
+        )
+    if best_row(curve, best.figure) is curve[-1]:
+        tensors = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
+        state.mkdir(parents=True, exist_ok=True)
+        record.write_bytes(state / FILE, safetensors.torch.save(tensors))
+
+
+def restore(state: Path, model: nn.Module) -> None:
+    """Load the weights that were kept."""
+    model.load_state_dict(safetensors.torch.load((state / FILE).read_bytes()))

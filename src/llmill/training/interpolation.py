@@ -1,0 +1,47 @@
+"""Weights between those before a training and those after it: part of what was learnt for much of
+what was known (Wortsman et al. 2022, arXiv 2109.01903).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from llmill.training.best import best_row
+from llmill.training.progress import Figures, Row
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a model's weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+@torch.no_grad()
+def load_between(
+    model: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
+) -> None:
+    """Load weights that lie at this share of the way from `before` to `after`."""
+    model.load_state_dict(
+        {name: torch.lerp(before[name], tensor, share) for name, tensor in after.items()}
+    )
+
+
+def load_best_between(
+    model: nn.Module,
+    before: Mapping[str, Tensor],
+    shares: Sequence[float],
+    measure: Callable[[nn.Module], Figures],
+    figure: str,
+) -> list[Row]:
+    """Measure the model at each share of the way from `before`, and leave it at the best. Returns a
+    row a share.
+    """
+    after = weights_of(model)
+    rows: list[Row] = []
+    for share in shares:
+        load_between(model, before, after, share)
+        rows.append({"share": share} | measure(model))
+    kept = best_row(rows, figure)
+    assert kept is not None, "every share is measured"
+    load_between(model, before, after, kept["share"])
+    return rows
