@@ -155,7 +155,7 @@ def plan(
 
 @app.command("show-batch")
 def show_batch(
-    stage: Annotated[str, typer.Argument(help="pretrain, classify, instruct or grader.")],
+    stage: Annotated[str, typer.Argument(help="One that trains, such as pretrain.")],
     step: Annotated[int, typer.Argument(help="Of the run, from 0.")],
     variant: Annotated[
         str | None, typer.Option(help="Of a matrix stage; all have the same batches.")

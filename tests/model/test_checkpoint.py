@@ -1,6 +1,7 @@
 """The checkpoint folder: a round trip, and every kind of damage named in one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from llmill.contract.errors import UserError
 from llmill.model import lora, weights
 from llmill.model.checkpoint import Checkpoint, load, load_language_model, save, weights_hash
 from llmill.model.heads import ClassModel, ScoreModel
-from llmill.model.settings import Adapter
+from llmill.model.settings import Adapter, Model
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
 
 
@@ -160,6 +161,23 @@ def test_a_checkpoint_of_before_it_said_its_kind_is_still_read():
     expected = [-0.0010414, 0.0007452, -0.0022056, -0.0018556]
     torch.testing.assert_close(logits, torch.tensor(expected), rtol=0, atol=1e-6)
     assert (loaded.kind, loaded.made_by) == ("foundation", None)
+
+
+def test_a_switch_that_a_checkpoint_does_not_name_is_off_or_as_models_were_before_it(tmp_path):
+    shutil.copytree(Path(__file__).parent / "checkpoint_of_2026_11", tmp_path / "c")
+    file = tmp_path / "c/config.json"
+    config = json.loads(file.read_text())
+    for name, field in Model.model_fields.items():
+        if not field.is_required():
+            del config["model"][name]
+    assert config["model"].keys() == {
+        "n_layer", "n_head", "n_kv_head", "n_embd", "block_size", "norm", "norm_weight", "position",
+        "rotary_base", "mlp", "mlp_hidden", "bias", "tied",
+    }  # fmt: skip
+    file.write_text(json.dumps(config))
+    shape = load(tmp_path / "c").model.config
+    assert (shape.causal, shape.norm_epsilon, shape.dropout) == (True, 1e-5, 0)
+    assert (shape.norm_embedding, shape.rotary_scaling, shape.qk_norm) == (False, None, False)
 
 
 def test_a_checkpoint_says_what_it_is_and_what_it_was_made_from(tmp_path):

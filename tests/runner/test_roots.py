@@ -13,7 +13,7 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.runner import params, roots
-from tests.conftest import ROOT, preset_text
+from tests.conftest import ROOT, preset_text, preset_values
 
 WRONG = [
     ("/abs", "not relative to the repository"),
@@ -96,8 +96,13 @@ def test_roots_that_share_a_folder_are_refused(folder, data, results):
 
 @pytest.mark.parametrize(("data", "results"), RIGHT)
 def test_two_plain_folders_are_roots(folder, data, results):
+    """Of the whole tree of parameters: then every stage's folder lies below one of them."""
     Path(data).mkdir(parents=True)
-    roots.check(data, results)
+    values = preset_values("world") | {"paths": {"data": data, "results": results}}
+    tree = params.check(values, Path("params.yaml"))
+    outs = {stage.out for stage in params.stages(tree, ROOT / "dvc.yaml").values()}
+    assert all(out.startswith((f"{data}/", f"{results}/")) for out in outs)
+    assert {f"{data}/download", f"{results}/pretrain"} <= outs
 
 
 def test_every_folder_in_the_readme_or_made_by_a_tool_but_the_two_is_refused():

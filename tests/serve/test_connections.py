@@ -71,15 +71,17 @@ def test_a_connection_without_a_whole_request_is_ended(monkeypatch, sent, answer
 
 
 def test_a_connection_between_two_requests_is_kept_longer(monkeypatch):
+    """Longer than one may take to send a request in."""
     monkeypatch.setattr(connections, "HEADERS", 0.2)
     with serving(random_models()) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        ours = []
         for pause in (0.5, 0):
             connection.request("GET", "/v1/models")
             assert connection.getresponse().read()
-            ours = connection.sock.getsockname()
+            ours.append(connection.sock.getsockname())
             threading.Event().wait(pause)
-        assert connection.sock.getsockname() == ours
+        assert ours[0] == ours[1]
         connection.close()
 
 
@@ -96,6 +98,9 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch):
         connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + head + body)
         until(lambda: server.open_connections() == 1)
         until(lambda: server.open_connections() == 0)
+        answer, _, rest = told(connection).partition(b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert len(rest) < int(re.search(rb"content-length: (\d+)", answer)[1])
 
 
 def test_the_connection_that_waited_longest_makes_room(caplog):

@@ -98,11 +98,13 @@ def drawn(count: int) -> list[str]:
 
 
 def same(theirs: Tokenizer, ours, texts: list[str]) -> None:
-    for text in texts:
+    """Of each text; a special token's name is text to ours and the token to theirs."""
+    plain = [text for text in texts if not any(name in text for name in ours.special)]
+    assert len(plain) > 0.9 * len(texts)
+    for text in plain:
         wanted = theirs.encode(text, add_special_tokens=False).ids
-        if not any(name in text for name in ours.special):
-            assert ours.encode(text) == wanted, repr(text)
-            assert ours.encode_array(text).tolist() == wanted
+        assert ours.encode(text) == wanted, repr(text)
+        assert ours.encode_array(text).tolist() == wanted
 
 
 @pytest.mark.parametrize("maker", MAKERS)

@@ -5,6 +5,7 @@ the weights it begins from, with what may be changed.
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -40,8 +41,8 @@ class RotaryScaling(Section):
 class Model(Section):
     """One transformer by switches; see `llmill.model.transformer`.
 
-    A new switch gets a default, what a model did before the switch existed: older checkpoints say
-    nothing of it.
+    Where a checkpoint says nothing of a switch, it is off, or as models were before it existed: so
+    a new one gets a default. `params.yaml` says every one.
     """
 
     n_layer: Annotated[int, Field(ge=1, le=4096)]
@@ -49,19 +50,19 @@ class Model(Section):
     n_kv_head: Annotated[int, Field(ge=1, le=4096)]
     n_embd: Annotated[int, Field(ge=1, le=2**17)]
     block_size: Context
-    causal: bool  # a token sees those before it; or the whole text
+    causal: bool = True  # a token sees those before it; or the whole text
     norm: Literal["layernorm", "rmsnorm"]
     norm_weight: bool
-    norm_epsilon: Annotated[float, Field(ge=1e-15, le=1)]
-    norm_embedding: bool
+    norm_epsilon: Annotated[float, Field(ge=1e-15, le=1)] = 1e-5
+    norm_embedding: bool = False
     position: Literal["learned", "rotary"]
     rotary_base: RotaryBase
-    rotary_scaling: RotaryScaling | None
+    rotary_scaling: RotaryScaling | None = None
     mlp: Literal["gelu", "relu2", "swiglu"]
     mlp_hidden: Annotated[int, Field(ge=1, le=2**20)]
-    qk_norm: bool
+    qk_norm: bool = False
     bias: bool
-    dropout: Share
+    dropout: Share = 0.0
     tied: bool
 
     @model_validator(mode="after")
@@ -131,8 +132,18 @@ def _kind_of_shape(fields: Any) -> str:
     return FromInit.__name__ if shape == "init" else Model.__name__
 
 
+def _whole(shape: Model | FromInit) -> Model | FromInit:
+    """In `params.yaml` no switch is left to its default."""
+    if isinstance(shape, Model):
+        for name in Model.model_fields:
+            if name not in shape.model_fields_set:
+                raise ValueError(f"missing parameter '{name}'")
+    return shape
+
+
 Shape = Annotated[
     Annotated[Model, Tag(Model.__name__)] | Annotated[FromInit, Tag(FromInit.__name__)],
     Discriminator(_kind_of_shape),
     BeforeValidator(shapes.expand),
+    AfterValidator(_whole),
 ]

@@ -119,11 +119,8 @@ def _lengths(tree: "Params") -> None:
         raise ValueError(
             f"classify.max_length {tree.classify.max_length} is above model.block_size {block}"
         )
-    for name, most in (
-        ("instruct", tree.instruct.max_new_tokens),
-        ("prefer", tree.prefer.max_new_tokens),
-    ):
-        if most >= block:
+    for name, section in tree:
+        if getattr(section, "max_new_tokens", 0) >= block:
             raise ValueError(
                 f"{name}.max_new_tokens leaves no room for a prompt in model.block_size"
             )

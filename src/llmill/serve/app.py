@@ -45,15 +45,24 @@ def create(
         yield
         worker.stop()
 
-    def served(name: str) -> Served:
-        if name in models:
-            return models[name]
-        message = f"the model {name!r} is not served; {', '.join(models)}"
-        raise Refusal(refusal.NOT_FOUND, message, "model", "model_not_found")
-
     app = FastAPI(openapi_url=None, lifespan=running, dependencies=[Depends(known_host(hosts))])
     app.state.worker = worker
+    content, policy = _page()
+
+    @app.get("/", response_class=HTMLResponse)
+    async def page() -> HTMLResponse:
+        return HTMLResponse(content, headers={"Content-Security-Policy": policy})
+
     v1 = APIRouter(prefix="/v1", dependencies=[Depends(has_key(key))])
+    _model_routes(v1, models)
+    _text_routes(v1, models, limits, worker)
+    app.include_router(v1)
+    _refusals(app)
+    return app
+
+
+def _model_routes(v1: APIRouter, models: Mapping[str, Served]) -> None:
+    """What is served."""
 
     @v1.get("/models")
     async def every_model() -> dict[str, Any]:
@@ -61,7 +70,13 @@ def create(
 
     @v1.get("/models/{name:path}")
     async def one_model(name: str) -> dict[str, Any]:
-        return served(name).card()
+        return _served(models, name).card()
+
+
+def _text_routes(
+    v1: APIRouter, models: Mapping[str, Served], limits: Limits, worker: Worker
+) -> None:
+    """What is asked for a text: it is read as orders, which the worker fills."""
 
     @v1.post("/completions")
     async def completions(request: Request) -> Response:
@@ -82,7 +97,7 @@ def create(
 
         def read() -> tuple[requests.Body, list[Order]]:
             body = requests.read(kind, content)
-            return body, ordered(body, served(body.model), limits)
+            return body, ordered(body, _served(models, body.model), limits)
 
         return await asyncio.to_thread(read)  # the work of encoding holds up nobody
 
@@ -102,15 +117,13 @@ def create(
             response.headers[IGNORED] = passed_over
         return response
 
-    content, policy = _page()
 
-    @app.get("/", response_class=HTMLResponse)
-    async def page() -> HTMLResponse:
-        return HTMLResponse(content, headers={"Content-Security-Policy": policy})
-
-    app.include_router(v1)
-    _refusals(app)
-    return app
+def _served(models: Mapping[str, Served], name: str) -> Served:
+    """A model by its name; raises `Refusal` for another."""
+    if name in models:
+        return models[name]
+    message = f"the model {name!r} is not served; {', '.join(models)}"
+    raise Refusal(refusal.NOT_FOUND, message, "model", "model_not_found")
 
 
 def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:

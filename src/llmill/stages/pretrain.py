@@ -9,9 +9,12 @@ In: token shards and the tokenizer; weights, where it begins from some. Out: `ch
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from llmill.contract import processes, record, runtime
@@ -76,16 +79,16 @@ def run(params: Parameters, job: Job) -> None:
     measure = MEASURES[settings.objective]
     sampler = Sampler(tokenizer, settings.samples, settings.seed, job.scratch / "samples")
 
-    compared = begun and settings.objective == "next_token"
+    by_source = begun and settings.objective == "next_token"
     unchanged = settings.training.max_steps == 0
     model.to(device)
-    whole, before = _before(model, held_out, tokenizer, measure, compared, unchanged)
+    before = _before(model, held_out, tokenizer, measure, by_source, unchanged)
 
     def validate(model: nn.Module, step: int) -> Figures:
         assert isinstance(model, Transformer), "what this stage trains"
         sampler.write(model, step)
-        if whole is not None:
-            return whole
+        if before.whole is not None:
+            return before.whole
         return measure(model, held_out, block, tokenizer, settings.validate_windows)
 
     work = Work(
@@ -99,34 +102,20 @@ def run(params: Parameters, job: Job) -> None:
         compile=settings.compile,
         begun=begun,
     )
-    peak = matrix_peak(device, runtime.dtype(params.runtime))
-    head_share = CHOSEN if settings.objective == "masked" else 1.0
-    meter = Meter(flops_per_token(model, head_share), peak * processes.count())
     with parallel.together(device):
-        curve = fit(model, work, job, meter)
+        curve = fit(model, work, job, _meter(model, settings.objective, device, params.runtime))
         model = parallel.whole(model, make)
     # All processes trained; one writes.
     if not processes.main():
         return
     model.to(device).eval()
-    # A sample of the windows does along the way; the figure that counts is over all.
-    metrics: dict[str, Any] = dict(
-        whole or measure(model, held_out, block, tokenizer, at_most=None)
-    )
-    if "validation_loss" in metrics:
-        metrics["perplexity"] = math.exp(metrics["validation_loss"])
-    metrics |= {
+    metrics = _held_out_figures(model, held_out, tokenizer, measure, before) | {
         "parameters": parameters,
         "steps": curve[-1]["step"],
         "tokens": curve[-1]["tokens"],
         "epochs": curve[-1]["tokens"] / train.shards.tokens,
+        **_by_source(model, held_out, before),
     }
-    if compared:
-        after = before if unchanged else loss_by_source(model, held_out, block)
-        metrics["by_source"] = {
-            name: {"before": before[name][0], "after": loss, "tokens": tokens}
-            for name, (loss, tokens) in after.items()
-        }
     foundation = Checkpoint(
         model,
         tokenizer,
@@ -137,24 +126,63 @@ def run(params: Parameters, job: Job) -> None:
     _write(job, foundation, curve, sampler.gather(), metrics)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What is measured before any step."""
+
+    whole: Figures | None  # of weights that pass through: all that is ever measured
+    by_source: Mapping[str, tuple[float, int]] | None  # loss and tokens; None: not compared
+
+
 def _before(
     model: Transformer,
     held_out: Shards,
     tokenizer: Tokenizer,
     measure: Measure,
-    compared: bool,
+    by_source: bool,
     unchanged: bool,
-) -> tuple[Figures | None, dict[str, tuple[float, int]]]:
-    """What is measured before any step: of weights that pass through, all that is ever measured;
-    and by source what more training gains and forgets.
-    """
+) -> Before:
+    """By source, so that it is known what more training gains and forgets."""
     block = model.config.block_size
     model.eval()
-    if unchanged and compared:
-        return losses_at_once(model, held_out, block, tokenizer)
+    if unchanged and by_source:
+        return Before(*losses_at_once(model, held_out, block, tokenizer))
     if unchanged:
-        return measure(model, held_out, block, tokenizer, at_most=None), {}
-    return None, loss_by_source(model, held_out, block) if compared else {}
+        return Before(measure(model, held_out, block, tokenizer, at_most=None), None)
+    return Before(None, loss_by_source(model, held_out, block) if by_source else None)
+
+
+def _held_out_figures(
+    model: Transformer, held_out: Shards, tokenizer: Tokenizer, measure: Measure, before: Before
+) -> dict[str, Any]:
+    """What is measured after the last step, over all windows: a sample does along the way."""
+    block = model.config.block_size
+    whole = before.whole or measure(model, held_out, block, tokenizer, at_most=None)
+    metrics: dict[str, Any] = dict(whole)
+    if "validation_loss" in metrics:
+        metrics["perplexity"] = math.exp(metrics["validation_loss"])
+    return metrics
+
+
+def _by_source(model: Transformer, held_out: Shards, before: Before) -> dict[str, Any]:
+    """The loss over each source before the first step and after the last."""
+    if before.by_source is None:
+        return {}
+    after = before.by_source
+    if before.whole is None:
+        after = loss_by_source(model, held_out, model.config.block_size)
+    compared = {
+        name: {"before": before.by_source[name][0], "after": loss, "tokens": tokens}
+        for name, (loss, tokens) in after.items()
+    }
+    return {"by_source": compared}
+
+
+def _meter(model: Transformer, objective: str, device: torch.device, hardware: Runtime) -> Meter:
+    """Of the work of all processes; a masked model's head works on the tokens that were chosen."""
+    peak = matrix_peak(device, runtime.dtype(hardware))
+    head_share = CHOSEN if objective == "masked" else 1.0
+    return Meter(flops_per_token(model, head_share), peak * processes.count())
 
 
 def _check_objective(objective: str, shape: Model, weights: Path) -> None:

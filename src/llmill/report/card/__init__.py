@@ -46,6 +46,7 @@ def render(
         title=f"llmill {name}",
         stage=stage,
         kind=KINDS[kind],
+        answers=kind == "assistant",
         layers=shape["n_layer"],
         width=shape["n_embd"],
         figures=[(k.replace("_", " "), _number(v)) for k, v in figures.items() if _single(v)],
