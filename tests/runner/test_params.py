@@ -287,7 +287,7 @@ BAD = [  # rates, weights and time-outs that are no numbers
     ("pretrain.training.batch_size", 10**10, "batch_size = 10000000000: Input should be less than"),
     ("grader.training.grad_accum_steps", 10**10, "grad_accum_steps = 10000000000: Input should be less"),
     ("instruct.training.epochs", 1e300, "instruct.training.epochs = 1e+300: Input should be less than"),
-    ("instruct.adapter", {"rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": ["all"], "dropout": 0.0},
+    ("instruct.adapter", {"rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": "all", "dropout": 0.0},
         "an adapter has no weights to interpolate; set one of the two to null"),
     ("instruct.max_new_tokens", 10**9, "instruct.max_new_tokens = 1000000000: Input should be less"),
     ("prepare.weights", {"world": 1e12}, "prepare.weights.world = 1000000000000.0: Input should be less than or equal to 1000"),
