@@ -287,8 +287,6 @@ BAD = [  # rates, weights and time-outs that are no numbers
     ("pretrain.training.batch_size", 10**10, "batch_size = 10000000000: Input should be less than"),
     ("grader.training.grad_accum_steps", 10**10, "grad_accum_steps = 10000000000: Input should be less"),
     ("instruct.training.epochs", 1e300, "instruct.training.epochs = 1e+300: Input should be less than"),
-    ("instruct.adapter", {"rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": "all", "dropout": 0.0},
-        "an adapter has no weights to interpolate; set one of the two to null"),
     ("instruct.max_new_tokens", 10**9, "instruct.max_new_tokens = 1000000000: Input should be less"),
     ("prepare.weights", {"world": 1e12}, "prepare.weights.world = 1000000000000.0: Input should be less than or equal to 1000"),
     ("prepare.near_duplicates.permutations", 10**9, "permutations = 1000000000: Input should be less than or equal to 1024"),
@@ -435,3 +433,14 @@ def test_parameters_cannot_be_changed_after_reading():
     tree = preset("world")
     with pytest.raises(Exception, match="frozen"):
         tree.tokenizer.vocab_size = 2000
+
+
+def test_an_adapter_has_no_weights_to_interpolate():
+    values = preset_values("world")
+    values["instruct"]["adapter"] = {
+        "rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": "all", "dropout": 0.0,
+    }  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"instruct: an adapter has no weights to interpolate; set one"
+    ):
+        params.check(values, Path("params.yaml"))
