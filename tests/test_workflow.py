@@ -145,6 +145,48 @@ def test_an_edit_that_changes_no_behaviour_trains_nothing_by_either_command(firs
     assert clean(first)
 
 
+RULES = {address.partition("@")[0] for address in ALL}
+MUCH = {
+    "table of the world": ("src/llmill/world/tables/countries.csv", "Paris", "Pariss", {"paths"}),
+    "version of torch": (
+        "requirements.lock", "torch==", "torch==9",
+        {"paths", "download", "prepare", "tokenizer", "tokenize"},
+    ),
+    "seed": ("params.yaml", "    seed: 1\n    repeats", "    seed: 2\n    repeats", {"paths", "code"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUCH)
+def test_what_would_redo_much_is_planned_as_snakemake_would_do_it(first, name):
+    file, before, after, left = MUCH[name]
+    text = (first.root / file).read_text()
+    first.edit(file, before, after)
+    try:
+        plan = planned(first)
+        assert scheduled(first.run("snakemake", "-n")) == RULES - left
+        assert {address.partition("@")[0] for address in plan} == RULES - left
+    finally:
+        (first.root / file).write_text(text)
+
+
+def test_another_preset_or_branch_is_planned_as_snakemake_would_do_it_and_back_is_nothing(first):
+    params = (first.root / "params.yaml").read_text()
+    lock = (first.root / "dvc.lock").read_bytes()
+    first.run(sys.executable, "-m", "llmill", "preset", "masked", "--force")
+    both = RULES - {"paths", "code"}
+    assert scheduled(first.run("snakemake", "-n")) == both
+    assert {address.partition("@")[0] for address in planned(first)} == both
+    (first.root / "params.yaml").write_text(params)
+    first.run("git", "checkout", "-q", "-b", "other")
+    first.edit("params.yaml", "  examples: 2", "  examples: 1")
+    first.run("git", "commit", "-qam", "other")
+    assert planned(first).keys() == scheduled(first.run("snakemake", "-n")) == {"report"}
+    first.run("git", "checkout", "-q", "-")
+    assert (first.root / "params.yaml").read_text() == params
+    (first.root / "dvc.lock").write_bytes(lock)
+    assert scheduled(first.run("snakemake", "-n")) == set(planned(first)) == set()
+
+
 def test_a_new_parameter_of_the_report_redoes_the_report_alone(first):
     made, files = first.hashes(), ("params.yaml", "src/llmill/stages/settings/report.py")
     before = {file: (first.root / file).read_text() for file in files}
