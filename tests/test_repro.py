@@ -72,7 +72,7 @@ def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_n
 ):
     before = second.hashes()
     second.edit("params.yaml", "  bootstrap: 200  # judge", "  bootstrap: 210  # judge")
-    judged = ["judge@instruct", "judge@pretrain", "report"]
+    judged = ["judge@instruct", "judge@prefer", "judge@pretrain", "report"]
     assert planned(second) == dict.fromkeys(judged, "run")
     assert scheduled(second.run("snakemake", "-n")) == {"judge", "report"}
     assert ran(second.run("dvc", "repro")) == judged
