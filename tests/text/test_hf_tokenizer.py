@@ -100,7 +100,7 @@ def drawn(count: int) -> list[str]:
 def same(theirs: Tokenizer, ours, texts: list[str]) -> None:
     """Of each text; a special token's name is text to ours and the token to theirs."""
     plain = [text for text in texts if not any(name in text for name in ours.special)]
-    assert len(plain) > 0.9 * len(texts)
+    assert len(plain) > 0.8 * len(texts)
     for text in plain:
         wanted = theirs.encode(text, add_special_tokens=False).ids
         assert ours.encode(text) == wanted, repr(text)
