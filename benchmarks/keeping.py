@@ -27,7 +27,8 @@ from llmill.stages.settings.instruct import Instruct
 from llmill.tasks.multiple_choice import Question, read
 from llmill.text.template import Template
 from llmill.training import replay
-from llmill.training.interpolation import load_between, weights_of
+from llmill.training.best import weights_of
+from llmill.training.interpolation import load_between
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
 from tests.jobs import Job

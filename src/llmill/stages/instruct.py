@@ -10,6 +10,7 @@ In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +33,12 @@ from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
 from llmill.training import replay
 from llmill.training.batches import Example, Examples, collate_texts, learnt_example
-from llmill.training.best import best_row
-from llmill.training.interpolation import load_best_between, weights_of
+from llmill.training.best import best_row, weights_of
+from llmill.training.interpolation import load_best_between
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.progress import Figures, Row
+from llmill.training.settings import Best, Interpolation
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -79,13 +81,15 @@ def run(params: Parameters, job: Job) -> None:
     )
 
     asked = read(folder, "validate")
-    figures = {each.figure for each in (settings.best, settings.interpolate) if each is not None}
 
-    def validate(model: nn.Module, step: int = 0) -> Figures:
+    def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
         found = {"validation_loss": loss_over(model, held_out)}
-        if "exact_match" in figures:  # asked for, since it takes as long as many steps
+        if by is not None and by.figure == "exact_match":  # it takes as long as many steps
             found["exact_match"] = exact_match(model, template, asked, length)
         return found
+
+    def validate(model: nn.Module, step: int) -> Figures:
+        return measured(model, settings.best)
 
     start = weights_of(model) if settings.interpolate else {}
     if settings.adapter is not None:
@@ -114,7 +118,8 @@ def run(params: Parameters, job: Job) -> None:
     between: list[Row] = []
     if settings.interpolate is not None:
         shares, figure = settings.interpolate.shares, settings.interpolate.figure
-        between = load_best_between(model, start, shares, validate, figure)
+        measure = partial(measured, by=settings.interpolate)
+        between = load_best_between(model, start, shares, measure, figure)
         job.say(f"of {len(between)} weights between, {best_row(between, figure)} is kept")
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = answers(model, template, test, length, job.progress("answers"))
