@@ -21,7 +21,7 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.answers import answers
+from llmill.evaluation.answers import answers, refuse_no_room
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
@@ -57,11 +57,8 @@ def run(params: Parameters, job: Job) -> None:
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load_language_model(begun_from)
     model = foundation.model
-    if settings.max_new_tokens >= model.config.block_size:
-        raise UserError(
-            f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
-            f"prompt in the {model.config.block_size} tokens that the foundation model reads"
-        )
+    length = settings.max_new_tokens
+    refuse_no_room("instruct.max_new_tokens", length, model.config.block_size)
     if settings.adapter is not None:
         lora.refuse_unknown(settings.adapter, model.config, "params.yaml: instruct.adapter")
     folder = job.folder("prepare") / "instruction"
@@ -72,7 +69,6 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
-    length = settings.max_new_tokens
     before = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "pretrain.json", before)
     job.say(
