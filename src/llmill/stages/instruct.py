@@ -9,13 +9,13 @@ In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
@@ -24,7 +24,7 @@ from llmill.contract.values import Section
 from llmill.evaluation.answers import answers, refuse_no_room
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint, lora
-from llmill.model.checkpoint import Checkpoint
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
@@ -92,13 +92,7 @@ def run(params: Parameters, job: Job) -> None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
-    again = replay.opened(
-        settings.replay,
-        job.folder("tokenize") / "train",
-        foundation.tokenizer,
-        model.config.block_size,
-        settings.seed,
-    )
+    text, block = job.folder("tokenize") / "train", model.config.block_size
     work = Work(
         train,
         token_loss,
@@ -106,17 +100,13 @@ def run(params: Parameters, job: Job) -> None:
         settings.training,
         params.runtime,
         settings.seed,
-        replay=again,
+        replay=replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed),
         best=settings.best,
     )
     curve = fit(model, work, job)
     model.cpu().eval()
-    between: list[Row] = []
-    if settings.interpolate is not None:
-        shares, figure = settings.interpolate.shares, settings.interpolate.figure
-        measure = partial(measured, by=settings.interpolate)
-        between = load_best_between(model, start, shares, measure, figure)
-        job.say(f"of {len(between)} weights between, {best_row(between, figure)} is kept")
+    measure = partial(measured, by=settings.interpolate)
+    between = interpolated(model, start, settings.interpolate, measure, job)
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "instruct.json", after)
@@ -129,8 +119,6 @@ def run(params: Parameters, job: Job) -> None:
         begun_from=checkpoint.weights_hash(begun_from),
         adapter=adapter,
     )
-    checkpoint.save(job.out / "checkpoint", assistant)
-    write_curve(job.out / "curves.csv", curve)
     kept = best_row(curve, settings.best.figure) if settings.best else curve[-1]
     metrics: dict[str, Any] = {
         "validation_loss": loss_over(model, held_out),
@@ -141,6 +129,30 @@ def run(params: Parameters, job: Job) -> None:
         "learnt_share": share,
         "test_instructions": len(after),
     }
+    write(job, assistant, curve, metrics)
+
+
+def interpolated(
+    model: nn.Module,
+    start: dict[str, Tensor],
+    settings: Interpolation | None,
+    measure: Callable[[nn.Module], Figures],
+    job: Job,
+) -> list[Row]:
+    """Leave the model at the best of the weights between, if any are to be tried."""
+    if settings is None:
+        return []
+    rows = load_best_between(model, start, settings.shares, measure, settings.figure)
+    job.say(f"of {len(rows)} weights between, {best_row(rows, settings.figure)} is kept")
+    return rows
+
+
+def write(
+    job: Job, assistant: Checkpoint[AnyModel], curve: list[Row], metrics: dict[str, Any]
+) -> None:
+    """The stage's other files, and what the tracker keeps of them."""
+    checkpoint.save(job.out / "checkpoint", assistant)
+    write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "metrics.json", metrics)
     single = {k: v for k, v in metrics.items() if k != "interpolation"}
     job.track.metrics({f"final_{k}": v for k, v in single.items()})
