@@ -16,7 +16,7 @@ from llmill.training.progress import Row
 from llmill.training.settings import Best
 
 FILE = "best.safetensors"
-HIGHER_IS_BETTER = ("exact_match", "validation_accuracy")
+HIGHER_IS_BETTER = ("exact_match",)
 
 
 def best_row(curve: Sequence[Row], figure: str) -> Row | None:
@@ -46,11 +46,11 @@ def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> Non
     """Write the weights down if the last row of the curve is the best. Raises `UserError` for a
     figure that the training does not measure.
     """
-    measured = [name for name in curve[-1] if name.startswith("validation") or name == best.figure]
-    if best.figure not in measured:
+    if best.figure not in curve[-1]:
+        measured = ", ".join(name for name in curve[-1] if name.startswith("validation"))
         raise UserError(
             f"params.yaml: best.figure {best.figure}: this training does not measure it; there is "
-            f"{', '.join(measured)}"
+            f"{measured}"
         )
     if best_row(curve, best.figure) is curve[-1]:
         state.mkdir(parents=True, exist_ok=True)
