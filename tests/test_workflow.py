@@ -222,11 +222,11 @@ def test_what_is_missing_is_made_again_and_what_is_restored_leaves_log_and_cost_
     made = first.hashes()
     kept = {
         file: file.read_text()
-        for name in ("logs/pretrain.log", "benchmarks/pretrain.tsv", "logs/mmlu-pretrain.log")
+        for name in ("logs/grader.log", "benchmarks/grader.tsv", "logs/judge-pretrain.log")
         if (file := first.root / "results" / name)
     }
-    assert "pretrain: step 12/12" in kept[first.root / "results/logs/pretrain.log"]
-    for folder in ("data/download", "results/pretrain/checkpoint", "results/mmlu/instruct"):
+    assert "grader: step " in kept[first.root / "results/logs/grader.log"]
+    for folder in ("results/grader/checkpoint", "results/judge/instruct"):
         shutil.rmtree(first.root / folder)
     assert ran(first.snakemake()) == []
     assert "Nothing to be done" in first.snakemake()

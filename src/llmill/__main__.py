@@ -46,8 +46,9 @@ def _add_stage(name: str) -> None:
     ) -> None:
         from llmill.runner.stage import execute
 
-        module = importlib.import_module(f"llmill.stages.{name}")
-        execute(module, name, variant, resume_anyway)
+        execute(
+            lambda: importlib.import_module(f"llmill.stages.{name}"), name, variant, resume_anyway
+        )
 
 
 for _name in stage_names():
