@@ -258,6 +258,13 @@ def accuracy(folder: Path, variant: None) -> None:
                 "tfidf": {**system(0.951), "pieces": "characters"},
                 "majority": system(0.6),
             },
+            "tests": {
+                "unseen_patterns": {
+                    "messages": 500,
+                    "systems": {name: system(0.7) for name in (*RIGHT, "tfidf", "majority")},
+                },
+                "everyday": {"messages": 40, "systems": {"all": system(0.9)}},
+            },
             "best": "all",
             "best_against_tfidf": {"difference": gain, "mcnemar_p": 0.00012},
         },

@@ -183,6 +183,23 @@ def classifiers(accuracy: Mapping[str, Any]) -> Table:
     return Table(("", "accuracy", *headings), rows)
 
 
+def further_tests(accuracy: Mapping[str, Any]) -> Table:
+    """Accuracy of every classifier and baseline on the further tests, a column each."""
+    tests = accuracy.get("tests", {})
+    rows = [
+        [
+            system_name(name),
+            *(
+                form.with_interval(test["systems"].get(name, {}).get("accuracy"), "share")
+                for test in tests.values()
+            ),
+        ]
+        for name in summary.systems(dict(accuracy))
+    ]
+    head = [f"{words(name)}, {test['messages']:,} messages" for name, test in tests.items()]
+    return Table(("", *head), rows if tests else ())
+
+
 def variants(accuracy: Mapping[str, Any]) -> Table:
     """What each variant trains, how sure it may be believed to be, and how chance moves it."""
     rows = []

@@ -135,14 +135,18 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         file = folder / sources.CLASSIFICATION
         rows = classification.read_raw(file)
         collection = classification.Collection(rows, [None] * len(rows))
+    further = {} if form else classification.read_raw_tests(folder)
     contradictions = classification.settle(collection.messages)
     unique = distinct(collection.ordered(), lambda row: row[0].text)
+    tested = {normal(message.text) for messages in further.values() for message in messages}
     parts: Splits = {name: [] for name in SPLITS}
     shares = settings.classification
     test_share = 0.0 if "test" in collection.splits else shares.test_share
     validate_share = 0.0 if "validate" in collection.splits else shares.validate_share
     for message, given in unique:
         key = normal(message.text)
+        if key in tested:
+            continue
         if key in contradictions:
             message = replace(message, label=contradictions[key].label)
         if given in (None, "train"):  # what comes without one is drawn
@@ -153,13 +157,20 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
     (out / "classification").mkdir()
     for name, messages in parts.items():
         classification.write(out / "classification" / f"{name}.jsonl", messages)
+    counts = {name: count(row.label for row in messages) for name, messages in parts.items()}
+    for name, messages in further.items():
+        (out / "classification" / classification.TESTS).mkdir(exist_ok=True)
+        file = out / "classification" / classification.TESTS / f"{name}.jsonl"
+        classification.write(file, messages)
+        parts["test"] += messages  # what no document may hold
     return parts, {
         **repeats(collection.messages, unique),
         "without_text": collection.without_text,
         "without_label": collection.without_label,
         "contradictory": len(contradictions),
         "contradictions": [asdict(each) for each in list(contradictions.values())[:LISTED]],
-        **{name: count(row.label for row in messages) for name, messages in parts.items()},
+        **counts,
+        **({"tests": {name: len(rows) for name, rows in further.items()}} if further else {}),
     }
 
 
