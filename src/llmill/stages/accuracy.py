@@ -3,8 +3,9 @@
     python -m llmill accuracy
 
 In: what the classifier of each variant says of the messages, and their labels. Out: `metrics.json`,
-`predictions.json`, and `tests.json` where there are further tests. The variant that is best on the validation split is compared with TF-IDF, and
-every two variants with each other, message by message.
+`predictions.json`, and `tests.json` where there are further tests. The variant that is best on the
+validation split is compared with TF-IDF, and every two variants with each other, message by
+message.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ def write(folder: Path, settings: World, sources: Iterable[str] = (WORLD,)) -> N
     """Write texts of these sources, and all the rest; the same settings give the same bytes.
 
     text/<source>/*.txt (documents between blank lines), classification/SMSSpamCollection and
-    tests/*.tsv, instruction/instruction-data.json, preference/instruction-data-with-preference.json,
-    mmlu/{dev,val,test}/<subject>_<split>.csv and mmlu/levels.json. Questions are always asked about
-    the world, and about the other sources.
+    tests/*.tsv, instruction/instruction-data.json,
+    preference/instruction-data-with-preference.json, mmlu/{dev,val,test}/<subject>_<split>.csv and
+    mmlu/levels.json. Questions are always asked about the world, and about the other sources.
     """
     for source in sources:
         for name, documents in corpus.documents(settings, source).items():
