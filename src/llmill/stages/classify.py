@@ -186,9 +186,10 @@ def read(of: Run, model: ClassModel) -> Inputs:
     model.to(runtime.device(of.hardware)).eval()
     with runtime.autocast(of.hardware):  # as in training; what is measured is in float32
         learnt = frozen(model, data.train)
-    validate, test = frozen(model, data.validate), frozen(model, data.test)
     further = {name: frozen(model, rows) for name, rows in data.tests.items()}
-    return Inputs(learnt, validate, test, further, kept=True)
+    return Inputs(
+        learnt, frozen(model, data.validate), frozen(model, data.test), further, kept=True
+    )
 
 
 def frozen(model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
