@@ -18,7 +18,7 @@ from llmill.model.shapes import GPT2
 from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.tree import Params
-from llmill.stages.pretrain import load
+from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.settings import Optimizer, Schedule
 from llmill.training.validation import loss_over
@@ -64,7 +64,7 @@ def main(
     tokenizer = Tokenizer.load(folder(preset, "tokenizer") / "bpe")
     block, settings = shape_of(preset).block_size, preset.pretrain
     train, held_out = (
-        load(folder(preset, "tokenize") / split, tokenizer, block)
+        Shards.for_windows(folder(preset, "tokenize") / split, tokenizer, block)
         for split in ("train", "validate")
     )
 

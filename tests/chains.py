@@ -27,6 +27,8 @@ ALL = [
 ]  # fmt: skip
 
 
+OFF = ["classify@all_from_random", "classify@lora"]  # variants that are switched off, so skipped
+
 CLASSIFIER = [
     "accuracy", "classify@all", "classify@all_from_random", "classify@last_block", "classify@last_layer",
     "classify@last_two_blocks", "classify@lora", "export@classify/all", "report",

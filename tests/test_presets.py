@@ -193,7 +193,7 @@ def test_set_changes_single_values_and_leaves_every_other_byte(here):
     changes = {
         "max_steps: 1340": "max_steps: 100",
         "dtype: float32  # float32 | bfloat16\n\ndownload": "dtype: bfloat16  # float32 | bfloat16\n\ndownload",
-        "lr: 0.008": "lr: 1.0e-3",
+        "{kind: muon, lr: 0.008": "{kind: muon, lr: 1.0e-3",
         '"llmill: the world"': '"my, own"',
     }
     for old, new in changes.items():

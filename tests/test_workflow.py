@@ -11,6 +11,7 @@ import pytest
 
 from tests.chains import (
     ALL,
+    OFF,
     Clone,
     by_snakemake,
     clean,
@@ -54,7 +55,7 @@ def test_independent_stages_run_side_by_side(first):
 def test_every_stage_that_ran_has_one_finished_run_with_its_surroundings(first):
     columns = "r.info.run_name, r.info.status, 'git.commit' in r.data.tags, 'llmill.record' in r.data.tags"
     found = sorted(tracked_runs(first, columns))
-    assert found == [[name, "FINISHED", "True", "True"] for name in sorted(ALL)]
+    assert found == [[name, "FINISHED", "True", "True"] for name in sorted({*ALL} - {*OFF})]
 
 
 def test_snakemake_again_has_nothing_to_do(first):
@@ -68,7 +69,7 @@ def test_the_same_edit_by_make_run_which_says_a_line_as_a_stage_starts_and_ends_
     stages = [line for line in told.splitlines() if re.match(r"[\w@/]+: ", line)]
     assert [re.sub(r" in .* s$", " in _ s", line) for line in stages] == [
         "report: starts",
-        "report: 7 figures on results/report/index.html",
+        "report: 8 figures on results/report/index.html",
         "report: done in _ s",
     ]
     assert not re.search("Running stage|input:|dvc push|jobs?id", told)
@@ -143,6 +144,48 @@ def test_an_edit_that_changes_no_behaviour_trains_nothing_by_either_command(firs
     assert ran(first.snakemake()) == []
     assert first.hashes().items() >= made.items()
     assert clean(first)
+
+
+RULES = {address.partition("@")[0] for address in ALL}
+MUCH = {
+    "table of the world": ("src/llmill/world/tables/countries.csv", "Paris", "Pariss", {"paths"}),
+    "version of torch": (
+        "requirements.lock", "torch==", "torch==9",
+        {"paths", "download", "prepare", "tokenizer", "tokenize"},
+    ),
+    "seed": ("params.yaml", "    seed: 1\n    repeats", "    seed: 2\n    repeats", {"paths", "code"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUCH)
+def test_what_would_redo_much_is_planned_as_snakemake_would_do_it(first, name):
+    file, before, after, left = MUCH[name]
+    text = (first.root / file).read_text()
+    first.edit(file, before, after)
+    try:
+        plan = planned(first)
+        assert scheduled(first.run("snakemake", "-n")) == RULES - left
+        assert {address.partition("@")[0] for address in plan} == RULES - left
+    finally:
+        (first.root / file).write_text(text)
+
+
+def test_another_preset_or_branch_is_planned_as_snakemake_would_do_it_and_back_is_nothing(first):
+    params = (first.root / "params.yaml").read_text()
+    lock = (first.root / "dvc.lock").read_bytes()
+    first.run(sys.executable, "-m", "llmill", "preset", "masked", "--force")
+    both = RULES - {"paths", "code"}
+    assert scheduled(first.run("snakemake", "-n")) == both
+    assert {address.partition("@")[0] for address in planned(first)} == both
+    (first.root / "params.yaml").write_text(params)
+    first.run("git", "checkout", "-q", "-b", "other")
+    first.edit("params.yaml", "  examples: 2", "  examples: 1")
+    first.run("git", "commit", "-qam", "other")
+    assert planned(first).keys() == scheduled(first.run("snakemake", "-n")) == {"report"}
+    first.run("git", "checkout", "-q", "-")
+    assert (first.root / "params.yaml").read_text() == params
+    (first.root / "dvc.lock").write_bytes(lock)
+    assert scheduled(first.run("snakemake", "-n")) == set(planned(first)) == set()
 
 
 def test_a_new_parameter_of_the_report_redoes_the_report_alone(first):

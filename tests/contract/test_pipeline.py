@@ -54,13 +54,14 @@ def test_a_matrix_stage_stands_for_each_of_its_variants():
 def test_variants_may_differ_in_what_they_read():
     stages = read()
     assert pipeline.variants(stages, "judge") == ["pretrain", "instruct", "prefer"]
-    reads = [stages[f"judge@{name}"].deps[-1] for name in ("pretrain", "prefer")]
+    reads = [stages[f"judge@{name}"].deps[-2] for name in ("pretrain", "prefer")]
     assert reads == ["results/instruct/answers/pretrain.json", "results/prefer/answers"]
 
 
 def test_parents_are_the_stages_whose_files_are_read():
     stages = read()
     assert [s.address for s in pipeline.parents(stages, stages["judge@pretrain"])] == [
+        "pretrain",  # with which an adapter is read
         "instruct",
         "grader",
     ]

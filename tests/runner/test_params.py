@@ -433,3 +433,14 @@ def test_parameters_cannot_be_changed_after_reading():
     tree = preset("world")
     with pytest.raises(Exception, match="frozen"):
         tree.tokenizer.vocab_size = 2000
+
+
+def test_an_adapter_has_no_weights_to_interpolate():
+    values = preset_values("world")
+    values["instruct"]["adapter"] = {
+        "rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": "all", "dropout": 0.0,
+    }  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"instruct: an adapter has no weights to interpolate; set one"
+    ):
+        params.check(values, Path("params.yaml"))

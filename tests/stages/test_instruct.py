@@ -56,7 +56,7 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
 
 def test_an_adapter_is_learnt_on_the_foundation_and_answers_as_the_checkpoint_does(world):
     made = job(world)
-    tree = smoke(instruct={"adapter": ADAPTER})
+    tree = smoke(instruct={"adapter": ADAPTER, "interpolate": None})
     run(tree, made)
     assert "an adapter of 1,792 parameters is learnt" in made.said
     config = record.read_json(made.out / "checkpoint/config.json")

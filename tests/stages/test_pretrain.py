@@ -13,7 +13,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.model import checkpoint, huggingface
 from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
-from llmill.stages.pretrain import load, run
+from llmill.stages.pretrain import run
 from llmill.text import shards
 from llmill.text.shards import Shards
 from llmill.training.masking import Masked, masked_windows
@@ -113,12 +113,12 @@ def test_bits_per_byte_divide_by_the_bytes_of_the_predicted_tokens(world):
 def test_shards_of_another_vocabulary_are_refused(world):
     other = type(bytes_tokenizer())({**{bytes([b]): b for b in range(256)}, b"ab": 256})
     with pytest.raises(UserError, match="made with 257 tokens, the tokenizer has 258"):
-        load(world / "data/tokenize/train", other, 32)
+        Shards.for_windows(world / "data/tokenize/train", other, 32)
 
 
 def test_text_shorter_than_one_window_is_refused(world):
     with pytest.raises(UserError, match="are fewer than one window of 4096"):
-        load(world / "data/tokenize/validate", bytes_tokenizer(), 4096)
+        Shards.for_windows(world / "data/tokenize/validate", bytes_tokenizer(), 4096)
 
 
 def changed(tree, **pretrain):

@@ -97,14 +97,17 @@ def drawn(count: int) -> list[str]:
     return texts
 
 
-def same(theirs: Tokenizer, ours, texts: list[str]) -> None:
-    """Of each text; a special token's name is text to ours and the token to theirs."""
+def same(theirs: Tokenizer, ours, texts: list[str]) -> int:
+    """Of each text; a special token's name is text to ours and the token to theirs. Returns how many
+    were compared: all but the samples with such a name, two at most.
+    """
     plain = [text for text in texts if not any(name in text for name in ours.special)]
-    assert len(plain) > 0.9 * len(texts)
+    assert len(texts) - len(plain) <= 2
     for text in plain:
         wanted = theirs.encode(text, add_special_tokens=False).ids
         assert ours.encode(text) == wanted, repr(text)
         assert ours.encode_array(text).tolist() == wanted
+    return len(plain)
 
 
 @pytest.mark.parametrize("maker", MAKERS)
@@ -127,7 +130,7 @@ def test_real_text_gives_the_makers_ids(maker, tmp_path, real_data):
         for part in (real_data / file).read_text(encoding="utf-8")[:300_000].split("\n\n")
     ]
     theirs = maker(text=[*SAMPLES, *texts[:400]])
-    same(theirs, hf_tokenizer.read(saved(tmp_path, theirs)), texts)
+    assert same(theirs, hf_tokenizer.read(saved(tmp_path, theirs)), texts) == len(texts)
 
 
 @pytest.mark.parametrize("maker", MAKERS)

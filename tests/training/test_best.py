@@ -104,3 +104,15 @@ def test_a_figure_that_is_not_measured_is_refused_with_those_that_are(tmp_path):
         UserError, match=r"exact_match: this training does not measure it; there is validation_loss"
     ):
         fit(Toy(), replace(work(ToyBatches(), EVERY, losses), best=best), job(tmp_path))
+
+
+def test_where_no_step_makes_it_better_the_weights_before_the_first_are_kept(tmp_path):
+    """Of a training that begins from weights, which is validated before its first step."""
+    best, model = Best(figure="validation_loss", patience=None), Toy()
+    rising = replace(
+        work(ToyBatches(), EVERY, lambda model, step: {"validation_loss": float(step)}),
+        best=best,
+        begun=True,
+    )
+    fit(model, rising, job(tmp_path))
+    assert same(model, Toy())

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from llmill.training.interpolation import load_best_between, weights_of
+from llmill.training.best import weights_of
+from llmill.training.interpolation import load_best_between
 
 
 @pytest.fixture

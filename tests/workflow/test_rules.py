@@ -85,13 +85,13 @@ def test_a_job_asks_for_the_needs_of_its_stage(folder):
 
     for device in ("cpu", "auto"):  # a partition without GPUs would let the job wait for ever
         without = asked(folder, device)
-        assert len(without) == len(jobs) == 25
+        assert len(without) == len(jobs) == 30
         assert not any("gpu" in job["resources"] for job in without.values())
 
 
 def test_the_report_is_declared_with_the_files_that_meta_shows(folder):
     shown = ["index.html", *(f"figures/{name}.png" for name in (
-        "loss", "classification", "confusion", "mmlu_levels", "mmlu_subjects", "judge", "grader",
+        "loss", "classification", "by_parameters", "confusion", "mmlu_levels", "mmlu_subjects", "judge", "grader",
     ))]  # fmt: skip
     job = asked(folder, "auto")["results/report/record.json"]
     assert job["output"].split(", ")[1:] == [f"results/report/{name}" for name in shown]

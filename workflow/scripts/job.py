@@ -25,7 +25,7 @@ NOISE = re.compile(
     r"$|> |Stage '.*' didn't change, skipping$|(Generating|Updating) lock file 'dvc\.lock'$"
     r"|Data and pipelines are up to date\.$|Use `dvc push` to send your updates"
     r"|To track the changes with git, run:$|\tgit add |To enable auto staging, run:$"
-    r"|\tdvc config core\.autostage true$"
+    r"|\tdvc config core\.autostage true$|WARNING: '.*' is empty\.$"
 )
 
 

@@ -2,11 +2,21 @@
 
 from typing import Any
 
+from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import Progress, in_silence
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
+
+
+def refuse_no_room(key: str, max_new_tokens: int, block_size: int) -> None:
+    """Raise `UserError` for answers that leave no token of the context to a prompt."""
+    if max_new_tokens >= block_size:
+        raise UserError(
+            f"params.yaml: {key} {max_new_tokens} leaves no room for a prompt in the {block_size} "
+            "tokens that the model reads"
+        )
 
 
 def answers(

@@ -9,21 +9,22 @@ In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.answers import answers
+from llmill.evaluation.answers import answers, refuse_no_room
 from llmill.evaluation.exact_match import same
 from llmill.model import checkpoint, lora
-from llmill.model.checkpoint import Checkpoint
+from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
@@ -32,11 +33,12 @@ from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
 from llmill.training import replay
 from llmill.training.batches import Example, Examples, collate_texts, learnt_example
-from llmill.training.best import best_row
-from llmill.training.interpolation import load_best_between, weights_of
+from llmill.training.best import best_row, weights_of
+from llmill.training.interpolation import load_best_between
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.progress import Figures, Row
+from llmill.training.settings import Best, Interpolation
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -55,11 +57,8 @@ def run(params: Parameters, job: Job) -> None:
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load_language_model(begun_from)
     model = foundation.model
-    if settings.max_new_tokens >= model.config.block_size:
-        raise UserError(
-            f"params.yaml: instruct.max_new_tokens {settings.max_new_tokens} leaves no room for a "
-            f"prompt in the {model.config.block_size} tokens that the foundation model reads"
-        )
+    length = settings.max_new_tokens
+    refuse_no_room("instruct.max_new_tokens", length, model.config.block_size)
     if settings.adapter is not None:
         lora.refuse_unknown(settings.adapter, model.config, "params.yaml: instruct.adapter")
     folder = job.folder("prepare") / "instruction"
@@ -70,7 +69,6 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
-    length = settings.max_new_tokens
     before = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "pretrain.json", before)
     job.say(
@@ -79,26 +77,22 @@ def run(params: Parameters, job: Job) -> None:
     )
 
     asked = read(folder, "validate")
-    figures = {each.figure for each in (settings.best, settings.interpolate) if each is not None}
 
-    def validate(model: nn.Module, step: int = 0) -> Figures:
+    def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
         found = {"validation_loss": loss_over(model, held_out)}
-        if "exact_match" in figures:  # asked for, since it takes as long as many steps
+        if by is not None and by.figure == "exact_match":  # it takes as long as many steps
             found["exact_match"] = exact_match(model, template, asked, length)
         return found
+
+    def validate(model: nn.Module, step: int) -> Figures:
+        return measured(model, settings.best)
 
     start = weights_of(model) if settings.interpolate else {}
     if settings.adapter is not None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
-    again = replay.opened(
-        settings.replay,
-        job.folder("tokenize") / "train",
-        foundation.tokenizer,
-        model.config.block_size,
-        settings.seed,
-    )
+    text, block = job.folder("tokenize") / "train", model.config.block_size
     work = Work(
         train,
         token_loss,
@@ -106,16 +100,13 @@ def run(params: Parameters, job: Job) -> None:
         settings.training,
         params.runtime,
         settings.seed,
-        replay=again,
+        replay=replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed),
         best=settings.best,
     )
     curve = fit(model, work, job)
     model.cpu().eval()
-    between: list[Row] = []
-    if settings.interpolate is not None:
-        shares, figure = settings.interpolate.shares, settings.interpolate.figure
-        between = load_best_between(model, start, shares, validate, figure)
-        job.say(f"of {len(between)} weights between, {best_row(between, figure)} is kept")
+    measure = partial(measured, by=settings.interpolate)
+    between = interpolated(model, start, settings.interpolate, measure, job)
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "instruct.json", after)
@@ -128,8 +119,6 @@ def run(params: Parameters, job: Job) -> None:
         begun_from=checkpoint.weights_hash(begun_from),
         adapter=adapter,
     )
-    checkpoint.save(job.out / "checkpoint", assistant)
-    write_curve(job.out / "curves.csv", curve)
     kept = best_row(curve, settings.best.figure) if settings.best else curve[-1]
     metrics: dict[str, Any] = {
         "validation_loss": loss_over(model, held_out),
@@ -140,6 +129,30 @@ def run(params: Parameters, job: Job) -> None:
         "learnt_share": share,
         "test_instructions": len(after),
     }
+    write(job, assistant, curve, metrics)
+
+
+def interpolated(
+    model: nn.Module,
+    start: dict[str, Tensor],
+    settings: Interpolation | None,
+    measure: Callable[[nn.Module], Figures],
+    job: Job,
+) -> list[Row]:
+    """Leave the model at the best of the weights between, if any are to be tried."""
+    if settings is None:
+        return []
+    rows = load_best_between(model, start, settings.shares, measure, settings.figure)
+    job.say(f"of {len(rows)} weights between, {best_row(rows, settings.figure)} is kept")
+    return rows
+
+
+def write(
+    job: Job, assistant: Checkpoint[AnyModel], curve: list[Row], metrics: dict[str, Any]
+) -> None:
+    """The stage's other files, and what the tracker keeps of them."""
+    checkpoint.save(job.out / "checkpoint", assistant)
+    write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "metrics.json", metrics)
     single = {k: v for k, v in metrics.items() if k != "interpolation"}
     job.track.metrics({f"final_{k}": v for k, v in single.items()})

@@ -22,7 +22,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation import statistics
-from llmill.evaluation.answers import answers
+from llmill.evaluation.answers import answers, refuse_no_room
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.stages.settings.prefer import Prefer
@@ -69,11 +69,7 @@ def run(params: Parameters, job: Job) -> None:
     assistant = checkpoint.load_language_model(begun_from)
     model, template = assistant.model, open_template(assistant)
     block = model.config.block_size
-    if settings.max_new_tokens >= block:
-        raise UserError(
-            f"params.yaml: prefer.max_new_tokens {settings.max_new_tokens} leaves no room for a "
-            f"prompt in the {block} tokens that the assistant reads"
-        )
+    refuse_no_room("prefer.max_new_tokens", settings.max_new_tokens, block)
     files = {name: prepared / "preference" / f"{name}.jsonl" for name in SPLITS}
     entries = {name: preference.read(file) for name, file in files.items()}
     fitting = {name: pairs(entries[name], template, block, files[name]) for name in SPLITS}

@@ -60,7 +60,7 @@ def run(params: Parameters, job: Job) -> None:
     _check_objective(settings.objective, shape, weights)
     tokenizer = Tokenizer.load(job.folder("tokenizer") / BPE)
     train = batches(settings, block, job.folder("tokenize"), tokenizer)
-    held_out = load(job.folder("tokenize") / "validate", tokenizer, block)
+    held_out = Shards.for_windows(job.folder("tokenize") / "validate", tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
     # Here, and not as an error of the compiler at the first step.
@@ -212,22 +212,7 @@ def _write(
 
 def batches(settings: Pretrain, block: int, tokenized: Path, tokenizer: Tokenizer) -> Rows:
     """The rows to train on, of `block` tokens, packed and masked as the parameters say."""
-    shards = load(tokenized / "train", tokenizer, block)
+    shards = Shards.for_windows(tokenized / "train", tokenizer, block)
     kind = {"windows": Windows, "documents": Packed}[settings.packing]
     rows = kind(shards, block, settings.seed, settings.mask_documents)
     return Masked(rows, tokenizer.end_of_text) if settings.objective == "masked" else rows
-
-
-def load(folder: Path, tokenizer: Tokenizer, block_size: int) -> Shards:
-    """Shards that fit the tokenizer and hold at least one window."""
-    shards = Shards.load(folder)
-    if shards.n_vocab != tokenizer.n_vocab:
-        raise UserError(
-            f"{folder}: made with {shards.n_vocab} tokens, the tokenizer has {tokenizer.n_vocab}"
-        )
-    if shards.tokens <= block_size:
-        raise UserError(
-            f"{folder}: {shards.tokens} tokens are fewer than one window of {block_size}; "
-            "add text, raise prepare.validate_share, or lower model.block_size"
-        )
-    return shards

@@ -117,6 +117,22 @@ class Shards:
             sources=sources, source=np.concatenate(source),
         )  # fmt: skip
 
+    @classmethod
+    def for_windows(cls, folder: Path, tokenizer: Tokenizer, block_size: int) -> Self:
+        """The same; refuses shards that do not fit the tokenizer or hold no window."""
+        shards = cls.load(folder)
+        if shards.n_vocab != tokenizer.n_vocab:
+            raise UserError(
+                f"{folder}: made with {shards.n_vocab} tokens, the tokenizer has "
+                f"{tokenizer.n_vocab}"
+            )
+        if shards.tokens <= block_size:
+            raise UserError(
+                f"{folder}: {shards.tokens} tokens are fewer than one window of {block_size}; "
+                "add text, raise prepare.validate_share, or lower model.block_size"
+            )
+        return shards
+
     def sources_of(self, places: np.ndarray) -> np.ndarray:
         """The number of the source of the token at each place in the sequence."""
         return self.source[np.searchsorted(self.ends, places, side="right")]

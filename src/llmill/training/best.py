@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import safetensors.torch
-from torch import nn
+from torch import Tensor, nn
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
@@ -16,7 +16,7 @@ from llmill.training.progress import Row
 from llmill.training.settings import Best
 
 FILE = "best.safetensors"
-HIGHER_IS_BETTER = ("exact_match", "validation_accuracy")
+HIGHER_IS_BETTER = ("exact_match",)
 
 
 def best_row(curve: Sequence[Row], figure: str) -> Row | None:
@@ -37,20 +37,24 @@ def in_vain(curve: Sequence[Row], best: Best | None) -> bool:
     return kept is not None and len(rows) - 1 - rows.index(kept) >= best.patience
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of a model's weights on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
 def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> None:
     """Write the weights down if the last row of the curve is the best. Raises `UserError` for a
     figure that the training does not measure.
     """
-    measured = [name for name in curve[-1] if name.startswith("validation") or name == best.figure]
-    if best.figure not in measured:
+    if best.figure not in curve[-1]:
+        measured = ", ".join(name for name in curve[-1] if name.startswith("validation"))
         raise UserError(
             f"params.yaml: best.figure {best.figure}: this training does not measure it; there is "
-            f"{', '.join(measured)}"
+            f"{measured}"
         )
     if best_row(curve, best.figure) is curve[-1]:
-        tensors = {name: t.detach().cpu().clone() for name, t in model.state_dict().items()}
         state.mkdir(parents=True, exist_ok=True)
-        record.write_bytes(state / FILE, safetensors.torch.save(tensors))
+        record.write_bytes(state / FILE, safetensors.torch.save(weights_of(model)))
 
 
 def restore(state: Path, model: nn.Module) -> None:

@@ -7,13 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from llmill.training.best import best_row
+from llmill.training.best import best_row, weights_of
 from llmill.training.progress import Figures, Row
-
-
-def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's weights on the CPU."""
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 @torch.no_grad()

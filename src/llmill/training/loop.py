@@ -82,6 +82,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     optimizers = optimizer.build(model, settings.optimizer)
     progress = _restored(work, job, model, optimizers)
     progress.curve += first
+    if first and work.best:
+        best.keep(state, model, progress.curve, work.best)
     called: Called = compiled(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
     if best.in_vain(progress.curve, work.best):  # it had ended early before it was stopped

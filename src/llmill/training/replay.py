@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from llmill.contract.errors import UserError
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from llmill.training import settings
@@ -32,20 +31,10 @@ def opened(
 ) -> Replay | None:
     """What a section asks for, from the shards of pretraining in a folder; None without a section.
 
-    Raises `UserError` where there are no shards, or those of another tokenizer.
+    Raises `UserError` where there are no shards, too little text, or that of another tokenizer.
     """
     if section is None:
         return None
-    shards = Shards.load(train)
-    if shards.n_vocab != tokenizer.n_vocab:
-        raise UserError(
-            f"{train}: made with {shards.n_vocab} tokens, the foundation model's tokenizer has "
-            f"{tokenizer.n_vocab}; replay needs text of that tokenizer"
-        )
-    if shards.tokens <= block_size:
-        raise UserError(
-            f"{train}: {shards.tokens} tokens are fewer than one window of {block_size}; set "
-            "replay to null"
-        )
+    shards = Shards.for_windows(train, tokenizer, block_size)
     windows = Windows(shards, block_size, seed)
     return Replay(windows, Fraction(section.share).limit_denominator(10**6), section.windows)

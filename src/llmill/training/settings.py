@@ -63,10 +63,13 @@ class Training(Section):
         return self
 
 
+ValidationFigure = Literal["validation_loss", "exact_match"]  # by which weights are chosen
+
+
 class Best(Section):
     """Which state of a training is kept, and when it ends early."""
 
-    figure: Literal["validation_loss", "exact_match"]  # of the validations: the best one's weights
+    figure: ValidationFigure  # the weights of its best validation
     patience: Positive | None  # validations without a better one, then it ends; null: never
 
 
@@ -74,7 +77,7 @@ class Interpolation(Section):
     """Weights between those before a training and those after it."""
 
     shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]  # tried
-    figure: Literal["validation_loss", "exact_match"]  # the share that is best by it is kept
+    figure: ValidationFigure  # the share that is best by it is kept
 
 
 class Replay(Section):

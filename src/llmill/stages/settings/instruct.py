@@ -1,5 +1,9 @@
 """What stage `instruct` is told."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from llmill.contract.values import Section, Seed, Threads, Written
 from llmill.model.settings import Adapter
 from llmill.tasks.settings import TemplateName
@@ -17,3 +21,9 @@ class Instruct(Section):
     training: Training
     adapter: Adapter | None  # learn low-rank matrices; null: every weight
     max_new_tokens: Written  # of an answer to a test instruction
+
+    @model_validator(mode="after")
+    def only_whole_weights_are_interpolated(self) -> Self:
+        if self.adapter is not None and self.interpolate is not None:
+            raise ValueError("an adapter has no weights to interpolate; set one of the two to null")
+        return self

@@ -1,0 +1,113 @@
+"""What an assistant keeps of its foundation's knowledge, by recipe: exact match on the validation
+tasks beside the validation questions about one fact, a row a share of the way between the two.
+
+    python benchmarks/keeping.py REPOSITORY --set replay=null --shares 0.8,1.0
+
+In: a clone with the foundation and the data of the world preset, which stay as they are. It takes
+two to six minutes of one core.
+"""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from llmill.contract import record, runtime
+from llmill.contract.hardware import Runtime
+from llmill.evaluation import knowledge
+from llmill.evaluation.multiple_choice import cloze_picks
+from llmill.model import checkpoint
+from llmill.model.transformer import Transformer
+from llmill.stages import instruct
+from llmill.stages.knowledge import ONE_FACT
+from llmill.stages.settings.instruct import Instruct
+from llmill.tasks.multiple_choice import Question, read
+from llmill.text.template import Template
+from llmill.training import replay
+from llmill.training.best import weights_of
+from llmill.training.interpolation import load_between
+from llmill.training.loop import Work, fit
+from llmill.training.losses import token_loss
+from tests.jobs import Job
+
+CPU = Runtime(device="cpu", dtype="float32")
+
+
+def main(
+    repository: Path,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of instruct.")
+    ] = None,
+    shares: Annotated[str, typer.Option(help="Of the way from the foundation.")] = "1.0",
+) -> None:
+    """Train an assistant as the parameters say, and measure it at each share."""
+    settings = settings_of(repository / "params.yaml", changes or [])
+    foundation = checkpoint.load_language_model(repository / "results/pretrain/checkpoint")
+    model, data = foundation.model, repository / "data"
+    instructions = data / "prepare/instruction"
+    template = instruct.open_template(settings, foundation)
+    levels = record.read_json(data / "prepare/mmlu/levels.json")
+    questions = [q for q in read(data / "prepare/mmlu/val.jsonl") if levels[q.subject] == ONE_FACT]
+    tasks = instruct.read(instructions, "validate")
+    runtime.start(settings.seed, settings.threads)
+
+    def measured(name: str) -> None:
+        exact = instruct.exact_match(model, template, tasks, settings.max_new_tokens)
+        row = {"exact": exact, "tasks": len(tasks), **known(model, template, questions)}
+        print(json.dumps({"share": name, **row}), flush=True)
+
+    measured("foundation")
+    before = weights_of(model)
+    train = instruct.batches(settings, instructions, foundation)
+    text, block = data / "tokenize/train", model.config.block_size
+    again = replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed)
+    work = Work(
+        train,
+        token_loss,
+        lambda model, step: {},
+        settings.training,
+        CPU,
+        settings.seed,
+        replay=again,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        fit(model, work, Job(Path(scratch) / "out"))
+    model.eval()
+    after = weights_of(model)
+    for share in shares.split(","):
+        load_between(model, before, after, float(share))
+        measured(share)
+
+
+def settings_of(file: Path, changes: list[str]) -> Instruct:
+    """Section instruct of a parameter file, with some values changed."""
+    section: dict[str, Any] = yaml.safe_load(file.read_text())["instruct"]
+    for change in changes:
+        key, _, value = change.partition("=")
+        *path, last = key.split(".")
+        place = section
+        for name in path:
+            place = place[name]
+        place[last] = yaml.safe_load(value)
+    return Instruct(**section)
+
+
+def known(model: Transformer, template: Template, questions: list[Question]) -> dict[str, Any]:
+    """The shares of questions that are answered: by cloze, and by what is written freely."""
+    tokenizer = template.tokenizer
+    picks = cloze_picks(model, tokenizer, questions, 64).picks
+    texts = knowledge.written(model, tokenizer, questions)
+    right = sum(pick == q.answer for pick, q in zip(picks, questions, strict=True))
+    return {
+        "cloze": right / len(questions),
+        "written": sum(map(knowledge.holds, texts, questions)) / len(questions),
+        "of_others": knowledge.of_others(texts, questions),
+        "questions": len(questions),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
