@@ -100,7 +100,13 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
 
 
 def _left_out(counts: Mapping[str, Any]) -> str:
-    reasons = ("duplicates", "without_text", "without_label", "without_response")
+    reasons = (
+        "duplicates",
+        "in_further_tests",
+        "without_text",
+        "without_label",
+        "without_response",
+    )
     out = [f"{counts[key]:,} {words(key)}" for key in reasons if counts.get(key)]
     return "; ".join(out) or "none"
 

@@ -104,21 +104,17 @@ def run(params: Parameters, job: Job) -> None:
     for name in (TFIDF, MAJORITY):
         systems[name] = measured.figures(truth, predicted[name], labels, positive, **draws)
     systems[TFIDF] |= {"inverse_regularisation": strength, "pieces": pieces}
-    further: dict[str, dict[str, Any]] = {}
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for name, (of_test, wanted) in tests.items():
-        said = {
-            **{v: [c.says(x) for x in c.tests[name].values()] for v, c in classifiers.items()},
-            TFIDF: [by_words[: len(wanted)]],
-            MAJORITY: [measured.majority(learnt, len(wanted))],
+    said = said_of_tests(tests, classifiers, by_words, learnt)
+    further = {
+        name: {
+            "messages": len(tests[name][0]),
+            "systems": {
+                system: measured.figures_of_runs(tests[name][1], runs, labels, positive, **draws)
+                for system, runs in of_systems.items()
+            },
         }
-        by_words = by_words[len(wanted) :]
-        shares = {
-            system: measured.figures_of_runs(wanted, runs, labels, positive, **draws)
-            for system, runs in said.items()
-        }
-        further[name] = {"messages": len(wanted), "systems": shares}
-        rows[name] = table(of_test, wanted, {system: runs[0] for system, runs in said.items()})
+        for name, of_systems in said.items()
+    }
     metrics = {
         "test_messages": len(texts),
         "labels": labels,
@@ -137,7 +133,9 @@ def run(params: Parameters, job: Job) -> None:
         ],
         "tests": further,
     }
-    if rows:
+    if tests:
+        firsts = {name: {v: runs[0] for v, runs in each.items()} for name, each in said.items()}
+        rows = {name: table(*tests[name], predicted) for name, predicted in firsts.items()}
         record.write_json(job.out / "tests.json", rows)
     write(job, metrics, table(texts, truth, predicted))
 
@@ -185,6 +183,24 @@ def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, 
                 },
             ),
         )
+
+
+def said_of_tests(
+    tests: Splits, classifiers: dict[str, Classifier], by_words: list[str], learnt: Labels
+) -> dict[str, dict[str, list[list[str]]]]:
+    """The labels that each system gives the messages of each further test, a list a run;
+    `by_words`: what TF-IDF gives those of all tests in a row.
+    """
+    said: dict[str, dict[str, list[list[str]]]] = {}
+    start = 0
+    for name, (texts, _) in tests.items():
+        said[name] = {
+            **{v: [c.says(x) for x in c.tests[name].values()] for v, c in classifiers.items()},
+            TFIDF: [by_words[start : start + len(texts)]],
+            MAJORITY: [measured.majority(learnt, len(texts))],
+        }
+        start += len(texts)
+    return said
 
 
 def accuracy(classifier: Classifier, labels: Labels) -> float:

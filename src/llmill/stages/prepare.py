@@ -139,14 +139,13 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
     contradictions = classification.settle(collection.messages)
     unique = distinct(collection.ordered(), lambda row: row[0].text)
     tested = {normal(message.text) for messages in further.values() for message in messages}
+    kept = [each for each in unique if normal(each[0].text) not in tested]
     parts: Splits = {name: [] for name in SPLITS}
     shares = settings.classification
     test_share = 0.0 if "test" in collection.splits else shares.test_share
     validate_share = 0.0 if "validate" in collection.splits else shares.validate_share
-    for message, given in unique:
+    for message, given in kept:
         key = normal(message.text)
-        if key in tested:
-            continue
         if key in contradictions:
             message = replace(message, label=contradictions[key].label)
         if given in (None, "train"):  # what comes without one is drawn
@@ -158,10 +157,14 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
     for name, messages in parts.items():
         classification.write(out / "classification" / f"{name}.jsonl", messages)
     counts = {name: count(row.label for row in messages) for name, messages in parts.items()}
+    of_further = {
+        "in_further_tests": len(unique) - len(kept),
+        "tests": {name: len(messages) for name, messages in further.items()},
+    }
     for name, messages in further.items():
-        (out / "classification" / classification.TESTS).mkdir(exist_ok=True)
-        file = out / "classification" / classification.TESTS / f"{name}.jsonl"
-        classification.write(file, messages)
+        place = out / "classification" / classification.TESTS
+        place.mkdir(exist_ok=True)
+        classification.write(place / f"{name}.jsonl", messages)
         parts["test"] += messages  # what no document may hold
     return parts, {
         **repeats(collection.messages, unique),
@@ -170,7 +173,7 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         "contradictory": len(contradictions),
         "contradictions": [asdict(each) for each in list(contradictions.values())[:LISTED]],
         **counts,
-        **({"tests": {name: len(rows) for name, rows in further.items()}} if further else {}),
+        **(of_further if further else {}),
     }
 
 
