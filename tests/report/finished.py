@@ -258,6 +258,16 @@ def accuracy(folder: Path, variant: None) -> None:
                 "tfidf": {**system(0.951), "pieces": "characters"},
                 "majority": system(0.6),
             },
+            "tests": {
+                test: {
+                    "messages": n,
+                    "systems": {
+                        name: {"accuracy": share(right, n)}
+                        for name, right in {**RIGHT, "tfidf": 0.82, "majority": 0.55}.items()
+                    },
+                }
+                for test, n in (("unseen_patterns", 500), ("everyday", 40))
+            },
             "best": "all",
             "best_against_tfidf": {"difference": gain, "mcnemar_p": 0.00012},
         },

@@ -100,6 +100,23 @@ def metrics(out: Path) -> dict:
     return json.loads((out / "metrics.json").read_text())
 
 
+def test_further_tests_are_kept_apart_from_what_is_learnt(raw):
+    written = "ham\tSee you at the lake.\nspam\tMessage number 5 for you  today\n"
+    write(raw / "classification/tests/lake.tsv", written)
+    out = run(raw)
+    tests = classification.read_tests(out / "classification", ["ham", "spam"])
+    assert [message.text for message in tests["lake"]] == [
+        "See you at the lake.",
+        "Message number 5 for you  today",
+    ]
+    parts = classification.read_splits(out / "classification")
+    texts = [message.text for messages in parts.values() for message in messages]
+    assert "message number 5 for you today" not in texts
+    assert len(texts) == 89
+    found = metrics(out)["classification"]
+    assert (found["in_further_tests"], found["tests"]) == (1, {"lake": 2})
+
+
 def test_what_is_removed_is_counted_by_reason_and_source(raw):
     found = metrics(run(raw))["text"]["sources"]
     assert list(found) == ["notes", "books"]

@@ -146,6 +146,16 @@ def _classification(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]
         yield Row(f"classify.{variant}.macro_f1", "The same, macro F1", name, "share", f1)
     compared = metrics.get("best_against_tfidf", {}).get("difference")
     yield Row("classify.gain", group, "best less TF-IDF, points", "gain", compared, PAIRED)
+    group = "Classification by the best variant, further tests"
+    for test, found in metrics.get("tests", {}).items():
+        shares = {name: each.get("accuracy") for name, each in found["systems"].items()}
+        beside = ", ".join(
+            f"{SYSTEMS[name]} {form.number(shares[name], 'share')}"
+            for name in SYSTEMS
+            if name in shares
+        )
+        right = shares.get(best)
+        yield Row(f"classify.tests.{test}", group, form.words(test), "share", right, beside)
 
 
 def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:

@@ -135,13 +135,16 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         file = folder / sources.CLASSIFICATION
         rows = classification.read_raw(file)
         collection = classification.Collection(rows, [None] * len(rows))
+    further = {} if form else classification.read_raw_tests(folder)
     contradictions = classification.settle(collection.messages)
     unique = distinct(collection.ordered(), lambda row: row[0].text)
+    tested = {normal(message.text) for messages in further.values() for message in messages}
+    kept = [each for each in unique if normal(each[0].text) not in tested]
     parts: Splits = {name: [] for name in SPLITS}
     shares = settings.classification
     test_share = 0.0 if "test" in collection.splits else shares.test_share
     validate_share = 0.0 if "validate" in collection.splits else shares.validate_share
-    for message, given in unique:
+    for message, given in kept:
         key = normal(message.text)
         if key in contradictions:
             message = replace(message, label=contradictions[key].label)
@@ -153,13 +156,24 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
     (out / "classification").mkdir()
     for name, messages in parts.items():
         classification.write(out / "classification" / f"{name}.jsonl", messages)
+    counts = {name: count(row.label for row in messages) for name, messages in parts.items()}
+    of_further = {
+        "in_further_tests": len(unique) - len(kept),
+        "tests": {name: len(messages) for name, messages in further.items()},
+    }
+    for name, messages in further.items():
+        place = out / "classification" / classification.TESTS
+        place.mkdir(exist_ok=True)
+        classification.write(place / f"{name}.jsonl", messages)
+        parts["test"] += messages  # what no document may hold
     return parts, {
         **repeats(collection.messages, unique),
         "without_text": collection.without_text,
         "without_label": collection.without_label,
         "contradictory": len(contradictions),
         "contradictions": [asdict(each) for each in list(contradictions.values())[:LISTED]],
-        **{name: count(row.label for row in messages) for name, messages in parts.items()},
+        **counts,
+        **(of_further if further else {}),
     }
 
 
