@@ -89,22 +89,24 @@ def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 def by_parameters(variants: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Test accuracy of each classifier by the parameters that it trained, with intervals."""
     trained = {name: measures.get("trainable_parameters") for name, measures in variants.items()}
-    return _accuracy_by(trained, variants, "Accuracy by what is trained", "trained parameters")
+    figure, axes = _accuracy_by(trained, variants)
+    axes.set(title="Accuracy by what is trained", xlabel="trained parameters", xscale="log")
+    return figure
 
 
 def by_seconds(
     seconds: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
 ) -> Figure:
     """The same by what the last run of each one's stage took, where that is known."""
-    return _accuracy_by(seconds, variants, "Accuracy by time", "seconds of the stage")
+    figure, axes = _accuracy_by(seconds, variants)
+    axes.set(title="Accuracy by time", xlabel="seconds of the stage")
+    axes.set_xlim(left=0)
+    return figure
 
 
 def _accuracy_by(
-    amounts: Mapping[str, float | None],
-    variants: Mapping[str, Mapping[str, Any]],
-    title: str,
-    unit: str,
-) -> Figure:
+    amounts: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
+) -> tuple[Figure, Axes]:
     """A point for each classifier, over the amount of something that it takes."""
     figure = _figure(3.6)
     axes = figure.subplots()
@@ -119,10 +121,10 @@ def _accuracy_by(
             fmt=MARKERS[i % len(MARKERS)], markersize=7, color=_colour(i), capsize=3, linewidth=1.6,
             label=system_name(name),
         )  # fmt: skip
-    axes.set(title=title, xlabel=unit, ylabel="right, % (with interval)", xscale="log")
+    axes.set(ylabel="right, % (with interval)")
     if axes.containers:
         figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    return figure, axes
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
