@@ -22,7 +22,7 @@ from llmill.evaluation import knowledge
 from llmill.evaluation.answers import answers
 from llmill.evaluation.exact_match import same
 from llmill.evaluation.multiple_choice import cloze_picks
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.transformer import Transformer
 from llmill.stages import instruct
 from llmill.stages.knowledge import ONE_FACT
@@ -66,6 +66,8 @@ def main(
 
     measured("foundation")
     before = weights_of(model)
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
     train = instruct.batches(settings, instructions, foundation)
     text, block = data / "tokenize/train", model.config.block_size
     again = replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed)
@@ -81,6 +83,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         fit(model, work, Job(Path(scratch) / "out"))
     model.eval()
+    lora.merge(model)
     after = weights_of(model)
     for share in shares.split(","):
         load_between(model, before, after, float(share))

@@ -439,6 +439,7 @@ def test_an_adapter_has_no_weights_to_interpolate():
     values = preset_values("world")
     values["instruct"]["adapter"] = {
         "rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": "all", "dropout": 0.0,
+        "dora": False,
     }  # fmt: skip
     with pytest.raises(
         UserError, match=r"instruct: an adapter has no weights to interpolate; set one"

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import model_validator
 
 from llmill.contract.values import Section, Seed, Threads, Written
-from llmill.model.settings import Adapter
+from llmill.model.settings import LearntAdapter
 from llmill.tasks.settings import TemplateName
 from llmill.training.settings import Best, Interpolation, Replay, Training
 
@@ -19,7 +19,7 @@ class Instruct(Section):
     best: Best | None  # null: the last state is kept
     interpolate: Interpolation | None  # null: the tuned weights as they are
     training: Training
-    adapter: Adapter | None  # learn low-rank matrices; null: every weight
+    adapter: LearntAdapter | None  # learn low-rank matrices; null: every weight
     max_new_tokens: Written  # of an answer to a test instruction
 
     @model_validator(mode="after")
