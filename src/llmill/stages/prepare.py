@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,13 @@ from llmill.contract.known import SOURCES
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference, split
+from llmill.tasks.instruction import Instruction
 from llmill.tasks.split import distinct, part
 from llmill.text import documents, duplicates, endings, local, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
-from llmill.text.mixture import mix
+from llmill.text.mixture import copies, mix
 from llmill.text.words import WordHashes, hashes
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ def run(params: Parameters, job: Job) -> None:
         raw / "instruction",
         SPLITS,
         out,
-        lambda folder, form: prepare_instructions(folder, form, settings, out),
+        lambda folder, form: prepare_instructions(folder, settings, out),
     )
     pairs, pair_metrics = of_role(
         raw / "preference",
@@ -121,9 +123,11 @@ def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) 
         reason = f"download.{folder.name} is null"
         skipped.write(out / folder.name, reason)
         return {name: [] for name in splits}, {skipped.KEY: reason}
-    form = entries[0].get("own")
-    with local.own_names(folder, form or {}):
-        return prepare(folder, form)
+    with ExitStack() as stack:
+        for entry in entries:
+            place = folder / source_name(entry) if len(entries) > 1 else folder
+            stack.enter_context(local.own_names(place, entry.get("own", {})))
+        return prepare(folder, entries[0].get("own"))
 
 
 def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
@@ -163,25 +167,51 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
     }
 
 
-def prepare_instructions(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
-    """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    file, encoding = the_file(folder, form)
-    rows = instruction.read_raw(file, encoding)
-    answered = [row for row in rows if row.output.strip()]
-    unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
+def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared:
+    """Check, deduplicate, split and mix the instructions. Entries that ask the same stay together;
+    those to learn from are repeated by the weight of their source.
+    """
+    files = the_files(folder)
+    read = [
+        (row, source)
+        for source, file, encoding in files
+        for row in instruction.read_raw(file, encoding)
+    ]
+    answered = [each for each in read if each[0].output.strip()]
+    unique = distinct(answered, lambda each: identity(each[0]))
     shares = settings.instruction
-    parts: Splits = split.split(
-        unique, lambda row: row.task, shares.validate_share, shares.test_share
-    )
-    refuse_empty(parts, file, "prepare.instruction")
+    weights = {source: 1.0 for source, _, _ in files} | shares.weights
+    once = {source: float(weight > 0) for source, weight in weights.items()}
+    parts: Splits = {
+        name: repeated(drawn, weights if name == "train" else once)
+        for name, drawn in split.split(
+            unique, lambda each: each[0].task, shares.validate_share, shares.test_share
+        ).items()
+    }
+    refuse_empty(parts, folder if len(files) > 1 else files[0][1], "prepare.instruction")
     (out / "instruction").mkdir()
     for name, entries in parts.items():
         instruction.write(out / "instruction" / f"{name}.jsonl", entries)
     return parts, {
         **repeats(answered, unique),
-        "without_response": len(rows) - len(answered),
+        "without_response": len(read) - len(answered),
+        **({"sources": count(s for _, s in unique)["by_label"]} if len(files) > 1 else {}),
         **{name: count(row.kind for row in entries) for name, entries in parts.items()},
     }
+
+
+def identity(entry: Instruction) -> str:
+    """What an instruction is known by, with its response."""
+    return f"{entry.task}\n{entry.output}"
+
+
+def repeated(
+    entries: Iterable[tuple[Instruction, str]], weights: dict[str, float]
+) -> list[Instruction]:
+    """Instructions, each as often as the weight of its source says."""
+    return [
+        entry for entry, source in entries for _ in range(copies(identity(entry), weights[source]))
+    ]
 
 
 def prepare_preferences(
@@ -321,6 +351,25 @@ def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
     if not form:
         return one_file(folder), None
     return folder / Path(form["file"]).name, form["encoding"]
+
+
+def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
+    """Name, file and encoding of each source of a role, of one file each."""
+    entries, listed = read_sources(folder), folder / SOURCES
+    if len(entries) == 1:
+        return [(source_name(entries[0]), *the_file(folder, entries[0].get("own")))]
+    found = []
+    for entry in entries:
+        paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
+        if len(paths) != 1:
+            raise UserError(f"{listed}: {entry['name']}: expected one file, found {len(paths)}")
+        found.append((source_name(entry), paths[0], entry.get("own", {}).get("encoding")))
+    return found
+
+
+def source_name(entry: dict[str, Any]) -> str:
+    """What a source is called in `params.yaml`."""
+    return endings.without(entry["own"]["file"]) if "own" in entry else entry["name"]
 
 
 def one_file(folder: Path) -> Path:
