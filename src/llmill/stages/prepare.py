@@ -28,7 +28,8 @@ from llmill.text import documents, duplicates, endings, local, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
-from llmill.text.mixture import copies, mix
+from llmill.text.listed import Form, read_sources, source_name, the_file, the_files
+from llmill.text.mixture import mix, repeated
 from llmill.text.words import WordHashes, hashes
 
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
 Prepared = tuple[Splits, Metrics]
-Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
 Preparing = Callable[[Path, Form], Prepared]
 
 
@@ -183,7 +183,7 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
     weights = {source: 1.0 for source, _, _ in files} | shares.weights
     once = {source: float(weight > 0) for source, weight in weights.items()}
     parts: Splits = {
-        name: repeated(drawn, weights if name == "train" else once)
+        name: repeated(drawn, identity, weights if name == "train" else once)
         for name, drawn in split.split(
             unique, lambda each: each[0].task, shares.validate_share, shares.test_share
         ).items()
@@ -203,15 +203,6 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
 def identity(entry: Instruction) -> str:
     """What an instruction is known by, with its response."""
     return f"{entry.task}\n{entry.output}"
-
-
-def repeated(
-    entries: Iterable[tuple[Instruction, str]], weights: dict[str, float]
-) -> list[Instruction]:
-    """Instructions, each as often as the weight of its source says."""
-    return [
-        entry for entry, source in entries for _ in range(copies(identity(entry), weights[source]))
-    ]
 
 
 def prepare_preferences(
@@ -264,12 +255,6 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     subjects = {question.subject for questions in parts.values() for question in questions}
     counts = {name: len(questions) for name, questions in parts.items()}
     return parts, {"subjects": len(subjects), **left_out, **counts}
-
-
-def read_sources(folder: Path) -> list[dict[str, Any]]:
-    """What stage `download` says of a role: none where it is null."""
-    entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
-    return entries
 
 
 def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
@@ -344,40 +329,6 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
             )
         parquet.write(out / name, mixture, settings.shard_documents)
     return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
-
-
-def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
-    """The one file of a role, and the encoding that one's own is said to have."""
-    if not form:
-        return one_file(folder), None
-    return folder / Path(form["file"]).name, form["encoding"]
-
-
-def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
-    """Name, file and encoding of each source of a role, of one file each."""
-    entries, listed = read_sources(folder), folder / SOURCES
-    if len(entries) == 1:
-        return [(source_name(entries[0]), *the_file(folder, entries[0].get("own")))]
-    found = []
-    for entry in entries:
-        paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
-        if len(paths) != 1:
-            raise UserError(f"{listed}: {entry['name']}: expected one file, found {len(paths)}")
-        found.append((source_name(entry), paths[0], entry.get("own", {}).get("encoding")))
-    return found
-
-
-def source_name(entry: dict[str, Any]) -> str:
-    """What a source is called in `params.yaml`."""
-    return endings.without(entry["own"]["file"]) if "own" in entry else entry["name"]
-
-
-def one_file(folder: Path) -> Path:
-    """The one file of a role besides `sources.json`."""
-    files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
-    if len(files) != 1:
-        raise UserError(f"{folder}: expected one file of data, found {len(files)}")
-    return files[0]
 
 
 def refuse_small_classes(parts: Splits, file: Path) -> None:
