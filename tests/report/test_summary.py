@@ -79,6 +79,9 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
         "judge.prefer.exact_match",
         "judge.instruct.exact_match",
         "judge.pretrain.exact_match",
+        "judge.prefer.rouge_l",
+        "judge.instruct.rouge_l",
+        "judge.pretrain.rouge_l",
         "judge.prefer",
         "judge.instruct",
         "judge.pretrain",
@@ -90,7 +93,7 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
     ]
     rows = [row for row in summary.rows(results, gain) if row.key in wanted]
     assert [row.key for row in rows] == wanted
-    assert rows[3].group == "The same, judged 0 to 100: ranks nothing yet"
+    assert rows[6].group == "The same, judged 0 to 100: ranks nothing yet"
     assert [row.figure["value"] for row in rows[-4:]] == [77.0, 66.0, 45.0, 31.0]
 
 

@@ -163,6 +163,10 @@ def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
     for model in reversed(results.variants["judge"]):
         exact = results.metrics[f"judge@{model}"].get("exact_match")
         yield Row(f"judge.{model}.exact_match", group, model_name(model), "share", exact)
+    group = "The same, words in common in order (ROUGE-L)"
+    for model in reversed(results.variants["judge"]):
+        overlap = results.metrics[f"judge@{model}"].get("rouge_l")
+        yield Row(f"judge.{model}.rouge_l", group, model_name(model), "share", overlap)
     group = "The same, judged 0 to 100: ranks nothing yet"
     for model in reversed(results.variants["judge"]):
         name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")

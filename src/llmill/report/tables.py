@@ -292,9 +292,11 @@ def kinds(results: Results) -> Table:
         each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
         means = [form.with_interval(f.get("mean"), "points") for f in each]
         exact = [form.with_interval(f.get("exact_match"), "share") for f in each]
-        rows.append([words(name), number(each[-1].get("n"), "count"), *means, *exact])
+        overlap = [form.with_interval(f.get("rouge_l"), "share") for f in each]
+        count = number(each[-1].get("n"), "count")
+        rows.append([words(name), count, *means, *exact, *overlap])
     models = [model_name(model) for model in by_model]
-    head = [f"mean, {m}" for m in models] + [f"exact match, {m}" for m in models]
+    head = [f"{figure}, {m}" for figure in ("mean", "exact match", "ROUGE-L") for m in models]
     return Table(["kind", "answers", *head], rows)
 
 
