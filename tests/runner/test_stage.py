@@ -2,11 +2,13 @@
 parent, tracking.
 """
 
+import contextlib
 import json
 import os
 import pty
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -97,17 +99,11 @@ def until_step(process: subprocess.Popen, step: int) -> None:
     raise AssertionError(process.stderr.read())
 
 
-def runs(toy: Path) -> list[tuple[str, str]]:
+def runs(toy: Path) -> list[str]:
     """Name and status of every MLflow run, oldest first."""
-    script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db');"
-        "found = mlflow.search_runs(search_all_experiments=True, output_format='list');"
-        "print('|'.join(f'{r.info.run_name} {r.info.status}' for r in reversed(found)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=toy, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip().split("|")
+    with contextlib.closing(sqlite3.connect(toy / "mlflow.db")) as database:  # MLflow takes seconds
+        found = database.execute("SELECT name, status FROM runs ORDER BY start_time")
+        return [f"{name} {status}" for name, status in found]
 
 
 def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_else(toy):

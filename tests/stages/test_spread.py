@@ -23,7 +23,7 @@ COPIED = ("src", "dvc.yaml", "requirements.lock")
 CHANGED = {
     "block_size: 256": "block_size: 32",
     "max_length: 128": "max_length: 16",
-    "max_steps: 12": "max_steps: 200",
+    "max_steps: 12": "max_steps: 120",
     "threads: 2": "threads: 1",
 }
 
@@ -105,7 +105,7 @@ def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(reposito
     code, out, _ = finish(start(repository))
     assert code == 0
     assert re.search(r"pretrain: continues at step \d+", out)
-    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 200
+    assert record.read_json(repository / "results/pretrain/metrics.json")["steps"] == 120
 
 
 def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
@@ -138,7 +138,7 @@ def test_the_death_of_the_launcher_saves_and_stops_them_all_and_changes_nothing(
     _, alive = psutil.wait_procs(both, timeout=60)
     assert alive == []
     (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
-    assert 8 <= int(state.stem) < 200
+    assert 8 <= int(state.stem) < 120
     code, out, err = finish(start(repository))
     assert code == 0, err
     assert f"pretrain: continues at step {int(state.stem)}\n" in out
@@ -153,18 +153,17 @@ def test_the_death_of_the_launcher_saves_and_stops_them_all_and_changes_nothing(
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 @pytest.mark.skipif(unusable() is not None, reason=f"torch.compile cannot use {unusable()}")
 def test_two_compiled_processes_learn_what_two_plain_ones_learn(repository):
-    file, losses = repository / "params.yaml", {}
+    file, losses = repository / "params.yaml", []
     file.write_text(re.sub(r"n_layer: \d+", "n_layer: 1", file.read_text()))  # compiling takes long
-    for parallel, compiled in (("ddp", "false"), ("ddp", "true"), ("fsdp", "true")):
-        set_parameters(repository, parallel=parallel, max_steps=20, compile=compiled)
+    for compiled in ("false", "true"):
+        set_parameters(repository, max_steps=20, compile=compiled)
         code, _, err = finish(start(repository))
         assert code == 0, err
         curve = pd.read_csv(repository / "results/pretrain/curves.csv")
-        losses[parallel, compiled] = curve["train_loss"].tolist()
-    plain = losses.pop(("ddp", "false"))
+        losses.append(curve["train_loss"].tolist())
+    plain, compiled = losses
     assert plain[-1] < plain[0] - 1
-    for compiled in losses.values():
-        assert compiled == pytest.approx(plain, abs=1e-4)
+    assert compiled == pytest.approx(plain, abs=1e-4)
 
 
 def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository):
