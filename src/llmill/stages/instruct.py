@@ -65,7 +65,11 @@ def run(params: Parameters, job: Job) -> None:
     template = open_template(settings, foundation)
     train, test = batches(settings, folder, foundation), read(folder, "test")
     share = learnt_share(train.examples)
-    held_out = examples(settings, folder, foundation, "validate")
+    held_out, asked = examples(settings, folder, foundation, "validate"), read(folder, "validate")
+    block = model.config.block_size
+    cut = n_cut([*read(folder, "train"), *asked], [*train.examples, *held_out], template, block)
+    if cut:
+        job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
@@ -75,8 +79,6 @@ def run(params: Parameters, job: Job) -> None:
         f"{train.n} instructions, {share:.1%} of their tokens learnt, {len(before)} answered "
         "before training"
     )
-
-    asked = read(folder, "validate")
 
     def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
         found = {"validation_loss": loss_over(model, held_out)}
@@ -92,7 +94,7 @@ def run(params: Parameters, job: Job) -> None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
-    text, block = job.folder("tokenize") / "train", model.config.block_size
+    text = job.folder("tokenize") / "train"
     work = Work(
         train,
         token_loss,
@@ -127,6 +129,7 @@ def run(params: Parameters, job: Job) -> None:
         **({"interpolation": between} if between else {}),
         "train_instructions": train.n,
         "learnt_share": share,
+        "instructions_cut": cut,
         "test_instructions": len(after),
     }
     write(job, assistant, curve, metrics)
@@ -202,6 +205,14 @@ def example(entry: Instruction, template: Template, block: int, mask_prompt: boo
     """
     ids, learnt = template.learnt(entry.messages)
     return learnt_example(ids, learnt if mask_prompt else [True] * len(ids), block)
+
+
+def n_cut(
+    entries: Sequence[Instruction], examples: Sequence[Example], template: Template, block: int
+) -> int:
+    """How many of these are longer than the model reads, so that they lost their left."""
+    full = [entry for entry, (ids, _) in zip(entries, examples, strict=True) if len(ids) == block]
+    return sum(len(template.learnt(entry.messages)[0]) > block + 1 for entry in full)
 
 
 def learnt_share(examples: Sequence[Example]) -> float:

@@ -168,6 +168,8 @@ def prepare_instructions(folder: Path, form: Form, settings: Prepare, out: Path)
     file, encoding = the_file(folder, form)
     rows = instruction.read_raw(file, encoding)
     answered = [row for row in rows if row.output.strip()]
+    if not answered:
+        raise UserError(f"{file}: no instructions; in each of {len(rows)} the response is empty")
     unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
     shares = settings.instruction
     parts: Splits = split.split(
