@@ -9,6 +9,7 @@ two to six minutes of one core.
 
 import json
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,10 @@ import yaml
 from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
 from llmill.evaluation import knowledge
+from llmill.evaluation.answers import answers
+from llmill.evaluation.exact_match import same
 from llmill.evaluation.multiple_choice import cloze_picks
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.transformer import Transformer
 from llmill.stages import instruct
 from llmill.stages.knowledge import ONE_FACT
@@ -31,8 +34,10 @@ from llmill.training.best import weights_of
 from llmill.training.interpolation import load_between
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss
+from llmill.world.instructions import WORD_KINDS
 from tests.jobs import Job
 
+FACTS = {"question", *WORD_KINDS.values()}
 CPU = Runtime(device="cpu", dtype="float32")
 
 
@@ -55,12 +60,14 @@ def main(
     runtime.start(settings.seed, settings.threads)
 
     def measured(name: str) -> None:
-        exact = instruct.exact_match(model, template, tasks, settings.max_new_tokens)
-        row = {"exact": exact, "tasks": len(tasks), **known(model, template, questions)}
+        found = answers(model, template, tasks, settings.max_new_tokens)
+        row = {**right_by_kind(found), **known(model, template, questions)}
         print(json.dumps({"share": name, **row}), flush=True)
 
     measured("foundation")
     before = weights_of(model)
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
     train = instruct.batches(settings, instructions, foundation)
     text, block = data / "tokenize/train", model.config.block_size
     again = replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed)
@@ -76,6 +83,7 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         fit(model, work, Job(Path(scratch) / "out"))
     model.eval()
+    lora.merge(model)
     after = weights_of(model)
     for share in shares.split(","):
         load_between(model, before, after, float(share))
@@ -93,6 +101,17 @@ def settings_of(file: Path, changes: list[str]) -> Instruct:
             place = place[name]
         place[last] = yaml.safe_load(value)
     return Instruct(**section)
+
+
+def right_by_kind(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Exact matches among tasks about a fact, among all others, and each kind's with its number."""
+    right, asked = Counter[str](), Counter[str]()
+    for row in rows:
+        group = "facts" if row["kind"] in FACTS else "skills"
+        for name in (row["kind"], group, "all"):
+            asked[name] += 1
+            right[name] += same(row["answer"], row["output"])
+    return {name: f"{right[name]} of {n}" for name, n in sorted(asked.items())}
 
 
 def known(model: Transformer, template: Template, questions: list[Question]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
-"""The smoke chain on a real slurm, with a training that is cancelled in the middle.
+"""The smoke chain on a real slurm, with a training that is cancelled in the middle. It has no instructions:
+what needs them is skipped, in a job of its own all the same.
 
 Skipped where slurm is not installed: `apt install slurm-wlm munge` and
 `pip install snakemake-executor-plugin-slurm`.
@@ -62,6 +63,7 @@ def wait_for(file: Path, pattern: str) -> re.Match:
 
 def test_the_chain_runs_on_a_cluster_and_a_cancelled_training_goes_on(made, slurm):
     made.edit("params.yaml", "    max_steps: 12", f"    max_steps: {STEPS}")
+    made.run(sys.executable, "-m", "llmill", "preset", "--set", "download.instruction=null")
     log = made.root / "results/logs/pretrain.log"
     first = subprocess.Popen(
         WORDS,

@@ -15,7 +15,6 @@ import pytest
 from benchmarks.terminal import Terminal
 from tests.chains import (
     ALL,
-    CLASSIFIER,
     OFF,
     Clone,
     by_snakemake,
@@ -30,6 +29,8 @@ from tests.chains import (
     tracked_runs,
     wait_until,
 )  # fmt: skip
+
+JUDGED = ["judge@instruct", "judge@prefer", "judge@pretrain", "report"]
 
 
 @pytest.fixture(scope="module")
@@ -69,20 +70,15 @@ def test_the_tables_of_dvc_show_metrics_and_plots(second):
     assert (second.root / "dvc_plots/index.html").exists()
 
 
-def test_an_edit_of_one_section_redoes_that_stage_and_what_follows_by_dvc_then_nothing_by_snakemake(
-    second,
-):
+def test_an_edit_of_one_section_redoes_that_stage_and_what_follows(second):
     before = second.hashes()
     second.edit("params.yaml", "  bootstrap: 200  # judge", "  bootstrap: 210  # judge")
-    judged = ["judge@instruct", "judge@prefer", "judge@pretrain", "report"]
-    assert planned(second) == dict.fromkeys(judged, "run")
+    assert planned(second) == dict.fromkeys(JUDGED, "run")
     assert scheduled(second.run("snakemake", "-n")) == {"judge", "report"}
-    assert ran(second.run("dvc", "repro")) == judged
+    assert ran(second.run("dvc", "repro")) == JUDGED
     assert "judge.bootstrap" in second.run("dvc", "params", "diff")
-    log = second.snakemake()
-    assert ran(log) == []
     second.edit("params.yaml", "  bootstrap: 210  # judge", "  bootstrap: 200  # judge")
-    assert planned(second) == dict.fromkeys(judged, "restore")
+    assert planned(second) == dict.fromkeys(JUDGED, "restore")
     back = second.run("dvc", "repro")
     assert ran(back) == []
     assert "Stage 'judge@pretrain' is cached - skipping run, checking out outputs" in back
@@ -112,12 +108,12 @@ def test_verify_holds_names_runs_and_finds_a_changed_byte(second, pulled):
     file.write_bytes(content)
 
 
-def test_an_experiment_with_another_rate_redoes_the_classifier_and_what_follows(pulled):
-    log = pulled.run("dvc", "exp", "run", "-S", "classify.training.optimizer.lr=0.002")
-    assert ran(log) == CLASSIFIER
+def test_an_experiment_with_another_rate_redoes_the_grader_and_what_follows(pulled):
+    log = pulled.run("dvc", "exp", "run", "-S", "grader.training.optimizer.lr=0.003")
+    assert ran(log) == ["grader", *JUDGED]
     shown = pulled.run("dvc", "exp", "show", "--csv")
-    assert "0.002" in shown
-    assert "classify.training.optimizer.lr" in pulled.run("dvc", "params", "diff")
+    assert "0.003" in shown
+    assert "grader.training.optimizer.lr" in pulled.run("dvc", "params", "diff")
 
 
 YOUR_DATA = commands("your-data.md")
@@ -155,7 +151,8 @@ for each in params.stages(params.load()).values():
     ran = lambda parameters, job: print("RAN", each.address)
     kind = type("Parameters", (Section,), {"__annotations__": dict.fromkeys(each.sections, object)})
     try:
-        stage.execute(types.SimpleNamespace(run=ran, Parameters=kind), each.name, each.variant, False)
+        module = types.SimpleNamespace(run=ran, Parameters=kind)
+        stage.execute(lambda: module, each.name, each.variant, False)
     except UserError as error:
         print(error)
 """
@@ -221,7 +218,7 @@ STOPS = {
 
 @pytest.mark.parametrize(
     ("tool", "stop", "steps"),  # another training each time
-    [("dvc", "killed", 410), ("snakemake", "killed", 420), ("snakemake", "Ctrl-C", 430)],
+    [("dvc", "killed", 210), ("snakemake", "killed", 220), ("snakemake", "Ctrl-C", 230)],
 )
 def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(
     pulled, tool, stop, steps

@@ -146,6 +146,18 @@ def test_the_learnt_part_of_an_instruction_stands_in_brackets_with_newlines_esca
     assert all(" 15 learnt, " in line for line in lines if line.startswith("row"))
 
 
+def test_packed_conversations_stand_on_a_line_each(world):
+    shutil.rmtree(world / "results/pretrain")
+    trainee.foundation(world, block_size=512)
+    change(world, "packing: none", "packing: conversations")
+    lines = printed("instruct", 0, rows=2)
+    assert lines[0].startswith("instruct, step 0 of 1: 16 rows, ")
+    assert lines[1] == "row 0: 3 conversations, 483 tokens, 45 learnt, 0 padding"
+    assert all(line.startswith("  <|endoftext|>Below is an inst") for line in lines[2:5])
+    assert all(line.endswith("<|endoftext|>]") for line in lines[2:5])
+    assert lines[5].startswith("row 1: ")
+
+
 def test_a_message_is_shown_with_its_label(world):
     lines = printed("classify", 1, variant="all")
     assert lines[0].startswith("classify, step 1 of 3: 32 rows, ")

@@ -19,7 +19,18 @@ from tests.imports import MODULES, imports
 
 LAYERS = [
     {"serve", "__main__"},
-    {"chat", "new_data", "plan", "show", "show_tokens", "results", "runs", "verify", "presets"},
+    {
+        "by_time",
+        "chat",
+        "new_data",
+        "plan",
+        "show",
+        "show_tokens",
+        "results",
+        "runs",
+        "verify",
+        "presets",
+    },
     {"models"},
     {"runner"},
     {"stages"},

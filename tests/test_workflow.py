@@ -222,11 +222,11 @@ def test_what_is_missing_is_made_again_and_what_is_restored_leaves_log_and_cost_
     made = first.hashes()
     kept = {
         file: file.read_text()
-        for name in ("logs/pretrain.log", "benchmarks/pretrain.tsv", "logs/mmlu-pretrain.log")
+        for name in ("logs/grader.log", "benchmarks/grader.tsv", "logs/judge-pretrain.log")
         if (file := first.root / "results" / name)
     }
-    assert "pretrain: step 12/12" in kept[first.root / "results/logs/pretrain.log"]
-    for folder in ("data/download", "results/pretrain/checkpoint", "results/mmlu/instruct"):
+    assert "grader: step " in kept[first.root / "results/logs/grader.log"]
+    for folder in ("results/grader/checkpoint", "results/judge/instruct"):
         shutil.rmtree(first.root / folder)
     assert ran(first.snakemake()) == []
     assert "Nothing to be done" in first.snakemake()
@@ -239,21 +239,23 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
     """With the environment alone: nothing says where the code is."""
 
     def title(run: str) -> list[list[str]]:
-        columns = "r.info.run_name, r.data.params.get('report.title'), r.info.status"
+        columns = (
+            "r.info.run_name, r.data.params.get('report.title'), r.info.status, "
+            "r.data.tags.get('dvc.experiment')"
+        )
         return [row for row in tracked_runs(first, columns) if row[1] == run]
 
     alone = {"PYTHONPATH": ""}
     first.run("git", "add", "-A")
     first.run("git", "commit", "-qm", "lock")
-    first.run("dvc", "exp", "run", "--temp", "-S", "report.title=temporary", **alone)
-    assert title("temporary") == [["report", "temporary", "FINISHED"]]
-    for name in ("one", "two"):
-        first.run("dvc", "exp", "run", "--queue", "-S", f"report.title={name}", **alone)
+    first.run("dvc", "exp", "run", "--temp", "-n", "alone", "-S", "report.title=temporary", **alone)
+    assert title("temporary") == [["report", "temporary", "FINISHED", "alone"]]
+    first.run("dvc", "exp", "run", "--queue", "-n", "grid", "-S", "report.title=one,two", **alone)
     first.run("dvc", "queue", "start", **alone)
     wait_until(lambda: title("one") and title("two"))
     wait_until(lambda: "Running" not in first.run("dvc", "queue", "status"))
     assert [title(name) for name in ("one", "two")] == [
-        [["report", name, "FINISHED"]] for name in ("one", "two")
+        [["report", name, "FINISHED", f"grid-{n}"]] for n, name in enumerate(("one", "two"), 1)
     ]
     first.run("dvc", "queue", "stop", **alone)
     assert first.run("git", "status", "--porcelain") == ""

@@ -46,8 +46,9 @@ def _add_stage(name: str) -> None:
     ) -> None:
         from llmill.runner.stage import execute
 
-        module = importlib.import_module(f"llmill.stages.{name}")
-        execute(module, name, variant, resume_anyway)
+        execute(
+            lambda: importlib.import_module(f"llmill.stages.{name}"), name, variant, resume_anyway
+        )
 
 
 for _name in stage_names():
@@ -114,11 +115,21 @@ def new_data(
 
 
 @app.command()
-def results() -> None:
+def results(
+    by_time: Annotated[
+        Path | None,
+        typer.Option(help="A PNG to draw: the classifiers' accuracy by the time they took."),
+    ] = None,
+) -> None:
     """Print the figures of the last run, with intervals."""
-    from llmill.results import print_table
+    if by_time is None:
+        from llmill.results import print_table
 
-    print_table()
+        print_table()
+    else:
+        from llmill.by_time import print_by_time
+
+        print_by_time(by_time)
 
 
 @app.command()

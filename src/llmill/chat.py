@@ -79,7 +79,8 @@ class Talk:
     def answer(self, text: str) -> Iterator[str]:
         """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
         answer: list[int] = []
-        stream = TextStream(self.language.tokenizer.decode_bytes)
+        assistant = self.language.assistant
+        stream = TextStream(self.language.tokenizer.decode_bytes, strip=assistant)
         ids = self._ids(text)
         try:
             for token in self._tokens(ids):
@@ -87,7 +88,7 @@ class Talk:
                 yield stream.push(token)
             yield stream.close()
         finally:
-            if self.language.assistant:
+            if assistant:
                 written = self.language.tokenizer.decode(answer)
                 self.said += [message("user", text), message("assistant", written)]
 

@@ -25,7 +25,10 @@ from llmill.runner.tree import Params
 
 FOLDER = Path("presets")
 BASE = "world"
-WHOLE = ("prepare", "weights")  # one value, since its keys are no parameters: names of sources
+WHOLE = {  # one value each, since their keys are no parameters: names of sources
+    ("prepare", "weights"),
+    ("prepare", "instruction", "weights"),
+}
 HEAD = re.compile(r"(?:#[^\n]*\n)+")  # the first comment of a file
 SAID = re.compile(r"# (needs|takes): (.*)")
 CHANGE = re.compile(r"([\w-]+(?:\.[\w-]+)*)=(.+)", re.DOTALL)
@@ -155,7 +158,7 @@ def _applied(base: str, differing: str, file: Path) -> str:
     """The base with a preset's values, and with its head in place of the base's."""
 
     def whole(path: yaml_merge.Keys, keys: set[str]) -> bool:
-        return path == WHOLE or (path == ("model",) and "shape" in keys)
+        return path in WHOLE or (path == ("model",) and "shape" in keys)
 
     try:
         merged = yaml_merge.merge(base, differing, whole)

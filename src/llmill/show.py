@@ -28,7 +28,7 @@ from llmill.stages import classify, grader, instruct, prefer, pretrain
 from llmill.tasks import preference
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
-from llmill.training.batches import Batch, Batches, Rows, Span
+from llmill.training.batches import NOWHERE, Batch, Batches, Rows, Span
 from llmill.training.loop import length
 from llmill.training.masking import Masked
 from llmill.training.prefetch import Feed
@@ -124,7 +124,8 @@ def open_classify(tree: Params, folder: Folder) -> StageBatches:
 def open_instruct(tree: Params, folder: Folder) -> StageBatches:
     foundation = load_foundation(folder)
     batches = instruct.batches(tree.instruct, folder("prepare") / "instruction", foundation)
-    return StageBatches(batches, tree.instruct.training, partial(texts, foundation.tokenizer))
+    show = partial(conversations, foundation.tokenizer)
+    return StageBatches(batches, tree.instruct.training, show)
 
 
 def open_prefer(tree: Params, folder: Folder) -> StageBatches:
@@ -213,15 +214,38 @@ def texts(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
     ids, targets = batch.inputs[0], spread(batch)
     for row, row_targets in zip(ids.tolist(), targets.tolist(), strict=True):
         size = max((i + 1 for i, target in enumerate(row_targets) if target != IGNORE), default=0)
-        tokens = [(row[0], False)]  # and whether each is learnt
-        for read, target in zip([*row[1:], IGNORE], row_targets[:size], strict=False):
-            tokens.append((read, False) if target == IGNORE else (target, True))
-        learnt = sum(is_learnt for _, is_learnt in tokens)
-        text = Text()
-        for is_learnt, run in groupby(tokens, key=lambda token: token[1]):
-            part = one_line(tokenizer, [token for token, _ in run])
-            text += Text.assemble("[", (part.plain, LEARNT), "]") if is_learnt else part
+        learnt = sum(target != IGNORE for target in row_targets)
+        text = bracketed(tokenizer, row, row_targets[:size])
         yield [Text(f"{size} tokens, {learnt} learnt, {len(row) - size} padding"), text]
+
+
+def conversations(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
+    """Rows of one conversation, or of several packed, each on a line of its own."""
+    if len(batch.inputs) == 2:
+        yield from texts(tokenizer, batch, first)
+        return
+    ids, targets, numbers = batch.inputs[0], spread(batch), batch.inputs[2]
+    for row, row_targets, of in zip(ids, targets, numbers.tolist(), strict=True):
+        lines, size = [], 0
+        for _, run in groupby(number for number in of if number != NOWHERE):
+            begin, size = size, size + len(list(run))
+            part = row_targets[begin:size].tolist()
+            lines.append(bracketed(tokenizer, row[begin:size].tolist(), part))
+        learnt, padding = int((row_targets != IGNORE).sum()), len(of) - size
+        what = f"{len(lines)} conversations, {size} tokens, {learnt} learnt, {padding} padding"
+        yield [Text(what), *lines]
+
+
+def bracketed(tokenizer: Tokenizer, ids: list[int], targets: list[int]) -> Text:
+    """A text as it is read, with what is learnt in brackets."""
+    tokens = [(ids[0], False)]  # and whether each is learnt
+    for read, target in zip([*ids[1:], IGNORE], targets, strict=False):
+        tokens.append((read, False) if target == IGNORE else (target, True))
+    text = Text()
+    for is_learnt, run in groupby(tokens, key=lambda token: token[1]):
+        part = one_line(tokenizer, [token for token, _ in run])
+        text += Text.assemble("[", (part.plain, LEARNT), "]") if is_learnt else part
+    return text
 
 
 def answers(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:

@@ -16,6 +16,8 @@ from tests.training.test_optimizer import MUON
 
 IDX = torch.tensor([[3, 7, 9, 4, 1]])
 EVERY = Adapter(rank=2, alpha=4.0, rank_stabilised=False, targets="all", dropout=0.0)
+DORA = EVERY.model_copy(update={"dora": True})
+HOW = pytest.mark.parametrize("how", [EVERY, DORA], ids=["lora", "dora"])
 
 
 def settings(**changed: object) -> Adapter:
@@ -45,24 +47,43 @@ def test_a_layer_adds_alpha_over_rank_times_b_a_to_its_matrix():
     assert adapted.merged().weight.tolist() == [[41.0, 80.0], [0.0, 1.0], [1201.0, 1.0]]
 
 
+def test_with_dora_each_row_of_the_sum_has_the_length_that_is_learnt():
+    layer = nn.Linear(2, 3, bias=False)
+    layer.weight = nn.Parameter(torch.tensor([[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]]))
+    rows = {"query": 2, "value": 1}
+    adapted = lora.AdaptedLinear(layer, rows, settings(rank=1, alpha=1.0, dora=True))
+    query, value = adapted.adapters["query"], adapted.adapters["value"]
+    assert (query.magnitude.tolist(), value.magnitude.tolist()) == ([5.0, 1.0], [0.0])
+    query.a.data, query.b.data = torch.tensor([[0.0, 1.0]]), torch.tensor([[-4.0], [1.0]])
+    query.magnitude.data = torch.tensor([6.0, 2.0])
+    # The rows (3, 0) and (1, 1), of length 6 and 2; one of zeros stays.
+    root = 2**0.5
+    wanted = torch.tensor([[6.0, 0.0], [root, root], [0.0, 0.0]])
+    torch.testing.assert_close(adapted.merged().weight, wanted)
+    x = torch.tensor([1.0, 10.0])
+    torch.testing.assert_close(adapted(x), wanted @ x)
+
+
 def test_rank_stabilised_divides_by_the_root_of_the_rank():
     assert settings(rank=16, alpha=32.0).scale == 2.0
     assert settings(rank=16, alpha=32.0, rank_stabilised=True).scale == 8.0
 
 
 @BLOCKS
-def test_a_new_adapter_changes_no_logit(config):
+@HOW
+def test_a_new_adapter_changes_no_logit(config, how):
     made = model(config)
     before = made(IDX)
-    lora.add(made, EVERY)
+    lora.add(made, how)
     assert torch.equal(made(IDX), before)
 
 
 @BLOCKS
-def test_merged_and_unmerged_give_the_same_logits(config):
+@HOW
+def test_merged_and_unmerged_give_the_same_logits(config, how):
     made = model(config)
     before, names = made(IDX), made.state_dict().keys()
-    lora.add(made, EVERY)
+    lora.add(made, how)
     learnt(made)
     apart = made(IDX)
     lora.merge(made)

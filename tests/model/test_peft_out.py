@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from llmill.model import huggingface, lora, peft_out
 from llmill.model.settings import Adapter, Model
 from llmill.model.transformer import Transformer
-from tests.model.test_lora import EVERY, IDX, learnt, settings
+from tests.model.test_lora import DORA, EVERY, HOW, IDX, learnt, settings
 from tests.model.test_transformer import GPT2, LLAMA, MODERN, model
 
 FORMS = pytest.mark.parametrize("config", [LLAMA, MODERN], ids=["llama", "nanochat"])
@@ -48,6 +48,7 @@ def test_each_target_is_a_layer_of_theirs(tmp_path):
         "r": 2,
         "lora_alpha": 4.0,
         "use_rslora": True,
+        "use_dora": False,
         "lora_dropout": 0.25,
         "target_modules": ["q_proj", "up_proj"],
         "bias": "none",
@@ -73,9 +74,10 @@ def test_a_model_that_holds_several_targets_in_one_layer_has_no_such_form():
 
 
 @FORMS
-@pytest.mark.parametrize("rank_stabilised", [False, True])
-def test_peft_gives_the_logits_of_what_was_written(tmp_path, config, rank_stabilised):
-    how = settings(rank_stabilised=rank_stabilised)
+@pytest.mark.parametrize(
+    "how", [EVERY, settings(rank_stabilised=True), DORA], ids=["lora", "rank_stabilised", "dora"]
+)
+def test_peft_gives_the_logits_of_what_was_written(tmp_path, config, how):
     made = adapted(config, how)
     written(tmp_path, made, how)
     theirs = by_peft(tmp_path)
@@ -86,9 +88,10 @@ def test_peft_gives_the_logits_of_what_was_written(tmp_path, config, rank_stabil
 
 
 @FORMS
-def test_peft_learns_the_same_from_the_same_batch(tmp_path, config):
-    ours = adapted(config)
-    written(tmp_path, ours)
+@HOW
+def test_peft_learns_the_same_from_the_same_batch(tmp_path, config, how):
+    ours = adapted(config, how)
+    written(tmp_path, ours, how)
     theirs = by_peft(tmp_path, is_trainable=True)
     draws = torch.Generator().manual_seed(5)
     idx = torch.randint(0, 50, (4, 12), generator=draws)

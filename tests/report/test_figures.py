@@ -135,7 +135,7 @@ def test_a_theme_sets_paper_and_ink_and_leaves_matplotlib_as_it_was():
     assert dict(matplotlib.rcParams) == before
 
 
-def test_accuracy_stands_over_the_parameters_that_each_variant_trains():
+def test_accuracy_stands_over_what_each_variant_trains_and_over_what_it_took():
     interval = {"value": 0.9, "low": 0.88, "high": 0.92, "n": 900}
     variants = {
         "last_layer": {"accuracy": interval, "trainable_parameters": 256},
@@ -145,7 +145,13 @@ def test_accuracy_stands_over_the_parameters_that_each_variant_trains():
         },
         "broken": {},
     }
-    axes = draw(figures.by_parameters, variants).axes[0]
-    points = {c.get_label(): c.lines[0].get_xydata().tolist() for c in axes.containers}
-    assert points == {"last layer": [[256, 90.0]], "all": [[10**6, 99.0]]}
-    assert axes.get_xscale() == "log"
+    seconds = {"last_layer": 6.5, "broken": 3.0}
+    trained = {"last layer": [[256, 90.0]], "all": [[10**6, 99.0]]}
+    for figure, scale, points in (
+        (draw(figures.by_parameters, variants), "log", trained),
+        (draw(figures.by_seconds, seconds, variants), "linear", {"last layer": [[6.5, 90.0]]}),
+    ):
+        (axes,) = figure.axes
+        drawn = {c.get_label(): c.lines[0].get_xydata().tolist() for c in axes.containers}
+        assert drawn == points
+        assert axes.get_xscale() == scale

@@ -47,6 +47,12 @@ def test_every_level_has_a_row_in_the_cloze_format_beside_chance(results):
     assert "mmlu.instruct.letter.two_hops" not in rows
 
 
+def test_a_further_test_has_a_row_of_the_best_variant_beside_the_baselines(results):
+    row = {row.key: row for row in summary.rows(results, {})}["classify.tests.everyday"]
+    assert (row.name, row.figure["value"], row.figure["n"]) == ("everyday", 0.975, 40)
+    assert row.against == "majority class 55.0 %, TF-IDF, logistic regression 82.5 %"
+
+
 def test_keys_are_unique_and_values_are_numbers(results):
     rows = summary.rows(results, {"instruct": {"value": 50.0, "low": 48.0, "high": 52.0, "n": 299}})
     assert len({row.key for row in rows}) == len(rows)
@@ -73,6 +79,9 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
         "judge.prefer.exact_match",
         "judge.instruct.exact_match",
         "judge.pretrain.exact_match",
+        "judge.prefer.rouge_l",
+        "judge.instruct.rouge_l",
+        "judge.pretrain.rouge_l",
         "judge.prefer",
         "judge.instruct",
         "judge.pretrain",
@@ -84,7 +93,7 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
     ]
     rows = [row for row in summary.rows(results, gain) if row.key in wanted]
     assert [row.key for row in rows] == wanted
-    assert rows[3].group == "The same, judged 0 to 100: ranks nothing yet"
+    assert rows[6].group == "The same, judged 0 to 100: ranks nothing yet"
     assert [row.figure["value"] for row in rows[-4:]] == [77.0, 66.0, 45.0, 31.0]
 
 

@@ -53,6 +53,7 @@ MISTAKES = [
     ("model.n_kv_head", 3, "n_head 4 is not divisible by n_kv_head 3"),
     ("classify.max_length", 300, "classify.max_length 300 is above model.block_size 256"),
     ("classify.max_length", 1, "max_length = 1: Input should be greater than or equal to 2"),
+    ("prepare.instruction.weights", {"chats": 2.0}, "prepare.instruction.weights names chats, which is no source of download.instruction: world"),
     ("download.text", ["gutenberg"], "prepare.weights names world, which is no source of download.text: gutenberg"),
     ("tokenizer.kind", "gpt2", "tokenizer.kind gpt2 needs download.tokenizer"),
     ("tokenizer.kind", "init", "tokenizer.vocab_size is null with tokenizer.kind init"),
@@ -147,6 +148,7 @@ OWN = {"file": "own/a.csv", "text": "body", "label": "kind"}
         {"classification": {**OWN, "text": ["title", "body"], "split": "part"}},
         {"classification": {**OWN, "text": 2, "label": 1, "test": "own/b.csv", "delimiter": ";"}},
         {"instruction": {"file": "own/chats.jsonl", "encoding": "cp1252"}},
+        {"instruction": ["world", {"file": "own/chats.jsonl"}]},
         {"preference": {"file": "own/pairs.jsonl"}},
         {"mmlu": {"file": "own/a.csv"}},
         {
@@ -165,6 +167,8 @@ def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
     table = roles.get("classification") or {}
     if "text" in table and not isinstance(table["text"], list):  # one column stands for a list
         roles = {**roles, "classification": {**table, "text": [table["text"]]}}
+    if isinstance(roles.get("instruction"), dict):  # and so does one source
+        roles = {**roles, "instruction": [roles["instruction"]]}
     assert {role: loaded[role] for role in roles} == roles
 
 
@@ -188,6 +192,8 @@ def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
         ({"classification": 3}, "download.classification = 3: Input should be a valid string"),
         ({"text": [{"file": "own/a.txt", "format": "proes"}]}, "download.text.0.format = 'proes'"),
         ({"text": ["world", "world"]}, "download.text names 'world' twice"),
+        ({"instruction": ["world", "world"]}, "download.instruction names 'world' twice"),
+        ({"instruction": []}, "download.instruction = []: List should have at least 1 item"),
         ({"text": [{"file": "own/a.txt"}, {"file": "own/b/a.md"}]}, "download.text names 'a' twice"),
     ],
 )  # fmt: skip
@@ -258,6 +264,9 @@ BAD = [  # rates, weights and time-outs that are no numbers
     ("pretrain.training.optimizer.weight_decay", inf, "weight_decay = inf: Input should be a finite"),
     ("pretrain.training.grad_clip", inf, "grad_clip = inf: Input should be a finite number"),
     ("prepare.weights", {"world": inf}, "prepare.weights.world = inf: Input should be a finite"),
+    ("instruct.neftune_alpha", 0.0, "instruct.neftune_alpha = 0.0: Input should be greater than 0"),
+    ("instruct.packing", "documents", "instruct.packing = 'documents': Input should be 'none' or"),
+    ("instruct.samples", -1, "instruct.samples = -1: Input should be greater than or equal to 0"),
     ("prepare.weights", {"world": -inf}, "prepare.weights.world = -inf: Input should be a finite"),
     ("prepare.validate_share", nan, "validate_share = nan: Input should be a finite number"),
     ("prepare.near_duplicates.similarity", nan, "similarity = nan: Input should be a finite"),
@@ -441,6 +450,7 @@ def test_an_adapter_has_no_weights_to_interpolate():
     values = preset_values("world")
     values["instruct"]["adapter"] = {
         "rank": 4, "alpha": 8.0, "rank_stabilised": False, "targets": "all", "dropout": 0.0,
+        "dora": False,
     }  # fmt: skip
     with pytest.raises(
         UserError, match=r"instruct: an adapter has no weights to interpolate; set one"

@@ -44,7 +44,7 @@ def test_a_null_role_skips_what_needs_it_and_nothing_else(tmp_path, monkeypatch,
 
 def test_a_variant_that_is_switched_off_is_left_out_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    tree = preset("smoke")
+    tree = preset("world")
     off = {
         stage.address: why
         for stage in STAGES.values()

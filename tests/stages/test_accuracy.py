@@ -29,7 +29,7 @@ def messages(n, seed):
     ]
 
 
-def scores(folder, logits, labels=("ham", "spam"), seeds=(1,), sizes=None, n=(20, 40)):
+def scores(folder, logits, labels=("ham", "spam"), seeds=(1,), sizes=None, n=(20, 40), tests=None):
     """What stage classify leaves of a classifier that gives every message these logits; with
     several seeds, of one that turns them round at every other seed.
     """
@@ -40,7 +40,14 @@ def scores(folder, logits, labels=("ham", "spam"), seeds=(1,), sizes=None, n=(20
         {
             "labels": list(labels),
             "trainable_parameters": 32,
-            "seeds": {s: {"validate": [x] * n[0], "test": [x] * n[1]} for s, x in turned.items()},
+            "seeds": {
+                s: {
+                    "validate": [x] * n[0],
+                    "test": [x] * n[1],
+                    "tests": {name: [x] * size for name, size in (tests or {}).items()},
+                }
+                for s, x in turned.items()
+            },
             "sizes": {size: {"1": [x] * n[1]} for size, x in (sizes or {}).items()},
         },
     )
@@ -223,6 +230,33 @@ def test_a_learning_curve_is_the_test_accuracy_by_messages_learnt_from(paths, tm
     _, metrics = run_in(paths, tmp_path / "out", ["curve"])
     found = metrics["variants"]["curve"]["sizes"]
     assert {size: each["value"] for size, each in found.items()} == {"10": 0.25, "20": 0.75}
+
+
+def test_further_tests_stand_beside_the_test_for_every_system(paths, tmp_path):
+    folder = tmp_path / "data/prepare/classification/tests"
+    folder.mkdir()
+    classification.write(
+        folder / "everyday.jsonl", [Message("ham", "dinner"), Message("ham", "hello")]
+    )
+    classification.write(folder / "unseen.jsonl", [*messages(8, 9), Message("spam", "cash")])
+    sizes = {"everyday": 2, "unseen": 9}
+    for variant, logits in zip(VARIANTS, ([0.0, 1.0], [1.0, 0.0]), strict=True):
+        scores(tmp_path / "results/classify" / variant, logits, tests=sizes)
+    job, metrics = run_in(paths, tmp_path / "out")
+    found = metrics["tests"]
+    assert {name: each["messages"] for name, each in found.items()} == sizes
+    right = {
+        name: {s: x["accuracy"]["value"] for s, x in each["systems"].items()}
+        for name, each in found.items()
+    }
+    assert right == {
+        "everyday": {"last_layer": 0, "all": 1, "tfidf": 1, "majority": 1},
+        "unseen": pytest.approx({"last_layer": 3 / 9, "all": 6 / 9, "tfidf": 1, "majority": 6 / 9}),
+    }
+    rows = json.loads((job.out / "tests.json").read_text())
+    assert rows["everyday"][0]["text"] == "dinner"
+    assert rows["everyday"][0]["predictions"]["last_layer"] == "spam"
+    assert metrics["test_messages"] == 40
 
 
 def test_a_variant_that_was_left_out_is_left_out(paths, tmp_path):

@@ -91,6 +91,25 @@ def test_the_all_variant_learns_the_last_letter(world):
     assert loaded.max_length == 64
 
 
+@pytest.mark.parametrize("variant", ["last_layer", "all"])
+def test_further_tests_are_scored_as_the_checkpoint_labels_them(world, variant):
+    rows = [Message("spam", "abx"), Message("ham", "hgfedcbao")]
+    (world / "data/prepare/classification/tests").mkdir()
+    write_messages(world / "data/prepare/classification/tests/more.jsonl", rows)
+    made = trained(world, variant)
+    (seed,) = record.read_json(made.out / "scores.json")["seeds"].values()
+    loaded = checkpoint.load(made.out / "checkpoint")
+    said = classification.predict(loaded, [row.text for row in rows])
+    assert [loaded.labels[x.index(max(x))] for x in seed["tests"]["more"]] == said
+
+
+def test_a_label_of_a_further_test_that_was_never_learnt_is_refused(world):
+    (world / "data/prepare/classification/tests").mkdir()
+    write_messages(world / "data/prepare/classification/tests/more.jsonl", [Message("new", "a")])
+    with pytest.raises(UserError, match=r"tests/more.jsonl: label 'new' stands in no training"):
+        trained(world, "all")
+
+
 def test_classes_are_learnt_from_a_masked_foundation_pretrained_before(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tokens(tmp_path)

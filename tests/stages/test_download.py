@@ -311,6 +311,21 @@ def test_the_world_is_written_in_the_same_layout(desk):
     assert not (desk.root / "scratch").exists()
 
 
+def test_several_sources_of_instructions_have_a_folder_each(desk):
+    own = desk.root / "own/chats.jsonl"
+    own.parent.mkdir()
+    own.write_text('{"prompt": "Hi", "completion": "Hello"}')
+    chats = {"file": "own/chats.jsonl"}
+    out = desk.run(text=["world"], instruction=["world", "tasks", chats])
+    paths = {e["name"]: [f["path"] for f in e["files"]] for e in listed(out, "instruction")}
+    assert paths == {
+        "world": ["world/instruction-data.json"],
+        "tasks": ["tasks/tasks.json"],
+        "own/chats.jsonl": ["chats/chats.jsonl"],
+    }
+    assert all((out / "instruction" / path).is_file() for (path,) in paths.values())
+
+
 def test_news_is_a_text_of_its_own_with_questions_beside_the_worlds(desk):
     roles = {"classification": "world", "instruction": "world", "mmlu": "world"}
     out = desk.run(text=["news", "world"], **roles)

@@ -10,6 +10,7 @@ from llmill.model.cross_entropy import IGNORE
 from llmill.model.settings import Adapter
 from llmill.model.transformer import Transformer
 from llmill.stages.instruct import (
+    batches,
     example,
     examples,
     learnt_share,
@@ -23,6 +24,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
+from llmill.training.losses import token_loss
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 from tests.stages.trainee import foundation, instructions, job, smoke
 
@@ -124,7 +126,7 @@ def test_what_is_longer_than_the_model_reads_is_counted():
     entries = [Instruction("Say o.", "", "o" * n) for n in (1, room - 1, room, room + 1)]
     found = [example(entry, template, block=256, mask_prompt=True) for entry in entries]
     assert [len(ids) for ids, _ in found][1:] == [255, 256, 256]
-    assert n_cut(entries, found, template, block=256) == 1
+    assert n_cut(entries, template, block=256) == 1
 
 
 TURNS = Instruction(
@@ -209,3 +211,42 @@ def test_the_share_of_learnt_tokens_is_refused_at_zero():
     assert learnt_share([([1, 2], [IGNORE, 3]), ([4, 5], [5, 6])]) == 0.75
     with pytest.raises(UserError, match="of 1 instructions no token is learnt"):
         learnt_share([([1, 2], [IGNORE, IGNORE])])
+
+
+def test_samples_are_answers_to_the_same_tasks_at_every_validation_and_change_nothing(world):
+    plain, made = job(world / "plain"), job(world / "sampled")
+    settings = smoke().instruct.training
+    often = settings.model_copy(update={"epochs": 3.0, "log_every": 1, "validate_every": 2})
+    run(smoke(instruct={"training": often}), plain)
+    run(smoke(instruct={"training": often, "samples": 1}), made)
+    samples = record.read_json(made.out / "samples.json")
+    assert [(s["step"], s["instruction"], s["output"]) for s in samples] == [
+        (2, "Say m.", "I say m and m."),
+        (3, "Say m.", "I say m and m."),
+    ]
+    assert made.track.sent["samples"] == samples
+    assert {"answer", "kind", "input"} < set(samples[0])
+    for name in ("checkpoint/model.safetensors", "curves.csv", "metrics.json"):
+        assert (plain.out / name).read_bytes() == (made.out / name).read_bytes()
+    assert not (plain.out / "samples.json").exists()
+    assert "samples" not in plain.track.sent
+
+
+def test_packed_rows_hold_several_instructions_that_are_learnt_as_each_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    foundation(tmp_path, block_size=512)
+    instructions(tmp_path)
+    made = job(tmp_path)
+    tree = smoke(instruct={"packing": "conversations", "neftune_alpha": 5.0})
+    run(tree, made)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert (metrics["train_instructions"], metrics["learnt_share"]) == (12, 180 / 2328)
+    assert made.said[0] == (
+        "12 instructions in 5 rows, 7.7% of their tokens learnt, 3 answered before training"
+    )
+    loaded = checkpoint.load_language_model(tmp_path / "results/pretrain/checkpoint")
+    folder = tmp_path / "data/prepare/instruction"
+    packed = batches(tree.instruct, folder, loaded)
+    whole, alone = packed.get(0, packed.n), examples(tree.instruct, folder, loaded, "train")
+    nats = token_loss(loaded.model, whole).item() / whole.weight
+    assert nats == pytest.approx(loss_over(loaded.model, alone), abs=1e-5)

@@ -89,7 +89,10 @@ def test_the_grader_scores_every_answer_even_an_empty_one(paths, tmp_path):
         "kind": "fact",
         "score": scores[0]["score"],
         "exact": True,
+        "rouge_l": 1.0,
     }
+    assert [row["rouge_l"] for row in scores] == [1.0, 0.0, 0.0, 1.0]
+    assert (metrics["rouge_l"]["value"], metrics["rouge_l"]["n"]) == (0.5, 4)
 
 
 def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):
@@ -98,6 +101,7 @@ def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):
     found = written(job, "metrics.json")["by_kind"]
     assert {kind: figures["n"] for kind, figures in found.items()} == {"fact": 2, "word": 1}
     assert found["fact"]["exact_match"]["value"] == 0.5
+    assert [found[kind]["rouge_l"]["value"] for kind in ("fact", "word")] == [0.5, 0.0]
 
 
 def test_two_runs_write_the_same_bytes(paths, tmp_path):

@@ -9,6 +9,7 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
+from llmill.evaluation.answers import answers
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.settings import Adapter
@@ -41,6 +42,21 @@ def world(tmp_path, monkeypatch):
     preferences(tmp_path)
     tokens(tmp_path)
     return tmp_path
+
+
+ADAPTER = Adapter(rank=2, alpha=4.0, rank_stabilised=False, targets="all", dropout=0.1)
+
+
+@pytest.fixture
+def begun_from_an_adapter(world):
+    """The assistant is an adapter itself, on the foundation."""
+    shutil.rmtree(world / "results/instruct")
+    foundation(world, block_size=256)
+    begun = job(world / "begun")
+    begun.out = world / "results/instruct"
+    begun.out.mkdir()
+    instruct.run(smoke(instruct={"adapter": ADAPTER, "interpolate": None}), begun)
+    return world
 
 
 def longer(steps: int = 60, lr: float = 0.003):
@@ -95,36 +111,77 @@ def test_the_curve_begins_at_the_reference_and_follows_margin_likelihood_and_div
     assert metrics["kl"] == pytest.approx(last["kl"], rel=1e-5)
 
 
-def test_an_assistant_that_is_an_adapter_is_tuned_and_stored_whole(world):
-    shutil.rmtree(world / "results/instruct")
-    foundation(world, block_size=256)
-    settings = Adapter(rank=2, alpha=4.0, rank_stabilised=False, targets="all", dropout=0.0)
-    begun = job(world)
-    begun.out = world / "results/instruct"
-    begun.out.mkdir()
-    instruct.run(smoke(instruct={"adapter": settings, "interpolate": None}), begun)
-    shutil.rmtree(begun.state)
-    made = job(world / "again")
-    made.root = begun.root
+def test_an_assistant_that_is_an_adapter_is_tuned_and_stored_whole(begun_from_an_adapter):
+    made = job(begun_from_an_adapter)
     run(smoke(), made)
     tuned = checkpoint.load(made.out / "checkpoint")
     assert tuned.adapter is None
-    assert tuned.begun_from == checkpoint.weights_hash(begun.out / "checkpoint")
+    before = begun_from_an_adapter / "results/instruct/checkpoint"
+    assert tuned.begun_from == checkpoint.weights_hash(before)
 
 
-def test_a_training_that_was_stopped_ends_as_one_that_was_not(world):
-    whole = job(world)
-    run(smoke(), whole)
+def test_an_adapter_is_learnt_upon_the_assistant_and_the_reference_is_it_without(world):
+    made = job(world)
+    tree = longer(steps=20, lr=0.03)
+    adapted = tree.prefer.model_copy(update={"adapter": ADAPTER})
+    run(tree.model_copy(update={"prefer": adapted}), made)
+    assert "an adapter of 896 parameters is learnt" in made.said
+    first, *_, last = curve(made)
+    assert (first["margin"], first["kl"]) == (0.0, 0.0)
+    assert last["margin"] > 0.1 and last["kl"] > 0
+    assert record.read_json(made.out / "metrics.json")["accuracy"]["value"] == 1.0
+    config = record.read_json(made.out / "checkpoint/config.json")
+    assert config["foundation"] == "../../results/instruct/checkpoint"
+    tuned = checkpoint.load_language_model(made.out / "checkpoint")
+    assert tuned.adapter.settings == ADAPTER
+    tests = instruct.read(world / "data/prepare/instruction", "test")
+    template = Template(tuned.template, tuned.tokenizer)
+    written = record.read_json(made.out / "answers/prefer.json")
+    assert answers(tuned.model, template, tests, 8, lambda *_: None) == written
+
+
+def test_an_adapter_upon_an_adapter_is_read_merged_and_apart_and_of_no_other(begun_from_an_adapter):
+    world = begun_from_an_adapter
+    made = job(world)
+    run(smoke(prefer={"adapter": ADAPTER}), made)
+    before, tuned = world / "results/instruct/checkpoint", made.out / "checkpoint"
+    merged, apart = checkpoint.load(tuned), checkpoint.load(tuned, shared={})
+    assert merged.begun_from == checkpoint.weights_hash(before)
+    idx = torch.tensor([[*b"Say o."]])
+    assert not torch.equal(merged.model(idx), checkpoint.load(before).model(idx))
+    torch.testing.assert_close(apart.model(idx), merged.model(idx), rtol=0, atol=1e-5)
+    shutil.rmtree(before)
+    assistant(world)
+    with pytest.raises(UserError, match=r"checkpoint: an adapter of another foundation: learnt on"):
+        checkpoint.load(tuned)
+
+
+def test_a_target_that_the_assistant_does_not_have_is_refused_before_anything_is_written(world):
+    made = job(world)
+    strange = ADAPTER.model_copy(update={"targets": ["gate"]})
+    with pytest.raises(UserError) as refused:
+        run(smoke(prefer={"adapter": strange}), made)
+    assert str(refused.value) == (
+        "params.yaml: prefer.adapter.targets: gate names nothing in this model; it has query, key, "
+        "value, out, up, down, or all of them"
+    )
+    assert list(made.out.iterdir()) == []
+
+
+@pytest.mark.parametrize("adapter", [None, ADAPTER], ids=["whole", "adapter"])
+def test_a_training_that_was_stopped_ends_as_one_that_was_not(world, adapter):
+    tree, whole = smoke(prefer={"adapter": adapter}), job(world)
+    run(tree, whole)
     (world / "again").mkdir()
     stopped = job(world / "again")
     stopped.root = whole.root
     said, stopped.say = stopped.say, lambda text: _stop_at_step_4(text, stopped)
     with pytest.raises(Stopped):
-        run(smoke(), stopped)
+        run(tree, stopped)
     stopped.say, stopped.stop.signum = said, None
     (stopped.out / "again").mkdir()
     stopped.out = stopped.out / "again"
-    run(smoke(), stopped)
+    run(tree, stopped)
     for file in ("curves.csv", "metrics.json", "checkpoint/model.safetensors"):
         assert record.sha256_file(stopped.out / file) == record.sha256_file(whole.out / file)
 

@@ -100,6 +100,23 @@ def metrics(out: Path) -> dict:
     return json.loads((out / "metrics.json").read_text())
 
 
+def test_further_tests_are_kept_apart_from_what_is_learnt(raw):
+    written = "ham\tSee you at the lake.\nspam\tMessage number 5 for you  today\n"
+    write(raw / "classification/tests/lake.tsv", written)
+    out = run(raw)
+    tests = classification.read_tests(out / "classification", ["ham", "spam"])
+    assert [message.text for message in tests["lake"]] == [
+        "See you at the lake.",
+        "Message number 5 for you  today",
+    ]
+    parts = classification.read_splits(out / "classification")
+    texts = [message.text for messages in parts.values() for message in messages]
+    assert "message number 5 for you today" not in texts
+    assert len(texts) == 89
+    found = metrics(out)["classification"]
+    assert (found["in_further_tests"], found["tests"]) == (1, {"lake": 2})
+
+
 def test_what_is_removed_is_counted_by_reason_and_source(raw):
     found = metrics(run(raw))["text"]["sources"]
     assert list(found) == ["notes", "books"]
@@ -379,6 +396,57 @@ def test_own_instructions_are_read_in_the_encoding_that_is_named(raw):
     (raw / "instruction/chats.jsonl").write_bytes(lines.encode("cp1252"))
     (entry, *_) = instruction.read(run(raw) / "instruction/train.jsonl")
     assert entry.instruction.startswith("Café ")
+
+
+def several(raw: Path) -> None:
+    """Two sources of instructions, of which the second repeats a task of the first."""
+    own = {"file": "own/chats.en.jsonl", "encoding": "cp1252"}
+    sources = [
+        {"name": "first", "files": [{"path": "first/tasks.json"}]},
+        {"name": "own/chats.en.jsonl", "files": [{"path": "chats/chats.en.jsonl"}], "own": own},
+    ]
+    write(raw / "instruction/sources.json", json.dumps(sources))
+    first = [{"instruction": f"Say {i}.", "output": f"{i}"} for i in range(90)]
+    chats = [{"prompt": f"Café {i}?", "completion": f"Oui {i}."} for i in range(90)]
+    chats.append({"prompt": "SAY 0.", "completion": "0"})
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in chats)
+    write(raw / "instruction/first/tasks.json", json.dumps(first))
+    write(raw / "instruction/chats/chats.en.jsonl", "")
+    (raw / "instruction/chats/chats.en.jsonl").write_bytes(lines.encode("cp1252"))
+
+
+def mixed(raw: Path, name: str, **weights: float) -> dict[str, list[str]]:
+    """The tasks of each split, with these weights."""
+    settings = WORLD.prepare.instruction.model_copy(update={"weights": weights})
+    out = run(raw, name, instruction=settings)
+    splits = ("train", "validate", "test")
+    return {
+        s: [row.task for row in instruction.read(out / f"instruction/{s}.jsonl")] for s in splits
+    }
+
+
+def test_several_sources_of_instructions_are_mixed_by_weight_in_training_alone(raw):
+    several(raw)
+    once = mixed(raw, "once")
+    assert len({task for tasks in once.values() for task in tasks}) == 180
+    found = metrics(raw.parent / "once")["instruction"]
+    assert (found["rows"], found["duplicates"]) == (181, 1)
+    assert found["sources"] == {"chats": 90, "first": 90}
+    weighted = mixed(raw, "weighted", first=2.5, chats=0.0)
+    said = [task for task in once["train"] if task.startswith("Say")]
+    counts = Counter(weighted["train"])
+    assert sorted(counts) == sorted(said)
+    assert set(counts.values()) == {2, 3}
+    assert 2.3 < counts.total() / len(said) < 2.7
+    for split in ("validate", "test"):
+        assert weighted[split] == [task for task in once[split] if task.startswith("Say")]
+
+
+def test_an_error_in_one_of_several_sources_names_its_file(raw):
+    several(raw)
+    (raw / "instruction/chats/chats.en.jsonl").write_bytes(b"{")
+    with pytest.raises(UserError, match=r"own/chats\.en\.jsonl: neither JSON nor JSON lines"):
+        run(raw)
 
 
 QUIZ = {

@@ -242,3 +242,5 @@ def test_the_page_says_what_each_variant_trains_and_how_they_differ(page):
     assert "last block less all" in section
     assert "83.0 %, 82.0 %" in section  # by seed
     assert "messages learnt from" in section
+    assert "unseen patterns, 500 messages" in section
+    assert "everyday, 40 messages" in section

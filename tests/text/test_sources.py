@@ -344,5 +344,14 @@ def test_what_was_got_is_found_by_the_path_in_the_table(tmp_path):
     assert got(known, tmp_path) == {"a/b.txt": (9, HASH)}
 
 
+def test_what_was_got_is_found_in_the_folder_of_one_of_several_sources(tmp_path):
+    tasks = entry(role="instruction", format=None, file={"path": "a/t.json"})
+    known = read(table(tmp_path, {"t": tasks}))
+    (tmp_path / "instruction").mkdir()
+    listed = [{"name": "t", "files": [{"path": "t/t.json", "bytes": 9, "sha256": HASH}]}]
+    record.write_json(tmp_path / "instruction" / "sources.json", listed)
+    assert got(known, tmp_path) == {"a/t.json": (9, HASH)}
+
+
 def test_roles_are_those_of_the_parameters():
     assert set(sources.ROLES) < set(Download.model_fields)

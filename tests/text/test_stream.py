@@ -64,6 +64,12 @@ def test_whether_it_stopped_and_how_much_is_shown_can_be_asked():
     assert seen == [(2, 2, False), (3, 4, False), (3, 3, True), (3, 3, True)]
 
 
+def test_white_space_before_an_answer_is_left_out_if_asked_and_none_in_it():
+    stream = TextStream(bytes, ["C"], strip=True)
+    assert [stream.push(byte) for byte in b" \n A \nBC"] == ["", "", "", "A", " ", "\n", "B", ""]
+    assert stream.shown == 4
+
+
 def test_an_empty_stop_string_is_refused():
     with pytest.raises(ValueError, match="must not be empty"):
         TextStream(lambda ids: b"", ["x", ""])

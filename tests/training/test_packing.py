@@ -8,8 +8,17 @@ import torch
 
 from llmill.model.cross_entropy import IGNORE
 from llmill.text.shards import Shards
-from llmill.training.batches import Rows, Windows, windows
-from llmill.training.packing import Packed, best_fit_decreasing, pieces
+from llmill.training.batches import Rows, Windows, collate_texts, windows
+from llmill.training.losses import token_loss
+from llmill.training.packing import (
+    Packed,
+    best_fit_decreasing,
+    collate_packed,
+    packed,
+    pieces,
+    row_length,
+)
+from tests.model.test_transformer import BLOCKS, model
 
 END = 0
 PACKINGS = pytest.mark.parametrize("packing", [Windows, Packed])
@@ -220,3 +229,49 @@ def test_pieces_of_a_long_document_share_the_token_where_it_is_cut():
     firsts, lengths = pieces(np.array([5, 6, 15, 24]), block_size=4)
     assert firsts.tolist() == [0, 5, 6, 10, 15, 19]
     assert lengths.tolist() == [5, 1, 5, 5, 5, 5]
+
+
+def texts_of(lengths: list[int]) -> list[tuple[list[int], list[int]]]:
+    """Texts of these lengths, of which every token but the first two is learnt."""
+    drawn = [np.random.default_rng([7, i]).integers(0, 50, n + 1) for i, n in enumerate(lengths)]
+    return [(ids[:-1].tolist(), [IGNORE, *ids[2:].tolist()]) for ids in drawn]
+
+
+def test_texts_fill_rows_whole_and_each_stands_in_one():
+    texts = texts_of([3, 9, 2, 12, 5, 4])
+    rows = packed(texts, 12)
+    assert [[len(ids) for ids, _ in row] for row in rows] == [[12], [3, 9], [2, 5, 4]]
+    assert sorted(text for row in rows for text in row) == sorted(texts)
+    assert [row_length(row) for row in rows] == [12, 12, 11]
+
+
+def test_a_batch_of_packed_texts_is_the_expected_one():
+    batch = collate_packed([[([5, 6], [IGNORE, 7]), ([8], [9])], [([1, 2], [3, 4])]])
+    ids, learnt, numbers = batch.inputs
+    assert ids.tolist() == [[5, 6, 8], [1, 2, 0]]
+    assert learnt.int().tolist() == [[0, 1, 1], [1, 1, 0]]
+    assert numbers.tolist() == [[0, 0, 1], [0, 0, -1]]
+    assert batch.targets.tolist() == [7, 9, 3, 4]
+    assert (batch.weight, batch.tokens) == (4, 5)
+
+
+def test_texts_that_stand_alone_are_the_batch_of_before():
+    texts = texts_of([3, 9])
+    alone, before = collate_packed([[text] for text in texts]), collate_texts(texts)
+    assert len(alone.inputs) == len(before.inputs) == 2
+    assert all(map(torch.equal, alone.inputs, before.inputs))
+    assert torch.equal(alone.targets, before.targets)
+
+
+@BLOCKS
+def test_packed_texts_have_the_loss_and_the_gradients_of_each_alone(config):
+    texts, made = texts_of([3, 9, 2, 12, 5, 4]), model(config)
+    loss = token_loss(made, collate_packed(packed(texts, 12)))
+    loss.backward()
+    grads = [p.grad.clone() for p in made.parameters()]
+    made.zero_grad()
+    alone = sum(token_loss(made, collate_texts([text])) for text in texts)
+    alone.backward()
+    assert loss.item() == pytest.approx(alone.item(), rel=1e-5)
+    for packed_grad, parameter in zip(grads, made.parameters(), strict=True):
+        torch.testing.assert_close(packed_grad, parameter.grad, rtol=1e-4, atol=1e-5)

@@ -8,6 +8,7 @@ import torch
 from torch.optim import AdamW
 
 from llmill.contract.errors import Stopped, UserError
+from llmill.text import shards
 from llmill.training.batches import Batch
 from llmill.training.loop import fit
 from llmill.training.replay import Replay, opened
@@ -90,7 +91,21 @@ def test_nothing_is_replayed_without_a_section(tmp_path):
     assert opened(None, tmp_path / "absent", bytes_tokenizer(), 8, 1) is None
 
 
+def test_replayed_documents_are_hidden_from_each_other_on_request(tmp_path):
+    tokenizer = bytes_tokenizer()
+    entries = [shards.write(tmp_path, "00000", ["ab", "cdef"], tokenizer)]
+    shards.write_index(tmp_path, tokenizer.n_vocab, entries)
+    section = Section(share=1.0, windows=1, mask_documents=True)
+    replay = opened(section, tmp_path, tokenizer, 7, 1)
+    assert replay
+    _, _, documents = replay.windows.get(0, 1).inputs
+    assert documents.tolist() == [[0, 0, 0, 1, 1, 1, 1]]
+    whole = opened(section.model_copy(update={"mask_documents": False}), tmp_path, tokenizer, 7, 1)
+    assert whole
+    assert len(whole.windows.get(0, 1).inputs) == 1
+
+
 def test_replay_without_shards_is_refused(tmp_path):
-    section = Section(share=0.5, windows=1)
+    section = Section(share=0.5, windows=1, mask_documents=False)
     with pytest.raises(UserError, match="train"):
         opened(section, tmp_path / "train", bytes_tokenizer(), 8, 1)

@@ -38,7 +38,7 @@ def folder(tmp_path) -> Path:
         stages__prepare__meta={"mem_mb": 1234, "threads": 5},
         stages__pretrain__meta={"mem_mb": 2345, "gpu": 1, "priority": 7},
         stages__classify__meta={"gpu": 2},
-        stages__mmlu__meta={"mem_mb": 4321, "threads": 8},
+        stages__mmlu__do__meta={"mem_mb": 4321, "threads": 8},
     )
     return tmp_path
 

@@ -10,6 +10,7 @@ from llmill.contract.errors import UserError
 from llmill.world import instructions
 from llmill.world.lexicon import roman
 from llmill.world.skills import SKILLS
+from llmill.world.split import part
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,12 @@ def test_a_skill_never_offers_the_right_answer_as_wrong(kind):
         right = {draft.output, *draft.paraphrases}
         assert not right & set(draft.wrong), draft
         assert len(set(draft.wrong)) == len(draft.wrong), draft
+
+
+def test_a_sum_that_a_question_may_ask_for_is_no_instruction():
+    for seed in range(300):
+        said = SKILLS["arithmetic"](Random(seed)).output
+        assert part(said.removesuffix(".").split(" is ")[0]) == "train"
 
 
 def test_roman_numerals_are_written_like_the_romans_did():

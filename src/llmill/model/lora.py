@@ -1,5 +1,6 @@
 """Low-rank adapters (Hu et al. 2021): a frozen matrix W of the blocks becomes W + scale * B A, of
-which only A, (rank, in), and B, (out, rank), are learnt.
+which only A, (rank, in), and B, (out, rank), are learnt. With `dora` (Liu et al. 2024) the rows of
+that sum are scaled to lengths that are learnt, too.
 
 Query, key and value are one matrix of ours, and so are gate and up; each is a target with an A and
 a B of its own, as in models that hold them apart. The head of the next token is no target. A head
@@ -24,6 +25,7 @@ from llmill.model.transformer import Transformer
 AnyModel = Transformer | ClassModel | ScoreModel
 
 ADAPTERS = "adapters"  # in the name of each of their parameters
+SHORTEST = 1e-12  # row that is divided by: one of zeros stays as it is
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,46 @@ class Stored:
 
 
 class LowRank(nn.Module):
-    """The change of one target: (B, T, in) to (B, T, out). It begins as none, for B is zero."""
+    """The change of one target, whose frozen rows are `weight`, (out, in): what is added to what
+    they make of an input, (B, T, in) to (B, T, out). It begins as none, for B is zero.
+    """
 
-    def __init__(self, inputs: int, outputs: int, settings: Adapter):
+    def __init__(self, weight: Tensor, settings: Adapter):
         super().__init__()
+        outputs, inputs = weight.shape
         self.scale = settings.scale
         self.a = nn.Parameter(torch.empty(settings.rank, inputs))
         self.b = nn.Parameter(torch.zeros(outputs, settings.rank))
         self.dropout = nn.Dropout(settings.dropout)
+        lengths = torch.linalg.norm(weight.detach(), dim=1) if settings.dora else None
+        self.magnitude = None if lengths is None else nn.Parameter(lengths)  # (out,)
         nn.init.kaiming_uniform_(self.a, a=math.sqrt(5))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(F.linear(self.dropout(x), self.a), self.b) * self.scale
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        x = self.dropout(x)
+        added = F.linear(F.linear(x, self.a), self.b) * self.scale
+        if self.magnitude is None:
+            return added
+        ratio = self._ratio(weight, self.magnitude)
+        return ((ratio - 1) * F.linear(x, weight) + ratio * added).to(added.dtype)
 
-    def product(self) -> Tensor:
-        """The change of the matrix, (out, in)."""
+    def merged(self, weight: Tensor) -> Tensor:
+        """The rows changed, (out, in)."""
+        changed = weight + self._product()
+        if self.magnitude is None:
+            return changed
+        return self._ratio(weight, self.magnitude)[:, None] * changed
+
+    def _product(self) -> Tensor:
         return self.b @ self.a * self.scale
+
+    def _ratio(self, weight: Tensor, magnitude: Tensor) -> Tensor:
+        """The learnt length of each row over the one that it has, which counts as a constant (4.3
+        of the paper): (out,).
+        """
+        with torch.no_grad():
+            lengths = torch.linalg.norm(weight + self._product(), dim=1)
+        return magnitude / lengths.clamp(min=SHORTEST)
 
 
 class AdaptedLinear(nn.Module):
@@ -64,11 +90,10 @@ class AdaptedLinear(nn.Module):
     def __init__(self, linear: nn.Linear, rows: dict[str, int], settings: Adapter):
         super().__init__()
         self.weight, self.bias, self.rows = linear.weight, linear.bias, rows
-        inputs = linear.in_features
         self.adapters = nn.ModuleDict(
             {
-                target: LowRank(inputs, count, settings)
-                for target, count in rows.items()
+                target: LowRank(weight, settings)
+                for target, weight in self._rows().items()
                 if settings.targets == "all" or target in settings.targets
             }
         )
@@ -77,8 +102,8 @@ class AdaptedLinear(nn.Module):
         parts = F.linear(x, self.weight, self.bias).split(list(self.rows.values()), dim=-1)
         return torch.cat(
             [
-                part + self.adapters[target](x) if target in self.adapters else part
-                for target, part in zip(self.rows, parts, strict=True)
+                part + self.adapters[target](x, weight) if target in self.adapters else part
+                for part, (target, weight) in zip(parts, self._rows().items(), strict=True)
             ],
             dim=-1,
         )
@@ -86,16 +111,23 @@ class AdaptedLinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """A plain layer that computes the same; the shared weights stay as they are."""
-        changed = self.weight.detach().clone()
-        for target, part in zip(self.rows, changed.split(list(self.rows.values())), strict=True):
-            if target in self.adapters:
-                low_rank = self.adapters[target]
-                assert isinstance(low_rank, LowRank), "nothing else is put there"
-                part += low_rank.product()
+        parts = []
+        for target, weight in self._rows().items():
+            if target not in self.adapters:
+                parts.append(weight)
+                continue
+            low_rank = self.adapters[target]
+            assert isinstance(low_rank, LowRank), "nothing else is put there"
+            parts.append(low_rank.merged(weight))
+        changed = torch.cat(parts).detach()
         outputs, inputs = changed.shape
         linear = nn.Linear(inputs, outputs, bias=self.bias is not None, device="meta")
         linear.weight, linear.bias = nn.Parameter(changed), self.bias
         return linear
+
+    def _rows(self) -> dict[str, Tensor]:
+        """The rows of each target, (out, in)."""
+        return dict(zip(self.rows, self.weight.split(list(self.rows.values())), strict=True))
 
 
 def targets(config: Model) -> dict[str, dict[str, int]]:

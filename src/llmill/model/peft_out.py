@@ -18,7 +18,7 @@ from llmill.model.settings import Model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 BEFORE = "base_model.model."  # peft's wrappers
-MATRICES = {"a": "lora_A", "b": "lora_B"}
+TENSORS = {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
 
 
 def lacking(architecture: Architecture, config: Model) -> str | None:
@@ -41,12 +41,14 @@ def save(
     assert layers is not None, "asked before"
     settings = stored.settings
     tensors: dict[str, Tensor] = {}
+    modules: set[str] = set()
     for name, tensor in stored.tensors.items():
-        target, matrix = name.rsplit(".", 1)
+        target, kind = name.rsplit(".", 1)
         theirs = layers[target]
-        changed = theirs.change(tensor) if theirs.change and matrix == "b" else tensor
-        place = f"{BEFORE}{theirs.name.removesuffix('.weight')}.{MATRICES[matrix]}.weight"
-        tensors[place] = changed.to(NUMBER_TYPES[dtype]).contiguous()
+        changed = theirs.change(tensor) if theirs.change and kind != "a" else tensor
+        module = theirs.name.removesuffix(".weight")
+        tensors[f"{BEFORE}{module}.{TENSORS[kind]}"] = changed.to(NUMBER_TYPES[dtype]).contiguous()
+        modules.add(module.rpartition(".")[2])
     config_json = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -54,8 +56,9 @@ def save(
         "r": settings.rank,
         "lora_alpha": settings.alpha,
         "use_rslora": settings.rank_stabilised,
+        "use_dora": settings.dora,
         "lora_dropout": settings.dropout,
-        "target_modules": sorted({name.split(".")[-3] for name in tensors}),
+        "target_modules": sorted(modules),
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,

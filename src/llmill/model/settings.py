@@ -2,7 +2,7 @@
 the weights it begins from, with what may be changed.
 """
 
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,7 @@ from llmill.contract.values import Context, Rate, Section, Share
 from llmill.model import shapes
 
 RotaryBase = Annotated[float, Field(ge=1, le=1e12)]
+S = TypeVar("S", bound=Section)
 
 
 class RotaryScaling(Section):
@@ -85,6 +86,15 @@ class Model(Section):
         return self.n_layer * (attention + mlp) + looked_up * self.n_embd
 
 
+def _whole(section: S) -> S:
+    """In `params.yaml` no switch is left to its default."""
+    if isinstance(section, Model | Adapter):
+        for name in type(section).model_fields:
+            if name not in section.model_fields_set:
+                raise ValueError(f"missing parameter '{name}'")
+    return section
+
+
 Target = Literal["query", "key", "value", "out", "gate", "up", "down"]
 
 
@@ -98,18 +108,24 @@ def _refuse_unknown_targets(value: Any) -> Any:
 
 
 class Adapter(Section):
-    """Low-rank matrices beside the frozen ones of the blocks; see `llmill.model.lora`."""
+    """Low-rank matrices beside the frozen ones of the blocks; see `llmill.model.lora`. Defaults are
+    as those of `Model`, for checkpoints alone: `LearntAdapter` is how `params.yaml` says it.
+    """
 
     rank: Annotated[int, Field(ge=1, le=2**14)]
     alpha: Annotated[float, Field(gt=0, le=10**6)]  # the change is scaled by alpha / rank
     rank_stabilised: bool  # scaled by alpha / sqrt(rank) instead
     targets: Annotated[Literal["all"] | list[Target], BeforeValidator(_refuse_unknown_targets)]
     dropout: Share  # of what the low-rank matrices read
+    dora: bool = False  # rows scaled to lengths that are learnt, too
 
     @property
     def scale(self) -> float:
         """What the product of the two matrices is multiplied by."""
         return self.alpha / (self.rank**0.5 if self.rank_stabilised else self.rank)
+
+
+LearntAdapter = Annotated[Adapter, AfterValidator(_whole)]
 
 
 class FromInit(Section):
@@ -139,15 +155,6 @@ def _kind_of_shape(fields: Any) -> str:
     """Which of the two forms of `model` is meant."""
     shape = fields.get("shape") if isinstance(fields, dict) else getattr(fields, "shape", None)
     return FromInit.__name__ if shape == "init" else Model.__name__
-
-
-def _whole(shape: Model | FromInit) -> Model | FromInit:
-    """In `params.yaml` no switch is left to its default."""
-    if isinstance(shape, Model):
-        for name in Model.model_fields:
-            if name not in shape.model_fields_set:
-                raise ValueError(f"missing parameter '{name}'")
-    return shape
 
 
 Shape = Annotated[

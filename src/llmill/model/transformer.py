@@ -198,7 +198,11 @@ class Transformer(nn.Module):
         self._initialise()
 
     def hidden(
-        self, idx: Tensor, documents: Tensor | None = None, cache: Cache | None = None
+        self,
+        idx: Tensor,
+        documents: Tensor | None = None,
+        cache: Cache | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """The stream after the final norm, (B, T, C). Raises ValueError above `block_size`.
 
@@ -206,9 +210,10 @@ class Transformer(nn.Module):
         looks at its own document alone, whose first token is at position 0. With a cache, `idx`
         goes on from what it holds; a model that is not causal has none, since every new token
         changes what is made of those before it.
+        `noise` is that of `enter`.
         """
         view = self.view(idx, documents, cache)
-        hidden = self.norm(self.through(self.enter(idx, view), view))
+        hidden = self.norm(self.through(self.enter(idx, view, noise), view))
         if cache is not None:
             cache.used += idx.size(1)
         return hidden
@@ -228,9 +233,13 @@ class Transformer(nn.Module):
             return View(cache.mask(t), cache.places(t), cache)
         return View()
 
-    def enter(self, idx: Tensor, view: View) -> Tensor:
-        """The stream before the first block, (B, T, C)."""
+    def enter(self, idx: Tensor, view: View, noise: Tensor | None = None) -> Tensor:
+        """The stream before the first block, (B, T, C). While training, uniform noise is added to
+        the embeddings: up to `noise`, (B, T), in each number of a position, in both directions.
+        """
         x = self.embedding(idx)  # (B, T, C)
+        if noise is not None and self.training:
+            x = x + noise[..., None] * torch.empty_like(x).uniform_(-1, 1)
         if self.position is not None:
             counted = torch.arange(idx.size(1), device=idx.device)
             x = x + self.position(counted if view.places is None else view.places)
@@ -252,14 +261,15 @@ class Transformer(nn.Module):
         documents: Tensor | None = None,
         targets: Tensor | None = None,
         cache: Cache | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true.
 
         With `documents`, (B, T), those of each document by itself; with a cache, going on from what
         it holds; see `hidden`. With `targets`, (B, T) or (N,), in place of the logits their
-        cross-entropy in nats, summed.
+        cross-entropy in nats, summed. `noise` is that of `enter`.
         """
-        hidden = self.hidden(idx, documents, cache)
+        hidden = self.hidden(idx, documents, cache, noise)
         hidden = hidden if at is None else hidden[at]
         if targets is None:
             return self.head(hidden)

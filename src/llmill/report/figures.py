@@ -88,31 +88,43 @@ def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 def by_parameters(variants: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Test accuracy of each classifier by the parameters that it trained, with intervals."""
+    trained = {name: measures.get("trainable_parameters") for name, measures in variants.items()}
+    figure, axes = _accuracy_by(trained, variants)
+    axes.set(title="Accuracy by what is trained", xlabel="trained parameters", xscale="log")
+    return figure
+
+
+def by_seconds(
+    seconds: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
+) -> Figure:
+    """The same by what the last run of each one's stage took, where that is known."""
+    figure, axes = _accuracy_by(seconds, variants)
+    axes.set(title="Accuracy by time", xlabel="seconds of the stage")
+    axes.set_xlim(left=0)
+    return figure
+
+
+def _accuracy_by(
+    amounts: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
+) -> tuple[Figure, Axes]:
+    """A point for each classifier, over the amount of something that it takes."""
     figure = _figure(3.6)
     axes = figure.subplots()
     for i, (name, measures) in enumerate(variants.items()):
-        value, trained = (
-            form.value_of(measures.get("accuracy")),
-            measures.get("trainable_parameters"),
-        )
-        if value is None or not trained:
+        value, amount = form.value_of(measures.get("accuracy")), amounts.get(name)
+        if value is None or not amount:
             continue
         low, high = form.bounds_of(measures["accuracy"]) or (value, value)
         below, above = 100 * max(0.0, value - low), 100 * max(0.0, high - value)
         axes.errorbar(
-            [trained], [100 * value], yerr=[[below], [above]],
+            [amount], [100 * value], yerr=[[below], [above]],
             fmt=MARKERS[i % len(MARKERS)], markersize=7, color=_colour(i), capsize=3, linewidth=1.6,
             label=system_name(name),
         )  # fmt: skip
-    axes.set(
-        title="Accuracy by what is trained",
-        xlabel="trained parameters",
-        ylabel="right, % (with interval)",
-        xscale="log",
-    )
+    axes.set(ylabel="right, % (with interval)")
     if axes.containers:
         figure.legend(loc="outside lower center", ncols=3)
-    return figure
+    return figure, axes
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:

@@ -146,6 +146,16 @@ def _classification(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]
         yield Row(f"classify.{variant}.macro_f1", "The same, macro F1", name, "share", f1)
     compared = metrics.get("best_against_tfidf", {}).get("difference")
     yield Row("classify.gain", group, "best less TF-IDF, points", "gain", compared, PAIRED)
+    group = "Classification by the best variant, further tests"
+    for test, found in metrics.get("tests", {}).items():
+        shares = {name: each.get("accuracy") for name, each in found["systems"].items()}
+        beside = ", ".join(
+            f"{SYSTEMS[name]} {form.number(shares[name], 'share')}"
+            for name in SYSTEMS
+            if name in shares
+        )
+        right = shares.get(best)
+        yield Row(f"classify.tests.{test}", group, form.words(test), "share", right, beside)
 
 
 def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
@@ -153,6 +163,10 @@ def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
     for model in reversed(results.variants["judge"]):
         exact = results.metrics[f"judge@{model}"].get("exact_match")
         yield Row(f"judge.{model}.exact_match", group, model_name(model), "share", exact)
+    group = "The same, words in common in order (ROUGE-L)"
+    for model in reversed(results.variants["judge"]):
+        overlap = results.metrics[f"judge@{model}"].get("rouge_l")
+        yield Row(f"judge.{model}.rouge_l", group, model_name(model), "share", overlap)
     group = "The same, judged 0 to 100: ranks nothing yet"
     for model in reversed(results.variants["judge"]):
         name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")

@@ -100,7 +100,13 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
 
 
 def _left_out(counts: Mapping[str, Any]) -> str:
-    reasons = ("duplicates", "without_text", "without_label", "without_response")
+    reasons = (
+        "duplicates",
+        "in_further_tests",
+        "without_text",
+        "without_label",
+        "without_response",
+    )
     out = [f"{counts[key]:,} {words(key)}" for key in reasons if counts.get(key)]
     return "; ".join(out) or "none"
 
@@ -181,6 +187,23 @@ def classifiers(accuracy: Mapping[str, Any]) -> Table:
     positive = accuracy.get("positive", form.DASH)
     headings = (f"precision ({positive})", f"recall ({positive})", f"F1 ({positive})", "macro F1")
     return Table(("", "accuracy", *headings), rows)
+
+
+def further_tests(accuracy: Mapping[str, Any]) -> Table:
+    """Accuracy of every classifier and baseline on the further tests, a column each."""
+    tests = accuracy.get("tests", {})
+    rows = [
+        [
+            system_name(name),
+            *(
+                form.with_interval(test["systems"].get(name, {}).get("accuracy"), "share")
+                for test in tests.values()
+            ),
+        ]
+        for name in summary.systems(dict(accuracy))
+    ]
+    head = [f"{words(name)}, {test['messages']:,} messages" for name, test in tests.items()]
+    return Table(("", *head), rows if tests else ())
 
 
 def variants(accuracy: Mapping[str, Any]) -> Table:
@@ -269,9 +292,11 @@ def kinds(results: Results) -> Table:
         each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
         means = [form.with_interval(f.get("mean"), "points") for f in each]
         exact = [form.with_interval(f.get("exact_match"), "share") for f in each]
-        rows.append([words(name), number(each[-1].get("n"), "count"), *means, *exact])
+        overlap = [form.with_interval(f.get("rouge_l"), "share") for f in each]
+        count = number(each[-1].get("n"), "count")
+        rows.append([words(name), count, *means, *exact, *overlap])
     models = [model_name(model) for model in by_model]
-    head = [f"mean, {m}" for m in models] + [f"exact match, {m}" for m in models]
+    head = [f"{figure}, {m}" for figure in ("mean", "exact match", "ROUGE-L") for m in models]
     return Table(["kind", "answers", *head], rows)
 
 

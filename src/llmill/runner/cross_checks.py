@@ -1,6 +1,6 @@
 """The checks between sections of `params.yaml`: what each allows alone may not go together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +27,23 @@ def check(tree: "Params") -> None:
 
 
 def _sources(tree: "Params") -> None:
-    names = tree.download.text_names
-    unknown = sorted(set(tree.prepare.weights) - set(names))
+    download, prepare = tree.download, tree.prepare
+    _named_once("text", download.text_names, "prepare.weights", prepare.weights)
+    key, weights = "prepare.instruction.weights", prepare.instruction.weights
+    _named_once("instruction", download.instruction_names, key, weights)
+
+
+def _named_once(role: str, names: list[str], key: str, weights: Mapping[str, float]) -> None:
+    """Each source is named once, and what has a weight is one."""
+    unknown = sorted(set(weights) - set(names))
     if unknown:
+        known = ", ".join(names) or "null"
         raise ValueError(
-            f"prepare.weights names {unknown[0]}, which is no source of download.text: "
-            f"{', '.join(names)}"
+            f"{key} names {unknown[0]}, which is no source of download.{role}: {known}"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise ValueError(f"download.text names '{twice}' twice; prepare.weights repeats a source")
+        raise ValueError(f"download.{role} names '{twice}' twice; {key} repeats a source")
 
 
 def _tokenizer(tree: "Params") -> None:
@@ -106,7 +113,7 @@ def _template(tree: "Params") -> None:
     """Whether one came with the weights is not known here."""
     if tree.instruct.template == "weights" and not hasattr(tree.model, "shape"):
         raise ValueError(
-            "instruct.template weights: the model begins from none; alpaca and chatml need none"
+            "instruct.template weights: the model begins from none; the others need none"
         )
 
 

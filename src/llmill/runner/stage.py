@@ -39,9 +39,11 @@ class RunRequest:
     skipped: str | None  # why nothing is run
 
 
-def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: bool) -> None:
-    """Run the stage of a module, its `run` with its `Parameters`, in the repository that is the
-    working folder.
+def execute(
+    load: Callable[[], ModuleType], name: str, variant: str | None, resume_anyway: bool
+) -> None:
+    """Run a stage, its module's `run` with its `Parameters`, in the repository that is the working
+    folder. The module is not loaded for one that is skipped: that would take most of the time.
     """
     source.refuse_other_source()
     tree = params.load()
@@ -52,9 +54,13 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
         raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(variants)}")
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
-    chosen = params.select(tree, module.Parameters, stage)
     values = params.values(tree, stage.params)
     why = skipping.reason(stage) or skipping.switched_off(stage, values)
+    if why:
+        work = partial(skipping.run, why)
+    else:
+        module = load()
+        work = partial(module.run, params.select(tree, module.Parameters, stage))
     process_count = launcher.process_count(tree, name)
     if process_count > 1 and not why and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
@@ -76,10 +82,7 @@ def execute(module: ModuleType, name: str, variant: str | None, resume_anyway: b
     )
     try:
         with begin(request) as job, audit.only(stage):
-            if why:
-                skipping.run(why, job)
-            else:
-                module.run(chosen, job)
+            work(job)
     finally:
         stop.ignore()
 

@@ -30,6 +30,7 @@ URI = "MLFLOW_TRACKING_URI"
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
+EXPERIMENT_TAG = "dvc.experiment"  # as `dvc exp` names it
 DIGEST_LENGTH = 36  # what MLflow's column holds
 
 
@@ -272,7 +273,9 @@ def _surroundings() -> dict[str, str]:
     """Tags about code and machine: what may vary while the outputs stay the same."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
+    experiment = os.environ.get("DVC_EXP_NAME")
     return {
+        **({EXPERIMENT_TAG: experiment} if experiment else {}),
         "git.commit": _git("rev-parse", "HEAD"),
         "git.dirty": str(bool(_git("status", "--porcelain"))).lower(),
         "python": platform.python_version(),

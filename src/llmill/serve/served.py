@@ -5,7 +5,7 @@ request has it write: how each goes on, and when it ends.
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -133,6 +133,7 @@ class Order:
     stop: tuple[str, ...]
     echoed: list[int] | None = None  # the end of the prompt that is given back
     top: int | None = None  # likeliest tokens told beside each; None: no log-probabilities at all
+    strip: bool = False  # white space before the text is left out
 
 
 def completion_orders(body: Completion, served: Served, limits: Limits) -> list[Order]:
@@ -164,7 +165,8 @@ def chat_orders(body: Chat, served: Served, limits: Limits) -> list[Order]:
     name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     max_tokens = getattr(body, name) or _as_many_as_fit(served, ids, limits.tokens)
     top = (body.top_logprobs or 0) if body.logprobs else None
-    orders = [_order(body, served, ids, max_tokens, None, top, "messages")]
+    order = _order(body, served, ids, max_tokens, None, top, "messages")
+    orders = [replace(order, strip=True)]
     _allowed(orders, "messages", name, limits)
     return orders
 

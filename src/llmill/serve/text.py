@@ -77,7 +77,7 @@ class Text:
         self.order, self.deliver = order, deliver
         tokenizer = order.served.language.tokenizer
         self._decode_bytes, self._ends = tokenizer.decode_bytes, tokenizer.ends
-        self._stream = TextStream(tokenizer.decode_bytes, order.stop)
+        self._stream = TextStream(tokenizer.decode_bytes, order.stop, order.strip)
         self._before = 0  # characters that were echoed
         self._scores: list[tuple[int, Score]] = []  # of tokens whose text is held back
         self._written = 0

@@ -3,13 +3,14 @@
     python -m llmill accuracy
 
 In: what the classifier of each variant says of the messages, and their labels. Out: `metrics.json`,
-`predictions.json`. The variant that is best on the validation split is compared with TF-IDF, and
-every two variants with each other, message by message.
+`predictions.json`, and `tests.json` where there are further tests. The variant that is best on the
+validation split is compared with TF-IDF, and every two variants with each other, message by
+message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -43,6 +44,7 @@ class Classifier:
     trainable: int  # parameters
     validate: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
+    tests: dict[str, dict[str, np.ndarray]]  # further ones, by name
     sizes: dict[str, dict[str, np.ndarray]]  # of the test messages, by messages learnt from
 
     def says(self, logits: np.ndarray) -> list[str]:
@@ -59,16 +61,20 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Let every classifier and baseline label the test split; count, compare, write."""
     settings = params.accuracy
-    splits = load(job.folder("prepare") / "classification")
+    folder = job.folder("prepare") / "classification"
+    splits = load(folder)
     (_, learnt), (_, held_out), (texts, truth) = splits.values()
     labels, positive = sorted(set(learnt)), measured.rarer(learnt)
+    tests = {
+        name: columns(rows) for name, rows in classification.read_tests(folder, labels).items()
+    }
     runtime.start(settings.seed, settings.threads)
     draws: statistics.Draws = {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seed": settings.seed,
     }
-    classifiers = dict(made(job, labels))
+    classifiers = dict(made(job, labels, tests))
     predicted: dict[str, list[str]] = {}
     systems: dict[str, dict[str, Any]] = {}
     for variant, each in classifiers.items():
@@ -86,9 +92,11 @@ def run(params: Parameters, job: Job) -> None:
     best = max(
         systems, key=lambda name: systems[name]["validation_accuracy"]
     )  # of equals the first
-    predicted[TFIDF], strength = measured.tfidf(
-        splits["train"], splits["validate"], texts, settings.seed
+    of_tests = [text for of_test, _ in tests.values() for text in of_test]
+    by_words, strength = measured.tfidf(
+        splits["train"], splits["validate"], [*texts, *of_tests], settings.seed
     )
+    predicted[TFIDF], by_words = by_words[: len(texts)], by_words[len(texts) :]
     pieces = measured.pieces(splits["train"][0])
     if pieces != "words":
         job.say(f"{TFIDF}: no training message has a word; it learns {LEARNT_INSTEAD[pieces]}")
@@ -96,6 +104,17 @@ def run(params: Parameters, job: Job) -> None:
     for name in (TFIDF, MAJORITY):
         systems[name] = measured.figures(truth, predicted[name], labels, positive, **draws)
     systems[TFIDF] |= {"inverse_regularisation": strength, "pieces": pieces}
+    said = said_of_tests(tests, classifiers, by_words, learnt)
+    further = {
+        name: {
+            "messages": len(tests[name][0]),
+            "systems": {
+                system: measured.figures_of_runs(tests[name][1], runs, labels, positive, **draws)
+                for system, runs in of_systems.items()
+            },
+        }
+        for name, of_systems in said.items()
+    }
     metrics = {
         "test_messages": len(texts),
         "labels": labels,
@@ -112,22 +131,29 @@ def run(params: Parameters, job: Job) -> None:
             }
             for a, b in combinations(classifiers, 2)
         ],
+        "tests": further,
     }
+    if tests:
+        firsts = {name: {v: runs[0] for v, runs in each.items()} for name, each in said.items()}
+        rows = {name: table(*tests[name], predicted) for name, predicted in firsts.items()}
+        record.write_json(job.out / "tests.json", rows)
     write(job, metrics, table(texts, truth, predicted))
 
 
 def load(folder: Path) -> Splits:
     """Texts and labels of each split; `UserError` as `classification.read_splits` raises it."""
     splits = classification.read_splits(folder)
-    return {
-        name: ([row.text for row in rows], [row.label for row in rows])
-        for name, rows in splits.items()
-    }
+    return {name: columns(rows) for name, rows in splits.items()}
 
 
-def made(job: Job, labels: Labels) -> Iterator[tuple[str, Classifier]]:
-    """The classifiers that were made, by variant; `UserError` if one was made for other labels
-    than the messages have.
+def columns(rows: Iterable[classification.Message]) -> tuple[list[str], list[str]]:
+    """Texts and labels."""
+    return [row.text for row in rows], [row.label for row in rows]
+
+
+def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, Classifier]]:
+    """The classifiers that were made, by variant, with what they say of these further tests;
+    `UserError` if one was made for other labels than the messages have.
     """
     for variant in job.variants("classify"):
         file = job.folder(f"classify/{variant}") / "scores.json"
@@ -148,11 +174,33 @@ def made(job: Job, labels: Labels) -> Iterator[tuple[str, Classifier]]:
                 {seed: np.array(logits["validate"]) for seed, logits in by_seed},
                 {seed: np.array(logits["test"]) for seed, logits in by_seed},
                 {
+                    name: {seed: np.array(logits["tests"][name]) for seed, logits in by_seed}
+                    for name in tests
+                },
+                {
                     size: {s: np.array(x) for s, x in of.items()}
                     for size, of in scores["sizes"].items()
                 },
             ),
         )
+
+
+def said_of_tests(
+    tests: Splits, classifiers: dict[str, Classifier], by_words: list[str], learnt: Labels
+) -> dict[str, dict[str, list[list[str]]]]:
+    """The labels that each system gives the messages of each further test, a list a run;
+    `by_words`: what TF-IDF gives those of all tests in a row.
+    """
+    said: dict[str, dict[str, list[list[str]]]] = {}
+    start = 0
+    for name, (texts, _) in tests.items():
+        said[name] = {
+            **{v: [c.says(x) for x in c.tests[name].values()] for v, c in classifiers.items()},
+            TFIDF: [by_words[start : start + len(texts)]],
+            MAJORITY: [measured.majority(learnt, len(texts))],
+        }
+        start += len(texts)
+    return said
 
 
 def accuracy(classifier: Classifier, labels: Labels) -> float:

@@ -59,6 +59,7 @@ class Data:
     train: Labelled
     validate: Labelled
     test: Labelled
+    tests: dict[str, Labelled]  # further ones
     weights: Tensor  # (n_class,)
     cut: int  # messages to train and validate on that are longer, of which the end is read
 
@@ -72,6 +73,7 @@ class Inputs:
     train: list[Any]
     validate: list[Any]
     test: list[Any]
+    tests: dict[str, list[Any]]
     kept: bool
 
     def collate(self, weights: Tensor) -> Collate:
@@ -97,6 +99,7 @@ class Trained:
     curve: list[Row]
     validate: Tensor
     test: Tensor
+    tests: dict[str, Tensor]
 
 
 class Parameters(Section):
@@ -167,9 +170,9 @@ def read(of: Run, model: ClassModel) -> Inputs:
     where that takes no more memory than it may.
     """
     data, settings = of.data, of.settings
-    splits = (data.train, data.validate, data.test)
-    train, validate, test = map(with_lengths, splits)
-    ids = Inputs(train, validate, test, kept=False)
+    splits = (data.train, data.validate, data.test, *data.tests.values())
+    train, validate, test, *tests = map(with_lengths, splits)
+    ids = Inputs(train, validate, test, dict(zip(data.tests, tests, strict=True)), kept=False)
     rows = length(settings.training, len(data.train)) * settings.training.batch_size
     if not model.frozen or rows * settings.training.grad_accum_steps < len(data.train):
         return ids
@@ -183,7 +186,10 @@ def read(of: Run, model: ClassModel) -> Inputs:
     model.to(runtime.device(of.hardware)).eval()
     with runtime.autocast(of.hardware):  # as in training; what is measured is in float32
         learnt = frozen(model, data.train)
-    return Inputs(learnt, frozen(model, data.validate), frozen(model, data.test), kept=True)
+    further = {name: frozen(model, rows) for name, rows in data.tests.items()}
+    return Inputs(
+        learnt, frozen(model, data.validate), frozen(model, data.test), further, kept=True
+    )
 
 
 def frozen(model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
@@ -207,7 +213,8 @@ def train(
     work = Work(batches, loss, validate, training, of.hardware, seed, name=name)
     curve = fit(part, work, of.job)
     part.eval()
-    trained = Trained(curve, outputs(part, inputs.validate), outputs(part, inputs.test))
+    further = {name: outputs(part, rows) for name, rows in inputs.tests.items()}
+    trained = Trained(curve, outputs(part, inputs.validate), outputs(part, inputs.test), further)
     model.cpu().eval()
     return trained
 
@@ -235,20 +242,22 @@ def encode(settings: Classify, folder: Path, foundation: Checkpoint[AnyModel]) -
             "foundation model reads"
         )
     tokenizer = foundation.tokenizer
-    train, validate, test = (
-        [
+    tests = classification.read_tests(folder, labels)
+    encoded = {
+        name: [
             (classification.encode(tokenizer, row.text, limit), labels.index(row.label))
-            for row in splits[name]
+            for row in rows
         ]
-        for name in classification.PARTS
-    )
+        for name, rows in [*splits.items(), *tests.items()]
+    }
+    train, validate, test = (encoded.pop(name) for name in classification.PARTS)
     weights = class_weights(settings, [label for _, label in train], len(labels))
     texts = [row.text for name in ("train", "validate") for row in splits[name]]
     full = [
         text for text, (ids, _) in zip(texts, train + validate, strict=True) if len(ids) == limit
     ]
     cut = sum(len(tokenizer.encode(text)) >= limit for text in full)
-    return Data(labels, limit, train, validate, test, weights, cut)
+    return Data(labels, limit, train, validate, test, encoded, weights, cut)
 
 
 def batches(settings: Classify, data: Data) -> Examples:
@@ -322,7 +331,11 @@ def write(
         "labels": data.labels,
         "trainable_parameters": trainable,
         "seeds": {
-            str(seed): {"validate": rounded(each.validate), "test": rounded(each.test)}
+            str(seed): {
+                "validate": rounded(each.validate),
+                "test": rounded(each.test),
+                "tests": {name: rounded(logits) for name, logits in each.tests.items()},
+            }
             for seed, each in whole.items()
         },
         "sizes": {

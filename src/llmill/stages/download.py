@@ -55,14 +55,15 @@ def run(params: Parameters, job: Job) -> None:
         with transfer.client(settings.timeout) as client:
             network = Network(client, settings.retries, job.say)
             for role, source in chosen:
-                listed[role].append(_get(source, network, job))
+                below = settings.below(role, source.name)
+                listed[role].append(_get(source, below, network, job))
     if listed["init"]:
         name = listed["init"][0]["name"]
         local.refuse_other_config(f"params.yaml: download.init = '{name}'", job.out / "init")
     if settings.init_folder:
         listed["init"].append(_copied(settings.init_folder, weights, job))
     for role, own in settings.own:
-        listed[role].append(_own(role, own, job))
+        listed[role].append(_own(role, own, settings.below(role, own.name), job))
     listed["text"] = _in_order(listed["text"], settings.text_names)
     for role, entries in listed.items():
         # A role without sources has a folder and a list too, so that its readers need not ask.
@@ -92,15 +93,17 @@ def measure(listed: Listed) -> dict[str, dict[str, int]]:
     return figures
 
 
-def _get(source: Source, network: Network, job: Job) -> dict[str, Any]:
-    """Bring one source; returns what `sources.json` says of it."""
+def _get(source: Source, below: str, network: Network, job: Job) -> dict[str, Any]:
+    """Bring one source, into the folder `below` that of its role; returns what `sources.json` says
+    of it.
+    """
     sizes = [file.bytes for file in source.files]
     total = sum(size or 0 for size in sizes) if all(sizes) else None
     mirror, done, files = fetch.mirror(), 0, []
     count = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
     with progress(f"{source.name}: {count}", total, job.say) as at:
         for file in source.files:
-            place, before = source.place(file), done
+            place, before = below + source.place(file), done
             size, sha256 = fetch.fetch(
                 file,
                 job.out / source.role / place,
@@ -141,10 +144,12 @@ def _entry(
     return {"name": name, "title": title, "licence": licence, **reading, "files": files}
 
 
-def _own(role: str, own: OwnFile, job: Job) -> dict[str, Any]:
-    """Copy files of one's own; returns what `sources.json` says of them: also how they are read."""
+def _own(role: str, own: OwnFile, below: str, job: Job) -> dict[str, Any]:
+    """Copy files of one's own, below the folder of their role; returns what `sources.json` says of
+    them: also how they are read.
+    """
     paths = [Path(file) for file in own.files]
-    name, below, reading = own.file, "", {"own": own.model_dump(mode="json")}
+    name, reading = own.file, {"own": own.model_dump(mode="json")}
     if isinstance(own, OwnText):  # a source of this description is read in the same way
         name, below = own.name, f"{own.name}/"
         how = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
@@ -176,7 +181,9 @@ def _generate(params: Parameters, pairs: list[tuple[str, str]], job: Job) -> Lis
     write(whole, params.download.world, texts)
     for folder in sorted(whole.iterdir()):
         if folder.name in roles:
-            folder.rename(job.out / folder.name)
+            place = job.out / folder.name / params.download.below(folder.name, WORLD)
+            place.parent.mkdir(exist_ok=True)
+            folder.rename(place)
     shutil.rmtree(whole)
     listed = {role: [_world_entry(job.out / role, WORLD)] for role in sorted(roles - {"text"})}
     return listed | {"text": [_world_entry(job.out / "text", name, name) for name in texts]}

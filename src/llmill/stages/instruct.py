@@ -4,7 +4,7 @@
 
 In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `metrics.json`, and
 `answers/`: the test split answered by the foundation model (`pretrain.json`) and by the tuned one
-(`instruct.json`).
+(`instruct.json`); where they are asked for, `samples.json`: answers along the way.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from llmill.training.best import best_row, weights_of
 from llmill.training.interpolation import load_best_between
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
+from llmill.training.noise import Collate, noisy
+from llmill.training.packing import collate_packed, packed, row_length
 from llmill.training.progress import Figures, Row
+from llmill.training.sampling import Samples
 from llmill.training.settings import Best, Interpolation
 
 if TYPE_CHECKING:
@@ -64,21 +67,26 @@ def run(params: Parameters, job: Job) -> None:
     folder = job.folder("prepare") / "instruction"
     template = open_template(settings, foundation)
     train, test = batches(settings, folder, foundation), read(folder, "test")
-    share = learnt_share(train.examples)
+    learnt_from = [text for row in train.examples for text in row]
+    share = learnt_share(learnt_from)
     held_out, asked = examples(settings, folder, foundation, "validate"), read(folder, "validate")
-    block = model.config.block_size
-    cut = n_cut([*read(folder, "train"), *asked], [*train.examples, *held_out], template, block)
-    if cut:
-        job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
+    block, cut = model.config.block_size, 0
+    if any(len(ids) == block for ids, _ in (*learnt_from, *held_out)):
+        cut = n_cut([*read(folder, "train"), *asked], template, block)
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
     before = answers(model, template, test, length, job.progress("answers"))
     record.write_json(job.out / "answers" / "pretrain.json", before)
+    packed_into = f" in {train.n} rows" if settings.packing != "none" else ""
     job.say(
-        f"{train.n} instructions, {share:.1%} of their tokens learnt, {len(before)} answered "
-        "before training"
+        f"{len(learnt_from)} instructions{packed_into}, {share:.1%} of their tokens learnt, "
+        f"{len(before)} answered before training"
     )
+    if cut:
+        job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
+
+    samples = Samples(job.scratch / "samples")
 
     def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
         found = {"validation_loss": loss_over(model, held_out)}
@@ -87,6 +95,8 @@ def run(params: Parameters, job: Job) -> None:
         return found
 
     def validate(model: nn.Module, step: int) -> Figures:
+        if settings.samples:
+            samples.keep(step, answered(model, template, asked[: settings.samples], length))
         return measured(model, settings.best)
 
     start = weights_of(model) if settings.interpolate else {}
@@ -127,12 +137,12 @@ def run(params: Parameters, job: Job) -> None:
         "steps": curve[-1]["step"],
         "kept_step": kept["step"] if kept else 0,
         **({"interpolation": between} if between else {}),
-        "train_instructions": train.n,
+        "train_instructions": len(learnt_from),
         "learnt_share": share,
         "instructions_cut": cut,
         "test_instructions": len(after),
     }
-    write(job, assistant, curve, metrics)
+    write(job, assistant, curve, samples.gather(), metrics)
 
 
 def interpolated(
@@ -151,11 +161,18 @@ def interpolated(
 
 
 def write(
-    job: Job, assistant: Checkpoint[AnyModel], curve: list[Row], metrics: dict[str, Any]
+    job: Job,
+    assistant: Checkpoint[AnyModel],
+    curve: list[Row],
+    samples: list[dict[str, Any]],
+    metrics: dict[str, Any],
 ) -> None:
     """The stage's other files, and what the tracker keeps of them."""
     checkpoint.save(job.out / "checkpoint", assistant)
     write_curve(job.out / "curves.csv", curve)
+    if samples:
+        record.write_json(job.out / "samples.json", samples)
+        job.track.table("samples", samples)
     record.write_json(job.out / "metrics.json", metrics)
     single = {k: v for k, v in metrics.items() if k != "interpolation"}
     job.track.metrics({f"final_{k}": v for k, v in single.items()})
@@ -176,9 +193,15 @@ def examples(
 
 
 def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) -> Examples:
-    """The instructions to train on, in the order of the run."""
-    train = examples(settings, folder, foundation, "train")
-    return Examples(train, collate_texts, settings.training.batch_size, settings.seed)
+    """The instructions to train on, in the order of the run: rows of one, or of several packed."""
+    train, config = examples(settings, folder, foundation, "train"), foundation.model.config
+    rows = [[each] for each in train]
+    if settings.packing == "conversations":
+        rows = packed(train, config.block_size)
+    collate: Collate = collate_packed
+    if settings.neftune_alpha is not None:
+        collate = noisy(collate_packed, settings.neftune_alpha, config.n_embd)
+    return Examples(rows, collate, settings.training.batch_size, settings.seed, row_length)
 
 
 def open_template(settings: Instruct, foundation: Checkpoint[Transformer]) -> Template:
@@ -207,12 +230,9 @@ def example(entry: Instruction, template: Template, block: int, mask_prompt: boo
     return learnt_example(ids, learnt if mask_prompt else [True] * len(ids), block)
 
 
-def n_cut(
-    entries: Sequence[Instruction], examples: Sequence[Example], template: Template, block: int
-) -> int:
-    """How many of these are longer than the model reads, so that they lost their left."""
-    full = [entry for entry, (ids, _) in zip(entries, examples, strict=True) if len(ids) == block]
-    return sum(len(template.learnt(entry.messages)[0]) > block + 1 for entry in full)
+def n_cut(entries: Sequence[Instruction], template: Template, block: int) -> int:
+    """How many of these are longer than the model reads, so that they lose their left."""
+    return sum(len(template.learnt(entry.messages)[0]) > block + 1 for entry in entries)
 
 
 def learnt_share(examples: Sequence[Example]) -> float:
@@ -230,9 +250,16 @@ def exact_match(
     model: nn.Module, template: Template, entries: list[Instruction], length: int
 ) -> float:
     """The share of instructions whose answer is the reference."""
-    assert isinstance(model, Transformer), "what this stage trains"
-    rows = answers(model, template, entries, length)
+    rows = answered(model, template, entries, length)
     return sum(same(row["answer"], row["output"]) for row in rows) / max(1, len(rows))
+
+
+def answered(
+    model: nn.Module, template: Template, entries: list[Instruction], length: int
+) -> list[dict[str, Any]]:
+    """What the model that is trained answers to instructions."""
+    assert isinstance(model, Transformer), "what this stage trains"
+    return answers(model, template, entries, length)
 
 
 @torch.inference_mode()

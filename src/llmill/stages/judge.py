@@ -3,7 +3,8 @@
     python -m llmill judge instruct
 
 In: the answers of the named model, and the grader (or a server with the OpenAI interface).
-Out: `metrics.json`, `scores.json`. Beside the judge's mean: how many answers are the reference.
+Out: `metrics.json`, `scores.json`. Beside the judge's mean: how many answers are the reference,
+and how much of its words the others have (ROUGE-L).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import judge, judge_client, statistics
 from llmill.evaluation.exact_match import same
+from llmill.evaluation.rouge import rouge_l
 from llmill.evaluation.scoring import Progress
 from llmill.model import checkpoint
 from llmill.stages.settings.judge import Judge
@@ -87,22 +89,19 @@ def scored(
 def figures(
     rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
 ) -> dict[str, Any]:
-    """Mean of what could be scored (left out, if nothing could), exact matches, answers."""
+    """Mean of what could be scored (left out, if nothing could), exact matches, ROUGE-L, count."""
     numbers = [score for score in scores if score is not None]
     exact = sum(same(row["answer"], row["output"]) for row in rows)
-    mean = (
-        statistics.mean(
-            numbers,
-            confidence=settings.confidence,
-            resamples=settings.bootstrap,
-            seed=settings.seed,
-        )
-        if numbers
-        else None
-    )
+    draws: statistics.Draws = {
+        "confidence": settings.confidence,
+        "resamples": settings.bootstrap,
+        "seed": settings.seed,
+    }
+    overlaps = [rouge_l(row["answer"], row["output"]) for row in rows]
     return {
-        **({"mean": mean} if mean else {}),
+        **({"mean": statistics.mean(numbers, **draws)} if numbers else {}),
         "exact_match": statistics.share(exact, len(rows), settings.confidence),
+        "rouge_l": statistics.mean(overlaps, **draws),
         "n": len(rows),
     }
 
@@ -135,4 +134,5 @@ def judged(row: dict[str, Any], score: float | None) -> dict[str, Any]:
         "kind": row["kind"],
         "score": score,
         "exact": same(row["answer"], row["output"]),
+        "rouge_l": rouge_l(row["answer"], row["output"]),
     }

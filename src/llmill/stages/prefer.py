@@ -5,7 +5,8 @@
 In: the assistant of stage instruct, the pairs, the test instructions. Out: `checkpoint/`,
 `curves.csv`, `metrics.json`, and `answers/prefer.json`: the test instructions, answered by the
 tuned model. The reference is the assistant before the training: how likely it finds each answer is
-written down first, and only the model that learns stays in memory.
+written down first, and only the model that learns stays in memory. An adapter is learnt upon the
+assistant as a whole, also where that is an adapter itself.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
 from llmill.evaluation import statistics
 from llmill.evaluation.answers import answers, refuse_no_room
-from llmill.model import checkpoint
+from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
 from llmill.stages.settings.prefer import Prefer
 from llmill.tasks import instruction, preference, templates
@@ -70,6 +71,8 @@ def run(params: Parameters, job: Job) -> None:
     model, template = assistant.model, open_template(assistant)
     block = model.config.block_size
     refuse_no_room("prefer.max_new_tokens", settings.max_new_tokens, block)
+    if settings.adapter is not None:
+        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: prefer.adapter")
     files = {name: prepared / "preference" / f"{name}.jsonl" for name in SPLITS}
     entries = {name: preference.read(file) for name, file in files.items()}
     fitting = {name: pairs(entries[name], template, block, files[name]) for name in SPLITS}
@@ -79,7 +82,8 @@ def run(params: Parameters, job: Job) -> None:
         f"{block} tokens that the assistant reads"
     )
     runtime.start(settings.seed, settings.threads)
-    model.to(runtime.device(hardware))
+    device = runtime.device(hardware)
+    model.to(device)
     read = pairs_read(settings, fitting["train"])
     known = {
         name: with_reference(model, fitting[name], settings.loss, hardware, only)
@@ -93,6 +97,10 @@ def run(params: Parameters, job: Job) -> None:
         found = measured(model, known["validate"], settings.loss, hardware)
         return validation_figures(found) | {"kl": drift(model)}
 
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
+        learnt = sum(p.numel() for p in lora.trainable(model).values())
+        job.say(f"an adapter of {learnt:,} parameters is learnt")
     train, loss = batches(settings, known["train"]), preference_loss(settings.loss)
     text = job.folder("tokenize") / "train"
     work = Work(
@@ -106,8 +114,10 @@ def run(params: Parameters, job: Job) -> None:
         begun=True,
     )
     curve = fit(model, work, job)
-    model.eval()
-    after = measured(model, known["test"], settings.loss, hardware)
+    model.cpu().eval()
+    # Merged where it is merged by whoever reads it: what is measured is then the model they read.
+    adapter = lora.taken(model, settings.adapter, begun_from)
+    after = measured(model.to(device), known["test"], settings.loss, hardware)
     model.cpu()
     tests = instruction.read(prepared / "instruction" / "test.jsonl")
     answered = answers(model, template, tests, settings.max_new_tokens, job.progress("answers"))
@@ -115,8 +125,8 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "answers" / "prefer.json", answered)
     job.track.table("answers", answered)
     weights = checkpoint.weights_hash(begun_from)
-    # Whole, also where the assistant was an adapter: that was merged before the training.
-    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights, adapter=None)
+    # Without one it is whole, also where the assistant was an adapter, which is merged by now.
+    tuned = replace(assistant, made_by=job.stage.address, begun_from=weights, adapter=adapter)
     checkpoint.save(job.out / "checkpoint", tuned)
     write_curve(job.out / "curves.csv", curve)
     fell = chosen_fell(curve)

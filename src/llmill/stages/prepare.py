@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,14 @@ from llmill.contract.known import SOURCES
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference, split
+from llmill.tasks.instruction import Instruction
 from llmill.tasks.split import distinct, part
 from llmill.text import documents, duplicates, endings, local, parquet, sources
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
-from llmill.text.mixture import mix
+from llmill.text.listed import Form, read_sources, source_name, the_file, the_files
+from llmill.text.mixture import mix, repeated
 from llmill.text.words import WordHashes, hashes
 
 if TYPE_CHECKING:
@@ -38,7 +41,6 @@ REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
 Prepared = tuple[Splits, Metrics]
-Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
 Preparing = Callable[[Path, Form], Prepared]
 
 
@@ -61,7 +63,7 @@ def run(params: Parameters, job: Job) -> None:
         raw / "instruction",
         SPLITS,
         out,
-        lambda folder, form: prepare_instructions(folder, form, settings, out),
+        lambda folder, form: prepare_instructions(folder, settings, out),
     )
     pairs, pair_metrics = of_role(
         raw / "preference",
@@ -121,9 +123,11 @@ def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) 
         reason = f"download.{folder.name} is null"
         skipped.write(out / folder.name, reason)
         return {name: [] for name in splits}, {skipped.KEY: reason}
-    form = entries[0].get("own")
-    with local.own_names(folder, form or {}):
-        return prepare(folder, form)
+    with ExitStack() as stack:
+        for entry in entries:
+            place = folder / source_name(entry) if len(entries) > 1 else folder
+            stack.enter_context(local.own_names(place, entry.get("own", {})))
+        return prepare(folder, entries[0].get("own"))
 
 
 def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
@@ -135,13 +139,16 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         file = folder / sources.CLASSIFICATION
         rows = classification.read_raw(file)
         collection = classification.Collection(rows, [None] * len(rows))
+    further = {} if form else classification.read_raw_tests(folder)
     contradictions = classification.settle(collection.messages)
     unique = distinct(collection.ordered(), lambda row: row[0].text)
+    tested = {normal(message.text) for messages in further.values() for message in messages}
+    kept = [each for each in unique if normal(each[0].text) not in tested]
     parts: Splits = {name: [] for name in SPLITS}
     shares = settings.classification
     test_share = 0.0 if "test" in collection.splits else shares.test_share
     validate_share = 0.0 if "validate" in collection.splits else shares.validate_share
-    for message, given in unique:
+    for message, given in kept:
         key = normal(message.text)
         if key in contradictions:
             message = replace(message, label=contradictions[key].label)
@@ -153,37 +160,66 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
     (out / "classification").mkdir()
     for name, messages in parts.items():
         classification.write(out / "classification" / f"{name}.jsonl", messages)
+    counts = {name: count(row.label for row in messages) for name, messages in parts.items()}
+    of_further = {
+        "in_further_tests": len(unique) - len(kept),
+        "tests": {name: len(messages) for name, messages in further.items()},
+    }
+    for name, messages in further.items():
+        place = out / "classification" / classification.TESTS
+        place.mkdir(exist_ok=True)
+        classification.write(place / f"{name}.jsonl", messages)
+        parts["test"] += messages  # what no document may hold
     return parts, {
         **repeats(collection.messages, unique),
         "without_text": collection.without_text,
         "without_label": collection.without_label,
         "contradictory": len(contradictions),
         "contradictions": [asdict(each) for each in list(contradictions.values())[:LISTED]],
-        **{name: count(row.label for row in messages) for name, messages in parts.items()},
+        **counts,
+        **(of_further if further else {}),
     }
 
 
-def prepare_instructions(folder: Path, form: Form, settings: Prepare, out: Path) -> Prepared:
-    """Check, deduplicate and split the instructions. Entries that ask the same stay together."""
-    file, encoding = the_file(folder, form)
-    rows = instruction.read_raw(file, encoding)
-    answered = [row for row in rows if row.output.strip()]
+def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared:
+    """Check, deduplicate, split and mix the instructions. Entries that ask the same stay together;
+    those to learn from are repeated by the weight of their source.
+    """
+    files = the_files(folder)
+    read = [
+        (row, source)
+        for source, file, encoding in files
+        for row in instruction.read_raw(file, encoding)
+    ]
+    answered = [each for each in read if each[0].output.strip()]
+    where = folder if len(files) > 1 else files[0][1]
     if not answered:
-        raise UserError(f"{file}: no instructions; in each of {len(rows)} the response is empty")
-    unique = distinct(answered, lambda row: f"{row.task}\n{row.output}")
+        raise UserError(f"{where}: no instructions; in each of {len(read)} the response is empty")
+    unique = distinct(answered, lambda each: identity(each[0]))
     shares = settings.instruction
-    parts: Splits = split.split(
-        unique, lambda row: row.task, shares.validate_share, shares.test_share
-    )
-    refuse_empty(parts, file, "prepare.instruction")
+    weights = {source: 1.0 for source, _, _ in files} | shares.weights
+    once = {source: float(weight > 0) for source, weight in weights.items()}
+    parts: Splits = {
+        name: repeated(drawn, identity, weights if name == "train" else once)
+        for name, drawn in split.split(
+            unique, lambda each: each[0].task, shares.validate_share, shares.test_share
+        ).items()
+    }
+    refuse_empty(parts, where, "prepare.instruction")
     (out / "instruction").mkdir()
     for name, entries in parts.items():
         instruction.write(out / "instruction" / f"{name}.jsonl", entries)
     return parts, {
         **repeats(answered, unique),
-        "without_response": len(rows) - len(answered),
+        "without_response": len(read) - len(answered),
+        **({"sources": count(s for _, s in unique)["by_label"]} if len(files) > 1 else {}),
         **{name: count(row.kind for row in entries) for name, entries in parts.items()},
     }
+
+
+def identity(entry: Instruction) -> str:
+    """What an instruction is known by, with its response."""
+    return f"{entry.task}\n{entry.output}"
 
 
 def prepare_preferences(
@@ -236,12 +272,6 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     subjects = {question.subject for questions in parts.values() for question in questions}
     counts = {name: len(questions) for name, questions in parts.items()}
     return parts, {"subjects": len(subjects), **left_out, **counts}
-
-
-def read_sources(folder: Path) -> list[dict[str, Any]]:
-    """What stage `download` says of a role: none where it is null."""
-    entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
-    return entries
 
 
 def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
@@ -316,21 +346,6 @@ def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
             )
         parquet.write(out / name, mixture, settings.shard_documents)
     return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
-
-
-def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
-    """The one file of a role, and the encoding that one's own is said to have."""
-    if not form:
-        return one_file(folder), None
-    return folder / Path(form["file"]).name, form["encoding"]
-
-
-def one_file(folder: Path) -> Path:
-    """The one file of a role besides `sources.json`."""
-    files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
-    if len(files) != 1:
-        raise UserError(f"{folder}: expected one file of data, found {len(files)}")
-    return files[0]
 
 
 def refuse_small_classes(parts: Splits, file: Path) -> None:

@@ -37,7 +37,7 @@ from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures, Row
-from llmill.training.sampling import Sampler
+from llmill.training.sampling import Sampler, Samples
 from llmill.training.validation import MEASURES, Measure, loss_by_source, losses_at_once
 
 if TYPE_CHECKING:
@@ -77,7 +77,8 @@ def run(params: Parameters, job: Job) -> None:
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
     measure = MEASURES[settings.objective]
-    sampler = Sampler(tokenizer, settings.samples, settings.seed, job.scratch / "samples")
+    samples = Samples(job.scratch / "samples")
+    sampler = Sampler(tokenizer, settings.samples, settings.seed, samples)
 
     by_source = begun and settings.objective == "next_token"
     unchanged = settings.training.max_steps == 0
@@ -123,7 +124,7 @@ def run(params: Parameters, job: Job) -> None:
         begun_from=record.content_hash(weights) if begun else None,
         weights_template=initial.template(weights) if begun else None,
     )
-    _write(job, foundation, curve, sampler.gather(), metrics)
+    _write(job, foundation, curve, samples.gather(), metrics)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ SPLITS = {  # as tables name them
     "test": "test", "testing": "test",
 }  # fmt: skip
 PARTS = ("train", "validate", "test")
+TESTS = "tests"  # a folder of further tests, a file each
 FIRST = ("test", "validate", "train", None)  # of a text in two splits the row in the first stays
 
 
@@ -138,6 +139,11 @@ def read_raw(path: Path) -> list[Message]:
     return messages
 
 
+def read_raw_tests(folder: Path) -> dict[str, list[Message]]:
+    """Further tests that lie beside a raw file, by name; raises `UserError` as `read_raw` does."""
+    return {file.stem: read_raw(file) for file in sorted((folder / TESTS).glob("*.tsv"))}
+
+
 def _quoted(text: str) -> list[tuple[int, str, str, str]] | None:
     """The rows as a spreadsheet wrote them, fields in quotation marks where they need some; None
     where the marks are text, since not every one that begins a field has its end.
@@ -200,10 +206,24 @@ def read_splits(folder: Path) -> dict[str, list[Message]]:
         path = folder / f"{name}.jsonl"
         if not rows:
             raise UserError(f"{path}: no messages; raise prepare.classification.{name}_share")
-        strange = sorted({row.label for row in rows} - learnt)
-        if strange:
-            raise UserError(f"{path}: label '{strange[0]}' stands in no training message")
+        _refuse_strange(path, rows, learnt)
     return splits
+
+
+def read_tests(folder: Path, learnt: Iterable[str]) -> dict[str, list[Message]]:
+    """The prepared messages of each further test, none where there are none; raises `UserError` for
+    a label that is not among the learnt ones.
+    """
+    tests = {file.stem: read(file) for file in sorted((folder / TESTS).glob("*.jsonl"))}
+    for name, rows in tests.items():
+        _refuse_strange(folder / TESTS / f"{name}.jsonl", rows, set(learnt))
+    return tests
+
+
+def _refuse_strange(path: Path, rows: Iterable[Message], learnt: set[str]) -> None:
+    strange = sorted({row.label for row in rows} - learnt)
+    if strange:
+        raise UserError(f"{path}: label '{strange[0]}' stands in no training message")
 
 
 def write(path: Path, messages: Iterable[Message]) -> None:

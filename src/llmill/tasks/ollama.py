@@ -1,7 +1,8 @@
 """A `Modelfile`: how Ollama puts a chat to a model in a GGUF file, and where its answers end.
 
-Ollama's templates are Go's, so what a template in Jinja does is looked at: two forms are known,
-ours (Alpaca's) and ChatML. For another the line is left out; llama.cpp reads the Jinja in the file.
+Ollama's templates are Go's, so what a template in Jinja does is looked at: three forms are known,
+Alpaca's, a plain question, and ChatML. For another the line is left out; llama.cpp reads the Jinja
+in the file.
 """
 
 from datetime import datetime
@@ -13,15 +14,15 @@ from llmill.text import jinja
 from llmill.text.tokenizer import Tokenizer
 
 SYSTEM, USER, BOS = "a system's message", "a user's message", "<bos>"
-BEFORE = (  # what Alpaca's template puts round a message
-    "Below is an instruction that describes a task. Write a response that appropriately completes "
-    "the request.\n\n### Instruction:\n"
-)
-AFTER = "\n\n### Response:\n"
-ALPACA = (
-    f"{BEFORE}{{{{ if .System }}}}{{{{ .System }}}}\n\n{{{{ end }}}}{{{{ .Prompt }}}}{AFTER}"
-    "{{ .Response }}"
-)
+ROUND = [  # what our templates put before a message and behind it
+    (
+        "Below is an instruction that describes a task. Write a response that appropriately "
+        "completes the request.\n\n### Instruction:\n",
+        "\n\n### Response:\n",
+    ),
+    ("Question: ", "\nAnswer:"),
+]
+MESSAGE = "{{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}"
 CHATML = (
     "{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}"
     "{{ if .Prompt }}<|im_start|>user\n{{ .Prompt }}<|im_end|>\n{{ end }}"
@@ -53,8 +54,9 @@ def _form(template: str, end: str) -> tuple[str | None, str | None]:
     if both == f"{begin}{SYSTEM}{close}{CHATML_USER}" and alone and alone.endswith(CHATML_USER):
         own = alone.removesuffix(CHATML_USER)
         return CHATML, own.removeprefix(begin).removesuffix(close) or None
-    if alone is not None and alone.removeprefix(BOS) == f"{BEFORE}{USER}{AFTER}":
-        return ALPACA + end, None
+    for before, after in ROUND:
+        if alone is not None and alone.removeprefix(BOS) == f"{before}{USER}{after}":
+            return f"{before}{MESSAGE}{after}{{{{ .Response }}}}{end}", None
     return None, None
 
 

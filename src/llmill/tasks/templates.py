@@ -1,5 +1,5 @@
-"""The chat templates that an assistant may learn: Alpaca's (Taori et al. 2023), ChatML, or the one
-that came with weights.
+"""The chat templates that an assistant may learn: Alpaca's (Taori et al. 2023), a plain question,
+ChatML, or the one that came with weights.
 """
 
 from datetime import datetime
@@ -64,6 +64,35 @@ ALPACA = (
 """
 )
 
+# As Alpaca's, in the few words that questions stand behind in many a text: the foundation model has
+# read them. The space belongs to the answer, whose first word it begins.
+QUESTION = (
+    CONTENT_OF
+    + """\
+{%- set turn = namespace(task='') -%}
+{%- for message in messages -%}
+  {%- if message['role'] == 'assistant' -%}
+    {%- if loop.first or loop.previtem['role'] != 'user' -%}
+      {{- raise_exception("an answer needs a user's message right before it") -}}
+    {%- endif -%}
+    {{- 'Answer: ' ~ content_of(message) | trim ~ eos_token -}}
+  {%- elif message['role'] in ['system', 'user'] -%}
+    {%- set task = content_of(message) -%}
+    {%- set turn.task = turn.task ~ '\\n\\n' ~ task if turn.task else task -%}
+    {%- if loop.last or loop.nextitem['role'] == 'assistant' -%}
+      {{- bos_token ~ 'Question: ' ~ turn.task ~ '\\n' -}}
+      {%- set turn.task = '' -%}
+    {%- endif -%}
+  {%- else -%}
+    {{- raise_exception("unknown role '" ~ message['role'] ~ "'") -}}
+  {%- endif -%}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+  {{- 'Answer:' -}}
+{%- endif -%}
+"""
+)
+
 IM_END = "<|im_end|>"
 CHATML = (
     CONTENT_OF
@@ -78,18 +107,21 @@ CHATML = (
 )
 
 
+OWN = {"alpaca": ALPACA, "question": QUESTION}  # they need no token but the one that ends a text
+
+
 def source(name: TemplateName, tokenizer: Tokenizer, of_weights: str | None) -> str:
     """The text of the template that `instruct.template` names. In ChatML a turn ends as a text
     does, where the tokenizer has no <|im_end|>. Raises `UserError` where weights came without one.
     """
-    if name == "alpaca":
-        return ALPACA
+    if name in OWN:
+        return OWN[name]
     if name == "chatml":
         return CHATML if IM_END in tokenizer.special else CHATML.replace(IM_END, tokenizer.end_name)
     if of_weights is None:
         raise UserError(
             "params.yaml: instruct.template weights: the foundation model has no chat template, "
-            "for none came with weights that it began from; alpaca and chatml need none"
+            "for none came with weights that it began from; the others need none"
         )
     return of_weights
 

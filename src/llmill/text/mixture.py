@@ -3,11 +3,14 @@
 Both follow from the document alone, so a new source moves no document of another in or out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from llmill.contract.record import sha256_text
 from llmill.text.documents import Document
 from llmill.text.identity import fraction
+
+Row = TypeVar("Row")
 
 
 def copies(identity: str, weight: float) -> int:
@@ -24,3 +27,10 @@ def mix(documents: Iterable[Document], weights: dict[str, float]) -> list[Docume
         for copy in range(copies(document.id, weights[document.source]))
     ]
     return [document for _, document in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def repeated(
+    rows: Iterable[tuple[Row, str]], identity: Callable[[Row], str], weights: dict[str, float]
+) -> list[Row]:
+    """Rows of these sources, each as often as it is seen, in their own order."""
+    return [row for row, source in rows for _ in range(copies(identity(row), weights[source]))]

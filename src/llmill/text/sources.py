@@ -293,6 +293,8 @@ def got(table: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
                 source = table[entry["name"]]
                 have = {item["path"]: (item["bytes"], item["sha256"]) for item in entry["files"]}
                 places = {file.path: source.place(file) for file in source.files}
+                below = f"{source.name}/"  # of several of a role
+                have |= {place.removeprefix(below): of for place, of in have.items()}
                 files |= {path: have[place] for path, place in places.items() if place in have}
     return files
 

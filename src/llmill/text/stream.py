@@ -12,13 +12,21 @@ from collections.abc import Callable, Sequence
 class TextStream:
     """Token ids in, pieces of text out; together the pieces are the text up to a stop string."""
 
-    def __init__(self, decode_bytes: Callable[[list[int]], bytes], stop: Sequence[str] = ()):
-        """`decode_bytes` gives the bytes of ids. Raises `ValueError` for an empty stop string."""
+    def __init__(
+        self,
+        decode_bytes: Callable[[list[int]], bytes],
+        stop: Sequence[str] = (),
+        strip: bool = False,
+    ):
+        """`decode_bytes` gives the bytes of ids. With `strip` the text begins with its first
+        character that is no space. Raises `ValueError` for an empty stop string.
+        """
         if not all(stop):
             raise ValueError("a stop string must not be empty")
         self._decode_bytes, self._stop = decode_bytes, tuple(stop)
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
+        self._strips = strip
         self.shown = 0  # characters given out
         self.stopped = False
 
@@ -41,6 +49,9 @@ class TextStream:
     def _grown(self, text: str) -> str:
         if self.stopped:
             return ""
+        if self._strips:
+            text = text.lstrip()
+            self._strips = not text
         self._held += text
         ends = [(at + len(stop), at) for stop in self._stop if (at := self._held.find(stop)) >= 0]
         if ends:

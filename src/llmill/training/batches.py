@@ -32,10 +32,13 @@ class Batch:
     targets: Tensor
     weight: float
     tokens: int  # positions that hold one, so without padding
+    noise: Tensor | None = None  # (B, T): how far a training moves the embeddings (NEFTune)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """The same with every tensor changed."""
-        return replace(self, inputs=tuple(map(change, self.inputs)), targets=change(self.targets))
+        inputs, targets = tuple(map(change, self.inputs)), change(self.targets)
+        noise = None if self.noise is None else change(self.noise)
+        return replace(self, inputs=inputs, targets=targets, noise=noise)
 
     def to(self, device: torch.device) -> Self:
         """The same on the device."""

@@ -16,7 +16,8 @@ Loss = Callable[[Called, Batch], Tensor]
 
 def token_loss(model: Called, batch: Batch) -> Tensor:
     """Cross-entropy of the next tokens in nats; the model makes it from targets, (B, T) or (N,)."""
-    return model(*batch.inputs, targets=batch.targets)
+    noise = {} if batch.noise is None else {"noise": batch.noise}
+    return model(*batch.inputs, targets=batch.targets, **noise)
 
 
 def class_loss(class_weights: Tensor) -> Loss:

@@ -1,16 +1,18 @@
-"""Packing: rows that hold whole documents, in place of windows across them.
+"""Packing: rows that hold whole documents, in place of windows across them; and rows that hold
+several texts of a task.
 
-In: where each document of the shards ends. Out: a plan of rows, the same for every epoch and seed;
-`Rows` draws their order.
+In: where each document of the shards ends, or the texts. Out: a plan of rows, the same for every
+epoch and seed; `Rows` and `Examples` draw their order.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 
 from llmill.text.shards import Shards
-from llmill.training.batches import Rows, Span
+from llmill.training.batches import NOWHERE, Batch, Example, Rows, Span, collate_texts, pad
 
 
 class Packed(Rows):
@@ -54,6 +56,38 @@ class Plan:
         """The pieces of a row, from left to right."""
         here = slice(self.bounds[number], self.bounds[number + 1])
         return list(zip(self.starts[here].tolist(), self.lengths[here].tolist(), strict=True))
+
+
+def packed(texts: Sequence[Example], block_size: int) -> list[list[Example]]:
+    """Rows of whole texts, of at most `block_size` tokens each, by best-fit decreasing, and
+    within a row in their own order.
+    """
+    row = best_fit_decreasing(np.array([len(ids) for ids, _ in texts]), block_size)
+    rows: list[list[Example]] = [[] for _ in range(int(row.max(initial=-1)) + 1)]
+    for number, text in zip(row.tolist(), texts, strict=True):
+        rows[number].append(text)
+    return rows
+
+
+def row_length(row: Sequence[Example]) -> int:
+    """Tokens of a row."""
+    return sum(len(ids) for ids, _ in row)
+
+
+def collate_packed(rows: Sequence[Sequence[Example]]) -> Batch:
+    """Texts side by side as one batch; inputs as of `collate_texts`, and where a row holds several
+    texts, also the number of each position's text in its row, (B, T): then attention and positions
+    are those of each text alone, and so is its loss.
+    """
+    joined = [
+        ([token for ids, _ in row for token in ids], [each for _, of in row for each in of])
+        for row in rows
+    ]
+    batch = collate_texts(joined)
+    if all(len(row) == 1 for row in rows):  # attention without a mask is faster
+        return batch
+    numbers = [[n for n, (ids, _) in enumerate(row) for _ in ids] for row in rows]
+    return replace(batch, inputs=(*batch.inputs, pad(numbers, NOWHERE)))
 
 
 def pieces(ends: np.ndarray, block_size: int) -> tuple[np.ndarray, np.ndarray]:

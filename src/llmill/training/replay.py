@@ -36,5 +36,5 @@ def opened(
     if section is None:
         return None
     shards = Shards.for_windows(train, tokenizer, block_size)
-    windows = Windows(shards, block_size, seed)
+    windows = Windows(shards, block_size, seed, section.mask_documents)
     return Replay(windows, Fraction(section.share).limit_denominator(10**6), section.windows)

@@ -1,4 +1,4 @@
-"""Texts that a model writes along its training."""
+"""Texts that a model writes along its training, and where they are kept until its end."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,32 @@ from llmill.text.tokenizer import Tokenizer
 from llmill.training.settings import Sampling
 
 
-class Sampler:
-    """Writes sample texts with a random state of its own, one file a step, so that a resumed run
-    has them all.
-    """
+class Samples:
+    """Rows that are written along a training, a file a step, so that a resumed run has them all."""
 
-    def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, folder: Path):
-        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+    def __init__(self, folder: Path):
         self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def keep(self, step: int, rows: list[dict[str, Any]]) -> None:
+        """Write the rows of a step, with its number."""
+        if processes.main():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            numbered = [{"step": step, **row} for row in rows]
+            record.write_json(self.folder / f"{step:09d}.json", numbered)
+
+    def gather(self) -> list[dict[str, Any]]:
+        """All of them, in the order of the steps."""
+        return [
+            row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)
+        ]
+
+
+class Sampler:
+    """Writes sample texts with a random state of its own."""
+
+    def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, samples: Samples):
+        self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
+        self.samples = samples
 
     def write(self, model: Transformer, step: int) -> None:
         """Continue each prompt."""
@@ -35,14 +52,7 @@ class Sampler:
             seed=self.seed,
         )
         rows = [
-            {"step": step, "prompt": prompt, "text": self.tokenizer.decode(ids)}
+            {"prompt": prompt, "text": self.tokenizer.decode(ids)}
             for prompt, ids in zip(self.settings.prompts, answers, strict=True)
         ]
-        if processes.main():
-            record.write_json(self.folder / f"{step:09d}.json", rows)
-
-    def gather(self) -> list[dict[str, Any]]:
-        """All samples, in the order of the steps."""
-        return [
-            row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)
-        ]
+        self.samples.keep(step, rows)

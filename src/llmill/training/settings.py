@@ -85,6 +85,7 @@ class Replay(Section):
 
     share: Annotated[float, Field(gt=0, le=1)]  # of the steps
     windows: Batch  # at each of these
+    mask_documents: bool  # attention stays within a document, as of pretrain
 
 
 class PreferenceLoss(Section):

@@ -23,15 +23,17 @@ __all__ = ["LEVELS", "write"]
 def write(folder: Path, settings: World, sources: Iterable[str] = (WORLD,)) -> None:
     """Write texts of these sources, and all the rest; the same settings give the same bytes.
 
-    text/<source>/*.txt (documents between blank lines), classification/SMSSpamCollection,
-    instruction/instruction-data.json, preference/instruction-data-with-preference.json,
-    mmlu/{dev,val,test}/<subject>_<split>.csv and mmlu/levels.json. Questions are always asked about
-    the world, and about the other sources.
+    text/<source>/*.txt (documents between blank lines), classification/SMSSpamCollection and
+    tests/*.tsv, instruction/instruction-data.json,
+    preference/instruction-data-with-preference.json, mmlu/{dev,val,test}/<subject>_<split>.csv and
+    mmlu/levels.json. Questions are always asked about the world, and about the other sources.
     """
     for source in sources:
         for name, documents in corpus.documents(settings, source).items():
             _write(folder / "text" / source / name, "\n\n".join(documents) + "\n")
     _write(folder / "classification/SMSSpamCollection", messages.file_text(messages.make(settings)))
+    for name, labelled in messages.tests(settings).items():
+        _write(folder / "classification/tests" / f"{name}.tsv", messages.file_text(labelled))
     tasks = instructions.make(settings)
     _write_json(folder / "instruction/instruction-data.json", [task.entry for task in tasks])
     preferences = [task.preference for task in tasks]

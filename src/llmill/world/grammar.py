@@ -1,5 +1,8 @@
 """The little English grammar that the templates need: articles, plurals and verb forms."""
 
+import re
+
+START = re.compile(r"(?:^|(?<=[.?!] )|(?<=^\"))[a-z]")  # of a sentence
 SAME = {"cod", "deer", "sheep", "moose", "salmon", "squid", "trout", "shrimp", "carp", "tuna"}
 IRREGULAR = {
     "mouse": "mice",
@@ -43,3 +46,8 @@ def plural(noun: str) -> str:
 def capital(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
+
+
+def sentences(text: str) -> str:
+    """The text with a capital at the start of each sentence."""
+    return START.sub(lambda found: found.group().upper(), text)

@@ -23,6 +23,7 @@ from llmill.world.lexicon import (
     ROUTINES,
     roman,
 )
+from llmill.world.split import part
 
 ALL_WORDS = [word for group in sorted(GROUPS) for word in GROUPS[group]]
 TIMES = ("on Monday", "on Friday", "in the morning", "before lunch", "after work", "in spring")
@@ -185,10 +186,12 @@ def sorting(rng: Random) -> Draft:
 
 
 def arithmetic(rng: Random) -> Draft:
-    """Sums of small numbers; sums kept for the tests are not used."""
+    """Sums of small numbers; sums kept for questions are not used."""
     a, b, word = rng.randint(2, 40), rng.randint(2, 20), rng.choice(("plus", "minus"))
     if word == "minus":
         a += b
+    if part(f"{a} {word} {b}") != "train":
+        return arithmetic(rng)
     result = a + b if word == "plus" else a - b
     sign = "+" if word == "plus" else "-"
     wrong = rng.sample([n for n in range(result - 10, result + 11) if n >= 0 and n != result], 2)

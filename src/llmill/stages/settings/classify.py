@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from llmill.contract.values import Positive, Section, Seed, Threads
-from llmill.model.settings import Adapter
+from llmill.model.settings import LearntAdapter
 from llmill.training.settings import Training
 
 
@@ -32,7 +32,7 @@ class Classify(Section):
     features_mib: Annotated[int, Field(ge=0, le=2**30)]  # 0: nothing is kept
     sizes: Annotated[list[Positive], Field(max_length=100)]  # of a learning curve
     training: Training
-    adapter: Adapter  # of variant lora
+    adapter: LearntAdapter  # of variant lora
 
     @model_validator(mode="after")
     def each_once(self) -> Self:

@@ -1,10 +1,18 @@
 """What stage `download` is told."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 from llmill.contract.elsewhere import is_below
 from llmill.contract.model_folder import GGUF
@@ -21,7 +29,7 @@ SINGLE = (
     "mmlu",
     "tokenizer",
     "init",
-)  # roles of one source
+)  # roles of one source, but for instructions, of which there may be several
 MOST_CHOICES = 10
 NAMED = "Name"  # the tag of a source that is given by its name
 
@@ -43,7 +51,9 @@ OwnPath = Annotated[Line, AfterValidator(_own)]
 
 
 class OwnFile(Section):
-    """A file in `own/`. `encoding`: as Python names it, where the text is not Unicode."""
+    """A file in `own/`; its name as a source is that of the file without endings. `encoding`: as
+    Python names it, where the text is not Unicode.
+    """
 
     file: OwnPath
     encoding: Line | None = None
@@ -52,6 +62,10 @@ class OwnFile(Section):
     def files(self) -> list[str]:
         """Every file that it names."""
         return [self.file]
+
+    @property
+    def name(self) -> str:
+        return endings.without(self.file)
 
 
 class OwnTable(OwnFile):
@@ -122,7 +136,7 @@ class OwnQuestions(OwnFile):
 
 
 class OwnText(OwnFile):
-    """A file of text to learn from; its name as a source is that of the file without endings."""
+    """A file of text to learn from."""
 
     format: TextFormat = "prose"
     column: Line | None = None  # of rows of text: where it stands, if not in `text`
@@ -133,10 +147,6 @@ class OwnText(OwnFile):
         if endings.of(file) is None:
             raise ValueError(f"text ends in {', '.join(endings.TEXT)}")
         return file
-
-    @property
-    def name(self) -> str:
-        return PurePosixPath(self.file).name.partition(".")[0]
 
 
 def _kind(value: Any, own: type[OwnFile]) -> str:
@@ -163,6 +173,11 @@ Name = Annotated[Line, Tag(NAMED)]
 Labelled = Annotated[Name | Annotated[OwnTable, Tag("OwnTable")], Discriminator(_table_or_name)]
 Readable = Annotated[Name | Annotated[OwnText, Tag("OwnText")], Discriminator(_text_or_name)]
 Tasks = Annotated[Name | Annotated[OwnFile, Tag("OwnFile")], Discriminator(_file_or_name)]
+SeveralTasks = Annotated[  # one of them may stand without [ ]
+    list[Tasks],
+    Field(min_length=1),
+    BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
+]
 Asked = Annotated[
     Name | Annotated[OwnQuestions, Tag("OwnQuestions")], Discriminator(_questions_or_name)
 ]
@@ -176,7 +191,7 @@ class Download(Section):
 
     text: Annotated[list[Readable], Field(min_length=1)]
     classification: Labelled | None
-    instruction: Tasks | None
+    instruction: SeveralTasks | None
     preference: Tasks | None
     mmlu: Asked | None
     tokenizer: Line | None
@@ -199,7 +214,17 @@ class Download(Section):
     @property
     def text_names(self) -> list[str]:
         """The text sources by name, also those of one's own."""
-        return [each.name if isinstance(each, OwnText) else each for each in self.text]
+        return _names(self.text)
+
+    @property
+    def instruction_names(self) -> list[str]:
+        """The sources of instructions by name, also those of one's own."""
+        return _names(self.instruction or [])
+
+    def below(self, role: str, name: str) -> str:
+        """The folder of a source within that of its role; none where it is the only one."""
+        several = role == "instruction" and len(self.instruction or []) > 1
+        return f"{name}/" if several else ""
 
     @property
     def init_folder(self) -> str | None:
@@ -210,5 +235,10 @@ class Download(Section):
     def _roles(self) -> Iterator[tuple[str, str | OwnFile]]:
         yield from (("text", each) for each in self.text)
         for role in SINGLE:
-            if (each := getattr(self, role)) is not None:
-                yield role, each
+            named = getattr(self, role)
+            several = named if isinstance(named, list) else [named]
+            yield from ((role, each) for each in several if each is not None)
+
+
+def _names(sources: Sequence[str | OwnFile]) -> list[str]:
+    return [each.name if isinstance(each, OwnFile) else each for each in sources]

@@ -1,7 +1,7 @@
 """What stage `grader` is told."""
 
 from llmill.contract.values import Few, Section, Seed, Threads
-from llmill.model.settings import Adapter
+from llmill.model.settings import LearntAdapter
 from llmill.training.settings import Training
 
 
@@ -10,4 +10,4 @@ class Grader(Section):
     threads: Threads
     responses: Few  # graded responses made from each training reference
     training: Training
-    adapter: Adapter | None  # learn low-rank matrices; null: every weight
+    adapter: LearntAdapter | None  # learn low-rank matrices; null: every weight

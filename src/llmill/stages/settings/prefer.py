@@ -1,6 +1,7 @@
 """What stage `prefer` is told."""
 
 from llmill.contract.values import Section, Seed, Threads, Written
+from llmill.model.settings import LearntAdapter
 from llmill.training.settings import PreferenceLoss, Replay, Training
 
 
@@ -10,4 +11,5 @@ class Prefer(Section):
     loss: PreferenceLoss
     replay: Replay | None  # null: none
     training: Training
+    adapter: LearntAdapter | None  # learn low-rank matrices upon the assistant; null: every weight
     max_new_tokens: Written  # of an answer to a test instruction

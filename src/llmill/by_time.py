@@ -1,0 +1,48 @@
+"""`python -m llmill results --by-time FILE`: how well and how fast each classifier was trained.
+
+Times differ between two runs of the same, so they are no part of a result, and the report, which is
+one, has none.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from llmill.contract import pipeline, record
+from llmill.contract.errors import UserError
+from llmill.report import figures, form, style
+from llmill.report.summary import system_name
+from llmill.runner import cost, params
+
+
+def print_by_time(file: Path, console: Console | None = None) -> None:
+    """Print the accuracy of each classifier beside what its stage took when it last ran here, and
+    draw it as PNG; raises `UserError` where nothing was measured, or none was timed.
+    """
+    tree = params.load()
+    stages, root = params.stages(tree), Path(tree.paths.results)
+    measured = record.read_json(pipeline.folder(stages, "accuracy") / "metrics.json")
+    variants = measured.get("variants", {})
+    took = {name: cost.read(stages[f"classify@{name}"].cost(root)) for name in variants}
+    seconds = {name: last.seconds for name, last in took.items() if last}
+    if not seconds:
+        raise UserError(
+            f"{root / 'benchmarks'}: of no classifier it says what it took; they are timed where "
+            "they are made, not where DVC brings them"
+        )
+    table = Table("", title="Classifiers", title_justify="left")
+    for head in ("accuracy", "interval", "trained parameters", "seconds", "MiB"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, values in variants.items():
+        accuracy, last = values.get("accuracy"), took[name]
+        table.add_row(
+            system_name(name),
+            form.number(accuracy, "share"),
+            form.interval(accuracy, "share"),
+            form.number(values.get("trainable_parameters"), "count"),
+            *([f"{last.seconds:,.0f}", f"{last.memory:,.0f}"] if last else [form.DASH] * 2),
+        )
+    (console or Console()).print(table)
+    figure = style.draw(figures.by_seconds, style.LIGHT, seconds, variants)
+    record.write_bytes(file, style.png(figure))

@@ -1,0 +1,51 @@
+"""What stage `download` wrote into the folder of a role: its sources, and the file of each."""
+
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import elsewhere, record
+from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
+from llmill.text import endings
+
+Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
+
+
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """What stage `download` says of a role: none where it is null."""
+    entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
+    return entries
+
+
+def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
+    """The one file of a role, and the encoding that one's own is said to have."""
+    if not form:
+        return one_file(folder), None
+    return folder / Path(form["file"]).name, form["encoding"]
+
+
+def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
+    """Name, file and encoding of each source of a role, of one file each."""
+    entries, listed = read_sources(folder), folder / SOURCES
+    if len(entries) == 1:
+        return [(source_name(entries[0]), *the_file(folder, entries[0].get("own")))]
+    found = []
+    for entry in entries:
+        paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
+        if len(paths) != 1:
+            raise UserError(f"{listed}: {entry['name']}: expected one file, found {len(paths)}")
+        found.append((source_name(entry), paths[0], entry.get("own", {}).get("encoding")))
+    return found
+
+
+def source_name(entry: dict[str, Any]) -> str:
+    """What a source is called in `params.yaml`."""
+    return endings.without(entry["own"]["file"]) if "own" in entry else entry["name"]
+
+
+def one_file(folder: Path) -> Path:
+    """The one file of a role besides `sources.json`."""
+    files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
+    if len(files) != 1:
+        raise UserError(f"{folder}: expected one file of data, found {len(files)}")
+    return files[0]
