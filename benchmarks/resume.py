@@ -1,123 +1,237 @@
-"""Kills a training with SIGKILL at random moments, lets it go on, and compares the finished weights
-with those of a training that nobody disturbed.
+"""Kills trainings with SIGKILL at random moments, lets them go on, and compares every file of the
+finished results with those of one that nobody disturbed.
 
     python benchmarks/resume.py --kills 50
+    python benchmarks/resume.py --kills 20 "classify@all classify.seeds=[1,2]" prefer
+
+A training is a stage of one process, and behind it changes of the parameters, as `llmill preset
+--set` takes them. The undisturbed one is started as a user would; those that are killed are forks
+of this process, which has loaded what takes long to load.
 """
 
+import faulthandler
+import importlib
+import multiprocessing
 import os
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
-import yaml
 
 from llmill import presets
-from llmill.contract import yaml_file
-from llmill.contract.record import sha256_file
+from llmill.contract import pipeline
+from llmill.contract.pipeline import Stage
+from llmill.contract.record import files_under, sha256_file
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src", "dvc.yaml", "requirements.lock", "sources.yaml")
-BEFORE = ("paths", "code", "download", "prepare", "tokenizer", "tokenize")
-STEPS, SAVE_EVERY = 400, 4
-WEIGHTS = "results/pretrain/checkpoint/model.safetensors"
+LINKED = ("src", "own", "dvc.yaml", "requirements.lock", "sources.yaml")
+LOADED = ("mlflow.store.tracking.sqlalchemy_store", "llmill.training.loop", "llmill.runner.stage")
+FOLDERS = {"data": "data", "results": "results"}
+CHANGES = {  # of every training: short, on one thread, and often interrupted by itself
+    "threads": 1,
+    "training.max_steps": 80,
+    "training.epochs": "null",
+    "training.log_every": 5,
+    "training.validate_every": 10,
+    "training.checkpoint_every": 4,
+}
+
+# By the module and the function of `llmill.training` that is under way; the first that fits.
+ELSEWHERE = "elsewhere"
+PLACES = {
+    ELSEWHERE: {("loop", "_restored")},
+    "save": {("resume", "save"), ("best", "keep")},
+    "validation": {("loop", "_validated")},
+    "step": {("loop", "fit")},
+}
+START = "start-up"
+AIMS = {START: 1, "save": 3, "validation": 2, "whenever": 4}  # of ten kills
+WITHIN = 0.02  # seconds from the moment that a save or a validation was seen
 
 
 def main(
-    kills: Annotated[int, typer.Option(help="SIGKILLs in all.")] = 50,
-    per_run: Annotated[int, typer.Option(help="Of one training, before it may finish.")] = 5,
-    processes: Annotated[int, typer.Option(help="Of the training, under torchrun.")] = 1,
+    trainings: Annotated[list[str] | None, typer.Argument(help="'STAGE KEY=VALUE ...'")] = None,
+    kills: Annotated[int, typer.Option(help="SIGKILLs of each training.")] = 50,
+    per_run: Annotated[int, typer.Option(help="Of one run, before it may finish.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 1,
 ) -> None:
-    """Exit code 1 if any finished training differs."""
-    rng = random.Random(seed)
+    """Exit code 1 if any finished result differs."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # inherited, until a stage can answer
+    os.environ["MLFLOW_TRACKING_URI"] = "none://"  # off: it would take most of a start
+    rng, differing = random.Random(seed), 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        prepare(root, processes)
-        begun = time.monotonic()
-        llmill(root, "pretrain").wait()
-        whole, seconds = sha256_file(root / WEIGHTS), time.monotonic() - begun
-        print(f"undisturbed: sha256 {whole[:16]}, {seconds:.0f} s", flush=True)
-        done = in_saves = differing = 0
-        while done < kills:
-            forget(root)
-            for _ in range(min(per_run, kills - done)):
-                saving = rng.random() < 0.5
-                in_saves += killed(root, rng, saving, seconds / (per_run + 1))
-                done += 1
-            llmill(root, "pretrain").wait()
-            same = sha256_file(root / WEIGHTS) == whole
-            differing += not same
-            print(
-                f"{done} kills, {in_saves} during a save: {'same' if same else 'DIFFERENT'}",
-                flush=True,
-            )
+        for name in LINKED:
+            (root / name).symlink_to(ROOT / name)
+        for name in LOADED:
+            importlib.import_module(name)
+        for training in trainings or ["pretrain"]:
+            stage = prepare(root, training)
+            print(training, flush=True)
+            differing += differ(root, stage, rng, kills, per_run)
+            forget(root, stage)
     sys.exit(1 if differing else 0)
 
 
-def prepare(root: Path, processes: int) -> None:
-    """A repository of its own with the smoke preset's data, and a training that saves often."""
-    for name in COPIED:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, root / name)
-    tree = yaml_file.parse(presets.text("smoke", ROOT / "presets"))
-    tree["pretrain"] |= {"threads": 1, "processes": processes}
-    tree["pretrain"]["training"] |= {"max_steps": STEPS, "checkpoint_every": SAVE_EVERY}
-    (root / "params.yaml").write_text(yaml.safe_dump(tree))
-    for stage in BEFORE:
-        if llmill(root, stage).wait():
-            sys.exit(f"{stage} failed")
+def differ(root: Path, stage: Stage, rng: random.Random, kills: int, per_run: int) -> int:
+    """Kill the runs of a training; returns how many of them ended otherwise."""
+    seconds = undisturbed(root, stage)
+    whole = hashes(root, stage)
+    print(f"  undisturbed: {len(whole)} files, {seconds:.1f} s from the first state", flush=True)
+    places: Counter[str] = Counter()
+    done = differing = 0
+    while done < kills:
+        forget(root, stage)
+        for _ in range(min(per_run, kills - done)):
+            places[killed(root, stage, rng, 1.5 * seconds / (per_run + 1))] += 1
+            done += 1
+        process = forked(root, stage)
+        process.join()
+        if process.exitcode:
+            sys.exit(f"{stage.address} failed: {said(root).read_text()}")
+        ended = hashes(root, stage)
+        others = sorted(n for n in ended.keys() | whole.keys() if ended.get(n) != whole.get(n))
+        differing += bool(others)
+        fell = ", ".join(f"{place} {n}" for place, n in places.most_common())
+        told = f"DIFFERENT: {', '.join(others)}" if others else "the same"
+        print(f"  {done} kills ({fell}): {told}", flush=True)
+    return differing
 
 
-def llmill(root: Path, stage: str) -> subprocess.Popen:
-    """Start a stage, its lines thrown away."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "llmill", stage],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": "src"},
-        stdout=subprocess.DEVNULL,
-    )
+def prepare(root: Path, training: str) -> Stage:
+    """Write the parameters, the smoke preset's with changes, and run the stages before."""
+    address, *changes = re.split(r" (?=[\w.]+=)", training)
+    stages = pipeline.load({"paths": FOLDERS}, root / "dvc.yaml")
+    stage = stages[address]
+    own = [f"{stage.name}.{key}={value}" for key, value in CHANGES.items()]
+    smoke = presets.text("smoke", ROOT / "presets")
+    (root / "params.yaml").write_text(presets.changed(smoke, own + changes))
+    before, waiting = {"paths", "code"}, [stage]
+    while waiting:
+        parents = [each.address for each in pipeline.parents(stages, waiting.pop())]
+        before |= set(parents)
+        waiting += [stages[address] for address in parents]
+    for address, each in stages.items():
+        if address in before and not (root / each.out / "record.json").exists():
+            undisturbed(root, each)
+    return stage
 
 
-def killed(root: Path, rng: random.Random, saving: bool, longest: float) -> bool:
-    """Kill a training at a random moment; with `saving`, at a random moment within a save.
-
-    Returns whether a save was under way. One that ends before is started anew from nothing.
+def undisturbed(root: Path, stage: Stage) -> float:
+    """Run a stage to its end; returns the seconds of the processor from the first state of a
+    training on.
     """
-    process = llmill(root, "pretrain")
-    until = time.monotonic() + rng.uniform(0, longest)
-    while process.poll() is None and time.monotonic() < until:
+    words = [stage.name, *filter(None, [stage.variant])]
+    with said(root).open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "llmill", *words],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": "src"},
+            stdout=subprocess.DEVNULL,
+            stderr=file,
+        )
+    begun, now, scratch = None, 0.0, root / "scratch" / stage.address
+    while process.poll() is None:
+        now = used(process.pid)
+        begun = now if begun is None and any(scratch.glob("*/state/*")) else begun
+        time.sleep(0.01)
+    if process.returncode:
+        sys.exit(f"{stage.address} failed: {said(root).read_text()}")
+    return now - (begun or 0.0)
+
+
+def used(pid: int | None) -> float:
+    """The seconds of the processor that a process has had: no matter what runs beside it."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def forked(root: Path, stage: Stage) -> ForkProcess:
+    """Start a stage, its lines thrown away; asked by SIGUSR1 it says which functions are under way,
+    in a file of its own.
+    """
+    said(root).write_bytes(b"")
+    process = multiprocessing.get_context("fork").Process(target=run, args=(root, stage))
+    process.start()
+    return process
+
+
+def run(root: Path, stage: Stage) -> None:
+    """What a fork does."""
+    from llmill.__main__ import main as llmill
+
+    file = said(root).open("w")
+    faulthandler.register(signal.SIGUSR1, file, all_threads=False)
+    print("listening", file=file, flush=True)
+    os.dup2(file.fileno(), sys.stderr.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.chdir(root)
+    sys.argv = ["llmill", stage.name, *filter(None, [stage.variant])]
+    llmill()
+
+
+def said(root: Path) -> Path:
+    """The standard error of the stage that was started last."""
+    return root / "said"
+
+
+def killed(root: Path, stage: Stage, rng: random.Random, longest: float) -> str:
+    """Kill a training at a random moment, or in what is aimed at; returns what was under way. One
+    that ends before is started anew from nothing.
+    """
+    (aim,) = rng.choices(list(AIMS), list(AIMS.values()))
+    process = forked(root, stage)
+    while aim != START and process.is_alive() and doing(root, process) == ELSEWHERE:
+        time.sleep(0.02)
+    left = rng.uniform(0, longest)
+    until = left + used(process.pid) if process.is_alive() else 0
+    while process.is_alive() and used(process.pid) < until:
         time.sleep(0.001)
-    while saving and process.poll() is None and not under_way(root):
-        time.sleep(0.0005)
-    time.sleep(rng.uniform(0, 0.02) if saving else 0)
-    if process.poll() is not None:
-        forget(root)
-        return killed(root, rng, saving, longest)
+    while aim in PLACES and process.is_alive() and doing(root, process) != aim:
+        time.sleep(0.001)
+    time.sleep(rng.uniform(0, WITHIN) if aim in PLACES else 0)
+    place = doing(root, process)
+    if not process.is_alive():
+        forget(root, stage)
+        return killed(root, stage, rng, longest)
     process.kill()
-    process.wait()
-    return under_way(root)
+    process.join()
+    return START if aim == START and place == ELSEWHERE else place
 
 
-def under_way(root: Path) -> bool:
-    """Whether a state is half written."""
-    states = {p.name for p in root.glob("scratch/pretrain/*/state/*")}
-    return any(
-        name.endswith(".tmp") or f"{name}.json" not in states
-        for name in states
-        if not name.endswith(".json")
-    )
+def doing(root: Path, process: ForkProcess) -> str:
+    """What a stage is doing: a place, or `ELSEWHERE` if it is in no training or not listening."""
+    before, told = said(root).stat().st_size, ""
+    if process.is_alive() and before:
+        os.kill(process.pid or 0, signal.SIGUSR1)
+    while "in <module>" not in told and process.is_alive() and before:
+        time.sleep(0.0002)
+        told = said(root).read_bytes()[before:].decode(errors="replace")
+    under_way = set(re.findall(r'/training/(\w+)\.py", line \d+ in (\w+)', told))
+    return next((place for place, known in PLACES.items() if known & under_way), ELSEWHERE)
 
 
-def forget(root: Path) -> None:
+def hashes(root: Path, stage: Stage) -> dict[str, str]:
+    """Of every file of the result, its record among them."""
+    folder = root / stage.out
+    return {p.relative_to(folder).as_posix(): sha256_file(p) for p in files_under(folder)}
+
+
+def forget(root: Path, stage: Stage) -> None:
     """Remove what the training made."""
-    shutil.rmtree(root / "results", ignore_errors=True)
-    shutil.rmtree(root / "scratch/pretrain", ignore_errors=True)
+    shutil.rmtree(root / stage.out, ignore_errors=True)
+    shutil.rmtree(root / "scratch" / stage.address, ignore_errors=True)
 
 
 if __name__ == "__main__":

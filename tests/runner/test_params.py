@@ -71,6 +71,8 @@ MISTAKES = [
     ("model.causal", False, "pretrain.objective next_token does not fit model.causal false: masked needs false, next_token true"),
     ("pretrain.objective", "masked", "pretrain.objective masked does not fit model.causal true: masked needs false, next_token true"),
     ("pretrain.objective", "mask", "pretrain.objective = 'mask': Input should be 'next_token' or 'masked'"),
+    ("classify.adapter.targets", ["q_proj"], "classify.adapter.targets = ['q_proj']: expected all, or some of query, key, value, out, gate, up, down"),
+    ("classify.adapter.targets", [], "classify.adapter.targets = []: expected all, or some of query"),
     ("prepare.classification.test_share", 0.95, "leave nothing to train on"),
 ]  # fmt: skip
 

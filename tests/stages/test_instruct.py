@@ -15,6 +15,7 @@ from llmill.stages.instruct import (
     examples,
     learnt_share,
     loss_over,
+    n_cut,
     open_template,
     read,
     run,
@@ -117,6 +118,15 @@ def test_without_the_mask_the_prompt_is_learnt_too():
         Instruction("Say o.", "", "oo"), Template(ALPACA, bytes_tokenizer()), 256, mask_prompt=False
     )
     assert targets == [*ids[1:], 256]
+
+
+def test_what_is_longer_than_the_model_reads_is_counted():
+    template = Template(ALPACA, bytes_tokenizer())
+    room = 257 - len(alpaca_prompt("Say o.")) - 1  # of the last token only the target is read
+    entries = [Instruction("Say o.", "", "o" * n) for n in (1, room - 1, room, room + 1)]
+    found = [example(entry, template, block=256, mask_prompt=True) for entry in entries]
+    assert [len(ids) for ids, _ in found][1:] == [255, 256, 256]
+    assert n_cut(entries, template, block=256) == 1
 
 
 TURNS = Instruction(

@@ -309,6 +309,11 @@ def test_conversations_are_prepared_with_their_earlier_messages(raw):
         ("classification/SMSSpamCollection", "ham\tx\nno label\n", "row 2: no label"),
         ("classification/SMSSpamCollection", "ham\tx\nham\ty\n", "every row is 'ham'"),
         ("instruction/tasks.json", '[{"instruction": "x", "input": ""}]', "entry 1 .*'output'"),
+        (
+            "instruction/tasks.json",
+            '[{"instruction": "x", "output": ""}, {"instruction": "y", "output": " "}]',
+            "no instructions; in each of 2 the response is empty",
+        ),
         ("instruction/second.json", "[]", r"expected one file of data, found 2"),
         ("mmlu/test/rivers_test.csv", "Q?,a,A\n", "row 1: 3 fields"),
         ("preference/pairs.json", '[{"prompt": "x", "chosen": "y"}]', "entry 1 .*'rejected'"),

@@ -433,6 +433,28 @@ def test_a_micro_batch_without_any_target_adds_nothing_and_no_nan(tmp_path):
     assert {row["train_loss"] for row in curve} == {0.0}
 
 
+def test_a_step_without_any_target_is_skipped_and_counted(tmp_path):
+    """Momentum and weight decay would move the weights all the same."""
+
+    class MaskedFromStep6(ToyBatches):
+        def get(self, start: int, count: int) -> Batch:
+            batch = super().get(start, count)
+            masked = replace(batch, targets=torch.full_like(batch.targets, IGNORE), weight=0)
+            return masked if start >= 4 * 6 else batch
+
+    weights = {}
+
+    def look(model, step):
+        weights[step] = model.table.weight.clone()
+        return {}
+
+    every = SETTINGS.model_copy(update={"log_every": 2, "validate_every": 2})
+    curve = fit(Toy(), work(MaskedFromStep6(), every, look), job(tmp_path))
+    assert not torch.equal(weights[4], weights[6])
+    assert torch.equal(weights[6], weights[12])
+    assert [row.get("skipped_steps") for row in curve] == [None, None, None, 2, 4, 6]
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path):
     class Bad(ToyBatches):
         def get(self, start: int, count: int) -> Batch:

@@ -2,7 +2,7 @@
 the weights it begins from, with what may be changed.
 """
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -98,6 +98,15 @@ def _whole(section: S) -> S:
 Target = Literal["query", "key", "value", "out", "gate", "up", "down"]
 
 
+def _refuse_unknown_targets(value: Any) -> Any:
+    """In one line, where a union of types would have one for each."""
+    known = get_args(Target)
+    some = isinstance(value, list) and value and all(each in known for each in value)
+    if value != "all" and not some:
+        raise ValueError(f"expected all, or some of {', '.join(known)}")
+    return value
+
+
 class Adapter(Section):
     """Low-rank matrices beside the frozen ones of the blocks; see `llmill.model.lora`. Defaults are
     as those of `Model`, for checkpoints alone: `LearntAdapter` is how `params.yaml` says it.
@@ -106,7 +115,7 @@ class Adapter(Section):
     rank: Annotated[int, Field(ge=1, le=2**14)]
     alpha: Annotated[float, Field(gt=0, le=10**6)]  # the change is scaled by alpha / rank
     rank_stabilised: bool  # scaled by alpha / sqrt(rank) instead
-    targets: Literal["all"] | Annotated[list[Target], Field(min_length=1)]
+    targets: Annotated[Literal["all"] | list[Target], BeforeValidator(_refuse_unknown_targets)]
     dropout: Share  # of what the low-rank matrices read
     dora: bool = False  # rows scaled to lengths that are learnt, too
 

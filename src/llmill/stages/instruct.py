@@ -69,7 +69,10 @@ def run(params: Parameters, job: Job) -> None:
     train, test = batches(settings, folder, foundation), read(folder, "test")
     learnt_from = [text for row in train.examples for text in row]
     share = learnt_share(learnt_from)
-    held_out = examples(settings, folder, foundation, "validate")
+    held_out, asked = examples(settings, folder, foundation, "validate"), read(folder, "validate")
+    block, cut = model.config.block_size, 0
+    if any(len(ids) == block for ids, _ in (*learnt_from, *held_out)):
+        cut = n_cut([*read(folder, "train"), *asked], template, block)
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
@@ -80,8 +83,10 @@ def run(params: Parameters, job: Job) -> None:
         f"{len(learnt_from)} instructions{packed_into}, {share:.1%} of their tokens learnt, "
         f"{len(before)} answered before training"
     )
+    if cut:
+        job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
 
-    asked, samples = read(folder, "validate"), Samples(job.scratch / "samples")
+    samples = Samples(job.scratch / "samples")
 
     def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
         found = {"validation_loss": loss_over(model, held_out)}
@@ -99,7 +104,7 @@ def run(params: Parameters, job: Job) -> None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
-    text, block = job.folder("tokenize") / "train", model.config.block_size
+    text = job.folder("tokenize") / "train"
     work = Work(
         train,
         token_loss,
@@ -134,6 +139,7 @@ def run(params: Parameters, job: Job) -> None:
         **({"interpolation": between} if between else {}),
         "train_instructions": len(learnt_from),
         "learnt_share": share,
+        "instructions_cut": cut,
         "test_instructions": len(after),
     }
     write(job, assistant, curve, samples.gather(), metrics)
@@ -222,6 +228,11 @@ def example(entry: Instruction, template: Template, block: int, mask_prompt: boo
     """
     ids, learnt = template.learnt(entry.messages)
     return learnt_example(ids, learnt if mask_prompt else [True] * len(ids), block)
+
+
+def n_cut(entries: Sequence[Instruction], template: Template, block: int) -> int:
+    """How many of these are longer than the model reads, so that they lose their left."""
+    return sum(len(template.learnt(entry.messages)[0]) > block + 1 for entry in entries)
 
 
 def learnt_share(examples: Sequence[Example]) -> float:

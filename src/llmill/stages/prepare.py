@@ -192,6 +192,9 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
         for row in instruction.read_raw(file, encoding)
     ]
     answered = [each for each in read if each[0].output.strip()]
+    where = folder if len(files) > 1 else files[0][1]
+    if not answered:
+        raise UserError(f"{where}: no instructions; in each of {len(read)} the response is empty")
     unique = distinct(answered, lambda each: identity(each[0]))
     shares = settings.instruction
     weights = {source: 1.0 for source, _, _ in files} | shares.weights
@@ -202,7 +205,7 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
             unique, lambda each: each[0].task, shares.validate_share, shares.test_share
         ).items()
     }
-    refuse_empty(parts, folder if len(files) > 1 else files[0][1], "prepare.instruction")
+    refuse_empty(parts, where, "prepare.instruction")
     (out / "instruction").mkdir()
     for name, entries in parts.items():
         instruction.write(out / "instruction" / f"{name}.jsonl", entries)

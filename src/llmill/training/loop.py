@@ -110,15 +110,18 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             weight, tokens, stopped = _agreed(micro, job)
             unread.append(_backward(called, wrapped, micro, weight, work.loss, work, meter))
             if replayed := _replayed(work, progress.step, device):
-                (weight,) = parallel.total([replayed.weight])
-                part = _backward(called, wrapped, [replayed], weight, token_loss, work, meter)
+                (of_replayed,) = parallel.total([replayed.weight])
+                part = _backward(called, wrapped, [replayed], of_replayed, token_loss, work, meter)
                 unread_replayed.append(part)
+            nothing = weight == 0 and not replayed  # every target is masked
             with meter.part("optimizer"):
                 norm = parallel.clip(model, settings.grad_clip)
                 check(unread[-1], norm, progress.step)
                 for each in optimizers:
-                    each.step()
+                    if not nothing:
+                        each.step()
                     each.zero_grad(set_to_none=True)
+            progress.skipped += nothing
             progress.step += 1
             progress.tokens += tokens
             meter.count(tokens)
@@ -218,7 +221,7 @@ def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
     own_tokens = sum(batch.tokens for batch in micro)
     own = [own_weight, own_tokens, job.stop.signum is not None]
     weight, tokens, stops = parallel.total(own)
-    return max(weight, 1e-8), int(tokens), _signal(job) if stops else 0
+    return weight, int(tokens), _signal(job) if stops else 0
 
 
 def _asked_to_stop(job: Job) -> int:
@@ -249,7 +252,7 @@ def _backward(
     for number, batch in enumerate(micro):
         with parallel.synchronised(wrapped, number == len(micro) - 1):
             with meter.part("forward"), runtime.autocast(work.hardware):
-                part = loss(called, batch) / weight
+                part = loss(called, batch) / max(weight, 1e-8)
             with meter.part("backward"):
                 (part * processes.count()).backward()
         parts.append(part.detach())
@@ -288,6 +291,8 @@ def _add_row(
     }
     if progress.replayed:
         row["replay_loss"] = sum(progress.replayed) / len(progress.replayed)
+    if progress.skipped:
+        row["skipped_steps"] = progress.skipped
     progress.losses, progress.replayed = [], []
     validated = progress.step % work.settings.validate_every == 0 or progress.step == end
     if validated:

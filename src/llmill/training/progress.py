@@ -20,3 +20,4 @@ class Progress:
     curve: list[Row] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     replayed: list[float] = field(default_factory=list)
+    skipped: int = 0  # steps so far whose batch held nothing to learn
