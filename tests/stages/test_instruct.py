@@ -50,7 +50,7 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
         assert all(len(a["answer"].encode()) <= 8 * 3 for a in answers)
     metrics = record.read_json(made.out / "metrics.json")
     assert (metrics["train_instructions"], metrics["test_instructions"]) == (12, 3)
-    assert metrics["learnt_share"] == 180 / 2328
+    assert metrics["learnt_share"] == 192 / 498
     assert made.said[0] == (
         "12 instructions, 7.7% of their tokens learnt, 3 answered before training"
     )
@@ -237,7 +237,8 @@ def test_packed_rows_hold_several_instructions_that_are_learnt_as_each_alone(tmp
     foundation(tmp_path, block_size=512)
     instructions(tmp_path)
     made = job(tmp_path)
-    tree = smoke(instruct={"packing": "conversations", "neftune_alpha": 5.0})
+    packs = {"template": "alpaca", "packing": "conversations", "neftune_alpha": 5.0}
+    tree = smoke(instruct=packs)
     run(tree, made)
     metrics = record.read_json(made.out / "metrics.json")
     assert (metrics["train_instructions"], metrics["learnt_share"]) == (12, 180 / 2328)
