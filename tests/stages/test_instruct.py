@@ -21,7 +21,7 @@ from llmill.stages.instruct import (
     run,
 )
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.templates import ALPACA, CHATML
+from llmill.tasks.templates import ALPACA, CHATML, QUESTION
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 from llmill.training.losses import token_loss
