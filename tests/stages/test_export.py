@@ -22,7 +22,7 @@ from llmill.stages.instruct import example
 from llmill.stages.settings.export import Export
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.templates import ALPACA, CHATML, QUESTION
+from llmill.tasks.templates import ALPACA, CHATML, PLAIN
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer, train
 from tests.evaluation.toys import SMOLLM2, alpaca_prompt, bytes_tokenizer, decoder, masked
@@ -128,7 +128,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(
-    "source", [ALPACA, QUESTION, CHATML, SMOLLM2], ids=["alpaca", "question", "chatml", "smollm2"]
+    "source", [ALPACA, PLAIN, CHATML, SMOLLM2], ids=["alpaca", "plain", "chatml", "smollm2"]
 )
 def test_the_exported_template_makes_of_a_conversation_the_ids_that_training_reads(
     tmp_path, source
@@ -147,7 +147,7 @@ def test_the_exported_template_makes_of_a_conversation_the_ids_that_training_rea
     whole = theirs.apply_chat_template(said, return_dict=False)
     assert ids == whole[:-1]
     learnt = bytes(t if t < 256 else ord("|") for t in targets if t >= 0).decode()
-    assert learnt == (" Zürich.| Bern.|" if source == QUESTION else "Zürich.|Bern. |")
+    assert learnt == (" Zürich.| Bern.|" if source == PLAIN else "Zürich.|Bern. |")
     prompt = theirs.apply_chat_template(said[:-1], add_generation_prompt=True, return_dict=False)
     assert prompt == Template(source, made).prompt(entry.asked)
     image = [{"role": "user", "content": [{"type": "image", "url": "x"}]}]

@@ -1,7 +1,7 @@
 """Modelfiles: templates in Go's words, of those that are known; stop tokens and context of all."""
 
 from llmill.tasks.ollama import modelfile
-from llmill.tasks.templates import ALPACA, QUESTION
+from llmill.tasks.templates import ALPACA, PLAIN
 from llmill.text.tokenizer import Tokenizer
 from tests.evaluation.toys import SMOLLM2, bytes_tokenizer
 
@@ -25,11 +25,11 @@ def test_our_own_template_becomes_alpacas_in_go():
     )
 
 
-def test_a_plain_question_becomes_the_same_in_go():
-    assert modelfile("model.gguf", QUESTION, bytes_tokenizer(), 256) == (
+def test_the_plain_template_becomes_the_same_in_go():
+    assert modelfile("model.gguf", PLAIN, bytes_tokenizer(), 256) == (
         "FROM ./model.gguf\n"
-        'TEMPLATE """Question: {{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}\n'
-        'Answer:{{ .Response }}<|endoftext|>"""\n'
+        'TEMPLATE """User: {{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}\n'
+        'Assistant:{{ .Response }}<|endoftext|>"""\n'
         'PARAMETER stop "<|endoftext|>"\n'
         "PARAMETER num_ctx 256\n"
     )

@@ -3,7 +3,7 @@ import pytest
 from llmill.contract.errors import UserError
 from llmill.tasks import templates
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.templates import ALPACA, CHATML, QUESTION
+from llmill.tasks.templates import ALPACA, CHATML, PLAIN
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 from tests.evaluation.toys import bytes_tokenizer
@@ -65,33 +65,33 @@ def test_alpacas_turns_stand_behind_one_another_each_as_if_it_were_the_first(mes
 @pytest.mark.parametrize(
     ("messages", "text"),
     [
-        ([said("user", "Hi")], "<|endoftext|>Question: Hi\nAnswer:"),
+        ([said("user", "Hi")], "<|endoftext|>User: Hi\nAssistant:"),
         (
             [said("system", "Be brief."), said("user", "Hi")],
-            "<|endoftext|>Question: Be brief.\n\nHi\nAnswer:",
+            "<|endoftext|>User: Be brief.\n\nHi\nAssistant:",
         ),
         (
             Instruction("Translate.", "Bonjour", "").asked,
-            "<|endoftext|>Question: Translate.\n\nBonjour\nAnswer:",
+            "<|endoftext|>User: Translate.\n\nBonjour\nAssistant:",
         ),
         (
             [said("user", "A"), said("assistant", " B "), said("user", "C")],
-            "<|endoftext|>Question: A\nAnswer: B<|endoftext|><|endoftext|>Question: C\nAnswer:",
+            "<|endoftext|>User: A\nAssistant: B<|endoftext|><|endoftext|>User: C\nAssistant:",
         ),
     ],
 )
-def test_a_plain_question_is_followed_by_its_answer(messages, text):
-    assert read(QUESTION, *messages) == text
+def test_the_plain_template_has_two_words(messages, text):
+    assert read(PLAIN, *messages) == text
 
 
 def test_the_space_before_an_answer_is_learnt_as_part_of_its_first_word():
-    template = Template(QUESTION, bytes_tokenizer())
+    template = Template(PLAIN, bytes_tokenizer())
     ids, learnt = template.learnt([said("user", "A"), said("assistant", "B")])
     assert [i for i, is_learnt in zip(ids, learnt, strict=True) if is_learnt] == [*b" B", 256]
     assert template.prompt([said("user", "A")]) == ids[:-3]
 
 
-@pytest.mark.parametrize("source", [ALPACA, QUESTION])
+@pytest.mark.parametrize("source", [ALPACA, PLAIN])
 @pytest.mark.parametrize(
     ("messages", "reason"),
     [
@@ -105,7 +105,7 @@ def test_what_cannot_be_put_is_said(source, messages, reason):
         read(source, *messages)
 
 
-@pytest.mark.parametrize("source", [ALPACA, QUESTION, CHATML])
+@pytest.mark.parametrize("source", [ALPACA, PLAIN, CHATML])
 def test_all_join_parts_of_text_and_name_another_part(source):
     jinja = Template(source, bytes_tokenizer())._compiled
     part = {"type": "text", "text": "a"}

@@ -8,7 +8,7 @@ from itertools import groupby
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.tasks.templates import ALPACA, CHATML, QUESTION
+from llmill.tasks.templates import ALPACA, CHATML, PLAIN
 from llmill.text import template, tokenizer_json
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer, train
@@ -43,7 +43,7 @@ GENERATION = (
 )
 FORMS = {
     "alpaca": ALPACA,
-    "question": QUESTION,
+    "plain": PLAIN,
     "chatml": CHATML,
     "smollm2": SMOLLM2,
     "inst": INST,

@@ -1,7 +1,7 @@
 """A `Modelfile`: how Ollama puts a chat to a model in a GGUF file, and where its answers end.
 
 Ollama's templates are Go's, so what a template in Jinja does is looked at: three forms are known,
-Alpaca's, a plain question, and ChatML. For another the line is left out; llama.cpp reads the Jinja
+`alpaca`, `plain`, and ChatML. For another the line is left out; llama.cpp reads the Jinja
 in the file.
 """
 
@@ -20,7 +20,7 @@ ROUND = [  # what our templates put before a message and behind it
         "completes the request.\n\n### Instruction:\n",
         "\n\n### Response:\n",
     ),
-    ("Question: ", "\nAnswer:"),
+    ("User: ", "\nAssistant:"),
 ]
 MESSAGE = "{{ if .System }}{{ .System }}\n\n{{ end }}{{ .Prompt }}"
 CHATML = (

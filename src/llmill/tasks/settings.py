@@ -6,7 +6,7 @@ from pydantic import model_validator
 
 from llmill.contract.values import Section, Share
 
-TemplateName = Literal["alpaca", "question", "chatml", "weights"]
+TemplateName = Literal["alpaca", "plain", "chatml", "weights"]
 
 
 class Split(Section):

@@ -1,4 +1,4 @@
-"""The chat templates that an assistant may learn: Alpaca's (Taori et al. 2023), a plain question,
+"""The chat templates that an assistant may learn: Alpaca's (Taori et al. 2023), two plain words,
 ChatML, or the one that came with weights.
 """
 
@@ -64,9 +64,8 @@ ALPACA = (
 """
 )
 
-# As Alpaca's, in the few words that questions stand behind in many a text: the foundation model has
-# read them. The space belongs to the answer, whose first word it begins.
-QUESTION = (
+# As Alpaca's, in two words. The space belongs to the answer, whose first word it begins.
+PLAIN = (
     CONTENT_OF
     + """\
 {%- set turn = namespace(task='') -%}
@@ -75,12 +74,12 @@ QUESTION = (
     {%- if loop.first or loop.previtem['role'] != 'user' -%}
       {{- raise_exception("an answer needs a user's message right before it") -}}
     {%- endif -%}
-    {{- 'Answer: ' ~ content_of(message) | trim ~ eos_token -}}
+    {{- 'Assistant: ' ~ content_of(message) | trim ~ eos_token -}}
   {%- elif message['role'] in ['system', 'user'] -%}
     {%- set task = content_of(message) -%}
     {%- set turn.task = turn.task ~ '\\n\\n' ~ task if turn.task else task -%}
     {%- if loop.last or loop.nextitem['role'] == 'assistant' -%}
-      {{- bos_token ~ 'Question: ' ~ turn.task ~ '\\n' -}}
+      {{- bos_token ~ 'User: ' ~ turn.task ~ '\\n' -}}
       {%- set turn.task = '' -%}
     {%- endif -%}
   {%- else -%}
@@ -88,7 +87,7 @@ QUESTION = (
   {%- endif -%}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
-  {{- 'Answer:' -}}
+  {{- 'Assistant:' -}}
 {%- endif -%}
 """
 )
@@ -107,7 +106,7 @@ CHATML = (
 )
 
 
-OWN = {"alpaca": ALPACA, "question": QUESTION}  # they need no token but the one that ends a text
+OWN = {"alpaca": ALPACA, "plain": PLAIN}  # they need no token but the one that ends a text
 
 
 def source(name: TemplateName, tokenizer: Tokenizer, of_weights: str | None) -> str:
