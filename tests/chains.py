@@ -1,9 +1,11 @@
 """Clones of this repository on the smoke preset, in which real commands run."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
@@ -131,6 +133,13 @@ def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
         for line in made.run(sys.executable, "-c", script).splitlines()
         if "|" in line
     ]
+
+
+def finished(made: Clone, stage: str) -> int:
+    """How many MLflow runs of a stage ended well; from its file, since MLflow itself takes seconds."""
+    with contextlib.closing(sqlite3.connect(made.root / "mlflow.db")) as database:
+        query = "SELECT count(*) FROM runs WHERE name = ? AND status = 'FINISHED'"
+        return database.execute(query, [stage]).fetchone()[0]
 
 
 def commands(page: str) -> list[str]:

@@ -27,7 +27,7 @@ def world(tmp_path, monkeypatch):
     """A repository with everything that the training stages read, and contexts that fit it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text())
-    text = preset_text("smoke")
+    text = preset_text("smoke").replace("template: plain", "template: alpaca")
     (tmp_path / "params.yaml").write_text(text.replace("block_size: 256", "block_size: 128"))
     trainee.tokens(tmp_path)
     trainee.foundation(tmp_path, block_size=256)

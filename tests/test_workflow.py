@@ -16,6 +16,7 @@ from tests.chains import (
     by_snakemake,
     clean,
     commands,
+    finished,
     path_with_llmill,
     planned,
     ran,
@@ -81,21 +82,6 @@ def test_the_same_edit_by_make_run_which_says_a_line_as_a_stage_starts_and_ends_
     assert clean(first)
 
 
-def test_an_edit_of_code_made_by_dvc_and_taken_back_by_snakemake(first):
-    file, stages = "src/llmill/stages/report.py", ["code", "report"]
-    made, text = first.hashes(), (first.root / file).read_text()
-    first.edit(file, "figures on {", "pictures on {")
-    assert ran(first.run("dvc", "repro")) == stages
-    (first.root / file).write_text(text)
-    assert scheduled(first.run("snakemake", "-n")) == set(stages)
-    back = first.snakemake()
-    assert ran(back) == []
-    assert "Stage 'report' is cached - skipping run, checking out outputs" in back
-    assert first.hashes() == made
-    assert clean(first)
-    assert "Nothing to be done" in first.snakemake()
-
-
 COURSE = commands("course.md")
 
 
@@ -115,30 +101,29 @@ def test_the_course_shows_each_of_its_steps_by_a_command():
     assert (len(steps), without) == (12, [])
 
 
-EDITS = {
-    "docstring, comment and empty line": [
-        ("src/llmill/runner/stage.py", '"""Runs one stage', '"""Runs a stage'),
-        ("src/llmill/training/meters.py", "import ", "# a comment\nimport "),
-        ("src/llmill/model/classifiers.py", "\n\n\n", "\n\n\n\n"),
-    ],
-    "version of a linter": [("requirements.lock", "snakefmt==", "snakefmt==9")],
-}
+WORDS = [
+    ("src/llmill/runner/stage.py", '"""Runs one stage', '"""Runs a stage'),
+    ("src/llmill/training/meters.py", "import ", "# a comment\nimport "),
+    ("src/llmill/model/classifiers.py", "\n\n\n", "\n\n\n\n"),
+]
+LINTER = ("requirements.lock", "snakefmt==", "snakefmt==9")
 
 
-@pytest.mark.parametrize("name", EDITS)
-def test_an_edit_that_changes_no_behaviour_trains_nothing_by_either_command(first, name):
-    files = [file for file, _, _ in EDITS[name]]
+def test_words_of_the_source_and_the_version_of_a_linter_train_nothing_by_either_command(first):
+    files = [file for file, _, _ in (*WORDS, LINTER)]
     texts, made = {file: (first.root / file).read_text() for file in files}, first.hashes()
     made.pop("code")
-    # The report lists the locked versions.
-    redone = ["code", "report"] if files == ["requirements.lock"] else ["code"]
-    for edit in EDITS[name]:
+    for edit in WORDS:
         first.edit(*edit)
+    assert planned(first) == {"code": "run"}
+    assert scheduled(first.run("snakemake", "-n")) == {"code"}
+    first.edit(*LINTER)
+    redone = ["code", "report"]  # the report lists the locked versions
     assert planned(first) == dict.fromkeys(redone, "run")
-    assert scheduled(first.run("snakemake", "-n")) == set(redone)
+    assert scheduled(first.run("snakemake", "-n")) == {*redone}
     assert ran(first.run("dvc", "repro")) == redone
     assert clean(first)
-    assert scheduled(first.snakemake()) <= set(redone)
+    assert scheduled(first.snakemake()) <= {*redone}
     for file, text in texts.items():
         (first.root / file).write_text(text)
     assert ran(first.snakemake()) == []
@@ -188,17 +173,27 @@ def test_another_preset_or_branch_is_planned_as_snakemake_would_do_it_and_back_i
     assert scheduled(first.run("snakemake", "-n")) == set(planned(first)) == set()
 
 
-def test_a_new_parameter_of_the_report_redoes_the_report_alone(first):
-    made, files = first.hashes(), ("params.yaml", "src/llmill/stages/settings/report.py")
-    before = {file: (first.root / file).read_text() for file in files}
-    first.edit(files[0], "\n  examples: 2", "\n  note: new\n  examples: 2")
-    first.edit(files[1], "    examples: Few", "    note: Title\n    examples: Few")
-    assert scheduled(first.run("snakemake", "-n")) == {"code", "report"}
-    assert ran(first.run("dvc", "repro")) == ["code", "report"]
+def test_a_new_parameter_and_code_of_the_report_made_by_dvc_and_taken_back_by_snakemake(first):
+    made, stages = first.hashes(), ["code", "report"]
+    edits = [
+        ("params.yaml", "\n  examples: 2", "\n  note: new\n  examples: 2"),
+        ("src/llmill/stages/settings/report.py", "    examples: Few", "    note: Title\n    examples: Few"),
+        ("src/llmill/stages/report.py", "figures on {", "pictures on {"),
+    ]  # fmt: skip
+    before = {file: (first.root / file).read_text() for file, _, _ in edits}
+    for edit in edits:
+        first.edit(*edit)
+    assert scheduled(first.run("snakemake", "-n")) == {*stages}
+    assert ran(first.run("dvc", "repro")) == stages
     for file, text in before.items():
         (first.root / file).write_text(text)
-    assert ran(first.snakemake()) == []
+    assert scheduled(first.run("snakemake", "-n")) == {*stages}
+    back = first.snakemake()
+    assert ran(back) == []
+    assert "Stage 'report' is cached - skipping run, checking out outputs" in back
     assert first.hashes() == made
+    assert clean(first)
+    assert "Nothing to be done" in first.snakemake()
 
 
 def test_an_accepted_edit_changes_nothing_for_snakemake_and_is_told_apart_by_verify(first):
@@ -250,9 +245,10 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
     first.run("git", "commit", "-qm", "lock")
     first.run("dvc", "exp", "run", "--temp", "-n", "alone", "-S", "report.title=temporary", **alone)
     assert title("temporary") == [["report", "temporary", "FINISHED", "alone"]]
+    before = finished(first, "report")
     first.run("dvc", "exp", "run", "--queue", "-n", "grid", "-S", "report.title=one,two", **alone)
     first.run("dvc", "queue", "start", **alone)
-    wait_until(lambda: title("one") and title("two"))
+    wait_until(lambda: finished(first, "report") == before + 2)
     wait_until(lambda: "Running" not in first.run("dvc", "queue", "status"))
     assert [title(name) for name in ("one", "two")] == [
         [["report", name, "FINISHED", f"grid-{n}"]] for n, name in enumerate(("one", "two"), 1)

@@ -25,7 +25,8 @@ def show_runs(port: int) -> None:
         return
     _refuse_taken(port)
     print(address(f"http://{HOST}:{port}", experiment), flush=True)
-    words = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port)]
+    # MLflow would start four workers, each with all of its imports; here looks one person.
+    words = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])
 
 

@@ -61,7 +61,7 @@ def toy(tmp_path: Path) -> Path:
     """A repository with one stage of its own code, in a path with a space."""
     root = tmp_path / "a toy"
     (root / "src").mkdir(parents=True)
-    subprocess.run(["cp", "-r", ROOT / "src" / "llmill", root / "src"], check=True)
+    subprocess.run(["cp", "-rp", ROOT / "src" / "llmill", root / "src"], check=True)
     (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(DVC)
     (root / "input.txt").write_text("text\n")

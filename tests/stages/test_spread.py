@@ -33,7 +33,7 @@ def repository(tmp_path: Path) -> Path:
     """A repository of its own with tokens to train on, in a path with a space."""
     root = tmp_path / "a mill"
     root.mkdir()
-    subprocess.run(["cp", "-r", *(ROOT / name for name in COPIED), root], check=True)
+    subprocess.run(["cp", "-rp", *(ROOT / name for name in COPIED), root], check=True)
     text = preset_text("smoke")
     for before, after in CHANGED.items():
         text = text.replace(before, after)
