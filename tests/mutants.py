@@ -32,8 +32,8 @@ MUTANTS = [
     Mutant(
         "a step's loss is a mean of means",
         "training/loop.py",
-        "part = work.loss(called, batch) / weight",
-        "part = work.loss(called, batch) / (batch.weight * len(micro) * processes.count())",
+        "part = loss(called, batch) / max(weight, 1e-8)",
+        "part = loss(called, batch) / (batch.weight * len(micro) * processes.count())",
         "training/test_loop.py",
     ),
     Mutant(
@@ -130,8 +130,8 @@ MUTANTS = [
     Mutant(
         "embeddings go to Muon, too",
         "training/optimizer.py",
-        'if p.dim() == 2 and "blocks." in name]\n    rest',
-        "if p.dim() == 2]\n    rest",
+        'return parameter.dim() == 2 and "blocks." in name and',
+        "return parameter.dim() == 2 and",
         "training/test_optimizer.py",
     ),
     Mutant(
