@@ -137,9 +137,15 @@ def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
 
 def finished(made: Clone, stage: str) -> int:
     """How many MLflow runs of a stage ended well; from its file, since MLflow itself takes seconds."""
+    return statuses(made, stage).count("FINISHED")
+
+
+def statuses(made: Clone, stage: str, parameter: str = "%", value: str = "%") -> list[str]:
+    """What became of each run of a stage, or of those in which a parameter has a value."""
+    query = """SELECT status FROM runs WHERE name = ? AND run_uuid IN
+        (SELECT run_uuid FROM params WHERE key LIKE ? AND value LIKE ?)"""
     with contextlib.closing(sqlite3.connect(made.root / "mlflow.db")) as database:
-        query = "SELECT count(*) FROM runs WHERE name = ? AND status = 'FINISHED'"
-        return database.execute(query, [stage]).fetchone()[0]
+        return [status for (status,) in database.execute(query, [stage, parameter, value])]
 
 
 def commands(page: str) -> list[str]:

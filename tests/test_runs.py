@@ -49,7 +49,7 @@ def test_the_address_is_that_of_the_table_and_the_server_answers(repository):
             f"http://127.0.0.1:{port}/#/experiments/{number}/runs?workflowType=machine_learning"
         )
         for said in server.stderr:
-            if "startup complete" in said:
+            if "Uvicorn running on" in said:
                 break
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
             assert re.search(r"<title>\s*MLflow", page.read().decode())

@@ -39,13 +39,16 @@ def test_snakemake_on_a_fresh_clone_runs_every_stage_and_leaves_dvc_clean(first)
     assert first.run("git", "status", "--porcelain") == "?? dvc.lock\n"
 
 
-def test_independent_stages_run_side_by_side(first):
-    spans = {
-        name: (int(start), int(end))
-        for name, start, end in tracked_runs(
-            first, "r.info.run_name, r.info.start_time, r.info.end_time"
-        )
-    }
+def test_every_stage_has_one_finished_run_and_independent_stages_run_side_by_side(first):
+    columns = (
+        "r.info.run_name, r.info.start_time, r.info.end_time, "
+        "r.info.status, 'git.commit' in r.data.tags, 'llmill.record' in r.data.tags"
+    )
+    found = sorted(tracked_runs(first, columns))
+    assert [[name, *rest] for name, _, _, *rest in found] == [
+        [name, "FINISHED", "True", "True"] for name in sorted({*ALL} - {*OFF})
+    ]
+    spans = {name: (int(start), int(end)) for name, start, end, *_ in found}
     branches = [n for n in spans if n.startswith(("classify", "instruct", "grader"))]
     assert any(
         spans[a][0] < spans[b][1] and spans[b][0] < spans[a][1]
@@ -53,10 +56,14 @@ def test_independent_stages_run_side_by_side(first):
     )  # fmt: skip
 
 
-def test_every_stage_that_ran_has_one_finished_run_with_its_surroundings(first):
-    columns = "r.info.run_name, r.info.status, 'git.commit' in r.data.tags, 'llmill.record' in r.data.tags"
-    found = sorted(tracked_runs(first, columns))
-    assert found == [[name, "FINISHED", "True", "True"] for name in sorted({*ALL} - {*OFF})]
+def test_verify_names_every_run_or_says_that_the_server_is_away(first):
+    out = first.run(sys.executable, "-m", "llmill", "verify")
+    assert "every link holds" in out
+    assert out.count("not here") == len(OFF)
+    away = "http://127.0.0.1:9"
+    out = first.run(sys.executable, "-m", "llmill", "verify", MLFLOW_TRACKING_URI=away)
+    assert "llmill: MLflow's runs cannot be read: " in out
+    assert out.count("not here") == len(ALL)
 
 
 def test_snakemake_again_has_nothing_to_do(first):
@@ -109,26 +116,43 @@ WORDS = [
 LINTER = ("requirements.lock", "snakefmt==", "snakefmt==9")
 
 
-def test_words_of_the_source_and_the_version_of_a_linter_train_nothing_by_either_command(first):
-    files = [file for file, _, _ in (*WORDS, LINTER)]
-    texts, made = {file: (first.root / file).read_text() for file in files}, first.hashes()
-    made.pop("code")
+NEW = [  # a parameter of the report, and its code
+    ("params.yaml", "\n  examples: 2", "\n  note: new\n  examples: 2"),
+    (
+        "src/llmill/stages/settings/report.py",
+        "    examples: Few",
+        "    note: Title\n    examples: Few",
+    ),
+    ("src/llmill/stages/report.py", "figures on {", "pictures on {"),
+]
+
+
+def test_words_of_the_source_redo_nothing_and_a_linter_or_a_parameter_of_the_report_the_report(
+    first,
+):
+    """Planned after each, made by `dvc repro` after all, and taken back by snakemake."""
+    made, redone = first.hashes(), ["code", "report"]
+    texts = {file: (first.root / file).read_text() for file, _, _ in (*WORDS, LINTER, *NEW)}
     for edit in WORDS:
         first.edit(*edit)
     assert planned(first) == {"code": "run"}
     assert scheduled(first.run("snakemake", "-n")) == {"code"}
-    first.edit(*LINTER)
-    redone = ["code", "report"]  # the report lists the locked versions
-    assert planned(first) == dict.fromkeys(redone, "run")
-    assert scheduled(first.run("snakemake", "-n")) == {*redone}
+    for edits in ([LINTER], NEW):  # the report lists the locked versions
+        for edit in edits:
+            first.edit(*edit)
+        assert planned(first) == dict.fromkeys(redone, "run")
+        assert scheduled(first.run("snakemake", "-n")) == {*redone}
     assert ran(first.run("dvc", "repro")) == redone
     assert clean(first)
-    assert scheduled(first.snakemake()) <= {*redone}
     for file, text in texts.items():
         (first.root / file).write_text(text)
-    assert ran(first.snakemake()) == []
-    assert first.hashes().items() >= made.items()
+    assert scheduled(first.run("snakemake", "-n")) == {*redone}
+    back = first.snakemake()
+    assert ran(back) == []
+    assert "Stage 'report' is cached - skipping run, checking out outputs" in back
+    assert first.hashes() == made
     assert clean(first)
+    assert "Nothing to be done" in first.run("snakemake", "-n")
 
 
 RULES = {address.partition("@")[0] for address in ALL}
@@ -171,29 +195,6 @@ def test_another_preset_or_branch_is_planned_as_snakemake_would_do_it_and_back_i
     assert (first.root / "params.yaml").read_text() == params
     (first.root / "dvc.lock").write_bytes(lock)
     assert scheduled(first.run("snakemake", "-n")) == set(planned(first)) == set()
-
-
-def test_a_new_parameter_and_code_of_the_report_made_by_dvc_and_taken_back_by_snakemake(first):
-    made, stages = first.hashes(), ["code", "report"]
-    edits = [
-        ("params.yaml", "\n  examples: 2", "\n  note: new\n  examples: 2"),
-        ("src/llmill/stages/settings/report.py", "    examples: Few", "    note: Title\n    examples: Few"),
-        ("src/llmill/stages/report.py", "figures on {", "pictures on {"),
-    ]  # fmt: skip
-    before = {file: (first.root / file).read_text() for file, _, _ in edits}
-    for edit in edits:
-        first.edit(*edit)
-    assert scheduled(first.run("snakemake", "-n")) == {*stages}
-    assert ran(first.run("dvc", "repro")) == stages
-    for file, text in before.items():
-        (first.root / file).write_text(text)
-    assert scheduled(first.run("snakemake", "-n")) == {*stages}
-    back = first.snakemake()
-    assert ran(back) == []
-    assert "Stage 'report' is cached - skipping run, checking out outputs" in back
-    assert first.hashes() == made
-    assert clean(first)
-    assert "Nothing to be done" in first.snakemake()
 
 
 def test_an_accepted_edit_changes_nothing_for_snakemake_and_is_told_apart_by_verify(first):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import psutil
 import pytest
 
@@ -56,23 +57,37 @@ stages:
 """
 
 
-@pytest.fixture
-def toy(tmp_path: Path) -> Path:
-    """A repository with one stage of its own code, in a path with a space."""
-    root = tmp_path / "a toy"
-    (root / "src").mkdir(parents=True)
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A repository with one stage of its own code, and an empty database of runs, which MLflow takes
+    a second to make.
+    """
+    root = tmp_path_factory.mktemp("template")
+    (root / "src").mkdir()
     subprocess.run(["cp", "-rp", ROOT / "src" / "llmill", root / "src"], check=True)
     (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(DVC)
     (root / "input.txt").write_text("text\n")
     write_code(root, "tokenize")
     (root / "params.yaml").write_text(preset_text("world"))
+    mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+    return root
+
+
+@pytest.fixture
+def toy(template: Path, tmp_path: Path) -> Path:
+    """A copy of it, in a path with a space."""
+    root = tmp_path / "a toy"
+    subprocess.run(["cp", "-rp", template, root], check=True)
     return root
 
 
 def environment(**extra: str) -> dict[str, str]:
     kept = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "LLMILL_AUDIT")}
     return {**kept, "PYTHONPATH": "src", **extra}
+
+
+UNTRACKED = {"LLMILL_TRACKING": "off"}  # MLflow takes seconds
 
 
 def start(toy: Path, *words: str, **extra: str) -> subprocess.Popen:
@@ -107,6 +122,7 @@ def runs(toy: Path) -> list[str]:
 
 
 def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_else(toy):
+    (toy / "mlflow.db").unlink()
     code, out, err = finish(start(toy))
     assert (code, err) == (0, "")
     assert "tokenize: step 2" in out
@@ -121,6 +137,16 @@ def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_els
     assert all(float(value) > 0 for value in values.split("\t")[::2])
     assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
     assert not list(toy.rglob("*.tmp"))
+
+
+def test_without_tracking_a_stage_writes_the_same_and_there_is_no_run(toy):
+    (toy / "mlflow.db").unlink()
+    code, out, err = finish(start(toy, **UNTRACKED))
+    assert (code, err) == (0, "")
+    assert "tokenize: step 2" in out
+    assert list((toy / "data/tokenize").iterdir()) != []
+    assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
+    assert not (toy / "mlflow.db").exists()
 
 
 def test_a_users_mistake_is_one_line_exit_code_one_and_nothing_half_written(toy):
@@ -138,7 +164,7 @@ def test_a_line_of_a_stage_shows_what_it_quotes(toy):
         module.read_text()
         + f"\n_run = run\ndef run(params, job):\n    {quoting}\n    _run(params, job)\n"
     )
-    code, out, err = finish(start(toy))
+    code, out, err = finish(start(toy, **UNTRACKED))
     assert (code, err) == (0, "")
     assert "tokenize: label \\x1b[31m\\x9b\\r\\ndone é" in out.splitlines()
 
@@ -214,10 +240,10 @@ def test_a_stage_outlives_its_terminal(toy):
     assert runs(toy) == ["tokenize FINISHED"]
 
 
-def dvc(toy: Path, *words: str) -> str:
+def dvc(toy: Path, *words: str, **extra: str) -> str:
     command = (sys.executable, "-m", "dvc", *words)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    code, out, err = finish(start(toy, *command, PATH=path))
+    code, out, err = finish(start(toy, *command, PATH=path, **extra))
     assert code == 0, err
     return out
 
@@ -232,12 +258,12 @@ def test_a_stop_before_dvc_has_the_result_costs_no_step(toy):
 
 def test_the_state_goes_once_dvc_has_the_result(toy):
     dvc(toy, "init", "--no-scm", "-q")
-    dvc(toy, "repro", "tokenize")
+    dvc(toy, "repro", "tokenize", **UNTRACKED)
     assert len(list(toy.glob("scratch/tokenize/*/state"))) == 1
-    assert "step 1" in dvc(toy, "repro", "--force", "tokenize")
+    assert "step 1" in dvc(toy, "repro", "--force", "tokenize", **UNTRACKED)
     params = toy / "params.yaml"
     params.write_text(params.read_text().replace("processes: 2", "processes: 3"))
-    out = dvc(toy, "repro", "tokenize")
+    out = dvc(toy, "repro", "tokenize", **UNTRACKED)
     assert "step 1" in out
     assert "interrupted" not in out
     assert len(list(toy.glob("scratch/tokenize/*/state"))) == 1
@@ -276,25 +302,25 @@ def test_after_a_hard_kill_the_next_start_marks_the_run_and_continues_it(toy):
 
 
 def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
-    process = start(toy, PAUSE="0.5")
+    process = start(toy, PAUSE="0.5", **UNTRACKED)
     until_step(process, 1)
     process.kill()
     process.communicate()
     module = toy / "src/llmill/stages/tokenize.py"
     module.write_text(module.read_text() + "CHANGED = 1\n")
     write_code(toy, "tokenize")
-    code, _, err = finish(start(toy))
+    code, _, err = finish(start(toy, **UNTRACKED))
     assert code == 1
     assert "an interrupted run of other code (llmill.stages.tokenize)" in err
     assert err.count("\n") == 1
     words = (sys.executable, "-m", "llmill", "tokenize", "--resume-anyway")
-    assert finish(start(toy, *words))[0] == 0
+    assert finish(start(toy, *words, **UNTRACKED))[0] == 0
 
 
 def test_a_second_process_of_the_same_stage_is_refused(toy):
-    first = start(toy, PAUSE="1")
+    first = start(toy, PAUSE="1.5", **UNTRACKED)
     until_step(first, 1)
-    code, _, err = finish(start(toy))
+    code, _, err = finish(start(toy, **UNTRACKED))
     assert code == 1
     assert "scratch/tokenize: another process is running this stage" in err
     assert finish(first)[0] == 0
@@ -328,7 +354,7 @@ def test_in_an_environment_of_another_clone_the_code_of_the_folder_runs(toy):
     done = subprocess.run(
         [sys.executable, "-m", "llmill", "tokenize"],
         cwd=toy,
-        env={**environment(), "PYTHONPATH": str(ROOT / "src")},
+        env={**environment(**UNTRACKED), "PYTHONPATH": str(ROOT / "src")},
         capture_output=True,
         text=True,
         check=False,
@@ -373,7 +399,7 @@ def test_a_clone_that_was_moved_keeps_its_artifacts(toy):
 
 def test_a_copy_in_which_dvc_runs_an_experiment_tracks_where_it_was_started(toy):
     copy = toy / ".dvc/tmp/exps/copy"
-    shutil.copytree(toy, copy, ignore=shutil.ignore_patterns(".dvc"))
+    shutil.copytree(toy, copy, ignore=shutil.ignore_patterns(".dvc", "mlflow.db"))
     words = (sys.executable, "-m", "llmill", "tokenize")
     assert finish(start(copy, *words, DVC_ROOT=str(toy)))[0] == 0
     assert runs(toy) == ["tokenize FINISHED"]
@@ -390,6 +416,7 @@ def test_a_tracking_server_that_is_away_is_said_once_and_stops_nothing(toy):
 
 
 def test_two_stages_that_create_the_database_at_once_both_track(toy):
+    (toy / "mlflow.db").unlink()
     other = toy / "dvc.yaml"
     other.write_text(DVC.replace("  tokenize:\n", "  tokenize:\n    matrix: {v: [a, b]}\n").replace(
         "tokenize\n    params", "tokenize ${item.v}\n    params").replace("/tokenize\"", "/tokenize/${item.v}\""))  # fmt: skip
@@ -408,7 +435,7 @@ def test_an_undeclared_read_fails_under_audit(toy):
     module.write_text(
         module.read_text() + '\n_run = run\ndef run(params, job):\n    open("results/secret")\n'
     )
-    done = finish(start(toy, LLMILL_AUDIT="1"))
+    done = finish(start(toy, LLMILL_AUDIT="1", **UNTRACKED))
     assert done[0] == 1
     assert "results/secret: opened, but no dependency in dvc.yaml" in done[2]
-    assert finish(start(toy))[0] == 0
+    assert finish(start(toy, **UNTRACKED))[0] == 0

@@ -1,12 +1,9 @@
-"""One process of a small training, for `test_parallel.py`: `python -m tests.training.spread FOLDER
-KIND STEPS END OPTIMIZER`; stops after STEPS of END steps, and writes its curve and the batches seen.
-"""
+"""One process of a small training, for `test_parallel.py`."""
 
 import contextlib
 import hashlib
 import json
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -51,6 +48,7 @@ class Batches:
 
 
 def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
+    """Train for `end` steps, or stop after `steps` of them; write the curve and the batches seen."""
     torch.set_num_threads(1)
     torch.manual_seed(1)
     shape = preset("smoke").model
@@ -78,7 +76,3 @@ def main(folder: Path, kind: str, steps: int, end: int, optimizer: str) -> None:
     seen.write_text(json.dumps(batches.seen))
     if processes.main() and losses:
         (folder / "losses.json").write_text(json.dumps(losses))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])

@@ -3,17 +3,20 @@ number of processes can go on from.
 """
 
 import json
+import multiprocessing
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.training import spread
 
 END = 50
+
+# A server that has torch imported, of which every process is a fork: the import takes seconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.training.spread"])
 
 
 def train(folder: Path, processes: int, kind: str, steps: int = 0, optimizer: str = "muon") -> None:
@@ -22,26 +25,31 @@ def train(folder: Path, processes: int, kind: str, steps: int = 0, optimizer: st
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    spread = {
+    together = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         "WORLD_SIZE": str(processes),
         "TORCHELASTIC_RUN_ID": "test",
         "OMP_NUM_THREADS": "1",
     }
-    words = [str(folder), kind, str(steps), str(END), optimizer]
+    words = (folder, kind, steps, END, optimizer)
     running = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.training.spread", *words],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": "src", **spread, "RANK": str(n), "LOCAL_RANK": str(n)},
-            stderr=subprocess.PIPE,
-            text=True,
+        FORKS.Process(
+            target=one_of, args=(together | {"RANK": str(n), "LOCAL_RANK": str(n)}, words)
         )
         for n in range(processes)
     ]
-    errors = [process.communicate(timeout=300)[1] for process in running]
-    assert [process.returncode for process in running] == [0] * processes, "".join(errors)
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(300)
+    assert [process.exitcode for process in running] == [0] * processes
+
+
+def one_of(variables: dict[str, str], words: tuple) -> None:
+    """What a process of a training does."""
+    os.environ.update(variables)
+    spread.main(*words)
 
 
 def losses(folder: Path) -> list[float]:

@@ -27,6 +27,7 @@ from llmill.contract.job import STATE
 from llmill.contract.record import flat
 
 URI = "MLFLOW_TRACKING_URI"
+SWITCH = "LLMILL_TRACKING"  # `off`: no runs, and MLflow is not imported
 DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
@@ -46,6 +47,11 @@ def home() -> Path:
 def uri() -> str:
     """The tracking server: as the environment says, else a file at the root of the repository."""
     return os.environ.get(URI) or own_uri()
+
+
+def switched_off() -> bool:
+    """Whether the environment asks for no runs."""
+    return os.environ.get(SWITCH, "") == "off"
 
 
 def own_uri() -> str:
@@ -80,10 +86,10 @@ def guarded(call: Callable[..., None]) -> Callable[..., None]:
 
 
 class Track:
-    """The MLflow run of one stage."""
+    """The MLflow run of one stage; none if it is off, or the environment says so."""
 
     def __init__(self, scratch: Path, off: bool = False):
-        self.off = off
+        self.off = off or switched_off()
         self._file = scratch / RUN_FILE
         self._state = scratch / STATE
         self._logged: set[tuple[str, int]] = set()  # of a run that continues: names and steps
