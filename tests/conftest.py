@@ -20,6 +20,7 @@ CHAINS = ("test_workflow.py", "test_repro.py", "test_cluster.py")  # whole chain
 # Two workers share two cores: a thread each in what a test itself computes, and none that spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -59,7 +59,7 @@ def start(root: Path) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "llmill", "pretrain"],
         cwd=root,
-        env={**os.environ, "PYTHONPATH": "src", "MLFLOW_TRACKING_URI": ""},
+        env={**os.environ, "PYTHONPATH": "src", "LLMILL_TRACKING": "off"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -121,10 +121,13 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     assert not any(child.is_running() for child in both)
     (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
     assert int(state.stem) >= 8
-    set_parameters(repository, seed=2, parallel="fsdp")
+    set_parameters(repository, seed=2, parallel="fsdp", max_steps=12)
     code, out, _ = finish(start(repository))
     assert code == 0
-    told = r"with pretrain.parallel ddp, now fsdp; pretrain.seed 1, now 2; not continued"
+    told = (
+        r"with pretrain.parallel ddp, now fsdp; pretrain.seed 1, now 2; "
+        r"pretrain.training.max_steps 120, now 12; not continued"
+    )
     assert re.search(told, out)
     assert "continues at" not in out
 
