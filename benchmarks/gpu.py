@@ -35,6 +35,7 @@ from llmill.world.corpus import documents
 SEED, THREADS = 1, 8
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 SMALL = {"n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "mlp_hidden": 512}
+TINY = SMALL | {"n_layer": 2, "n_embd": 32, "mlp_hidden": 64}
 ADAMW = Optimizer(kind="adamw", lr=6e-4, muon_lr=0.02, weight_decay=0.1, betas=[0.9, 0.95])
 MUON = ADAMW.model_copy(update={"kind": "muon", "lr": 3e-3, "weight_decay": 0.0})
 
@@ -111,7 +112,7 @@ def curve(its: Try) -> None:
     losses = []
     for device in ("cpu", its.device):
         with tempfile.TemporaryDirectory() as folder:
-            model, work = small(Runtime(device=device, dtype="float32"), 20, every=1)
+            model, work = small(its, Runtime(device=device, dtype="float32"), 20, every=1)
             rows, _ = engine.train(model, work, Path(folder))
         losses.append([row["train_loss"] for row in rows])
     apart = max(abs(a - b) for a, b in zip(*losses, strict=True))
@@ -123,7 +124,7 @@ def resume(its: Try) -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights, intervals = [], []
         for _ in range(2):
-            model, work = small(its.hardware("bfloat16"), 20, every=10)
+            model, work = small(its, its.hardware("bfloat16"), 20, every=10)
             _, tracked = engine.train(model, work, Path(folder))
             intervals.append(sum("tokens_per_second" in row for row in tracked))  # not the restored
             for state in Path(folder).glob(f"{20:09d}*.json"):  # its last, which nothing follows
@@ -133,10 +134,10 @@ def resume(its: Try) -> None:
     print(f"resume: {same}; {intervals[0]} intervals, then {intervals[1]}")
 
 
-def small(hardware: Runtime, steps: int, every: int) -> tuple[Transformer, Work]:
+def small(its: Try, hardware: Runtime, steps: int, every: int) -> tuple[Transformer, Work]:
     settings = engine.settings(steps, 8, MUON, schedule(), every)
-    model = fresh(modern(**SMALL, block_size=128), 1000)
-    return model, work(tokens(1000, 100_000), 128, settings, hardware)
+    shape = modern(**TINY if its.tiny else SMALL, block_size=128)
+    return fresh(shape, 1000), work(tokens(1000, 100_000), 128, settings, hardware)
 
 
 def speed(its: Try) -> None:
