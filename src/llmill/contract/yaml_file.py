@@ -4,6 +4,8 @@
 In: a file. Out: its values, or one line that says where it is wrong.
 """
 
+import copy
+import functools
 import math
 import warnings
 from pathlib import Path
@@ -38,7 +40,14 @@ def load(file: Path, missing: str, most_bytes: int | None = None) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The values of a text. Raises `ValueError` with a line number where there is one."""
+    """The values of a text, the caller's own. Raises `ValueError` with a line number where there is
+    one.
+    """
+    return copy.deepcopy(_parsed(text))
+
+
+@functools.lru_cache(maxsize=16)  # one command reads params.yaml and the presets again and again
+def _parsed(text: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they fill several lines; DVC shows them
