@@ -4,8 +4,9 @@ PYTHON ?= python3
 FAST := tests/contract tests/evaluation tests/model tests/tasks tests/text
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# Two workers, a file of tests each at a time; in the order of tests/conftest.py, the longest first.
-WORKERS = -n 2 --dist loadfile --no-loadscope-reorder
+# Three workers for two cores, since a test often waits; a file of tests each at a time, in the order of tests/conftest.py,
+# the longest first.
+WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test check mutants setup lint format lock
 

@@ -17,14 +17,14 @@ ROOT = Path(__file__).parent.parent
 
 CHAINS = ("test_workflow.py", "test_repro.py", "test_cluster.py")  # whole chains, minutes each
 
-# Two workers share two cores: a thread each in what a test itself computes, and none that spins.
+# Workers share the cores: a thread each in what a test itself computes, and none that spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Bytes go by their argument's name: what packs them may write a date, and two workers must agree."""
+    """Bytes go by their argument's name: what packs them may write a date, and workers must agree."""
     return argname if isinstance(val, bytes) else None
 
 
