@@ -183,7 +183,8 @@ def test_without_a_variant_the_batches_are_those_of_every_variant(world):
 def test_a_graded_response_is_shown_with_its_score(world):
     lines = printed("grader", 0)
     assert "learnt [1.00]" in "\n".join(lines)
-    assert any("Answer: I say c and c.<|endoftext|>" in line for line in lines)
+    shown = "Answer:<|endoftext|> I say c and c.<|endoftext|> I say c and c.<|endoftext|>"
+    assert any(shown in line for line in lines)
 
 
 def test_of_a_pair_the_chosen_answer_stands_above_the_rejected_one(world):

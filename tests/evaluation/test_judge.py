@@ -8,7 +8,10 @@ from llmill.model.checkpoint import Checkpoint
 from llmill.tasks import grading
 from tests.evaluation.toys import bytes_tokenizer, headed
 
-ROWS = [{"instruction": "Add.", "input": f"{i} + {i}", "answer": "x" * (i % 7)} for i in range(20)]
+ROWS = [
+    {"instruction": "Add.", "input": f"{i} + {i}", "output": str(2 * i), "answer": "x" * (i % 7)}
+    for i in range(20)
+]
 
 
 def grader(scale=1.0):
@@ -21,7 +24,8 @@ def grader(scale=1.0):
 
 @torch.inference_mode()
 def outputs(checkpoint, row):
-    ids = grading.ids(checkpoint.tokenizer, row["instruction"], row["input"], row["answer"], 256)
+    texts = (row[key] for key in ("instruction", "input", "output", "answer"))
+    ids = grading.ids(checkpoint.tokenizer, *texts, 256)
     return float(checkpoint.model(torch.tensor([ids]), torch.tensor([len(ids)])))
 
 
@@ -33,7 +37,7 @@ def test_a_score_is_a_hundred_times_the_output():
 
 
 def test_scores_stay_between_0_and_100():
-    checkpoint = grader(scale=100.0)
+    checkpoint = grader(scale=1000.0)
     raw = [outputs(checkpoint, row) for row in ROWS]
     with torch.no_grad():
         checkpoint.model.head.bias.sub_((max(raw) + min(raw)) / 2)
@@ -49,4 +53,5 @@ def test_a_score_does_not_depend_on_the_other_answers():
 
 
 def test_an_empty_answer_is_scored():
-    assert 0 <= grade(grader(), [{"instruction": "Add.", "input": "", "answer": ""}])[0] <= 100
+    row = {"instruction": "Add.", "input": "", "output": "2", "answer": ""}
+    assert 0 <= grade(grader(), [row])[0] <= 100

@@ -92,22 +92,6 @@ def test_a_bootstrap_of_nothing_is_refused():
         statistics.mean([], **DRAWN)
 
 
-def test_spearman_agrees_with_scipy_with_ties():
-    known, predicted = [0, 0, 1, 1, 2, 2, 3], [0.1, 0.3, 0.2, 0.2, 0.9, 0.4, 0.8]
-    found = statistics.spearman(known, predicted, seed=0)
-    assert found["value"] == pytest.approx(stats.spearmanr(known, predicted).statistic)
-    assert found["low"] < found["value"] < found["high"] <= 1.0
-
-
-def test_spearman_of_a_perfect_order_is_one_and_of_a_reversed_one_minus_one():
-    assert statistics.spearman([1, 2, 3, 4], [10, 20, 30, 99], seed=0)["value"] == 1.0
-    assert statistics.spearman([1, 2, 3, 4], [4, 3, 2, 1], seed=0)["value"] == -1.0
-
-
-def test_a_judge_that_always_says_the_same_has_no_correlation():
-    assert statistics.spearman([1, 2, 3], [5, 5, 5], seed=0)["value"] == 0.0
-
-
 def test_pairs_of_equal_known_score_are_not_counted_and_ties_count_half():
     # unequal pairs: (0,1) right, (0,1') tied, each for one 0: 2 pairs
     found = statistics.pairs_right([0, 1, 1], [0.2, 0.9, 0.2])

@@ -142,7 +142,10 @@ def test_a_new_head_is_learnt_whole_beside_the_adapters():
     classifier, judge = ClassModel(model(GPT2), 3), ScoreModel(model(GPT2))
     for made, heads in (
         (classifier, {"head.weight"}),
-        (judge, {"head.weight", "head.bias", "pool.weight", "pool.bias"}),
+        (
+            judge,
+            {f"{layer}.{part}" for layer in ("pool", "mix", "head") for part in ("weight", "bias")},
+        ),
     ):
         lora.add(made, EVERY)
         names = lora.trainable(made).keys()

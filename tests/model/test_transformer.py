@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from llmill.model.comparison import FIGURES
 from llmill.model.heads import ClassModel, ScoreModel, freeze
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer, places_in, within
@@ -126,15 +127,32 @@ def test_padding_never_changes_the_score():
     torch.testing.assert_close(alone, padded)
 
 
+def test_the_score_sees_what_the_last_two_parts_have_in_common():
+    scorer, lengths = ScoreModel(model(MODERN)), torch.tensor([7])
+    ids = torch.tensor([[9, 4, 8, 9, 4, 8, 9]])
+    with torch.no_grad():
+        scorer.mix.weight.zero_()
+        scorer.mix.weight[0, -FIGURES] = 1.0  # whether they are the same
+        scorer.head.weight.zero_()
+        scorer.head.weight[0, 0] = 1.0
+        alike, other = scorer(ids, lengths), scorer(ids.where(ids != 4, 5), lengths)
+        different = scorer(torch.tensor([[9, 4, 8, 9, 4, 7, 9]]), lengths)
+    assert alike == other == torch.nn.functional.gelu(torch.tensor(1.0))
+    assert different == 0
+
+
 def test_the_score_sees_the_mean_loss_of_the_text_where_the_head_asks_for_it():
     scorer = ScoreModel(model(MODERN))
     ids = torch.tensor([[4, 8, 15, 16]])
     with torch.no_grad():
         scorer.pool.weight.zero_()  # every position alike
+        scorer.mix.weight.zero_()
+        scorer.mix.weight[0, scorer.body.config.n_embd] = 1.0  # the first average alone
         scorer.head.weight.zero_()
-        scorer.head.weight[0, -1] = 1.0
+        scorer.head.weight[0, 0] = 1.0
         logits = scorer.knows(ids)[0, :-1]
         expected = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum") / 4
+        expected = torch.nn.functional.gelu(expected)
     torch.testing.assert_close(scorer(ids, torch.tensor([4]))[0, 0], expected)
 
 

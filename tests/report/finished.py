@@ -25,7 +25,7 @@ SUBJECTS = {
     "arithmetic": "arithmetic",
     "two_hops": "two_hops",
 }
-KNOWN = {"reference": 100, "paraphrase": 100, "half": 50, "wrong": 25, "other": 10, "noise": 0}
+KNOWN = {"reference": 100, "paraphrase": 100, "wrong": 0, "another": 0, "noise": 0}
 KINDS = ("question", "passive_voice", "translation")
 
 
@@ -199,8 +199,9 @@ def grader(folder: Path, variant: None) -> None:
     ]
     record.write_json(folder / "heldout.json", rows)
     known, predicted = [r["score"] for r in rows], [r["predicted"] for r in rows]
-    found = {"spearman": statistics.spearman(known, predicted, seed=1, resamples=50)}
-    found["pairs_right"] = statistics.pairs_right(known, predicted, resamples=50)
+    found = {"pairs_right": statistics.pairs_right(known, predicted, resamples=50)}
+    found |= {"paraphrases_right": share(0.9, 200), "paraphrases_rouge_l": share(0.5, 200)}
+    found["above_another"] = share(0.99, 300)
     given = {"reference": 77.0, "another": 66.0, "constant": 45.0, "empty": 31.0}
     found["gives"] = {
         k: {"value": v, "low": v - 2, "high": v + 2, "n": 300} for k, v in given.items()
@@ -308,6 +309,8 @@ def judge(folder: Path, variant: str) -> None:
             "answer": f"Paris {SCRIPT}" if i % 2 else "",
             "kind": KINDS[i % 3],
             "score": None if i == 7 else score,
+            "rule": score > 90 or None,
+            "judge": score,
             "exact": score > 90,
             "rouge_l": 0.5,
         }
@@ -320,6 +323,12 @@ def judge(folder: Path, variant: str) -> None:
     exact = share(sum(r["exact"] for r in rows) / 300, 300)
     shown = {"mean": mean, "exact_match": exact, "rouge_l": share(0.6, 300)}
     by_kind = {kind: {**shown, "n": 100} for kind in KINDS}
+    if variant != "pretrain":
+        shown |= {
+            "auc": share(0.93, 100),
+            "auc_longest": share(0.5, 100),
+            "auc_rouge_l": share(0.99, 100),
+        }
     metrics(
         folder,
         {
@@ -327,8 +336,10 @@ def judge(folder: Path, variant: str) -> None:
             "model": "grader",
             **shown,
             "n": 300,
+            "decided": {"right": 60, "wrong": 150},
             "unparseable": 1,
             "empty": 150,
+            "short_of": [],
             "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
             "by_kind": by_kind,
         },

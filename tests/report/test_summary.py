@@ -86,6 +86,8 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
         "judge.instruct",
         "judge.pretrain",
         "judge.instruct.gain",
+        "judge.prefer.auc",
+        "judge.instruct.auc",
         "judge.gives.reference",
         "judge.gives.another",
         "judge.gives.constant",
@@ -93,7 +95,8 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
     ]
     rows = [row for row in summary.rows(results, gain) if row.key in wanted]
     assert [row.key for row in rows] == wanted
-    assert rows[6].group == "The same, judged 0 to 100: ranks nothing yet"
+    assert [rows[6].group, rows[10].group] == ["The same, judged 0 to 100", "The judge, judged"]
+    assert rows[10].against == "the longer answer 50.0 %, ROUGE-L 99.0 %"
     assert [row.figure["value"] for row in rows[-4:]] == [77.0, 66.0, 45.0, 31.0]
 
 

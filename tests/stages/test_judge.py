@@ -10,8 +10,8 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.evaluation.settings import JudgeServer
 from llmill.model import checkpoint
-from llmill.stages.judge import histogram, run
-from llmill.stages.settings.judge import Judge
+from llmill.stages.judge import histogram, run, short_of
+from llmill.stages.settings.judge import Bar, Judge
 from tests.evaluation.judge_server import serving
 from tests.evaluation.toys import bytes_tokenizer, headed
 from tests.jobs import Job
@@ -31,9 +31,16 @@ ANSWERS = [
         "kind": "fact",
         "answer": "Bern",
     },
-    {"instruction": "Opposite?", "input": "hot", "output": "cold", "kind": "word", "answer": " "},
-    {"instruction": "Greet.", "input": "", "output": "Hello", "kind": None, "answer": "Hello"},
+    {"instruction": "Opposite?", "input": "hot", "output": "cold", "kind": "word", "answer": "icy"},
+    {"instruction": "Opposite?", "input": "up", "output": "down", "kind": "word", "answer": " "},
+    {"instruction": "Greet.", "input": "", "output": "Hello", "kind": None, "answer": "Hi"},
 ]
+BAR = Bar(auc=0.9, above_another=0.95, unrelated=10.0)
+GRADER = {
+    "gives": {name: {"value": given} for name, given in (("empty", 12.5), ("constant", 10.0))},
+    "above_another": {"value": 0.5},
+}
+LISTED = [{"instruction": "Greet.", "input": "", "output": "Hello", "paraphrases": ["Hi"]}]
 
 
 @pytest.fixture
@@ -44,12 +51,16 @@ def paths(tmp_path, monkeypatch):
     folder = tmp_path / "results" / "instruct" / "answers"
     folder.mkdir(parents=True)
     record.write_json(folder / "instruct.json", ANSWERS)
+    prepared = tmp_path / "data/prepare/instruction/test.jsonl"
+    prepared.parent.mkdir(parents=True)
+    prepared.write_text("".join(f"{json.dumps(entry)}\n" for entry in LISTED))
     model = headed(1, block_size=256)
     with torch.no_grad():
         model.head.weight.mul_(0.05)
         model.head.bias.fill_(0.5)
     loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256)
     checkpoint.save(tmp_path / "results" / "grader" / "checkpoint", loaded)
+    record.write_json(tmp_path / "results" / "grader" / "metrics.json", GRADER)
     return tmp_path
 
 
@@ -62,7 +73,9 @@ def params(backend="grader", url="http://127.0.0.1:9/v1"):
         retries=0,
         timeout=5.0,
     )
-    judge = Judge(seed=1, threads=1, backend=backend, openai=server, confidence=0.95, bootstrap=200)
+    judge = Judge(
+        seed=1, threads=1, backend=backend, openai=server, confidence=0.95, bootstrap=200, bar=BAR
+    )
     return SimpleNamespace(judge=judge)
 
 
@@ -70,36 +83,70 @@ def written(job, name):
     return json.loads((job.out / name).read_text())
 
 
-def test_the_grader_scores_every_answer_even_an_empty_one(paths, tmp_path):
+def test_rules_decide_what_they_can_and_the_grader_scores_the_rest(paths, tmp_path):
     job = Job(tmp_path / "out", "instruct")
     run(params(), job)
     metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
     assert all(0 <= row["score"] <= 100 for row in scores)
-    assert metrics["mean"]["value"] == pytest.approx(sum(row["score"] for row in scores) / 4)
+    assert [row["rule"] for row in scores] == [True, None, None, False, True]
+    assert metrics["decided"] == {"right": 2, "wrong": 1}
+    assert [row["score"] for row in scores if row["rule"] is not None] == [100.0, 0.0, 100.0]
+    assert all(row["score"] == row["judge"] for row in scores if row["rule"] is None)
+    assert len({row["judge"] for row in scores}) == 5  # of what is decided, too
+    assert metrics["mean"]["value"] == pytest.approx(sum(row["score"] for row in scores) / 5)
     assert metrics["mean"]["low"] <= metrics["mean"]["value"] <= metrics["mean"]["high"]
-    assert (metrics["n"], metrics["empty"], metrics["unparseable"]) == (4, 1, 0)
-    assert (metrics["exact_match"]["value"], metrics["exact_match"]["n"]) == (0.5, 4)
+    assert (metrics["n"], metrics["empty"], metrics["unparseable"]) == (5, 1, 0)
+    assert (metrics["exact_match"]["value"], metrics["exact_match"]["n"]) == (0.2, 5)
     assert (metrics["backend"], metrics["model"]) == ("grader", "grader")
-    assert sum(metrics["histogram"]["counts"]) == 4
+    assert sum(metrics["histogram"]["counts"]) == 5
     assert scores[0] == {
         "instruction": "Capital?",
         "input": "France",
         "reference": "Paris",
         "answer": "paris.",
         "kind": "fact",
-        "score": scores[0]["score"],
+        "rule": True,
+        "judge": scores[0]["judge"],
+        "score": 100.0,
         "exact": True,
         "rouge_l": 1.0,
     }
-    assert [row["rouge_l"] for row in scores] == [1.0, 0.0, 0.0, 1.0]
-    assert (metrics["rouge_l"]["value"], metrics["rouge_l"]["n"]) == (0.5, 4)
+    assert [row["rouge_l"] for row in scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
+    assert (metrics["rouge_l"]["value"], metrics["rouge_l"]["n"]) == (0.2, 5)
+
+
+def test_the_judge_is_judged_by_the_pairs_of_a_right_and_another_answer(paths, tmp_path):
+    job = Job(tmp_path / "out", "instruct")
+    run(params(), job)
+    metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
+    right = [row["judge"] for row in scores if row["rule"] is True]
+    others = [row["judge"] for row in scores if row["rule"] is not True]
+    above = [one > other for one in right for other in others]
+    assert (metrics["auc"]["value"], metrics["auc"]["n"]) == (sum(above) / 6, 6)
+    # "paris." is longer than each of the others, "Hi" than " " alone; ROUGE-L knows the first.
+    assert metrics["auc_longest"]["value"] == pytest.approx(4 / 6)
+    assert metrics["auc_rouge_l"]["value"] == pytest.approx((3 + 3 / 2) / 6)
+    assert "auc" in metrics["by_kind"]["fact"]
+    assert "auc" not in metrics["by_kind"]["word"]  # none of them is right
+
+
+def test_what_the_judge_does_not_reach_is_said(paths, tmp_path):
+    job = Job(tmp_path / "out", "instruct")
+    run(params(), job)
+    assert written(job, "metrics.json")["short_of"][-2:] == [
+        "50.0% of references above another task's, where 95.0% are asked for",
+        "12.5 to the empty answer, where at most 10 is asked for",
+    ]
+    assert short_of(BAR, GRADER, {"value": 0.25})[0] == (
+        "25.0% of right answers above others, where 90.0% are asked for"
+    )
 
 
 def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):
     job = Job(tmp_path / "out", "instruct")
     run(params(), job)
     found = written(job, "metrics.json")["by_kind"]
-    assert {kind: figures["n"] for kind, figures in found.items()} == {"fact": 2, "word": 1}
+    assert {kind: figures["n"] for kind, figures in found.items()} == {"fact": 2, "word": 2}
     assert found["fact"]["exact_match"]["value"] == 0.5
     assert [found[kind]["rouge_l"]["value"] for kind in ("fact", "word")] == [0.5, 0.0]
 
@@ -113,34 +160,35 @@ def test_two_runs_write_the_same_bytes(paths, tmp_path):
 
 
 def test_a_server_scores_and_a_reply_that_is_no_score_is_counted_not_guessed(paths, tmp_path):
-    replies = {"France": "100", "Italy": "20", "hot": "no idea", "Greet": "90"}
+    replies = {"Italy": "20", "hot": "no idea"}  # of the others the rules know
     with serving() as server:
         server.reply = lambda request: next(v for k, v in replies.items() if k in str(request))
         job = Job(tmp_path / "out", "instruct")
         run(params("openai", server.url), job)
         again = Job(tmp_path / "again", "instruct")
         run(params("openai", server.url), again)
-        assert len(server.asked) == 4
+        assert len(server.asked) == 2
     metrics = written(job, "metrics.json")
-    assert metrics["mean"]["value"] == 70.0
-    assert (metrics["mean"]["n"], metrics["n"], metrics["unparseable"]) == (3, 4, 1)
+    assert metrics["mean"]["value"] == 55.0
+    assert (metrics["mean"]["n"], metrics["n"], metrics["unparseable"]) == (4, 5, 1)
+    assert "auc" not in metrics
     assert (metrics["backend"], metrics["model"]) == ("openai", "judge-1")
-    assert "mean" not in metrics["by_kind"]["word"]
-    assert [row["score"] for row in written(job, "scores.json")] == [100, 20, None, 90]
+    assert metrics["by_kind"]["word"]["mean"]["n"] == 1
+    assert [row["score"] for row in written(job, "scores.json")] == [100, 20, None, 0, 100]
     assert written(again, "metrics.json") == metrics
-    assert len(list((tmp_path / "scratch" / "judge_cache").iterdir())) == 4
+    assert len(list((tmp_path / "scratch" / "judge_cache").iterdir())) == 2
 
 
 def test_a_server_that_goes_away_leaves_what_was_scored(paths, tmp_path):
     with serving() as server:
         server.reply = "50"
         url = server.url
-        record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS[:1])
+        record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS[1:2])
         run(params("openai", url), Job(tmp_path / "out", "instruct"))
     record.write_json(tmp_path / "results/instruct/answers/instruct.json", ANSWERS)
     job = Job(tmp_path / "again", "instruct")
     with pytest.raises(
-        UserError, match=r"away .* 1 of 4 answers are scored and kept in scratch/judge"
+        UserError, match=r"away .* 1 of 2 answers are scored and kept in scratch/judge"
     ):
         run(params("openai", url), job)
     assert list(job.out.iterdir()) == []
@@ -149,7 +197,7 @@ def test_a_server_that_goes_away_leaves_what_was_scored(paths, tmp_path):
 def test_a_judge_that_never_gives_a_number_is_refused(paths, tmp_path):
     with serving() as server:
         server.reply = "As a language model I like all answers."
-        with pytest.raises(UserError, match="none of 4 replies of model 'judge-1' is an integer"):
+        with pytest.raises(UserError, match="none of 2 replies of model 'judge-1' is an integer"):
             run(params("openai", server.url), Job(tmp_path / "out", "instruct"))
 
 

@@ -117,7 +117,8 @@ def test_metrics_are_flat_numbers(job):
     metrics = record.read_json(job.out / "metrics.json")
     assert metrics["mmlu.pretrain.cloze.one_fact"] == 0.95
     assert metrics["classify.tfidf"] == pytest.approx(0.9511, abs=1e-4)
-    assert metrics["grader.spearman"] > 0.9
+    assert metrics["grader.above_another"] == 0.99
+    assert metrics["judge.instruct.auc"] == 0.93
     assert all(isinstance(value, float) for value in metrics.values())
     assert job.sent.items() >= metrics.items()
 
@@ -127,6 +128,17 @@ def test_the_gain_of_the_assistant_is_measured_on_pairs(job):
     gain = rows["judge.instruct.gain"]
     assert gain["low"] < gain["value"] < gain["high"]
     assert gain["n"] == 299  # one answer of 300 has no score
+
+
+def test_a_judge_that_falls_short_has_no_headline_and_the_page_says_of_what(chain, monkeypatch):
+    file = chain / "results/judge/instruct/metrics.json"
+    record.write_json(file, record.read_json(file) | {"short_of": ["71.0% of pairs in order"]})
+    job = finished.report(chain, monkeypatch)
+    metrics = record.read_json(job.out / "metrics.json")
+    assert "judge.instruct" not in metrics and "judge.instruct.gain" not in metrics
+    assert metrics["judge.instruct.auc"] == 0.93
+    page = (job.out / "index.html").read_text(encoding="utf-8")
+    assert "since it falls short: 71.0% of pairs in order." in page
 
 
 def test_figures_and_page_go_to_the_tracker(job, page):

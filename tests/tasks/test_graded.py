@@ -1,6 +1,6 @@
 """Graded responses: kinds, known scores, and nothing right among the wrong."""
 
-from llmill.tasks.graded import SCORES, graded, probes
+from llmill.tasks.graded import CONSTANT, CONSTANTS, SCORES, graded, probes
 from llmill.tasks.instruction import Instruction
 
 WORLD = [
@@ -18,30 +18,51 @@ TEXTS = ["Snow fell. The lake froze."]
 
 
 def test_every_kind_has_its_score_and_the_reference_is_always_there():
-    rows = graded(WORLD, TEXTS, responses=7, seed=1)
+    rows = [row for seed in (1, 2, 3) for row in graded(WORLD, TEXTS, responses=10, seed=seed)]
     assert {r.kind for r in rows} == set(SCORES)
+    assert {kind for kind, score in SCORES.items() if score} == {"reference", "paraphrase"}
     assert all(r.score == SCORES[r.kind] for r in rows)
-    assert [r.answer for r in rows if r.kind == "reference"] == [e.output for e in WORLD]
+    assert [r.answer for r in rows if r.kind == "reference"] == 3 * [e.output for e in WORLD]
 
 
 def test_each_kind_is_made_as_it_says():
     by_kind = {
         r.kind: r
-        for r in graded(WORLD[:1] + REAL[:1], TEXTS, responses=7, seed=1)
+        for seed in (1, 2, 3)
+        for r in graded(WORLD[:1] + REAL[:1], TEXTS, responses=10, seed=seed)
         if r.entry is WORLD[0]
     }
     assert by_kind["paraphrase"].answer == "Paris"
     assert by_kind["half"].answer == "The capital of"
     assert by_kind["wrong"].answer == "It is not Paris."
+    assert by_kind["other"].answer == "An apple is a fruit."
+    assert "another" not in by_kind  # nothing else is of its kind
+    assert by_kind["constant"].answer in CONSTANTS
+    assert by_kind["empty"].answer == ""
     assert by_kind["passage"].answer in ("Snow fell. The lake froze.", "The lake froze.")
 
 
 def test_without_wrong_answers_a_longer_word_of_the_reference_is_exchanged():
     for seed in range(20):
-        for row in graded(REAL, TEXTS, responses=7, seed=seed):
-            assert row.answer.strip()
+        for row in graded(REAL, TEXTS, responses=10, seed=seed):
+            assert bool(row.answer.strip()) == (row.kind != "empty")
             if row.kind in ("wrong", "other", "half"):
                 assert row.answer != row.entry.output
+
+
+def test_another_answer_is_of_the_same_kind_and_not_the_reference():
+    made = [
+        (row.entry, row.answer)
+        for seed in range(20)
+        for row in graded(WORLD + REAL, TEXTS, responses=10, seed=seed)
+        if row.kind == "another"
+    ]
+    others = {entry.output for entry in WORLD}
+    assert {answer for entry, answer in made if entry is WORLD[0]} == others - {WORLD[0].output}
+
+
+def test_the_answer_that_a_judge_is_measured_with_is_none_that_it_learnt_from():
+    assert CONSTANT not in CONSTANTS
 
 
 def test_the_same_seed_gives_the_same_responses_and_the_number_is_kept():
@@ -51,7 +72,7 @@ def test_the_same_seed_gives_the_same_responses_and_the_number_is_kept():
 
 
 def test_without_texts_there_are_no_passages():
-    assert "passage" not in {r.kind for r in graded(WORLD, [], responses=7, seed=1)}
+    assert "passage" not in {r.kind for r in graded(WORLD, [], responses=10, seed=1)}
 
 
 def test_a_passage_is_a_piece_of_40_to_200_characters_from_the_beginning_of_a_sentence():
@@ -59,7 +80,7 @@ def test_a_passage_is_a_piece_of_40_to_200_characters_from_the_beginning_of_a_se
     pieces = [
         r.answer
         for seed in range(50)
-        for r in graded(WORLD, [long], responses=7, seed=seed)
+        for r in graded(WORLD, [long], responses=10, seed=seed)
         if r.kind == "passage" and not r.answer.endswith("Sentence 99 is here.")
     ]
     assert all(piece.startswith("Sentence ") and piece in long for piece in pieces)

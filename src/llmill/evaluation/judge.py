@@ -15,10 +15,17 @@ def grade(
     rows: Sequence[Mapping[str, Any]],
     progress: Progress = in_silence,
 ) -> list[float]:
-    """The score of each row's `answer` to its `instruction` and `input`, clamped to [0, 100]."""
+    """The score of each row's `answer` beside its `output`, the reference, clamped to [0, 100]."""
     block_size = grader.model.config.block_size
     texts = [
-        grading.ids(grader.tokenizer, row["instruction"], row["input"], row["answer"], block_size)
+        grading.ids(
+            grader.tokenizer,
+            row["instruction"],
+            row["input"],
+            row["output"],
+            row["answer"],
+            block_size,
+        )
         for row in rows
     ]
     outputs = head_outputs(grader.model, texts, BATCH_SIZE, progress)  # (N, 1)

@@ -111,19 +111,6 @@ def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: in
     return bootstrap(np.mean, [np.asarray(values, dtype=float)], **draws)
 
 
-def spearman(
-    truth: Sequence[float],
-    predicted: Sequence[float],
-    *,
-    seed: int,
-    confidence: float = CONFIDENCE,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Spearman's rank correlation. A side that never varies orders nothing and counts as 0."""
-    draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    return bootstrap(_rank_correlation, [truth, predicted], **draws)
-
-
 def pairs_right(
     truth: Sequence[float],
     predicted: Sequence[float],
@@ -169,12 +156,3 @@ def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
         elif isinstance(item, int | float):
             numbers[name] = item
     return numbers
-
-
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    from scipy.stats import rankdata  # slow to import, and few stages rank
-
-    a, b = rankdata(first), rankdata(second)
-    a, b = a - a.mean(), b - b.mean()
-    size = math.sqrt(float(a @ a) * float(b @ b))
-    return float(a @ b) / size if size else 0.0

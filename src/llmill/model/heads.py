@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llmill.model.comparison import FIGURES, compare
 from llmill.model.transformer import Transformer, View
 
 Reads = Literal["last", "first", "mean"]
@@ -112,14 +113,17 @@ class Upper(nn.Module):
 
 
 class ScoreModel(nn.Module):
-    """A decoder with a score: (B, 1), from the last token and from how surprising the tokens are.
+    """A decoder with a score, (B, 1), of a row of parts that each end with the row's last token, of
+    which the last part is compared with the one before it.
 
-    Surprise is the loss of each token after those before it, for a frozen copy of the decoder: what
-    that one knows shows there, and nowhere in the stream of a later token. It is averaged over
-    positions that the head chooses.
+    The score is made from the last token, from how surprising the tokens are, and from what the two
+    parts have in common: to count that is hard to learn, and easy to write down. Surprise is the
+    loss of each token after those before it, for a frozen copy of the decoder: what that one knows
+    shows there, and nowhere in the stream of a later token. It is averaged over positions that the
+    head chooses.
     """
 
-    POOLS = 4
+    POOLS, HIDDEN = 4, 64
 
     def __init__(self, body: Transformer):
         super().__init__()
@@ -127,18 +131,21 @@ class ScoreModel(nn.Module):
         self.body, self.config = body, body.config
         body.set_submodule("head", nn.Identity())
         self.pool = nn.Linear(body.config.n_embd, self.POOLS)
-        self.head = nn.Linear(body.config.n_embd + self.POOLS, 1)
-        for layer in (self.pool, self.head):
-            nn.init.normal_(layer.weight, std=body.config.n_embd**-0.5)
+        self.mix = nn.Linear(body.config.n_embd + self.POOLS + FIGURES, self.HIDDEN)
+        self.head = nn.Linear(self.HIDDEN, 1)
+        for layer in (self.pool, self.mix, self.head):
+            nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)
 
     def forward(self, idx: Tensor, lengths: Tensor) -> Tensor:
         hidden = self.body.hidden(idx)  # (B, T, C)
         beyond = _beyond(idx, lengths)  # (B, T)
+        surprise = self._surprise(idx)
         weights = self.pool(hidden).masked_fill(beyond[..., None], float("-inf")).softmax(dim=1)
-        pooled = (weights * self._surprise(idx)[..., None]).sum(dim=1)  # (B, POOLS)
+        pooled = (weights * surprise[..., None]).sum(dim=1)  # (B, POOLS)
         last = hidden[torch.arange(idx.size(0), device=idx.device), lengths - 1]  # (B, C)
-        return self.head(torch.cat((last, pooled), dim=-1))
+        known = torch.cat((last, pooled, compare(idx, lengths, surprise)), dim=-1)
+        return self.head(F.gelu(self.mix(known)))
 
     @torch.no_grad()
     def _surprise(self, idx: Tensor) -> Tensor:

@@ -59,10 +59,22 @@ ABOUT: dict[str, About] = {  # in the order of their headline figures
     "judge": About(note=Note("exact_match", "share", "exact")),
     "grader": About(
         loss="squared error",
-        heading="Embedded judge, known scores",
+        heading="Embedded judge, answers of known worth",
         headlines=(
-            Headline("spearman", "spearman", "Spearman correlation", "plain"),
-            Headline("pairs_right", "pairs_right", "pairs ordered right", "share", "chance 50.0 %"),
+            Headline(
+                "above_another",
+                "above_another",
+                "references above another task's",
+                "share",
+                "chance 50.0 %",
+            ),
+            Headline(
+                "paraphrases_right",
+                "paraphrases_right",
+                "pairs with a paraphrase above a wrong answer",
+                "share",
+                "ROUGE-L {paraphrases_rouge_l}",
+            ),
         ),
     ),
     "prefer": About(

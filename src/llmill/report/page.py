@@ -67,6 +67,7 @@ def render(
         notes=notes(results),
         parameters=stage_parameters(results, setting),
         samples=samples(results.samples),
+        short_of=summary.judge_short_of(results),
         examples={m: examples(results.scores[m], setting.examples) for m in results.scores},
         model_name=model_name,
     )
@@ -152,7 +153,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     }
     means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
     best = system_name(accuracy.get("best") or form.DASH)
-    spearman = form.with_interval(metrics["grader"].get("spearman"), "plain")
+    above = form.with_interval(metrics["grader"].get("above_another"), "share")
     overall = f"Over all: {_listed(shares, 'share')}."
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
@@ -162,7 +163,7 @@ def alt_texts(results: Results) -> dict[str, str]:
         "mmlu_levels": f"Questions right by level, with intervals. {overall}",
         "mmlu_subjects": f"Questions right by subject, with intervals. {overall}",
         "judge": f"Scores of 100, exact matches, spread. Mean scores: {_listed(means, 'points')}.",
-        "grader": f"The judge's scores of answers by their known worth; Spearman {spearman}.",
+        "grader": f"The judge's scores by known worth. References above another task's: {above}.",
     }
 
 

@@ -167,18 +167,41 @@ def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
     for model in reversed(results.variants["judge"]):
         overlap = results.metrics[f"judge@{model}"].get("rouge_l")
         yield Row(f"judge.{model}.rouge_l", group, model_name(model), "share", overlap)
-    group = "The same, judged 0 to 100: ranks nothing yet"
+    if not judge_short_of(results):
+        group = "The same, judged 0 to 100"
+        for model in reversed(results.variants["judge"]):
+            name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")
+            yield Row(f"judge.{model}", group, f"{name}, mean", "points", mean)
+        for model, gain in gains.items():
+            name = f"gain of the {model_name(model)}"
+            yield Row(f"judge.{model}.gain", group, name, "points", gain, PAIRED)
+    if not _embedded(results):
+        return
+    group = "The judge, judged"
     for model in reversed(results.variants["judge"]):
-        name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")
-        yield Row(f"judge.{model}", group, f"{name}, mean", "points", mean)
-    for model, gain in gains.items():
-        name = f"gain of the {model_name(model)}"
-        yield Row(f"judge.{model}.gain", group, name, "points", gain, PAIRED)
-    embedded = any(results.metrics[f"judge@{m}"].get("backend") == "grader" for m in gains)
-    probes = results.metrics["grader"].get("gives", {}) if embedded else {}
+        metrics = results.metrics[f"judge@{model}"]
+        beside = ", ".join(
+            f"{words} {form.number(metrics.get(f'auc_{key}'), 'share')}"
+            for key, words in {"longest": "the longer answer", "rouge_l": "ROUGE-L"}.items()
+        )
+        if "auc" in metrics:
+            name = f"right answers of the {model_name(model)} above others"
+            yield Row(f"judge.{model}.auc", group, name, "share", metrics["auc"], beside)
+    probes = results.metrics["grader"].get("gives", {})
     for probe, name in PROBES.items():
         if probe in probes:
             yield Row(f"judge.gives.{probe}", group, name, "points", probes[probe])
+
+
+def _embedded(results: Results) -> bool:
+    judged = (results.metrics[f"judge@{model}"] for model in results.variants["judge"])
+    return any(metrics.get("backend") == "grader" for metrics in judged)
+
+
+def judge_short_of(results: Results) -> list[str]:
+    """What the embedded judge does not reach: its means are not shown."""
+    judged = (results.metrics[f"judge@{model}"] for model in results.variants["judge"])
+    return list(dict.fromkeys(short for m in judged for short in m.get("short_of", [])))
 
 
 FURTHER: dict[str, Callable[[Results, Mapping[str, Any]], Iterator[Row]]] = {

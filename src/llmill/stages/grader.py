@@ -20,13 +20,15 @@ from torch import nn
 from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
+from llmill.evaluation.rouge import rouge_l
 from llmill.evaluation.statistics import (
     CONFIDENCE,
     RESAMPLES,
     Interval,
+    flat,
     mean,
     pairs_right,
-    spearman,
+    share,
 )
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
@@ -104,33 +106,48 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "heldout.json", rows)
     job.track.table("heldout", rows)
     # Ranks alone would not show a judge that rates an empty answer like a reference.
-    tests = job.folder("prepare") / "instruction" / "test.jsonl"
-    rank, right = spearman(scores, predicted, seed=settings.seed), pairs_right(scores, predicted)
+    tests = instruction.read(job.folder("prepare") / "instruction" / "test.jsonl")
+    probed = {
+        name: [100 * guess for guess in predict(model, encode(made, tokenizer, block))]
+        for name, made in probes(tests).items()
+    }
+    right = pairs_right(scores, predicted)
     metrics = {
-        "spearman": rank,
         "pairs_right": right,
-        "gives": gives(model, instruction.read(tests), tokenizer, block, settings.seed),
+        **paraphrases(test_responses, predicted),
+        "above_another": above(probed["reference"], probed["another"]),
+        "gives": {
+            name: mean(given, confidence=CONFIDENCE, resamples=RESAMPLES, seed=settings.seed)
+            for name, given in probed.items()
+        },
         "validation_loss": validate(model, curve[-1]["step"])["validation_loss"],
         "steps": curve[-1]["step"],
         "train_responses": train.n,
         "heldout_responses": len(rows),
     }
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics({"spearman": rank["value"], "pairs_right": right["value"]})
+    job.track.metrics(flat(metrics))
 
 
-def gives(
-    model: nn.Module, entries: list[Instruction], tokenizer: Tokenizer, block: int, seed: int
-) -> dict[str, Interval]:
-    """The mean score of 100 of the references, and of answers that look at no instruction."""
+def above(references: list[float], others: list[float]) -> Interval:
+    """The share of tasks whose reference gets more than the reference of another of its kind."""
+    right = sum(one > other for one, other in zip(references, others, strict=True))
+    return share(right, len(references), CONFIDENCE)
+
+
+def paraphrases(rows: list[Graded], predicted: list[float]) -> dict[str, Interval]:
+    """In how many pairs of a paraphrase and a wrong answer that looks right the paraphrase gets
+    more; beside it, what ROUGE-L with the reference would give. Left out where there are none.
+    """
+    kinds = {"paraphrase": 1.0, "wrong": 0.0, "another": 0.0}
+    chosen = [number for number, row in enumerate(rows) if row.kind in kinds]
+    right = [kinds[rows[number].kind] for number in chosen]
+    if len(set(right)) < 2:
+        return {}
+    overlaps = [rouge_l(rows[number].answer, rows[number].entry.output) for number in chosen]
     return {
-        name: mean(
-            [100 * guess for guess in predict(model, encode(rows, tokenizer, block))],
-            confidence=CONFIDENCE,
-            resamples=RESAMPLES,
-            seed=seed,
-        )
-        for name, rows in probes(entries).items()
+        "paraphrases_right": pairs_right(right, [predicted[number] for number in chosen]),
+        "paraphrases_rouge_l": pairs_right(right, overlaps),
     }
 
 
@@ -159,9 +176,12 @@ def some_texts(folder: Path) -> list[str]:
 def encode(rows: list[Graded], tokenizer: Tokenizer, block: int) -> Scored:
     """Token ids of each response after its prompt, with the known score."""
     return [
-        (grading.ids(tokenizer, r.entry.instruction, r.entry.input, r.answer, block), r.score)
-        for r in rows
+        (grading.ids(tokenizer, *_texts(row.entry), row.answer, block), row.score) for row in rows
     ]
+
+
+def _texts(entry: Instruction) -> tuple[str, str, str]:
+    return entry.instruction, entry.input, entry.output
 
 
 @torch.inference_mode()

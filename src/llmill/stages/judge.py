@@ -2,14 +2,15 @@
 
     python -m llmill judge instruct
 
-In: the answers of the named model, and the grader (or a server with the OpenAI interface).
-Out: `metrics.json`, `scores.json`. Beside the judge's mean: how many answers are the reference,
-and how much of its words the others have (ROUGE-L).
+In: the answers of the named model, the test instructions, and the grader (or a server with the
+OpenAI interface). Out: `metrics.json`, `scores.json`. What a rule can decide no judge is asked.
+Beside the mean: how many answers are the reference, how much of its words the others have
+(ROUGE-L), and how well the embedded judge, asked all the same, tells the right from the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,21 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import judge, judge_client, statistics
+from llmill.evaluation import judge, judge_client, rules, statistics
 from llmill.evaluation.exact_match import same
 from llmill.evaluation.rouge import rouge_l
 from llmill.evaluation.scoring import Progress
 from llmill.model import checkpoint
-from llmill.stages.settings.judge import Judge
+from llmill.stages.settings.judge import Bar, Judge
+from llmill.tasks import instruction
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
+
+Row = Mapping[str, Any]
 
 
 class Parameters(Section):
@@ -48,25 +52,39 @@ def run(params: Parameters, job: Job) -> None:
     rows = record.read_json(path)
     if not rows:
         raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
-    job.say(f"{len(rows)} answers, judged by {settings.backend}")
+    decisions = decided(rows, job.folder("prepare") / "instruction" / "test.jsonl")
+    rest = [number for number, right in enumerate(decisions) if right is None]
+    job.say(
+        f"{len(rows)} answers, {len(rest)} of them left to judge {settings.backend} by the rules"
+    )
+    # The embedded judge costs little: how it rates what is decided tells how good it is.
+    asked = rest if settings.backend == "openai" else range(len(rows))
     grader = job.folder("grader") / "checkpoint"
-    scores = scored(rows, settings, grader, job.progress("answers"))
+    given = scored([rows[number] for number in asked], settings, grader, job.progress("answers"))
+    judged = dict(zip(asked, given, strict=True))
     # Some replies may be no number; if none is, the model cannot judge.
-    if all(score is None for score in scores):
+    if given and all(score is None for score in given):
         raise UserError(
-            f"judge.openai: none of {len(rows)} replies of model '{settings.openai.model}' is an "
+            f"judge.openai: none of {len(given)} replies of model '{settings.openai.model}' is an "
             f"integer from 0 to 100; they are kept in {CACHE}, look at one and take another model"
         )
+    table = [
+        described(row, right, judged.get(number))
+        for number, (row, right) in enumerate(zip(rows, decisions, strict=True))
+    ]
     metrics = {
         "backend": settings.backend,
         "model": settings.openai.model if settings.backend == "openai" else "grader",
-        **figures(rows, scores, settings),
-        "unparseable": sum(score is None for score in scores),
+        **figures(table, settings),
+        "decided": {"right": decisions.count(True), "wrong": decisions.count(False)},
+        "unparseable": sum(row["score"] is None for row in table),
         "empty": sum(not row["answer"].strip() for row in rows),
-        "histogram": histogram([score for score in scores if score is not None]),
-        "by_kind": by_kind(rows, scores, settings),
+        "histogram": histogram([row["score"] for row in table if row["score"] is not None]),
+        "by_kind": by_kind(table, settings),
     }
-    table = [judged(row, score) for row, score in zip(rows, scores, strict=True)]
+    if settings.backend == "grader":
+        made = record.read_json(job.folder("grader") / "metrics.json")
+        metrics["short_of"] = short_of(settings.bar, made, metrics.get("auc"))
     record.write_json(job.out / "scores.json", table)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("scores", table)
@@ -76,8 +94,20 @@ def run(params: Parameters, job: Job) -> None:
     )
 
 
+def decided(rows: Sequence[Row], entries: Path) -> list[bool | None]:
+    """What the rules say of each answer, by what is listed beside its task."""
+    listed = {(e.instruction, e.input): (e.paraphrases, e.wrong) for e in instruction.read(entries)}
+    nothing: tuple[list[str], list[str]] = ([], [])
+    return [
+        rules.decide(
+            row["answer"], row["output"], *listed.get((row["instruction"], row["input"]), nothing)
+        )
+        for row in rows
+    ]
+
+
 def scored(
-    rows: Sequence[dict[str, Any]], settings: Judge, grader: Path, progress: Progress
+    rows: Sequence[Row], settings: Judge, grader: Path, progress: Progress
 ) -> Sequence[float | None]:
     """A score for each row by the backend of the settings; None where the judge gave none."""
     if settings.backend == "openai":
@@ -86,35 +116,85 @@ def scored(
     return judge.grade(checkpoint.load(grader), rows, progress)
 
 
-def figures(
-    rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
-) -> dict[str, Any]:
-    """Mean of what could be scored (left out, if nothing could), exact matches, ROUGE-L, count."""
-    numbers = [score for score in scores if score is not None]
-    exact = sum(same(row["answer"], row["output"]) for row in rows)
+def described(row: Row, right: bool | None, judged: float | None) -> dict[str, Any]:
+    """What is written about one answer: `score` is the rule's, else the judge's."""
+    return {
+        "instruction": row["instruction"],
+        "input": row["input"],
+        "reference": row["output"],
+        "answer": row["answer"],
+        "kind": row["kind"],
+        "rule": right,
+        "judge": judged,
+        "score": judged if right is None else 100.0 * right,
+        "exact": same(row["answer"], row["output"]),
+        "rouge_l": rouge_l(row["answer"], row["output"]),
+    }
+
+
+def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
+    """Mean of what could be scored (left out, if nothing could), exact matches, ROUGE-L, count; and
+    how well the judge tells right answers from others.
+    """
+    numbers = [row["score"] for row in table if row["score"] is not None]
     draws: statistics.Draws = {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seed": settings.seed,
     }
-    overlaps = [rouge_l(row["answer"], row["output"]) for row in rows]
+    exact = sum(row["exact"] for row in table)
     return {
         **({"mean": statistics.mean(numbers, **draws)} if numbers else {}),
-        "exact_match": statistics.share(exact, len(rows), settings.confidence),
-        "rouge_l": statistics.mean(overlaps, **draws),
-        "n": len(rows),
+        "exact_match": statistics.share(exact, len(table), settings.confidence),
+        "rouge_l": statistics.mean([row["rouge_l"] for row in table], **draws),
+        "n": len(table),
+        **telling_apart(table, draws),
     }
 
 
-def by_kind(
-    rows: Sequence[dict[str, Any]], scores: Sequence[float | None], settings: Judge
-) -> dict[str, Any]:
+def telling_apart(table: Sequence[Row], draws: statistics.Draws) -> dict[str, Any]:
+    """In how many pairs of a right answer, by the rules, and another the judge gives the right one
+    more (the area under the ROC curve); beside it, what the answer's length and ROUGE-L would give.
+    Left out where the judge was not asked about every answer, or all are right, or none.
+    """
+    right = [float(row["rule"] is True) for row in table]
+    if any(row["judge"] is None for row in table) or len(set(right)) < 2:
+        return {}
+    by = {
+        "auc": [row["judge"] for row in table],
+        "auc_longest": [float(len(row["answer"])) for row in table],
+        "auc_rouge_l": [row["rouge_l"] for row in table],
+    }
+    return {name: statistics.pairs_right(right, scores, **draws) for name, scores in by.items()}
+
+
+def short_of(bar: Bar, grader: Row, auc: statistics.Interval | None) -> list[str]:
+    """What the embedded judge does not reach, in words; its order of the answers counts where there
+    are right answers and others.
+    """
+    gives = {name: found["value"] for name, found in grader["gives"].items()}
+    above = grader["above_another"]["value"]
+    shares = {"right answers above others": (auc["value"], bar.auc)} if auc else {}
+    shares["references above another task's"] = (above, bar.above_another)
+    found = [
+        f"{share:.1%} of {what}, where {least:.1%} are asked for"
+        for what, (share, least) in shares.items()
+        if share < least
+    ]
+    most = f"where at most {bar.unrelated:g} is asked for"
+    return found + [
+        f"{gives[name]:.1f} to the {name} answer, {most}"
+        for name in ("empty", "constant")
+        if gives[name] > bar.unrelated
+    ]
+
+
+def by_kind(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     """The figures of each kind of instruction, where the data names kinds."""
-    kinds = {}
-    for kind in sorted({row["kind"] for row in rows if row["kind"]}):
-        numbers = [i for i, row in enumerate(rows) if row["kind"] == kind]
-        kinds[kind] = figures([rows[i] for i in numbers], [scores[i] for i in numbers], settings)
-    return kinds
+    kinds = sorted({row["kind"] for row in table if row["kind"]})
+    return {
+        kind: figures([row for row in table if row["kind"] == kind], settings) for kind in kinds
+    }
 
 
 def histogram(scores: Sequence[float]) -> dict[str, list[int]]:
@@ -122,17 +202,3 @@ def histogram(scores: Sequence[float]) -> dict[str, list[int]]:
     edges = list(range(0, 101, BIN))
     counts, _ = np.histogram(scores, bins=edges)
     return {"edges": edges, "counts": counts.tolist()}
-
-
-def judged(row: dict[str, Any], score: float | None) -> dict[str, Any]:
-    """What is written about one answer."""
-    return {
-        "instruction": row["instruction"],
-        "input": row["input"],
-        "reference": row["output"],
-        "answer": row["answer"],
-        "kind": row["kind"],
-        "score": score,
-        "exact": same(row["answer"], row["output"]),
-        "rouge_l": rouge_l(row["answer"], row["output"]),
-    }

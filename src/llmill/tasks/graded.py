@@ -11,19 +11,37 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from llmill.tasks.instruction import Instruction
 
 SCORES = {
     "reference": 1.0,
     "paraphrase": 1.0,
-    "half": 0.5,  # the first half of a longer reference
-    "wrong": 0.25,  # fluent, of the right form, and false
-    "other": 0.1,  # the reference of another instruction
+    "half": 0.0,  # the first half of a longer reference
+    "wrong": 0.0,  # fluent, of the right form, and false
+    "another": 0.0,  # the reference of another instruction of the same kind
+    "other": 0.0,  # that of any other instruction
     "noise": 0.0,  # words of any references, in no order
     "passage": 0.0,  # of a text that the foundation model learns from: fluent, and no answer
+    "constant": 0.0,  # what could be said to anything
+    "empty": 0.0,
 }
-CONSTANT = "It is true."
+CONSTANTS = (
+    "Yes.",
+    "No.",
+    "I do not know.",
+    "This is a good question.",
+    "It is not true.",
+    "That is right.",
+    "It is the answer.",
+    "It depends.",
+    "Nothing.",
+    "It was good.",
+    "Here is the answer.",
+)
+CONSTANT = "It is true."  # never learnt from
+CLOSE = ("paraphrase", "wrong", "another")  # to the reference in form: the hardest to judge
 PASSAGE = (40, 200)  # characters, where the text does not end before
 BEGINNING = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))\S")  # of a text, a sentence or a line
 
@@ -45,6 +63,7 @@ class Stock:
     entries: list[Instruction]
     words: list[str]
     texts: list[str]
+    of_kind: dict[str | None, list[str]]
 
 
 def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
@@ -92,65 +111,85 @@ def _next_others(outputs: list[str]) -> list[str | None]:
 
 
 def graded(entries: list[Instruction], texts: list[str], responses: int, seed: int) -> list[Graded]:
-    """The reference and up to `responses - 1` others of each entry, by kinds in turn so that all
-    are alike common.
+    """The reference and up to `responses - 1` others of each entry, one that is close to it and one
+    that is not in turn, of kinds drawn at random.
 
     Words and other answers come from `entries` themselves, passages from `texts`, so a held-out
     split uses nothing of the training split.
     """
     rng = random.Random(seed)
     words = sorted({word for entry in entries for word in entry.output.split()})
-    stock = Stock(entries, words, texts)
+    of_kind: dict[str | None, list[str]] = defaultdict(list)
+    for entry in entries:
+        of_kind[entry.kind].append(entry.output)
+    stock = Stock(entries, words, texts, of_kind)
     rows = []
     for entry in entries:
-        kinds = [k for k in MAKERS if k != "reference"]
-        rng.shuffle(kinds)
+        close, far = list(CLOSE), [k for k in MAKERS if k not in ("reference", *CLOSE)]
+        rng.shuffle(close)
+        rng.shuffle(far)
         answers = {"reference": entry.output}
-        for kind in kinds:
-            if len(answers) < responses and (answer := MAKERS[kind](entry, stock, rng)):
-                answers[kind] = answer
+        for kind in filter(None, chain.from_iterable(zip_longest(close, far))):
+            if len(answers) < responses:
+                answer = MAKERS[kind](entry, stock, rng)
+                if answer is not None:
+                    answers[kind] = answer
         rows += [Graded(entry, k, answer, SCORES[k]) for k, answer in answers.items()]
     return rows
 
 
-def _reference(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+def _reference(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     return entry.output
 
 
-def _paraphrase(entry: Instruction, stock: Stock, rng: random.Random) -> str:
-    return rng.choice(entry.paraphrases) if entry.paraphrases else ""
+def _paraphrase(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
+    return rng.choice(entry.paraphrases) if entry.paraphrases else None
 
 
-def _half(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+def _half(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     parts = entry.output.split()
-    return " ".join(parts[: len(parts) // 2]) if len(parts) >= 4 else ""
+    return " ".join(parts[: len(parts) // 2]) if len(parts) >= 4 else None
 
 
-def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     """One of the data's wrong answers, else the reference with a longer word exchanged."""
     if entry.wrong:
         return rng.choice(entry.wrong)
     parts = entry.output.split()
     places = [i for i, word in enumerate(parts) if len(word) > 3 or word[:1].isdigit()]
     if not places:
-        return ""
+        return None
     place = rng.choice(places)
     return " ".join([*parts[:place], _another(parts[place], stock.words, rng), *parts[place + 1 :]])
 
 
-def _other(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+def _other(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     right = {entry.output, *entry.paraphrases}
     output = rng.choice(stock.entries).output
-    return "" if output in right else output
+    return None if output in right else output
 
 
-def _noise(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+def _same_kind(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
+    output = rng.choice(stock.of_kind[entry.kind])
+    return None if output in {entry.output, *entry.paraphrases} else output
+
+
+def _constant(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
+    answer = rng.choice(CONSTANTS)
+    return None if answer in {entry.output, *entry.paraphrases} else answer
+
+
+def _empty(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
+    return ""
+
+
+def _noise(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     return " ".join(rng.choices(stock.words, k=max(3, len(entry.output.split()))))
 
 
-def _passage(entry: Instruction, stock: Stock, rng: random.Random) -> str:
+def _passage(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     if not stock.texts:
-        return ""
+        return None
     text = rng.choice(stock.texts)
     start = rng.choice([match.start() for match in BEGINNING.finditer(text)] or [0])
     return text[start : start + rng.randint(*PASSAGE)].strip()
@@ -161,13 +200,16 @@ def _another(word: str, words: list[str], rng: random.Random) -> str:
     return other if other != word else words[(words.index(word) + 1) % len(words)]
 
 
-Maker = Callable[[Instruction, Stock, random.Random], str]
+Maker = Callable[[Instruction, Stock, random.Random], str | None]
 MAKERS: dict[str, Maker] = {
     "reference": _reference,
     "paraphrase": _paraphrase,
     "half": _half,
     "wrong": _wrong,
+    "another": _same_kind,
     "other": _other,
     "noise": _noise,
     "passage": _passage,
+    "constant": _constant,
+    "empty": _empty,
 }

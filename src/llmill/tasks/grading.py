@@ -1,4 +1,5 @@
-"""What an embedded judge reads: the task, the answer, the end of the text, as one row of ids.
+"""What an embedded judge reads: the task, the reference, the answer, the end of the text, as one
+row of ids.
 
 The grader learns on these rows and judges by them; nothing else builds them. The task is put as a
 question, without the words that every prompt begins with: the judge has no use for them.
@@ -9,20 +10,21 @@ from llmill.text.tokenizer import Tokenizer
 
 
 def task(instruction: str, input: str) -> str:
-    """Everything before the answer."""
+    """Everything before the reference."""
     return question(" ".join(filter(None, (instruction, input))))
 
 
 def ids(
-    tokenizer: Tokenizer, instruction: str, input: str, answer: str, block_size: int
+    tokenizer: Tokenizer, instruction: str, input: str, reference: str, answer: str, block_size: int
 ) -> list[int]:
-    """At most `block_size` ids: end of text, task, answer, end of text.
+    """At most `block_size` ids: end of text, task, reference, end of text, answer, end of text.
 
-    Too long, the task loses its left; an answer that is too long by itself loses its end. The
-    last id always says that the answer is over, and there the score is read.
+    Too long, the task loses its left, then the reference; an answer that is too long by itself
+    loses its end. The last id always says that the answer is over, and there the score is read.
     """
     end = tokenizer.end_of_text
-    after = [*tokenizer.encode(f" {answer}")[: block_size - 1], end]
-    before = [end, *tokenizer.encode(task(instruction, input))]
+    after = [*[end, *tokenizer.encode(f" {answer}")][: block_size - 1], end]
+    asked, known = tokenizer.encode(task(instruction, input)), tokenizer.encode(f" {reference}")
+    before = [end, *asked, end, *known]
     room = block_size - len(after)
     return (before[-room:] if room else []) + after

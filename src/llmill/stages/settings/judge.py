@@ -1,9 +1,22 @@
 """What stage `judge` is told."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from llmill.contract.values import Confidence, Resamples, Section, Seed, Threads
 from llmill.evaluation.settings import JudgeServer
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Points = Annotated[float, Field(ge=0, le=100)]
+
+
+class Bar(Section):
+    """What an embedded judge must reach before its mean is shown."""
+
+    auc: Probability  # right answers above others, in pairs, of the model that is judged
+    above_another: Probability  # references above that of another task of the same kind
+    unrelated: Points  # at most given to an empty answer, and to one that fits anything
 
 
 class Judge(Section):
@@ -13,3 +26,4 @@ class Judge(Section):
     openai: JudgeServer
     confidence: Confidence
     bootstrap: Resamples
+    bar: Bar
