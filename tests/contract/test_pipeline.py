@@ -61,6 +61,7 @@ def test_variants_may_differ_in_what_they_read():
 def test_parents_are_the_stages_whose_files_are_read():
     stages = read()
     assert [s.address for s in pipeline.parents(stages, stages["judge@pretrain"])] == [
+        "prepare",  # its paraphrases
         "pretrain",  # with which an adapter is read
         "instruct",
         "grader",

@@ -7,19 +7,19 @@ TOKENIZER = Tokenizer({bytes([b]): b for b in range(256)})
 END = 256
 
 
-def test_task_and_reference_stand_as_question_and_answer_and_the_answer_between_ends_of_text():
+def test_task_reference_and_answer_each_end_with_the_end_of_text():
     found = grading.ids(TOKENIZER, "Add.", "1 + 1", "2", "two", 1000)
-    assert found == [END, *b"Question: Add. 1 + 1\nAnswer: 2", END, *b" two", END]
+    assert found == [END, *b"Question: Add. 1 + 1\nAnswer:", END, *b" 2", END, *b" two", END]
 
 
 def test_a_task_without_input_has_no_space_too_many():
     found = grading.ids(TOKENIZER, "Add 1 and 1.", "", "2", "3", 1000)
-    assert found == [END, *b"Question: Add 1 and 1.\nAnswer: 2", END, *b" 3", END]
+    assert found == [END, *b"Question: Add 1 and 1.\nAnswer:", END, *b" 2", END, *b" 3", END]
 
 
 def test_too_long_a_task_loses_its_left_and_reference_and_answer_nothing():
     found = grading.ids(TOKENIZER, "Add.", "1 + 1", "2", "two", 14)
-    assert found == [*b"nswer: 2"[:8], END, *b" two", END]
+    assert found == [*b"swer:", END, *b" 2", END, *b" two", END]
 
 
 def test_too_long_an_answer_loses_its_end_and_is_still_over():

@@ -17,7 +17,7 @@ def task(instruction: str, input: str) -> str:
 def ids(
     tokenizer: Tokenizer, instruction: str, input: str, reference: str, answer: str, block_size: int
 ) -> list[int]:
-    """At most `block_size` ids: end of text, task, reference, end of text, answer, end of text.
+    """At most `block_size` ids: task, reference and answer, each between ends of text.
 
     Too long, the task loses its left, then the reference; an answer that is too long by itself
     loses its end. The last id always says that the answer is over, and there the score is read.
