@@ -15,7 +15,11 @@ from llmill.runner import params
 
 ROOT = Path(__file__).parent.parent
 
-CHAINS = ("test_workflow.py", "test_repro.py", "test_cluster.py")  # whole chains, minutes each
+LONG = (  # files of minutes, then of half a minute
+    "test_workflow.py", "test_repro.py", "test_cluster.py",
+    "test_stage.py", "test_spread.py", "test_parallel.py", "test_dry_run.py", "test_pretrain.py",
+    "test_command.py", "test_benchmarks.py",
+)  # fmt: skip
 
 # Workers share the cores: a thread each in what a test itself computes, and none that spins.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -30,7 +34,8 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: a worker takes nothing else until its file is done."""
-    items.sort(key=lambda item: item.path.name not in CHAINS)
+    order = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
 
 @cache
