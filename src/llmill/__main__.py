@@ -133,6 +133,33 @@ def results(
 
 
 @app.command()
+def rank(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON lines or Parquet.")],
+    columns: Annotated[
+        str, typer.Option(help="Of the two players and the winner.")
+    ] = "model_a,model_b,winner",
+) -> None:
+    """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
+    from llmill.rank import print_ranking
+
+    names = columns.split(",")
+    if len(names) != 3:
+        raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
+    print_ranking(file, names)
+
+
+@app.command("win-rate")
+def win_rate(
+    file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],
+    column: Annotated[str, typer.Option(help="Of the preferences, from 1 to 2.")] = "preference",
+) -> None:
+    """Print how often a model's answers were preferred, as AlpacaEval counts it."""
+    from llmill.win_rate import print_win_rate
+
+    print_win_rate(file, column)
+
+
+@app.command()
 def runs(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of MLflow's server.")] = 5000,
 ) -> None:

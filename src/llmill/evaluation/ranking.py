@@ -1,0 +1,165 @@
+"""Strengths from outcomes in pairs: Bradley and Terry's model (1952), with Davidson's ties (1970),
+on the scale of Elo's ratings; and plain Elo.
+
+Of players i and j, i wins with a probability in proportion to exp(b_i), j to exp(b_j), and neither
+to nu exp((b_i + b_j) / 2). All orders of the outcomes give the same strengths; Elo's ratings change
+from one outcome to the next, so there the order counts.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+ELO = 400 / math.log(10)  # points of Elo's scale for a unit of strength
+MIDDLE = 1000.0  # the mean rating
+K = 4.0  # points that one outcome moves a rating of Elo's, as chat arenas take it
+STEPS, LONGEST, NEAR = 100, 1.0, 1e-10  # of Newton's method: at most, each, and the end
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Two players, and what the first got: 1.0 for a win, 0.5 for a tie, 0.0 for a loss."""
+
+    first: str
+    second: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Pairs of players that met, by number (P, 2), and how often the first, the second and neither
+    won: (P, 3), or (R, P, 3) of R resamples.
+    """
+
+    players: list[str]
+    pairs: np.ndarray
+    won: np.ndarray
+
+
+def count(outcomes: Sequence[Outcome]) -> Counts:
+    """The outcomes of each pair; players stand in the order of their names."""
+    players = sorted({name for each in outcomes for name in (each.first, each.second)})
+    number = {name: n for n, name in enumerate(players)}
+    met: dict[tuple[int, int], np.ndarray] = {}
+    for each in outcomes:
+        one, other = number[each.first], number[each.second]
+        low, high = min(one, other), max(one, other)
+        score = each.score if one == low else 1.0 - each.score
+        met.setdefault((low, high), np.zeros(3))[{1.0: 0, 0.0: 1, 0.5: 2}[score]] += 1
+    pairs = sorted(met)
+    return Counts(players, np.array(pairs), np.array([met[pair] for pair in pairs]))
+
+
+def groups(counts: Counts, strong: bool) -> list[list[str]]:
+    """Players that can be compared, the largest group first. Weakly: by any chain of outcomes.
+    Strongly: each has a chain of wins over every other. Without it some strength is infinite (Ford
+    1957), or with ties the tie parameter can be.
+    """
+    (first, second), won = counts.pairs.T, counts.won
+    beat, lost = won[:, 0] > 0, won[:, 1] > 0
+    if not strong:
+        beat = lost = won.sum(axis=1) > 0
+    above = np.concatenate([first[beat], second[lost]])
+    below = np.concatenate([second[beat], first[lost]])
+    size = len(counts.players)
+    graph = coo_array((np.ones(len(above)), (above, below)), shape=(size, size))
+    kind = "strong" if strong else "weak"
+    _, label = connected_components(graph, connection=kind)
+    found = [
+        [name for name, own in zip(counts.players, label, strict=True) if own == one]
+        for one in dict.fromkeys(label.tolist())
+    ]
+    return sorted(found, key=len, reverse=True)
+
+
+def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
+    """Strengths b of mean 0, (..., N), and the tie parameter nu (...), 0 where nothing was a tie;
+    the most likely ones, by Newton's method. Of resamples, each alone.
+
+    The players must be one strong group: else there is no such maximum.
+    """
+    won = counts.won if counts.won.ndim == 3 else counts.won[None]
+    ties = won[..., 2].sum(axis=1) > 0  # (R,)
+    size = len(counts.players)
+    design = np.zeros((len(counts.pairs), 3, size + 1))  # of the logarithms: strengths, log nu
+    for number, (first, second) in enumerate(counts.pairs):
+        design[number, 0, first] = design[number, 1, second] = 1.0
+        design[number, 2, [first, second]] = 0.5
+        design[number, 2, size] = 1.0
+    free = np.ones(size + 1, dtype=bool)
+    free[0] = False  # one strength stands still: only differences count
+    at = np.zeros((len(won), size + 1))
+    games = won.sum(axis=-1, keepdims=True)  # (R, P, 1)
+    for _ in range(STEPS):
+        gradient, curvature = _slopes(at, design, won, games, ties)
+        curvature[:, size, size] += ~ties  # where nothing is a tie, nu is not learnt
+        step = np.zeros_like(at)
+        inner = curvature[:, free][:, :, free]
+        step[:, free] = np.linalg.solve(inner, gradient[:, free, None])[..., 0]
+        step *= np.minimum(1.0, LONGEST / np.maximum(abs(step).max(axis=1, keepdims=True), 1e-300))
+        at += step
+        if abs(step).max() < NEAR:
+            break
+    found = at[:, :size] - at[:, :size].mean(axis=1, keepdims=True)
+    nu = np.where(ties, np.exp(at[:, size]), 0.0)
+    return (found, nu) if counts.won.ndim == 3 else (found[0], nu[0])
+
+
+def _slopes(
+    at: np.ndarray, design: np.ndarray, won: np.ndarray, games: np.ndarray, ties: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The gradient of the log-likelihood, (R, N + 1), and its negative second derivatives."""
+    logits = np.einsum("rf,pcf->rpc", at, design)
+    logits[~ties, :, 2] = -np.inf
+    share = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    share /= share.sum(axis=-1, keepdims=True)
+    gradient = np.einsum("rpc,pcf->rf", won - games * share, design)
+    middle = np.einsum("rpc,pcf->rpf", share, design)
+    second = np.einsum("rpc,pcf,pcg->rfg", games * share, design, design)
+    return gradient, second - np.einsum("rpf,rpg->rfg", games * middle, middle)
+
+
+def resample(counts: Counts, resamples: int, seed: int) -> Counts:
+    """The same number of outcomes, drawn from them with replacement, so many times."""
+    rng = np.random.default_rng(seed)
+    flat = counts.won.reshape(-1)
+    total = int(flat.sum())
+    drawn = rng.multinomial(total, flat / total, size=resamples).astype(float)
+    return Counts(counts.players, counts.pairs, drawn.reshape(resamples, *counts.won.shape))
+
+
+def intervals(
+    counts: Counts, resamples: int, confidence: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """The percentiles of each strength over resamples of the outcomes, and how many resamples had
+    no finite strengths, and so are left out: somebody won all of what was drawn of him.
+    """
+    drawn = resample(counts, resamples, seed)
+    whole = [
+        n
+        for n, won in enumerate(drawn.won)
+        if len(groups(Counts(counts.players, counts.pairs, won), strong=True)) == 1
+    ]
+    found, _ = strengths(Counts(counts.players, counts.pairs, drawn.won[whole]))
+    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high, resamples - len(whole)
+
+
+def rating(strength: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Strengths on Elo's scale, about a mean of 1000."""
+    return MIDDLE + ELO * np.asarray(strength)
+
+
+def elo(outcomes: Sequence[Outcome], k: float = K) -> dict[str, float]:
+    """Elo's ratings after all outcomes in their order, from 1000 each."""
+    found = dict.fromkeys((n for each in outcomes for n in (each.first, each.second)), MIDDLE)
+    for each in outcomes:
+        apart = found[each.second] - found[each.first]
+        moved = k * (each.score - 1 / (1 + 10 ** (apart / 400)))
+        found[each.first] += moved
+        found[each.second] -= moved
+    return found

@@ -1,0 +1,102 @@
+"""`llmill rank FILE`: players of any table of outcomes in pairs, by their ratings."""
+
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from llmill.contract.errors import UserError
+from llmill.evaluation import ranking
+from llmill.evaluation.ranking import Outcome
+from llmill.tasks import tables
+
+RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 1
+FIRST, SECOND = ("model_a", "a", "first", "1"), ("model_b", "b", "second", "2")
+TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
+
+
+def print_ranking(file: Path, columns: list[str], console: Console | None = None) -> None:
+    """Print the rating of every player with its interval, Elo's beside it; raises `UserError` for a
+    table that holds no outcomes. What cannot be rated is said and left out.
+    """
+    console = console or Console()
+    outcomes = read(file, columns)
+    everyone = ranking.groups(ranking.count(outcomes), strong=False)
+    if len(everyone) > 1:
+        console.print(
+            f"{len(everyone)} groups that never met: a rating says nothing beside one of another."
+        )
+    plain = ranking.elo(outcomes)
+    for group in everyone:
+        among = [each for each in outcomes if each.first in group]
+        strong = ranking.groups(ranking.count(among), strong=True)
+        rated = [part for part in strong if len(part) > 1]
+        for part in rated:
+            own = [each for each in among if {each.first, each.second} <= {*part}]
+            console.print(ratings(own, plain))
+        alone = sorted({*group} - {name for part in rated for name in part})
+        if len(strong) > 1:
+            console.print(
+                "Between these groups all outcomes go one way, so no finite rating fits them: "
+                + "; ".join(", ".join(part) for part in strong)
+                + (f". Not rated: {', '.join(alone)}." if alone else "."),
+                soft_wrap=True,
+            )
+
+
+def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
+    """The players of one strong group, the best first."""
+    counts = ranking.count(outcomes)
+    found, _ = ranking.strengths(counts)
+    low, high, left_out = ranking.intervals(counts, RESAMPLES, CONFIDENCE, SEED)
+    tally = {name: Counter[float]() for name in counts.players}
+    for each in outcomes:
+        tally[each.first][each.score] += 1
+        tally[each.second][1.0 - each.score] += 1
+    table = Table("", title=f"{len(outcomes):,} outcomes", title_justify="left")
+    for head in ("rating", f"{CONFIDENCE:.0%} interval", "won", "tied", "lost", "plain Elo"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for n in sorted(range(len(found)), key=lambda n: -found[n]):
+        name = counts.players[n]
+        rating, *ends = ranking.rating([found[n], low[n], high[n]])
+        won = [str(tally[name][score]) for score in (1.0, 0.5, 0.0)]
+        interval = f"{ends[0]:.0f} to {ends[1]:.0f}"
+        table.add_row(name, f"{rating:.0f}", interval, *won, f"{plain[name]:.0f}")
+    table.caption = "Bradley and Terry's model, Davidson's ties, on Elo's scale, mean 1000"
+    if left_out:
+        table.caption += f"; {left_out} of {RESAMPLES} resamples had no finite rating"
+    return table
+
+
+def read(file: Path, columns: list[str]) -> list[Outcome]:
+    """The outcomes, in the order of the rows: two names, and who won."""
+    frame = tables.read(file, columns)
+    outcomes = []
+    for number, row in enumerate(frame.itertuples(index=False), 1):
+        first, second, winner = ((cell or "").strip() for cell in row)
+        if not first or not second:
+            raise UserError(f"{file}, row {number}: no name of a player")
+        if first == second:
+            raise UserError(f"{file}, row {number}: '{first}' against itself")
+        outcomes.append(
+            Outcome(first, second, score(winner, first, second, f"{file}, row {number}"))
+        )
+    if not outcomes:
+        raise UserError(f"{file}: no row of outcomes")
+    return outcomes
+
+
+def score(winner: str, first: str, second: str, where: str) -> float:
+    """What the first got: by the winner's name, by its column, or a tie."""
+    said = winner.casefold()
+    if winner == first or said in FIRST:
+        return 1.0
+    if winner == second or said in SECOND:
+        return 0.0
+    if said in TIE:
+        return 0.5
+    raise UserError(
+        f"{where}: the winner '{winner}' is neither '{first}' nor '{second}', model_a or model_b, "
+        "nor tie"
+    )

@@ -1,0 +1,127 @@
+"""Strengths from outcomes: published fits, simulated players, and records that have none."""
+
+import math
+
+import numpy as np
+import pytest
+
+from llmill.evaluation import ranking
+from llmill.evaluation.ranking import Outcome
+
+# The American League's East Division of 1987 (Agresti, Categorical Data Analysis, 2002, table
+# 10.10): how often the team of the row beat that of the column, of 13 games each.
+TEAMS = ["Milwaukee", "Detroit", "Toronto", "New York", "Boston", "Cleveland", "Baltimore"]
+WINS = [
+    [0, 7, 9, 7, 7, 9, 11],
+    [6, 0, 7, 5, 11, 9, 9],
+    [4, 6, 0, 7, 7, 8, 12],
+    [6, 8, 6, 0, 6, 7, 10],
+    [6, 2, 6, 7, 0, 7, 12],
+    [4, 4, 5, 6, 6, 0, 6],
+    [2, 4, 1, 3, 1, 7, 0],
+]
+BASEBALL = [
+    Outcome(TEAMS[i], TEAMS[j], 1.0)
+    for i, row in enumerate(WINS) for j, wins in enumerate(row) for _ in range(wins)
+]  # fmt: skip
+
+
+def test_the_baseball_teams_have_the_published_strengths():
+    """As R's BradleyTerry2 prints them, less Baltimore's."""
+    counts = ranking.count(BASEBALL)
+    found, nu = ranking.strengths(counts)
+    less = dict(zip(counts.players, found - found[counts.players.index("Baltimore")], strict=True))
+    published = {
+        "Boston": 1.1077, "Cleveland": 0.6839, "Detroit": 1.4364, "Milwaukee": 1.5814,
+        "New York": 1.2476, "Toronto": 1.2945, "Baltimore": 0.0,
+    }  # fmt: skip
+    assert less == pytest.approx(published, abs=1e-4)
+    assert nu == 0
+
+
+def test_two_players_with_ties_have_the_strengths_that_can_be_written_down():
+    outcomes = 6 * [Outcome("a", "b", 1.0)] + 2 * [Outcome("b", "a", 1.0)]
+    outcomes += 4 * [Outcome("b", "a", 0.5)]
+    found, nu = ranking.strengths(ranking.count(outcomes))
+    assert found[0] - found[1] == pytest.approx(math.log(6 / 2))
+    assert nu == pytest.approx(4 / math.sqrt(6 * 2))  # ties / sqrt(wins * losses)
+
+
+def test_the_order_of_outcomes_and_of_the_two_in_one_changes_nothing():
+    turned = [Outcome(each.second, each.first, 1.0 - each.score) for each in BASEBALL[::-1]]
+    assert np.allclose(
+        *(ranking.strengths(ranking.count(outcomes))[0] for outcomes in (BASEBALL, turned)),
+        atol=1e-9,
+    )
+
+
+def played(strength: np.ndarray, nu: float, games: int, rng: np.random.Generator) -> list[Outcome]:
+    """So many games of every pair."""
+    outcomes = []
+    for i in range(len(strength)):
+        for j in range(i):
+            weights = np.exp([strength[i], strength[j], (strength[i] + strength[j]) / 2])
+            weights[2] *= nu
+            drawn = rng.choice([1.0, 0.0, 0.5], size=games, p=weights / weights.sum())
+            outcomes += [Outcome(f"p{i}", f"p{j}", float(score)) for score in drawn]
+    return outcomes
+
+
+def test_intervals_hold_the_strengths_that_the_outcomes_were_drawn_with():
+    """95 % intervals of five players over 200 simulations with ties."""
+    strength, rng = np.array([-1.0, -0.3, 0.0, 0.5, 0.8]), np.random.default_rng(1)
+    strength -= strength.mean()
+    held, distance = 0, []
+    for seed in range(200):
+        counts = ranking.count(played(strength, 0.7, 30, rng))
+        low, high, _ = ranking.intervals(counts, 200, 0.95, seed)
+        held += int(((low <= strength) & (strength <= high)).sum())
+        distance.append(ranking.strengths(counts)[0] - strength)
+    assert 0.90 <= held / 1000 <= 0.99
+    assert abs(np.mean(distance, axis=0)).max() < 0.05
+
+
+def test_a_resample_has_as_many_outcomes_and_of_the_same_pairs_and_kinds_alone():
+    counts = ranking.count(BASEBALL[:50])
+    drawn = ranking.resample(counts, 20, seed=1)
+    assert drawn.won.shape == (20, *counts.won.shape)
+    assert drawn.won.sum(axis=(1, 2)).tolist() == [50] * 20
+    assert not drawn.won[:, counts.won == 0].any()
+
+
+def test_players_who_never_met_are_groups_of_their_own():
+    outcomes = [Outcome("a", "b", 0.5), Outcome("d", "c", 0.5), Outcome("c", "e", 0.5)]
+    counts = ranking.count(outcomes)
+    assert ranking.groups(counts, strong=False) == [["c", "d", "e"], ["a", "b"]]
+
+
+def test_who_only_won_stands_in_no_strong_group_with_the_others():
+    outcomes = [Outcome("best", "a", 1.0), Outcome("a", "b", 1.0), Outcome("b", "a", 1.0)]
+    counts = ranking.count(outcomes)
+    assert ranking.groups(counts, strong=False) == [["a", "b", "best"]]
+    assert ranking.groups(counts, strong=True) == [["a", "b"], ["best"]]
+
+
+def test_ties_alone_make_no_strong_group():
+    """Of wins and ties of one side, the chance of a loss is best taken to be none."""
+    for outcomes in ([Outcome("a", "b", 0.5)], [Outcome("a", "b", 1.0), Outcome("a", "b", 0.5)]):
+        counts = ranking.count(outcomes)
+        assert ranking.groups(counts, strong=False) == [["a", "b"]]
+        assert ranking.groups(counts, strong=True) == [["a"], ["b"]]
+
+
+def test_a_unit_of_strength_is_174_points_and_ten_to_one_are_400():
+    assert ranking.rating(np.array([0.0, 1.0])) == pytest.approx([1000.0, 1173.7178])
+    assert ranking.rating(np.array([math.log(10)])) == pytest.approx([1400.0])
+
+
+def test_plain_elo_moves_by_what_was_not_expected():
+    """Worked by hand: 1000 and 1000, then 1002 and 998."""
+    outcomes = [Outcome("a", "b", 1.0), Outcome("b", "a", 0.5)]
+    found = ranking.elo(outcomes)
+    expected = 1 / (1 + 10 ** (4 / 400))
+    assert found["b"] == pytest.approx(998 + 4 * (0.5 - expected))
+    assert found["a"] + found["b"] == 2000
+    assert ranking.elo(outcomes, k=32)["a"] == pytest.approx(
+        1016 - 32 * (0.5 - 1 / (1 + 10 ** (32 / 400)))
+    )

@@ -1,0 +1,74 @@
+"""`llmill rank`: tables of outcomes as people have them, and what cannot be rated."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from llmill.contract.errors import UserError
+from llmill.evaluation.ranking import Outcome
+from llmill.rank import print_ranking, read
+
+COLUMNS = ["model_a", "model_b", "winner"]
+
+
+def said(file) -> str:
+    out = io.StringIO()
+    print_ranking(file, COLUMNS, Console(file=out, width=120))
+    return out.getvalue()
+
+
+def table(tmp_path, *rows: str, name="outcomes.csv"):
+    file = tmp_path / name
+    file.write_text("\n".join(("model_a,model_b,winner", *rows)) + "\n")
+    return file
+
+
+def test_a_winner_is_named_by_its_name_or_its_column_or_is_a_tie(tmp_path):
+    file = table(
+        tmp_path, "x,y,x", "x,y,y", "x,y,model_a", "x,y,B", "x,y,tie (bothbad)", "x,y,draw"
+    )
+    assert read(file, COLUMNS) == [Outcome("x", "y", s) for s in (1.0, 0.0, 1.0, 0.0, 0.5, 0.5)]
+
+
+def test_json_lines_and_other_columns_are_read_as_well(tmp_path):
+    file = tmp_path / "outcomes.jsonl"
+    file.write_text('{"left": "x", "right": "y", "best": "tie", "judge": 3}\n')
+    assert read(file, ["left", "right", "best"]) == [Outcome("x", "y", 0.5)]
+
+
+def test_players_stand_by_their_rating_with_interval_and_record(tmp_path):
+    rows = 6 * ["x,y,x"] + 2 * ["x,y,y"] + 4 * ["y,x,tie"]
+    lines = [line.split() for line in said(table(tmp_path, *rows)).splitlines() if "│" in line]
+    best, other = ([cell for cell in line if cell != "│"] for line in lines[-2:])
+    # ln 3 on Elo's scale is 190.8, half of it to either side of 1000.
+    assert (best[0], best[1], best[5:8]) == ("x", "1095", ["6", "4", "2"])
+    assert (other[0], other[1], other[5:8]) == ("y", "905", ["2", "4", "6"])
+    assert int(best[2]) < 1095 < int(best[4])
+
+
+def test_groups_that_never_met_are_rated_apart_and_said_to_be(tmp_path):
+    shown = said(table(tmp_path, "x,y,x", "x,y,y", "v,w,v", "v,w,w"))
+    assert "2 groups that never met" in shown
+    assert shown.count("2 outcomes") == 2
+
+
+def test_who_only_won_has_no_rating_and_is_named(tmp_path):
+    shown = said(table(tmp_path, "best,x,best", "x,y,x", "x,y,y"))
+    assert "no finite rating fits them: x, y; best. Not rated: best." in shown
+    assert "1 of" not in shown.partition("Between")[0].partition("outcomes")[0]
+    lone = said(table(tmp_path, "best,x,best"))
+    assert "Not rated: best, x." in lone
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("x,y,z", r"outcomes.csv, row 2: the winner 'z' is neither 'x' nor 'y', model_a or model_b, nor tie"),
+        ("x,,x", "outcomes.csv, row 2: no name of a player"),
+        ("x,x,x", "outcomes.csv, row 2: 'x' against itself"),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_no_outcome_is_named(tmp_path, row, reason):
+    with pytest.raises(UserError, match=reason):
+        said(table(tmp_path, "x,y,x", row))
