@@ -247,6 +247,27 @@ MUTANTS = [
         "contract/test_closure.py",
     ),
     Mutant(
+        "a part of a row is compared with itself",
+        "model/comparison.py",
+        "row[before : max(before, begin - 1)]",
+        "row[begin : max(before, -1)]",
+        "model/test_comparison.py",
+    ),
+    Mutant(
+        "an answer that a rule calls wrong keeps the judge's score",
+        "stages/judge.py",
+        "judged if right is None else",
+        "judged if not right else",
+        "stages/test_judge.py",
+    ),
+    Mutant(
+        "a tie counts as a win",
+        "evaluation/ranking.py",
+        "{1.0: 0, 0.0: 1, 0.5: 2}",
+        "{1.0: 0, 0.0: 1, 0.5: 0}",
+        "evaluation/test_ranking.py",
+    ),
+    Mutant(
         "a damaged state is continued",
         "training/resume.py",
         "        if _whole(state):\n            return state, damaged",
