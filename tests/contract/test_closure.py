@@ -1,6 +1,7 @@
 """What the code of a stage is, on a small package and on llmill itself."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,6 @@ def test_a_package_that_nothing_locks_and_a_broken_module_are_one_line(root):
 
 
 STAGES = pipeline.load({"paths": preset("world").paths.model_dump()}, ROOT / "dvc.yaml")
-SOURCE = closure.SourceTree(ROOT / "src")
 LOCK = closure.read_lock(ROOT / "requirements.lock")
 ABOVE = [
     "audit",
@@ -156,16 +156,22 @@ ABOVE = [
 ]
 
 
+@cache
+def source() -> closure.SourceTree:
+    """The real one; to read it takes a second."""
+    return closure.SourceTree(ROOT / "src")
+
+
 @pytest.mark.parametrize("stage", sorted({s.name for s in STAGES.values()} - {"code", "report"}))
 def test_what_runs_the_stages_is_in_no_stages_code(stage):
-    found = closure.code_of(SOURCE, stage, LOCK)
+    found = closure.code_of(source(), stage, LOCK)
     assert not {f"llmill.contract.{name}" for name in ABOVE} & found["modules"].keys()
     assert "mlflow" not in found["packages"]
 
 
 def test_trainings_follow_torch_and_the_world_its_tables():
-    assert closure.code_of(SOURCE, "pretrain", LOCK)["packages"]["torch"] == LOCK["torch"]
-    download = closure.code_of(SOURCE, "download", LOCK)
+    assert closure.code_of(source(), "pretrain", LOCK)["packages"]["torch"] == LOCK["torch"]
+    download = closure.code_of(source(), "download", LOCK)
     assert "llmill/world/tables/countries.csv" in download["tables"]
     assert "torch" not in download["packages"]
 

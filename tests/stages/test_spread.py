@@ -28,11 +28,10 @@ CHANGED = {
 }
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
-    """A repository of its own with tokens to train on, in a path with a space."""
-    root = tmp_path / "a mill"
-    root.mkdir()
+@pytest.fixture(scope="module")
+def template(tmp_path_factory) -> Path:
+    """A repository of its own with tokens to train on."""
+    root = tmp_path_factory.mktemp("template")
     subprocess.run(["cp", "-rp", *(ROOT / name for name in COPIED), root], check=True)
     text = preset_text("smoke")
     for before, after in CHANGED.items():
@@ -43,6 +42,14 @@ def repository(tmp_path: Path) -> Path:
     (root / "data/download/init").mkdir(parents=True)
     record.write_json(root / "data/download/init/sources.json", [])
     set_parameters(root, processes=2)
+    return root
+
+
+@pytest.fixture
+def repository(template: Path, tmp_path: Path) -> Path:
+    """A copy of it, in a path with a space."""
+    root = tmp_path / "a mill"
+    subprocess.run(["cp", "-rp", template, root], check=True)
     return root
 
 
