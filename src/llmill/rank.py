@@ -1,14 +1,18 @@
 """`llmill rank FILE`: players of any table of outcomes in pairs, by their ratings."""
 
+import math
 from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.evaluation import ranking
 from llmill.evaluation.ranking import Outcome
+from llmill.report.form import DASH
 from llmill.tasks import tables
 
 RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 1
@@ -38,10 +42,13 @@ def print_ranking(file: Path, columns: list[str], console: Console | None = None
         alone = sorted({*group} - {name for part in rated for name in part})
         if len(strong) > 1:
             console.print(
-                "Between these groups all outcomes go one way, so no finite rating fits them: "
-                + "; ".join(", ".join(part) for part in strong)
-                + (f". Not rated: {', '.join(alone)}." if alone else "."),
+                printable.line(
+                    "Between these groups all outcomes go one way, so no finite rating fits them: "
+                    + "; ".join(", ".join(part) for part in strong)
+                    + (f". Not rated: {', '.join(alone)}." if alone else ".")
+                ),
                 soft_wrap=True,
+                markup=False,
             )
 
 
@@ -61,8 +68,10 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
         name = counts.players[n]
         rating, *ends = ranking.rating([found[n], low[n], high[n]])
         won = [str(tally[name][score]) for score in (1.0, 0.5, 0.0)]
-        interval = f"{ends[0]:.0f} to {ends[1]:.0f}"
-        table.add_row(name, f"{rating:.0f}", interval, *won, f"{plain[name]:.0f}")
+        interval = DASH if math.isnan(ends[0]) else f"{ends[0]:.0f} to {ends[1]:.0f}"
+        table.add_row(
+            Text(printable.line(name)), f"{rating:.0f}", interval, *won, f"{plain[name]:.0f}"
+        )
     table.caption = "Bradley and Terry's model, Davidson's ties, on Elo's scale, mean 1000"
     if left_out:
         table.caption += f"; {left_out} of {RESAMPLES} resamples had no finite rating"
@@ -90,12 +99,11 @@ def read(file: Path, columns: list[str]) -> list[Outcome]:
 def score(winner: str, first: str, second: str, where: str) -> float:
     """What the first got: by the winner's name, by its column, or a tie."""
     said = winner.casefold()
-    if winner == first or said in FIRST:
-        return 1.0
-    if winner == second or said in SECOND:
-        return 0.0
-    if said in TIE:
-        return 0.5
+    if winner in (first, second):  # a player may be called `tie`, or `a`
+        return float(winner == first)
+    for words, got in ((FIRST, 1.0), (SECOND, 0.0), (TIE, 0.5)):
+        if said in words:
+            return got
     raise UserError(
         f"{where}: the winner '{winner}' is neither '{first}' nor '{second}', model_a or model_b, "
         "nor tie"

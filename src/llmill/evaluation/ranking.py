@@ -136,7 +136,8 @@ def intervals(
     counts: Counts, resamples: int, confidence: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The percentiles of each strength over resamples of the outcomes, and how many resamples had
-    no finite strengths, and so are left out: somebody won all of what was drawn of him.
+    no finite strengths, and so are left out: somebody won all of what was drawn of him. NaN, if
+    that is so of all of them.
     """
     drawn = resample(counts, resamples, seed)
     whole = [
@@ -144,6 +145,9 @@ def intervals(
         for n, won in enumerate(drawn.won)
         if len(groups(Counts(counts.players, counts.pairs, won), strong=True)) == 1
     ]
+    if not whole:
+        unknown = np.full(len(counts.players), np.nan)
+        return unknown, unknown, resamples
     found, _ = strengths(Counts(counts.players, counts.pairs, drawn.won[whole]))
     low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     return low, high, resamples - len(whole)
