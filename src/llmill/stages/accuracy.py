@@ -122,12 +122,14 @@ def run(params: Parameters, job: Job) -> None:
         "variants": {name: systems[name] for name in classifiers},
         "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
         "best": best,  # by validation accuracy
-        "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **draws),
+        "best_against_tfidf": measured.compare(
+            truth, predicted[best], predicted[TFIDF], settings.confidence
+        ),
         "between": [
             {
                 "first": a,
                 "second": b,
-                **measured.compare(truth, predicted[a], predicted[b], **draws),
+                **measured.compare(truth, predicted[a], predicted[b], settings.confidence),
             }
             for a, b in combinations(classifiers, 2)
         ],

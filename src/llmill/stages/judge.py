@@ -144,9 +144,11 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     }
     exact = sum(row["exact"] for row in table)
     return {
-        **({"mean": statistics.mean(numbers, **draws)} if numbers else {}),
+        **({"mean": statistics.bounded_mean(numbers, 100, settings.confidence)} if numbers else {}),
         "exact_match": statistics.share(exact, len(table), settings.confidence),
-        "rouge_l": statistics.mean([row["rouge_l"] for row in table], **draws),
+        "rouge_l": statistics.bounded_mean(
+            [row["rouge_l"] for row in table], 1, settings.confidence
+        ),
         "n": len(table),
         **telling_apart(table, draws),
     }
