@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from llmill.evaluation import statistics
+from llmill.evaluation.agreement import kappa, spearman
 from llmill.evaluation.classification import compare, figures
 from llmill.evaluation.statistics import Interval
 
 DATA_SETS = 300
 DRAWN = {"confidence": 0.95, "resamples": 100, "seed": 1}
+
+FEW = {**DRAWN, "resamples": 40}
 
 Drawn = Iterator[tuple[Interval, float]]  # an interval of each data set, and the truth
 
@@ -102,6 +105,25 @@ def seeds(rng: np.random.Generator, runs: int, n: int, easy: float, apart: float
         yield statistics.crossed(right_share, ones, right, **DRAWN), truth
 
 
+def rank_correlations(rng: np.random.Generator, n: int, correlation: float) -> Drawn:
+    """Of two normal variables (Pearson 1907)."""
+    truth = 6 / np.pi * np.arcsin(correlation / 2)
+    apart = (1 - correlation**2) ** 0.5
+    for _ in range(DATA_SETS):
+        first, second = rng.normal(0, 1, (2, n))
+        columns = [first, correlation * first + apart * second]
+        yield statistics.bootstrap_share(spearman, columns, n, -1.0, **FEW), truth
+
+
+def kappas(rng: np.random.Generator, n: int, alike: float) -> Drawn:
+    """Of a rater who copies another's verdict so often, and else says one as often as that one."""
+    for _ in range(DATA_SETS):
+        first, second = rng.random((2, n)) < 0.7
+        columns = [first, np.where(rng.random(n) < alike, first, second)]
+        least = statistics.beside_commonest(columns[1])
+        yield statistics.bootstrap_share(kappa, columns, least, -1.0, **FEW), alike
+
+
 KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
     "a share": (shares, (0.7, 40)),
     "a share near 1": (shares, (0.97, 60)),
@@ -122,6 +144,9 @@ KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
     "pairs that are nearly all in order": (areas, (20, 40, 3.0)),
     "F1": (labels, (150, 0.8, 0.1)),
     "F1 near 1": (labels, (90, 0.98, 0.01)),
+    "a rank correlation": (rank_correlations, (40, 0.6)),
+    "kappa": (kappas, (60, 0.5)),
+    "kappa near 1": (kappas, (60, 0.97)),
     "accuracy over three seeds": (seeds, (3, 200, 1.0, 0.3)),
     "accuracy over three seeds that differ much": (seeds, (3, 200, 1.0, 0.7)),
     "accuracy near 1 over three seeds": (seeds, (3, 60, 4.0, 0.3)),

@@ -105,7 +105,8 @@ def _as_unsure(
     """Both ends for a figure between 0 and 1, of which a variance is estimated with so many degrees
     of freedom; where it shows none, as if of `least` trials.
     """
-    trials = p * (1 - p) / variance if variance > 0 and 0 < p < 1 else least
+    p = round(p, 12)  # the correlation of equal ranks is not exactly 1
+    trials = p * (1 - p) / variance if variance > 1e-20 and 0 < p < 1 else least
     return _wilson(p, trials, _student(freedom, confidence))
 
 
@@ -172,19 +173,22 @@ def bootstrap_share(
     statistic: Callable[..., float],
     columns: Sequence[Any],
     least: int,
+    bottom: float = 0.0,
     *,
     confidence: float,
     resamples: int,
     seed: int,
 ) -> Interval:
-    """A `statistic(*columns)` between 0 and 1 that is no plain share, such as F1. Its variance is
-    that of its value on rows drawn with replacement; where nothing varies, it is as unsure as a
-    share of `least` trials.
+    """A `statistic(*columns)` between 0 (`bottom`: -1 of a correlation) and 1 that is no plain
+    share, such as F1. Its variance is that of its value on rows drawn with replacement; where
+    nothing varies, it is as unsure as a share of `least` trials.
     """
     values = _resampled(statistic, columns, resamples, seed)
-    value, n = float(statistic(*map(np.asarray, columns))), len(columns[0])
-    ends = _as_unsure(value, float(values.var()), least, max(1, least - 1), confidence)
-    return _interval(value, ends, n)
+    value, whole = float(statistic(*map(np.asarray, columns))), 1.0 - bottom
+    variance = float(values[np.isfinite(values)].var()) / whole**2
+    p = (value - bottom) / whole
+    low, high = _as_unsure(p, variance, least, max(1, least - 1), confidence)
+    return _interval(value, (bottom + whole * low, bottom + whole * high), len(columns[0]))
 
 
 def _resampled(
@@ -234,6 +238,11 @@ def crossed(
     return _interval(value, ends, n, "both")
 
 
+def beside_commonest(values: Sequence[Any] | np.ndarray) -> int:
+    """How many are other than the commonest one."""
+    return len(values) - max(np.unique(values, return_counts=True)[1].tolist(), default=0)
+
+
 def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: int) -> Interval:
     """The mean of values that have no ends, with its bootstrap interval."""
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
@@ -268,7 +277,7 @@ def pairs_right(
     some = total > 0  # a draw of one known score only has no pairs
     values = ((times @ right) * times).sum(axis=1)[some] / total[some]
     value = float(right.sum(dtype=np.float64)) / pairs
-    fewer = n - int(np.unique(worth, return_counts=True)[1].max())
+    fewer = beside_commonest(worth)
     ends = _as_unsure(value, float(values.var()), fewer, max(1, fewer - 1), confidence)
     return _interval(value, ends, pairs)
 
