@@ -272,4 +272,7 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     job.track.metrics(statistics.flat(metrics))
     for name, figures in {**metrics["variants"], **metrics["baselines"]}.items():
         right = figures["accuracy"]
-        job.say(f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%})")
+        job.say(
+            f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%}, "
+            f"over {right['covers']})"
+        )

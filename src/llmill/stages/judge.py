@@ -19,7 +19,7 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import judge, judge_client, rules, statistics
+from llmill.evaluation import agreement, judge, judge_client, rules, statistics
 from llmill.evaluation.exact_match import same
 from llmill.evaluation.rouge import rouge_l
 from llmill.evaluation.scoring import Progress
@@ -81,6 +81,7 @@ def run(params: Parameters, job: Job) -> None:
         "empty": sum(not row["answer"].strip() for row in rows),
         "histogram": histogram([row["score"] for row in table if row["score"] is not None]),
         "by_kind": by_kind(table, settings),
+        "agreement": agreement.of_judge(table, settings.confidence, settings.seed),
     }
     if settings.backend == "grader":
         made = record.read_json(job.folder("grader") / "metrics.json")
