@@ -172,8 +172,8 @@ def questions(
         _intervals(axes, dict.fromkeys(names), series)
         if chance is not None:
             axes.axvline(100 * chance, label="chance", zorder=1, **CHANCE)
-        every = [share for values in by_model.values() for share in values.values()]
-        axes.set(title=f"{kind} format", xlabel=_axis("right, %", every), xlim=(-2, 102))
+        along = [share for values in by_model.values() for share in values.values()]
+        axes.set(title=f"{kind} format", xlabel=_axis("right, %", along), xlim=(-2, 102))
     panels[0].set_yticks(range(len(names)), [_counted(name, shares) for name in names])
     panels[0].set_ylabel(what)
     handles, labels = panels[0].get_legend_handles_labels()

@@ -204,7 +204,7 @@ def continued(pretrained: Mapping[str, Any]) -> Table:
 def classifiers(accuracy: Mapping[str, Any]) -> Table:
     """Every classifier and baseline by every measure."""
     measures = ("accuracy", "precision", "recall", "f1", "macro_f1")
-    rows = [
+    rows: list[list[Cell]] = [
         [system_name(name), *((values.get(m), "share") for m in measures)]
         for name, values in summary.systems(dict(accuracy)).items()
     ]
@@ -216,7 +216,7 @@ def classifiers(accuracy: Mapping[str, Any]) -> Table:
 def further_tests(accuracy: Mapping[str, Any]) -> Table:
     """Accuracy of every classifier and baseline on the further tests, a column each."""
     tests = accuracy.get("tests", {})
-    rows = [
+    rows: list[list[Cell]] = [
         [
             system_name(name),
             *((test["systems"].get(name, {}).get("accuracy"), "share") for test in tests.values()),
@@ -229,7 +229,7 @@ def further_tests(accuracy: Mapping[str, Any]) -> Table:
 
 def variants(accuracy: Mapping[str, Any]) -> Table:
     """What each variant trains, how sure it may be believed to be, and how chance moves it."""
-    rows = []
+    rows: list[list[Cell]] = []
     for name, values in accuracy.get("variants", {}).items():
         calibration = values.get("calibration", {})
         errors = (calibration.get(key) for key in ("expected_error", "expected_error_scaled"))
@@ -257,7 +257,7 @@ def variants(accuracy: Mapping[str, Any]) -> Table:
 
 def between(accuracy: Mapping[str, Any]) -> Table:
     """Every two variants on the same messages."""
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"{system_name(pair['first'])} less {system_name(pair['second'])}",
             (pair["difference"], "gain"),
@@ -273,7 +273,7 @@ def between(accuracy: Mapping[str, Any]) -> Table:
 
 def learning_curve(accuracy: Mapping[str, Any]) -> Table:
     """Accuracy by messages learnt from, of the variants that were trained on fewer, too."""
-    rows = [
+    rows: list[list[Cell]] = [
         [system_name(name), number(int(size), "count"), (share, "share")]
         for name, values in accuracy.get("variants", {}).items()
         for size, share in [*values.get("sizes", {}).items()]
@@ -290,7 +290,7 @@ def questions(results: Results, groups: str) -> Table:
         for model in models
     }
     names = list(dict.fromkeys(n for shares in cells.values() for n in shares.get(groups, {})))
-    rows = [
+    rows: list[list[Cell]] = [
         [
             words(name),
             *((f.get(groups, {}).get(name), "share") for f in cells.values()),
@@ -308,7 +308,7 @@ def kinds(results: Results) -> Table:
     """Judged answers by kind of instruction."""
     by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
     names = list(dict.fromkeys(k for m in by_model.values() for k in m.get("by_kind", {})))
-    rows = []
+    rows: list[list[Cell]] = []
     for name in names:
         each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
         means = [(f.get("mean"), "points") for f in each]
