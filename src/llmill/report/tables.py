@@ -337,7 +337,9 @@ def agreement(results: Results) -> Table:
         for key, figure in found.get("length", {}).items():
             name = f"{model_name(model)}: length of {LENGTHS[key]}"
             rows.append([name, form.trials(figure), form.DASH, (figure, "plain"), form.DASH])
-    return with_intervals(("judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows)
+    return with_intervals(
+        ("the judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows
+    )
 
 
 def alphas(results: Results) -> Table:
