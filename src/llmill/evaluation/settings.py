@@ -1,6 +1,12 @@
-"""A judge that is asked over HTTP."""
+"""What evaluations are told."""
+
+from typing import Literal, get_args
 
 from llmill.contract.values import Address, Line, Retries, Seconds, Section, Seed, Variable
+
+Unit = Literal["sum", "token", "byte", "character"]  # by which a log-likelihood decides
+UNITS: tuple[Unit, ...] = get_args(Unit)
+TooLong = Literal["drop_shots", "keep_last"]  # what a prompt loses that has no room
 
 
 class JudgeServer(Section):

@@ -18,7 +18,7 @@ from llmill.model.transformer import Transformer, View
 Text = bytes  # ids, four bytes each, the highest first: sorts as the ids do
 Ids = np.ndarray  # (T,)
 
-TOKENS = 1024  # that a pass reads at most, unless one text has more
+TOKENS = 512  # that a pass reads, or a few more
 
 
 def text(ids: Sequence[int]) -> Text:
@@ -89,7 +89,7 @@ def _branches(rows: Sequence[Ids], kept: int) -> tuple[Ids, list[Tensor]]:
 
 
 def _sight(paths: Sequence[Tensor], kept: int, count: int) -> tuple[Tensor, Tensor]:
-    """What each of `count` tokens may look at, (T, kept + T), and its position in its text, (T,)."""
+    """What each of `count` tokens may look at, (T, kept + T), and its place in its text, (T,)."""
     mask = torch.zeros(count, kept + count, dtype=torch.bool)
     mask[:, :kept] = True
     places = torch.zeros(count, dtype=torch.long)
