@@ -43,7 +43,7 @@ def paths(tmp_path):
 
 def params(**changes):
     values = {
-        "threads": 1, "subjects": [], "shots": 1, "cloze_shots": 0, "too_long": "drop_shots",
+        "threads": 1, "dtype": "float32", "subjects": [], "shots": 1, "cloze_shots": 0, "too_long": "drop_shots",
         "max_questions": None, "batch_size": 4, "confidence": 0.95,
     }  # fmt: skip
     return SimpleNamespace(mmlu=Mmlu(**{**values, **changes}))

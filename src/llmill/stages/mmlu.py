@@ -57,6 +57,7 @@ def run(params: Parameters, job: Job) -> None:
     }
     loaded = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
     runtime.start(0, settings.threads)
+    model = loaded.model.to(runtime.NUMBER_TYPES[settings.dtype])
     job.say(f"{len(questions)} questions of {len(set(subjects))} subjects")
     # Both: in letters a small model stays at chance even where it prefers the right text.
     scores: dict[str, Scores] = {}
@@ -66,7 +67,7 @@ def run(params: Parameters, job: Job) -> None:
             asking = Asking(shots[name], settings.too_long, blind=kind == "without")
             progress = job.progress(f"{name} prompts {kind} the question")
             scored[name] = score(
-                loaded.model, loaded.tokenizer, questions, asking, settings.batch_size, progress
+                model, loaded.tokenizer, questions, asking, settings.batch_size, progress
             )
     counting = Counting(questions, levels, clusters, settings.confidence)
     metrics: dict[str, Any] = {

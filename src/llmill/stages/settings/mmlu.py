@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmill.contract.values import Batch, Confidence, Line, Positive, Section, Threads
+from llmill.contract.values import Batch, Confidence, Dtype, Line, Positive, Section, Threads
 from llmill.evaluation.settings import TooLong
 
 Shots = Annotated[int, Field(ge=0, le=5)]
@@ -12,6 +12,7 @@ Shots = Annotated[int, Field(ge=0, le=5)]
 
 class Mmlu(Section):
     threads: Threads
+    dtype: Dtype
     subjects: list[Line]  # empty: all
     shots: Shots  # of the letter format
     cloze_shots: Shots
