@@ -274,6 +274,34 @@ MUTANTS = [
         "        if state.exists():\n            return state, damaged",
         "training/test_loop.py",
     ),
+    Mutant(
+        "a text in a tree sees the branches beside it",
+        "evaluation/tree.py",
+        "torch.ones(len(path), len(path)).tril().bool()",
+        "torch.ones(len(path), len(path)).bool()",
+        "evaluation/test_tree.py",
+    ),
+    Mutant(
+        "the beginning that is kept is one token too long",
+        "evaluation/tree.py",
+        "places[path] = torch.arange(kept, kept + len(path))",
+        "places[path] = torch.arange(kept + 1, kept + 1 + len(path))",
+        "evaluation/test_tree.py",
+    ),
+    Mutant(
+        "a choice's likelihood is never divided by its length",
+        "evaluation/choices.py",
+        "round(x / size, 5)",
+        "round(x, 5)",
+        "evaluation/test_choices.py",
+    ),
+    Mutant(
+        "questions about one entity count alone",
+        "evaluation/counting.py",
+        "clusters.append(entities.get(question.question) or passage or number)",
+        "clusters.append(passage or number)",
+        "evaluation/test_counting.py",
+    ),
 ]
 
 
