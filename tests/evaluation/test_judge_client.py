@@ -5,17 +5,14 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import judge_client
-from llmill.evaluation.judge_client import parse, score
-from llmill.evaluation.settings import JudgeServer
-from tests.evaluation.judge_server import chat, serving
+from llmill.evaluation import completions, judge_client
+from tests.evaluation.judge_server import KEY, chat, serving, settings
 
 ROWS = [
     {"instruction": "Name the capital.", "input": "France", "output": "Paris", "answer": "Paris"},
     {"instruction": "Name the capital.", "input": "Italy", "output": "Rome", "answer": "Bern"},
     {"instruction": "Say hello.", "input": "", "output": "Hello", "answer": ""},
 ]
-KEY = "LLMILL_TEST_KEY"
 
 
 @pytest.fixture
@@ -26,16 +23,16 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(judge_client, "BACKOFF", 0.0)
+    monkeypatch.setattr(completions, "BACKOFF", 0.0)
     monkeypatch.delenv(KEY, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def settings(url, **changes):
-    values = {"base_url": url, "model": "judge", "key_variable": KEY, "seed": 7, "retries": 2}
-    return JudgeServer(**{**values, "timeout": 10.0, **changes})
+def score(asked, rows, cache):
+    """The scores alone."""
+    return [each.score for each in judge_client.score(asked, rows, cache)]
 
 
 def test_each_answer_is_asked_about_once_at_temperature_0(server, tmp_path):
@@ -236,48 +233,3 @@ def test_a_reply_in_parts_is_its_texts_joined(server, tmp_path, content, expecte
 def test_a_refusal_without_text_is_none(server, tmp_path):
     server.reply = None
     assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
-
-
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        ("87", 87),
-        (" 87\n", 87),
-        ("0", 0),
-        ("100", 100),
-        ("87.", 87),
-        ("87/100", 87),
-        ("Score: 87", 87),
-        ("score = 5 / 100", 5),
-        ("**87**", 87),
-        ("**Score:** 87", 87),
-        ("**Score: 87/100.**", 87),
-        ("# Score: `87`", 87),
-        ('"87"', 87),
-        ("87.0", 87),
-        ("100.00", 100),
-        ('{"score": 87}', 87),
-        ('{"score": 87.0, "reason": "2 of 3 facts"}', 87),
-        ('{"Score": "87/100"}', 87),
-        ('```json\n{"score": 87}\n```', 87),
-        ("```\n87\n```", 87),
-        ("<think>40? No, 87.</think> 87", 87),
-        ("<think>\n</think>\n\n**87**", 87),
-        ("of two facts one: 40</think>87", 87),
-    ],
-)
-def test_a_clear_integer_is_read(reply, expected):
-    assert parse(reply) == expected
-
-
-@pytest.mark.parametrize(
-    "reply",
-    ["", "101", "-5", "87.5", "8/10", "087", "1e2", "eighty", "87 or 88", "80-90", "٨٧", "87%",
-     "The answer is right. 87", "Score: 87\nIt is good.",
-     "8*7", "8**7", "8_7", "**8** **7**", "87.05", "100.5", "101.0", "-87", "<think>87", "<think>87</think>",
-     "<think>87</think> 87 or 88", "87 <think>", '{"score": 101}', '{"score": 87.5}', '{"score": true}',
-     '{"score": [87]}', '{"score": 1, "score": 2}', '{"score": 1, "Score": 2}', '{"grade": 87}', "[87]",
-     '{"score": 87', '{"score": ' + "[" * 100_000, "[" * 100_000, "**" * 100_000 + "x"],
-)  # fmt: skip
-def test_anything_else_is_not_guessed_at(reply):
-    assert parse(reply) is None
