@@ -64,11 +64,13 @@ class Handler(BaseHTTPRequestHandler):
             self.server.keys.append(self.headers["Authorization"])
             before = self.server.times[content]
             self.server.times[content] += 1
+        answer = self.server.fault(request, before)
+        if answer is None:
             reply = self.server.reply
-            answer = self.server.fault(request, before)
-            if answer is None and self.server.plan:
-                answer = self.server.plan.pop(0)
-        self.send(answer or (200, chat(reply(request) if callable(reply) else reply)))
+            text = reply(request) if callable(reply) else reply
+            with self.server.noting:
+                answer = self.server.plan.pop(0) if self.server.plan else (200, chat(text))
+        self.send(answer)
 
     def send(self, answer: Answer) -> None:
         """Also none at all, or half of one."""

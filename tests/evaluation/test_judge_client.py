@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import completions, judge_client
+from llmill.evaluation import asking, judge_client
 from tests.evaluation.judge_server import KEY, chat, serving, settings
 
 ROWS = [
@@ -23,7 +23,7 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(completions, "BACKOFF", 0.0)
+    monkeypatch.setattr(asking, "BACKOFF", 0.0)
     monkeypatch.delenv(KEY, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
@@ -233,3 +233,79 @@ def test_a_reply_in_parts_is_its_texts_joined(server, tmp_path, content, expecte
 def test_a_refusal_without_text_is_none(server, tmp_path):
     server.reply = None
     assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
+
+
+def test_several_samples_are_a_mean_and_a_spread_and_each_is_kept(server, tmp_path):
+    server.plan = [(200, chat(text)) for text in ("80", "I like it.", "90")]
+    asked = settings(server.url, samples=3, temperature=0.7)
+    (found,) = judge_client.score(asked, ROWS[:1], tmp_path)
+    assert (found.samples, found.score) == ([80, None, 90], 85.0)
+    assert found.spread == pytest.approx(50**0.5)
+    assert found.unread == ["I like it."]
+    assert len({request["seed"] for request in server.asked}) == 3
+    assert {request["temperature"] for request in server.asked} == {0.7}
+    assert judge_client.score(asked, ROWS[:1], tmp_path) == [found]
+    assert score(settings(server.url, temperature=0.7), ROWS[:1], tmp_path) == [80]  # the first
+    assert len(server.asked) == 3
+
+
+def test_samples_of_two_seeds_share_none(server, tmp_path):
+    for seed in (1, 2):
+        score(settings(server.url, samples=20, seed=seed), ROWS[:1], tmp_path)
+    assert len({request["seed"] for request in server.asked}) == 40
+
+
+def test_a_reply_that_was_cut_is_not_read(server, tmp_path):
+    """It may have been 87."""
+    server.plan = [(200, chat("8", finish="length"))]
+    (found,) = judge_client.score(settings(server.url), ROWS[:1], tmp_path)
+    assert (found.score, found.unread) == (None, ["8"])
+
+
+def test_another_prompt_is_asked_anew_and_one_of_pairs_scores_nothing(server, tmp_path):
+    score(settings(server.url), ROWS, tmp_path)
+    score(settings(server.url, prompt="score-2"), ROWS, tmp_path)
+    assert len(server.asked) == 6
+    with pytest.raises(UserError, match=r"pair-1.txt: has the fields {answer_a}, .* take another"):
+        score(settings(server.url, prompt="pair-1"), ROWS, tmp_path)
+
+
+def sides(*answers):
+    return [{"instruction": "Name.", "input": str(n), "output": "Rome", "answer": answer}
+            for n, answer in enumerate(answers)]  # fmt: skip
+
+
+def test_a_pair_is_asked_in_both_orders_and_a_disagreement_is_a_tie(server, tmp_path):
+    """By input: the judge prefers Rome, the first place, nobody, the second place; twice it cannot
+    be read, and once the answers are equal.
+    """
+
+    def reply(request):
+        text = request["messages"][0]["content"]
+        number, first = text.split("Input:\n")[1][0], text.index("Rome one") < text.index("Bern")
+        says = {"0": "A" if first else "B", "1": "[[A]]", "2": "tie", "3": '{"winner": "B"}',
+                "4": "A" if first else "Both are good.", "5": "Neither."}  # fmt: skip
+        return says[number]
+
+    server.reply = reply
+    one, other = sides(*["Rome one"] * 6, "Same."), sides(*["Bern"] * 6, "same")
+    found = judge_client.pairs(settings(server.url, concurrency=3, samples=4), one, other, tmp_path)
+    assert [pair.orders for pair in found] == [
+        (1.0, 1.0), (1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (1.0, None), (None, None), (0.5, 0.5),
+    ]  # fmt: skip
+    assert [pair.score for pair in found] == [1.0, 0.5, 0.5, 0.5, None, None, 0.5]
+    assert len(server.asked) == 12
+    disagree, place = judge_client.disagreement(found, 0.95), judge_client.first_place(found, 0.95)
+    assert (disagree["value"], disagree["n"]) == (0.5, 4)
+    # Rome in each place, the first place twice, the second place twice
+    assert (place["value"], place["n"]) == (0.5, 6)
+    backwards = judge_client.pairs(settings(server.url), other, one, tmp_path)
+    assert [pair.score for pair in backwards] == [0.0, 0.5, 0.5, 0.5, None, None, 0.5]
+    assert len(server.asked) == 12  # the same questions
+
+
+def test_a_judge_that_looks_at_the_place_alone_is_seen(server, tmp_path):
+    server.reply = "A"
+    found = judge_client.pairs(settings(server.url), sides("x", "y"), sides("y", "z"), tmp_path)
+    assert judge_client.disagreement(found, 0.95)["value"] == 1.0
+    assert judge_client.first_place(found, 0.95)["value"] == 1.0

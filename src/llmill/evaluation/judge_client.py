@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmill.evaluation import completions, prompts, replies
+from llmill.evaluation import asking, completions, prompts, replies
 from llmill.evaluation.completions import Reply
 from llmill.evaluation.exact_match import normalise
 from llmill.evaluation.scoring import Progress, in_silence
@@ -97,7 +97,7 @@ def score(
     for row in rows:
         question = prompt.about({name: row[name] for name in SCORED})
         groups.append([completions.request(settings, question, n) for n in range(settings.samples)])
-    found = completions.ask(settings, groups, cache, "answers", progress)
+    found = asking.ask(settings, groups, cache, "answers", progress)
     return [Scored(tuple(each)) for each in found]
 
 
@@ -109,8 +109,8 @@ def pairs(
     progress: Progress = in_silence,
     prompt: str = PAIR_PROMPT,
 ) -> list[Pair]:
-    """What the judge says of each answer of A beside that of B to the same task, once in each
-    order. Raises as `score` does.
+    """What the judge says of each answer of A beside that of B to the same task: one reply in each
+    order, whatever `samples` is. Raises as `score` does.
 
     `rows_a`, `rows_b`: in the same order of tasks; the reference is A's.
     """
@@ -129,7 +129,7 @@ def pairs(
                 for first, second in orders
             ]
         )
-    found = completions.ask(settings, groups, cache, "pairs", progress)
+    found = asking.ask(settings, groups, cache, "pairs", progress)
     return [Pair(tuple(each)) for each in found]
 
 
