@@ -37,7 +37,7 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
         raise UserError(f"{files[0]} and {files[1]}: no instruction and input that are in both")
     alone = sum(map(len, answers)) - 2 * len(rows_a)
     if alone:
-        print(f"{alone} answers to what the other was not asked are left out")
+        print(f"left out, as the other was not asked the same: {alone:,} of the answers")
     countdown = Countdown("judge-pairs", len(rows_a), "pairs")
     judged = judge_client.pairs(
         settings, rows_a, rows_b, CACHE, lambda done, total: countdown.at(done), prompt
