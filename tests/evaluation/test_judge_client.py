@@ -230,9 +230,12 @@ def test_a_reply_in_parts_is_its_texts_joined(server, tmp_path, content, expecte
     assert score(settings(server.url), ROWS[:1], tmp_path) == [expected]
 
 
-def test_a_refusal_without_text_is_none(server, tmp_path):
-    server.reply = None
-    assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
+def test_a_refusal_is_no_score_and_its_words_are_kept(server, tmp_path):
+    refusal = {"role": "assistant", "content": None, "refusal": "I will not grade."}
+    server.plan = [(200, chat(None)), (200, json.dumps({"choices": [{"message": refusal}]}))]
+    found = judge_client.score(settings(server.url), ROWS[:2], tmp_path)
+    assert [each.score for each in found] == [None, None]
+    assert [each.unread for each in found] == [[""], ["I will not grade."]]
 
 
 def test_several_samples_are_a_mean_and_a_spread_and_each_is_kept(server, tmp_path):

@@ -67,17 +67,20 @@ def usage(replies: Iterable[Reply], price: Price) -> dict[str, int | float]:
 
 
 def read(key: str, response: httpx.Response) -> Reply | None:
-    """The first choice, whole or in parts; a message without text (a refusal) is an empty one. None
-    for what is no completion.
+    """The first choice, whole or in parts, or its refusal; a message without any text is an empty
+    one. None for what is no completion.
     """
     try:
         body = elsewhere.parsed(response.content)
         choice = body["choices"][0]
-        content = choice["message"]["content"]
+        message = choice["message"]
+        content = message["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         return None
     if isinstance(content, list):
         content = "".join(map(_text, content))
+    elif content is None:
+        content = message.get("refusal")
     if not isinstance(content, str):
         content = ""
     text = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON's escapes
