@@ -108,3 +108,12 @@ def test_what_cannot_be_compared_is_one_line(folder, first, names, line):
 def test_a_prompt_that_is_none_of_pairs_is_one_line(folder):
     with pytest.raises(UserError, match=r"score-1\.txt: has the fields"):
         print_pairs(FILES, Path("found.jsonl"), ["a", "b"], "score-1")
+
+
+def test_a_judge_that_never_chooses_is_refused(folder):
+    folder.reply = "Both are good."
+    with pytest.raises(
+        UserError, match="of none of 4 pairs are both replies of model 'judge' A, B"
+    ):
+        print_pairs(FILES, Path("found.jsonl"), ["a", "b"], "pair-1")
+    assert not Path("found.jsonl").exists()

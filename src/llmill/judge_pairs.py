@@ -42,6 +42,7 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
     judged = judge_client.pairs(
         settings, rows_a, rows_b, CACHE, lambda done, total: countdown.at(done), prompt
     )
+    refuse_no_choice(judged, settings.model)
     found = outcomes(judged, rows_a, names)
     lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in found)
     record.write_bytes(out, "".join(lines).encode())
@@ -50,6 +51,16 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
     cost = f", which cost {tokens['cost']:g}" if "cost" in tokens else ""
     print(f"{tokens['input']:,} tokens read and {tokens['output']:,} written{cost}")
     print(f"`llmill rank {printable.line(str(out))}` rates them")
+
+
+def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
+    """Some pairs may lack an outcome; raises `UserError` if all do: the model cannot judge."""
+    asked = [pair for pair in judged if pair.replies]
+    if asked and all(pair.score is None for pair in asked):
+        raise UserError(
+            f"judge.openai: of none of {len(asked)} pairs are both replies of model '{model}' A, B "
+            f"or tie; they are kept in {CACHE}, look at one and take another model"
+        )
 
 
 def read(file: Path) -> list[Row]:
