@@ -155,10 +155,10 @@ def _ask(
             threading.Thread(target=asker.work, args=(todo, answers), daemon=True)
             for _ in range(min(settings.concurrency, len(requests)))
         ]
-        for thread in threads:
-            thread.start()
         working = len(threads)
         try:
+            for thread in threads:
+                thread.start()
             while working:
                 match answers.get():
                     case None:
@@ -172,7 +172,8 @@ def _ask(
             asker.stop.set()
             ends = time.monotonic() + GRACE
             for thread in threads:
-                thread.join(max(0.0, ends - time.monotonic()))
+                if thread.is_alive():  # one that was never started cannot be joined
+                    thread.join(max(0.0, ends - time.monotonic()))
             raise
     first = next((failures[key] for key in requests if key in failures), None)
     if first is not None and not isinstance(first, Unusable | Spent):
