@@ -261,6 +261,27 @@ MUTANTS = [
         "stages/test_judge.py",
     ),
     Mutant(
+        "orders that disagree count as the first",
+        "evaluation/judge_client.py",
+        "return first if first == second else replies.TIE",
+        "return first",
+        "evaluation/test_judge_client.py",
+    ),
+    Mutant(
+        "a budget forgets what is under way",
+        "evaluation/budget.py",
+        "then = self._spent + self._held + most",
+        "then = self._spent + most",
+        "evaluation/test_asking.py",
+    ),
+    Mutant(
+        "a request that was answered is sent again by another run",
+        "evaluation/asking.py",
+        "kept |= _kept(cache, requests.keys() - kept.keys())",
+        "kept |= {}",
+        "evaluation/test_asking.py",
+    ),
+    Mutant(
         "a tie counts as a win",
         "evaluation/ranking.py",
         "{1.0: 0, 0.0: 1, 0.5: 2}",

@@ -22,6 +22,7 @@ LAYERS = [
     {
         "by_time",
         "chat",
+        "judge_pairs",
         "new_data",
         "plan",
         "rank",
