@@ -214,9 +214,30 @@ MUTANTS = [
     Mutant(
         "a bootstrap draws its columns apart",
         "evaluation/statistics.py",
-        "values[i] = statistic(*(array[rows] for array in arrays))",
-        "values[i] = statistic(*(array[rng.integers(0, n, n)] for array in arrays))",
+        "statistic(*(array[rows] for array in arrays)) for rows in drawn",
+        "statistic(*(array[rng.integers(0, n, n)] for array in arrays)) for rows in drawn",
         "evaluation/test_statistics.py",
+    ),
+    Mutant(
+        "items of a cluster count as independent",
+        "evaluation/statistics.py",
+        "variance = max(variance, p * (1 - p) / n)",
+        "variance = p * (1 - p) / n",
+        "evaluation/test_coverage.py",
+    ),
+    Mutant(
+        "an interval over seeds and items forgets the seeds",
+        "evaluation/statistics.py",
+        "both = of_runs + of_items",
+        "both = of_items",
+        "evaluation/test_coverage.py",
+    ),
+    Mutant(
+        "few observations are as good as many",
+        "evaluation/statistics.py",
+        "stdtrit(freedom, 0.5 + confidence / 2)",
+        "stdtrit(1e9, 0.5 + confidence / 2)",
+        "evaluation/test_coverage.py",
     ),
     Mutant(
         "train and test overlap in case",

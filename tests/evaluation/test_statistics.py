@@ -120,6 +120,29 @@ def test_a_bootstrap_keeps_rows_together():
     assert (found["low"], found["high"]) == pytest.approx((1.0, 1.0))
 
 
+def test_scores_that_are_all_full_may_have_been_others():
+    found = statistics.bounded_mean([100.0] * 20, 100, 0.95)
+    t = stats.t.ppf(0.975, 19)
+    assert rounded(found) == {
+        "value": 100.0,
+        "low": round(100 * 20 / (20 + t**2), 4),
+        "high": 100.0,
+        "n": 20,
+    }
+
+
+@pytest.mark.parametrize("values", [[], [40.0]])
+def test_one_score_says_nothing_of_others(values):
+    found = statistics.bounded_mean(values, 100, 0.95)
+    assert (found["low"], found["high"], found["n"]) == (0.0, 100, len(values))
+
+
+def test_pairs_that_are_all_in_order_are_as_sure_as_their_rarer_kind():
+    found = statistics.pairs_right([1] * 5 + [0] * 100, [0.9] * 5 + [0.1] * 100)
+    t = stats.t.ppf(0.975, 4)
+    assert rounded(found) == {"value": 1.0, "low": round(5 / (5 + t**2), 4), "high": 1.0, "n": 500}
+
+
 def test_a_bootstrap_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one observation"):
         statistics.mean([], **DRAWN)

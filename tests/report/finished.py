@@ -204,7 +204,8 @@ def grader(folder: Path, variant: None) -> None:
     found["above_another"] = share(0.99, 300)
     given = {"reference": 77.0, "another": 66.0, "constant": 45.0, "empty": 31.0}
     found["gives"] = {
-        k: {"value": v, "low": v - 2, "high": v + 2, "n": 300} for k, v in given.items()
+        k: {"value": v, "low": v - 2, "high": v + 2, "n": 300, "covers": "items"}
+        for k, v in given.items()
     }
     metrics(folder, {**found, "validation_loss": 0.03, "steps": 320})
 
@@ -237,7 +238,7 @@ def accuracy(folder: Path, variant: None) -> None:
         }
         for name, right in RIGHT.items()
     }
-    gain = {"value": 0.034, "low": 0.021, "high": 0.047, "n": 900}
+    gain = {"value": 0.034, "low": 0.021, "high": 0.047, "n": 900, "covers": "items"}
     metrics(
         folder,
         {
@@ -331,7 +332,8 @@ def judge(folder: Path, variant: str) -> None:
     record.write_json(folder / "scores.json", rows)
     counts, edges = np.histogram(scores, bins=range(0, 101, 10))
     middle = float(np.mean(scores))
-    mean = {"value": middle, "low": middle - 2.2, "high": middle + 2.2, "n": 299}
+    ends = {"low": middle - 2.2, "high": middle + 2.2}
+    mean = {"value": middle, **ends, "n": 299, "covers": "items"}
     exact = share(sum(r["exact"] for r in rows) / 300, 300)
     shown = {"mean": mean, "exact_match": exact, "rouge_l": share(0.6, 300)}
     by_kind = {kind: {**shown, "n": 100} for kind in KINDS}
@@ -354,8 +356,21 @@ def judge(folder: Path, variant: str) -> None:
             "short_of": [],
             "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
             "by_kind": by_kind,
+            "agreement": agreement(),
         },
     )
+
+
+def agreement() -> dict[str, Any]:
+    def of(n: int, **values: float) -> dict[str, Any]:
+        return {name: share(value, n) for name, value in values.items()}
+
+    return {
+        "rules": of(210, kappa=0.9, spearman=0.3, kendall=0.2),
+        "rouge_l": of(300, spearman=0.8, kendall=0.6),
+        "alpha": of(300, nominal=0.5, ordinal=0.7, interval=0.6),
+        "length": {"right": share(0.1, 60), "others": share(0.2, 240)},
+    }
 
 
 def metrics(folder: Path, values: dict[str, Any]) -> None:

@@ -1,8 +1,6 @@
 """What evaluations are told."""
 
-from typing import Literal, get_args
-
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -46,6 +44,7 @@ class Budget(Section):
 
     tokens: Tokens | None
     cost: Money | None
+
 
 Unit = Literal["sum", "token", "byte", "character"]  # by which a log-likelihood decides
 UNITS: tuple[Unit, ...] = get_args(Unit)

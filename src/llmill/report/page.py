@@ -153,7 +153,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     }
     means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
     best = system_name(accuracy.get("best") or form.DASH)
-    above = form.with_interval(metrics["grader"].get("above_another"), "share")
+    above = form.in_words(metrics["grader"].get("above_another"), "share")
     overall = f"Over all: {_listed(shares, 'share')}."
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
@@ -168,7 +168,7 @@ def alt_texts(results: Results) -> dict[str, str]:
 
 
 def _listed(items: Mapping[str, Any], unit: str) -> str:
-    return "; ".join(f"{name} {form.with_interval(item, unit)}" for name, item in items.items())
+    return "; ".join(f"{name} {form.in_words(item, unit)}" for name, item in items.items())
 
 
 def _count(metrics: Mapping[str, Any], name: str) -> str:
