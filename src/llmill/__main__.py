@@ -152,11 +152,18 @@ def rank(
 def win_rate(
     file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],
     column: Annotated[str, typer.Option(help="Of the preferences, from 1 to 2.")] = "preference",
+    length_controlled: Annotated[
+        bool, typer.Option("--length-controlled", help="Beside it, what it were at equal length.")
+    ] = False,
+    gamed: Annotated[
+        Path | None,
+        typer.Option(help="AlpacaEval's df_gamed.csv, for the whole of its regression."),
+    ] = None,
 ) -> None:
     """Print how often a model's answers were preferred, as AlpacaEval counts it."""
     from llmill.win_rate import print_win_rate
 
-    print_win_rate(file, column)
+    print_win_rate(file, column, length_controlled, gamed)
 
 
 @app.command()
