@@ -138,6 +138,10 @@ def rank(
     columns: Annotated[
         str, typer.Option(help="Of the two players and the winner.")
     ] = "model_a,model_b,winner",
+    together: Annotated[
+        str | None,
+        typer.Option(help="A column: outcomes that share its value are drawn together."),
+    ] = None,
 ) -> None:
     """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
     from llmill.rank import print_ranking
@@ -145,7 +149,7 @@ def rank(
     names = columns.split(",")
     if len(names) != 3:
         raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
-    print_ranking(file, names)
+    print_ranking(file, names, together=together)
 
 
 @app.command("win-rate")

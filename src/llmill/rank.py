@@ -20,12 +20,19 @@ FIRST, SECOND = ("model_a", "a", "first", "1"), ("model_b", "b", "second", "2")
 TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
 
 
-def print_ranking(file: Path, columns: list[str], console: Console | None = None) -> None:
-    """Print the rating of every player with its interval, Elo's beside it; raises `UserError` for a
-    table that holds no outcomes. What cannot be rated is said and left out.
+def print_ranking(
+    file: Path, columns: list[str], console: Console | None = None, together: str | None = None
+) -> None:
+    """Print the ratings of the players of a table; raises `UserError` for one without outcomes.
+    Outcomes that share what stands in column `together` are drawn together for the intervals.
     """
-    console = console or Console()
-    outcomes = read(file, columns)
+    print_ratings(read(file, columns, together), console or Console(), together or "outcomes")
+
+
+def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None:
+    """Print the rating of every player with its interval, Elo's beside it, and what was drawn anew
+    for it. What cannot be rated is said and left out.
+    """
     everyone = ranking.groups(ranking.count(outcomes), strong=False)
     if len(everyone) > 1:
         console.print(
@@ -38,7 +45,7 @@ def print_ranking(file: Path, columns: list[str], console: Console | None = None
         rated = [part for part in strong if len(part) > 1]
         for part in rated:
             own = [each for each in among if {each.first, each.second} <= {*part}]
-            console.print(ratings(own, plain))
+            console.print(ratings(own, plain, drawn))
         alone = sorted({*group} - {name for part in rated for name in part})
         if len(strong) > 1:
             console.print(
@@ -52,7 +59,7 @@ def print_ranking(file: Path, columns: list[str], console: Console | None = None
             )
 
 
-def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
+def ratings(outcomes: list[Outcome], plain: dict[str, float], drawn: str) -> Table:
     """The players of one strong group, the best first."""
     counts = ranking.count(outcomes)
     found, _ = ranking.strengths(counts)
@@ -72,25 +79,48 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
         table.add_row(
             Text(printable.line(name)), f"{rating:.0f}", interval, *won, f"{plain[name]:.0f}"
         )
-    table.caption = "Bradley and Terry's model, Davidson's ties, on Elo's scale, mean 1000"
+    table.caption = (
+        "Bradley and Terry's model, Davidson's ties, on Elo's scale, mean 1000; intervals over "
+        f"{printable.line(drawn)} drawn anew"
+    )
     if left_out:
         table.caption += f"; {left_out} of {RESAMPLES} resamples had no finite rating"
     return table
 
 
-def read(file: Path, columns: list[str]) -> list[Outcome]:
-    """The outcomes, in the order of the rows: two names, and who won."""
-    frame = tables.read(file, columns)
+def wins(outcomes: list[Outcome]) -> Table:
+    """How often the player of the row won, tied and lost against that of the column."""
+    tally: dict[tuple[str, str], Counter[float]] = {}
+    for each in outcomes:
+        tally.setdefault((each.first, each.second), Counter())[each.score] += 1
+        tally.setdefault((each.second, each.first), Counter())[1.0 - each.score] += 1
+    players = list(dict.fromkeys(name for pair in tally for name in pair))
+    table = Table("", title="won, tied, lost", title_justify="left")
+    for name in players:
+        table.add_column(Text(printable.line(name)), justify="right", no_wrap=True)
+    for one in players:
+        cells = (tally.get((one, other)) for other in players)
+        table.add_row(
+            Text(printable.line(one)),
+            *(DASH if not met else f"{met[1.0]}, {met[0.5]}, {met[0.0]}" for met in cells),
+        )
+    return table
+
+
+def read(file: Path, columns: list[str], together: str | None = None) -> list[Outcome]:
+    """The outcomes, in the order of the rows: two names, and who won; with a fourth column, what
+    they are about.
+    """
+    frame = tables.read(file, [*columns, *([] if together is None else [together])])
     outcomes = []
     for number, row in enumerate(frame.itertuples(index=False), 1):
-        first, second, winner = ((cell or "").strip() for cell in row)
+        first, second, winner, *about = ((cell or "").strip() for cell in row)
         if not first or not second:
             raise UserError(f"{file}, row {number}: no name of a player")
         if first == second:
             raise UserError(f"{file}, row {number}: '{first}' against itself")
-        outcomes.append(
-            Outcome(first, second, score(winner, first, second, f"{file}, row {number}"))
-        )
+        got = score(winner, first, second, f"{file}, row {number}")
+        outcomes.append(Outcome(first, second, got, *about))
     if not outcomes:
         raise UserError(f"{file}: no row of outcomes")
     return outcomes
