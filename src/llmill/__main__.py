@@ -11,7 +11,7 @@ import os
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -150,6 +150,27 @@ def rank(
     if len(names) != 3:
         raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
     print_ranking(file, names, together=together)
+
+
+@app.command()
+def arena(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Answers from elsewhere: files, or folders of them, a player a file."),
+    ] = None,
+    by: Annotated[
+        Literal["judge", "words"] | None,
+        typer.Option(help="Who rates what no rule decides: the judge, or ROUGE-L."),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=100, help="Scores nearer than that are a tie.")
+    ] = 10,
+    out: Annotated[Path | None, typer.Option(help="JSON lines of the outcomes to write.")] = None,
+) -> None:
+    """Set the chain's models, and answers from elsewhere, against one another, and rate them."""
+    from llmill.arena import print_arena
+
+    print_arena(paths or [], by, margin, out)
 
 
 @app.command("win-rate")

@@ -89,21 +89,21 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float], drawn: str) -> Tab
 
 
 def wins(outcomes: list[Outcome]) -> Table:
-    """How often the player of the row won, tied and lost against that of the column."""
+    """How often the first of each two players won, tied and lost against the second, in the order
+    in which they met.
+    """
     tally: dict[tuple[str, str], Counter[float]] = {}
     for each in outcomes:
-        tally.setdefault((each.first, each.second), Counter())[each.score] += 1
-        tally.setdefault((each.second, each.first), Counter())[1.0 - each.score] += 1
-    players = list(dict.fromkeys(name for pair in tally for name in pair))
-    table = Table("", title="won, tied, lost", title_justify="left")
-    for name in players:
-        table.add_column(Text(printable.line(name)), justify="right", no_wrap=True)
-    for one in players:
-        cells = (tally.get((one, other)) for other in players)
-        table.add_row(
-            Text(printable.line(one)),
-            *(DASH if not met else f"{met[1.0]}, {met[0.5]}, {met[0.0]}" for met in cells),
-        )
+        if (each.second, each.first) in tally:
+            tally[each.second, each.first][1.0 - each.score] += 1
+        else:
+            tally.setdefault((each.first, each.second), Counter())[each.score] += 1
+    table = Table("", "against", title="Pairs", title_justify="left")
+    for head in ("won", "tied", "lost"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for (one, other), met in tally.items():
+        names = (Text(printable.line(name)) for name in (one, other))
+        table.add_row(*names, *(f"{met[score]:,}" for score in (1.0, 0.5, 0.0)))
     return table
 
 
