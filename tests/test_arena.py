@@ -74,7 +74,8 @@ def test_the_chain_s_models_meet_by_the_scores_of_stage_judge(repository):
     assert "pretrain instruct 1 2 5" in lines
     assert any("drawn anew" in line for line in lines)
     assert [each.score for each in read(out, COLUMNS)] == [0, 0, 0, 0.5, 0, 0, 1, 0.5]
-    assert [each.about for each in read(out, COLUMNS, "question")] == list("12345678")
+    about = [each.about for each in read(out, COLUMNS, ["instruction", "input"])]
+    assert about == [f"Add {n}.\n" for n in range(8)]
 
 
 def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repository):

@@ -12,7 +12,7 @@ from llmill.rank import print_ranking, read, wins
 COLUMNS = ["model_a", "model_b", "winner"]
 
 
-def said(file, together=None) -> str:
+def said(file, together=()) -> str:
     out = io.StringIO()
     print_ranking(file, COLUMNS, Console(file=out, width=120), together)
     return out.getvalue()
@@ -70,16 +70,16 @@ def test_players_stand_by_their_rating_with_interval_and_record(tmp_path):
 
 def test_outcomes_of_one_question_are_drawn_together_and_said_to_be(tmp_path):
     file = tmp_path / "outcomes.csv"
-    rows = [f"x,y,{'x' if n % 3 else 'y'},{n}" for n in range(60) for _ in range(4)]
-    file.write_text("\n".join(("model_a,model_b,winner,question", *rows)) + "\n")
+    rows = [f"x,y,{'x' if n % 3 else 'y'},{n % 6},{n // 6}" for n in range(60) for _ in range(4)]
+    file.write_text("\n".join(("model_a,model_b,winner,page,line", *rows)) + "\n")
 
     def width(shown: str) -> int:
         cells = next(line.split() for line in shown.splitlines() if line.startswith("│ x "))
         return int(cells[7]) - int(cells[5])
 
-    alone, together = said(file), said(file, "question")
+    alone, together = said(file), said(file, ["page", "line"])
     assert "intervals over outcomes drawn anew" in " ".join(alone.split())
-    assert "intervals over question drawn anew" in " ".join(together.split())
+    assert "intervals over values of page and line drawn anew" in " ".join(together.split())
     assert width(together) > 1.5 * width(alone)
 
 

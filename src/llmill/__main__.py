@@ -140,7 +140,9 @@ def rank(
     ] = "model_a,model_b,winner",
     together: Annotated[
         str | None,
-        typer.Option(help="A column: outcomes that share its value are drawn together."),
+        typer.Option(
+            help="Columns, as in instruction,input: outcomes that share them are drawn as one."
+        ),
     ] = None,
 ) -> None:
     """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
@@ -149,7 +151,7 @@ def rank(
     names = columns.split(",")
     if len(names) != 3:
         raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
-    print_ranking(file, names, together=together)
+    print_ranking(file, names, together=together.split(",") if together else [])
 
 
 @app.command()

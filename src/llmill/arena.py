@@ -83,23 +83,20 @@ def print_arena(
             f"no two of {', '.join(players)} answered the same instruction; answers are matched by "
             "instruction and input"
         )
-    number = {task: n for n, task in enumerate(dict.fromkeys(game.task for game in played), 1)}
     outcomes = [game.outcome for game in played]
     ties = sum(game.score == 0.5 for game in played)
+    on = len({game.task for game in played})
     apart = f"less than {margin:g} points apart" if margin else "equal"
     console.print(
-        f"{len(played):,} outcomes on {len(number):,} instructions, {ties:,} of them ties: {apart}",
+        f"{len(played):,} outcomes on {on:,} instructions, {ties:,} of them ties: {apart}",
         soft_wrap=True,
     )
     console.print(rank.wins(outcomes))
     rank.print_ratings(outcomes, console, "instructions")
     if out is not None:
-        jsonl.write(out, (game.row(number[game.task]) for game in played))
-        console.print(
-            printable.line(f"{out}: the outcomes, for `llmill rank {out} --together question`"),
-            markup=False,
-            soft_wrap=True,
-        )
+        jsonl.write(out, (game.row for game in played))
+        command = f"llmill rank {out} --together instruction,input"
+        console.print(printable.line(f"`{command}` rates them"), markup=False, soft_wrap=True)
 
 
 def of_chain(stages: dict[str, Stage]) -> Chain:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -21,12 +22,13 @@ TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
 
 
 def print_ranking(
-    file: Path, columns: list[str], console: Console | None = None, together: str | None = None
+    file: Path, columns: list[str], console: Console | None = None, together: Sequence[str] = ()
 ) -> None:
     """Print the ratings of the players of a table; raises `UserError` for one without outcomes.
-    Outcomes that share what stands in column `together` are drawn together for the intervals.
+    Outcomes that share what stands in the columns `together` are drawn together for the intervals.
     """
-    print_ratings(read(file, columns, together), console or Console(), together or "outcomes")
+    drawn = f"values of {' and '.join(together)}" if together else "outcomes"
+    print_ratings(read(file, columns, together), console or Console(), drawn)
 
 
 def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None:
@@ -107,11 +109,11 @@ def wins(outcomes: list[Outcome]) -> Table:
     return table
 
 
-def read(file: Path, columns: list[str], together: str | None = None) -> list[Outcome]:
-    """The outcomes, in the order of the rows: two names, and who won; with a fourth column, what
-    they are about.
+def read(file: Path, columns: list[str], together: Sequence[str] = ()) -> list[Outcome]:
+    """The outcomes, in the order of the rows: two names, and who won, and in more columns what they
+    are about.
     """
-    frame = tables.read(file, [*columns, *([] if together is None else [together])])
+    frame = tables.read(file, [*columns, *together])
     outcomes = []
     for number, row in enumerate(frame.itertuples(index=False), 1):
         first, second, winner, *about = ((cell or "").strip() for cell in row)
@@ -120,7 +122,7 @@ def read(file: Path, columns: list[str], together: str | None = None) -> list[Ou
         if first == second:
             raise UserError(f"{file}, row {number}: '{first}' against itself")
         got = score(winner, first, second, f"{file}, row {number}")
-        outcomes.append(Outcome(first, second, got, *about))
+        outcomes.append(Outcome(first, second, got, "\n".join(about) if together else None))
     if not outcomes:
         raise UserError(f"{file}: no row of outcomes")
     return outcomes

@@ -98,8 +98,8 @@ def longer(file: Path) -> np.ndarray:
 
 
 def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
-    """AlpacaEval's `df_gamed.csv`: preferences between answers of the reference's that were made
-    short or long, and the difficulty of each of `size` instructions, (N,).
+    """AlpacaEval's `df_gamed.csv`: preferences for answers of the reference model that was told to
+    be brief or wordy, and the difficulty of each of `size` instructions, (N,).
     """
     frame = tables.read(file, [INDEX, PREFERENCE, LONGER, DIFFICULTY])
     table: dict[str, list[float]] = {name: [] for name in frame.columns}

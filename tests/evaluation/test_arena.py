@@ -70,13 +70,13 @@ def test_each_two_players_meet_on_what_both_have_a_score_for():
     assert played[0].outcome == Outcome("x", "z", 0.0, "Add.\n1 + 1")
 
 
-def test_a_row_names_the_winner_and_the_question():
+def test_a_row_names_the_winner():
     game = Game("x", "y", SUM, (0.0, 100.0), 0.0)
-    assert game.row(7) == {
-        "model_a": "x", "model_b": "y", "winner": "y", "question": 7,
+    assert game.row == {
+        "model_a": "x", "model_b": "y", "winner": "y",
         "instruction": "Add.", "input": "1 + 1", "points_a": 0.0, "points_b": 100.0,
     }  # fmt: skip
-    assert Game("x", "y", SUM, (1.0, 1.0), 0.5).row(7)["winner"] == "tie"
+    assert Game("x", "y", SUM, (1.0, 1.0), 0.5).row["winner"] == "tie"
 
 
 def test_intervals_over_instructions_hold_the_strengths_that_all_instructions_would_give():

@@ -44,13 +44,13 @@ class Game:
     def outcome(self) -> Outcome:
         return Outcome(self.first, self.second, self.score, "\n".join(self.task))
 
-    def row(self, question: int) -> dict[str, Any]:
-        """As `llmill rank` reads it; all outcomes of a question are about the same task."""
+    @property
+    def row(self) -> dict[str, Any]:
+        """As `llmill rank` reads it."""
         return {
             "model_a": self.first,
             "model_b": self.second,
             "winner": {1.0: self.first, 0.0: self.second, 0.5: TIE}[self.score],
-            "question": question,
             "instruction": self.task[0],
             "input": self.task[1],
             "points_a": self.points[0],

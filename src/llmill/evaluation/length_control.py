@@ -5,9 +5,9 @@ model is `model` + `length` tanh(d) + `difficulty` g. There d is how much longer
 is than the reference's, in standard deviations of that over all instructions, and g is how hard the
 instruction is. The length-controlled win rate is the mean prediction with d at zero.
 
-Weak rows, where they are given, are preferences between answers of the reference's that were
-cut or drawn out, so of the same worth: they share `length` and `difficulty`, not `model`, and weigh
-`WEAK` of a row each. So a model gains little by cutting its own answers.
+Weak rows, where they are given, are preferences for answers of the reference model that was told
+to be brief or to be wordy, so of the same worth: they share `length` and `difficulty`, not `model`,
+and weigh `WEAK` of a row each. So a model gains little by cutting its own answers.
 """
 
 import math
