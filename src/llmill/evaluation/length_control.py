@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -23,6 +24,8 @@ PENALTIES = np.logspace(-4, 4, 10)  # inverse strengths of the penalty, one is c
 FOLDS = 5
 WEAK = 0.1
 SEED = 123  # of liblinear's order of coordinates, AlpacaEval's
+RIDGE = 0.05  # of the fits of the interval
+STEPS, LONGEST, NEAR = 100, 1.0, 1e-8  # of Newton's method: at most, each, and the end
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Controlled:
 
     value: float
     error: float  # of the mean prediction, as AlpacaEval gives it: it knows nothing of the terms'
-    low: float  # percentiles over instructions drawn anew, with the terms learnt anew
+    low: float  # percentiles over instructions drawn anew, with terms learnt anew, hardly penalised
     high: float
     model: float
     length: float
@@ -67,33 +70,19 @@ def controlled(
     rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
 ) -> Controlled:
     """Fit the terms and predict; raises `ValueError` for fewer preferences than folds."""
-    told = ~np.isnan(rows.preference)
-    if told.sum() < FOLDS:
-        raise ValueError(f"{told.sum()} preferences; the regression needs {FOLDS}")
-    own = np.column_stack([rows.design, np.ones(len(told))])  # (N, F): length, difficulty, model
-    design, target, weight = own[told], rows.preference[told], np.ones(int(told.sum()))
-    if weak is not None:  # before the model's own rows, as AlpacaEval has them
-        kept = ~np.isnan(weak.preference)
-        beside = np.column_stack([weak.design, np.zeros(len(kept))])[kept]
-        design = np.concatenate([beside, design])
-        target = np.concatenate([weak.preference[kept], target])
-        weight = np.concatenate([np.full(int(kept.sum()), WEAK), weight])
+    told = int((~np.isnan(rows.preference)).sum())
+    if told < FOLDS:
+        raise ValueError(f"{told} preferences; the regression needs {FOLDS}")
+    design, target, weight = _learnt(rows, weak)
     penalty = _chosen(design, target, weight)
     terms = _fit(design, target, weight, penalty)
-    predicted = _predicted(own, terms)
-    first = len(target) - int(told.sum())  # the model's own rows are drawn, weak ones stay
-    rng, drawn = np.random.default_rng(seed), np.empty(resamples)
-    size = int(told.sum())
-    for n in range(resamples):
-        times = np.bincount(rng.integers(0, size, size), minlength=size).astype(float)
-        again = _fit(design, target, np.concatenate([weight[:first], times]), penalty)
-        drawn[n] = np.average(_predicted(own[told], again), weights=times)
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    predicted = _predicted(_own(rows), terms)
+    low, high = interval(rows, weak, confidence=confidence, resamples=resamples, seed=seed)
     return Controlled(
         value=100 * float(predicted.mean()),
         error=100 * float(predicted.std(ddof=1)) / math.sqrt(len(predicted)),
-        low=100 * float(low),
-        high=100 * float(high),
+        low=low,
+        high=high,
         model=float(terms[-1]),
         length=float(terms[0]),
         difficulty=float(terms[1]) if rows.difficulty is not None else None,
@@ -101,12 +90,73 @@ def controlled(
     )
 
 
+def interval(
+    rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Percentiles in percent over instructions drawn anew, with the terms learnt anew; weak rows
+    stay as they are.
+    """
+    design, target, weight = _learnt(rows, weak)
+    own = _own(rows)[~np.isnan(rows.preference)]
+    size = len(own)
+    times = np.random.default_rng(seed).multinomial(
+        size, np.full(size, 1 / size), size=resamples
+    )  # (R, N)
+    weights = np.tile(weight, (resamples, 1))
+    weights[:, -size:] = times
+    again = _predicted(own, _unpenalised(design, target, weights))  # (R, N)
+    drawn = 100 * (times * again).sum(axis=1) / size
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _own(rows: Rows) -> np.ndarray:
+    """The model's rows, (N, F): length, difficulty if there is one, and the model itself."""
+    return np.column_stack([rows.design, np.ones(len(rows.preference))])
+
+
+def _learnt(rows: Rows, weak: Rows | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What has a preference, (M, F), with it and its weight, (M,); weak rows first, as AlpacaEval
+    has them.
+    """
+    design, target, weight = _own(rows), rows.preference, np.ones(len(rows.preference))
+    if weak is not None:
+        beside = np.column_stack([weak.design, np.zeros(len(weak.preference))])
+        design = np.concatenate([beside, design])
+        target = np.concatenate([weak.preference, target])
+        weight = np.concatenate([np.full(len(beside), WEAK), weight])
+    told = ~np.isnan(target)
+    return design[told], target[told], weight[told]
+
+
 def _predicted(own: np.ndarray, terms: np.ndarray) -> np.ndarray:
-    """The chance of a preference for the model on each instruction at equal length, (N,)."""
+    """The chance of a preference for the model on each instruction at equal length, (N,) of terms
+    (F,), or (R, N) of (R, F).
+    """
     level = own.copy()
     level[:, 0] = 0.0
-    chance: np.ndarray = 1 / (1 + np.exp(-level @ terms))
+    chance: np.ndarray = expit(terms @ level.T)
     return chance
+
+
+def _unpenalised(design: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Terms (R, F) for each row of weights (R, N), by Newton's method; a square penalty of `RIDGE`
+    keeps one-sided ones finite, and moves others by little. With the penalty that was chosen once,
+    95 % intervals held what they should 84 % of the time.
+    """
+    terms = np.zeros((len(weights), design.shape[1]))
+    for _ in range(STEPS):
+        chance = expit(terms @ design.T)  # (R, N)
+        gradient = (weights * (target - chance)) @ design - RIDGE * terms
+        spread = weights * chance * (1 - chance)
+        curvature = np.einsum("rn,nf,ng->rfg", spread, design, design, optimize=True)
+        curvature += RIDGE * np.eye(design.shape[1])
+        step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
+        step *= np.minimum(1, LONGEST / np.maximum(abs(step).max(axis=1, keepdims=True), 1e-300))
+        terms += step
+        if abs(step).max() < NEAR:
+            break
+    return terms
 
 
 def _fit(design: np.ndarray, target: np.ndarray, weight: np.ndarray, penalty: float) -> np.ndarray:
