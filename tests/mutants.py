@@ -310,6 +310,20 @@ MUTANTS = [
         "evaluation/test_ranking.py",
     ),
     Mutant(
+        "outcomes about one instruction are drawn as if each stood alone",
+        "evaluation/ranking.py",
+        "if counts.parts is not None:",
+        "if counts.parts is None and counts.won is None:",
+        "evaluation/test_ranking.py",
+    ),
+    Mutant(
+        "the length-controlled prediction keeps the length",
+        "evaluation/length_control.py",
+        "level[:, 0] = 0.0",
+        "level[:, 0] *= 1.0",
+        "evaluation/test_length_control.py",
+    ),
+    Mutant(
         "a damaged state is continued",
         "training/resume.py",
         "        if _whole(state):\n            return state, damaged",

@@ -18,7 +18,7 @@ from tests.conftest import ROOT, preset
 from tests.imports import MODULES, imports
 
 LAYERS = [
-    {"serve", "__main__"},
+    {"arena", "serve", "__main__"},
     {
         "by_time",
         "chat",

@@ -11,7 +11,7 @@ import os
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -138,6 +138,12 @@ def rank(
     columns: Annotated[
         str, typer.Option(help="Of the two players and the winner.")
     ] = "model_a,model_b,winner",
+    together: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns, as in instruction,input: outcomes that share them are drawn as one."
+        ),
+    ] = None,
 ) -> None:
     """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
     from llmill.rank import print_ranking
@@ -145,7 +151,28 @@ def rank(
     names = columns.split(",")
     if len(names) != 3:
         raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
-    print_ranking(file, names)
+    print_ranking(file, names, together=together.split(",") if together else [])
+
+
+@app.command()
+def arena(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Answers from elsewhere: files, or folders of them, a player a file."),
+    ] = None,
+    by: Annotated[
+        Literal["judge", "words"] | None,
+        typer.Option(help="Who rates what no rule decides: the judge, or ROUGE-L."),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=100, help="Scores nearer than that are a tie.")
+    ] = 10,
+    out: Annotated[Path | None, typer.Option(help="JSON lines of the outcomes to write.")] = None,
+) -> None:
+    """Set the chain's models, and answers from elsewhere, against one another, and rate them."""
+    from llmill.arena import print_arena
+
+    print_arena(paths or [], by, margin, out)
 
 
 @app.command("judge-pairs")
@@ -175,11 +202,18 @@ def judge_pairs(
 def win_rate(
     file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],
     column: Annotated[str, typer.Option(help="Of the preferences, from 1 to 2.")] = "preference",
+    length_controlled: Annotated[
+        bool, typer.Option("--length-controlled", help="Beside it, what it were at equal length.")
+    ] = False,
+    gamed: Annotated[
+        Path | None,
+        typer.Option(help="AlpacaEval's df_gamed.csv, for the whole of its regression."),
+    ] = None,
 ) -> None:
     """Print how often a model's answers were preferred, as AlpacaEval counts it."""
     from llmill.win_rate import print_win_rate
 
-    print_win_rate(file, column)
+    print_win_rate(file, column, length_controlled, gamed)
 
 
 @app.command()
