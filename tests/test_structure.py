@@ -18,10 +18,11 @@ from tests.conftest import ROOT, preset
 from tests.imports import MODULES, imports
 
 LAYERS = [
-    {"serve", "__main__"},
+    {"arena", "serve", "__main__"},
     {
         "by_time",
         "chat",
+        "judge_pairs",
         "new_data",
         "plan",
         "rank",

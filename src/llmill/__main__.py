@@ -11,7 +11,7 @@ import os
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -138,6 +138,12 @@ def rank(
     columns: Annotated[
         str, typer.Option(help="Of the two players and the winner.")
     ] = "model_a,model_b,winner",
+    together: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns, as in instruction,input: outcomes that share them are drawn as one."
+        ),
+    ] = None,
 ) -> None:
     """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
     from llmill.rank import print_ranking
@@ -145,18 +151,69 @@ def rank(
     names = columns.split(",")
     if len(names) != 3:
         raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
-    print_ranking(file, names)
+    print_ranking(file, names, together=together.split(",") if together else [])
+
+
+@app.command()
+def arena(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Answers from elsewhere: files, or folders of them, a player a file."),
+    ] = None,
+    by: Annotated[
+        Literal["judge", "words"] | None,
+        typer.Option(help="Who rates what no rule decides: the judge, or ROUGE-L."),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=100, help="Scores nearer than that are a tie.")
+    ] = 10,
+    out: Annotated[Path | None, typer.Option(help="JSON lines of the outcomes to write.")] = None,
+) -> None:
+    """Set the chain's models, and answers from elsewhere, against one another, and rate them."""
+    from llmill.arena import print_arena
+
+    print_arena(paths or [], by, margin, out)
+
+
+@app.command("judge-pairs")
+def judge_pairs(
+    first: Annotated[Path, typer.Argument(help="Answers, as in results/instruct/answers.")],
+    second: Annotated[Path, typer.Argument(help="Another's, to the same instructions.")],
+    out: Annotated[Path, typer.Option(help="JSON lines of outcomes, for `llmill rank`.")] = Path(
+        "outcomes.jsonl"
+    ),
+    names: Annotated[
+        str | None, typer.Option(help="Of the two, as in old,new; else the files' names.")
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help="A file in src/llmill/evaluation/prompts.")
+    ] = "pair-1",
+) -> None:
+    """Have the judge behind a server compare two files of answers, each pair in both orders."""
+    from llmill.judge_pairs import print_pairs
+
+    called = [first.stem, second.stem] if names is None else names.split(",")
+    if len(called) != 2 or not all(called):
+        raise UserError(f"--names {names}: two names, as in old,new")
+    print_pairs([first, second], out, called, prompt)
 
 
 @app.command("win-rate")
 def win_rate(
     file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],
     column: Annotated[str, typer.Option(help="Of the preferences, from 1 to 2.")] = "preference",
+    length_controlled: Annotated[
+        bool, typer.Option("--length-controlled", help="Beside it, what it were at equal length.")
+    ] = False,
+    gamed: Annotated[
+        Path | None,
+        typer.Option(help="AlpacaEval's df_gamed.csv, for the whole of its regression."),
+    ] = None,
 ) -> None:
     """Print how often a model's answers were preferred, as AlpacaEval counts it."""
     from llmill.win_rate import print_win_rate
 
-    print_win_rate(file, column)
+    print_win_rate(file, column, length_controlled, gamed)
 
 
 @app.command()
