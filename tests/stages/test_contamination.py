@@ -153,14 +153,14 @@ def test_a_row_says_what_an_item_shares_and_where(tmp_path):
             "part": "documents",
             "source": "book",
             "number": 2,
-            "words": "what is the capital of france",
+            "shared": "what is the capital of france",
         },
     }
     assert rows[2]["example"] == {
         "part": "preferences",
         "source": "train.jsonl",
         "number": 1,
-        "words": "write it in the plural the poem is",
+        "shared": "write it in the plural the poem is",
     }
     assert (rows[2]["right_answer"], rows[2]["found"]) == (None, {"preferences": 4})
     assert [(row["label"], row["right_answer"], row["wrong_answer"]) for row in rows[4:]] == [

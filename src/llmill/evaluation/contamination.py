@@ -127,7 +127,7 @@ def described(found: Overlap, asked: Asked, numbers: np.ndarray) -> list[dict[st
                     "part": place.part,
                     "source": place.source,
                     "number": place.number,
-                    "words": " ".join(words[:SHOWN]) + " …" * (len(words) > SHOWN),
+                    "shared": " ".join(words[:SHOWN]) + " …" * (len(words) > SHOWN),
                 },
             }
         )

@@ -94,7 +94,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "items.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{**row, **row["example"], "found": str(row["found"])} for row in rows]
-    job.track.table("items", [{**row, "example": row["example"]["words"]} for row in flat])
+    job.track.table("items", [{k: v for k, v in row.items() if k != "example"} for row in flat])
     job.track.metrics(statistics.flat(metrics))
     for name, each in metrics["kinds"].items():
         share = each["overlapping"]
