@@ -268,6 +268,27 @@ MUTANTS = [
         "evaluation/test_ranking.py",
     ),
     Mutant(
+        "the end of a document and the beginning of the next are a run",
+        "text/overlap.py",
+        "            words.append(STRANGE)\n",
+        "",
+        "text/test_overlap.py",
+    ),
+    Mutant(
+        "an answer far behind an item is found with it",
+        "text/overlap.py",
+        "np.arange(self.reach + 1)",
+        "np.arange(self.reach + 2)",
+        "text/test_overlap.py",
+    ),
+    Mutant(
+        "the foundation model's scores leave out what the assistant learnt",
+        "stages/contamination.py",
+        '"pretrain": (DOCUMENTS,),',
+        '"pretrain": (DOCUMENTS, INSTRUCTIONS),',
+        "stages/test_contamination.py",
+    ),
+    Mutant(
         "a damaged state is continued",
         "training/resume.py",
         "        if _whole(state):\n            return state, damaged",
