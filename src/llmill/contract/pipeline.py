@@ -41,9 +41,7 @@ class Meta(_Entry):
     gpu: NonNegativeInt = 0  # GPUs of each process, where runtime.device is cuda
     priority: int = 0  # of what can start, the highest goes first
     report: list[Shown] = []
-    null_roles: bool = (
-        False  # whether it runs, on what is there, where a role that it reads is null
-    )
+    null_roles: bool = False  # whether it runs where a role that it reads is null
 
 
 @dataclass(frozen=True)

@@ -68,12 +68,11 @@ def share_of_runs(found: Overlap, parts: Iterable[str]) -> np.ndarray:
 
 
 def with_and_without(
-    right: Sequence[bool], shares: np.ndarray, threshold: float, confidence: float
+    right: np.ndarray, shares: np.ndarray, threshold: float, confidence: float
 ) -> dict[str, statistics.Interval]:
     """The share right of all items, of those that overlap, of those that do not, and of those that
-    are not above the threshold. `shares`: of each item's runs. (N,)
+    are not above the threshold. `right` says it of each item, `shares` are of their runs. (N,) both
     """
-    hits = np.asarray(right, dtype=bool)
     chosen = {
         "all": shares >= 0,
         "overlapping": shares > 0,
@@ -81,7 +80,7 @@ def with_and_without(
         "below_threshold": shares <= threshold,
     }
     return {
-        name: statistics.share(int(hits[rows].sum()), int(rows.sum()), confidence)
+        name: statistics.share(int(right[rows].sum()), int(rows.sum()), confidence)
         for name, rows in chosen.items()
     }
 
