@@ -150,7 +150,7 @@ def said(kind: str, job: Job) -> list[tuple[str, list[Any], dict[str, list[bool]
             (
                 model,
                 [tuple(row[name] for name in names) for row in rows],
-                {measure: [row[key] for row in rows] for measure, key in measures.items()},
+                {m: [row[key] for row in rows] for m, key in measures.items() if key in rows[0]},
             )
             for model, rows in by_model.items()
             if rows
