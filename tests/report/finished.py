@@ -373,6 +373,51 @@ def agreement() -> dict[str, Any]:
     }
 
 
+def contamination(folder: Path, variant: None) -> None:
+    def figures(items: int, overlap: float, right: float, wrong: float) -> dict[str, Any]:
+        n = round(overlap * items)
+        return {
+            "items": items,
+            "whole": items // 2,
+            "without_words": 0,
+            "overlapping": share(overlap, items),
+            "above_threshold": share(overlap / 2, items),
+            "by_part": {"documents": share(0, items), "messages": share(overlap, items)},
+            "longest": 21 if n else 0,
+            "right_answer": share(right, n),
+            "wrong_answer": share(wrong, n),
+        }
+
+    def scores(n: int, overlapping: int) -> dict[str, Any]:
+        return {
+            "all": share(0.7, n),
+            "overlapping": share(0.9, overlapping),
+            "without": share(0.6, n - overlapping),
+            "below_threshold": share(0.65, n - overlapping // 2),
+        }
+
+    metrics(
+        folder,
+        {
+            "items": 1620,
+            "overlapping": 210,
+            "words": 13,
+            "threshold": 0.5,
+            "reach": 20,
+            "kinds": {
+                "questions": figures(420, 0, 0, 0),
+                "instructions": figures(300, 0.1, 0.2, 0.2),
+                "messages": figures(900, 0.2, 0.95, 0.05),
+            },
+            "scores": {
+                "questions": {"pretrain": {"cloze": scores(420, 0)}},
+                "instructions": {"instruct": {"exact_match": scores(300, 30)}},
+                "messages": {"all": {"accuracy": scores(900, 180)}},
+            },
+        },
+    )
+
+
 def metrics(folder: Path, values: dict[str, Any]) -> None:
     record.write_json(folder / "metrics.json", values)
 
@@ -402,4 +447,5 @@ CONTENT = {
     "mmlu": mmlu,
     "knowledge": knowledge,
     "judge": judge,
+    "contamination": contamination,
 }

@@ -24,6 +24,7 @@ def test_a_training_is_noted_by_its_steps_and_a_matrix_by_its_variants(tmp_path,
         "mmlu": "74.0 %",
         "knowledge": "2 variants",
         "judge": "39.7 % exact",
+        "contamination": "210 overlap",
         "report": "this page",
     }
 

@@ -32,13 +32,16 @@ class Shown(_Entry):
 
 
 class Meta(_Entry):
-    """What a scheduler must know of a stage: its `meta`, which DVC carries and does not look at."""
+    """What a scheduler and the runner must know of a stage: its `meta`, which DVC carries and does
+    not look at.
+    """
 
     mem_mb: PositiveInt | None = None  # None: what the profile gives every job
     threads: PositiveInt = 1  # where the stage's section of params.yaml has none
     gpu: NonNegativeInt = 0  # GPUs of each process, where runtime.device is cuda
     priority: int = 0  # of what can start, the highest goes first
     report: list[Shown] = []
+    null_roles: bool = False  # whether it runs where a role that it reads is null
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ ABOUT: dict[str, About] = {  # in the order of their headline figures
             Headline("answered", "answered.after", "answered", "share", "before {answered.before}"),
         ),
     ),
+    "contamination": About(note=Note("overlapping", "count", "overlap")),
     "instruct": About(model="instruct model", loss="nats per learnt token"),
     "classify": About(loss="nats per message"),
     "prepare": About(note=Note("text.train_documents", "count", "texts")),

@@ -12,6 +12,7 @@ from llmill.model.settings import Shape
 from llmill.runner import cross_checks
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.stages.settings.classify import Classify, Variants
+from llmill.stages.settings.contamination import Contamination
 from llmill.stages.settings.download import Download
 from llmill.stages.settings.export import Export
 from llmill.stages.settings.grader import Grader
@@ -49,6 +50,7 @@ class Params(Section):
     mmlu: Mmlu
     knowledge: Knowledge
     judge: Judge
+    contamination: Contamination
     export: Export
     report: Report
 
