@@ -9,13 +9,14 @@ import gzip
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from typing import Any
 
 from llmill.evaluation import statistics
 from llmill.evaluation.scoring import Ids, Progress, continuation_logprobs, in_silence
 from llmill.evaluation.statistics import Draws, Interval
 from llmill.model.transformer import Transformer
+
+LARGEST = 700.0  # nats of which a float holds the exponential
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,12 @@ class Scored:
     tokens: int
     n_bytes: int
     words: int
+
+
+def scored(text: str, nats: float, tokens: int, words: int | None = None) -> Scored:
+    """A text; its words are what stands between white space, unless they were counted."""
+    n = len(text.split()) if words is None else words
+    return Scored(nats, tokens, len(text.encode(errors="replace")), n)
 
 
 def nats(
@@ -56,9 +63,9 @@ def stretches(ids: Ids, window: int) -> list[tuple[Ids, Ids]]:
     ]
 
 
-def of(scored: Sequence[Scored], draws: Draws) -> Interval | None:
+def of(texts: Sequence[Scored], draws: Draws) -> Interval | None:
     """Bits a byte of these texts together, with an interval over texts; None of no bytes."""
-    told = [each for each in scored if each.n_bytes]
+    told = [each for each in texts if each.n_bytes]
     if not told:
         return None
     return statistics.bootstrap(
@@ -68,18 +75,34 @@ def of(scored: Sequence[Scored], draws: Draws) -> Interval | None:
     )
 
 
-def nats_per_token(scored: Sequence[Scored]) -> float:
+def nats_per_token(texts: Sequence[Scored]) -> float:
     """Of these texts together."""
-    return sum(each.nats for each in scored) / max(1, sum(each.tokens for each in scored))
+    return sum(each.nats for each in texts) / max(1, sum(each.tokens for each in texts))
 
 
-def word_perplexity(scored: Sequence[Scored]) -> float:
-    """By the nats of a word of these texts together."""
-    each_word = sum(each.nats for each in scored) / max(1, sum(each.words for each in scored))
-    return float(np.exp(each_word))  # infinite where a float is too small
+def word_perplexity(texts: Sequence[Scored]) -> float | None:
+    """By the nats of a word of these texts together; None of no words, and beyond all floats."""
+    words = sum(each.words for each in texts)
+    each_word = sum(each.nats for each in texts) / words if words else math.inf
+    return math.exp(each_word) if each_word < LARGEST else None
 
 
 def of_gzip(texts: Sequence[str]) -> float:
     """Bits a byte of the texts as gzip packs them together, at its best."""
-    content = "\n".join(texts).encode()
+    content = "\n".join(texts).encode(errors="replace")
     return 8 * len(gzip.compress(content, 9, mtime=0)) / max(1, len(content))
+
+
+def figures(
+    texts: Sequence[str], told: Sequence[Scored], counted: Sequence[Scored], draws: Draws
+) -> dict[str, Any]:
+    """Of texts, a model's scores of them, and those of a unigram."""
+    return {
+        "all": of(told, draws),
+        "unigram": of(counted, draws),
+        "gzip": of_gzip(texts),
+        "nats_per_token": nats_per_token(told),
+        "word_perplexity": word_perplexity(told),
+        "bytes": sum(each.n_bytes for each in told),
+        "tokens": sum(each.tokens for each in told),
+    }

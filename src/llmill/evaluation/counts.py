@@ -5,7 +5,7 @@ knows more of what came before.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -53,10 +53,10 @@ class Bigram:
                 self.likeliest[first] = second
 
     @classmethod
-    def of(cls, shards: Shards, firsts: Sequence[int], unigram: Unigram) -> "Bigram":
+    def of(cls, shards: Shards, firsts: Collection[int], unigram: Unigram) -> "Bigram":
         """That of a text, behind these tokens alone."""
         wanted = np.zeros(shards.n_vocab, dtype=bool)
-        wanted[list(firsts)] = True
+        wanted[sorted(firsts)] = True
         pairs: Counter[tuple[int, int]] = Counter()
         for tokens in stretches(shards, overlap=1):
             at = np.flatnonzero(wanted[tokens[:-1]])

@@ -4,19 +4,18 @@ the training text; of a model's samples and, beside them, of held-out text of th
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from llmill.evaluation import statistics
 from llmill.evaluation.scoring import Ids
-from llmill.evaluation.statistics import Interval
+from llmill.evaluation.statistics import Draws, Interval
 
 MULTIPLIER = np.uint64(6364136223846793005)  # of a run's hash, modulo 2**64; odd
 
 
-def of_one_length(
-    first: Sequence[Ids], second: Sequence[Ids]
-) -> tuple[list[Ids], list[Ids]]:
+def of_one_length(first: Sequence[Ids], second: Sequence[Ids]) -> tuple[list[Ids], list[Ids]]:
     """The texts in pairs of about one length, the longest together, both cut to the shorter."""
     pairs = zip(*(sorted(texts, key=len, reverse=True) for texts in (first, second)), strict=False)
     cut = [(a[: len(b)], b[: len(a)]) for a, b in pairs]
@@ -81,6 +80,24 @@ def longest_runs(texts: Sequence[Ids], stretches: Iterable[np.ndarray]) -> list[
             length += 1
             longest[numbers[left]] = np.maximum(longest[numbers[left]], length)
     return longest.tolist()
+
+
+def figures(
+    texts: Sequence[Ids], longest: Sequence[int], copied: int, draws: Draws
+) -> dict[str, Any]:
+    """Of texts and their longest runs in the training text: the share copied has one of at least
+    `copied` tokens.
+    """
+    copies = sum(run >= copied for run in longest)
+    return {
+        **{f"distinct_{n}": distinct(texts, n, draws["confidence"]) for n in (1, 2, 3)},
+        "repeated_4": statistics.mean([repeated(text) for text in texts], **draws)
+        if texts
+        else None,
+        "copied": statistics.share(copies, len(texts), draws["confidence"]),
+        "longest_run": statistics.mean(longest, **draws) if texts else None,
+        "tokens": sum(map(len, texts)),
+    }
 
 
 def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:

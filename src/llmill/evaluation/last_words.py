@@ -8,9 +8,14 @@ guess from the few words just before, and a bigram's: what they get needs no doc
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+
+from llmill.evaluation import statistics
 from llmill.evaluation.exact_match import OUTER
 from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
+from llmill.evaluation.statistics import Draws, Interval
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
@@ -56,7 +61,9 @@ def guesses(
     progress: Progress = in_silence,
 ) -> list[Guess]:
     """The guess of the word behind each text; of a text that is too long the end is read."""
-    pairs = [([tokenizer.end_of_text, *tokenizer.encode(a)], word_ids(tokenizer, b)) for a, b in shown]
+    pairs = [
+        ([tokenizer.end_of_text, *tokenizer.encode(a)], word_ids(tokenizer, b)) for a, b in shown
+    ]
     scores = continuation_logprobs(model, pairs, batch_size, progress)
     found: list[Guess] = []
     for start in range(0, len(pairs), WRITTEN_AT_ONCE):
@@ -77,3 +84,19 @@ def guesses(
 def word_ids(tokenizer: Tokenizer, word: str) -> list[int]:
     """The tokens of a word behind a space."""
     return tokenizer.encode(f" {word}")
+
+
+def figures(guesses: Sequence[Guess], draws: Draws) -> dict[str, Any]:
+    """The share right and the perplexity of a word."""
+    right = sum(each.right for each in guesses)
+    return {
+        "accuracy": statistics.share(right, len(guesses), draws["confidence"]),
+        "perplexity": perplexity([each.logprob for each in guesses], draws),
+    }
+
+
+def perplexity(logprobs: Sequence[float], draws: Draws) -> Interval | None:
+    """By the mean log-probability of a word, in nats; None of no words."""
+    if not logprobs:
+        return None
+    return statistics.bootstrap(lambda each: float(np.exp(-each.mean())), [logprobs], **draws)

@@ -6,10 +6,13 @@ far as it does. So the difference of the two is memorisation.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from llmill.evaluation import statistics
 from llmill.evaluation.scoring import Progress, in_silence
+from llmill.evaluation.statistics import Draws
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
@@ -56,3 +59,24 @@ def reproduced(
             shares.append(sum(same) / (len(ids) - prompt))
         progress(len(shares), len(texts))
     return shares
+
+
+def figures(
+    training: Sequence[float], held_out: Sequence[float], draws: Draws
+) -> dict[str, dict[str, Any]]:
+    """The share of windows that were reproduced to the last token, and the mean share of tokens, of
+    both texts; and their difference.
+    """
+
+    def of(shares: Sequence[float]) -> dict[str, Any]:
+        whole = statistics.share(shares.count(1.0), len(shares), draws["confidence"])
+        return {"whole": whole, "tokens": statistics.mean(shares, **draws) if shares else None}
+
+    found: dict[str, dict[str, Any]] = {"training": of(training), "held_out": of(held_out)}
+    found["difference"] = {
+        name: statistics.difference(found["training"][name], found["held_out"][name])
+        if training and held_out
+        else None
+        for name in ("whole", "tokens")
+    }
+    return found

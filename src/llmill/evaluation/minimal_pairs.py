@@ -7,8 +7,10 @@ that a unigram finds likelier.
 
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from llmill.evaluation import statistics
 from llmill.evaluation.counts import Unigram, stretches
 from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
 from llmill.model.transformer import Transformer
@@ -25,8 +27,8 @@ class Preference:
     """1 where the right sentence is preferred, 0 where the wrong one, 0.5 where neither."""
 
     model: float
-    shorter: float
     unigram: float
+    shorter: float
 
 
 def preferences(
@@ -44,8 +46,8 @@ def preferences(
     return [
         Preference(
             _above(found[i], found[i + 1]),
-            _above(len(ids[i + 1]), len(ids[i])),
             _above(unigram.logprob(ids[i]), unigram.logprob(ids[i + 1])),
+            _above(len(ids[i + 1]), len(ids[i])),
         )
         for i in range(0, len(ids), 2)
     ]
@@ -58,6 +60,29 @@ def sentences_in(shards: Shards, tokenizer: Tokenizer, wanted: Set[str]) -> set[
         text = tokenizer.decode(tokens.tolist()).replace(tokenizer.end_name, "\n")
         found |= wanted & set(BETWEEN.split(text))
     return found
+
+
+def figures(
+    phenomena: Sequence[str], told: Sequence[Preference], confidence: float
+) -> dict[str, Any]:
+    """The share of right sentences that each prefers, by phenomenon of the pairs; and the means,
+    in which each phenomenon weighs the same. No pairs have no means.
+    """
+    of_phenomenon: dict[str, list[dict[str, float]]] = {}
+    for phenomenon, preference in zip(phenomena, told, strict=True):
+        of_phenomenon.setdefault(phenomenon, []).append(asdict(preference))
+    shares = {
+        phenomenon: {
+            who: statistics.share(sum(row[who] for row in rows), len(rows), confidence)
+            for who in rows[0]
+        }
+        for phenomenon, rows in of_phenomenon.items()
+    }
+    means = {
+        who: statistics.mean_of_shares([each[who] for each in shares.values()]) if shares else None
+        for who in ("model", "unigram", "shorter")
+    }
+    return {**means, "phenomena": shares}
 
 
 def _above(a: float, b: float) -> float:

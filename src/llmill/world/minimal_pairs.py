@@ -63,7 +63,9 @@ def _agreement(rng: Random, one: Side) -> tuple[str, str]:
 def _agreement_across(rng: Random, one: Side) -> tuple[str, str]:
     """The same, where a noun of the other number stands between."""
     who, thing, place = rng.choice(PEOPLE), rng.choice(THINGS), rng.choice(PLACES)
-    subject = f"The {who} with the {plural(thing)}" if one else f"The {plural(who)} with the {thing}"
+    subject = (
+        f"The {who} with the {plural(thing)}" if one else f"The {plural(who)} with the {thing}"
+    )
     return _either(one, f"{subject} is at the {place}.", f"{subject} are at the {place}.")
 
 
