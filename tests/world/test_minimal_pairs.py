@@ -8,18 +8,25 @@ from llmill.world.minimal_pairs import PHENOMENA, WITH_A, WITH_AN, candidates, u
 
 LISTS = candidates(50, seed=1)
 PAIRS = {name: [p for pairs in LISTS for p in pairs if p.phenomenon == name] for name in PHENOMENA}
+FIRST = {
+    "Two carpets are at the station.": "Two carpets is at the station.",
+    "The painters with the soup are at the theatre.": "The painters with the soup is at the theatre.",
+    "Two tickets are at the harbour.": "Two ticket are at the harbour.",
+    "David took a glove to the farm.": "David took an glove to the farm.",
+    "Yesterday the baker carried the basket.": "Yesterday the baker carries the basket.",
+    "Ella travels to the theatre with Sara.": "Ella travel to the theatre with Sara.",
+    "The student moved the barrel.": "The barrel moved the student.",
+    "Felix repaired the roof this morning.": "Felix the roof repaired this morning.",
+    "David carried the stew to the airport by himself.": "David carried the stew to the airport by herself.",
+}  # fmt: skip
 SAME_WORDS = {"roles", "word_order"}
 ONE_SIDED = {"tense"}
 
 
 def test_the_pairs_of_a_seed_are_always_the_same():
-    first = {pairs[0].phenomenon: (pairs[0].right, pairs[0].wrong) for pairs in reversed(LISTS)}
-    assert first == FIRST
+    assert {pairs[0].right: pairs[0].wrong for pairs in LISTS[::2]} == FIRST
     assert candidates(50, seed=1) == LISTS
     assert candidates(50, seed=2) != LISTS
-
-
-FIRST: dict[str, tuple[str, str]] = {}
 
 
 @pytest.mark.parametrize("name", PHENOMENA)

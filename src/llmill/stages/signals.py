@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
-from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import (
     bits_per_byte,
@@ -30,6 +29,7 @@ from llmill.evaluation.statistics import Draws
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
+from llmill.report import form
 from llmill.stages.settings.signals import Signals
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
@@ -81,19 +81,17 @@ def run(params: Parameters, job: Job) -> None:
         job.track.table(name, rows)
     job.track.metrics(statistics.flat(metrics))
     job.say(
-        f"{metrics['bits_per_byte']['all']['value']:.3f} bits a byte; "
-        f"{metrics['last_words']['accuracy']['value']:.1%} of the last words; "
-        f"{metrics['minimal_pairs']['model']['value']:.1%} of the minimal pairs"
+        f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits a byte; "
+        f"{form.number(metrics['last_words']['accuracy'], 'share')} of the last words; "
+        f"{form.number(metrics['minimal_pairs']['model'], 'share')} of the minimal pairs"
     )
 
 
 def opened(settings: Signals, job: Job) -> Subject:
-    """The model and both texts; raises `UserError` where nothing was held out."""
+    """The model and both texts."""
     loaded = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
     tokens = job.folder("tokenize")
     train, held_out = Shards.load(tokens / "train"), Shards.load(tokens / "validate")
-    if not held_out.documents:
-        raise UserError(f"{tokens / 'validate'}: no document; raise prepare.validate_share")
     draws: Draws = {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
