@@ -20,6 +20,7 @@ from tests.imports import MODULES, imports
 LAYERS = [
     {"arena", "serve", "__main__"},
     {
+        "bits_per_byte",
         "by_time",
         "chat",
         "judge_pairs",

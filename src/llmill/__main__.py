@@ -216,6 +216,33 @@ def win_rate(
     print_win_rate(file, column, length_controlled, gamed)
 
 
+@app.command("bits-per-byte")
+def bits_per_byte(
+    model: Annotated[str, typer.Argument(help="As in chat.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Text; or JSON lines or Parquet, a text a row.")
+    ],
+    of_wikitext: Annotated[
+        bool, typer.Option("--wikitext", help="WikiText's files: by pages, and as it was written.")
+    ] = False,
+    column: Annotated[str | None, typer.Option(help="Of a row's text, if not 'text'.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text files, as cp1252, if they are not Unicode.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=2, help="Tokens read at once; else at most 2048.")
+    ] = None,
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
+) -> None:
+    """Print how many bits a model needs for a byte of files, and its perplexity a word."""
+    from llmill.bits_per_byte import print_bits
+
+    print_bits(
+        model, files, of_wikitext=of_wikitext, column=column, encoding=encoding, window=window,
+        dtype=dtype,
+    )  # fmt: skip
+
+
 @app.command()
 def runs(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of MLflow's server.")] = 5000,

@@ -202,3 +202,32 @@ def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
     differ = width([half * 0, half, half * 0 + 1])  # all right, half, none
     assert differ[0] == 0.5
     assert differ[1] > 5 * alike[1]
+
+
+def test_a_difference_of_independent_figures_joins_their_intervals():
+    first = {"value": 0.5, "low": 0.2, "high": 0.9, "n": 10}
+    second = {"value": 0.25, "low": -0.05, "high": 0.65, "n": 20}
+    found = statistics.difference(first, second)
+    assert found == pytest.approx({"value": 0.25, "low": -0.25, "high": 0.75, "n": 30})
+
+
+def test_the_interval_of_a_difference_covers_it():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        first, second = (
+            statistics.share(rng.binomial(n, p), n, 0.95) for n, p in ((40, 0.1), (60, 0.3))
+        )
+        found = statistics.difference(first, second)
+        covered += found["low"] <= -0.2 <= found["high"]
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_a_jackknife_is_that_of_the_mean():
+    """Of a mean it is the usual standard error, s over the root of n."""
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    without = [(values.sum() - value) / 3 for value in values]
+    found = statistics.jackknife(float(values.mean()), without, 0.95)
+    half = 1.959964 * values.std(ddof=1) / 2
+    assert found == pytest.approx({"value": 4.0, "low": 4 - half, "high": 4 + half, "n": 4})
+    assert statistics.jackknife(1.0, [], 0.95) == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 0}

@@ -145,6 +145,28 @@ def mean_of_shares(shares: Sequence[Interval]) -> Interval:
     return _interval(value, ends, sum(s["n"] for s in shares))
 
 
+def difference(first: Interval, second: Interval) -> Interval:
+    """The first figure less the second, of independent observations; `n` counts both.
+
+    The interval joins theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
+    """
+    value = first["value"] - second["value"]
+    below = math.hypot(first["value"] - first["low"], second["high"] - second["value"])
+    above = math.hypot(first["high"] - first["value"], second["value"] - second["low"])
+    n = first["n"] + second["n"]
+    return {"value": value, "low": value - below, "high": value + above, "n": n}
+
+
+def jackknife(value: float, without: Sequence[float], confidence: float) -> Interval:
+    """A figure by its values where one observation after the other is left out (Tukey 1958): for
+    what counts kinds, of which draws with replacement have fewer.
+    """
+    n, values = len(without), np.asarray(without, dtype=float)
+    spread = (n - 1) * float(values.var()) if n else 0.0
+    half = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(spread)
+    return {"value": value, "low": value - half, "high": value + half, "n": n}
+
+
 def bootstrap(
     statistic: Callable[..., float],
     columns: Sequence[Any],

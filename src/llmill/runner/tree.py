@@ -25,6 +25,7 @@ from llmill.stages.settings.prefer import Prefer
 from llmill.stages.settings.prepare import Prepare
 from llmill.stages.settings.pretrain import Pretrain
 from llmill.stages.settings.report import Report
+from llmill.stages.settings.signals import Signals
 from llmill.stages.settings.tokenize import Tokenize
 from llmill.stages.settings.tokenizer import TokenizerSection
 
@@ -49,6 +50,7 @@ class Params(Section):
     accuracy: Accuracy
     mmlu: Mmlu
     knowledge: Knowledge
+    signals: Signals
     judge: Judge
     contamination: Contamination
     export: Export
