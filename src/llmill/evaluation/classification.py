@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from llmill.evaluation.scoring import Progress, head_outputs, in_silence
-from llmill.evaluation.statistics import Draws, bootstrap, crossed, share
+from llmill.evaluation.statistics import Draws, bootstrap, crossed, mcnemar, share
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
 
@@ -156,13 +156,9 @@ def compare(
 
     The p-value is that of a fair coin for the texts that exactly one of them has right.
     """
-    from scipy.stats import binomtest
-
     right = [np.array([p == t for p, t in zip(x, truth, strict=True)]) for x in (first, second)]
     only_first = int((right[0] & ~right[1]).sum())
     only_second = int((right[1] & ~right[0]).sum())
-    one_right = only_first + only_second
-    p = binomtest(only_first, one_right).pvalue if one_right else 1.0
     return {
         "difference": bootstrap(
             lambda a, b: a.mean() - b.mean(),
@@ -173,7 +169,7 @@ def compare(
         ),
         "only_first_right": only_first,
         "only_second_right": only_second,
-        "mcnemar_p": float(p),
+        "mcnemar_p": mcnemar(only_first, only_second),
     }
 
 

@@ -1,0 +1,109 @@
+"""Which change moved the figures of a stage, in words; nothing is said that no run shows."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from llmill.comparison.causes import CODE, MISSING, Between, Change
+from llmill.comparison.figures import Figure
+from llmill.comparison.items import Paired
+from llmill.comparison.revisions import Revision
+
+MOST = 6  # changes that a line names
+
+
+@dataclass(frozen=True)
+class StepFigure:
+    """A figure before and after one step, and the same items at both."""
+
+    name: str
+    by: str  # the changes of the step
+    figure: Figure
+    paired: Paired | None
+
+
+@dataclass
+class Reason:
+    """What is said of some stages with the same changes above them."""
+
+    addresses: list[str]
+    said: str = ""
+    figures: list[StepFigure] = field(default_factory=list)
+
+
+def said(
+    between: Between,
+    values: Mapping[Change, tuple[Any, Any]],
+    sides: tuple[Revision, Revision],
+    addresses: list[str],
+    files: Mapping[Change, str],
+) -> str:
+    """The one line. `values`: of each change before and after; `files`: one of each change that is
+    no parameter.
+    """
+    changes = sorted(between.changes)
+    if not changes:
+        return (
+            "other bytes, though nothing above differs: the same parameters, code and data gave "
+            "another result, on another machine perhaps"
+        )
+    if len(changes) == 1:
+        return f"the only change above is {named(changes, values)}"
+    if len(between.steps) > 1:
+        steps = "; then ".join(named(step.changes, values) for step in between.steps)
+        together = "" if between.is_known else " (what stands together is not told apart)"
+        return f"DVC's cache holds the runs between: {steps}{together}"
+    return (
+        f"{len(changes)} changes above, {named(changes, values)}: DVC's cache holds no run "
+        f"between, so none is named; at {sides[0].asked} "
+        f"`{command(between, values, sides[1], addresses, files)}` makes one"
+    )
+
+
+def named(changes: Iterable[Change], values: Mapping[Change, tuple[Any, Any]]) -> str:
+    """Changes in words."""
+    listed = [_name(change, values[change]) for change in sorted(changes)]
+    more = [f"{len(listed) - MOST} more"] if len(listed) > MOST else []
+    return " and ".join([*listed[:MOST], *more])
+
+
+def command(
+    between: Between,
+    values: Mapping[Change, tuple[Any, Any]],
+    after: Revision,
+    addresses: list[str],
+    files: Mapping[Change, str],
+) -> str:
+    """A run of the side before with one of the changes: a parameter's value, or a file."""
+    run, targets = "dvc exp run --temp", " ".join(addresses)
+    parameter = next((c for c in sorted(between.changes) if c.kind == "parameter"), None)
+    if parameter:
+        return f"{run} -S {_override(parameter.name, *values[parameter])} {targets}"
+    file = next((files[change] for change in sorted(between.changes) if change in files), "FILE")
+    return f"git checkout {after.asked} -- {shlex.quote(file)} && {run} {targets}"
+
+
+def _override(name: str, before: Any, after: Any) -> str:
+    """As `-S` takes it; a key that is not there yet, or goes, is marked."""
+    if after == MISSING:
+        return f"'~{name}'"
+    value = after if isinstance(after, str) else json.dumps(after, separators=(",", ":"))
+    return shlex.quote(f"{'+' if before == MISSING else ''}{name}={value}")
+
+
+def _name(change: Change, values: tuple[Any, Any]) -> str:
+    if change.kind == "parameter":
+        return f"{change.name} {plain(values[0])} → {plain(values[1])}"
+    if change.kind == CODE:
+        return f"the code of {PurePosixPath(change.name).stem}"
+    return f"{change.kind} {change.name}" if change.kind == "data" else f"how {change.name} is run"
+
+
+def plain(value: Any) -> str:
+    """A value as params.yaml would have it."""
+    if value == MISSING:
+        return MISSING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
