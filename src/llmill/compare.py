@@ -32,12 +32,16 @@ def print_comparison(
     if file:
         record.write_bytes(file, page.render(found).encode())
     if found.missing:
-        some = ", ".join(found.missing[:MOST])
-        more = f" and {len(found.missing) - MOST} more" if len(found.missing) > MOST else ""
+        said = "; ".join(f"of {side} {_some(paths)}" for side, paths in found.missing.items())
         raise UserError(
-            f"not in DVC's cache: {some}{more}; `dvc fetch --all-commits` brings what a remote "
-            "has, `dvc exp pull` an experiment's"
+            f"not in DVC's cache, so not compared: {said}: `dvc fetch --all-commits` brings what a "
+            "remote has, `dvc exp pull` an experiment's"
         )
+
+
+def _some(paths: list[str]) -> str:
+    more = f" and {len(paths) - MOST} more" if len(paths) > MOST else ""
+    return f"{', '.join(paths[:MOST])}{more}"
 
 
 def compared(before: str, after: str) -> Comparison:

@@ -44,13 +44,15 @@ class Cache:
             self._listed[md5, path] = found if known else None
         return self._listed[md5, path]
 
+    def has(self, made: Made) -> bool:
+        """Whether the lists of all that a run left are known."""
+        return all(self.files(md5, out) is not None for out, md5 in made.outs.items())
+
     def runs(self, commands: set[str]) -> list[Made]:
         """The results that DVC's run cache has of these commands, the newest first."""
         files = [file for cmd in sorted(commands) for file in self._by_command.get(cmd, [])]
-        entries = (
-            read(yaml_file.parse(file.read_text(encoding="utf-8")))
-            for file in sorted(files, key=lambda file: -file.stat().st_mtime)
-        )
+        newest = sorted(files, key=lambda file: (-file.stat().st_mtime, file))
+        entries = (read(_parsed(file)) for file in newest)
         return [entry for entry in entries if entry]
 
     @cached_property
@@ -58,7 +60,7 @@ class Cache:
         """Its files by their first line, which is the command: most need not be parsed."""
         found: dict[str, list[Path]] = {}
         for file in sorted(self._runs.glob("*/*/*")):
-            with file.open(encoding="utf-8") as lines:
+            with file.open(encoding="utf-8", errors="replace") as lines:
                 cmd = next(lines, "").rstrip("\n")
             if cmd.startswith("cmd: ") and not file.suffix:
                 found.setdefault(cmd.removeprefix("cmd: "), []).append(file)
@@ -96,6 +98,14 @@ def hash_inside(files: Mapping[str, str], name: str) -> str | None:
         f.removeprefix(f"{name}/"): md5 for f, md5 in files.items() if f.startswith(f"{name}/")
     }
     return folder_hash(below) if below else None
+
+
+def _parsed(file: Path) -> Any:
+    """A file of the run cache; None for one that is damaged."""
+    try:
+        return yaml_file.parse(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def _listed(content: bytes) -> dict[str, str] | None:

@@ -21,7 +21,9 @@ Sides = dict["Change", bool]  # whether each change has its value of after
 
 @dataclass(frozen=True, order=True)
 class Change:
-    """One thing that a user can put back by itself. `kind`: parameter, code, data, command."""
+    """One thing that a user can put back by itself. `kind`: parameter, code, data, command, or
+    input, a file that only one side's `dvc.yaml` lets the stage read.
+    """
 
     kind: str
     name: str
@@ -42,6 +44,7 @@ class Between:
 
     address: str
     changes: frozenset[Change]
+    own: frozenset[Change]  # those of the stage itself
     steps: tuple[Step, ...]  # at least one; several where the cache holds runs between
 
     @property
@@ -104,13 +107,14 @@ class Chains:
         old, new = self.pair(address)
         runs: dict[frozenset[Change], Made] = {}
         if len(changes) > 1:
-            for run in cache.runs({old.cmd, new.cmd}):
+            known = (run for run in cache.runs({old.cmd, new.cmd}) if cache.has(run))
+            for run in known:
                 for sides in self._sides(address, run, cache):
                     runs.setdefault(_after(sides), run)
         runs |= {frozenset(): old, changes: new}
         way = _longest([some for some in runs if some <= changes], changes)
         steps = [Step(b - a, runs[a], runs[b]) for a, b in pairwise(way)]
-        return Between(address, changes, tuple(steps))
+        return Between(address, changes, frozenset(self.own(address)), tuple(steps))
 
     def _own_of(self, address: str) -> Iterator[Change]:
         old, new = self.pair(address)
@@ -119,7 +123,9 @@ class Chains:
             yield Change("parameter", name)
         for path in dict.fromkeys([*old.deps, *new.deps]):
             maker = self.maker(path)
-            if maker == CODE or maker is None or path not in old.deps or path not in new.deps:
+            if path not in old.deps or path not in new.deps:
+                yield Change("input", path)
+            elif maker == CODE or maker is None:
                 yield Change(CODE if maker == CODE else "data", path)
 
     def _sides(self, address: str, run: Made, cache: Cache) -> Iterator[Sides]:
@@ -154,7 +160,7 @@ class Chains:
             return
         if md5 in (old, new):
             yield dict.fromkeys(self.above(maker), md5 == new)
-            return
+        # A run with some changes may have made the same: it says that these move nothing.
         if old == new or md5 is None:
             return
         before, after = self.pair(maker)

@@ -12,23 +12,17 @@ from llmill.comparison.reasons import Reason, plain
 from llmill.report import form
 
 MOST_STAGES = 3  # named beside a change
-FIGURE_HEAD = ("figure", "before", "after", "change", "gained, lost / of", "p")
+FIGURE_HEAD = ("figure", "before", "after", "change", "gained / lost", "p")
+SHARED = " shared"  # items, where one side has others as well
 Cells = tuple[str, ...]
 
 
-def changes(differences: Iterable[Difference]) -> list[Cells]:
-    """Kind, name, before, after, stages."""
-    return [
-        (each.kind, each.name, plain(each.before), plain(each.after), of_stages(each.stages))
-        for each in differences
-    ]
-
-
 def by_kind(differences: Iterable[Difference]) -> dict[str, list[Cells]]:
-    """Name, before, after, stages."""
+    """What changed by kind: name, before, after, stages."""
     groups: dict[str, list[Cells]] = {}
-    for kind, *rest in changes(differences):
-        groups.setdefault(kind, []).append(tuple(rest))
+    for each in differences:
+        values = plain(each.before), plain(each.after)
+        groups.setdefault(each.kind, []).append((each.name, *values, of_stages(each.stages)))
     return groups
 
 
@@ -62,12 +56,13 @@ def others(rows: Iterable[Row]) -> list[Cells]:
     return [figure(row)[:4] for row in rows]
 
 
-def steps(reason: Reason) -> list[Cells]:
-    """Figure, changes of the step, then as `FIGURE_HEAD` goes on."""
-    cells = []
+def steps(reason: Reason) -> dict[str, list[Cells]]:
+    """By figure a row for each step: its changes, then as `FIGURE_HEAD` goes on."""
+    groups: dict[str, list[Cells]] = {}
     for step in reason.figures:
-        cells.append((step.name, step.by, *_figure(step.figure, step.paired)[1:]))
-    return cells
+        cells = (step.by, *_figure(step.figure, step.paired)[1:])
+        groups.setdefault(step.name, []).append(cells)
+    return groups
 
 
 def figure(row: Row) -> Cells:
@@ -80,11 +75,12 @@ def _figure(figure: Figure, paired: Paired | None) -> Cells:
     if paired is None:
         change = _difference(figure.before, figure.after, figure.unit)
         return (figure.name, *values, change, *(form.DASH,) * 2)
+    apart = paired.only_before or paired.only_after
     return (
         figure.name,
         *values,
         _change(paired.difference, figure.unit),
-        f"{paired.gained}, {paired.lost} / {paired.n:,}",
+        f"{paired.gained} / {paired.lost} of {paired.n:,}{SHARED if apart else ''}",
         form.probability(paired.p).removeprefix("= ") if paired.p is not None else form.DASH,
     )
 
@@ -120,6 +116,6 @@ def caption(found: Comparison) -> str:
     return (
         "gained, lost: items that only one side has right (or higher, of scores), among those that "
         "both were asked; beside the change its 95 % interval over these items; p: McNemar's exact "
-        f"test. Of {n} tests some {n * 0.05:.1f} are below 0.05 by chance alone. What another seed of "
-        "a training would change is in none of it."
+        f"test. Of {n} tests some {n * 0.05:.1f} are below 0.05 by chance alone. What another seed "
+        "of a training would change is in none of it."
     )

@@ -18,7 +18,7 @@ from llmill.comparison.differences import (
 from llmill.comparison.figures import Figure
 from llmill.comparison.items import Measures, Paired
 from llmill.comparison.made import Made, read_lock
-from llmill.comparison.outputs import Outputs
+from llmill.comparison.outputs import Outputs, Read
 from llmill.comparison.reasons import Reason, StepFigure, named, said
 from llmill.comparison.revisions import Revision
 from llmill.contract import pipeline, yaml_file
@@ -47,15 +47,16 @@ class Comparison:
     n_stages: int = 0
     headlines: list[Row] = field(default_factory=list)
     still: int = 0  # headline figures that did not move
+    alone: int = 0  # those of one side only
     others: dict[str, list[Row]] = field(default_factory=dict)  # by stage
     reasons: list[Reason] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)  # files that nobody has, by side
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
-        return not (self.differences or self.stages or self.notes)
+        return not (self.differences or self.stages)
 
 
 def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
@@ -68,7 +69,7 @@ def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
             f"two pipelines: {before.title} has the stages {_listed(locks[0])}, "
             f"{after.title} {_listed(locks[1])}"
         )
-    outputs = Outputs(cache)
+    outputs = Outputs(cache), Outputs(cache)
     found = Comparison(
         (before.title, after.title),
         (before.subject, after.subject),
@@ -77,9 +78,13 @@ def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
     for side, lock in zip(sides, locks, strict=True):
         found.notes += _gaps(side, lock)
     found.differences = differences(chains, sides, outputs, found.notes)
-    found.stages = stage_rows(chains, outputs)
+    found.stages = stage_rows(chains, cache)
     _Figures(chains, outputs, found, sides).fill()
-    found.missing = outputs.missing
+    found.missing = {
+        side.title: files.missing
+        for side, files in zip(sides, outputs, strict=True)
+        if files.missing
+    }
     return found
 
 
@@ -135,32 +140,37 @@ class _Figures:
     def __init__(
         self,
         chains: Chains,
-        outputs: Outputs,
+        outputs: tuple[Outputs, Outputs],
         found: Comparison,
         sides: tuple[Revision, Revision],
     ):
         self._chains, self._outputs, self._found, self._sides = chains, outputs, found, sides
+        self._cache = outputs[0].cache
+        self._between = Outputs(self._cache)  # what is missing there is no fault of the sides
         self._reasons: dict[Any, tuple[Between, Values, Reason]] = {}
         self._measured: dict[tuple[str, ...], Measures] = {}
         self._metrics: dict[tuple[str, ...], Any] = {}
 
     def fill(self) -> None:
         """All of them."""
-        differing = [a for a in self._chains.both if _differ(*self._chains.pair(a))]
-        metrics = {a: self._of_pair(a) for a in differing if a != REPORT}
-        rows = self._summaries()
-        headlines = figures.headlines(rows, metrics, [*self._chains.before, *self._chains.after])
+        chains, found = self._chains, self._found
+        metrics = {
+            address: self._of_pair(address)
+            for address in chains.both
+            if address not in (CODE, REPORT) and _differ(*chains.pair(address))
+        }
+        headlines = figures.headlines(self._summaries(), metrics, [*chains.before, *chains.after])
         moved = [figure for figure in headlines if figure.has_moved]
-        self._found.still = len(headlines) - len(moved)
-        self._found.headlines = [self._row(figure, figure.key) for figure in moved]
+        found.alone = sum(figure.is_alone for figure in headlines)
+        found.still = len(headlines) - len(moved) - found.alone
+        found.headlines = [self._row(figure, figure.key) for figure in moved]
         for address, pair in metrics.items():
             every = [self._row(figure, None) for figure in figures.others(address, pair)]
             if every:
-                self._found.others[address] = every
-        wanted = [a for a in metrics if a in self._found.others]
-        wanted += [f.address for f in moved if f.address in differing]
-        for address in dict.fromkeys(wanted):
-            self._explain(address, [f for f in moved if f.address == address])
+                found.others[address] = every
+        for address, pair in metrics.items():
+            if address in found.others or None in pair:
+                self._explain(address, [f for f in moved if f.address == address])
         for between, values, reason in self._reasons.values():
             files = {change: self._file(change) for change in between.changes}
             reason.said = said(between, values, self._sides, reason.addresses, files)
@@ -169,25 +179,30 @@ class _Figures:
     def _summaries(self) -> tuple[Any, Any]:
         locks = (self._chains.before, self._chains.after)
         old, new = (
-            self._outputs.reader(lock[REPORT])(SUMMARY) if REPORT in lock else None
-            for lock in locks
+            files.reader(lock[REPORT])(SUMMARY) if REPORT in lock else None
+            for files, lock in zip(self._outputs, locks, strict=True)
         )
         return old, new
 
     def _of_pair(self, address: str) -> tuple[Any, Any]:
         before, after = self._chains.pair(address)
-        return self._metrics_of(before), self._metrics_of(after)
+        return self._metrics_of(address, before), self._metrics_of(address, after)
 
-    def _metrics_of(self, made: Made) -> Any:
+    def _metrics_of(self, address: str, made: Made) -> Any:
         key = tuple(made.outs.values())
         if key not in self._metrics:
-            self._metrics[key] = self._outputs.reader(made)(METRICS)
+            self._metrics[key] = self._reader(address, made)(METRICS)
         return self._metrics[key]
+
+    def _reader(self, address: str, made: Made) -> Read:
+        before, after = self._chains.pair(address)
+        one = self._outputs[0] if made is before else self._between
+        return (self._outputs[1] if made is after else one).reader(made)
 
     def _measures_of(self, address: str, made: Made) -> Measures:
         key = (address, *made.outs.values())
         if key not in self._measured:
-            self._measured[key] = items.measures(address, self._outputs.reader(made))
+            self._measured[key] = items.measures(address, self._reader(address, made))
         return self._measured[key]
 
     def _row(self, figure: Figure, key: str | None) -> Row:
@@ -200,7 +215,7 @@ class _Figures:
         return items.paired(old, new) if old and new else None
 
     def _explain(self, address: str, moved: list[Figure]) -> None:
-        between = self._chains.between(address, self._outputs.cache)
+        between = self._chains.between(address, self._cache)
         values = self._values(address)
         key = (between.changes, *(step.changes for step in between.steps))
         *_, reason = self._reasons.setdefault(key, (between, values, Reason([])))
@@ -209,6 +224,7 @@ class _Figures:
             reason.figures += [
                 self._step(figure, step, named(step.changes, values))
                 for figure in moved
+                if figures.place(figure.key, {address})[1]  # the report computes the others
                 for step in between.steps
             ]
 
@@ -225,7 +241,7 @@ class _Figures:
 
     def _step(self, figure: Figure, step: Step, by: str) -> StepFigure:
         before, after = (
-            figures.at(figure.key, figure.address, self._metrics_of(made))
+            figures.at(figure.key, figure.address, self._metrics_of(figure.address, made))
             for made in (step.before, step.after)
         )
         paired = self._paired(figure.address, figure.key, step.before, step.after)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
+from llmill.comparison.cache import Cache
 from llmill.comparison.causes import CODE, MISSING, Chains
 from llmill.comparison.outputs import Outputs
 from llmill.comparison.revisions import Revision
@@ -17,7 +18,7 @@ from llmill.contract.errors import UserError
 LOCK = "requirements.lock"
 SOURCE = "src/"
 SHORT = 8  # characters of a hash
-KINDS = ("parameter", "code", "package", "data", "command")  # in the order shown
+KINDS = ("parameter", "code", "package", "data", "input", "command")  # in the order shown
 
 
 @dataclass
@@ -44,7 +45,10 @@ class StageRow:
 
 
 def differences(
-    chains: Chains, revisions: tuple[Revision, Revision], outputs: Outputs, notes: list[str]
+    chains: Chains,
+    revisions: tuple[Revision, Revision],
+    outputs: tuple[Outputs, Outputs],
+    notes: list[str],
 ) -> list[Difference]:
     """Everything that somebody changed, by kind. What is not quite known goes into `notes`."""
     found: dict[tuple[str, str], Difference] = {}
@@ -59,26 +63,27 @@ def differences(
         for change, values in chains.own(address).items():
             if change.kind == CODE:
                 codes[change.name] = values
-            elif change.kind == "data":
+            elif change.kind in ("data", "input"):
                 if address != CODE and not change.name.startswith(SOURCE):
-                    note("data", change.name, (_short(values[0]), _short(values[1])), address)
+                    note(change.kind, change.name, (_short(values[0]), _short(values[1])), address)
             else:
                 note(change.kind, change.name, values, address)
-    old, new = (Codes(revision, outputs, notes) for revision in revisions)
+    pairs = zip(revisions, outputs, strict=True)
+    old, new = (Codes(revision, files, notes) for revision, files in pairs)
     for path, values in codes.items():
         stage = PurePosixPath(path).stem
         before, after = old.read(path, values[0]), new.read(path, values[1])
-        if before is None or after is None:
-            note(CODE, f"of {stage}", (_short(values[0]), _short(values[1])), stage)
-            continue
-        for kind, name, *pair in _of_code(before, after):
+        parts = [*_of_code(before, after)] if before and after else []
+        for kind, name, *pair in parts:
             note(kind, name, (pair[0], pair[1]), stage)
+        if not parts:  # nobody has what it was
+            note(CODE, f"of {stage}", (_short(values[0]), _short(values[1])), stage)
     for name, versions in _packages(revisions).items():
         found.setdefault(("package", name), Difference("package", name, *versions))
     return sorted(found.values(), key=lambda each: (KINDS.index(each.kind), each.name))
 
 
-def stage_rows(chains: Chains, outputs: Outputs) -> list[StageRow]:
+def stage_rows(chains: Chains, cache: Cache) -> list[StageRow]:
     """The stages of which anything differs, in the chain's order."""
     rows = []
     for address in dict.fromkeys([*chains.before, *chains.after]):
@@ -90,7 +95,7 @@ def stage_rows(chains: Chains, outputs: Outputs) -> list[StageRow]:
         kinds = [change.kind for change in own]
         counted = [_counted(kind, kinds.count(kind)) for kind in KINDS if kind in kinds]
         inputs = [*dict.fromkeys(chains.inputs(address).values())]
-        output = _output(chains, address, outputs)
+        output = _output(chains, address, cache)
         if own or inputs or output != "same":
             rows.append(StageRow(address, counted, inputs, output))
     return rows
@@ -167,12 +172,12 @@ def _locked(revision: Revision) -> dict[str, str]:
     return closure.locked_versions(content.decode(errors="replace").splitlines())
 
 
-def _output(chains: Chains, address: str, outputs: Outputs) -> str:
+def _output(chains: Chains, address: str, cache: Cache) -> str:
     """Whether a stage's output differs, and in which files."""
     old, new = chains.pair(address)
     if old.outs == new.outs:
         return "same"
-    pair = [outputs.cache.files(md5, out) for made in (old, new) for out, md5 in made.outs.items()]
+    pair = [cache.files(md5, out) for made in (old, new) for out, md5 in made.outs.items()]
     if len(pair) != 2 or pair[0] is None or pair[1] is None:
         return "differs"
     names = pair[0].keys() | pair[1].keys()
@@ -185,7 +190,7 @@ def _output(chains: Chains, address: str, outputs: Outputs) -> str:
 
 
 def _counted(kind: str, n: int) -> str:
-    return kind if kind in (CODE, "data", "command") else f"{n} {kind}{'s' if n > 1 else ''}"
+    return f"{n} {kind}{'s' if n > 1 else ''}" if kind in ("parameter", "input") else kind
 
 
 def _short(digest: Any) -> str:

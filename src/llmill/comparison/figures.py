@@ -26,8 +26,14 @@ class Figure:
 
     @property
     def has_moved(self) -> bool:
-        """Whether both sides have it, with another value, or only one side has it."""
-        return form.value_of(self.before) != form.value_of(self.after)
+        """Whether both sides have it, with another value."""
+        values = form.value_of(self.before), form.value_of(self.after)
+        return None not in values and values[0] != values[1]
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether only one side has it."""
+        return (form.value_of(self.before) is None) != (form.value_of(self.after) is None)
 
 
 def place(key: str, addresses: Collection[str]) -> tuple[str, list[str]]:
@@ -82,13 +88,17 @@ def headlines(
 
 
 def others(address: str, metrics: tuple[Any, Any]) -> list[Figure]:
-    """Every number that a stage measured and that moved, under its dotted name."""
-    old, new = (_flat(side) if isinstance(side, dict) else {} for side in metrics)
+    """Every number that a stage measured and that moved, under its dotted name; also what only one
+    side measured, if the files of both are there.
+    """
+    if not all(isinstance(side, dict) for side in metrics):
+        return []
+    old, new = map(_flat, metrics)
     every = [
         Figure(f"{address}.{name}", address, address, name, "plain", old.get(name), new.get(name))
         for name in dict.fromkeys([*old, *new])
     ]
-    return [figure for figure in every if figure.has_moved]
+    return [figure for figure in every if figure.has_moved or figure.is_alone]
 
 
 def at(key: str, address: str, metrics: Any) -> Any:

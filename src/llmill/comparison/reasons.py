@@ -12,7 +12,7 @@ from llmill.comparison.figures import Figure
 from llmill.comparison.items import Paired
 from llmill.comparison.revisions import Revision
 
-MOST = 6  # changes that a line names
+MOST = 3  # changes that a line names
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def said(
         together = "" if between.is_known else " (what stands together is not told apart)"
         return f"DVC's cache holds the runs between: {steps}{together}"
     return (
-        f"{len(changes)} changes above, {named(changes, values)}: DVC's cache holds no run "
-        f"between, so none is named; at {sides[0].asked} "
+        f"{len(changes)} changes above ({named(changes, values)}), and DVC's cache holds no run "
+        f"between that tells them apart; at {sides[0].asked} "
         f"`{command(between, values, sides[1], addresses, files)}` makes one"
     )
 
@@ -66,8 +66,9 @@ def said(
 def named(changes: Iterable[Change], values: Mapping[Change, tuple[Any, Any]]) -> str:
     """Changes in words."""
     listed = [_name(change, values[change]) for change in sorted(changes)]
-    more = [f"{len(listed) - MOST} more"] if len(listed) > MOST else []
-    return " and ".join([*listed[:MOST], *more])
+    if len(listed) > MOST:
+        listed = [*listed[: MOST - 1], f"{len(listed) - MOST + 1} more"]
+    return ", ".join([*listed[:-2], " and ".join(listed[-2:])])
 
 
 def command(
@@ -79,10 +80,11 @@ def command(
 ) -> str:
     """A run of the side before with one of the changes: a parameter's value, or a file."""
     run, targets = "dvc exp run --temp", " ".join(addresses)
-    parameter = next((c for c in sorted(between.changes) if c.kind == "parameter"), None)
+    near = sorted(between.changes, key=lambda change: (change not in between.own, change))
+    parameter = next((change for change in near if change.kind == "parameter"), None)
     if parameter:
         return f"{run} -S {_override(parameter.name, *values[parameter])} {targets}"
-    file = next((files[change] for change in sorted(between.changes) if change in files), "FILE")
+    file = next(files[change] for change in near)
     return f"git checkout {after.asked} -- {shlex.quote(file)} && {run} {targets}"
 
 
@@ -99,7 +101,11 @@ def _name(change: Change, values: tuple[Any, Any]) -> str:
         return f"{change.name} {plain(values[0])} → {plain(values[1])}"
     if change.kind == CODE:
         return f"the code of {PurePosixPath(change.name).stem}"
-    return f"{change.kind} {change.name}" if change.kind == "data" else f"how {change.name} is run"
+    if change.kind == "command":
+        return f"how {change.name} is run"
+    if change.kind == "input":
+        return f"that {change.name} is read{' no more' if values[1] == MISSING else ''}"
+    return f"data {change.name}"
 
 
 def plain(value: Any) -> str:

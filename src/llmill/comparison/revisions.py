@@ -14,6 +14,7 @@ from llmill.contract.errors import UserError
 
 WORKSPACE = "workspace"  # what DVC calls the work tree
 EXPERIMENTS = "refs/exps"
+OF_DVC = "dvc: commit experiment "  # how the message of one begins
 OF_THE_QUEUE = ("apply", "celery", "exec", "stash", "temp")  # what DVC keeps beside them
 
 
@@ -32,8 +33,15 @@ class Revision:
 
     @property
     def subject(self) -> str:
-        """The first line of the commit's message."""
-        return _git("log", "-1", "--format=%s", self.commit).strip() if self.commit else ""
+        """The first line of the commit's message; of an experiment, which has none of its own, the
+        commit that it began from.
+        """
+        if self.commit is None:
+            return "the work tree"
+        line, began = (_git("log", "-1", "--format=%s%n%p", self.commit).splitlines() + [""] * 2)[
+            :2
+        ]
+        return f"experiment from {began}" if line.startswith(OF_DVC) else line
 
     def read(self, path: str) -> bytes | None:
         """What a file holds, its path from the folder worked in; None where there is none."""

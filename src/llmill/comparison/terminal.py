@@ -1,6 +1,6 @@
 """The comparison as tables in a terminal."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -10,7 +10,7 @@ from llmill.comparison import cells
 from llmill.comparison.chain import Comparison
 from llmill.contract import printable
 
-MOST = 30  # changes that are shown
+MOST = 12  # changes of a kind that are shown
 NAME_WIDTH = 24  # of a figure's, at least
 CHANGE_HEAD = ("", "what", "before", "after", "of")
 STAGE_HEAD = ("stage", "changed", "reads what differs of", "output")
@@ -29,11 +29,12 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
             f"{found.n_stages} stages are the same.",
         )
         return
-    changed = cells.changes(found.differences)
-    shown = changed if everything else changed[:MOST]
+    kinds = cells.by_kind(found.differences)
+    most = None if everything else MOST
+    shown = [(kind, *row) for kind, rows in kinds.items() for row in rows[:most]]
     _table(console, "What changed", CHANGE_HEAD, shown)
-    if len(changed) > len(shown):
-        _say(console, f"and {len(changed) - len(shown)} more changes: --all, or --page")
+    if len(found.differences) > len(shown):
+        _say(console, f"and {len(found.differences) - len(shown)} more changes: --all, or --page")
     _table(console, "Stages that differ", STAGE_HEAD, cells.stages(found))
     if found.n_stages:
         _say(
@@ -46,22 +47,19 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
         console.print(Text("Which change moved it", style="italic"))
     for reason in found.reasons:
         _say(console, f"{', '.join(reason.addresses)}: {reason.said}.")
-        head = ("figure", "by", *cells.FIGURE_HEAD[1:])
-        _table(console, "", head, cells.steps(reason), words=2)
+        if reason.figures:
+            console.print(_grouped("", cells.steps(reason)))
 
 
 def _figures(found: Comparison, console: Console) -> None:
     if found.headlines:
-        table = _empty("Figures that moved", cells.FIGURE_HEAD, words=1)
-        for group, rows in cells.headlines(found).items():
-            table.add_section()
-            table.add_row(Text(printable.line(group), style="bold"))
-            for name, *rest in rows:
-                table.add_row(Text(f"  {printable.line(name)}"), *_texts(rest, stacked=True))
+        table = _grouped("Figures that moved", cells.headlines(found))
         table.caption, table.caption_justify = cells.caption(found), "left"
         console.print(table)
     if found.headlines or found.still:
         _say(console, f"{found.still} headline figures did not move.")
+    if found.alone:
+        _say(console, f"{found.alone} headline figures are known of one side only.")
 
 
 def _others(found: Comparison, console: Console, everything: bool) -> None:
@@ -76,9 +74,7 @@ def _others(found: Comparison, console: Console, everything: bool) -> None:
                 words=1,
             )
     elif count:
-        _say(
-            console, f"{count} figures of {len(found.others)} stages' own metrics.json moved: --all"
-        )
+        _say(console, f"In all {count} figures of {', '.join(found.others)} moved: --all")
 
 
 def _table(
@@ -95,6 +91,17 @@ def _table(
         console.print(table)
 
 
+def _grouped(title: str, groups: Mapping[str, Sequence[cells.Cells]]) -> Table:
+    """Figures below the names of their groups."""
+    table = _empty(title, cells.FIGURE_HEAD, words=1)
+    for group, rows in groups.items():
+        table.add_section()
+        table.add_row(Text(printable.line(group), style="bold"))
+        for name, *rest in rows:
+            table.add_row(Text(f"  {printable.line(name)}"), *_texts(rest, stacked=True))
+    return table
+
+
 def _empty(title: str, head: Sequence[str], words: int) -> Table:
     table = Table(title=title or None, title_justify="left")
     for number, name in enumerate(head):
@@ -103,6 +110,7 @@ def _empty(title: str, head: Sequence[str], words: int) -> Table:
             name,
             justify="left" if words_here else "right",
             no_wrap=not words_here,
+            overflow="fold",
             min_width=NAME_WIDTH if number == 0 and words == 1 else None,
         )
     return table

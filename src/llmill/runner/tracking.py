@@ -230,6 +230,7 @@ def _mlflow() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     warnings.filterwarnings("ignore", module="mlflow")
     import mlflow
 
@@ -309,8 +310,11 @@ def kept_runs(name: str) -> list[Kept]:
 
 def artifact(run: Kept, name: str) -> Any:
     """The value of a JSON file of a run; None where it has none."""
+    place = f"{run.artifacts}/{name}"
     try:
-        return json.loads(_mlflow().artifacts.load_text(f"{run.artifacts}/{name}"))
+        local = Path(place.removeprefix("file://"))  # as in a repository, where MLflow copies first
+        text = local.read_text() if local.is_file() else _mlflow().artifacts.load_text(place)
+        return json.loads(text)
     except Exception:  # MLflow has an error of its own for each kind of store
         return None
 
