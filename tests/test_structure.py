@@ -22,6 +22,7 @@ LAYERS = [
     {
         "by_time",
         "chat",
+        "compare",
         "new_data",
         "plan",
         "rank",
@@ -33,7 +34,7 @@ LAYERS = [
         "win_rate",
         "presets",
     },
-    {"models"},
+    {"comparison", "models"},
     {"runner"},
     {"stages"},
     {"training", "evaluation", "report"},

@@ -30,7 +30,10 @@ def print_comparison(
     found = compared(before, after)
     terminal.show(found, console or Console(), everything)
     if file:
-        record.write_bytes(file, page.render(found).encode())
+        try:
+            record.write_bytes(file, page.render(found).encode())
+        except OSError as error:
+            raise UserError(f"{file}: cannot be written: {error.strerror}") from None
     if found.missing:
         said = "; ".join(f"of {side} {_some(paths)}" for side, paths in found.missing.items())
         raise UserError(
@@ -50,8 +53,7 @@ def compared(before: str, after: str) -> Comparison:
     if old and new:
         if old.commit == new.commit:
             raise UserError(f"{old.title} and {new.title}: the same commit, so nothing differs")
-        with open_cache() as cache:
-            return chain.compare(old, new, cache)
+        return chain.compare(old, new, open_cache())
     if old or new:
         run, other = (after, old) if old else (before, new)
         found = runs.find(run)

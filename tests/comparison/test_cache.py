@@ -8,10 +8,16 @@ import pytest
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
-from llmill.comparison.cache import Cache, folder_hash, hash_inside
+from llmill.comparison.cache import Cache, folder_hash, hash_inside, open_cache
+from llmill.contract.errors import UserError
 from tests.comparison.toy import Toy, out_of
 
-FILES = {"metrics.json": "a" * 32, "model/b": "b" * 32, "model/a.bin": "c" * 32, "model.txt": "d" * 32}
+FILES = {
+    "metrics.json": "a" * 32,
+    "model/b": "b" * 32,
+    "model/a.bin": "c" * 32,
+    "model.txt": "d" * 32,
+}
 
 
 def by_dvc(files: dict[str, str]) -> str:
@@ -71,6 +77,22 @@ def test_runs_are_found_by_their_command_and_whatever_else_lies_there_is_left(to
     assert all(opened(toy).has(run) for run in runs)
     toy.remove(out_of(entry))
     assert sum(opened(toy).has(run) for run in runs) == 1
+
+
+def test_the_cache_is_where_dvc_is_told_to_have_it(toy):
+    entry = toy.chain()["mmlu@tune"]
+    assert open_cache().files(out_of(entry), "nowhere") is not None
+    (toy.root / ".dvc/cache").rename(toy.root / "elsewhere")
+    assert open_cache().files(out_of(entry), "nowhere") is None
+    (toy.root / ".dvc/config.local").write_text("[cache]\n    dir = ../elsewhere\n")
+    assert open_cache().files(out_of(entry), "nowhere") is not None
+    assert len(open_cache().runs({"python -m llmill mmlu tune"})) == 1
+
+
+def test_without_dvc_one_line_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^DVC: you are not inside of a DVC repository"):
+        open_cache()
 
 
 def test_a_damaged_list_of_files_is_no_list(toy):

@@ -29,7 +29,7 @@ def ways(toy: Toy, found: Chains, address: str = MMLU) -> list[set[Change]]:
 
 def test_a_change_reaches_the_stages_behind_it_and_no_other(toy):
     found = chains(toy.chain(), toy.chain(steps=20))
-    assert {a: found.above(a) for a in found.both} == {
+    assert {a: found.upstream(a) for a in found.both} == {
         "code": frozenset(),
         "train": frozenset(),
         "tune": {STEPS},
@@ -42,8 +42,8 @@ def test_a_change_reaches_the_stages_behind_it_and_no_other(toy):
 def test_what_left_the_next_stage_its_input_as_it_was_moved_nothing(toy):
     """A rate of 0.001 makes the foundation that 0.002 makes."""
     found = chains(toy.chain(lr=0.001), toy.chain(lr=0.002, steps=20))
-    assert found.above("train") == {LR}
-    assert found.above(MMLU) == {STEPS}
+    assert found.upstream("train") == {LR}
+    assert found.upstream(MMLU) == {STEPS}
 
 
 def test_of_two_changes_a_run_with_one_of_them_tells_them_apart(toy):
@@ -57,7 +57,7 @@ def test_a_change_far_above_is_traced_through_the_runs_of_the_stages_between(toy
     before, after = toy.chain(lr=0.1), toy.chain(lr=0.02, steps=20, shots=2)
     toy.chain(lr=0.02)
     found = chains(before, after)
-    assert found.above(MMLU) == {LR, STEPS, SHOTS}
+    assert found.upstream(MMLU) == {LR, STEPS, SHOTS}
     assert ways(toy, found) == [{LR}, {STEPS, SHOTS}]
     toy.chain(lr=0.02, shots=2)
     assert ways(toy, found) == [{LR}, {SHOTS}, {STEPS}]
@@ -83,9 +83,9 @@ def test_an_edit_of_code_is_a_change_of_each_stage_that_it_is_in(toy):
     before, after = toy.chain(), toy.chain(code=edited, steps=20)
     found = chains(before, after)
     files = [Change("code", f"data/code/{name}.json") for name in ("train", "tune", "mmlu")]
-    assert found.above("train") == {files[0]}
-    assert found.above("tune") == {files[1], STEPS}  # the foundation came out as it was
-    assert found.above(MMLU) == {files[1], files[2], STEPS}
+    assert found.upstream("train") == {files[0]}
+    assert found.upstream("tune") == {files[1], STEPS}  # the foundation came out as it was
+    assert found.upstream(MMLU) == {files[1], files[2], STEPS}
     toy.chain(code=edited)
     assert ways(toy, found, "tune") == [{files[1]}, {STEPS}]
 
@@ -112,4 +112,4 @@ def test_a_file_that_only_one_side_reads_is_a_change_and_brings_those_above_it(t
     extra = {"path": "results/train/metrics.json", "md5": "f" * 32}
     after["report"] = {**after["report"], "deps": [*after["report"]["deps"], extra]}
     found = chains(before, after)
-    assert found.above("report") == {Change("input", extra["path"]), LR}
+    assert found.upstream("report") == {Change("input", extra["path"]), LR}

@@ -15,7 +15,8 @@ def test_every_figure_of_a_report_is_found_in_the_metrics_of_its_stage(tmp_path,
     monkeypatch.chdir(tmp_path)
     stages = finished.stages()
     results = files.read(finished.before(), finished.Job(stages, tmp_path / "out").inputs)
-    gains = dict.fromkeys(("instruct", "prefer"), {"value": 3.0, "low": 2.0, "high": 4.0, "n": 9})
+    gain = {"value": 3.0, "low": 2.0, "high": 4.0, "n": 9}
+    gains = {"instruct": gain, "prefer": gain}
     rows = summary.plain(summary.rows(results, gains))
     assert len(rows) > 40
     for row in rows:
@@ -24,8 +25,9 @@ def test_every_figure_of_a_report_is_found_in_the_metrics_of_its_stage(tmp_path,
             assert (address, paths) == (f"judge@{row['key'].split('.')[1]}", [])
             continue
         metrics = record.read_json(tmp_path / stages[address].out / "metrics.json")
-        assert form.value_of(figures.at(row["key"], address, metrics)) == form.value_of(row["figure"]), row["key"]
-
+        assert form.value_of(figures.at(row["key"], address, metrics)) == form.value_of(
+            row["figure"]
+        ), row["key"]
 
 
 ROW = {"key": "mmlu.a.cloze", "group": "Cloze", "name": "all", "unit": "share", "against": ""}
@@ -33,7 +35,9 @@ SAME = {"key": "mmlu.a.letter", "group": "The same, letter", "name": "all", "uni
 
 
 def headlines(old, new, metrics):
-    rows = [[ROW | {"figure": f}, SAME | {"figure": 1.0}] if f is not None else None for f in (old, new)]
+    rows = [
+        [ROW | {"figure": f}, SAME | {"figure": 1.0}] if f is not None else None for f in (old, new)
+    ]
     return figures.headlines(tuple(rows), metrics, ["mmlu@a", "report"])
 
 
@@ -48,14 +52,21 @@ def headlines(old, new, metrics):
         (None, 0.25, ({"cloze": {"all": 0.5}}, {"cloze": {"all": 0.75}}), 0.5, 0.75),
     ],
 )
-def test_a_figure_is_that_of_its_stage_and_else_that_of_the_report(old, new, metrics, before, after):
+def test_a_figure_is_that_of_its_stage_and_else_that_of_the_report(
+    old, new, metrics, before, after
+):
     found = headlines(old, new, {"mmlu@a": metrics})[0]
     assert (found.before, found.after, found.has_moved) == (before, after, True)
 
 
 def test_a_stage_whose_output_is_the_same_has_the_same_figures_though_a_report_is_gone():
     found = headlines(None, 0.25, {})[0]
-    assert (found.before, found.after, found.has_moved, found.is_alone) == (0.25, 0.25, False, False)
+    assert (found.before, found.after, found.has_moved, found.is_alone) == (
+        0.25,
+        0.25,
+        False,
+        False,
+    )
 
 
 def test_a_group_that_is_the_same_as_the_one_before_is_named_by_it():
@@ -63,8 +74,19 @@ def test_a_group_that_is_the_same_as_the_one_before_is_named_by_it():
 
 
 def test_other_figures_are_every_number_under_its_dotted_name():
-    old = {"a": {"value": 1.0, "low": 0.0, "high": 2.0, "n": 3}, "b": {"c": 1, "d": 2}, "gone": 1, "on": True, "list": [1]}
-    new = {"a": {"value": 1.5, "low": 0.0, "high": 2.0, "n": 3}, "b": {"c": 1, "d": 3}, "on": False, "list": [2]}
+    old = {
+        "a": {"value": 1.0, "low": 0.0, "high": 2.0, "n": 3},
+        "b": {"c": 1, "d": 2},
+        "gone": 1,
+        "on": True,
+        "list": [1],
+    }
+    new = {
+        "a": {"value": 1.5, "low": 0.0, "high": 2.0, "n": 3},
+        "b": {"c": 1, "d": 3},
+        "on": False,
+        "list": [2],
+    }
     found = figures.others("stage", (old, new))
     assert [(f.name, form.value_of(f.before), form.value_of(f.after)) for f in found] == [
         ("a", 1.0, 1.5), ("b.d", 2.0, 3.0), ("gone", 1.0, None)

@@ -20,7 +20,13 @@ def test_questions_gained_and_lost_are_counted_and_tested():
     before = of("mmlu@a", questions=[question(n, n < 4) for n in range(10)])
     after = of("mmlu@a", questions=[question(n, n != 0) for n in range(10)])
     found = items.paired(before["mmlu.a.cloze"], after["mmlu.a.cloze"])
-    assert (found.n, found.gained, found.lost, found.only_before, found.only_after) == (10, 6, 1, 0, 0)
+    assert (found.n, found.gained, found.lost, found.only_before, found.only_after) == (
+        10,
+        6,
+        1,
+        0,
+        0,
+    )
     assert found.p == 16 / 128
     assert found.difference["value"] == pytest.approx(0.5)
     assert 0.0 <= found.difference["low"] < 0.5 < found.difference["high"] <= 0.9
@@ -30,8 +36,19 @@ def test_items_are_paired_by_what_was_asked_in_any_order_and_others_are_left_out
     before = of("mmlu@a", questions=[question(n, True) for n in range(6)])
     after = of("mmlu@a", questions=[question(n, n == 4) for n in (5, 4, 9)])
     found = items.paired(before["mmlu.a.cloze"], after["mmlu.a.cloze"])
-    assert (found.n, found.only_before, found.only_after, found.gained, found.lost) == (2, 4, 1, 0, 1)
-    assert items.paired(before["mmlu.a.cloze"], of("mmlu@a", questions=[question(9, True)])["mmlu.a.cloze"]) is None
+    assert (found.n, found.only_before, found.only_after, found.gained, found.lost) == (
+        2,
+        4,
+        1,
+        0,
+        1,
+    )
+    assert (
+        items.paired(
+            before["mmlu.a.cloze"], of("mmlu@a", questions=[question(9, True)])["mmlu.a.cloze"]
+        )
+        is None
+    )
 
 
 def test_one_question_asked_twice_is_two_items():
@@ -48,13 +65,30 @@ def test_levels_and_ways_are_figures_of_their_own():
         "mmlu.a.letter": [0.0],
         "mmlu.a.letter.one_fact": [0.0],
     }
-    rows = [{"subject": "s", "question": "q", "cloze_before": True, "cloze_after": False, "written_after": "a text"}]
-    assert {key: [*m.values.values()] for key, m in of("knowledge@a", questions=rows).items()} == {"knowledge.a.cloze": [0.0]}
+    rows = [
+        {
+            "subject": "s",
+            "question": "q",
+            "cloze_before": True,
+            "cloze_after": False,
+            "written_after": "a text",
+        }
+    ]
+    assert {key: [*m.values.values()] for key, m in of("knowledge@a", questions=rows).items()} == {
+        "knowledge.a.cloze": [0.0]
+    }
 
 
 def test_scores_have_an_interval_and_no_test_and_what_got_none_is_in_no_pair():
     def answer(n: int, score: float | None) -> dict:
-        return {"instruction": f"i{n}", "input": "", "reference": "r", "score": score, "exact": score == 100, "rouge_l": 0.5}
+        return {
+            "instruction": f"i{n}",
+            "input": "",
+            "reference": "r",
+            "score": score,
+            "exact": score == 100,
+            "rouge_l": 0.5,
+        }
 
     before = of("judge@a", scores=[answer(n, s) for n, s in enumerate((10, 20, None, 40))])
     after = of("judge@a", scores=[answer(n, s) for n, s in enumerate((30, 40, 50, 20))])

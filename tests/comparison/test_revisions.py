@@ -57,7 +57,9 @@ def test_of_experiments_with_one_name_that_of_this_commit_is_meant_or_none(toy):
     two = experiment(toy, second, "rates", "two")
     assert revisions.find("rates").commit == two
     toy.commit("The third", {})
-    with pytest.raises(UserError, match="rates: several experiments have this name; take a commit:") as said:
+    with pytest.raises(
+        UserError, match="rates: several experiments have this name; take a commit:"
+    ) as said:
         revisions.find("rates")
     assert one[:7] in str(said.value) and two[:7] in str(said.value)
 
@@ -71,7 +73,7 @@ def test_what_names_no_commit_is_none(toy, name):
 def test_outside_of_git_one_line_says_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UserError, match="^git: not a git repository"):
+    with pytest.raises(UserError, match=r"^git: not a git repository"):
         revisions.find("HEAD")
 
 

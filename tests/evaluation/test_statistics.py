@@ -146,3 +146,12 @@ def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
     differ = width([half * 0, half, half * 0 + 1])  # all right, half, none
     assert differ[0] == 0.5
     assert differ[1] > 5 * alike[1]
+
+
+def test_mcnemars_test_is_that_of_a_fair_coin():
+    assert statistics.mcnemar(0, 0) == statistics.mcnemar(5, 5) == 1.0
+    assert statistics.mcnemar(1, 9) == statistics.mcnemar(9, 1) == 22 / 1024
+    for first, second in itertools.product((0, 1, 7, 300), (0, 3, 240)):
+        coin = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+        assert statistics.mcnemar(first, second) == pytest.approx(coin, rel=1e-9)
+    assert 0 < statistics.mcnemar(4700, 5300) < 1e-8  # of ten thousand that one side alone has

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -70,18 +69,21 @@ class Cache:
         return self._files / md5[:2] / md5[2:]
 
 
-@contextmanager
-def open_cache() -> Iterator[Cache]:
-    """That of the repository; raises `UserError` where DVC has none."""
+def open_cache() -> Cache:
+    """That of the repository; raises `UserError` where DVC has none. DVC's own `Repo` would write
+    into `.dvc` as it opens.
+    """
+    from dvc.config import Config
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
-        with Repo() as repo:
-            files = Path(repo.cache.local.path)
-            yield Cache(files, Path(repo.stage_cache.cache_dir))
+        own = Repo.find_dvc_dir()
+        chosen = Config(dvc_dir=own)["cache"].get("dir")
     except DvcException as error:
         raise UserError(yaml_file.one_line(f"DVC: {error}")) from None
+    folder = Path(chosen or Path(own, "cache"))
+    return Cache(folder / "files" / "md5", folder / "runs")
 
 
 def folder_hash(files: Mapping[str, str]) -> str:

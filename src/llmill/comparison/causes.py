@@ -1,7 +1,7 @@
-"""What of the chain above a stage can have moved its figures: the changes from which a way of
+"""What of the chain upstream of a stage can have moved its figures: the changes from which a way of
 files that differ leads to it, and the runs in DVC's cache that have some of these changes only.
 
-A file that is the same on both sides carries nothing further, whatever changed above it.
+A file that is the same on both sides carries nothing further, whatever changed upstream of it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Between:
-    """Why a stage's output differs: the changes above it, and the way there through the cache."""
+    """Why a stage's output differs: the changes upstream, and the way through the cache."""
 
     address: str
     changes: frozenset[Change]
@@ -59,7 +59,7 @@ class Chains:
 
     before: Mapping[str, Made]
     after: Mapping[str, Made]
-    _above: dict[str, frozenset[Change]] = field(default_factory=dict)
+    _upstream: dict[str, frozenset[Change]] = field(default_factory=dict)
 
     @property
     def both(self) -> list[str]:
@@ -92,18 +92,18 @@ class Chains:
         made = {path: self.maker(path) for path in self.differing(address)}
         return {path: maker for path, maker in made.items() if maker and maker != CODE}
 
-    def above(self, address: str) -> frozenset[Change]:
+    def upstream(self, address: str) -> frozenset[Change]:
         """Every change that a way of differing files leads from to the stage; its own are such."""
-        if address not in self._above:
+        if address not in self._upstream:
             found = frozenset(self.own(address))
             for maker in dict.fromkeys(self.inputs(address).values()):
-                found |= self.above(maker)
-            self._above[address] = found
-        return self._above[address]
+                found |= self.upstream(maker)
+            self._upstream[address] = found
+        return self._upstream[address]
 
     def between(self, address: str, cache: Cache) -> Between:
         """The longest way from before to after through runs that the cache holds."""
-        changes = self.above(address)
+        changes = self.upstream(address)
         old, new = self.pair(address)
         runs: dict[frozenset[Change], Made] = {}
         if len(changes) > 1:
@@ -129,7 +129,7 @@ class Chains:
                 yield Change(CODE if maker == CODE else "data", path)
 
     def _sides(self, address: str, run: Made, cache: Cache) -> Iterator[Sides]:
-        """On which side a run has each change above it; nothing for one that is not between."""
+        """On which side a run has each change upstream; nothing for one that is not between."""
         old, new = self.pair(address)
         sides: Sides = {}
         own = [*self._own_of(address)]
@@ -159,7 +159,7 @@ class Chains:
             yield {}
             return
         if md5 in (old, new):
-            yield dict.fromkeys(self.above(maker), md5 == new)
+            yield dict.fromkeys(self.upstream(maker), md5 == new)
         # A run with some changes may have made the same: it says that these move nothing.
         if old == new or md5 is None:
             return

@@ -251,7 +251,7 @@ class _Figures:
         return StepFigure(f"{figure.group}, {figure.name}", by, shown, paired)
 
     def _values(self, address: str) -> Values:
-        """The values of every change above a stage."""
+        """The values of every change upstream of a stage."""
         found: Values = {}
         todo, seen = [address], {address}
         while todo:

@@ -27,7 +27,7 @@ class StepFigure:
 
 @dataclass
 class Reason:
-    """What is said of some stages with the same changes above them."""
+    """What is said of some stages with the same changes upstream."""
 
     addresses: list[str]
     said: str = ""
@@ -47,17 +47,17 @@ def said(
     changes = sorted(between.changes)
     if not changes:
         return (
-            "other bytes, though nothing above differs: the same parameters, code and data gave "
+            "other bytes, though nothing upstream differs: the same parameters, code and data gave "
             "another result, on another machine perhaps"
         )
     if len(changes) == 1:
-        return f"the only change above is {named(changes, values)}"
+        return f"the only change upstream is {named(changes, values)}"
     if len(between.steps) > 1:
         steps = "; then ".join(named(step.changes, values) for step in between.steps)
         together = "" if between.is_known else " (what stands together is not told apart)"
         return f"DVC's cache holds the runs between: {steps}{together}"
     return (
-        f"{len(changes)} changes above ({named(changes, values)}), and DVC's cache holds no run "
+        f"{len(changes)} changes upstream ({named(changes, values)}), and DVC's cache holds no run "
         f"between that tells them apart; at {sides[0].asked} "
         f"`{command(between, values, sides[1], addresses, files)}` makes one"
     )

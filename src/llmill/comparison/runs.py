@@ -68,13 +68,13 @@ def _said(differences: list[Difference]) -> str:
     changes = [each for each in differences if each.kind != "tag"]
     names = ", ".join(f"{each.kind} {each.name}" for each in changes[:MOST])
     if not changes:
-        return "neither parameters nor inputs of these runs and those above differ"
+        return "neither parameters nor inputs of these runs and those upstream differ"
     if len(changes) == 1:
-        return f"the only change above is {names}"
+        return f"the only change upstream is {names}"
     more = f" and {len(changes) - MOST} more" if len(changes) > MOST else ""
     return (
-        f"{len(changes)} changes above, {names}{more}: two runs alone do not tell which moved it; "
-        "compare their commits, for which DVC's cache may hold the runs between"
+        f"{len(changes)} changes upstream, {names}{more}: two runs alone do not tell which moved "
+        "it; compare their commits, for which DVC's cache may hold the runs between"
     )
 
 
