@@ -134,6 +134,7 @@ def test_a_page_holds_the_same_and_asks_nothing_of_the_network(toy, tmp_path):
         "DVC&#39;s cache holds the runs between: tune.steps 10 → 20; then mmlu.shots 0 → 2." in page
     )
     assert page.count("Cloze questions") == 2  # the figure, and its two steps
+    assert "`" not in page
     assert not re.search(r"https?://|<script|src=\"(?!data:)", page)
 
 

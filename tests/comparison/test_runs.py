@@ -61,7 +61,7 @@ def test_parameters_figures_and_items_of_two_runs_are_compared(tmp_path):
     assert (row.paired.gained, row.paired.lost, row.paired.p) == (2, 0, 0.5)
     assert [r.figure.name for r in found.others["mmlu@instruct"]] == ["cloze.all"]
     assert [reason.said for reason in found.reasons] == [
-        "the only change upstream is parameter mmlu.shots"
+        "the only change upstream is mmlu.shots 0 → 2"
     ]
 
 
@@ -124,6 +124,6 @@ def test_runs_are_found_by_id_or_name_with_those_that_made_their_inputs(tmp_path
             ("parameter", "prefer.steps", ["prefer"])
         ]
         assert [r.figure.name for r in found.others["mmlu@prefer"]] == ["cloze.all"]
-        assert found.reasons[0].said == "the only change upstream is parameter prefer.steps"
+        assert found.reasons[0].said == "the only change upstream is prefer.steps 10 → 20"
     finally:
         tracking._mlflow.cache_clear()

@@ -5,6 +5,7 @@ network.
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 import llmill.report
 from llmill.comparison import cells
@@ -25,4 +26,12 @@ def render(found: Comparison) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["with_code"] = with_code
     return environment.get_template(TEMPLATE).render(found=found, cells=cells, form=form)
+
+
+def with_code(text: str) -> Markup:
+    """A sentence, what stands between backticks in it as code."""
+    parts = text.split("`")
+    shown = [Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts)]
+    return Markup("").join(shown)

@@ -66,7 +66,7 @@ def compare(before: Kept, after: Kept) -> Comparison:
 
 def _said(differences: list[Difference]) -> str:
     changes = [each for each in differences if each.kind != "tag"]
-    names = ", ".join(f"{each.kind} {each.name}" for each in changes[:MOST])
+    names = ", ".join(map(_named, changes[:MOST]))
     if not changes:
         return "neither parameters nor inputs of these runs and those upstream differ"
     if len(changes) == 1:
@@ -76,6 +76,12 @@ def _said(differences: list[Difference]) -> str:
         f"{len(changes)} changes upstream, {names}{more}: two runs alone do not tell which moved "
         "it; compare their commits, for which DVC's cache may hold the runs between"
     )
+
+
+def _named(change: Difference) -> str:
+    if change.kind == "parameter":
+        return f"{change.name} {change.before} → {change.after}"
+    return f"{change.kind} {change.name}"
 
 
 def _chain(run: Kept) -> dict[str, Kept]:
