@@ -107,6 +107,20 @@ def test_without_a_change_above_other_bytes_have_no_way(toy):
     assert ways(toy, chains(before, after)) == []
 
 
+def test_other_bytes_of_a_stage_are_a_change_of_those_that_read_them(toy):
+    """The foundation came out otherwise, of the same, so shots are not the only change."""
+    before, after, other = toy.chain(), toy.chain(shots=2), toy.chain(lr=0.2, shots=2)
+    after |= {a: other[a] for a in ("tune", MMLU)}
+    after["train"] = {**after["train"], "outs": other["train"]["outs"]}
+    found = chains(before, after)
+    made = Change("bytes", "results/train/model")
+    assert found.upstream("train") == frozenset()
+    assert found.upstream("tune") == {made}
+    assert found.upstream(MMLU) == {made, SHOTS}
+    toy.chain(lr=0.2)
+    assert ways(toy, found) == [{made}, {SHOTS}]
+
+
 def test_a_file_that_only_one_side_reads_is_a_change_and_brings_those_above_it(toy):
     before, after = toy.chain(), toy.chain(lr=0.02)
     extra = {"path": "results/train/metrics.json", "md5": "f" * 32}

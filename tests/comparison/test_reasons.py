@@ -21,6 +21,8 @@ VALUES = {
 }
 SUBJECTS, STEPS, NEW, OLD, CODE, DATA, COMMAND, INPUT = VALUES
 FILES = {CODE: "src/llmill/a b.py", DATA: "sources.yaml", COMMAND: "dvc.yaml", INPUT: "dvc.yaml"}
+BYTES = Change("bytes", "results/a")
+VALUES |= {BYTES: ("1", "2"), Change("bytes", "results/b"): ("3", "4")}
 CASES = {
     "nothing": (
         [],
@@ -28,6 +30,12 @@ CASES = {
         "result, on another machine perhaps",
     ),
     "one": ([{CODE}], "the only change upstream is the code of mmlu"),
+    "bytes that nothing explains": (
+        [{BYTES, Change("bytes", "results/b")}],
+        "2 changes upstream (other bytes in results/a, which nothing upstream explains and other bytes in "
+        "results/b, which nothing upstream explains), and DVC's cache holds no run between that tells "
+        "them apart",
+    ),
     "one after another": (
         [{STEPS}, {CODE}],
         "DVC's cache holds the runs between: tune.steps 10 → 20; then the code of mmlu",

@@ -23,6 +23,7 @@ class Cache:
     def __init__(self, files: Path, runs: Path):
         self._files, self._runs = files, runs
         self._listed: dict[tuple[str, str], dict[str, str] | None] = {}
+        self._read: dict[Path, Made | None] = {}
 
     def read(self, md5: str, path: str) -> bytes | None:
         """What the file of a hash holds; `path`: where it lay. None if nobody has it."""
@@ -51,8 +52,19 @@ class Cache:
         """The results that DVC's run cache has of these commands, the newest first."""
         files = [file for cmd in sorted(commands) for file in self._by_command.get(cmd, [])]
         newest = sorted(files, key=lambda file: (-file.stat().st_mtime, file))
-        entries = (read(_parsed(file)) for file in newest)
-        return [entry for entry in entries if entry]
+        for file in newest:
+            if file not in self._read:
+                self._read[file] = read(_parsed(file))
+        return [made for made in map(self._read.get, newest) if made]
+
+    def hash_of(self, made: Made, path: str) -> str | None:
+        """The hash that a run gave to a file or folder of its output; None if nobody knows it."""
+        for out, md5 in made.outs.items():
+            if path == out:
+                return md5
+            if path.startswith(f"{out}/"):
+                return hash_inside(self.files(md5, out) or {}, path.removeprefix(f"{out}/"))
+        return None
 
     @cached_property
     def _by_command(self) -> dict[str, list[Path]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 from typing import Any
 
-from llmill.comparison.cache import Cache, hash_inside
+from llmill.comparison.cache import Cache
 from llmill.comparison.made import Made, producer
 
 MISSING = "not there"  # of what only one side has
@@ -21,8 +21,9 @@ Sides = dict["Change", bool]  # whether each change has its value of after
 
 @dataclass(frozen=True, order=True)
 class Change:
-    """One thing that a user can put back by itself. `kind`: parameter, code, data, command, or
-    input, a file that only one side's `dvc.yaml` lets the stage read.
+    """One thing that can move a figure by itself. `kind`: parameter, code, data, command; input, a
+    file that only one side's `dvc.yaml` lets the stage read; bytes, an input that a stage made of
+    the same on both sides, and yet with another content, as on another machine.
     """
 
     kind: str
@@ -60,6 +61,7 @@ class Chains:
     before: Mapping[str, Made]
     after: Mapping[str, Made]
     _upstream: dict[str, frozenset[Change]] = field(default_factory=dict)
+    _placed: dict[tuple[str, str, str], list[Sides]] = field(default_factory=dict)
 
     @property
     def both(self) -> list[str]:
@@ -127,6 +129,8 @@ class Chains:
                 yield Change("input", path)
             elif maker == CODE or maker is None:
                 yield Change(CODE if maker == CODE else "data", path)
+            elif old.deps[path] != new.deps[path] and not self.upstream(maker):
+                yield Change("bytes", path)
 
     def _sides(self, address: str, run: Made, cache: Cache) -> Iterator[Sides]:
         """On which side a run has each change upstream; nothing for one that is not between."""
@@ -161,14 +165,20 @@ class Chains:
         if md5 in (old, new):
             yield dict.fromkeys(self.upstream(maker), md5 == new)
         # A run with some changes may have made the same: it says that these move nothing.
-        if old == new or md5 is None:
-            return
-        before, after = self.pair(maker)
-        for run in cache.runs({before.cmd, after.cmd}):
-            ((out, folder),) = [*run.outs.items()][:1] or [("", "")]
-            files = cache.files(folder, out) if path != out else None
-            if (folder if path == out else hash_inside(files or {}, path[len(out) + 1 :])) == md5:
-                yield from self._sides(maker, run, cache)
+        if old != new and md5 is not None:
+            yield from self._makers(maker, path, md5, cache)
+
+    def _makers(self, maker: str, path: str, md5: str, cache: Cache) -> list[Sides]:
+        """Every way in which a cached run of a stage has made a file of this content."""
+        if (maker, path, md5) not in self._placed:
+            before, after = self.pair(maker)
+            self._placed[maker, path, md5] = [
+                sides
+                for run in cache.runs({before.cmd, after.cmd})
+                if cache.hash_of(run, path) == md5
+                for sides in self._sides(maker, run, cache)
+            ]
+        return self._placed[maker, path, md5]
 
     def _made(self, address: str) -> dict[str, str]:
         """The dependencies that stages made, on both sides, by path; code is none."""

@@ -172,7 +172,8 @@ class _Figures:
             if address in found.others or None in pair:
                 self._explain(address, [f for f in moved if f.address == address])
         for between, values, reason in self._reasons.values():
-            files = {change: self._file(change) for change in between.changes}
+            own = (change for change in between.changes if change.kind != "bytes")
+            files = {change: self._file(change) for change in own}
             reason.said = said(between, values, self._sides, reason.addresses, files)
             self._found.reasons.append(reason)
 

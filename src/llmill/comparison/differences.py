@@ -18,7 +18,7 @@ from llmill.contract.errors import UserError
 LOCK = "requirements.lock"
 SOURCE = "src/"
 SHORT = 8  # characters of a hash
-KINDS = ("parameter", "code", "package", "data", "input", "command")  # in the order shown
+KINDS = ("parameter", "code", "package", "data", "input", "bytes", "command")  # in the order shown
 
 
 @dataclass
@@ -63,7 +63,7 @@ def differences(
         for change, values in chains.own(address).items():
             if change.kind == CODE:
                 codes[change.name] = values
-            elif change.kind in ("data", "input"):
+            elif change.kind in ("data", "input", "bytes"):
                 if address != CODE and not change.name.startswith(SOURCE):
                     note(change.kind, change.name, (_short(values[0]), _short(values[1])), address)
             else:

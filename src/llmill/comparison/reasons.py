@@ -56,10 +56,11 @@ def said(
         steps = "; then ".join(named(step.changes, values) for step in between.steps)
         together = "" if between.is_known else " (what stands together is not told apart)"
         return f"DVC's cache holds the runs between: {steps}{together}"
+    makes = command(between, values, sides[1], addresses, files)
     return (
         f"{len(changes)} changes upstream ({named(changes, values)}), and DVC's cache holds no run "
-        f"between that tells them apart; at {sides[0].asked} "
-        f"`{command(between, values, sides[1], addresses, files)}` makes one"
+        "between that tells them apart"
+        + (f"; at {sides[0].asked} `{makes}` makes one" if makes else "")
     )
 
 
@@ -78,13 +79,17 @@ def command(
     addresses: list[str],
     files: Mapping[Change, str],
 ) -> str:
-    """A run of the side before with one of the changes: a parameter's value, or a file."""
+    """A run of the side before with one of the changes, a parameter's value or a file; none where
+    nobody can make one.
+    """
     run, targets = "dvc exp run --temp", " ".join(addresses)
     near = sorted(between.changes, key=lambda change: (change not in between.own, change))
     parameter = next((change for change in near if change.kind == "parameter"), None)
     if parameter:
         return f"{run} -S {_override(parameter.name, *values[parameter])} {targets}"
-    file = next(files[change] for change in near)
+    file = next((files[change] for change in near if change in files), None)
+    if file is None:
+        return ""
     return f"git checkout {after.asked} -- {shlex.quote(file)} && {run} {targets}"
 
 
@@ -105,6 +110,8 @@ def _name(change: Change, values: tuple[Any, Any]) -> str:
         return f"how {change.name} is run"
     if change.kind == "input":
         return f"that {change.name} is read{' no more' if values[1] == MISSING else ''}"
+    if change.kind == "bytes":
+        return f"other bytes in {change.name}, which nothing upstream explains"
     return f"data {change.name}"
 
 
