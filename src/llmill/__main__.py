@@ -244,6 +244,21 @@ def bits_per_byte(
 
 
 @app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="A git revision, DVC experiment or MLflow run.")],
+    after: Annotated[str, typer.Argument(help="Another; `workspace` is what lies here.")],
+    page: Annotated[Path | None, typer.Option(help="An HTML file to write as well.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the figures that no report opens with.")
+    ] = False,
+) -> None:
+    """Print what differs between two results, which figures moved, and which change moved them."""
+    from llmill.compare import print_comparison
+
+    print_comparison(before, after, page, everything)
+
+
+@app.command()
 def runs(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of MLflow's server.")] = 5000,
 ) -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from dvc.repo import Repo
 
-from llmill.contract import pipeline
+from llmill.contract import pipeline, yaml_file
 from llmill.contract.errors import UserError
 from llmill.runner import params
 from tests.conftest import ROOT, preset
@@ -141,3 +141,12 @@ def test_another_meta_changes_no_stage_for_dvc(tmp_path):
     assert dvc("status", "--json") == "{}\n"
     file.write_text(TOY.replace("write('1')", "write('2')"))
     assert set(json.loads(dvc("status", "--json"))) == {"one", "many@a", "many@b"}
+
+
+def test_addresses_are_those_of_the_stages_that_are_loaded_also_of_other_versions():
+    tree = yaml_file.load(ROOT / "dvc.yaml", "")
+    stages = pipeline.load({"paths": {"data": "data", "results": "results"}}, ROOT / "dvc.yaml")
+    assert pipeline.addresses(tree) == list(stages)
+    older = {"old": {"cmd": "make", "new key": 1}, "each": {"foreach": {"a": 1, "b": 2}, "do": {}}}
+    assert pipeline.addresses({"stages": older}) == ["old", "each@a", "each@b"]
+    assert [pipeline.addresses(odd) for odd in (None, [], {"stages": [1]})] == [[], [], []]

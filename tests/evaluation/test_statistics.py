@@ -231,3 +231,12 @@ def test_a_jackknife_is_that_of_the_mean():
     half = 1.959964 * values.std(ddof=1) / 2
     assert found == pytest.approx({"value": 4.0, "low": 4 - half, "high": 4 + half, "n": 4})
     assert statistics.jackknife(1.0, [], 0.95) == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 0}
+
+
+def test_mcnemars_test_is_that_of_a_fair_coin():
+    assert statistics.mcnemar(0, 0) == statistics.mcnemar(5, 5) == 1.0
+    assert statistics.mcnemar(1, 9) == statistics.mcnemar(9, 1) == 22 / 1024
+    for first, second in itertools.product((0, 1, 7, 300), (0, 3, 240)):
+        coin = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+        assert statistics.mcnemar(first, second) == pytest.approx(coin, rel=1e-9)
+    assert 0 < statistics.mcnemar(4700, 5300) < 1e-8  # of ten thousand that one side alone has

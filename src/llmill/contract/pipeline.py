@@ -99,6 +99,17 @@ def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
     return {stage.address: stage for stage in stages}
 
 
+def addresses(tree: Any) -> list[str]:
+    """What DVC calls the stages that the values of a `dvc.yaml` list, whatever else they say."""
+    entries = tree.get("stages") if isinstance(tree, dict) else None
+    found = []
+    for name, entry in (entries if isinstance(entries, dict) else {}).items():
+        entry = entry if isinstance(entry, dict) else {}
+        several = entry.get("foreach") or next(iter((entry.get("matrix") or {}).values()), None)
+        found += [name] if several is None else [f"{name}@{variant}" for variant in several]
+    return found
+
+
 def variants(stages: dict[str, Stage], name: str) -> list[str]:
     """The matrix values of a stage, in the file's order."""
     return [s.variant for s in stages.values() if s.name == name and s.variant]

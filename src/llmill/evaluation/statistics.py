@@ -304,6 +304,18 @@ def pairs_right(
     return _interval(value, ends, pairs)
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The two-sided p-value of McNemar's exact test: that of a fair coin for the items that exactly
+    one of two systems has right (McNemar 1947).
+    """
+    n = only_first + only_second
+    ways = at_most = 1  # of n coins to show k heads, and to show k or fewer: exact, as integers
+    for k in range(min(only_first, only_second)):
+        ways = ways * (n - k) // (k + 1)
+        at_most += ways
+    return min(1.0, 2 * at_most / 2**n)
+
+
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """The numbers of a nested metrics dict under dotted names; an interval gives its value."""
     numbers: dict[str, float] = {}
