@@ -22,6 +22,7 @@ LAYERS = [
     {
         "by_time",
         "chat",
+        "harness",
         "new_data",
         "plan",
         "rank",

@@ -1,0 +1,296 @@
+"""MMLU in letters through lm-evaluation-harness and through llmill: whether the choices are the
+same, how far log-likelihoods are apart, and questions a second, in one run on the same prompts.
+
+    python benchmarks/multiple_choice.py FOLDER --data ../shared/data/mmlu --limit 20
+
+FOLDER is what stage `export` writes, which both can read. Needs `pip install 'llmill[harness]'`
+and transformers. Theirs is model `hf` with lm_eval's own task mmlu, whose questions come from the
+CSV files; `through` is lm_eval with llmill's model. In each subject all take turns in random order.
+
+`--dump FILE` keeps theirs, since it is slow; `--theirs FILE` then compares with that in place of
+running it, and speed is theirs of that run.
+"""
+
+import csv
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from llmill.contract.errors import UserError
+from llmill.evaluation.multiple_choice import letter_prompt, shots_by_subject
+from llmill.evaluation.scoring import continuation_logprobs
+from llmill.models import LanguageModel, language_model
+from llmill.tasks.multiple_choice import LETTERS, Question, read_raw
+
+SUBJECTS = (  # small ones, and one whose prompts are longer than 2,048 tokens
+    "abstract_algebra,college_chemistry,computer_security,global_facts,management,"
+    "us_foreign_policy,high_school_european_history"
+)
+Logprobs = list[list[float]]  # of each question its choices, in nats
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a score depends on."""
+
+    model: str
+    shots: int
+    bos: bool
+
+
+@dataclass
+class Measured:
+    """What one way says of a subject."""
+
+    logprobs: Logprobs
+    seconds: float
+
+    @property
+    def speed(self) -> float:
+        return len(self.logprobs) / self.seconds
+
+
+@dataclass
+class Comparison:
+    """Two ways over the same questions."""
+
+    same: int = 0
+    questions: int = 0
+    furthest: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, theirs: Logprobs, ours: Logprobs) -> None:
+        for a, b in zip(theirs, ours, strict=True):
+            self.questions += 1
+            self.same += a.index(max(a)) == b.index(max(b))
+            self.furthest = max(self.furthest, *(abs(x - y) for x, y in zip(a, b, strict=True)))
+
+
+def main(
+    model: Annotated[str, typer.Argument(help="An exported folder.")],
+    data: Annotated[Path, typer.Option(help="MMLU's CSV files, in dev/ and test/.")],
+    subjects: str = SUBJECTS,
+    limit: Annotated[int | None, typer.Option(help="Questions of a subject.")] = None,
+    shots: int = 5,
+    bos: Annotated[bool, typer.Option(help="Begin behind the token that documents do.")] = False,
+    batch: Annotated[int, typer.Option(help="Of llmill.")] = 8,
+    their_batches: Annotated[str, typer.Option(help="The best one counts.")] = "1,4",
+    threads: int = 2,
+    seed: int = 1,
+    dump: Annotated[Path | None, typer.Option(help="Where to keep theirs.")] = None,
+    theirs: Annotated[Path | None, typer.Option(help="What was kept.")] = None,
+    only_theirs: bool = False,
+) -> None:
+    """Print a row for each subject and one for all."""
+    import torch
+
+    torch.set_num_threads(threads)
+    settings = Settings(Path(model).resolve().as_posix(), shots, bos)
+    names = subjects.split(",")
+    questions = {name: questions_of(data, "test", name)[:limit] for name in names}
+    dev = [shot for name in names for shot in questions_of(data, "dev", name)]
+    examples = shots_by_subject(dev, names, shots)
+    requests = {name: their_requests(data, name, shots, limit) for name in names}
+    differ = different_prompts(questions, examples, requests)
+    print(f"{sum(map(len, questions.values()))} questions, {differ} prompts differ")
+
+    ways: dict[str, Callable[[str], Logprobs]] = {}
+    kept = {} if theirs is None else read_dump(theirs, settings)
+    if theirs is None:
+        ways |= their_ways(settings, requests, [int(each) for each in their_batches.split(",")])
+    if not only_theirs:
+        ways |= our_ways(settings, questions, examples, requests, batch)
+    rng, every = random.Random(seed), dict[str, dict[str, Measured]]()
+    for name in names:
+        order = list(ways)
+        rng.shuffle(order)
+        every[name] = {way: timed(ways[way], name) for way in order}
+        if name in kept:
+            every[name]["theirs x1"] = cut(kept[name], limit)
+        if dump is not None:
+            write_dump(dump, settings, every)
+        print(name, {way: round(each.speed, 2) for way, each in every[name].items()}, flush=True)
+    if not only_theirs:
+        print_table(every)
+
+
+def questions_of(data: Path, split: str, subject: str) -> list[Question]:
+    """Those of one subject, as stage `prepare` reads them."""
+    found = [each for each in read_raw(data, split) if each.subject == subject]
+    if not found:
+        raise UserError(f"{data / split}: no questions of {subject}")
+    return found
+
+
+def their_requests(data: Path, subject: str, shots: int, limit: int | None) -> list[Any]:
+    """lm_eval's requests of its own task, a choice each, where the rows are those of the files."""
+    import lm_eval.tasks
+
+    name = f"mmlu_{subject}"
+    definition = Path(lm_eval.tasks.__file__).parent / "mmlu" / "default" / f"{name}.yaml"
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for split in ("dev", "test"):
+            with open(data / split / f"{subject}_{split}.csv", newline="") as file:
+                rows = [row for row in csv.reader(file) if row]
+            documents = [
+                {"question": row[0], "choices": row[1:-1], "answer": LETTERS.index(row[-1])}
+                for row in rows
+            ]
+            files[split] = f"{folder}/{split}.jsonl"
+            Path(files[split]).write_text("".join(json.dumps(each) + "\n" for each in documents))
+        local = {"dataset_path": "json", "dataset_name": None, "num_fewshot": shots}
+        local["dataset_kwargs"] = {"data_files": files, "cache_dir": f"{folder}/cache"}
+        file = Path(folder, f"{name}.yaml")
+        file.write_text(json.dumps({"include": str(definition), "task": name, **local}))
+        manager = lm_eval.tasks.TaskManager(include_defaults=False)
+        task = manager.load(str(file))["tasks"][name]
+        task.build_all_requests(limit=limit)
+    return list(task.instances)
+
+
+def different_prompts(
+    questions: dict[str, list[Question]],
+    examples: dict[str, list[Question]],
+    requests: dict[str, list[Any]],
+) -> int:
+    """Questions whose prompt is not theirs to the letter."""
+    count = 0
+    for name, of_subject in questions.items():
+        asked = iter(requests[name])
+        for question in of_subject:
+            prompt = letter_prompt(question, examples[name])
+            ours = [(prompt, f" {letter}") for letter in LETTERS[: len(question.choices)]]
+            count += ours != [tuple(next(asked).args) for _ in ours]
+    return count
+
+
+def their_ways(
+    settings: Settings, requests: dict[str, list[Any]], batches: list[int]
+) -> dict[str, Callable[[str], Logprobs]]:
+    """Their model `hf`, by the size of its batches."""
+    from lm_eval.models.huggingface import HFLM
+
+    harness = HFLM(
+        pretrained=settings.model, dtype="float32", device="cpu", add_bos_token=settings.bos
+    )
+
+    def of_batch(size: int) -> Callable[[str], Logprobs]:
+        def run(name: str) -> Logprobs:
+            harness.batch_size_per_gpu = size
+            return by_question(requests[name], harness.loglikelihood(requests[name]))
+
+        return run
+
+    return {f"theirs x{size}": of_batch(size) for size in batches}
+
+
+def our_ways(
+    settings: Settings,
+    questions: dict[str, list[Question]],
+    examples: dict[str, list[Question]],
+    requests: dict[str, list[Any]],
+    batch: int,
+) -> dict[str, Callable[[str], Logprobs]]:
+    """llmill by itself, and as a model of lm_eval's."""
+    from llmill.harness import Harness
+
+    language = language_model(settings.model)
+    harness = Harness(language, batch_size=batch, add_bos_token=settings.bos)
+
+    def ours(name: str) -> Logprobs:
+        pairs = [
+            (context, language.tokenizer.encode(f" {letter}"))
+            for question in questions[name]
+            for context in [prompt_ids(language, settings, question, examples[name])]
+            for letter in LETTERS[: len(question.choices)]
+        ]
+        values = iter(continuation_logprobs(language.model, pairs, batch))
+        return [[next(values) for _ in question.choices] for question in questions[name]]
+
+    def through(name: str) -> Logprobs:
+        return by_question(requests[name], harness.loglikelihood(requests[name]))
+
+    return {"ours": ours, "through": through}
+
+
+def prompt_ids(
+    language: LanguageModel, settings: Settings, question: Question, shots: list[Question]
+) -> list[int]:
+    """All examples, whether they fit or not: what is too long loses its left, as theirs does."""
+    text = letter_prompt(question, shots)
+    return language.completed(text) if settings.bos else language.tokenizer.encode(text)
+
+
+def by_question(requests: list[Any], answers: list[tuple[float, bool]]) -> Logprobs:
+    """The choices of each question together."""
+    grouped: dict[int, list[float]] = {}
+    for request, (logprob, _) in zip(requests, answers, strict=True):
+        grouped.setdefault(request.doc_id, []).append(logprob)
+    return list(grouped.values())
+
+
+def timed(way: Callable[[str], Logprobs], name: str) -> Measured:
+    start = time.perf_counter()
+    logprobs = way(name)
+    return Measured(logprobs, time.perf_counter() - start)
+
+
+def cut(measured: Measured, limit: int | None) -> Measured:
+    """The first questions of what was kept, at the same speed."""
+    logprobs = measured.logprobs[:limit]
+    return Measured(logprobs, len(logprobs) / measured.speed)
+
+
+def write_dump(file: Path, settings: Settings, every: dict[str, dict[str, Measured]]) -> None:
+    """Theirs of batches of one, so far."""
+    subjects = {name: asdict(ways["theirs x1"]) for name, ways in every.items()}
+    file.write_text(json.dumps({"settings": asdict(settings), "subjects": subjects}, indent=1))
+
+
+def read_dump(file: Path, settings: Settings) -> dict[str, Measured]:
+    """What was kept; `UserError` if it was made with other settings."""
+    content = json.loads(file.read_text())
+    if content["settings"] != asdict(settings):
+        raise UserError(f"{file}: made with {content['settings']}, this run has {asdict(settings)}")
+    return {name: Measured(**each) for name, each in content["subjects"].items()}
+
+
+def print_table(every: dict[str, dict[str, Measured]]) -> None:
+    """Of each subject and of all: same choices, greatest difference, speeds, ratio."""
+    columns = ("subject", "questions", "same", "furthest", "through", "furthest")
+    print("| " + " | ".join((*columns, "theirs/s", "ours/s", "through/s", "times", "")) + " |")
+    print("|---|" + "---:|" * 10)
+    total: dict[str, Comparison] = {"ours": Comparison(), "through": Comparison()}
+    spent: dict[str, float] = {}
+    for name, ways in every.items():
+        best = min((way for way in ways if way.startswith("theirs")), key=lambda w: ways[w].seconds)
+        one = {way: Comparison() for way in total}
+        for way in total:
+            for comparison in (one[way], total[way]):
+                comparison.add(ways["theirs x1"].logprobs, ways[way].logprobs)
+        seconds = {"theirs": ways[best].seconds} | {way: ways[way].seconds for way in total}
+        for way, value in seconds.items():
+            spent[way] = spent.get(way, 0.0) + value
+        print(row(name, one, seconds, best))
+    print(row("all", total, spent, ""))
+
+
+def row(name: str, found: dict[str, Comparison], seconds: dict[str, float], best: str) -> str:
+    n = found["ours"].questions
+    cells = [name, str(n)]
+    for each in found.values():
+        cells += [f"{each.same / n:.2%}", f"{each.furthest:.1e}"]
+    cells += [f"{n / seconds[way]:.2f}" for way in ("theirs", *found)]
+    return "| " + " | ".join((*cells, f"{seconds['theirs'] / seconds['ours']:.1f}", best)) + " |"
+
+
+if __name__ == "__main__":
+    typer.run(main)
