@@ -7,8 +7,8 @@ FOLDER is what stage `export` writes, which both can read. Needs `pip install 'l
 and transformers. Theirs is model `hf` with lm_eval's own task mmlu, whose questions come from the
 CSV files; `through` is lm_eval with llmill's model. In each subject all take turns in random order.
 
-`--dump FILE` keeps theirs, since it is slow; `--theirs FILE` then compares with that in place of
-running it, and speed is theirs of that run.
+Theirs is slow, so `--keep FILE` writes it down, a subject at a time, and what the file has already
+is read in place of being run; its speed is then that of another run, and marked.
 """
 
 import csv
@@ -33,6 +33,8 @@ SUBJECTS = (  # small ones, and one whose prompts are longer than 2,048 tokens
     "abstract_algebra,college_chemistry,computer_security,global_facts,management,"
     "us_foreign_policy,high_school_european_history"
 )
+THEIRS = "theirs"
+KEPT = f"{THEIRS}, another run"
 Logprobs = list[list[float]]  # of each question its choices, in nats
 
 
@@ -84,9 +86,8 @@ def main(
     their_batches: Annotated[str, typer.Option(help="The best one counts.")] = "1,4",
     threads: int = 2,
     seed: int = 1,
-    dump: Annotated[Path | None, typer.Option(help="Where to keep theirs.")] = None,
-    theirs: Annotated[Path | None, typer.Option(help="What was kept.")] = None,
-    only_theirs: bool = False,
+    keep: Annotated[Path | None, typer.Option(help="A file for theirs.")] = None,
+    only_theirs: Annotated[bool, typer.Option(help="To keep it.")] = False,
 ) -> None:
     """Print a row for each subject and one for all."""
     import torch
@@ -101,21 +102,20 @@ def main(
     differ = different_prompts(questions, examples, requests)
     print(f"{sum(map(len, questions.values()))} questions, {differ} prompts differ")
 
-    ways: dict[str, Callable[[str], Logprobs]] = {}
-    kept = {} if theirs is None else read_dump(theirs, settings)
-    if theirs is None:
-        ways |= their_ways(settings, requests, [int(each) for each in their_batches.split(",")])
-    if not only_theirs:
-        ways |= our_ways(settings, questions, examples, requests, batch)
+    kept = {} if keep is None else read_kept(keep, settings)
+    ours = {} if only_theirs else our_ways(settings, questions, examples, requests, batch)
+    sizes = [int(each) for each in their_batches.split(",")]
+    theirs = {} if set(names) <= set(kept) else their_ways(settings, requests, sizes)
     rng, every = random.Random(seed), dict[str, dict[str, Measured]]()
     for name in names:
-        order = list(ways)
-        rng.shuffle(order)
+        ways = ours if name in kept else ours | theirs
+        order = rng.sample(list(ways), len(ways))
         every[name] = {way: timed(ways[way], name) for way in order}
         if name in kept:
-            every[name]["theirs x1"] = cut(kept[name], limit)
-        if dump is not None:
-            write_dump(dump, settings, every)
+            every[name][KEPT] = cut(kept[name], limit)
+        elif keep is not None and limit is None:
+            kept[name] = every[name][f"{THEIRS} x{sizes[0]}"]
+            write_kept(keep, settings, kept)
         print(name, {way: round(each.speed, 2) for way, each in every[name].items()}, flush=True)
     if not only_theirs:
         print_table(every)
@@ -189,7 +189,7 @@ def their_ways(
 
         return run
 
-    return {f"theirs x{size}": of_batch(size) for size in batches}
+    return {f"{THEIRS} x{size}": of_batch(size) for size in batches}
 
 
 def our_ways(
@@ -249,17 +249,19 @@ def cut(measured: Measured, limit: int | None) -> Measured:
     return Measured(logprobs, len(logprobs) / measured.speed)
 
 
-def write_dump(file: Path, settings: Settings, every: dict[str, dict[str, Measured]]) -> None:
-    """Theirs of batches of one, so far."""
-    subjects = {name: asdict(ways["theirs x1"]) for name, ways in every.items()}
+def write_kept(file: Path, settings: Settings, kept: dict[str, Measured]) -> None:
+    """Theirs so far."""
+    subjects = {name: asdict(each) for name, each in kept.items()}
     file.write_text(json.dumps({"settings": asdict(settings), "subjects": subjects}, indent=1))
 
 
-def read_dump(file: Path, settings: Settings) -> dict[str, Measured]:
-    """What was kept; `UserError` if it was made with other settings."""
+def read_kept(file: Path, settings: Settings) -> dict[str, Measured]:
+    """What is there; `UserError` if it was made with other settings."""
+    if not file.exists():
+        return {}
     content = json.loads(file.read_text())
     if content["settings"] != asdict(settings):
-        raise UserError(f"{file}: made with {content['settings']}, this run has {asdict(settings)}")
+        raise UserError(f"{file}: made with {content['settings']}, not with {asdict(settings)}")
     return {name: Measured(**each) for name, each in content["subjects"].items()}
 
 
@@ -271,11 +273,12 @@ def print_table(every: dict[str, dict[str, Measured]]) -> None:
     total: dict[str, Comparison] = {"ours": Comparison(), "through": Comparison()}
     spent: dict[str, float] = {}
     for name, ways in every.items():
-        best = min((way for way in ways if way.startswith("theirs")), key=lambda w: ways[w].seconds)
+        first = next(way for way in ways if way.startswith(THEIRS))
+        best = min((way for way in ways if way.startswith(THEIRS)), key=lambda w: ways[w].seconds)
         one = {way: Comparison() for way in total}
         for way in total:
             for comparison in (one[way], total[way]):
-                comparison.add(ways["theirs x1"].logprobs, ways[way].logprobs)
+                comparison.add(ways[first].logprobs, ways[way].logprobs)
         seconds = {"theirs": ways[best].seconds} | {way: ways[way].seconds for way in total}
         for way, value in seconds.items():
             spent[way] = spent.get(way, 0.0) + value

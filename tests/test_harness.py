@@ -202,7 +202,9 @@ def test_a_task_of_the_harness_runs(name, tmp_path, monkeypatch):
     manager = TaskManager(include_defaults=False)
     task = manager.load(local(tmp_path, name, definition, row))["tasks"][name]
     model = parrot("Paris!") if name == "ifeval" else decoder(0, block_size=512)
-    found = lm_eval.simple_evaluate(harness(model), tasks=[task], bootstrap_iters=0)
+    found = lm_eval.simple_evaluate(
+        harness(model), tasks=[task], task_manager=manager, bootstrap_iters=0
+    )
     value = found["results"][name][f"{metric},none"]
     assert len(found["samples"][name]) == 2
     assert value > 0 if metric in ("perplexity", "bits_per_byte") else value in (0.0, 1.0)

@@ -1,5 +1,5 @@
-"""A model of llmill's in lm-evaluation-harness (`lm_eval`), under the name `llmill`; and the command
-`llmill harness`, which runs it on tasks.
+"""A model of llmill's in lm-evaluation-harness (`lm_eval`), under the name `llmill`; and the
+command `llmill harness`, which runs it on tasks.
 
 Text becomes ids by lm_eval's own rules (`TemplateLM`), and of what is too long the last tokens are
 kept. lm_eval is an extra, `pip install 'llmill[harness]'`; no stage imports this.
