@@ -17,7 +17,7 @@ import random
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,16 +63,20 @@ class Measured:
 class Comparison:
     """Two ways over the same questions."""
 
-    same: int = 0
     questions: int = 0
-    furthest: float = 0.0
-    seconds: dict[str, float] = field(default_factory=dict)
+    same: int = 0  # choices
+    furthest: float = 0.0  # log-likelihoods, in nats
+    seconds: float = 0.0
 
-    def add(self, theirs: Logprobs, ours: Logprobs) -> None:
-        for a, b in zip(theirs, ours, strict=True):
+    def add(self, theirs: Logprobs, measured: Measured, left_out: set[int]) -> None:
+        """`left_out`: numbers of questions whose prompts differ, so that likelihoods must."""
+        self.seconds += measured.seconds
+        for number, (a, b) in enumerate(zip(theirs, measured.logprobs, strict=True)):
             self.questions += 1
             self.same += a.index(max(a)) == b.index(max(b))
-            self.furthest = max(self.furthest, *(abs(x - y) for x, y in zip(a, b, strict=True)))
+            if number not in left_out:
+                apart = (abs(x - y) for x, y in zip(a, b, strict=True))
+                self.furthest = max(self.furthest, *apart)
 
 
 def main(
@@ -99,8 +103,9 @@ def main(
     dev = [shot for name in names for shot in questions_of(data, "dev", name)]
     examples = shots_by_subject(dev, names, shots)
     requests = {name: their_requests(data, name, shots, limit) for name in names}
-    differ = different_prompts(questions, examples, requests)
-    print(f"{sum(map(len, questions.values()))} questions, {differ} prompts differ")
+    others = {
+        name: other_prompts(questions[name], examples[name], requests[name]) for name in names
+    }
 
     kept = {} if keep is None else read_kept(keep, settings)
     ours = {} if only_theirs else our_ways(settings, questions, examples, requests, batch)
@@ -118,7 +123,7 @@ def main(
             write_kept(keep, settings, kept)
         print(name, {way: round(each.speed, 2) for way, each in every[name].items()}, flush=True)
     if not only_theirs:
-        print_table(every)
+        print_table(every, others)
 
 
 def questions_of(data: Path, split: str, subject: str) -> list[Question]:
@@ -156,20 +161,18 @@ def their_requests(data: Path, subject: str, shots: int, limit: int | None) -> l
     return list(task.instances)
 
 
-def different_prompts(
-    questions: dict[str, list[Question]],
-    examples: dict[str, list[Question]],
-    requests: dict[str, list[Any]],
-) -> int:
-    """Questions whose prompt is not theirs to the letter."""
-    count = 0
-    for name, of_subject in questions.items():
-        asked = iter(requests[name])
-        for question in of_subject:
-            prompt = letter_prompt(question, examples[name])
-            ours = [(prompt, f" {letter}") for letter in LETTERS[: len(question.choices)]]
-            count += ours != [tuple(next(asked).args) for _ in ours]
-    return count
+def other_prompts(
+    questions: list[Question], examples: list[Question], requests: list[Any]
+) -> set[int]:
+    """Numbers of questions whose prompt is not theirs to the letter."""
+    asked = iter(requests)
+    found = set()
+    for number, question in enumerate(questions):
+        prompt = letter_prompt(question, examples)
+        ours = [(prompt, f" {letter}") for letter in LETTERS[: len(question.choices)]]
+        if ours != [tuple(next(asked).args) for _ in ours]:
+            found.add(number)
+    return found
 
 
 def their_ways(
@@ -265,34 +268,35 @@ def read_kept(file: Path, settings: Settings) -> dict[str, Measured]:
     return {name: Measured(**each) for name, each in content["subjects"].items()}
 
 
-def print_table(every: dict[str, dict[str, Measured]]) -> None:
-    """Of each subject and of all: same choices, greatest difference, speeds, ratio."""
-    columns = ("subject", "questions", "same", "furthest", "through", "furthest")
-    print("| " + " | ".join((*columns, "theirs/s", "ours/s", "through/s", "times", "")) + " |")
-    print("|---|" + "---:|" * 10)
-    total: dict[str, Comparison] = {"ours": Comparison(), "through": Comparison()}
-    spent: dict[str, float] = {}
+def print_table(every: dict[str, dict[str, Measured]], others: dict[str, set[int]]) -> None:
+    """Of each subject and of all: prompts that are not theirs, the same choices and the greatest
+    difference (of ours where the prompts are equal), questions a second, and ours by theirs.
+    """
+    heads = ("subject", "questions", "other prompts", "same", "furthest", "same", "furthest")
+    print("| " + " | ".join((*heads, "theirs/s", "ours/s", "through/s", "times", "theirs")) + " |")
+    print("|---|" + "---:|" * 10 + "---|")
+    total = {way: Comparison() for way in (THEIRS, "ours", "through")}
     for name, ways in every.items():
-        first = next(way for way in ways if way.startswith(THEIRS))
-        best = min((way for way in ways if way.startswith(THEIRS)), key=lambda w: ways[w].seconds)
+        of_theirs = {way: each for way, each in ways.items() if way.startswith(THEIRS)}
+        best = min(of_theirs, key=lambda way: ways[way].seconds)
         one = {way: Comparison() for way in total}
+        first = next(iter(of_theirs.values())).logprobs
         for way in total:
+            measured = ways[best if way == THEIRS else way]
             for comparison in (one[way], total[way]):
-                comparison.add(ways[first].logprobs, ways[way].logprobs)
-        seconds = {"theirs": ways[best].seconds} | {way: ways[way].seconds for way in total}
-        for way, value in seconds.items():
-            spent[way] = spent.get(way, 0.0) + value
-        print(row(name, one, seconds, best))
-    print(row("all", total, spent, ""))
+                comparison.add(first, measured, others[name] if way == "ours" else set())
+        print(row(name, one, len(others[name]), best))
+    print(row("all", total, sum(map(len, others.values())), ""))
 
 
-def row(name: str, found: dict[str, Comparison], seconds: dict[str, float], best: str) -> str:
-    n = found["ours"].questions
-    cells = [name, str(n)]
-    for each in found.values():
-        cells += [f"{each.same / n:.2%}", f"{each.furthest:.1e}"]
-    cells += [f"{n / seconds[way]:.2f}" for way in ("theirs", *found)]
-    return "| " + " | ".join((*cells, f"{seconds['theirs'] / seconds['ours']:.1f}", best)) + " |"
+def row(name: str, found: dict[str, Comparison], others: int, best: str) -> str:
+    n = found[THEIRS].questions
+    cells = [name, str(n), str(others)]
+    for way in ("ours", "through"):
+        cells += [f"{found[way].same / n:.2%}", f"{found[way].furthest:.1e}"]
+    cells += [f"{n / each.seconds:.2f}" for each in found.values()]
+    times = found[THEIRS].seconds / found["ours"].seconds
+    return "| " + " | ".join((*cells, f"{times:.1f}", best)) + " |"
 
 
 if __name__ == "__main__":
