@@ -20,8 +20,8 @@ from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
 from llmill.evaluation import knowledge
 from llmill.evaluation.answers import answers
+from llmill.evaluation.choices import Asking, cloze_scores
 from llmill.evaluation.exact_match import same
-from llmill.evaluation.multiple_choice import cloze_picks
 from llmill.model import checkpoint, lora
 from llmill.model.transformer import Transformer
 from llmill.stages import instruct
@@ -117,7 +117,7 @@ def right_by_kind(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def known(model: Transformer, template: Template, questions: list[Question]) -> dict[str, Any]:
     """The shares of questions that are answered: by cloze, and by what is written freely."""
     tokenizer = template.tokenizer
-    picks = cloze_picks(model, tokenizer, questions, 64).picks
+    picks = cloze_scores(model, tokenizer, questions, Asking({}), 64).picks("byte")
     texts = knowledge.written(model, tokenizer, questions)
     right = sum(pick == q.answer for pick, q in zip(picks, questions, strict=True))
     return {

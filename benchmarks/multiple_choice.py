@@ -24,9 +24,10 @@ from typing import Annotated, Any
 import typer
 
 from llmill.contract.errors import UserError
+from llmill.evaluation.choices import Asking, letter_scores
 from llmill.evaluation.multiple_choice import letter_prompt, shots_by_subject
 from llmill.evaluation.scoring import continuation_logprobs
-from llmill.models import LanguageModel, language_model
+from llmill.models import language_model
 from llmill.tasks.multiple_choice import LETTERS, Question, read_raw
 
 SUBJECTS = (  # small ones, and one whose prompts are longer than 2,048 tokens
@@ -86,7 +87,7 @@ def main(
     limit: Annotated[int | None, typer.Option(help="Questions of a subject.")] = None,
     shots: int = 5,
     bos: Annotated[bool, typer.Option(help="Begin behind the token that documents do.")] = False,
-    batch: Annotated[int, typer.Option(help="Of llmill.")] = 8,
+    batch: Annotated[int, typer.Option(help="Of llmill.")] = 64,
     their_batches: Annotated[str, typer.Option(help="The best one counts.")] = "1,4",
     threads: int = 2,
     seed: int = 1,
@@ -209,27 +210,22 @@ def our_ways(
     harness = Harness(language, batch_size=batch, add_bos_token=settings.bos)
 
     def ours(name: str) -> Logprobs:
+        asking = Asking(examples, too_long="keep_last")
+        model, tokenizer = language.model, language.tokenizer
+        if settings.bos:
+            return letter_scores(model, tokenizer, questions[name], asking, batch).logprobs
         pairs = [
-            (context, language.tokenizer.encode(f" {letter}"))
+            (tokenizer.encode(letter_prompt(question, examples[name])), tokenizer.encode(letter))
             for question in questions[name]
-            for context in [prompt_ids(language, settings, question, examples[name])]
-            for letter in LETTERS[: len(question.choices)]
+            for letter in (f" {letter}" for letter in LETTERS[: len(question.choices)])
         ]
-        values = iter(continuation_logprobs(language.model, pairs, batch))
+        values = iter(continuation_logprobs(model, pairs, batch))
         return [[next(values) for _ in question.choices] for question in questions[name]]
 
     def through(name: str) -> Logprobs:
         return by_question(requests[name], harness.loglikelihood(requests[name]))
 
     return {"ours": ours, "through": through}
-
-
-def prompt_ids(
-    language: LanguageModel, settings: Settings, question: Question, shots: list[Question]
-) -> list[int]:
-    """All examples, whether they fit or not: what is too long loses its left, as theirs does."""
-    text = letter_prompt(question, shots)
-    return language.completed(text) if settings.bos else language.tokenizer.encode(text)
 
 
 def by_question(requests: list[Any], answers: list[tuple[float, bool]]) -> Logprobs:

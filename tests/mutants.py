@@ -261,6 +261,27 @@ MUTANTS = [
         "stages/test_judge.py",
     ),
     Mutant(
+        "orders that disagree count as the first",
+        "evaluation/judge_client.py",
+        "return first if first == second else replies.TIE",
+        "return first",
+        "evaluation/test_judge_client.py",
+    ),
+    Mutant(
+        "a budget forgets what is under way",
+        "evaluation/budget.py",
+        "then = self._spent + self._held + most",
+        "then = self._spent + most",
+        "evaluation/test_asking.py",
+    ),
+    Mutant(
+        "a request that was answered is sent again by another run",
+        "evaluation/asking.py",
+        "kept |= _kept(cache, requests.keys() - kept.keys())",
+        "kept |= {}",
+        "evaluation/test_asking.py",
+    ),
+    Mutant(
         "a tie counts as a win",
         "evaluation/ranking.py",
         "{1.0: 0, 0.0: 1, 0.5: 2}",
@@ -273,6 +294,34 @@ MUTANTS = [
         "        if _whole(state):\n            return state, damaged",
         "        if state.exists():\n            return state, damaged",
         "training/test_loop.py",
+    ),
+    Mutant(
+        "a text in a tree sees the branches beside it",
+        "evaluation/tree.py",
+        "torch.ones(len(path), len(path)).tril().bool()",
+        "torch.ones(len(path), len(path)).bool()",
+        "evaluation/test_tree.py",
+    ),
+    Mutant(
+        "the beginning that is kept is one token too long",
+        "evaluation/tree.py",
+        "places[path] = torch.arange(kept, kept + len(path))",
+        "places[path] = torch.arange(kept + 1, kept + 1 + len(path))",
+        "evaluation/test_tree.py",
+    ),
+    Mutant(
+        "a choice's likelihood is never divided by its length",
+        "evaluation/choices.py",
+        "round(x / size, 5)",
+        "round(x, 5)",
+        "evaluation/test_choices.py",
+    ),
+    Mutant(
+        "questions about one entity count alone",
+        "evaluation/counting.py",
+        "clusters.append(entities.get(question.question) or passage or number)",
+        "clusters.append(passage or number)",
+        "evaluation/test_counting.py",
     ),
 ]
 

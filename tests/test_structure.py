@@ -23,6 +23,7 @@ LAYERS = [
         "by_time",
         "chat",
         "harness",
+        "judge_pairs",
         "new_data",
         "plan",
         "rank",

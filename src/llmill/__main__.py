@@ -149,6 +149,29 @@ def rank(
     print_ranking(file, names)
 
 
+@app.command("judge-pairs")
+def judge_pairs(
+    first: Annotated[Path, typer.Argument(help="Answers, as in results/instruct/answers.")],
+    second: Annotated[Path, typer.Argument(help="Another's, to the same instructions.")],
+    out: Annotated[Path, typer.Option(help="JSON lines of outcomes, for `llmill rank`.")] = Path(
+        "outcomes.jsonl"
+    ),
+    names: Annotated[
+        str | None, typer.Option(help="Of the two, as in old,new; else the files' names.")
+    ] = None,
+    prompt: Annotated[
+        str, typer.Option(help="A file in src/llmill/evaluation/prompts.")
+    ] = "pair-1",
+) -> None:
+    """Have the judge behind a server compare two files of answers, each pair in both orders."""
+    from llmill.judge_pairs import print_pairs
+
+    called = [first.stem, second.stem] if names is None else names.split(",")
+    if len(called) != 2 or not all(called):
+        raise UserError(f"--names {names}: two names, as in old,new")
+    print_pairs([first, second], out, called, prompt)
+
+
 @app.command("win-rate")
 def win_rate(
     file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],

@@ -11,9 +11,8 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 from lm_eval import utils
 from lm_eval.__main__ import cli_evaluate
 from lm_eval.api.instance import Instance
@@ -24,14 +23,8 @@ from tqdm import tqdm
 
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
-from llmill.evaluation.scoring import (
-    Ids,
-    Progress,
-    continuation_logprobs,
-    equal_length_batches,
-)
+from llmill.evaluation.scoring import Progress, continuations
 from llmill.model.generate import Choice, Writer
-from llmill.model.transformer import Transformer
 from llmill.models import LanguageModel, language_model
 from llmill.text.stream import TextStream
 
@@ -42,13 +35,6 @@ READ = {"until", "max_gen_toks", "do_sample", "temperature", *DRAWN_BY}
 NEUTRAL = {"num_beams": 1}  # what is not there, and the value that asks for nothing else
 
 Messages = list[dict[str, str]]
-
-
-class Scored(NamedTuple):
-    """A continuation's log-probability in nats, and whether each of its ids is the likeliest."""
-
-    logprob: float
-    greedy: bool
 
 
 @dataclass(frozen=True)
@@ -279,23 +265,3 @@ def _bar(what: str, silent: bool) -> Iterator[Progress]:
             line.update(done - line.n)
 
         yield show
-
-
-@torch.inference_mode()
-def continuations(
-    model: Transformer, pairs: Sequence[tuple[Ids, Ids]], batch_size: int, progress: Progress
-) -> list[Scored]:
-    """How likely each continuation is after its context."""
-    logprobs = continuation_logprobs(model, pairs, batch_size, progress)
-    window = model.config.block_size
-    inputs = [tuple([*before, *after][-window - 1 : -1]) for before, after in pairs]
-    rows = list(dict.fromkeys(inputs))
-    best: dict[tuple[int, ...], list[int]] = {}
-    for batch in equal_length_batches(rows, batch_size):
-        logits = model.head(model.hidden(torch.tensor([rows[i] for i in batch])))
-        best |= {rows[i]: ids for i, ids in zip(batch, logits.argmax(dim=-1).tolist(), strict=True)}
-    greedy = [
-        not after or best[row][-len(after) :] == list(after)[-window:]
-        for row, (_, after) in zip(inputs, pairs, strict=True)
-    ]
-    return list(map(Scored, logprobs, greedy))

@@ -176,6 +176,13 @@ def test_trainings_follow_torch_and_the_world_its_tables():
     assert "torch" not in download["packages"]
 
 
+def test_what_a_judge_is_asked_is_code_of_its_stage_and_of_no_training():
+    prompts = {f"llmill/evaluation/prompts/{name}.txt" for name in ("pair-1", "score-1", "score-2")}
+    assert prompts <= closure.code_of(source(), "judge", LOCK)["tables"].keys()
+    for stage in ("pretrain", "instruct", "mmlu", "grader"):
+        assert not prompts & closure.code_of(source(), stage, LOCK)["tables"].keys()
+
+
 def test_every_stage_depends_on_the_code_that_stage_code_writes_for_it_and_on_no_source():
     for stage in STAGES.values():
         if stage.name in ("paths", "code"):  # before it

@@ -48,7 +48,7 @@ def test_every_interval_holds_its_value():
 
 def test_a_class_that_is_never_predicted_has_a_precision_nobody_knows():
     found = figures(TRUTH, ["ham"] * 10)
-    assert found["precision"] == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    assert found["precision"] == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}
     assert found["f1"]["value"] == 0.0
 
 
@@ -106,7 +106,7 @@ def test_a_paired_comparison_counts_who_alone_is_right():
 def test_systems_that_never_differ_cannot_be_told_apart():
     found = classification.compare(["a", "b"], ["a", "a"], ["a", "a"], **DRAWN)
     assert found["mcnemar_p"] == 1.0
-    assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 2}
+    assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 2, "covers": "items"}
 
 
 def test_a_prediction_does_not_depend_on_the_other_messages():

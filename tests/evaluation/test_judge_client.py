@@ -5,17 +5,14 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import judge_client
-from llmill.evaluation.judge_client import parse, score
-from llmill.evaluation.settings import JudgeServer
-from tests.evaluation.judge_server import chat, serving
+from llmill.evaluation import asking, judge_client
+from tests.evaluation.judge_server import KEY, chat, serving, settings
 
 ROWS = [
     {"instruction": "Name the capital.", "input": "France", "output": "Paris", "answer": "Paris"},
     {"instruction": "Name the capital.", "input": "Italy", "output": "Rome", "answer": "Bern"},
     {"instruction": "Say hello.", "input": "", "output": "Hello", "answer": ""},
 ]
-KEY = "LLMILL_TEST_KEY"
 
 
 @pytest.fixture
@@ -26,16 +23,16 @@ def server():
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(judge_client, "BACKOFF", 0.0)
+    monkeypatch.setattr(asking, "BACKOFF", 0.0)
     monkeypatch.delenv(KEY, raising=False)
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def settings(url, **changes):
-    values = {"base_url": url, "model": "judge", "key_variable": KEY, "seed": 7, "retries": 2}
-    return JudgeServer(**{**values, "timeout": 10.0, **changes})
+def score(asked, rows, cache):
+    """The scores alone."""
+    return [each.score for each in judge_client.score(asked, rows, cache)]
 
 
 def test_each_answer_is_asked_about_once_at_temperature_0(server, tmp_path):
@@ -233,51 +230,85 @@ def test_a_reply_in_parts_is_its_texts_joined(server, tmp_path, content, expecte
     assert score(settings(server.url), ROWS[:1], tmp_path) == [expected]
 
 
-def test_a_refusal_without_text_is_none(server, tmp_path):
-    server.reply = None
-    assert score(settings(server.url), ROWS[:1], tmp_path) == [None]
+def test_a_refusal_is_no_score_and_its_words_are_kept(server, tmp_path):
+    refusal = {"role": "assistant", "content": None, "refusal": "I will not grade."}
+    server.plan = [(200, chat(None)), (200, json.dumps({"choices": [{"message": refusal}]}))]
+    found = judge_client.score(settings(server.url), ROWS[:2], tmp_path)
+    assert [each.score for each in found] == [None, None]
+    assert [each.unread for each in found] == [[""], ["I will not grade."]]
 
 
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
-        ("87", 87),
-        (" 87\n", 87),
-        ("0", 0),
-        ("100", 100),
-        ("87.", 87),
-        ("87/100", 87),
-        ("Score: 87", 87),
-        ("score = 5 / 100", 5),
-        ("**87**", 87),
-        ("**Score:** 87", 87),
-        ("**Score: 87/100.**", 87),
-        ("# Score: `87`", 87),
-        ('"87"', 87),
-        ("87.0", 87),
-        ("100.00", 100),
-        ('{"score": 87}', 87),
-        ('{"score": 87.0, "reason": "2 of 3 facts"}', 87),
-        ('{"Score": "87/100"}', 87),
-        ('```json\n{"score": 87}\n```', 87),
-        ("```\n87\n```", 87),
-        ("<think>40? No, 87.</think> 87", 87),
-        ("<think>\n</think>\n\n**87**", 87),
-        ("of two facts one: 40</think>87", 87),
-    ],
-)
-def test_a_clear_integer_is_read(reply, expected):
-    assert parse(reply) == expected
+def test_several_samples_are_a_mean_and_a_spread_and_each_is_kept(server, tmp_path):
+    server.plan = [(200, chat(text)) for text in ("80", "I like it.", "90")]
+    asked = settings(server.url, samples=3, temperature=0.7)
+    (found,) = judge_client.score(asked, ROWS[:1], tmp_path)
+    assert (found.samples, found.score) == ([80, None, 90], 85.0)
+    assert found.spread == pytest.approx(50**0.5)
+    assert found.unread == ["I like it."]
+    assert len({request["seed"] for request in server.asked}) == 3
+    assert {request["temperature"] for request in server.asked} == {0.7}
+    assert judge_client.score(asked, ROWS[:1], tmp_path) == [found]
+    assert score(settings(server.url, temperature=0.7), ROWS[:1], tmp_path) == [80]  # the first
+    assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize(
-    "reply",
-    ["", "101", "-5", "87.5", "8/10", "087", "1e2", "eighty", "87 or 88", "80-90", "٨٧", "87%",
-     "The answer is right. 87", "Score: 87\nIt is good.",
-     "8*7", "8**7", "8_7", "**8** **7**", "87.05", "100.5", "101.0", "-87", "<think>87", "<think>87</think>",
-     "<think>87</think> 87 or 88", "87 <think>", '{"score": 101}', '{"score": 87.5}', '{"score": true}',
-     '{"score": [87]}', '{"score": 1, "score": 2}', '{"score": 1, "Score": 2}', '{"grade": 87}', "[87]",
-     '{"score": 87', '{"score": ' + "[" * 100_000, "[" * 100_000, "**" * 100_000 + "x"],
-)  # fmt: skip
-def test_anything_else_is_not_guessed_at(reply):
-    assert parse(reply) is None
+def test_samples_of_two_seeds_share_none(server, tmp_path):
+    for seed in (1, 2):
+        score(settings(server.url, samples=20, seed=seed), ROWS[:1], tmp_path)
+    assert len({request["seed"] for request in server.asked}) == 40
+
+
+def test_a_reply_that_was_cut_is_not_read(server, tmp_path):
+    """It may have been 87."""
+    server.plan = [(200, chat("8", finish="length"))]
+    (found,) = judge_client.score(settings(server.url), ROWS[:1], tmp_path)
+    assert (found.score, found.unread) == (None, ["8"])
+
+
+def test_another_prompt_is_asked_anew_and_one_of_pairs_scores_nothing(server, tmp_path):
+    score(settings(server.url), ROWS, tmp_path)
+    score(settings(server.url, prompt="score-2"), ROWS, tmp_path)
+    assert len(server.asked) == 6
+    with pytest.raises(UserError, match=r"pair-1.txt: has the fields {answer_a}, .* take another"):
+        score(settings(server.url, prompt="pair-1"), ROWS, tmp_path)
+
+
+def sides(*answers):
+    return [{"instruction": "Name.", "input": str(n), "output": "Rome", "answer": answer}
+            for n, answer in enumerate(answers)]  # fmt: skip
+
+
+def test_a_pair_is_asked_in_both_orders_and_a_disagreement_is_a_tie(server, tmp_path):
+    """By input: the judge prefers Rome, the first place, nobody, the second place; twice it cannot
+    be read, and once the answers are equal.
+    """
+
+    def reply(request):
+        text = request["messages"][0]["content"]
+        number, first = text.split("Input:\n")[1][0], text.index("Rome one") < text.index("Bern")
+        says = {"0": "A" if first else "B", "1": "[[A]]", "2": "tie", "3": '{"winner": "B"}',
+                "4": "A" if first else "Both are good.", "5": "Neither."}  # fmt: skip
+        return says[number]
+
+    server.reply = reply
+    one, other = sides(*["Rome one"] * 6, "Same."), sides(*["Bern"] * 6, "same")
+    found = judge_client.pairs(settings(server.url, concurrency=3, samples=4), one, other, tmp_path)
+    assert [pair.orders for pair in found] == [
+        (1.0, 1.0), (1.0, 0.0), (0.5, 0.5), (0.0, 1.0), (1.0, None), (None, None), (0.5, 0.5),
+    ]  # fmt: skip
+    assert [pair.score for pair in found] == [1.0, 0.5, 0.5, 0.5, None, None, 0.5]
+    assert len(server.asked) == 12
+    disagree, place = judge_client.disagreement(found, 0.95), judge_client.first_place(found, 0.95)
+    assert (disagree["value"], disagree["n"]) == (0.5, 4)
+    # Rome in each place, the first place twice, the second place twice
+    assert (place["value"], place["n"]) == (0.5, 6)
+    backwards = judge_client.pairs(settings(server.url), other, one, tmp_path)
+    assert [pair.score for pair in backwards] == [0.0, 0.5, 0.5, 0.5, None, None, 0.5]
+    assert len(server.asked) == 12  # the same questions
+
+
+def test_a_judge_that_looks_at_the_place_alone_is_seen(server, tmp_path):
+    server.reply = "A"
+    found = judge_client.pairs(settings(server.url), sides("x", "y"), sides("y", "z"), tmp_path)
+    assert judge_client.disagreement(found, 0.95)["value"] == 1.0
+    assert judge_client.first_place(found, 0.95)["value"] == 1.0

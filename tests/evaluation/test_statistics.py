@@ -12,7 +12,8 @@ DRAWN = {"confidence": 0.95, "resamples": 500, "seed": 1}
 
 
 def rounded(interval):
-    return {key: round(value, 4) for key, value in interval.items()}
+    numbers = {key: value for key, value in interval.items() if key != "covers"}
+    return {key: round(value, 4) for key, value in numbers.items()}
 
 
 def test_wilson_interval_of_81_in_263_is_the_published_one():
@@ -43,7 +44,39 @@ def test_none_right_begins_at_exactly_zero():
 
 
 def test_a_share_of_nothing_may_be_anything():
-    assert statistics.share(0, 0, 0.95) == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0}
+    nothing = {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}
+    assert statistics.share(0, 0, 0.95) == nothing
+
+
+def test_items_of_clusters_of_one_have_about_wilsons_interval():
+    right = [True] * 180 + [False] * 20
+    alone = statistics.clustered_share(right, range(200), confidence=0.95)
+    assert rounded(alone) == {"value": 0.9, "low": 0.8501, "high": 0.9346, "n": 200}
+    assert rounded(statistics.share(180, 200, 0.95)) == rounded(alone) | {
+        "low": 0.8506,
+        "high": 0.9343,
+    }
+
+
+def test_items_that_are_right_together_count_as_one():
+    right = [False] * 50 + [True] * 150  # by fives: 10 clusters wrong, 30 right
+    fives = [i // 5 for i in range(200)]
+    together = statistics.clustered_share(right, fives, confidence=0.95)
+    as_one = statistics.clustered_share([*right[::5]], range(40), confidence=0.95)
+    assert together == as_one | {"n": 200}
+    assert together["covers"] == "items"
+
+
+def test_clusters_that_are_all_right_count_as_one_item_each():
+    found = statistics.clustered_share([True] * 60, ["a", "b", "c"] * 20, confidence=0.95)
+    t = stats.t.ppf(0.975, 2)
+    assert rounded(found) == {"value": 1.0, "low": round(3 / (3 + t**2), 4), "high": 1.0, "n": 60}
+
+
+@pytest.mark.parametrize("right", [[], [True], [True, False]])
+def test_one_cluster_says_nothing_of_others(right):
+    found = statistics.clustered_share(right, ["a"] * len(right), confidence=0.95)
+    assert (found["low"], found["high"], found["n"]) == (0.0, 1.0, len(right))
 
 
 def test_wilson_covers_the_truth_about_as_often_as_it_says():

@@ -285,6 +285,17 @@ def mmlu(folder: Path, variant: str) -> None:
             "subject_mean": sum(rights.values()) / len(rights),
             "levels": {k: share(sum(v) / len(v), 60 * len(v)) for k, v in levels.items()},
             "subjects": {name: share(right, 60) for name, right in rights.items()},
+            "by": {
+                unit: {"all": share(right, 420)}
+                for unit, right in (
+                    ("sum", 0.62),
+                    ("token", 0.66),
+                    ("byte", 0.74),
+                    ("character", 0.73),
+                )
+            },
+            "blind": share(0.26, 420),
+            "calibration_error": 0.08,
         }
 
     less = 0.0 if variant == "pretrain" else 0.06
@@ -294,7 +305,8 @@ def mmlu(folder: Path, variant: str) -> None:
         "letter": shares(letter),
         "cloze": shares({name: right - less for name, right in cloze.items()}),
     }
-    metrics(folder, {**found, "chance": 0.25, "questions": 420, "shots_dropped": 0})
+    guesses = {"longest": share(0.27, 420), "most_shared": share(0.24, 420), "chance": 0.25}
+    metrics(folder, {**found, **guesses, "questions": 420, "clusters": 391})
 
 
 def judge(folder: Path, variant: str) -> None:

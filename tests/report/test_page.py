@@ -1,3 +1,6 @@
+from collections import defaultdict
+from dataclasses import replace
+
 from llmill.report import files, page
 from tests.report import finished
 
@@ -44,3 +47,29 @@ def test_best_and_worst_leave_out_what_got_no_score():
     found = page.examples(scores, 2)
     assert [row["answer"] for row in found["best"]] == ["c", "a"]
     assert [row["answer"] for row in found["worst"]] == ["a", "d"]
+
+
+def test_what_a_server_was_asked_and_could_not_say_stands_beside_its_scores(tmp_path, monkeypatch):
+    finished.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    job = finished.Job(finished.stages(), tmp_path / "out")
+    results = files.read(finished.before(), job.inputs)
+    server = {
+        "prompt": {"name": "score-2", "sha256": "0"}, "samples": 3, "replies": 900, "unread": 41,
+        "spread": {"value": 4.25, "low": 3.0, "high": 5.5, "n": 300},
+        "tokens": {"input": 123456, "output": 900, "uncounted": 0},
+    }  # fmt: skip
+    judged = results.metrics["judge@prefer"] | {"backend": "openai", "model": "j", "server": server}
+    every = {m: judged for m in results.metrics if m.startswith("judge@")}
+    image = page.Image(b"", b"", "")
+    setting = page.Setting("title", 2, {})
+    text = page.render(
+        replace(results, metrics={**results.metrics, **every}),
+        [], {}, defaultdict(lambda: image), setting,
+    )  # fmt: skip
+    assert "the model j behind a server, asked by the prompt\nscore-2." in text
+    said = " ".join(text.split())
+    assert (
+        "Of 900 replies of the server 41 could not be read; they took 123,456 tokens read and 900 "
+        "written. Several replies to one answer lie 4.2 (3.0 to 5.5) points apart" in said
+    )

@@ -3,20 +3,26 @@
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.judge_client import score
+from llmill.evaluation import judge_client
 from llmill.evaluation.settings import JudgeServer
+from tests.evaluation import judge_server
+from tests.evaluation.judge_server import KEY
 from tests.serve.served import parrots, serving
 
 ROWS = [
     {"instruction": "Name the capital.", "input": "Italy", "output": "Rome", "answer": answer}
     for answer in ("Rome", "Bern", "")
 ]
-KEY = "LLMILL_TEST_KEY"
+
+
+def score(asked: JudgeServer, rows, cache) -> list[float | None]:
+    return [each.score for each in judge_client.score(asked, rows, cache)]
 
 
 def settings(url: str) -> JudgeServer:
-    values = {"model": "instruct", "key_variable": KEY, "seed": 7, "retries": 0, "timeout": 60.0}
-    return JudgeServer(base_url=f"{url}/v1", **values)
+    return judge_server.settings(
+        f"{url}/v1", model="instruct", retries=0, timeout=60.0, max_tokens=8
+    )
 
 
 def test_an_assistant_of_ours_can_judge_and_its_replies_are_kept(tmp_path, monkeypatch):

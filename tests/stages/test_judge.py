@@ -1,6 +1,7 @@
 """Stage judge: both backends over the same answers, figures, counts, and what it refuses."""
 
 import json
+from hashlib import sha256
 from types import SimpleNamespace
 
 import pytest
@@ -8,11 +9,11 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.evaluation.settings import JudgeServer
 from llmill.model import checkpoint
 from llmill.stages.judge import histogram, run, short_of
 from llmill.stages.settings.judge import Bar, Judge
-from tests.evaluation.judge_server import serving
+from tests.conftest import ROOT
+from tests.evaluation.judge_server import chat, serving, settings
 from tests.evaluation.toys import bytes_tokenizer, headed
 from tests.jobs import Job
 
@@ -64,15 +65,8 @@ def paths(tmp_path, monkeypatch):
     return tmp_path
 
 
-def params(backend="grader", url="http://127.0.0.1:9/v1"):
-    server = JudgeServer(
-        base_url=url,
-        model="judge-1",
-        key_variable="LLMILL_TEST_KEY",
-        seed=1,
-        retries=0,
-        timeout=5.0,
-    )
+def params(backend="grader", url="http://127.0.0.1:9/v1", **changes):
+    server = settings(url, model="judge-1", seed=1, retries=0, **changes)
     judge = Judge(
         seed=1, threads=1, backend=backend, openai=server, confidence=0.95, bootstrap=200, bar=BAR
     )
@@ -176,7 +170,34 @@ def test_a_server_scores_and_a_reply_that_is_no_score_is_counted_not_guessed(pat
     assert metrics["by_kind"]["word"]["mean"]["n"] == 1
     assert [row["score"] for row in written(job, "scores.json")] == [100, 20, None, 0, 100]
     assert written(again, "metrics.json") == metrics
+    assert (again.out / "scores.json").read_bytes() == (job.out / "scores.json").read_bytes()
     assert len(list((tmp_path / "scratch" / "judge_cache").iterdir())) == 2
+
+
+def test_how_the_server_was_asked_and_what_it_took_stand_beside_the_scores(paths, tmp_path):
+    """Two samples: of Italy 20 and 40, of "hot" a sentence and 70."""
+    replies = [("20", (100, 1)), ("40", (100, 1)), ("no idea", (90, 2)), ("70", None)]
+    with serving() as server:
+        server.plan = [(200, chat(text, usage=usage)) for text, usage in replies]
+        job = Job(tmp_path / "out", "instruct")
+        price = {"input": 2.0, "output": 10.0}
+        run(params("openai", server.url, samples=2, prompt="score-2", price=price), job)
+        assert '{"reason": "...", "score": 0}' in server.asked[0]["messages"][0]["content"]
+    metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
+    file = ROOT / "src/llmill/evaluation/prompts/score-2.txt"
+    spread = metrics["server"].pop("spread")
+    assert (spread["value"], spread["n"]) == (pytest.approx(200**0.5), 1)
+    assert metrics["server"] == {
+        "prompt": {"name": "score-2", "sha256": sha256(file.read_bytes()).hexdigest()},
+        "samples": 2,
+        "replies": 4,
+        "unread": 1,
+        "tokens": {"input": 290, "output": 4, "uncounted": 1, "cost": pytest.approx(0.00062)},
+    }
+    assert [row["score"] for row in scores] == [100, 30, 70, 0, 100]
+    assert [row["samples"] for row in scores] == [[], [20, 40], [None, 70], [], []]
+    assert [row["unread"] for row in scores] == [[], [], ["no idea"], [], []]
+    assert metrics["unparseable"] == 0
 
 
 def test_a_server_that_goes_away_leaves_what_was_scored(paths, tmp_path):

@@ -35,14 +35,18 @@ def paths(tmp_path):
     multiple_choice.write(folder / "test.jsonl", test)
     multiple_choice.write(folder / "dev.jsonl", dev)
     record.write_json(folder / "levels.json", LEVELS)
+    record.write_json(folder / "entities.json", {})
     loaded = checkpoint.Checkpoint(decoder(block_size=512), bytes_tokenizer())
     checkpoint.save(tmp_path / "results" / "instruct" / "checkpoint", loaded)
     return tmp_path
 
 
 def params(**changes):
-    values = {"threads": 1, "subjects": [], "shots": 1, "max_questions": None, "batch_size": 4}
-    return SimpleNamespace(mmlu=Mmlu(**{**values, "confidence": 0.95, **changes}))
+    values = {
+        "threads": 1, "dtype": "float32", "subjects": [], "shots": 1, "cloze_shots": 0, "too_long": "drop_shots",
+        "max_questions": None, "batch_size": 4, "confidence": 0.95,
+    }  # fmt: skip
+    return SimpleNamespace(mmlu=Mmlu(**{**values, **changes}))
 
 
 def always_b(monkeypatch, block_size=512):
@@ -78,9 +82,37 @@ def test_figures_are_the_shares_of_right_picks(paths, tmp_path, monkeypatch):
     assert metrics["questions"] == 7
     assert metrics["chance"] == 0.25
     assert metrics["shots"] == {"letter": 1, "cloze": 0}
-    assert metrics["shots_dropped"] == 0
+    assert metrics["shots_dropped"] == {"letter": 0, "cloze": 0}
     assert metrics["prompts_cut"] == {"letter": 0, "cloze": 0}
     assert job.track.seen["cloze.all"] == 4 / 7
+
+
+def test_beside_each_format_stands_what_knows_less(paths, tmp_path, monkeypatch):
+    always_b(monkeypatch)
+    job = Job(tmp_path / "out", "instruct")
+    run(params(), job)
+    metrics = metrics_of(job)
+    # B is liked whatever is asked, and all choices are of one length, so the first is the longest
+    assert metrics["letter"]["blind"]["value"] == metrics["cloze"]["blind"]["value"] == 4 / 7
+    assert metrics["longest"]["value"] == metrics["most_shared"]["value"] == 1 / 7
+    assert set(metrics["cloze"]["by"]) == {"sum", "token", "byte", "character"}
+    assert metrics["cloze"]["by"]["sum"]["levels"]["one_fact"]["value"] == 0.75
+    assert 0.3 < metrics["letter"]["calibration_error"] < 0.43  # sure of B, right in four of seven
+
+
+def test_questions_about_one_entity_count_together(paths, tmp_path, monkeypatch):
+    always_b(monkeypatch)
+    alone, together = Job(tmp_path / "1", "instruct"), Job(tmp_path / "2", "instruct")
+    run(params(), alone)
+    about = {f"planets {i}?": "Mars" for i in range(3)}
+    record.write_json(tmp_path / "data" / "prepare" / "mmlu" / "entities.json", about)
+    run(params(), together)
+    assert [metrics_of(job)["clusters"] for job in (alone, together)] == [7, 5]
+    widths = [
+        metrics_of(job)["cloze"]["all"]["high"] - metrics_of(job)["cloze"]["all"]["low"]
+        for job in (alone, together)
+    ]
+    assert widths[1] > 1.2 * widths[0]
 
 
 def test_a_row_for_each_question_says_what_was_picked(paths, tmp_path, monkeypatch):
@@ -95,8 +127,10 @@ def test_a_row_for_each_question_says_what_was_picked(paths, tmp_path, monkeypat
         "answer": "A",
         "letter": "B",
         "letter_right": False,
+        "letter_logprobs": [-7.3157, -2.3157, -7.3157, -7.3157],
         "cloze": "B",
         "cloze_right": False,
+        "cloze_logprobs": [-12.8647, -3.3181, -12.8647, -12.8647],
     }
     assert rows[6]["level"] is None
     assert job.track.sent["questions"] == rows
@@ -106,7 +140,7 @@ def test_examples_dropped_for_a_small_window_are_counted(paths, tmp_path, monkey
     always_b(monkeypatch, block_size=128)
     job = Job(tmp_path / "out", "instruct")
     run(params(shots=5), job)
-    assert metrics_of(job)["shots_dropped"] > 7
+    assert metrics_of(job)["shots_dropped"]["letter"] > 7
 
 
 def test_the_model_of_the_variant_is_loaded_and_two_runs_write_the_same(paths, tmp_path):
@@ -127,12 +161,15 @@ def test_subjects_and_numbers_of_questions_are_parameters(paths, tmp_path, monke
     assert {name: share["n"] for name, share in found.items()} == {"planets": 2, "sums": 2}
 
 
-def test_real_mmlu_has_no_levels(paths, tmp_path, monkeypatch):
+def test_mmlus_own_subjects_come_in_its_four_groups(paths, tmp_path, monkeypatch):
     always_b(monkeypatch)
+    folder = tmp_path / "data" / "prepare" / "mmlu"
+    multiple_choice.write(folder / "test.jsonl", questions("virology", [1, 0]))
+    multiple_choice.write(folder / "dev.jsonl", questions("virology", [1]))
     record.write_json(tmp_path / "data" / "prepare" / "mmlu" / "levels.json", {})
     job = Job(tmp_path / "out", "instruct")
     run(params(), job)
-    assert metrics_of(job)["letter"]["levels"] == {}
+    assert metrics_of(job)["letter"]["levels"]["other"]["value"] == 0.5
 
 
 def test_an_unknown_subject_is_refused_before_the_model_is_read(paths, tmp_path):

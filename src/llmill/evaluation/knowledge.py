@@ -8,10 +8,9 @@ more than that.
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 
-from llmill.evaluation import multiple_choice
 from llmill.evaluation.exact_match import normalise
+from llmill.evaluation.multiple_choice import cloze_prompt
 from llmill.evaluation.scoring import Progress, in_silence
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
@@ -28,6 +27,11 @@ def in_template(template: Template) -> Callable[[Question], list[int]]:
     return lambda question: template.prompt([message("user", question.question)])
 
 
+def behind_questions(tokenizer: Tokenizer) -> Callable[[Question], list[int]]:
+    """The ids of a question as texts ask it, behind the end of another document."""
+    return lambda question: [tokenizer.end_of_text, *tokenizer.encode(cloze_prompt(question))]
+
+
 def written(
     model: Transformer,
     tokenizer: Tokenizer,
@@ -36,7 +40,7 @@ def written(
     asked: Callable[[Question], list[int]] | None = None,
 ) -> list[str]:
     """The first line that the model writes greedily behind each question, put as `asked` says."""
-    context = asked or partial(multiple_choice.cloze_context, tokenizer)
+    context = asked or behind_questions(tokenizer)
     texts: list[str] = []
     for start in range(0, len(questions), 64):
         group = questions[start : start + 64]

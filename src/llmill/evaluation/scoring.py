@@ -1,14 +1,18 @@
 """Log-likelihood of continuations, and the batching that every evaluation shares.
 
-Only inputs of equal length stand in one batch, so nothing is padded and no score depends on its
-neighbours; an input that occurs again is computed once, so equal texts get equal scores.
+Heads read inputs of equal length in one batch, so nothing is padded and no score depends on its
+neighbours; continuations are read as a tree. An input that occurs again is computed once, so equal
+texts get equal scores.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
+from llmill.evaluation import tree
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 
@@ -80,64 +84,68 @@ def _outputs(
     return outputs
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A continuation's log-probability in nats, and whether each of its ids is the likeliest."""
+
+    logprob: float
+    greedy: bool
+
+
 def continuation_logprobs(
     model: Transformer,
     pairs: Sequence[tuple[Ids, Ids]],
     batch_size: int,
     progress: Progress = in_silence,
 ) -> list[float]:
-    """The sum of log-probabilities of each continuation's ids after its context, in nats.
-
-    A context that does not fit before its continuation loses its left. A continuation longer than
-    the window is scored in pieces of half a window, each after as much text before it as fits.
-    """
-    window = model.config.block_size
-    pieces = [(i, piece) for i, pair in enumerate(pairs) for piece in _pieces(*pair, window)]
-    targets_of: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
-    for _, (inputs, targets) in pieces:
-        targets_of.setdefault(inputs, {})[targets] = None
-    rows, done = list(targets_of), 0
-    scores: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
-    for batch in equal_length_batches(rows, batch_size):
-        requests = [(b, targets) for b, i in enumerate(batch) for targets in targets_of[rows[i]]]
-        summed = _sum_logprobs(model, [rows[i] for i in batch], requests)
-        for (b, targets), value in zip(requests, summed, strict=True):
-            scores[rows[batch[b]], targets] = value
-        done += len(batch)
-        progress(done, len(rows))
-    sums = [0.0] * len(pairs)
-    for i, piece in pieces:
-        sums[i] += scores[piece]
-    return sums
+    """The sum of log-probabilities of each continuation's ids after its context, in nats."""
+    return [scored.logprob for scored in continuations(model, pairs, batch_size, progress)]
 
 
 @torch.inference_mode()
-def _sum_logprobs(
-    model: Transformer, rows: Sequence[Ids], requests: Sequence[tuple[int, Ids]]
-) -> list[float]:
-    """Of each (row, targets): the summed log-probability of the targets at the row's end."""
-    device = next(model.parameters()).device
-    hidden = model.hidden(torch.tensor([list(row) for row in rows], device=device))  # (B, T, C)
-    longest = max(len(targets) for _, targets in requests)
-    logits = model.head(hidden[:, -longest:]).double()  # (B, longest, V)
-    logprobs = logits.log_softmax(dim=-1).cpu()
-    sums = []
-    for row, targets in requests:
-        places = torch.arange(longest - len(targets), longest)
-        sums.append(float(logprobs[row, places, torch.tensor(targets)].sum()))
-    return sums
+def continuations(
+    model: Transformer,
+    pairs: Sequence[tuple[Ids, Ids]],
+    batch_size: int,
+    progress: Progress = in_silence,
+) -> list[Scored]:
+    """How likely each continuation is after its context; `UserError` where that is no number.
+
+    A context that does not fit before its continuation loses its left. A continuation longer than
+    the window is scored in pieces of half a window, each after as much text before it as fits.
+    `batch_size` texts at most are read in one pass, what they share at their beginning once.
+    """
+    pieces = [_pieces(*pair, model.config.block_size) for pair in pairs]
+    targets_of: dict[tree.Text, dict[tree.Text, None]] = {}
+    for inputs, targets in chain.from_iterable(pieces):
+        targets_of.setdefault(inputs, {})[targets] = None
+    texts, done = list(targets_of), 0
+    ends = [max(map(len, targets_of[text])) // 4 for text in texts]
+    scores: dict[tuple[tree.Text, tree.Text], Scored] = {}
+    for numbers, hidden, places in tree.read(model, texts, ends, batch_size):
+        logits = model.head(hidden).float()  # (N, V)
+        best, total = logits.argmax(dim=-1), logits.logsumexp(dim=-1)
+        for i, place in zip(numbers, places, strict=True):
+            for targets in targets_of[texts[i]]:
+                ids = torch.from_numpy(tree.ids(targets)).to(place.device)
+                at = place[len(place) - len(ids) :]
+                logprob = float((logits[at, ids] - total[at]).double().sum())
+                scores[texts[i], targets] = Scored(logprob, bool((best[at] == ids).all()))
+        done += len(numbers)
+        progress(done, len(texts))
+    found = [[scores[piece] for piece in each] for each in pieces]
+    return [Scored(sum(x.logprob for x in each), all(x.greedy for x in each)) for each in found]
 
 
-def _pieces(
-    context: Ids, continuation: Ids, window: int
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+def _pieces(context: Ids, continuation: Ids, window: int) -> list[tuple[tree.Text, tree.Text]]:
     """(model input, targets at its last positions) of each stretch that is scored in one pass."""
     if not context:
         raise ValueError("a continuation needs at least one id before it")
-    text, start = tuple(context) + tuple(continuation), len(context)
+    text, start = [*context, *continuation], len(context)
     step = len(continuation) if len(continuation) <= window else max(1, window // 2)
     stretches = []
     for begin in range(start, len(text), max(1, step)):
         end = min(begin + step, len(text))
-        stretches.append((text[max(0, end - 1 - window) : end - 1], text[begin:end]))
+        inputs, targets = text[max(0, end - 1 - window) : end - 1], text[begin:end]
+        stretches.append((tree.text(inputs), tree.text(targets)))
     return stretches

@@ -283,6 +283,25 @@ def questions(results: Results, groups: str) -> Table:
     return Table([groups.removesuffix("s"), *head], rows)
 
 
+def ways_to_pick(results: Results) -> Table:
+    """Shares of all questions right by what decides, and beside them what knows less."""
+    asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
+    units = list(form.at(asked, "cloze.by") or {})
+    rows = []
+    for model in results.variants["mmlu"]:
+        for kind in FORMATS:
+            found = results.metrics[f"mmlu@{model}"].get(kind, {})
+            shares = [form.number(form.at(found, f"by.{unit}.all"), "share") for unit in units]
+            shares.append(form.number(found.get("blind"), "share"))
+            error = form.number(found.get("calibration_error"), "share")
+            rows.append([f"{kind}, {model_name(model)}", *shares, error])
+    for key, name in {"longest": "the longest choice", "most_shared": "most words shared"}.items():
+        share = form.number(asked.get(key), "share")
+        rows.append([name, *[form.DASH] * len(units), share, form.DASH])
+    heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
+    return Table(["", *heads, "without the question", "calibration error"], rows)
+
+
 def kinds(results: Results) -> Table:
     """Judged answers by kind of instruction."""
     by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}

@@ -5,7 +5,8 @@
 In: the answers of the named model, the test instructions, and the grader (or a server with the
 OpenAI interface). Out: `metrics.json`, `scores.json`. What a rule can decide no judge is asked.
 Beside the mean: how many answers are the reference, how much of its words the others have
-(ROUGE-L), and how well the embedded judge, asked all the same, tells the right from the others.
+(ROUGE-L), and how well the embedded judge, asked all the same, tells the right from the others; of
+a server which prompt it was asked by, what could not be read of its replies, and what they took.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import judge, judge_client, rules, statistics
+from llmill.evaluation import completions, judge, judge_client, prompts, rules, statistics
 from llmill.evaluation.exact_match import same
+from llmill.evaluation.judge_client import Scored
 from llmill.evaluation.rouge import rouge_l
-from llmill.evaluation.scoring import Progress
 from llmill.model import checkpoint
 from llmill.stages.settings.judge import Bar, Judge
 from llmill.tasks import instruction
@@ -60,14 +61,18 @@ def run(params: Parameters, job: Job) -> None:
     # The embedded judge costs little: how it rates what is decided tells how good it is.
     asked = rest if settings.backend == "openai" else range(len(rows))
     grader = job.folder("grader") / "checkpoint"
-    given = scored([rows[number] for number in asked], settings, grader, job.progress("answers"))
-    judged = dict(zip(asked, given, strict=True))
-    # Some replies may be no number; if none is, the model cannot judge.
-    if given and all(score is None for score in given):
-        raise UserError(
-            f"judge.openai: none of {len(given)} replies of model '{settings.openai.model}' is an "
-            f"integer from 0 to 100; they are kept in {CACHE}, look at one and take another model"
-        )
+    texts, progress = [rows[number] for number in asked], job.progress("answers")
+    by_server: Mapping[int, Scored] = {}
+    judged: Mapping[int, float | None]
+    if settings.backend == "openai":
+        given = judge_client.score(settings.openai, texts, CACHE, progress)
+        refuse_no_score(given, settings)
+        by_server = dict(zip(asked, given, strict=True))
+        judged = {number: each.score for number, each in by_server.items()}
+    else:
+        runtime.start(settings.seed, settings.threads)
+        scores = judge.grade(checkpoint.load(grader), texts, progress)
+        judged = dict(zip(asked, scores, strict=True))
     table = [
         described(row, right, judged.get(number))
         for number, (row, right) in enumerate(zip(rows, decisions, strict=True))
@@ -82,7 +87,11 @@ def run(params: Parameters, job: Job) -> None:
         "histogram": histogram([row["score"] for row in table if row["score"] is not None]),
         "by_kind": by_kind(table, settings),
     }
-    if settings.backend == "grader":
+    if settings.backend == "openai":
+        for number, row in enumerate(table):
+            row |= replied(by_server.get(number))
+        metrics["server"] = about_server(list(by_server.values()), settings)
+    else:
         made = record.read_json(job.folder("grader") / "metrics.json")
         metrics["short_of"] = short_of(settings.bar, made, metrics.get("auc"))
     record.write_json(job.out / "scores.json", table)
@@ -106,14 +115,39 @@ def decided(rows: Sequence[Row], entries: Path) -> list[bool | None]:
     ]
 
 
-def scored(
-    rows: Sequence[Row], settings: Judge, grader: Path, progress: Progress
-) -> Sequence[float | None]:
-    """A score for each row by the backend of the settings; None where the judge gave none."""
-    if settings.backend == "openai":
-        return judge_client.score(settings.openai, rows, CACHE, progress)
-    runtime.start(settings.seed, settings.threads)
-    return judge.grade(checkpoint.load(grader), rows, progress)
+def refuse_no_score(given: Sequence[Scored], settings: Judge) -> None:
+    """Some replies may be no score; raises `UserError` if none is: the model cannot judge."""
+    if given and all(each.score is None for each in given):
+        count = sum(len(each.replies) for each in given)
+        raise UserError(
+            f"judge.openai: none of {count} replies of model '{settings.openai.model}' is an "
+            f"integer from 0 to 100; they are kept in {CACHE}, look at one and take another model"
+        )
+
+
+def replied(scored: Scored | None) -> dict[str, Any]:
+    """What is written about a server's replies to one answer, if it was asked about it."""
+    if scored is None:
+        return {"samples": [], "unread": []}
+    return {"samples": scored.samples, "unread": scored.unread}
+
+
+def about_server(given: Sequence[Scored], settings: Judge) -> dict[str, Any]:
+    """How the server was asked, how many replies could not be read, how far the samples of an
+    answer lie apart (the mean of their standard deviations), and what the replies took.
+    """
+    prompt = prompts.read(settings.openai.prompt, judge_client.SCORED)
+    spreads = [each.spread for each in given if each.spread is not None]
+    return {
+        "prompt": {"name": prompt.name, "sha256": prompt.sha256},
+        "samples": settings.openai.samples,
+        "replies": sum(len(each.replies) for each in given),
+        "unread": sum(len(each.unread) for each in given),
+        **({"spread": statistics.mean(spreads, **drawn_by(settings))} if spreads else {}),
+        "tokens": completions.usage(
+            (reply for each in given for reply in each.replies), settings.openai.price
+        ),
+    }
 
 
 def described(row: Row, right: bool | None, judged: float | None) -> dict[str, Any]:
@@ -137,18 +171,22 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     how well the judge tells right answers from others.
     """
     numbers = [row["score"] for row in table if row["score"] is not None]
-    draws: statistics.Draws = {
+    exact = sum(row["exact"] for row in table)
+    return {
+        **({"mean": statistics.mean(numbers, **drawn_by(settings))} if numbers else {}),
+        "exact_match": statistics.share(exact, len(table), settings.confidence),
+        "rouge_l": statistics.mean([row["rouge_l"] for row in table], **drawn_by(settings)),
+        "n": len(table),
+        **telling_apart(table, drawn_by(settings)),
+    }
+
+
+def drawn_by(settings: Judge) -> statistics.Draws:
+    """How a bootstrap draws."""
+    return {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seed": settings.seed,
-    }
-    exact = sum(row["exact"] for row in table)
-    return {
-        **({"mean": statistics.mean(numbers, **draws)} if numbers else {}),
-        "exact_match": statistics.share(exact, len(table), settings.confidence),
-        "rouge_l": statistics.mean([row["rouge_l"] for row in table], **draws),
-        "n": len(table),
-        **telling_apart(table, draws),
     }
 
 

@@ -21,7 +21,8 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import knowledge, statistics
-from llmill.evaluation.multiple_choice import at_most, chance, cloze_picks
+from llmill.evaluation.choices import Asking, cloze_scores, template_scores
+from llmill.evaluation.multiple_choice import at_most, chance
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.transformer import Transformer
@@ -106,10 +107,10 @@ def answers(
     """Whether each question is answered right, each way; and the texts that were written."""
     model, tokenizer, size = loaded.model, loaded.tokenizer, settings.batch_size
     asked = job.progress("questions with answers")
-    plain = cloze_picks(model, tokenizer, questions, size, asked).picks
-    inside = cloze_picks(
-        model, template.tokenizer, questions, size, asked, knowledge.in_template(template)
-    ).picks
+    plain = cloze_scores(model, tokenizer, questions, Asking({}), size, asked).picks("byte")
+    inside = template_scores(
+        model, template.tokenizer, questions, knowledge.in_template(template), size, asked
+    ).picks("byte")
     writes = job.progress("answers")
     texts = knowledge.written(model, tokenizer, questions, writes)
     answered = texts  # a foundation is in no template what it is, and answers behind the question

@@ -3,33 +3,34 @@
     python -m llmill mmlu pretrain
 
 In: the model of the named stage, and the questions. Out: `metrics.json`, `questions.json`.
-In MMLU's letter format with worked examples, and in the cloze format without any.
+In MMLU's letter format and in the cloze format, whose headline is the likelihood per byte of an
+answer; beside it by the plain sum, per token and per character. Beside each format: what the model
+picks without seeing the question, and what takes the longest choice, or that with most words of the
+question.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import statistics
-from llmill.evaluation.multiple_choice import (
-    at_most,
-    chance,
-    cloze_picks,
-    letter_picks,
-    of_subjects,
-    shots_by_subject,
-)
+from llmill.evaluation import choices, statistics
+from llmill.evaluation.choices import Asking, Scores, cloze_scores, letter_scores
+from llmill.evaluation.counting import Counting, clusters_of
+from llmill.evaluation.mmlu_groups import GROUPS
+from llmill.evaluation.multiple_choice import at_most, chance, of_subjects, shots_by_subject
+from llmill.evaluation.settings import Unit
 from llmill.model import checkpoint
 from llmill.stages.settings.mmlu import Mmlu
 from llmill.tasks.multiple_choice import LETTERS, Question, read
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
+
+HEADLINE: dict[str, Unit] = {"letter": "sum", "cloze": "byte"}
 
 
 class Parameters(Section):
@@ -39,7 +40,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Pick an answer to every question in both formats and count the right ones."""
+    """Score every choice of every question in both formats, and count the right picks."""
     assert job.variant is not None, "a matrix stage"
     settings = params.mmlu
     folder = job.folder("prepare") / "mmlu"
@@ -47,86 +48,70 @@ def run(params: Parameters, job: Job) -> None:
     questions = at_most(questions, settings.max_questions)
     if not questions:
         raise UserError(f"{folder / 'test.jsonl'}: no questions; `dvc repro prepare`")
-    levels = record.read_json(folder / "levels.json")
-    dev = read(folder / "dev.jsonl")
-    shots = shots_by_subject(dev, (q.subject for q in questions), settings.shots)
+    levels = record.read_json(folder / "levels.json") or GROUPS
+    clusters = clusters_of(questions, record.read_json(folder / "entities.json"))
+    dev, subjects = read(folder / "dev.jsonl"), [q.subject for q in questions]
+    shots = {
+        "letter": shots_by_subject(dev, subjects, settings.shots),
+        "cloze": shots_by_subject(dev, subjects, settings.cloze_shots),
+    }
     loaded = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
     runtime.start(0, settings.threads)
-    job.say(f"{len(questions)} questions of {len(shots)} subjects")
-    model, tokenizer, batch_size = loaded.model, loaded.tokenizer, settings.batch_size
+    model = loaded.model.to(runtime.NUMBER_TYPES[settings.dtype])
+    job.say(f"{len(questions)} questions of {len(set(subjects))} subjects")
     # Both: in letters a small model stays at chance even where it prefers the right text.
-    picks = {
-        "letter": letter_picks(
-            model, tokenizer, questions, shots, batch_size, job.progress("prompts with letters")
-        ),
-        "cloze": cloze_picks(
-            model, tokenizer, questions, batch_size, job.progress("questions with answers")
-        ),
-    }
-    guessed = chance(questions)
+    scores: dict[str, Scores] = {}
+    blind: dict[str, Scores] = {}
+    for name, score in {"letter": letter_scores, "cloze": cloze_scores}.items():
+        for kind, scored in {"with": scores, "without": blind}.items():
+            asking = Asking(shots[name], settings.too_long, blind=kind == "without")
+            progress = job.progress(f"{name} prompts {kind} the question")
+            scored[name] = score(
+                model, loaded.tokenizer, questions, asking, settings.batch_size, progress
+            )
+    counting = Counting(questions, levels, clusters, settings.confidence)
     metrics: dict[str, Any] = {
-        name: figures(questions, result.picks, levels, settings.confidence)
-        for name, result in picks.items()
+        name: counting.figures(each, blind[name], HEADLINE[name]) for name, each in scores.items()
     }
     metrics |= {
-        "chance": guessed,
+        "longest": counting.of(choices.longest(questions))["all"],
+        "most_shared": counting.of(choices.most_shared(questions))["all"],
+        "chance": chance(questions),
         "questions": len(questions),
-        "shots": {"letter": settings.shots, "cloze": 0},
-        "shots_dropped": picks["letter"].shots_dropped,
-        "prompts_cut": {name: result.prompts_cut for name, result in picks.items()},
+        "clusters": len(set(clusters)),
+        "shots": {"letter": settings.shots, "cloze": settings.cloze_shots},
+        "shots_dropped": {name: each.shots_dropped for name, each in scores.items()},
+        "prompts_cut": {name: each.prompts_cut for name, each in scores.items()},
     }
-    rows = answers(questions, picks["letter"].picks, picks["cloze"].picks, levels)
+    rows = answers(questions, scores, levels)
     record.write_json(job.out / "questions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("questions", rows)
     job.track.metrics(statistics.flat(metrics))
-    for name in picks:
-        job.say(f"{name}: {metrics[name]['all']['value']:.1%} right (chance {guessed:.0%})")
-
-
-def figures(
-    questions: Sequence[Question], picks: Sequence[int], levels: dict[str, str], confidence: float
-) -> dict[str, Any]:
-    """The share right over all, the mean over subjects, and the shares by level and by subject."""
-    right = [pick == question.answer for question, pick in zip(questions, picks, strict=True)]
-    by_subject, by_level = defaultdict(list), defaultdict(list)
-    for question, hit in zip(questions, right, strict=True):
-        by_subject[question.subject].append(hit)
-        if question.subject in levels:
-            by_level[levels[question.subject]].append(hit)
-
-    def shares(groups: dict[str, list[bool]]) -> dict[str, statistics.Interval]:
-        return {
-            name: statistics.share(sum(hits), len(hits), confidence)
-            for name, hits in sorted(groups.items())
-        }
-
-    subjects = shares(by_subject)
-    return {
-        "all": statistics.share(sum(right), len(right), confidence),
-        "subject_mean": statistics.mean_of_shares(list(subjects.values())),
-        "levels": shares(by_level),
-        "subjects": subjects,
-    }
+    for name in scores:
+        right, unseen = (metrics[name][key]["value"] for key in ("all", "blind"))
+        job.say(
+            f"{name}: {right:.1%} right, {unseen:.1%} without the question "
+            f"(chance {metrics['chance']:.0%})"
+        )
 
 
 def answers(
-    questions: Sequence[Question],
-    letter: Sequence[int],
-    cloze: Sequence[int],
-    levels: dict[str, str],
+    questions: Sequence[Question], scores: Mapping[str, Scores], levels: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """One row a question: what was right, what was picked."""
-    return [
-        {
+    """One row a question: what was right, what was picked, how likely each choice is."""
+    rows = []
+    picks = {name: each.picks(HEADLINE[name]) for name, each in scores.items()}
+    for i, question in enumerate(questions):
+        row: dict[str, Any] = {
             "subject": question.subject,
             "level": levels.get(question.subject),
             "question": question.question,
             "answer": LETTERS[question.answer],
-            "letter": LETTERS[a],
-            "letter_right": a == question.answer,
-            "cloze": LETTERS[b],
-            "cloze_right": b == question.answer,
         }
-        for question, a, b in zip(questions, letter, cloze, strict=True)
-    ]
+        for name, each in scores.items():
+            row[name] = LETTERS[picks[name][i]]
+            row[f"{name}_right"] = picks[name][i] == question.answer
+            row[f"{name}_logprobs"] = [round(x, 4) for x in each.logprobs[i]]
+        rows.append(row)
+    return rows

@@ -254,7 +254,7 @@ def prepare_preferences(
 
 def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     """Check the multiple-choice questions, which come split, but for those of one's own; take along
-    the subjects' levels.
+    the subjects' levels and what questions are about.
     """
     left_out: Metrics = {}
     if form:
@@ -265,10 +265,9 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     (out / "mmlu").mkdir()
     for name, questions in parts.items():
         multiple_choice.write(out / "mmlu" / f"{name}.jsonl", questions)
-    levels = folder / "levels.json"
-    record.write_json(
-        out / "mmlu" / "levels.json", record.read_json(levels) if levels.exists() else {}
-    )
+    for name in ("levels.json", "entities.json"):
+        known = record.read_json(folder / name) if (folder / name).exists() else {}
+        record.write_json(out / "mmlu" / name, known)
     subjects = {question.subject for questions in parts.values() for question in questions}
     counts = {name: len(questions) for name, questions in parts.items()}
     return parts, {"subjects": len(subjects), **left_out, **counts}

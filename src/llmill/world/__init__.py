@@ -25,8 +25,9 @@ def write(folder: Path, settings: World, sources: Iterable[str] = (WORLD,)) -> N
 
     text/<source>/*.txt (documents between blank lines), classification/SMSSpamCollection and
     tests/*.tsv, instruction/instruction-data.json,
-    preference/instruction-data-with-preference.json, mmlu/{dev,val,test}/<subject>_<split>.csv and
-    mmlu/levels.json. Questions are always asked about the world, and about the other sources.
+    preference/instruction-data-with-preference.json, mmlu/{dev,val,test}/<subject>_<split>.csv,
+    mmlu/levels.json (of subjects) and mmlu/entities.json (of questions). Questions are always asked
+    about the world, and about the other sources.
     """
     for source in sources:
         for name, documents in corpus.documents(settings, source).items():
@@ -39,13 +40,16 @@ def write(folder: Path, settings: World, sources: Iterable[str] = (WORLD,)) -> N
     preferences = [task.preference for task in tasks]
     _write_json(folder / "preference/instruction-data-with-preference.json", preferences)
     levels: dict[str, str] = {}
+    entities: dict[str, str] = {}
     for source in dict.fromkeys((WORLD, *sources)):
         for split, rows_of_split in questions.make(settings, source).items():
+            entities |= {q.text: q.fact.entity for q in rows_of_split if q.fact is not None}
             for subject in LEVELS[source]:
                 rows = questions.csv_text(q for q in rows_of_split if q.subject == subject)
                 _write(folder / "mmlu" / split / f"{subject}_{split}.csv", rows)
         levels |= LEVELS[source]
     _write_json(folder / "mmlu/levels.json", levels)
+    _write_json(folder / "mmlu/entities.json", entities)
 
 
 def _write(file: Path, text: str) -> None:

@@ -4,13 +4,19 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmill.contract.values import Batch, Confidence, Line, Positive, Section, Threads
+from llmill.contract.values import Batch, Confidence, Dtype, Line, Positive, Section, Threads
+from llmill.evaluation.settings import TooLong
+
+Shots = Annotated[int, Field(ge=0, le=5)]
 
 
 class Mmlu(Section):
     threads: Threads
+    dtype: Dtype
     subjects: list[Line]  # empty: all
-    shots: Annotated[int, Field(ge=0, le=5)]
+    shots: Shots  # of the letter format
+    cloze_shots: Shots
+    too_long: TooLong
     max_questions: Positive | None  # per subject; null: all
     batch_size: Batch
     confidence: Confidence

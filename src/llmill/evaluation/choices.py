@@ -1,0 +1,175 @@
+"""How likely a model holds each choice of a question, and which it so picks.
+
+The log-likelihood of a choice is a sum over its tokens. It decides as it is, or per token, byte or
+character of the choice, so that length does not; lm-evaluation-harness calls the first and the last
+`acc` and `acc_norm`. Of letters all four decide alike.
+"""
+
+import re
+from array import array  # a list of 10 million ids takes ten times the memory
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llmill.evaluation.multiple_choice import Shots, cloze_prompt, letter_prompt
+from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
+from llmill.evaluation.settings import TooLong, Unit
+from llmill.model.transformer import Transformer
+from llmill.tasks.multiple_choice import LETTERS, Question
+from llmill.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model makes of the choices of each question: log-likelihoods in nats, and the lengths
+    of what was scored; and what was left out of prompts for want of room.
+    """
+
+    logprobs: list[list[float]]
+    sizes: dict[Unit, list[list[int]]]
+    shots_dropped: int
+    prompts_cut: int
+
+    def picks(self, per: Unit = "sum") -> list[int]:
+        """The first of the best choices of each question, after rounding away the noise of sums."""
+        picks = []
+        for logprobs, sizes in zip(self.logprobs, self.sizes[per], strict=True):
+            scores = [round(x / size, 5) for x, size in zip(logprobs, sizes, strict=True)]
+            picks.append(scores.index(max(scores)))
+        return picks
+
+    def logits(self) -> np.ndarray:
+        """The log-likelihoods as a classifier's logits, (N, most choices); none is -inf."""
+        most = max(map(len, self.logprobs))
+        return np.array([row + [-np.inf] * (most - len(row)) for row in self.logprobs])
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How questions are put: after which examples, by which rule where a prompt is too long, and
+    whether blind, so that the choices are shown or scored without their question.
+
+    Too long a prompt loses its last examples one by one, then its left; or at once its left, as in
+    lm-evaluation-harness.
+    """
+
+    shots: Shots
+    too_long: TooLong = "drop_shots"
+    blind: bool = False
+
+
+def letter_scores(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    asking: Asking,
+    batch_size: int,
+    progress: Progress = in_silence,
+) -> Scores:
+    """How likely each letter is behind the question and its choices."""
+    letters = [[f" {letter}" for letter in LETTERS[: len(q.choices)]] for q in questions]
+    return _scores(
+        model, tokenizer, questions, letters, letter_prompt, asking, batch_size, progress
+    )
+
+
+def cloze_scores(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    asking: Asking,
+    batch_size: int,
+    progress: Progress = in_silence,
+) -> Scores:
+    """How likely the text of each answer is behind the question."""
+    texts = [[f" {choice}" for choice in q.choices] for q in questions]
+    return _scores(model, tokenizer, questions, texts, cloze_prompt, asking, batch_size, progress)
+
+
+def template_scores(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    ask: Callable[[Question], list[int]],
+    batch_size: int,
+    progress: Progress = in_silence,
+) -> Scores:
+    """The same inside a template, which `ask` fills, behind which answers begin without a space."""
+    contexts = [ask(question) for question in questions]
+    texts = [question.choices for question in questions]
+    return _scored(model, tokenizer, contexts, texts, 0, batch_size, progress)
+
+
+def longest(questions: Sequence[Question]) -> list[int]:
+    """Who knows nothing and takes the longest choice."""
+    return [int(np.argmax([len(choice) for choice in q.choices])) for q in questions]
+
+
+def most_shared(questions: Sequence[Question]) -> list[int]:
+    """Who knows nothing and takes the choice with most of its words in the question."""
+    picks = []
+    for q in questions:
+        asked = set(_words(q.question))
+        words = [_words(choice) for choice in q.choices]
+        shares = [sum(w in asked for w in each) / max(1, len(each)) for each in words]
+        picks.append(int(np.argmax(shares)))
+    return picks
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _scores(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    questions: Sequence[Question],
+    texts: Sequence[Sequence[str]],
+    prompt: Callable[[Question, Sequence[Question], bool], str],
+    asking: Asking,
+    batch_size: int,
+    progress: Progress,
+) -> Scores:
+    contexts, dropped = [], 0
+    for question, ends in zip(questions, texts, strict=True):
+        examples = asking.shots.get(question.subject, [])
+        room = model.config.block_size + 1 - max(len(tokenizer.encode(end)) for end in ends)
+        fewest = 0 if asking.too_long == "drop_shots" else len(examples)
+        for used in range(len(examples), fewest - 1, -1):
+            text = prompt(question, examples[:used], asking.blind)
+            # As documents begin in training: after the end of another.
+            context = array("I", [tokenizer.end_of_text, *tokenizer.encode(text)])
+            if len(context) <= room:
+                break
+        dropped += len(examples) - used
+        contexts.append(context)
+    return _scored(model, tokenizer, contexts, texts, dropped, batch_size, progress)
+
+
+def _scored(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    contexts: Sequence[Sequence[int]],
+    texts: Sequence[Sequence[str]],
+    dropped: int,
+    batch_size: int,
+    progress: Progress,
+) -> Scores:
+    """The scores of each context's texts. Bytes count the space before a choice, characters do
+    not, as in other programs.
+    """
+    pairs, ends, cut = [], [], 0
+    for context, of_one in zip(contexts, texts, strict=True):
+        ends.append([tokenizer.encode(text) for text in of_one])
+        cut += len(context) + max(map(len, ends[-1])) > model.config.block_size + 1
+        pairs += [(context, end) for end in ends[-1]]
+    flat = iter(continuation_logprobs(model, pairs, batch_size, progress))
+    logprobs = [[next(flat) for _ in of_one] for of_one in ends]
+    sizes: dict[Unit, list[list[int]]] = {
+        "sum": [[1 for _ in of_one] for of_one in ends],
+        "token": [[max(1, len(end)) for end in of_one] for of_one in ends],
+        "byte": [[max(1, len(text.encode())) for text in of_one] for of_one in texts],
+        "character": [[max(1, len(text.strip())) for text in of_one] for of_one in texts],
+    }
+    return Scores(logprobs, sizes, dropped, cut)

@@ -1,0 +1,80 @@
+"""How many multiple-choice questions are picked right: over all, by level and by subject, with
+intervals in which questions about one entity or passage count together.
+"""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmill.evaluation import calibration, statistics
+from llmill.evaluation.choices import Scores
+from llmill.evaluation.settings import UNITS, Unit
+from llmill.tasks.multiple_choice import Question
+
+
+def clusters_of(questions: Sequence[Question], entities: Mapping[str, str]) -> list[Hashable]:
+    """What a question shares with others: the entity it is about, or the passage above its last
+    line; of a question by itself, its number.
+    """
+    clusters: list[Hashable] = []
+    for number, question in enumerate(questions):
+        passage = question.question.strip().rpartition("\n")[0]
+        clusters.append(entities.get(question.question) or passage or number)
+    return clusters
+
+
+@dataclass(frozen=True)
+class Counting:
+    """The questions, the levels of subjects, the cluster of each question; how sure to be."""
+
+    questions: Sequence[Question]
+    levels: Mapping[str, str]
+    clusters: Sequence[Hashable]
+    confidence: float
+
+    def figures(self, scores: Scores, blind: Scores, headline: Unit) -> dict[str, Any]:
+        """Shares right by the headline's unit over all, as the mean over subjects, by level and by
+        subject; by every unit; without the question; and how far the probabilities of choices, by
+        their plain sums, are from how often they are right.
+        """
+        right = self._right(scores.picks(headline))
+        subjects = self._shares(right, [q.subject for q in self.questions])
+        answers = np.array([q.answer for q in self.questions])
+        return {
+            "all": self._share(right, range(len(right))),
+            "subject_mean": statistics.mean_of_shares(list(subjects.values())),
+            "levels": self._levels(right),
+            "subjects": subjects,
+            "by": {unit: self.of(scores.picks(unit)) for unit in UNITS},
+            "blind": self.of(blind.picks(headline))["all"],
+            "calibration_error": round(calibration.expected_error(scores.logits(), answers), 6),
+        }
+
+    def of(self, picks: Sequence[int]) -> dict[str, Any]:
+        """The shares right over all and by level."""
+        right = self._right(picks)
+        return {"all": self._share(right, range(len(right))), "levels": self._levels(right)}
+
+    def _right(self, picks: Sequence[int]) -> list[bool]:
+        return [pick == q.answer for pick, q in zip(picks, self.questions, strict=True)]
+
+    def _levels(self, right: Sequence[bool]) -> dict[str, statistics.Interval]:
+        return self._shares(right, [self.levels.get(q.subject) for q in self.questions])
+
+    def _shares(
+        self, right: Sequence[bool], groups: Sequence[str | None]
+    ) -> dict[str, statistics.Interval]:
+        numbers = defaultdict(list)
+        for number, group in enumerate(groups):
+            if group is not None:
+                numbers[group].append(number)
+        return {group: self._share(right, which) for group, which in sorted(numbers.items())}
+
+    def _share(self, right: Sequence[bool], which: Sequence[int]) -> statistics.Interval:
+        hits, clusters = [right[i] for i in which], [self.clusters[i] for i in which]
+        if len(set(clusters)) == len(clusters):
+            return statistics.share(sum(hits), len(hits), self.confidence)
+        return statistics.clustered_share(hits, clusters, confidence=self.confidence)

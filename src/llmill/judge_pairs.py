@@ -1,0 +1,138 @@
+"""`llmill judge-pairs A B`: two files of answers to the same tasks, compared by a judge behind a
+server, each pair in both orders. Out: outcomes that `llmill rank` reads.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import elsewhere, printable, record
+from llmill.contract.countdown import Countdown
+from llmill.contract.errors import UserError
+from llmill.evaluation import completions, judge_client
+from llmill.evaluation.judge_client import Pair
+from llmill.evaluation.statistics import CONFIDENCE, Interval
+from llmill.runner import params
+from llmill.tasks import rows
+
+CACHE = record.SCRATCH / "judge_cache"
+FIELDS, MAY_LACK = ("instruction", "input", "output", "answer"), ("input", "output")
+WINNER = {1.0: "model_a", 0.5: "tie", 0.0: "model_b"}
+
+Row = dict[str, str]
+
+
+def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: str) -> None:
+    """Ask the judge of `params.yaml`, write the outcomes, and print how it judged. Raises
+    `UserError` for files that share no task, and where the server fails.
+    """
+    if names[0] == names[1]:
+        raise UserError(f"both are called '{names[0]}'; --names gives them names, as in old,new")
+    settings = params.load().judge.openai
+    answers = [read(file) for file in files]
+    rows_a, rows_b = matched(*answers)
+    if not rows_a:
+        raise UserError(f"{files[0]} and {files[1]}: no instruction and input that are in both")
+    alone = sum(map(len, answers)) - 2 * len(rows_a)
+    if alone:
+        print(f"left out, as the other was not asked the same: {alone:,} of the answers")
+    countdown = Countdown("judge-pairs", len(rows_a), "pairs")
+    judged = judge_client.pairs(
+        settings, rows_a, rows_b, CACHE, lambda done, total: countdown.at(done), prompt
+    )
+    refuse_no_choice(judged, settings.model)
+    found = outcomes(judged, rows_a, names)
+    lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in found)
+    record.write_bytes(out, "".join(lines).encode())
+    print(printable.lines(summary(judged, names)))
+    tokens = completions.usage((r for pair in judged for r in pair.replies), settings.price)
+    cost = f", which cost {tokens['cost']:g}" if "cost" in tokens else ""
+    print(f"{tokens['input']:,} tokens read and {tokens['output']:,} written{cost}")
+    print(f"`llmill rank {printable.line(str(out))}` rates them")
+
+
+def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
+    """Some pairs may lack an outcome; raises `UserError` if all do: the model cannot judge."""
+    asked = [pair for pair in judged if pair.replies]
+    if asked and all(pair.score is None for pair in asked):
+        raise UserError(
+            f"judge.openai: of none of {len(asked)} pairs are both replies of model '{model}' A, B "
+            f"or tie; they are kept in {CACHE}, look at one and take another model"
+        )
+
+
+def read(file: Path) -> list[Row]:
+    """The answers in a file, as in `results/instruct/answers`; raises `UserError` with the place of
+    an entry that is none.
+    """
+    found = []
+    for where, row in rows.read(file):
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: {elsewhere.quoted(row)} is no object")
+        found.append({name: _text(row, name, where) for name in FIELDS})
+    return found
+
+
+def _text(row: dict[str, Any], name: str, where: str) -> str:
+    text = row.get(name, "" if name in MAY_LACK else None)
+    if not isinstance(text, str):
+        raise UserError(f"{where}: '{name}' is {elsewhere.quoted(text)}, not a text")
+    return text
+
+
+def matched(rows_a: list[Row], rows_b: list[Row]) -> tuple[list[Row], list[Row]]:
+    """The answers of both to the same instruction and input, in the order of the first; a task that
+    stands there several times as often as in both.
+    """
+    waiting: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in reversed(rows_b):
+        waiting[row["instruction"], row["input"]].append(row)
+    both = [
+        (row, others.pop())
+        for row in rows_a
+        if (others := waiting[row["instruction"], row["input"]])
+    ]
+    return [a for a, _ in both], [b for _, b in both]
+
+
+def outcomes(
+    judged: Sequence[Pair], tasks: Sequence[Row], names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """A row for each pair that has an outcome, the two orders beside it."""
+    return [
+        {
+            "model_a": names[0],
+            "model_b": names[1],
+            "winner": WINNER[pair.score],
+            "orders": [WINNER[got] for got in pair.orders if got is not None],
+            "instruction": task["instruction"],
+            "input": task["input"],
+        }
+        for pair, task in zip(judged, tasks, strict=True)
+        if pair.score is not None
+    ]
+
+
+def summary(judged: Sequence[Pair], names: Sequence[str]) -> str:
+    """Who won how often, and how the judge took the order of the answers."""
+    scores = [pair.score for pair in judged]
+    equal = sum(not pair.replies for pair in judged)
+    orders = judge_client.disagreement(judged, CONFIDENCE)
+    place = judge_client.first_place(judged, CONFIDENCE)
+    return "\n".join(
+        (
+            f"{len(judged)} pairs: {names[0]} better in {scores.count(1.0)}, {names[1]} in "
+            f"{scores.count(0.0)}, {scores.count(0.5)} ties, {equal} of them equal answers that "
+            f"nobody was asked about; {scores.count(None)} without two replies that could be read",
+            f"the orders disagree, which is a tie, in {_share(orders)} of the pairs asked about",
+            f"the answer in the first place is chosen in {_share(place)} of the choices",
+        )
+    )
+
+
+def _share(found: Interval) -> str:
+    if not found["n"]:
+        return "none (of 0)"
+    return f"{found['value']:.1%} ({found['low']:.1%} to {found['high']:.1%}, of {found['n']:,})"

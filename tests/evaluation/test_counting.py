@@ -1,0 +1,57 @@
+"""Shares right with intervals, of questions that stand alone and of those that share something."""
+
+from llmill.evaluation import statistics
+from llmill.evaluation.choices import Scores
+from llmill.evaluation.counting import Counting, clusters_of
+from llmill.tasks.multiple_choice import Question
+
+PASSAGE = "This is about the following.\nLong ago there was a king.\n"
+
+
+def asked(text, answer=0, subject="s"):
+    return Question(subject, text, ["a", "b"], answer)
+
+
+def test_questions_share_a_passage_an_entity_or_nothing():
+    questions = [
+        asked(PASSAGE + "Who was there?"),
+        asked("Capital of France?"),
+        asked(PASSAGE + "When?"),
+        asked("Currency of France?"),
+        asked("Which of these is true?"),
+        asked("Which of these is true?"),
+    ]
+    entities = {"Capital of France?": "France", "Currency of France?": "France"}
+    clusters = clusters_of(questions, entities)
+    assert clusters[0] == clusters[2] != clusters[1]
+    assert clusters[1] == clusters[3] == "France"
+    assert len(set(clusters)) == 4
+
+
+def test_without_clusters_the_interval_is_wilsons():
+    questions = [asked(str(i), 0) for i in range(10)]
+    counting = Counting(questions, {"s": "easy"}, range(10), 0.95)
+    found = counting.of([0] * 7 + [1] * 3)
+    assert found["all"] == statistics.share(7, 10, 0.95)
+    assert found["levels"] == {"easy": statistics.share(7, 10, 0.95)}
+
+
+def test_ten_questions_of_two_passages_say_little():
+    questions = [asked(str(i), 0) for i in range(10)]
+    counting = Counting(questions, {}, [0] * 5 + [1] * 5, 0.95)
+    found = counting.of([0] * 5 + [1] * 5)["all"]
+    assert found["value"] == 0.5
+    assert found["high"] - found["low"] > 0.9
+
+
+def test_the_mean_over_subjects_weighs_each_the_same():
+    questions = [asked(str(i)) for i in range(4)] + [asked("5", subject="t")]
+    ones = [[1] * 2] * 5
+    scores = Scores(
+        [[0.0, -1.0]] * 4 + [[-1.0, 0.0]],
+        {"sum": ones, "token": ones, "byte": ones, "character": ones},
+        0,
+        0,
+    )
+    found = Counting(questions, {}, range(5), 0.95).figures(scores, scores, "byte")
+    assert (found["all"]["value"], found["subject_mean"]["value"]) == (0.8, 0.5)
