@@ -28,7 +28,8 @@ from llmill.model.generate import Choice, Writer
 from llmill.models import LanguageModel, language_model
 from llmill.text.stream import TextStream
 
-BATCH_SIZE = 16  # where lm_eval says none, or auto
+BATCH_SIZE = 64  # texts read in one pass, where lm_eval says none, or auto
+WRITTEN = 8  # texts written together, at most: each holds keys and values
 LONGEST = 256  # tokens that are written where a task does not say how many, as in lm_eval
 DRAWN_BY = ("top_k", "top_p", "min_p", "repetition_penalty")
 READ = {"until", "max_gen_toks", "do_sample", "temperature", *DRAWN_BY}
@@ -51,8 +52,8 @@ class Wanted:
 def evaluate(model: str, dtype: Dtype, options: Sequence[str]) -> None:
     """Run lm_eval's command on the model of this name; the options are its own."""
     arguments = json.dumps({"model": model, "dtype": dtype})
-    sys.argv = ["lm_eval", "run", "--model", "llmill", "--model_args", arguments]
-    sys.argv += options if "--batch_size" in options else ["--batch_size", "auto", *options]
+    chosen = ["--model", "llmill", "--model_args", arguments, "--batch_size", "auto"]
+    sys.argv = ["lm_eval", "run", *chosen, *options]  # of an option that stands twice the last
     cli_evaluate()
 
 
@@ -215,12 +216,13 @@ class Harness(TemplateLM):  # type: ignore[misc]  # lm_eval has no types where i
         return Wanted(prompt, most, Choice(temperature, **given), seed, stop)
 
     def _written(self, wanted: Sequence[Wanted]) -> Iterator[tuple[int, str]]:
-        """Each text with its number, as they end; so many are written together as a batch has."""
-        writer = Writer(self._language.model, expected=self._batch_size)
+        """Each text with its number, as they end; whoever waits takes the place of one that did."""
+        together = min(self._batch_size, WRITTEN)
+        writer = Writer(self._language.model, expected=together)
         waiting = iter(enumerate(wanted))
         open_texts: dict[int, _Open] = {}
         while True:
-            while len(open_texts) < self._batch_size and (following := next(waiting, None)):
+            while len(open_texts) < together and (following := next(waiting, None)):
                 i, each = following
                 stream = TextStream(self._tokenizer.decode_bytes, each.stop)
                 number = writer.begin(each.prompt, each.choice, each.seed)
