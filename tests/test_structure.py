@@ -24,6 +24,7 @@ LAYERS = [
         "by_time",
         "chat",
         "compare",
+        "harness",
         "judge_pairs",
         "new_data",
         "plan",

@@ -7,6 +7,7 @@ Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
 import errno
 import gc
 import importlib
+import importlib.util
 import os
 import pkgutil
 import sys
@@ -395,6 +396,22 @@ def classify_text(
     read = [typed.text(text, f"text {number}") for number, text in enumerate(shown, 1)]
     for text, (label, likely) in zip(shown, guess(model, read), strict=True):
         print(printable.line(f"{label}  {likely:6.1%}  {text}"))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def harness(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="As in chat.")],
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
+) -> None:
+    """Run lm-evaluation-harness on a model. Other options are its own: --tasks arc_easy,blimp
+    --limit 100 --output_path FOLDER; docs/harness.md.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise UserError("lm_eval is not installed; pip install 'llmill[harness]'")
+    from llmill.harness import evaluate
+
+    evaluate(model, dtype, context.args)
 
 
 def main() -> None:

@@ -154,7 +154,7 @@ def difference(first: Interval, second: Interval) -> Interval:
     below = math.hypot(first["value"] - first["low"], second["high"] - second["value"])
     above = math.hypot(first["high"] - first["value"], second["value"] - second["low"])
     n = first["n"] + second["n"]
-    return {"value": value, "low": value - below, "high": value + above, "n": n}
+    return _interval(value, (value - below, value + above), n)
 
 
 def jackknife(value: float, without: Sequence[float], confidence: float) -> Interval:
@@ -164,7 +164,7 @@ def jackknife(value: float, without: Sequence[float], confidence: float) -> Inte
     n, values = len(without), np.asarray(without, dtype=float)
     spread = (n - 1) * float(values.var()) if n else 0.0
     half = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(spread)
-    return {"value": value, "low": value - half, "high": value + half, "n": n}
+    return _interval(value, (value - half, value + half), n)
 
 
 def bootstrap(
