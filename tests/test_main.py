@@ -2,6 +2,7 @@
 started, too.
 """
 
+import importlib.util
 import os
 import re
 import shutil
@@ -11,7 +12,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from llmill.__main__ import app
 from tests.conftest import ROOT
 
 SCRIPT = """
@@ -103,3 +106,9 @@ def test_a_folder_below_the_root_is_told_from_a_folder_without_parameters(tmp_pa
     )  # fmt: skip
     assert done.returncode == 1
     assert re.fullmatch(rf"llmill: .*`cd '{root}'` first\n", done.stderr)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm_eval is installed")
+def test_without_lm_eval_the_harness_says_how_to_get_it():
+    said = CliRunner().invoke(app, ["harness", "instruct", "--tasks", "arc_easy"]).exception
+    assert str(said) == "lm_eval is not installed; pip install 'llmill[harness]'"

@@ -20,8 +20,11 @@ from tests.imports import MODULES, imports
 LAYERS = [
     {"arena", "serve", "__main__"},
     {
+        "bits_per_byte",
         "by_time",
         "chat",
+        "compare",
+        "harness",
         "judge_pairs",
         "new_data",
         "plan",
@@ -34,7 +37,7 @@ LAYERS = [
         "win_rate",
         "presets",
     },
-    {"models"},
+    {"comparison", "models"},
     {"runner"},
     {"stages"},
     {"training", "evaluation", "report"},

@@ -7,6 +7,7 @@ Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
 import errno
 import gc
 import importlib
+import importlib.util
 import os
 import pkgutil
 import sys
@@ -216,6 +217,48 @@ def win_rate(
     print_win_rate(file, column, length_controlled, gamed)
 
 
+@app.command("bits-per-byte")
+def bits_per_byte(
+    model: Annotated[str, typer.Argument(help="As in chat.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Text; or JSON lines or Parquet, a text a row.")
+    ],
+    of_wikitext: Annotated[
+        bool, typer.Option("--wikitext", help="WikiText's files: by pages, and as it was written.")
+    ] = False,
+    column: Annotated[str | None, typer.Option(help="Of a row's text, if not 'text'.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text files, as cp1252, if they are not Unicode.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=2, help="Tokens read at once; else at most 2048.")
+    ] = None,
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
+) -> None:
+    """Print how many bits a model needs for a byte of files, and its perplexity a word."""
+    from llmill.bits_per_byte import print_bits
+
+    print_bits(
+        model, files, of_wikitext=of_wikitext, column=column, encoding=encoding, window=window,
+        dtype=dtype,
+    )  # fmt: skip
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="A git revision, DVC experiment or MLflow run.")],
+    after: Annotated[str, typer.Argument(help="Another; `workspace` is what lies here.")],
+    page: Annotated[Path | None, typer.Option(help="An HTML file to write as well.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the figures that no report opens with.")
+    ] = False,
+) -> None:
+    """Print what differs between two results, which figures moved, and which change moved them."""
+    from llmill.compare import print_comparison
+
+    print_comparison(before, after, page, everything)
+
+
 @app.command()
 def runs(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of MLflow's server.")] = 5000,
@@ -353,6 +396,22 @@ def classify_text(
     read = [typed.text(text, f"text {number}") for number, text in enumerate(shown, 1)]
     for text, (label, likely) in zip(shown, guess(model, read), strict=True):
         print(printable.line(f"{label}  {likely:6.1%}  {text}"))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def harness(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="As in chat.")],
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
+) -> None:
+    """Run lm-evaluation-harness on a model. Other options are its own: --tasks arc_easy,blimp
+    --limit 100 --output_path FOLDER; docs/harness.md.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise UserError("lm_eval is not installed; pip install 'llmill[harness]'")
+    from llmill.harness import evaluate
+
+    evaluate(model, dtype, context.args)
 
 
 def main() -> None:

@@ -62,7 +62,7 @@ REFUSED = [
     ("completions", {"seed": 2**63}, "seed", "invalid_value"),
     ("completions", {"seed": 1.5}, "seed", "invalid_value"),
     ("completions", {"stop": ["a", 3]}, "stop", "invalid_value"),
-    ("completions", {"stop": list("abcde")}, "stop", "invalid_value"),
+    ("completions", {"stop": list("abcdefghijklmnopq")}, "stop", "invalid_value"),
     ("completions", {"stop": "a" * 201}, "stop", "invalid_value"),
     ("completions", {"stream": "yes"}, "stream", "invalid_value"),
     ("completions", {"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),

@@ -273,3 +273,14 @@ def test_the_page_says_what_each_variant_trains_and_how_they_differ(page):
     assert "messages learnt from" in section
     assert "unseen patterns, 500 messages" in section
     assert "everyday, 40 messages" in section
+
+
+def test_the_page_says_what_of_the_items_overlaps_and_what_models_score_without(page):
+    section = page.split('id="contamination"')[1].split("</section>")[0].replace("\u00a0", " ")
+    assert "if 13 of its words in a row" in section
+    assert "within 20 words behind the item" in section
+    assert "20.0 % (17.5 to 22.7)" in section  # messages that overlap
+    assert "95.0 % (90.8 to 97.3)" in section  # with their own label
+    assert "instruct model, exact match" in section
+    assert "foundation model, cloze" not in section  # of which no item overlaps
+    assert "whose own training text" not in section

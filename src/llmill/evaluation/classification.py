@@ -14,6 +14,7 @@ from llmill.evaluation.statistics import (
     Draws,
     bootstrap_share,
     crossed,
+    mcnemar,
     paired_difference,
     share,
 )
@@ -165,18 +166,14 @@ def compare(
 
     The p-value is that of a fair coin for the texts that exactly one of them has right.
     """
-    from scipy.stats import binomtest
-
     right = [[p == t for p, t in zip(x, truth, strict=True)] for x in (first, second)]
     only_first = sum(a and not b for a, b in zip(*right, strict=True))
     only_second = sum(b and not a for a, b in zip(*right, strict=True))
-    one_right = only_first + only_second
-    p = binomtest(only_first, one_right).pvalue if one_right else 1.0
     return {
         "difference": paired_difference(right[1], right[0], confidence=confidence),
         "only_first_right": only_first,
         "only_second_right": only_second,
-        "mcnemar_p": float(p),
+        "mcnemar_p": mcnemar(only_first, only_second),
     }
 
 

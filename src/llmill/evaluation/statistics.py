@@ -145,6 +145,28 @@ def mean_of_shares(shares: Sequence[Interval]) -> Interval:
     return _interval(value, ends, sum(s["n"] for s in shares))
 
 
+def difference(first: Interval, second: Interval) -> Interval:
+    """The first figure less the second, of independent observations; `n` counts both.
+
+    The interval joins theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
+    """
+    value = first["value"] - second["value"]
+    below = math.hypot(first["value"] - first["low"], second["high"] - second["value"])
+    above = math.hypot(first["high"] - first["value"], second["value"] - second["low"])
+    n = first["n"] + second["n"]
+    return _interval(value, (value - below, value + above), n)
+
+
+def jackknife(value: float, without: Sequence[float], confidence: float) -> Interval:
+    """A figure by its values where one observation after the other is left out (Tukey 1958): for
+    what counts kinds, of which draws with replacement have fewer.
+    """
+    n, values = len(without), np.asarray(without, dtype=float)
+    spread = (n - 1) * float(values.var()) if n else 0.0
+    half = NormalDist().inv_cdf(0.5 + confidence / 2) * math.sqrt(spread)
+    return _interval(value, (value - half, value + half), n)
+
+
 def bootstrap(
     statistic: Callable[..., float],
     columns: Sequence[Any],
@@ -280,6 +302,18 @@ def pairs_right(
     fewer = beside_commonest(worth)
     ends = _as_unsure(value, float(values.var()), fewer, max(1, fewer - 1), confidence)
     return _interval(value, ends, pairs)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """The two-sided p-value of McNemar's exact test: that of a fair coin for the items that exactly
+    one of two systems has right (McNemar 1947).
+    """
+    n = only_first + only_second
+    ways = at_most = 1  # of n coins to show k heads, and to show k or fewer: exact, as integers
+    for k in range(min(only_first, only_second)):
+        ways = ways * (n - k) // (k + 1)
+        at_most += ways
+    return min(1.0, 2 * at_most / 2**n)
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:

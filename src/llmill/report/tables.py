@@ -374,6 +374,43 @@ def alphas(results: Results) -> Table:
     return with_intervals(("answers of", "answers", *head), rows)
 
 
+def overlaps(found: Mapping[str, Any]) -> Table:
+    """Test items that occur in the training text, by kind, with their answers and the control."""
+    shares = ("overlapping", "above_threshold", "right_answer", "wrong_answer")
+    rows = [
+        [
+            words(kind),
+            *(_counted(figures, name) for name in ("items", "whole", "longest")),
+            *(_of_some(figures.get(name)) for name in shares),
+        ]
+        for kind, figures in found.get("kinds", {}).items()
+    ]
+    above = f"above {number(found.get('threshold'), 'share')}"
+    answers = ("of these with the right answer", "with a wrong one")
+    head = ("", "items", "one run, the whole", "longest run, words", "overlap", above, *answers)
+    return Table(head, rows)
+
+
+def with_and_without(found: Mapping[str, Any]) -> Table:
+    """Shares right with and without the items that overlap, where some do."""
+    chosen = ("all", "overlapping", "without", "below_threshold")
+    rows = [
+        [
+            words(kind),
+            f"{system_name(model) if kind == 'messages' else model_name(model)}, {words(measure)}",
+            number(shares["overlapping"]["n"], "count"),
+            *(_of_some(shares[name]) for name in chosen),
+        ]
+        for kind, models in found.get("scores", {}).items()
+        for model, measures in models.items()
+        for measure, shares in measures.items()
+        if shares["overlapping"]["n"]
+    ]
+    below = f"not above {number(found.get('threshold'), 'share')}"
+    head = ("", "model, right by", "overlapping", "all items", "those that overlap", "the others")
+    return Table((*head, below), rows, left=2)
+
+
 def parameters(sections: Mapping[str, Any]) -> Table:
     """Every parameter of a stage under its dotted name."""
     return Table(("parameter", "value"), list(_flat(sections, "")), left=2)
@@ -403,6 +440,11 @@ def outputs(record: Mapping[str, Any]) -> str:
 
 def _counted(metrics: Mapping[str, Any], name: str) -> str:
     return number(metrics.get(name), "count")
+
+
+def _of_some(share: Any) -> str:
+    """A share with its interval; a dash for one of nothing, which tells nothing."""
+    return form.with_interval(share if share and share["n"] else None, "share")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:

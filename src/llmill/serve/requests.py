@@ -42,7 +42,7 @@ NEUTRAL: dict[str, Any] = {
     "functions": [],
     "function_call": "none",
 }
-MOST_STOPS, LONGEST_STOP = 4, 200  # strings, characters
+MOST_STOPS, LONGEST_STOP = 16, 200  # strings, as tasks of lm_eval have more than 4; characters
 NO_LIMIT = -1
 MOST_NAMES, LONGEST_NAME = 20, 100  # of what is passed over; names, characters
 
