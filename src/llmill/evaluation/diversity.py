@@ -91,7 +91,9 @@ def figures(
     copies = sum(run >= copied for run in longest)
     return {
         **{f"distinct_{n}": distinct(texts, n, draws["confidence"]) for n in (1, 2, 3)},
-        "repeated_4": statistics.mean([repeated(text) for text in texts], **draws)
+        "repeated_4": statistics.bounded_mean(
+            [repeated(text) for text in texts], 1, draws["confidence"]
+        )
         if texts
         else None,
         "copied": statistics.share(copies, len(texts), draws["confidence"]),

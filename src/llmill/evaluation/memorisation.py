@@ -70,7 +70,10 @@ def figures(
 
     def of(shares: Sequence[float]) -> dict[str, Any]:
         whole = statistics.share(shares.count(1.0), len(shares), draws["confidence"])
-        return {"whole": whole, "tokens": statistics.mean(shares, **draws) if shares else None}
+        return {
+            "whole": whole,
+            "tokens": statistics.bounded_mean(shares, 1, draws["confidence"]) if shares else None,
+        }
 
     found: dict[str, dict[str, Any]] = {"training": of(training), "held_out": of(held_out)}
     found["difference"] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llmill.report import form
-from llmill.report.tables import Table
+from llmill.report.tables import Cell, Table, with_intervals
 
 FIGURES = (  # name, unit, path, and of what to compare with: its name and path
     ("bits a byte, held-out documents", "bits", "bits_per_byte.all",
@@ -41,24 +41,23 @@ WHO = {"model": "right", "unigram": "unigram", "shorter": "shorter sentence"}
 
 def figures(metrics: Mapping[str, Any]) -> Table:
     """Every figure, and beside it what to compare it with."""
-    rows = []
+    rows: list[list[Cell]] = []
     for name, unit, path, beside in FIGURES:
         figure = form.at(metrics, path)
         others = (f"{who} {form.number(form.at(metrics, at), unit)}" for who, at in beside.items())
-        shown = (form.with_interval(figure, unit), form.trials(figure), ", ".join(others))
-        rows.append((name, *shown))
-    return Table(("", "value", "n", "beside"), rows)
+        rows.append([name, (figure, unit), form.trials(figure), ", ".join(others)])
+    return with_intervals(("", "value", "n", "beside"), rows)
 
 
 def minimal_pairs(metrics: Mapping[str, Any]) -> Table:
     """The right sentences that each prefers, by phenomenon."""
     phenomena = (form.at(metrics, "minimal_pairs.phenomena") or {}).items()
-    rows = [
-        (
+    rows: list[list[Cell]] = [
+        [
             form.words(name),
-            *(form.with_interval(told.get(who), "share") for who in WHO),
+            *((told.get(who), "share") for who in WHO),
             form.trials(told.get("model")),
-        )
+        ]
         for name, told in phenomena
     ]
-    return Table(("phenomenon", *WHO.values(), "pairs"), rows)
+    return with_intervals(("phenomenon", *WHO.values(), "pairs"), rows)
