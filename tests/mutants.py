@@ -261,6 +261,27 @@ MUTANTS = [
         "stages/test_judge.py",
     ),
     Mutant(
+        "a cached run counts as between though it has a change on both sides",
+        "comparison/causes.py",
+        "if any(joined.get(change, side) != side for change, side in part.items()):",
+        "if False:",
+        "comparison/test_causes.py",
+    ),
+    Mutant(
+        "a stage's other bytes are laid to a change that did not make them",
+        "comparison/causes.py",
+        "elif old.deps[path] != new.deps[path] and not self.upstream(maker):",
+        "elif False:",
+        "comparison/test_causes.py",
+    ),
+    Mutant(
+        "items are paired by their order, not by what was asked",
+        "comparison/items.py",
+        "asked = tuple(row.get(name) for name in names)",
+        "asked = ()",
+        "comparison/test_items.py",
+    ),
+    Mutant(
         "a tie counts as a win",
         "evaluation/ranking.py",
         "{1.0: 0, 0.0: 1, 0.5: 2}",
