@@ -1,6 +1,8 @@
 """`llmill compare` on a repository whose chain was put into DVC's cache by hand."""
 
+import hashlib
 import io
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from rich.console import Console
 from llmill.compare import compared, print_comparison
 from llmill.contract import closure
 from llmill.contract.errors import UserError
-from tests.comparison.toy import Toy, out_of
+from tests.comparison.toy import CODE, Toy, out_of
 
 CHANGES = "the only change upstream is tune.steps 10 → 20"
 
@@ -68,6 +70,20 @@ def test_a_run_between_tells_which_of_two_changes_moved_a_figure_and_how_far(toy
     assert "tune.steps 10 → 20 50.0 % 90.0 % +40.0 4 / 0 of 10 0.125" in text
 
 
+def test_a_run_between_that_lost_its_figures_is_no_fault_of_the_sides(toy):
+    toy.commit("Before", toy.chain())
+    toy.commit("After", toy.chain(steps=20, shots=2))
+    toy.chain(shots=2)
+    toy.remove(hashlib.md5(json.dumps(mmlu_metrics(0.5)).encode()).hexdigest())
+    text = said("HEAD~1", "HEAD")
+    assert "mmlu.shots 0 → 2 30.0 % –" in text
+
+
+def mmlu_metrics(share: float) -> dict:
+    """As the toy has them."""
+    return {"cloze": {"all": {"value": share, "low": 0.0, "high": 1.0, "n": 10}}}
+
+
 def test_an_experiment_and_the_work_tree_are_compared_as_commits_are(toy):
     base = toy.commit("Base", toy.chain())
     commit = toy.commit("dvc: commit experiment 1", toy.chain(steps=20))
@@ -87,7 +103,7 @@ def test_the_same_values_in_another_commit_are_said_to_differ_in_nothing(toy):
 def test_parameters_that_were_edited_after_the_runs_are_said(toy):
     toy.commit("Before", toy.chain())
     (toy.root / "params.yaml").write_text(
-        "train: {lr: 0.1}\ntune: {steps: 11}\nmmlu: {shots: 0}\nreport: {title: toy}\n"
+        "train: {lr: 0.1}\ntune: {steps: 11}\nmmlu: {shots: 0}\nruntime: {seed: 1}\nreport: {title: toy}\n"
     )
     text = said("HEAD", "workspace")
     assert "workspace: params.yaml was edited after the runs that dvc.lock has: tune.steps" in text
@@ -121,6 +137,16 @@ def test_code_is_compared_by_module_and_package_and_by_the_source_where_its_file
     assert "code llmill.a 11111111" in text
     assert "its source is not quite the code that its results were made with" in text
     assert "code llmill.stages.train not there" in text
+
+
+def test_code_that_nobody_has_any_more_is_said_to_differ(toy):
+    before, after = toy.chain(), toy.chain(code={**CODE, "packages": {}})
+    toy.commit("Before", before)
+    toy.commit("After", after)
+    for stages in (before, after):
+        toy.remove(next(d["md5"] for d in stages["train"]["deps"]))
+    text = said("HEAD~1", "HEAD")
+    assert re.search(r"code of train \w{8} \w{8} train", text)
 
 
 def test_a_page_holds_the_same_and_asks_nothing_of_the_network(toy, tmp_path):

@@ -71,6 +71,18 @@ def test_a_run_with_a_value_of_neither_side_is_not_between(toy):
     assert ways(toy, found) == [{STEPS, SHOTS}]
 
 
+def test_a_run_that_has_one_change_on_both_sides_is_no_help(toy):
+    """The foundation had the seed of after, the questions that of before: no chain is like that."""
+    found = chains(toy.chain(), toy.chain(seed=2, steps=20))
+    assert found.upstream(MMLU) == {STEPS, Change("parameter", "runtime.seed")}
+    mixed = toy.chain(seed=2)[MMLU]
+    for file in (toy.root / ".dvc/cache/runs").glob("*/*/*"):
+        if "mmlu tune" in file.read_text():
+            file.write_text(file.read_text().replace("seed: 2", "seed: 1"))
+    assert mixed["params"]["params.yaml"]["runtime"] == {"seed": 2}
+    assert len(ways(toy, found)) == 1
+
+
 def test_a_run_whose_files_are_gone_is_no_help(toy):
     found = chains(toy.chain(), toy.chain(steps=20, shots=2))
     between = toy.chain(steps=20)

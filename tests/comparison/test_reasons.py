@@ -49,6 +49,12 @@ CASES = {
         [{STEPS, SUBJECTS}],
         '2 changes upstream (mmlu.subjects ["a b"] → ["a b", "c"] and tune.steps 10 → 20), and DVC\'s '
         "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S "
+        "tune.steps=20 mmlu@tune judge@tune` makes one",
+    ),
+    "a list of words": (
+        [{SUBJECTS, DATA}],
+        '2 changes upstream (data sources.yaml and mmlu.subjects ["a b"] → ["a b", "c"]), and DVC\'s '
+        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S "
         '\'mmlu.subjects=["a b","c"]\' mmlu@tune judge@tune` makes one',
     ),
     "a new parameter": (
@@ -76,7 +82,7 @@ CASES = {
 def test_a_reason_is_one_line_that_says_no_more_than_the_runs_show(name):
     steps, line = CASES[name]
     changes = frozenset(change for step in steps for change in step)
-    own = frozenset({SUBJECTS, CODE}) & changes
+    own = frozenset({STEPS, CODE}) & changes
     between = Between(
         "mmlu@tune", changes, own, tuple(Step(frozenset(step), RUN, RUN) for step in steps)
     )

@@ -83,7 +83,7 @@ class Toy:
         return entry, {f"{out}/{file}": md5 for file, md5 in hashes.items()} | {out: md5}
 
     def chain(
-        self, lr: float = 0.1, steps: int = 10, shots: int = 0, code: Any = CODE, title: str = "toy"
+        self, lr: float = 0.1, steps: int = 10, shots: int = 0, code: Any = CODE, seed: int = 1
     ) -> dict[str, Any]:
         """Put a run of every stage into the cache; the entries of `dvc.lock`.
 
@@ -106,10 +106,16 @@ class Toy:
             )
             return hashes
 
-        foundation = {"model": {"lr": max(lr, 0.01)}, "metrics.json": {"loss": max(lr, 0.01)}}
-        train = add("train", "results/train", {}, {"train": {"lr": lr}}, foundation)
+        foundation = {"lr": max(lr, 0.01), "seed": seed}
+        train = add(
+            "train",
+            "results/train",
+            {},
+            {"train": {"lr": lr}, "runtime": {"seed": seed}},
+            {"model": foundation, "metrics.json": {"loss": max(lr, 0.01)}},
+        )
         model = "results/train/model"
-        tuned = {"lr": max(lr, 0.01), "steps": steps}
+        tuned = {**foundation, "steps": steps}
         tune = add(
             "tune",
             "results/tune",
@@ -129,7 +135,7 @@ class Toy:
             "mmlu@tune",
             "results/mmlu/tune",
             {model: tune[model]},
-            {"mmlu": {"shots": shots}},
+            {"mmlu": {"shots": shots}, "runtime": {"seed": seed}},
             {"metrics.json": {"cloze": {"all": share}}, "questions.json": asked},
         )
         figures = "results/mmlu/tune/metrics.json"
@@ -139,7 +145,7 @@ class Toy:
             "report",
             "results/report",
             {figures: mmlu[figures]},
-            {"report": {"title": title}},
+            {"report": {"title": "toy"}},
             {"summary.json": summary},
         )
         return found
