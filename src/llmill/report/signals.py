@@ -8,7 +8,8 @@ from typing import Any
 from llmill.report import form
 from llmill.report.tables import Table
 
-FIGURES = (  # name, unit, path, and of what to compare with: its name and path
+# Name, unit, path; and of what to compare with its name and path.
+FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("bits per byte, held-out documents", "bits", "bits_per_byte.all",
         {"unigram": "bits_per_byte.unigram", "gzip": "bits_per_byte.gzip"}),
     ("perplexity of a word of them", "plain", "bits_per_byte.word_perplexity", {}),

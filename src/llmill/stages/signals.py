@@ -125,8 +125,12 @@ def held_out_bits(of: Subject) -> Measured:
     ]
 
     def figures(which: list[int]) -> dict[str, Any]:
-        chosen = ([each[i] for i in which] for each in (texts, scored, counted))
-        return bits_per_byte.figures(*chosen, of.draws)
+        return bits_per_byte.figures(
+            [texts[i] for i in which],
+            [scored[i] for i in which],
+            [counted[i] for i in which],
+            of.draws,
+        )
 
     by_source = {
         name: figures([i for i, source in enumerate(sources) if source == name])

@@ -13,7 +13,13 @@ import re
 TITLE = re.compile(r"^ ?= [^=].* = *$", re.MULTILINE)
 JOINING = "-,."  # what stands between @ and @
 MARKS = ":;.!?,"  # behind which a space stays, and before which it goes
-BRACKETS = ("()", "[]", "{}", '""', "''")  # inside which spaces at the ends go
+BRACKETS = (
+    ("(", ")"),
+    ("[", "]"),
+    ("{", "}"),
+    ('"', '"'),
+    ("'", "'"),
+)  # inside which spaces at the ends go
 DEGREE = "\N{DEGREE SIGN}"
 
 
