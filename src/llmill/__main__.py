@@ -235,7 +235,7 @@ def bits_per_byte(
     ] = None,
     dtype: Annotated[Dtype, WEIGHTS] = "float32",
 ) -> None:
-    """Print how many bits a model needs for a byte of files, and its perplexity a word."""
+    """Print bits per byte of files, and the perplexity per word."""
     from llmill.bits_per_byte import print_bits
 
     print_bits(

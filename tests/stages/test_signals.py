@@ -93,7 +93,7 @@ def test_a_minimal_pair_is_told_by_three_and_kept(found):
     assert {*items["minimal_pairs"][0]} == {
         "phenomenon", "right", "wrong", "model", "unigram", "shorter",
     }  # fmt: skip
-    assert "1.000 bits a byte; 100.0 % of the last words" in job.said[-1]
+    assert "1.000 bits per byte; 100.0 % of the last words" in job.said[-1]
 
 
 def test_sentences_of_the_training_text_are_asked_about_in_no_pair(tmp_path, found):

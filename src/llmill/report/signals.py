@@ -1,5 +1,5 @@
 """The tables of stage `signals`: each figure of the foundation model, with what to compare it with
-in the column behind.
+in a column beside.
 """
 
 from collections.abc import Mapping
@@ -8,8 +8,9 @@ from typing import Any
 from llmill.report import form
 from llmill.report.tables import Table
 
-FIGURES = (  # name, unit, path, and of what to compare with: its name and path
-    ("bits a byte, held-out documents", "bits", "bits_per_byte.all",
+# Name, unit, path; and of what to compare with its name and path.
+FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("bits per byte, held-out documents", "bits", "bits_per_byte.all",
         {"unigram": "bits_per_byte.unigram", "gzip": "bits_per_byte.gzip"}),
     ("perplexity of a word of them", "plain", "bits_per_byte.word_perplexity", {}),
     ("their last words", "share", "last_words.accuracy",
@@ -45,9 +46,9 @@ def figures(metrics: Mapping[str, Any]) -> Table:
     for name, unit, path, beside in FIGURES:
         figure = form.at(metrics, path)
         others = (f"{who} {form.number(form.at(metrics, at), unit)}" for who, at in beside.items())
-        shown = (form.with_interval(figure, unit), form.trials(figure), ", ".join(others))
+        shown = (", ".join(others), form.with_interval(figure, unit), form.trials(figure))
         rows.append((name, *shown))
-    return Table(("", "value", "n", "beside"), rows)
+    return Table(("", "beside", "value", "n"), rows, left=2)
 
 
 def minimal_pairs(metrics: Mapping[str, Any]) -> Table:
