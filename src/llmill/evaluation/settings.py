@@ -1,8 +1,6 @@
 """What evaluations are told."""
 
-from typing import Literal, get_args
-
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
