@@ -210,7 +210,7 @@ class Harness(TemplateLM):
             if name not in READ and value != NEUTRAL.get(name):
                 raise UserError(f"a task writes with {name} = {value!r}, which is not there")
         given = {name: values[name] for name in DRAWN_BY if values.get(name) is not None}
-        temperature = float(values.get("temperature") or 0.0) if values["do_sample"] else 0.0
+        temperature = float(values.get("temperature", 1.0)) if values["do_sample"] else 0.0
         most = values["max_gen_toks"]
         room = self.max_length - most if most < self.max_length else self.max_length // 2
         prompt = self.tok_encode(context)[-room:] or [self.prefix_token_id]
