@@ -24,7 +24,8 @@ ALL = [
     "paths", "code", "download", "prepare", "tokenizer", "tokenize", "pretrain", "classify@last_layer", "classify@last_block",
     "classify@last_two_blocks", "classify@all", "classify@lora", "classify@all_from_random",
     "instruct", "prefer", "grader", "accuracy", "mmlu@pretrain", "mmlu@instruct", "mmlu@prefer",
-    "knowledge@instruct", "knowledge@prefer", "judge@pretrain", "judge@instruct", "judge@prefer",
+    "knowledge@instruct", "knowledge@prefer", "signals", "judge@pretrain", "judge@instruct", "judge@prefer",
+    "contamination",
     "export@pretrain", "export@instruct", "export@prefer", "export@classify/all", "report",
 ]  # fmt: skip
 

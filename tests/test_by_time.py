@@ -28,7 +28,7 @@ def test_each_classifier_stands_beside_what_it_took_and_is_drawn(repository):
     text, figure = io.StringIO(), repository / "by_time.png"
     print_by_time(figure, Console(file=text, width=120))
     lines = [" ".join(line.replace("│", " ").split()) for line in text.getvalue().splitlines()]
-    assert "all 98.4 % 97.4 to 99.1 1,310,976 42 500" in lines
+    assert "all 98.4 % 97.4 to 99.1 items 1,310,976 42 500" in lines
     assert any(line.startswith("last block ") and line.endswith("196,864 – –") for line in lines)
     assert figure.read_bytes().startswith(b"\x89PNG")
 

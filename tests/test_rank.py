@@ -7,14 +7,14 @@ from rich.console import Console
 
 from llmill.contract.errors import UserError
 from llmill.evaluation.ranking import Outcome
-from llmill.rank import print_ranking, read
+from llmill.rank import print_ranking, read, wins
 
 COLUMNS = ["model_a", "model_b", "winner"]
 
 
-def said(file) -> str:
+def said(file, together=()) -> str:
     out = io.StringIO()
-    print_ranking(file, COLUMNS, Console(file=out, width=120))
+    print_ranking(file, COLUMNS, Console(file=out, width=120), together)
     return out.getvalue()
 
 
@@ -49,7 +49,7 @@ def test_ratings_that_hardly_a_resample_has_stand_without_intervals(tmp_path):
     shown = said(table(tmp_path, *ring))
     assert shown.count(" 1000 ") >= 12
     assert shown.count(" – ") == 12
-    assert "1000 of 1000 resamples had no finite rating" in shown
+    assert "1000 of 1000 resamples had no finite rating" in " ".join(shown.split())
 
 
 def test_json_lines_and_other_columns_are_read_as_well(tmp_path):
@@ -66,6 +66,30 @@ def test_players_stand_by_their_rating_with_interval_and_record(tmp_path):
     assert (best[0], best[1], best[5:8]) == ("x", "1095", ["6", "4", "2"])
     assert (other[0], other[1], other[5:8]) == ("y", "905", ["2", "4", "6"])
     assert int(best[2]) < 1095 < int(best[4])
+
+
+def test_outcomes_of_one_question_are_drawn_together_and_said_to_be(tmp_path):
+    file = tmp_path / "outcomes.csv"
+    rows = [f"x,y,{'x' if n % 3 else 'y'},{n % 6},{n // 6}" for n in range(60) for _ in range(4)]
+    file.write_text("\n".join(("model_a,model_b,winner,page,line", *rows)) + "\n")
+
+    def width(shown: str) -> int:
+        cells = next(line.split() for line in shown.splitlines() if line.startswith("│ x "))
+        return int(cells[7]) - int(cells[5])
+
+    alone, together = said(file), said(file, ["page", "line"])
+    assert "intervals over outcomes drawn anew" in " ".join(alone.split())
+    assert "intervals over values of page and line drawn anew" in " ".join(together.split())
+    assert width(together) > 1.5 * width(alone)
+
+
+def test_wins_stand_by_pair_whoever_is_named_first():
+    out = io.StringIO()
+    outcomes = [Outcome("x", "y", 1.0), Outcome("y", "x", 0.5), Outcome("y", "z", 0.0)]
+    Console(file=out, width=80).print(wins(outcomes))
+    lines = [line.replace("│", " ").split() for line in out.getvalue().splitlines()]
+    assert ["x", "y", "1", "1", "0"] in lines
+    assert ["y", "z", "0", "0", "1"] in lines
 
 
 def test_groups_that_never_met_are_rated_apart_and_said_to_be(tmp_path):

@@ -18,10 +18,12 @@ from tests.conftest import ROOT, preset
 from tests.imports import MODULES, imports
 
 LAYERS = [
-    {"serve", "__main__"},
+    {"arena", "serve", "__main__"},
     {
+        "bits_per_byte",
         "by_time",
         "chat",
+        "compare",
         "harness",
         "judge_pairs",
         "new_data",
@@ -35,7 +37,7 @@ LAYERS = [
         "win_rate",
         "presets",
     },
-    {"models"},
+    {"comparison", "models"},
     {"runner"},
     {"stages"},
     {"training", "evaluation", "report"},

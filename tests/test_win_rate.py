@@ -17,6 +17,25 @@ def test_the_win_rate_is_the_mean_preference_and_its_standard_error():
     assert (found.wins, found.ties, found.losses, found.without) == (2, 1, 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("won", "tied", "lost", "value", "error"),
+    [
+        (761, 12, 32, 95.27950310559006, 0.716281440286153),  # gpt4, judged by GPT-4
+        (783, 5, 16, 97.69900497512438, 0.5104849118311993),  # gpt4_1106_preview
+        (588, 12, 205, 73.7888198757764, 1.5359801545073597),  # gpt4, judged by ChatGPT
+        (606, 9, 190, 75.83850931677019, 1.4981004247868313),  # claude, judged by Claude
+        (216, 20, 569, 28.07453416149068, 1.5602183426587484),  # text_davinci_001, by ChatGPT
+        (0, 805, 0, 50.0, 0.0),  # text_davinci_003, against itself
+    ],
+)
+def test_published_rows_are_met_to_six_decimals(won, tied, lost, value, error):
+    """Of AlpacaEval's leaderboards, as alpaca_eval 0.6.6 has them, those whose preferences are all
+    whole: so their counts are all that the figures depend on.
+    """
+    found = win_rate(won * [2] + tied * [1.5] + lost * [1])
+    assert (found.value, found.error) == pytest.approx((value, error), abs=1e-6)
+
+
 def test_one_preference_has_no_standard_error():
     assert math.isnan(win_rate([2]).error)
 
@@ -28,6 +47,63 @@ def test_annotations_are_read_and_printed_on_one_line(tmp_path, capsys):
     assert capsys.readouterr().out == (
         "win rate 50.00 %, standard error 50.00; 1 won, 0 tied, 1 lost, 1 without a preference\n"
     )
+
+
+def test_nought_is_a_tie_as_older_files_have_it(tmp_path):
+    file = tmp_path / "annotations.json"
+    file.write_text('[{"preference": 0}, {"preference": 0.0}, {"preference": 2}]')
+    assert read(file, "preference") == [1.5, 1.5, 2]
+
+
+def annotations(tmp_path, **more):
+    """Six instructions; the model's answers are 1 to 6 characters longer."""
+    file = tmp_path / "annotations.json"
+    entries = [
+        {"preference": 1 + n % 2, "output_1": "abc", "output_2": "abcd" + n * "e"} | more
+        for n in range(6)
+    ]
+    file.write_text(json.dumps(entries))
+    return file
+
+
+def gamed(tmp_path, *rows: str):
+    file = tmp_path / "df_gamed.csv"
+    head = "model,preference,index,std_delta_len,instruction_difficulty,not_gamed_baseline"
+    file.write_text("\n".join((head, *rows)) + "\n")
+    return file
+
+
+def test_the_length_controlled_rate_stands_below_with_its_terms(tmp_path, capsys):
+    print_win_rate(annotations(tmp_path), "preference", length_controlled=True)
+    first, second, third = capsys.readouterr().out.splitlines()
+    assert first.startswith("win rate 50.00 %")
+    assert second.startswith("length-controlled ")
+    assert "95% of 200 draws of the instructions give" in second
+    assert "no term for difficulty (--gamed has it)" in third
+
+
+def test_the_table_of_weak_answers_brings_the_difficulty(tmp_path, capsys):
+    table = gamed(tmp_path, *(f"short,{n / 10},{n},1.0,{n - 2.5},False" for n in range(6)))
+    print_win_rate(annotations(tmp_path), "preference", gamed=table)
+    assert "difficulty +" in capsys.readouterr().out.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        (["short,0.1,0,1.0,0.5,False"], r"'index' names 1 instructions, and not each of the 6 .* 0 to 5"),
+        (["short,0.1,0,long,0.5,False"], r"df_gamed.csv, row 1: std_delta_len 'long' is no number"),
+        (["short,,0,1.0,,False"], r"row 1: instruction_difficulty '' is no number"),
+    ],
+)  # fmt: skip
+def test_a_table_of_weak_answers_that_does_not_fit_is_refused(tmp_path, rows, reason):
+    with pytest.raises(UserError, match=reason):
+        print_win_rate(annotations(tmp_path), "preference", gamed=gamed(tmp_path, *rows))
+
+
+def test_lengths_need_both_answers(tmp_path):
+    with pytest.raises(UserError, match=r"entry 1 of 6: no text 'output_2'; lengths need both"):
+        print_win_rate(annotations(tmp_path, output_2=None), "preference", length_controlled=True)
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,12 @@ def test_a_change_of_code_is_seen_by_both_and_touches_only_what_can_change(first
     module.write_text(text + "\nA_CHANGE = 1\n")
     try:
         assert "modified:           src/llmill" in first.run("dvc", "status", "code")
-        assert scheduled(first.run("snakemake", "-n")) == {"code", "judge", "report"}
+        assert scheduled(first.run("snakemake", "-n")) == {
+            "code",
+            "judge",
+            "contamination",
+            "report",
+        }
     finally:
         module.write_text(text)
 

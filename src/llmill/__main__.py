@@ -12,7 +12,7 @@ import os
 import pkgutil
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -139,6 +139,12 @@ def rank(
     columns: Annotated[
         str, typer.Option(help="Of the two players and the winner.")
     ] = "model_a,model_b,winner",
+    together: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns, as in instruction,input: outcomes that share them are drawn as one."
+        ),
+    ] = None,
 ) -> None:
     """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
     from llmill.rank import print_ranking
@@ -146,7 +152,28 @@ def rank(
     names = columns.split(",")
     if len(names) != 3:
         raise UserError(f"--columns {columns}: three names, as in model_a,model_b,winner")
-    print_ranking(file, names)
+    print_ranking(file, names, together=together.split(",") if together else [])
+
+
+@app.command()
+def arena(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Answers from elsewhere: files, or folders of them, a player a file."),
+    ] = None,
+    by: Annotated[
+        Literal["judge", "words"] | None,
+        typer.Option(help="Who rates what no rule decides: the judge, or ROUGE-L."),
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(min=0, max=100, help="Scores nearer than that are a tie.")
+    ] = 10,
+    out: Annotated[Path | None, typer.Option(help="JSON lines of the outcomes to write.")] = None,
+) -> None:
+    """Set the chain's models, and answers from elsewhere, against one another, and rate them."""
+    from llmill.arena import print_arena
+
+    print_arena(paths or [], by, margin, out)
 
 
 @app.command("judge-pairs")
@@ -176,11 +203,60 @@ def judge_pairs(
 def win_rate(
     file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],
     column: Annotated[str, typer.Option(help="Of the preferences, from 1 to 2.")] = "preference",
+    length_controlled: Annotated[
+        bool, typer.Option("--length-controlled", help="Beside it, what it were at equal length.")
+    ] = False,
+    gamed: Annotated[
+        Path | None,
+        typer.Option(help="AlpacaEval's df_gamed.csv, for the whole of its regression."),
+    ] = None,
 ) -> None:
     """Print how often a model's answers were preferred, as AlpacaEval counts it."""
     from llmill.win_rate import print_win_rate
 
-    print_win_rate(file, column)
+    print_win_rate(file, column, length_controlled, gamed)
+
+
+@app.command("bits-per-byte")
+def bits_per_byte(
+    model: Annotated[str, typer.Argument(help="As in chat.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Text; or JSON lines or Parquet, a text a row.")
+    ],
+    of_wikitext: Annotated[
+        bool, typer.Option("--wikitext", help="WikiText's files: by pages, and as it was written.")
+    ] = False,
+    column: Annotated[str | None, typer.Option(help="Of a row's text, if not 'text'.")] = None,
+    encoding: Annotated[
+        str | None, typer.Option(help="Of text files, as cp1252, if they are not Unicode.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(min=2, help="Tokens read at once; else at most 2048.")
+    ] = None,
+    dtype: Annotated[Dtype, WEIGHTS] = "float32",
+) -> None:
+    """Print how many bits a model needs for a byte of files, and its perplexity a word."""
+    from llmill.bits_per_byte import print_bits
+
+    print_bits(
+        model, files, of_wikitext=of_wikitext, column=column, encoding=encoding, window=window,
+        dtype=dtype,
+    )  # fmt: skip
+
+
+@app.command()
+def compare(
+    before: Annotated[str, typer.Argument(help="A git revision, DVC experiment or MLflow run.")],
+    after: Annotated[str, typer.Argument(help="Another; `workspace` is what lies here.")],
+    page: Annotated[Path | None, typer.Option(help="An HTML file to write as well.")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Also the figures that no report opens with.")
+    ] = False,
+) -> None:
+    """Print what differs between two results, which figures moved, and which change moved them."""
+    from llmill.compare import print_comparison
+
+    print_comparison(before, after, page, everything)
 
 
 @app.command()

@@ -32,7 +32,7 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
             "they are made, not where DVC brings them"
         )
     table = Table("", title="Classifiers", title_justify="left")
-    for head in ("accuracy", "interval", "trained parameters", "seconds", "MiB"):
+    for head in ("accuracy", "interval", "covers", "trained parameters", "seconds", "MiB"):
         table.add_column(head, justify="right", no_wrap=True)
     for name, values in variants.items():
         accuracy, last = values.get("accuracy"), took[name]
@@ -40,6 +40,7 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
             system_name(name),
             form.number(accuracy, "share"),
             form.interval(accuracy, "share"),
+            form.covers(accuracy),
             form.number(values.get("trainable_parameters"), "count"),
             *([f"{last.seconds:,.0f}", f"{last.memory:,.0f}"] if last else [form.DASH] * 2),
         )

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,12 +21,20 @@ FIRST, SECOND = ("model_a", "a", "first", "1"), ("model_b", "b", "second", "2")
 TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
 
 
-def print_ranking(file: Path, columns: list[str], console: Console | None = None) -> None:
-    """Print the rating of every player with its interval, Elo's beside it; raises `UserError` for a
-    table that holds no outcomes. What cannot be rated is said and left out.
+def print_ranking(
+    file: Path, columns: list[str], console: Console | None = None, together: Sequence[str] = ()
+) -> None:
+    """Print the ratings of the players of a table; raises `UserError` for one without outcomes.
+    Outcomes that share what stands in the columns `together` are drawn together for the intervals.
     """
-    console = console or Console()
-    outcomes = read(file, columns)
+    drawn = f"values of {' and '.join(together)}" if together else "outcomes"
+    print_ratings(read(file, columns, together), console or Console(), drawn)
+
+
+def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None:
+    """Print the rating of every player with its interval, Elo's beside it, and what was drawn anew
+    for it. What cannot be rated is said and left out.
+    """
     everyone = ranking.groups(ranking.count(outcomes), strong=False)
     if len(everyone) > 1:
         console.print(
@@ -38,7 +47,7 @@ def print_ranking(file: Path, columns: list[str], console: Console | None = None
         rated = [part for part in strong if len(part) > 1]
         for part in rated:
             own = [each for each in among if {each.first, each.second} <= {*part}]
-            console.print(ratings(own, plain))
+            console.print(ratings(own, plain, drawn))
         alone = sorted({*group} - {name for part in rated for name in part})
         if len(strong) > 1:
             console.print(
@@ -52,7 +61,7 @@ def print_ranking(file: Path, columns: list[str], console: Console | None = None
             )
 
 
-def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
+def ratings(outcomes: list[Outcome], plain: dict[str, float], drawn: str) -> Table:
     """The players of one strong group, the best first."""
     counts = ranking.count(outcomes)
     found, _ = ranking.strengths(counts)
@@ -62,7 +71,7 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
         tally[each.first][each.score] += 1
         tally[each.second][1.0 - each.score] += 1
     table = Table("", title=f"{len(outcomes):,} outcomes", title_justify="left")
-    for head in ("rating", f"{CONFIDENCE:.0%} interval", "won", "tied", "lost", "plain Elo"):
+    for head in ("rating", f"{CONFIDENCE:.0%} over outcomes", "won", "tied", "lost", "plain Elo"):
         table.add_column(head, justify="right", no_wrap=True)
     for n in sorted(range(len(found)), key=lambda n: -found[n]):
         name = counts.players[n]
@@ -72,25 +81,48 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float]) -> Table:
         table.add_row(
             Text(printable.line(name)), f"{rating:.0f}", interval, *won, f"{plain[name]:.0f}"
         )
-    table.caption = "Bradley and Terry's model, Davidson's ties, on Elo's scale, mean 1000"
+    table.caption = (
+        "Bradley and Terry's model, Davidson's ties, on Elo's scale, mean 1000; intervals over "
+        f"{printable.line(drawn)} drawn anew"
+    )
     if left_out:
         table.caption += f"; {left_out} of {RESAMPLES} resamples had no finite rating"
     return table
 
 
-def read(file: Path, columns: list[str]) -> list[Outcome]:
-    """The outcomes, in the order of the rows: two names, and who won."""
-    frame = tables.read(file, columns)
+def wins(outcomes: list[Outcome]) -> Table:
+    """How often the first of each two players won, tied and lost against the second, in the order
+    in which they met.
+    """
+    tally: dict[tuple[str, str], Counter[float]] = {}
+    for each in outcomes:
+        if (each.second, each.first) in tally:
+            tally[each.second, each.first][1.0 - each.score] += 1
+        else:
+            tally.setdefault((each.first, each.second), Counter())[each.score] += 1
+    table = Table("", "against", title="Pairs", title_justify="left")
+    for head in ("won", "tied", "lost"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for (one, other), met in tally.items():
+        names = (Text(printable.line(name)) for name in (one, other))
+        table.add_row(*names, *(f"{met[score]:,}" for score in (1.0, 0.5, 0.0)))
+    return table
+
+
+def read(file: Path, columns: list[str], together: Sequence[str] = ()) -> list[Outcome]:
+    """The outcomes, in the order of the rows: two names, and who won, and in more columns what they
+    are about.
+    """
+    frame = tables.read(file, [*columns, *together])
     outcomes = []
     for number, row in enumerate(frame.itertuples(index=False), 1):
-        first, second, winner = ((cell or "").strip() for cell in row)
+        first, second, winner, *about = ((cell or "").strip() for cell in row)
         if not first or not second:
             raise UserError(f"{file}, row {number}: no name of a player")
         if first == second:
             raise UserError(f"{file}, row {number}: '{first}' against itself")
-        outcomes.append(
-            Outcome(first, second, score(winner, first, second, f"{file}, row {number}"))
-        )
+        got = score(winner, first, second, f"{file}, row {number}")
+        outcomes.append(Outcome(first, second, got, "\n".join(about) if together else None))
     if not outcomes:
         raise UserError(f"{file}: no row of outcomes")
     return outcomes

@@ -28,16 +28,17 @@ def print_table(console: Console | None = None) -> None:
         raise UserError(f"{folder / FILE}: holds no figures; `dvc repro report` makes it anew")
     console = console or Console()
     table = Table("", title="Results", title_justify="left")
-    for head in ("value", "interval", "n"):
-        table.add_column(head, justify="right", no_wrap=True)
+    for head in ("value", "interval", "covers", "n"):
+        table.add_column(head, justify="left" if head == "covers" else "right", no_wrap=True)
     table.add_column("beside")
     for group, members in groupby(rows, key=lambda row: row["group"]):
         table.add_section()
         table.add_row(f"[bold]{_shown(group)}[/bold]")
         for row in members:
             figure, unit = row["figure"], row["unit"]
-            cells = (form.number(figure, unit), form.interval(figure, unit), form.trials(figure))
-            table.add_row(f"  {_shown(row['name'])}", *cells, _shown(row["against"]))
+            cells = [form.number(figure, unit), form.interval(figure, unit), form.covers(figure)]
+            cells += [form.trials(figure), _shown(row["against"])]
+            table.add_row(f"  {_shown(row['name'])}", *cells)
     console.print(table)
     console.print("Where to look next:")
     for what, why in {str(folder / PAGE): "the report, one page", **COMMANDS}.items():

@@ -1,19 +1,33 @@
 """`llmill win-rate FILE`: how often a model's answer is preferred to another's, counted as
-AlpacaEval does.
+AlpacaEval does, and how often it would be at equal length.
 
-A preference is 2 for the model's answer, 1 for the reference's, and anything between: 1.5 is a tie,
-1.9 the judge's nine to one.
+A preference is 2 for the model's answer (`output_2`), 1 for the reference's (`output_1`), and
+anything between: 1.5 is a tie, and so is 0, as older files have it; 1.9 is the judge's nine to one.
 """
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
+
+import numpy as np
 
 from llmill.contract.errors import UserError
-from llmill.tasks import rows
+from llmill.evaluation import length_control
+from llmill.evaluation.length_control import Controlled, Rows
+from llmill.tasks import rows, tables
 
 REFERENCE, TIE, MODEL = 1.0, 1.5, 2.0
+OLD_TIE = 0.0
+OUTPUTS = ("output_1", "output_2")
+INDEX, PREFERENCE, LONGER, DIFFICULTY = (
+    "index",
+    "preference",
+    "std_delta_len",  # how much longer the reference's answer is, in standard deviations
+    "instruction_difficulty",
+)
+RESAMPLES, CONFIDENCE, SEED = 200, 0.95, 1
 
 
 @dataclass(frozen=True)
@@ -59,15 +73,101 @@ def read(file: Path, column: str) -> list[float | None]:
             raise UserError(f"{where}: no '{column}'; --column names it")
         given = row[column]
         number = isinstance(given, int | float) and not isinstance(given, bool)
-        if given is not None and not (number and REFERENCE <= given <= MODEL):
+        fits = number and (REFERENCE <= given <= MODEL or given == OLD_TIE)
+        if given is not None and not fits:
             raise UserError(f"{where}: {column} {given!r} is no number from 1 to 2, nor null")
-        found.append(given)
+        found.append(TIE if given == OLD_TIE else given)
     return found
 
 
-def print_win_rate(file: Path, column: str) -> None:
+def longer(file: Path) -> np.ndarray:
+    """By how many standard deviations each answer of the model's is longer than the reference's,
+    in characters, (N,).
+    """
+    apart = []
+    for where, row in rows.read(file):
+        outputs = [row.get(name) if isinstance(row, dict) else None for name in OUTPUTS]
+        for name, output in zip(OUTPUTS, outputs, strict=True):
+            if not isinstance(output, str):
+                raise UserError(
+                    f"{where}: no text '{name}'; lengths need both answers, output_1 the "
+                    "reference's and output_2 the model's"
+                )
+        apart.append(len(row["output_2"]) - len(row["output_1"]))
+    return length_control.standardised(apart)
+
+
+def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
+    """AlpacaEval's `df_gamed.csv`: preferences for answers of the reference model that was told to
+    be brief or wordy, and the difficulty of each of `size` instructions, (N,).
+    """
+    frame = tables.read(file, [INDEX, PREFERENCE, LONGER, DIFFICULTY])
+    table: dict[str, list[float]] = {name: [] for name in frame.columns}
+    for number, cells in enumerate(frame.itertuples(index=False), 1):
+        for name, cell in zip(frame.columns, cells, strict=True):
+            table[name].append(_number(cell, name, f"{file}, row {number}"))
+    hard = dict(zip(table[INDEX], table[DIFFICULTY], strict=True))
+    if sorted(hard) != list(range(size)):
+        raise UserError(
+            f"{file}: 'index' names {len(hard)} instructions, and not each of the {size} of the "
+            f"annotations, 0 to {size - 1}"
+        )
+    preference, apart, difficulty = (
+        np.array(table[name]) for name in (PREFERENCE, LONGER, DIFFICULTY)
+    )
+    return Rows(preference, -apart, difficulty), np.array([hard[n] for n in range(size)])
+
+
+def _number(cell: Any, name: str, where: str) -> float:
+    """A cell's number; an empty one is a preference that nobody gave."""
+    if name == PREFERENCE and not cell:
+        return math.nan
+    try:
+        found = float(cell)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise UserError(f"{where}: {name} {cell!r} is no number")
+    return found
+
+
+def controlled(file: Path, column: str, gamed: Path | None) -> Controlled:
+    """The length-controlled win rate of a file of annotations."""
+    preferences = read(file, column)
+    beside, difficulty = (None, None) if gamed is None else weak(gamed, len(preferences))
+    worth = [math.nan if each is None else each - REFERENCE for each in preferences]
+    own = Rows(np.array(worth), longer(file), difficulty)
+    try:
+        return length_control.controlled(
+            own, beside, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED
+        )
+    except ValueError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+def described(found: Controlled) -> str:
+    """Two lines: the figure, and the terms of the regression."""
+    terms = f"model {found.model:+.3f}, tanh of the length {found.length:+.3f}"
+    hard = (
+        "no term for difficulty (--gamed has it)"
+        if found.difficulty is None
+        else f"difficulty {found.difficulty:+.3f}"
+    )
+    return (
+        f"length-controlled {found.value:.2f} %, standard error of the predictions "
+        f"{found.error:.2f}; {CONFIDENCE:.0%} of {RESAMPLES} draws of the instructions give "
+        f"{found.low:.2f} to {found.high:.2f}\n"
+        f"terms of its logit: {terms}, {hard}; penalty 1/{found.penalty:.4g}"
+    )
+
+
+def print_win_rate(
+    file: Path, column: str, length_controlled: bool = False, gamed: Path | None = None
+) -> None:
     """Print it."""
     try:
         print(win_rate(read(file, column)))
     except ValueError:
         raise UserError(f"{file}: no entry has a preference") from None
+    if length_controlled or gamed is not None:
+        print(described(controlled(file, column, gamed)))

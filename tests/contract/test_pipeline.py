@@ -8,7 +8,7 @@ import sys
 import pytest
 from dvc.repo import Repo
 
-from llmill.contract import pipeline
+from llmill.contract import pipeline, yaml_file
 from llmill.contract.errors import UserError
 from llmill.runner import params
 from tests.conftest import ROOT, preset
@@ -107,7 +107,7 @@ def test_meta_says_what_a_stage_and_each_of_its_variants_need(tmp_path):
 @pytest.mark.parametrize(
     ("meta", "line"),
     [
-        ("{mem_mp: 100}", "stages.one.meta.mem_mp is unknown; known: mem_mb, threads, gpu, priority, report"),
+        ("{mem_mp: 100}", "stages.one.meta.mem_mp is unknown; known: mem_mb, threads, gpu, priority, report, null_roles"),
         ("{mem_mb: much}", "stages.one.meta.mem_mb = 'much': Input should be a valid integer"),
         ("{threads: 0}", "stages.one.meta.threads = 0: Input should be greater than 0"),
         ("{report: [{file: a, category: b, caption: c, label: d}]}", "stages.one.meta.report.0.label is unknown; known: file, category, caption, labels"),
@@ -141,3 +141,12 @@ def test_another_meta_changes_no_stage_for_dvc(tmp_path):
     assert dvc("status", "--json") == "{}\n"
     file.write_text(TOY.replace("write('1')", "write('2')"))
     assert set(json.loads(dvc("status", "--json"))) == {"one", "many@a", "many@b"}
+
+
+def test_addresses_are_those_of_the_stages_that_are_loaded_also_of_other_versions():
+    tree = yaml_file.load(ROOT / "dvc.yaml", "")
+    stages = pipeline.load({"paths": {"data": "data", "results": "results"}}, ROOT / "dvc.yaml")
+    assert pipeline.addresses(tree) == list(stages)
+    older = {"old": {"cmd": "make", "new key": 1}, "each": {"foreach": {"a": 1, "b": 2}, "do": {}}}
+    assert pipeline.addresses({"stages": older}) == ["old", "each@a", "each@b"]
+    assert [pipeline.addresses(odd) for odd in (None, [], {"stages": [1]})] == [[], [], []]

@@ -96,17 +96,21 @@ def test_a_paired_comparison_counts_who_alone_is_right():
     truth = ["a"] * 20
     first = ["a"] * 18 + ["b"] * 2
     second = ["a"] * 9 + ["b"] * 10 + ["a"]
-    found = classification.compare(truth, first, second, **DRAWN)
+    found = classification.compare(truth, first, second, 0.95)
     assert (found["only_first_right"], found["only_second_right"]) == (9, 1)
     assert found["difference"]["value"] == pytest.approx(0.4)
     assert found["mcnemar_p"] == pytest.approx(22 / 1024)  # two-sided: 1 or fewer of 10 coins
-    assert found["difference"]["low"] > 0
+    # Bonett and Price: (10 - 2) / 22, and 1.96 standard errors of it
+    ends = found["difference"]["low"], found["difference"]["high"]
+    assert ends == pytest.approx((0.0950, 0.6322), abs=1e-4)
 
 
 def test_systems_that_never_differ_cannot_be_told_apart():
-    found = classification.compare(["a", "b"], ["a", "a"], ["a", "a"], **DRAWN)
+    found = classification.compare(["a", "b"], ["a", "a"], ["a", "a"], 0.95)
     assert found["mcnemar_p"] == 1.0
-    assert found["difference"] == {"value": 0.0, "low": 0.0, "high": 0.0, "n": 2, "covers": "items"}
+    ends = pytest.approx(-0.6930, abs=1e-4), pytest.approx(0.6930, abs=1e-4)  # of 2 texts
+    expected = {"value": 0.0, "low": ends[0], "high": ends[1], "n": 2, "covers": "items"}
+    assert found["difference"] == expected
 
 
 def test_a_prediction_does_not_depend_on_the_other_messages():

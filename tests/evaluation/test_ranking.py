@@ -89,6 +89,37 @@ def test_a_resample_has_as_many_outcomes_and_of_the_same_pairs_and_kinds_alone()
     assert not drawn.won[:, counts.won == 0].any()
 
 
+def test_outcomes_about_one_thing_are_drawn_together():
+    """Of three things with two outcomes each, a draw has each thing's two, or neither."""
+    outcomes = [Outcome("a", "b", 1.0, "x"), Outcome("a", "c", 1.0, "x")]
+    outcomes += [Outcome("a", "b", 0.5, "y"), Outcome("a", "c", 0.0, "y")]
+    outcomes += [Outcome("b", "a", 1.0, "z"), Outcome("c", "a", 0.5, "z")]
+    counts = ranking.count(outcomes)
+    assert counts.pairs.tolist() == [[0, 1], [0, 2]]
+    assert counts.won.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert counts.parts.tolist() == [
+        [[1, 0, 0], [1, 0, 0]], [[0, 0, 1], [0, 1, 0]], [[0, 1, 0], [0, 0, 1]],
+    ]  # fmt: skip
+    drawn = ranking.resample(counts, 50, seed=1).won
+    assert drawn.sum(axis=(1, 2)).tolist() == [6] * 50
+    times = drawn[:, 0, [0, 2, 1]]  # of x, y and z, by what a and b did
+    assert (drawn[:, 1] == times).all()
+    assert set(times.sum(axis=1)) == {3}
+
+
+def test_a_comparison_told_twice_makes_no_interval_narrower():
+    """Every outcome stands there two times, about the same thing."""
+    once = [Outcome("a", "b", float(n % 3 > 0), str(n)) for n in range(60)]
+    alone = [Outcome(each.first, each.second, each.score) for each in once]
+    width = [
+        (high - low)[0]
+        for outcomes in (alone, 2 * alone, 2 * once)
+        for low, high, _ in [ranking.intervals(ranking.count(outcomes), 1000, 0.95, seed=1)]
+    ]
+    assert width[1] < 0.8 * width[0]
+    assert width[2] == pytest.approx(width[0], rel=0.1)
+
+
 def test_players_who_never_met_are_groups_of_their_own():
     outcomes = [Outcome("a", "b", 0.5), Outcome("d", "c", 0.5), Outcome("c", "e", 0.5)]
     counts = ranking.count(outcomes)
@@ -113,6 +144,27 @@ def test_ties_alone_make_no_strong_group():
 def test_a_unit_of_strength_is_174_points_and_ten_to_one_are_400():
     assert ranking.rating(np.array([0.0, 1.0])) == pytest.approx([1000.0, 1173.7178])
     assert ranking.rating(np.array([math.log(10)])) == pytest.approx([1400.0])
+
+
+@pytest.mark.parametrize(
+    ("games", "published"),
+    [
+        # Its tests: Team A beats B, then C, then B beats C.
+        ("A>B A>C B>C", {"A": 1519.712, "B": 1500.008, "C": 1480.279}),
+        # Its page elo.run.helpers, data set `tournament`, after three weeks; who met whom in the
+        # last two games, which the page cuts off, follows from the points that they moved.
+        (
+            "A>B D>C F>E G>H C>A B>D E>G H>F D>A C>B H>E G>F",
+            {"A": 1489.425, "B": 1490.575, "C": 1510.575, "D": 1509.425,
+             "E": 1490.575, "F": 1489.425, "G": 1509.425, "H": 1510.575},
+        ),
+    ],
+)  # fmt: skip
+def test_plain_elo_is_that_of_r_s_package_elo_to_three_decimals(games, published):
+    """With its k of 20; its players begin at 1500."""
+    outcomes = [Outcome(each[0], each[2], 1.0) for each in games.split()]
+    found = {name: 500 + rating for name, rating in ranking.elo(outcomes, k=20).items()}
+    assert found == pytest.approx(published, abs=5.01e-4)
 
 
 def test_plain_elo_moves_by_what_was_not_expected():

@@ -120,6 +120,29 @@ def test_a_bootstrap_keeps_rows_together():
     assert (found["low"], found["high"]) == pytest.approx((1.0, 1.0))
 
 
+def test_scores_that_are_all_full_may_have_been_others():
+    found = statistics.bounded_mean([100.0] * 20, 100, 0.95)
+    t = stats.t.ppf(0.975, 19)
+    assert rounded(found) == {
+        "value": 100.0,
+        "low": round(100 * 20 / (20 + t**2), 4),
+        "high": 100.0,
+        "n": 20,
+    }
+
+
+@pytest.mark.parametrize("values", [[], [40.0]])
+def test_one_score_says_nothing_of_others(values):
+    found = statistics.bounded_mean(values, 100, 0.95)
+    assert (found["low"], found["high"], found["n"]) == (0.0, 100, len(values))
+
+
+def test_pairs_that_are_all_in_order_are_as_sure_as_their_rarer_kind():
+    found = statistics.pairs_right([1] * 5 + [0] * 100, [0.9] * 5 + [0.1] * 100)
+    t = stats.t.ppf(0.975, 4)
+    assert rounded(found) == {"value": 1.0, "low": round(5 / (5 + t**2), 4), "high": 1.0, "n": 500}
+
+
 def test_a_bootstrap_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one observation"):
         statistics.mean([], **DRAWN)
@@ -179,3 +202,43 @@ def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
     differ = width([half * 0, half, half * 0 + 1])  # all right, half, none
     assert differ[0] == 0.5
     assert differ[1] > 5 * alike[1]
+
+
+def test_a_difference_of_independent_figures_joins_their_intervals():
+    first = {"value": 0.5, "low": 0.2, "high": 0.9, "n": 10, "covers": "items"}
+    second = {"value": 0.25, "low": -0.05, "high": 0.65, "n": 20, "covers": "items"}
+    found = statistics.difference(first, second)
+    assert [found["value"], found["low"], found["high"]] == pytest.approx([0.25, -0.25, 0.75])
+    assert (found["n"], found["covers"]) == (30, "items")
+
+
+def test_the_interval_of_a_difference_covers_it():
+    rng = np.random.default_rng(1)
+    covered = 0
+    for _ in range(400):
+        first, second = (
+            statistics.share(rng.binomial(n, p), n, 0.95) for n, p in ((40, 0.1), (60, 0.3))
+        )
+        found = statistics.difference(first, second)
+        covered += found["low"] <= -0.2 <= found["high"]
+    assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_a_jackknife_is_that_of_the_mean():
+    """Of a mean it is the usual standard error, s over the root of n."""
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    without = [(values.sum() - value) / 3 for value in values]
+    found = statistics.jackknife(float(values.mean()), without, 0.95)
+    half = 1.959964 * values.std(ddof=1) / 2
+    assert [found["value"], found["low"], found["high"]] == pytest.approx([4, 4 - half, 4 + half])
+    none = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 0, "covers": "items"}
+    assert statistics.jackknife(1.0, [], 0.95) == none
+
+
+def test_mcnemars_test_is_that_of_a_fair_coin():
+    assert statistics.mcnemar(0, 0) == statistics.mcnemar(5, 5) == 1.0
+    assert statistics.mcnemar(1, 9) == statistics.mcnemar(9, 1) == 22 / 1024
+    for first, second in itertools.product((0, 1, 7, 300), (0, 3, 240)):
+        coin = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+        assert statistics.mcnemar(first, second) == pytest.approx(coin, rel=1e-9)
+    assert 0 < statistics.mcnemar(4700, 5300) < 1e-8  # of ten thousand that one side alone has

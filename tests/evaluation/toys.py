@@ -1,10 +1,16 @@
 """Small real models and a tokenizer whose ids are bytes: id 65 is "A", 256 is the end of text."""
 
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
+from llmill.text import shards
+from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 
 SHAPE = Model(
@@ -25,6 +31,14 @@ SMOLLM2 = (
 
 def bytes_tokenizer() -> Tokenizer:
     return Tokenizer({bytes([b]): b for b in range(256)})
+
+
+def shards_of(folder: Path, texts: Sequence[str], sources: Sequence[str] | None = None) -> Shards:
+    """Texts in bytes as a folder of shards, opened."""
+    folder.mkdir(parents=True, exist_ok=True)
+    entry = shards.write(folder, "0", texts, bytes_tokenizer(), sources)
+    shards.write_index(folder, 257, [entry])
+    return Shards.load(folder)
 
 
 def alpaca_prompt(text: str) -> list[int]:
@@ -58,6 +72,26 @@ def headed(n_class: int, seed: int = 0, block_size: int = 64) -> ClassModel | Sc
     """A random class head on a random decoder, or of one class a score head."""
     body = decoder(seed, block_size)
     return (ScoreModel(body) if n_class == 1 else ClassModel(body, n_class)).eval()
+
+
+def bigram(likes: dict[str, str], block_size: int = 64) -> Transformer:
+    """A decoder that looks at the last byte only. Behind each character of `likes`, and behind ""
+    for the end of the text, one byte has probability 1/2, every other 1/512: a bit, or nine. All
+    are as likely behind others.
+    """
+    width = 257
+    small = {"n_layer": 1, "n_head": 1, "n_kv_head": 1, "n_embd": width, "bias": False}
+    plain = {"norm": "rmsnorm", "norm_weight": False, "norm_epsilon": 1e-12, "tied": False}
+    shape = SHAPE.model_copy(update={**small, **plain, "block_size": block_size})
+    model = Transformer(shape, width).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.embedding.weight.copy_(torch.eye(width))
+        for before, after in likes.items():
+            first, second = (ord(c) if c else 256 for c in (before, after))
+            model.head.weight[second, first] = math.log(256) / math.sqrt(width)
+    return model
 
 
 class Bigram(torch.nn.Module):

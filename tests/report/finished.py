@@ -185,6 +185,43 @@ def knowledge(folder: Path, variant: str) -> None:
     metrics(folder, {**found, "questions": 240, "chance": 0.25})
 
 
+def signals(folder: Path, variant: None) -> None:
+    def bits(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.01, "high": value + 0.01, "n": 215}
+
+    def guessed(right: float, perplexity: float) -> dict[str, Any]:
+        return {"accuracy": share(right, 215), "perplexity": bits(perplexity)}
+
+    def of_samples(distinct: float) -> dict[str, Any]:
+        kinds = {f"distinct_{n}": share(distinct * n, 64) for n in (1, 2, 3)}
+        runs = {"repeated_4": share(0.06, 64), "longest_run": bits(16.8)}
+        return {**kinds, **runs, "copied": share(0.0, 64)}
+
+    halves = {"whole": share(0.0, 100), "tokens": share(0.12, 100)}
+    gain = {"value": 0.023, "low": -0.001, "high": 0.046, "n": 200}
+    pairs = {"model": share(0.7, 450), "unigram": share(0.52, 450), "shorter": share(0.5, 450)}
+    counted = {"unigram": bits(2.137), "gzip": 2.214, "word_perplexity": 3.414}
+    metrics(
+        folder,
+        {
+            "bits_per_byte": {"all": bits(0.311), **counted},
+            "last_words": {
+                **guessed(0.84, 1.9),
+                "near": guessed(0.21, 444.0),
+                "bigram": guessed(0.13, 373.0),
+                "unigram": {"perplexity": bits(151_700.0)},
+            },
+            "memorisation": {
+                "training": halves,
+                "held_out": {**halves, "tokens": share(0.1, 100)},
+                "difference": {"whole": gain, "tokens": gain},
+            },
+            "samples": {"written": of_samples(0.23), "held_out": of_samples(0.24)},
+            "minimal_pairs": {**pairs, "phenomena": {"agreement_across": pairs}},
+        },
+    )
+
+
 def grader(folder: Path, variant: None) -> None:
     curve(folder, 320, 20, 100, start=0.19, end=0.03)
     rng = np.random.default_rng(1)
@@ -204,7 +241,8 @@ def grader(folder: Path, variant: None) -> None:
     found["above_another"] = share(0.99, 300)
     given = {"reference": 77.0, "another": 66.0, "constant": 45.0, "empty": 31.0}
     found["gives"] = {
-        k: {"value": v, "low": v - 2, "high": v + 2, "n": 300} for k, v in given.items()
+        k: {"value": v, "low": v - 2, "high": v + 2, "n": 300, "covers": "items"}
+        for k, v in given.items()
     }
     metrics(folder, {**found, "validation_loss": 0.03, "steps": 320})
 
@@ -237,7 +275,7 @@ def accuracy(folder: Path, variant: None) -> None:
         }
         for name, right in RIGHT.items()
     }
-    gain = {"value": 0.034, "low": 0.021, "high": 0.047, "n": 900}
+    gain = {"value": 0.034, "low": 0.021, "high": 0.047, "n": 900, "covers": "items"}
     metrics(
         folder,
         {
@@ -331,7 +369,8 @@ def judge(folder: Path, variant: str) -> None:
     record.write_json(folder / "scores.json", rows)
     counts, edges = np.histogram(scores, bins=range(0, 101, 10))
     middle = float(np.mean(scores))
-    mean = {"value": middle, "low": middle - 2.2, "high": middle + 2.2, "n": 299}
+    ends = {"low": middle - 2.2, "high": middle + 2.2}
+    mean = {"value": middle, **ends, "n": 299, "covers": "items"}
     exact = share(sum(r["exact"] for r in rows) / 300, 300)
     shown = {"mean": mean, "exact_match": exact, "rouge_l": share(0.6, 300)}
     by_kind = {kind: {**shown, "n": 100} for kind in KINDS}
@@ -354,6 +393,64 @@ def judge(folder: Path, variant: str) -> None:
             "short_of": [],
             "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
             "by_kind": by_kind,
+            "agreement": agreement(),
+        },
+    )
+
+
+def agreement() -> dict[str, Any]:
+    def of(n: int, **values: float) -> dict[str, Any]:
+        return {name: share(value, n) for name, value in values.items()}
+
+    return {
+        "rules": of(210, kappa=0.9, spearman=0.3, kendall=0.2),
+        "rouge_l": of(300, spearman=0.8, kendall=0.6),
+        "alpha": of(300, nominal=0.5, ordinal=0.7, interval=0.6),
+        "length": {"right": share(0.1, 60), "others": share(0.2, 240)},
+    }
+
+
+def contamination(folder: Path, variant: None) -> None:
+    def figures(items: int, overlap: float, right: float, wrong: float) -> dict[str, Any]:
+        n = round(overlap * items)
+        return {
+            "items": items,
+            "whole": items // 2,
+            "without_words": 0,
+            "overlapping": share(overlap, items),
+            "above_threshold": share(overlap / 2, items),
+            "by_part": {"documents": share(0, items), "messages": share(overlap, items)},
+            "longest": 21 if n else 0,
+            "right_answer": share(right, n),
+            "wrong_answer": share(wrong, n),
+        }
+
+    def scores(n: int, overlapping: int) -> dict[str, Any]:
+        return {
+            "all": share(0.7, n),
+            "overlapping": share(0.9, overlapping),
+            "without": share(0.6, n - overlapping),
+            "below_threshold": share(0.65, n - overlapping // 2),
+        }
+
+    metrics(
+        folder,
+        {
+            "items": 1620,
+            "overlapping": 210,
+            "words": 13,
+            "threshold": 0.5,
+            "reach": 20,
+            "kinds": {
+                "questions": figures(420, 0, 0, 0),
+                "instructions": figures(300, 0.1, 0.2, 0.2),
+                "messages": figures(900, 0.2, 0.95, 0.05),
+            },
+            "scores": {
+                "questions": {"pretrain": {"cloze": scores(420, 0)}},
+                "instructions": {"instruct": {"exact_match": scores(300, 30)}},
+                "messages": {"all": {"accuracy": scores(900, 180)}},
+            },
         },
     )
 
@@ -386,5 +483,7 @@ CONTENT = {
     "accuracy": accuracy,
     "mmlu": mmlu,
     "knowledge": knowledge,
+    "signals": signals,
     "judge": judge,
+    "contamination": contamination,
 }

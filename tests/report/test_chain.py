@@ -44,3 +44,15 @@ def test_every_box_lies_inside_the_picture_in_both_directions():
             assert y >= 0 and y + chain.BOX_HEIGHT <= picture.height
     assert chain.across(GRAPH).width > chain.across(GRAPH).height
     assert chain.down(GRAPH).width < chain.down(GRAPH).height
+
+
+def test_an_arrow_leads_round_the_box_that_would_hide_it():
+    graph = {"a": set(), "b": {"a"}, "left": {"b"}, "middle": {"b"}, "right": {"b"}}
+    graph |= {"far": {"left", "right"}, "end": {"middle", "far"}}
+    for picture in (chain.across(graph), chain.down(graph)):
+        led = [arrow for arrow in picture.arrows if "L" in arrow]
+        assert len(led) == 1
+        places = {stage: (x, y) for stage, x, y in picture.boxes}
+        x, y = map(int, led[0].split("L")[1].split("C")[0].split())
+        left, top = places["far"]
+        assert not (left <= x <= left + chain.BOX_WIDTH and top <= y <= top + chain.BOX_HEIGHT)

@@ -5,7 +5,7 @@ from matplotlib.text import Text
 
 from llmill.report import figures, style
 
-SHARE = {"value": 0.75, "low": 0.70, "high": 0.79, "n": 300}
+SHARE = {"value": 0.75, "low": 0.70, "high": 0.79, "n": 300, "covers": "items"}
 CURVE = [
     {"step": 10.0, "train_loss": 3.0},
     {"step": 20.0, "train_loss": 2.0, "validation_loss": 2.5},
@@ -49,7 +49,7 @@ def test_questions_have_a_panel_for_each_format_and_the_line_of_chance():
     for axes in figure.axes:
         (chance,) = [line for line in axes.get_lines() if line.get_label() == "chance"]
         assert list(chance.get_xdata()) == [25, 25]
-        assert axes.get_xlabel() == "right, % (with interval)"
+        assert axes.get_xlabel() == "right, % (interval over items)"
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["all (300)", "two hops (–)"]
 

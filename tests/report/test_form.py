@@ -2,7 +2,7 @@ import pytest
 
 from llmill.report import form
 
-SHARE = {"value": 0.93217, "low": 0.91, "high": 0.9512, "n": 1234}
+SHARE = {"value": 0.93217, "low": 0.91, "high": 0.9512, "n": 1234, "covers": "items"}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,20 @@ def test_an_interval_stands_behind_its_value():
     assert form.with_interval({"value": 0.5, "low": None, "high": 1.0}, "share") == "50.0 %"
     assert form.interval(None, "share") == "–"
     assert form.trials(SHARE) == "1,234"
+
+
+def test_what_an_interval_covers_is_said_in_a_sentence_a_cell_and_a_caption():
+    seeds, both = ({**SHARE, "covers": covers} for covers in ("seeds", "both"))
+    before = {"value": 0.5, "low": 0.4, "high": 0.6}  # written without
+    assert form.in_words(SHARE, "share") == "93.2 % (91.0 to 95.1 over items)"
+    assert form.in_words(both, "share") == "93.2 % (91.0 to 95.1 over items and seeds)"
+    assert form.in_words(before, "share") == "50.0 % (40.0 to 60.0)"
+    assert form.in_words(0.5, "share") == "50.0 %"
+    said = [form.covers(each) for each in (SHARE, seeds, both, before, 0.5, None)]
+    assert said == ["items", "seeds", "items and seeds", "–", "–", "–"]
+    assert form.over([SHARE, SHARE, 0.5]) == "over items"
+    assert form.over([SHARE, both]) == "over items or items and seeds"
+    assert form.over([before, None]) == ""
 
 
 def test_sizes_and_large_counts_are_short():

@@ -23,7 +23,9 @@ def test_a_training_is_noted_by_its_steps_and_a_matrix_by_its_variants(tmp_path,
         "accuracy": "98.4 %",
         "mmlu": "74.0 %",
         "knowledge": "2 variants",
+        "signals": "70.0 % pairs",
         "judge": "39.7 % exact",
+        "contamination": "210 overlap",
         "report": "this page",
     }
 

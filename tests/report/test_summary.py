@@ -63,8 +63,8 @@ def test_one_sentence_says_what_came_out(results):
     sentence = summary.sentence(results)
     assert sentence.startswith(
         "A foundation model of 1.05 million parameters, trained on 2.62 million tokens, answers "
-        "74.0 % (69.7 to 78.0) of the questions in the cloze format, where chance is 25.0 %; the "
-        "best classifier made from it (variant all) is right on 98.4 % (97.4 to 99.1) of the "
+        "74.0 % (69.7 to 78.0 over items) of the questions in the cloze format, where chance is 25.0 %; the "
+        "best classifier made from it (variant all) is right on 98.4 % (97.4 to 99.1 over items) of the "
     )
     assert sentence.endswith(
         "of the answers of the preference-tuned model are the reference, word for word."

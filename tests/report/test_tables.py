@@ -1,5 +1,8 @@
 """The tables of the page, cell by cell."""
 
+from types import SimpleNamespace
+
+from llmill.evaluation.statistics import share
 from llmill.report import tables
 
 
@@ -11,3 +14,40 @@ def test_repeats_of_ones_own_questions_are_counted_as_left_out():
     assert tables.labelled({"mmlu": {"dev": 5, "val": 9, "test": 15}}).rows[-1] == (
         "questions (dev, val, test)", "29", "none", "5", "9", "15",
     )  # fmt: skip
+
+
+def test_what_the_intervals_of_a_table_cover_stands_below_it_or_in_a_column():
+    items = share(50, 100, 0.95)
+    both = {**items, "covers": "both"}
+    shown = "50.0 % (40.4 to 59.6)"
+    alike = tables.with_intervals(("", "right"), [["a", (items, "share")], ["b", (0.5, "share")]])
+    assert alike == tables.Table(
+        ("", "right"), [["a", shown], ["b", "50.0 %"]], over="over items"
+    )  # fmt: skip
+    differ = tables.with_intervals(
+        ("", "right"), [["a", (items, "share")], ["b", (both, "share")], ["c", (0.5, "share")]]
+    )
+    assert differ.head == ["", "right", "intervals"]
+    assert differ.rows == [
+        ["a", shown, "over items"],
+        ["b", shown, "over items and seeds"],
+        ["c", "50.0 %", "–"],
+    ]
+    assert differ.over == ""
+
+
+def test_what_the_judge_agrees_with_has_a_row_for_each_rater_that_could_be_compared():
+    figure = share(50, 100, 0.95)
+    agreement = {
+        "rules": {"kappa": figure, "spearman": figure},
+        "alpha": {"ordinal": figure},
+        "length": {"others": figure},
+    }
+    metrics = {"judge@prefer": {"agreement": agreement}, "judge@instruct": {}}
+    results = SimpleNamespace(variants={"judge": ["instruct", "prefer"]}, metrics=metrics)
+    shown, model = "0.500 (0.404 to 0.596)", "preference-tuned model"
+    assert tables.agreement(results).rows == [
+        [f"{model}: the rules", "100", shown, shown, "–"],
+        [f"{model}: length of other answers", "100", "–", shown, "–"],
+    ]
+    assert tables.alphas(results).rows == [[model, "100", "–", shown, "–"]]

@@ -18,9 +18,7 @@ from llmill.text import shards
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.jobs import Job
 
-SETTINGS = Knowledge(
-    seed=1, threads=1, max_questions=None, batch_size=4, confidence=0.95, bootstrap=100
-)
+SETTINGS = Knowledge(seed=1, threads=1, max_questions=None, batch_size=4, confidence=0.95)
 PARAMS = SimpleNamespace(knowledge=SETTINGS)
 
 

@@ -67,7 +67,24 @@ def test_the_page_holds_every_figure_as_a_data_uri_light_and_dark(job, page):
     assert shown == {(job.out / "figures" / f"{name}.png").read_bytes() for name in FIGURES}
     assert all(base64.b64decode(image).startswith(PNG) for image in dark)
     assert len(set(dark)) == len(FIGURES)
-    assert "98.4 % (97.4 to 99.1)" in next(alt for _, alt in light if "accuracy" in alt)
+    assert "98.4 % (97.4 to 99.1 over items)" in next(alt for _, alt in light if "accuracy" in alt)
+
+
+def test_every_interval_on_the_page_says_what_it_covers(page):
+    outside = re.sub(r"<table.*?</table>", "", page, flags=re.DOTALL)
+    said = re.findall(r"\([+-]?[\d.]+ to [^)]*\)", outside)
+    assert len(said) > 10
+    assert [each for each in said if not each.endswith(" over items)")] == []
+    tables = re.findall(r"<table.*?</table>", page, flags=re.DOTALL)
+    with_intervals = [table for table in tables if re.search(r"\d\u00a0to\u00a0[+-]?\d", table)]
+    assert len(with_intervals) > 8
+    ways = ("<caption>Intervals over items.</caption>", '<th scope="col">covers</th>')
+    assert [table for table in with_intervals if not any(way in table for way in ways)] == []
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert sum("intervals over items" in caption for caption in captions) == 5
+    assert all(
+        "interval" not in caption.replace("intervals over items", "") for caption in captions
+    )
 
 
 def test_a_figure_names_no_version_of_the_library_that_drew_it(job):
@@ -256,3 +273,14 @@ def test_the_page_says_what_each_variant_trains_and_how_they_differ(page):
     assert "messages learnt from" in section
     assert "unseen patterns, 500 messages" in section
     assert "everyday, 40 messages" in section
+
+
+def test_the_page_says_what_of_the_items_overlaps_and_what_models_score_without(page):
+    section = page.split('id="contamination"')[1].split("</section>")[0].replace("\u00a0", " ")
+    assert "if 13 of its words in a row" in section
+    assert "within 20 words behind the item" in section
+    assert "20.0 % (17.5 to 22.7)" in section  # messages that overlap
+    assert "95.0 % (90.8 to 97.3)" in section  # with their own label
+    assert "instruct model, exact match" in section
+    assert "foundation model, cloze" not in section  # of which no item overlaps
+    assert "whose own training text" not in section

@@ -10,7 +10,7 @@ import ast
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import packages_distributions
@@ -116,6 +116,11 @@ def read_lock(file: Path = LOCK) -> dict[str, str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         raise UserError(f"{file}: missing; `git checkout {file}` restores it") from None
+    return locked_versions(lines)
+
+
+def locked_versions(lines: Iterable[str]) -> dict[str, str]:
+    """The same of a lock file's lines."""
     pairs = (line.partition("==") for line in lines if "==" in line)
     return {_normal(name): version.strip() for name, _, version in pairs}
 

@@ -32,13 +32,16 @@ class Shown(_Entry):
 
 
 class Meta(_Entry):
-    """What a scheduler must know of a stage: its `meta`, which DVC carries and does not look at."""
+    """What a scheduler and the runner must know of a stage: its `meta`, which DVC carries and does
+    not look at.
+    """
 
     mem_mb: PositiveInt | None = None  # None: what the profile gives every job
     threads: PositiveInt = 1  # where the stage's section of params.yaml has none
     gpu: NonNegativeInt = 0  # GPUs of each process, where runtime.device is cuda
     priority: int = 0  # of what can start, the highest goes first
     report: list[Shown] = []
+    null_roles: bool = False  # whether it runs where a role that it reads is null
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,17 @@ def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
         raise UserError(f"{file}: it has no stages; `git checkout {file}` restores it")
     stages = [s for name, entry in entries.items() for s in _variants(name, entry, values)]
     return {stage.address: stage for stage in stages}
+
+
+def addresses(tree: Any) -> list[str]:
+    """What DVC calls the stages that the values of a `dvc.yaml` list, whatever else they say."""
+    entries = tree.get("stages") if isinstance(tree, dict) else None
+    found = []
+    for name, entry in (entries if isinstance(entries, dict) else {}).items():
+        entry = entry if isinstance(entry, dict) else {}
+        several = entry.get("foreach") or next(iter((entry.get("matrix") or {}).values()), None)
+        found += [name] if several is None else [f"{name}@{variant}" for variant in several]
+    return found
 
 
 def variants(stages: dict[str, Stage], name: str) -> list[str]:

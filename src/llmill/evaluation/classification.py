@@ -10,7 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from llmill.evaluation.scoring import Progress, head_outputs, in_silence
-from llmill.evaluation.statistics import Draws, bootstrap, crossed, share
+from llmill.evaluation.statistics import (
+    Draws,
+    bootstrap_share,
+    crossed,
+    mcnemar,
+    paired_difference,
+    share,
+)
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
 
@@ -105,13 +112,15 @@ def figures(
     at = labels.index(positive)
     hits = int(counts[at, at])
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    measures = _measures(len(labels), at)
+    measures, few = _measures(len(labels), at), _fewest(counts, at)
     return {
         "accuracy": share(int(counts.trace()), len(truth), confidence),
         "precision": share(hits, int(counts[:, at].sum()), confidence),
         "recall": share(hits, int(counts[at].sum()), confidence),
-        "f1": bootstrap(measures["f1"], [rows, columns], **draws),
-        "macro_f1": bootstrap(measures["macro_f1"], [rows, columns], **draws),
+        "f1": bootstrap_share(measures["f1"], [rows, columns], few["f1"], **draws),
+        "macro_f1": bootstrap_share(
+            measures["macro_f1"], [rows, columns], few["macro_f1"], **draws
+        ),
         "confusion": counts.tolist(),
     }
 
@@ -134,8 +143,12 @@ def figures_of_runs(
     if len(runs) == 1:
         return first
     rows, columns = numbers(truth, labels), [numbers(run, labels) for run in runs]
-    measures = _measures(len(labels), labels.index(positive))
-    return first | {name: crossed(each, rows, columns, **draws) for name, each in measures.items()}
+    at = labels.index(positive)
+    few = _fewest(_confusion(rows, columns[0], len(labels)), at)
+    measures = _measures(len(labels), at)
+    return first | {
+        name: crossed(each, rows, columns, few[name], **draws) for name, each in measures.items()
+    }
 
 
 def numbers(names: Labels, labels: Labels) -> np.ndarray:
@@ -147,33 +160,20 @@ def compare(
     truth: Labels,
     first: Labels,
     second: Labels,
-    *,
     confidence: float,
-    resamples: int,
-    seed: int,
 ) -> dict[str, Any]:
     """Two systems on the same texts: the difference of their accuracies, and McNemar's exact test.
 
     The p-value is that of a fair coin for the texts that exactly one of them has right.
     """
-    from scipy.stats import binomtest
-
-    right = [np.array([p == t for p, t in zip(x, truth, strict=True)]) for x in (first, second)]
-    only_first = int((right[0] & ~right[1]).sum())
-    only_second = int((right[1] & ~right[0]).sum())
-    one_right = only_first + only_second
-    p = binomtest(only_first, one_right).pvalue if one_right else 1.0
+    right = [[p == t for p, t in zip(x, truth, strict=True)] for x in (first, second)]
+    only_first = sum(a and not b for a, b in zip(*right, strict=True))
+    only_second = sum(b and not a for a, b in zip(*right, strict=True))
     return {
-        "difference": bootstrap(
-            lambda a, b: a.mean() - b.mean(),
-            right,
-            confidence=confidence,
-            resamples=resamples,
-            seed=seed,
-        ),
+        "difference": paired_difference(right[1], right[0], confidence=confidence),
         "only_first_right": only_first,
         "only_second_right": only_second,
-        "mcnemar_p": float(p),
+        "mcnemar_p": mcnemar(only_first, only_second),
     }
 
 
@@ -192,6 +192,19 @@ def _measures(n: int, at: int) -> dict[str, Callable[[np.ndarray, np.ndarray], f
         "recall": lambda rows, columns: hits(rows, columns) / max(1, int((rows == at).sum())),
         "f1": lambda rows, columns: float(by_label(rows, columns)[at]),
         "macro_f1": lambda rows, columns: float(by_label(rows, columns).mean()),
+    }
+
+
+def _fewest(counts: np.ndarray, at: int) -> dict[str, int]:
+    """The messages that each measure hangs on: a single one of them wrong would move it most."""
+    by_label = counts.sum(axis=1)
+    positive, predicted = max(1, int(by_label[at])), max(1, int(counts[:, at].sum()))
+    return {
+        "accuracy": int(counts.sum()),
+        "precision": predicted,
+        "recall": positive,
+        "f1": positive,
+        "macro_f1": int(by_label[by_label > 0].min()),
     }
 
 

@@ -22,36 +22,42 @@ STEPS, LONGEST, NEAR = 100, 1.0, 1e-10  # of Newton's method: at most, each, and
 
 @dataclass(frozen=True)
 class Outcome:
-    """Two players, and what the first got: 1.0 for a win, 0.5 for a tie, 0.0 for a loss."""
+    """Two players, what the first got (1.0 for a win, 0.5 for a tie, 0.0 for a loss), and what they
+    were compared on, if several outcomes share it, such as an instruction.
+    """
 
     first: str
     second: str
     score: float
+    about: str | None = None
 
 
 @dataclass(frozen=True)
 class Counts:
     """Pairs of players that met, by number (P, 2), and how often the first, the second and neither
-    won: (P, 3), or (R, P, 3) of R resamples.
+    won: (P, 3), or (R, P, 3) of R resamples. `parts` are those of each of G things that outcomes
+    were about, (G, P, 3), where they all were about one.
     """
 
     players: list[str]
     pairs: np.ndarray
     won: np.ndarray
+    parts: np.ndarray | None = None
 
 
 def count(outcomes: Sequence[Outcome]) -> Counts:
     """The outcomes of each pair; players stand in the order of their names."""
     players = sorted({name for each in outcomes for name in (each.first, each.second)})
     number = {name: n for n, name in enumerate(players)}
-    met: dict[tuple[int, int], np.ndarray] = {}
-    for each in outcomes:
-        one, other = number[each.first], number[each.second]
-        low, high = min(one, other), max(one, other)
-        score = each.score if one == low else 1.0 - each.score
-        met.setdefault((low, high), np.zeros(3))[{1.0: 0, 0.0: 1, 0.5: 2}[score]] += 1
-    pairs = sorted(met)
-    return Counts(players, np.array(pairs), np.array([met[pair] for pair in pairs]))
+    met = [sorted((number[each.first], number[each.second])) for each in outcomes]
+    pairs = sorted({(low, high) for low, high in met})
+    place = {pair: n for n, pair in enumerate(pairs)}
+    things = {about: n for n, about in enumerate(dict.fromkeys(each.about for each in outcomes))}
+    parts = np.zeros((len(things), len(pairs), 3))
+    for each, (low, high) in zip(outcomes, met, strict=True):
+        score = each.score if number[each.first] == low else 1.0 - each.score
+        parts[things[each.about], place[low, high], {1.0: 0, 0.0: 1, 0.5: 2}[score]] += 1
+    return Counts(players, np.array(pairs), parts.sum(axis=0), None if None in things else parts)
 
 
 def groups(counts: Counts, strong: bool) -> list[list[str]]:
@@ -124,8 +130,15 @@ def _slopes(
 
 
 def resample(counts: Counts, resamples: int, seed: int) -> Counts:
-    """The same number of outcomes, drawn from them with replacement, so many times."""
+    """The same number of outcomes, drawn from them with replacement, so many times; where all are
+    about something, as many things, each with all of its outcomes: they stand or fall together.
+    """
     rng = np.random.default_rng(seed)
+    if counts.parts is not None:
+        size = len(counts.parts)
+        times = rng.multinomial(size, np.full(size, 1 / size), size=resamples)  # (R, G)
+        won = np.tensordot(times.astype(float), counts.parts, axes=1)
+        return Counts(counts.players, counts.pairs, won)
     flat = counts.won.reshape(-1)
     total = int(flat.sum())
     drawn = rng.multinomial(total, flat / total, size=resamples).astype(float)
@@ -135,7 +148,7 @@ def resample(counts: Counts, resamples: int, seed: int) -> Counts:
 def intervals(
     counts: Counts, resamples: int, confidence: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """The percentiles of each strength over resamples of the outcomes, and how many resamples had
+    """The percentiles of each strength over what `resample` draws, and how many resamples had
     no finite strengths, and so are left out: somebody won all of what was drawn of him. NaN, if
     that is so of all of them.
     """

@@ -4,14 +4,18 @@ In: the folder and the inputs of each stage. Out: boxes and arrows with places, 
 down for a phone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 BOX_WIDTH, BOX_HEIGHT = 104, 44
 ACROSS = (34, 22)  # space between boxes along the chain, and beside each other
 DOWN = (26, 14)
 
+NEAR = 0.4  # rows from an arrow in which a box would hide it
+
 Parents = Mapping[str, set[str]]
+Node = str | tuple[str, str, int]  # a stage, or the gap at a depth through which an arrow leads
 
 
 @dataclass(frozen=True)
@@ -49,47 +53,75 @@ def across(graph: Parents) -> Picture:
     """The chain from left to right."""
     places, deepest, widest = _places(graph)
     along, beside = BOX_WIDTH + ACROSS[0], BOX_HEIGHT + ACROSS[1]
-    boxes = {s: (2 + depth * along, round(2 + row * beside)) for s, (depth, row) in places.items()}
+    boxes = {n: (2 + depth * along, round(2 + row * beside)) for n, (depth, row) in places.items()}
     arrows = []
-    for start, end in _arrows(graph):
-        x0, y0 = boxes[start][0] + BOX_WIDTH, boxes[start][1] + BOX_HEIGHT // 2
-        x1, y1 = boxes[end][0] - 7, boxes[end][1] + BOX_HEIGHT // 2
-        bend = (x0 + x1) // 2
-        arrows.append(f"M{x0} {y0}C{bend} {y0} {bend} {y1} {x1} {y1}")
+    for stops in _stops(graph, places):
+        path = ""
+        for start, end in pairwise(stops):
+            x0, y0 = boxes[start][0] + BOX_WIDTH, boxes[start][1] + BOX_HEIGHT // 2
+            x1, y1 = boxes[end][0] - 7 * (end in graph), boxes[end][1] + BOX_HEIGHT // 2
+            bend = (x0 + x1) // 2
+            path += f"{'L' if path else 'M'}{x0} {y0}C{bend} {y0} {bend} {y1} {x1} {y1}"
+        arrows.append(path)
     size = (deepest * along - ACROSS[0] + 4, widest * beside - ACROSS[1] + 4)
-    return Picture(*size, [(s, x, y) for s, (x, y) in boxes.items()], arrows)
+    return Picture(*size, [(s, *boxes[s]) for s in graph], arrows)
 
 
 def down(graph: Parents) -> Picture:
     """The chain from top to bottom."""
     places, deepest, widest = _places(graph)
     along, beside = BOX_HEIGHT + DOWN[0], BOX_WIDTH + DOWN[1]
-    boxes = {s: (round(2 + row * beside), 2 + depth * along) for s, (depth, row) in places.items()}
+    boxes = {n: (round(2 + row * beside), 2 + depth * along) for n, (depth, row) in places.items()}
     arrows = []
-    for start, end in _arrows(graph):
-        x0, y0 = boxes[start][0] + BOX_WIDTH // 2, boxes[start][1] + BOX_HEIGHT
-        x1, y1 = boxes[end][0] + BOX_WIDTH // 2, boxes[end][1] - 7
-        bend = (y0 + y1) // 2
-        arrows.append(f"M{x0} {y0}C{x0} {bend} {x1} {bend} {x1} {y1}")
+    for stops in _stops(graph, places):
+        path = ""
+        for start, end in pairwise(stops):
+            x0, y0 = boxes[start][0] + BOX_WIDTH // 2, boxes[start][1] + BOX_HEIGHT
+            x1, y1 = boxes[end][0] + BOX_WIDTH // 2, boxes[end][1] - 7 * (end in graph)
+            bend = (y0 + y1) // 2
+            path += f"{'L' if path else 'M'}{x0} {y0}C{x0} {bend} {x1} {bend} {x1} {y1}"
+        arrows.append(path)
     size = (widest * beside - DOWN[1] + 4, deepest * along - DOWN[0] + 4)
-    return Picture(*size, [(s, x, y) for s, (x, y) in boxes.items()], arrows)
+    return Picture(*size, [(s, *boxes[s]) for s in graph], arrows)
 
 
-def _places(graph: Parents) -> tuple[dict[str, tuple[int, float]], int, int]:
-    """Depth and row of each stage, the number of depths, and the most stages that stand at one."""
-    depths: dict[str, int] = {}
-    for stage in graph:
-        depths[stage] = len(_longest(graph, stage))
-    levels: dict[int, list[str]] = {}
+def _places(graph: Parents) -> tuple[dict[Node, tuple[int, float]], int, int]:
+    """Depth and row of each stage and of each gap, the number of depths, and the most that stand at
+    one.
+    """
+    depths = {stage: len(_longest(graph, stage)) for stage in graph}
+    levels: dict[int, list[Node]] = {}
     for stage, depth in depths.items():
         levels.setdefault(depth, []).append(stage)
-    widest = max(len(level) for level in levels.values())
-    places = {
-        stage: (depth, i + (widest - len(level)) / 2)
-        for depth, level in levels.items()
-        for i, stage in enumerate(level)
-    }
+    for start, end in sorted(_arrows(graph), key=lambda arrow: -depths[arrow[1]]):
+        first, last = depths[start], depths[end]
+        rows, _ = _rows(levels)
+        for depth in range(first + 1, last):
+            row = rows[start] + (rows[end] - rows[start]) * (depth - first) / (last - first)
+            if any(abs(rows[s] - row) < NEAR for s in levels[depth]):
+                levels[depth].insert(0, (start, end, depth))
+    rows, widest = _rows(levels)
+    places = {node: (depth, rows[node]) for depth, level in levels.items() for node in level}
     return places, max(levels) + 1, widest
+
+
+def _rows(levels: Mapping[int, list[Node]]) -> tuple[dict[Node, float], int]:
+    """The row of each node, those of one depth in the middle; and the most at one depth."""
+    widest = max(len(level) for level in levels.values())
+    rows = {
+        node: i + (widest - len(level)) / 2
+        for level in levels.values()
+        for i, node in enumerate(level)
+    }
+    return rows, widest
+
+
+def _stops(graph: Parents, places: Mapping[Node, tuple[int, float]]) -> Iterator[list[Node]]:
+    """What each arrow leads from, through and to."""
+    for start, end in _arrows(graph):
+        between = range(places[start][0] + 1, places[end][0])
+        gaps: list[Node] = [(start, end, d) for d in between if (start, end, d) in places]
+        yield [start, *gaps, end]
 
 
 def _longest(graph: Parents, stage: str) -> list[str]:

@@ -3,7 +3,7 @@
 Intervals are error bars, axes carry their unit, and no series is told from another by colour alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from matplotlib import colormaps, rcParams
@@ -81,7 +81,7 @@ def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     variants = {name: share for name, share in shares.items() if name not in baselines}
     _intervals(axes, shares, {"classifier": variants, "baseline": baselines}, annotate=True)
     axes.legend(loc="best")
-    axes.set(title="Accuracy on the test messages", xlabel="right, % (with interval)")
+    axes.set(title="Accuracy on the test messages", xlabel=_axis("right, %", shares.values()))
     axes.margins(x=0.12)
     return figure
 
@@ -121,7 +121,8 @@ def _accuracy_by(
             fmt=MARKERS[i % len(MARKERS)], markersize=7, color=_colour(i), capsize=3, linewidth=1.6,
             label=system_name(name),
         )  # fmt: skip
-    axes.set(ylabel="right, % (with interval)")
+    shares = [measures.get("accuracy") for measures in variants.values()]
+    axes.set(ylabel=_axis("right, %", shares))
     if axes.containers:
         figure.legend(loc="outside lower center", ncols=3)
     return figure, axes
@@ -171,7 +172,8 @@ def questions(
         _intervals(axes, dict.fromkeys(names), series)
         if chance is not None:
             axes.axvline(100 * chance, label="chance", zorder=1, **CHANCE)
-        axes.set(title=f"{kind} format", xlabel="right, % (with interval)", xlim=(-2, 102))
+        along = [share for values in by_model.values() for share in values.values()]
+        axes.set(title=f"{kind} format", xlabel=_axis("right, %", along), xlim=(-2, 102))
     panels[0].set_yticks(range(len(names)), [_counted(name, shares) for name in names])
     panels[0].set_ylabel(what)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -198,8 +200,9 @@ def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
     _intervals(
         panels["exact"], exact, {n: {n: x} for n, x in exact.items()}, annotate=True, unit=" %"
     )
-    panels["mean"].set(title="Mean score", xlabel="points of 100 (with interval)", xlim=(-3, 115))
-    panels["exact"].set(title="Exact match", xlabel="answers, % (with interval)", xlim=(-3, 122))
+    points, answers = _axis("points of 100", means.values()), _axis("answers, %", exact.values())
+    panels["mean"].set(title="Mean score", xlabel=points, xlim=(-3, 115))
+    panels["exact"].set(title="Exact match", xlabel=answers, xlim=(-3, 122))
     panels["exact"].tick_params(labelleft=False)
     for axes in (panels["mean"], panels["exact"]):
         axes.set_xticks(range(0, 101, 25))
@@ -295,6 +298,12 @@ def _intervals(
                 axes.annotate(text, at, xytext=(7, 0), textcoords="offset points", va="center")
     axes.set_yticks(range(len(names)), list(names))
     axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _axis(words: str, figures: Iterable[Any]) -> str:
+    """A label that says what the intervals along the axis cover."""
+    over = form.over(figures)
+    return f"{words} (interval {over})" if over else words
 
 
 def _scaled(item: Any, factor: float) -> Any:

@@ -1,9 +1,11 @@
 """How a figure is written: shares as percent, the interval behind the value, a dash for nothing."""
 
+from collections.abc import Iterable
 from typing import Any
 
 DASH = "–"
 NO_BREAK = "\u00a0"
+COVERED = {"items": "items", "seeds": "seeds", "both": "items and seeds"}
 DECIMALS = {"nats": 3, "bits": 3, "plain": 3, "points": 1}
 SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -60,6 +62,22 @@ def with_interval(item: Any, unit: str) -> str:
     """`93.2 % (91.0 to 95.1)`; only the value where there is no interval."""
     value = number(item, unit)
     return f"{value} ({interval(item, unit)})" if bounds_of(item) else value
+
+
+def in_words(item: Any, unit: str) -> str:
+    """The same with what the interval covers: `93.2 % (91.0 to 95.1 over items)`."""
+    return with_interval(item, unit).replace(")", f" {over([item])}".rstrip() + ")")
+
+
+def covers(item: Any) -> str:
+    """What an interval covers; a dash for a number, and for a figure of before it was written."""
+    return COVERED.get(item.get("covers", ""), DASH) if bounds_of(item) else DASH
+
+
+def over(figures: Iterable[Any]) -> str:
+    """What the intervals of several figures cover: `over items`; "" where none has one."""
+    said = dict.fromkeys(each for figure in figures if (each := covers(figure)) != DASH)
+    return f"over {' or '.join(said)}" if said else ""
 
 
 def probability(p: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from llmill.report import chain, form, style, summary, tables
+from llmill.report import chain, form, signals, style, summary, tables
 from llmill.report.about import about, model_name
 from llmill.report.files import Results, stage_of
 from llmill.report.summary import FORMATS, Row, system_name
@@ -61,6 +61,7 @@ def render(
         headlines=tables.headlines(rows),
         images=images,
         tables=tables,
+        signals=signals,
         form=form,
         results=results,
         pictures=pictures(results),
@@ -153,7 +154,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     }
     means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
     best = system_name(accuracy.get("best") or form.DASH)
-    above = form.with_interval(metrics["grader"].get("above_another"), "share")
+    above = form.in_words(metrics["grader"].get("above_another"), "share")
     overall = f"Over all: {_listed(shares, 'share')}."
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
@@ -168,7 +169,7 @@ def alt_texts(results: Results) -> dict[str, str]:
 
 
 def _listed(items: Mapping[str, Any], unit: str) -> str:
-    return "; ".join(f"{name} {form.with_interval(item, unit)}" for name, item in items.items())
+    return "; ".join(f"{name} {form.in_words(item, unit)}" for name, item in items.items())
 
 
 def _count(metrics: Mapping[str, Any], name: str) -> str:

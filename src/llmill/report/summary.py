@@ -75,7 +75,7 @@ def sentence(results: Results) -> str:
     clauses = []
     for model in results.variants["mmlu"][:1]:
         mmlu = results.metrics[f"mmlu@{model}"]
-        right = form.with_interval(mmlu.get("cloze", {}).get("all"), "share")
+        right = form.in_words(mmlu.get("cloze", {}).get("all"), "share")
         chance = form.number(mmlu.get("chance"), "share")
         foundation += (
             f", answers {right} of the questions in the cloze format, where chance is {chance}"
@@ -85,10 +85,10 @@ def sentence(results: Results) -> str:
         share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
         clauses.append(
             f"the best classifier made from it (variant {form.words(best) or form.DASH}) is right "
-            f"on {form.with_interval(share, 'share')} of the test messages"
+            f"on {form.in_words(share, 'share')} of the test messages"
         )
     for model in results.variants["judge"][-1:]:
-        exact = form.with_interval(results.metrics[f"judge@{model}"].get("exact_match"), "share")
+        exact = form.in_words(results.metrics[f"judge@{model}"].get("exact_match"), "share")
         clauses.append(
             f"{exact} of the answers of the {model_name(model)} are the reference, word for word"
         )

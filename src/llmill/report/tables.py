@@ -26,23 +26,47 @@ MAIN_PACKAGES = (
     "dvc",
     "mlflow",
 )
+RATERS = {"rules": "the rules", "exact_match": "exact match", "rouge_l": "ROUGE-L"}
+LENGTHS = {"right": "right answers", "others": "other answers"}
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text. The first `left` columns are words, the others figures."""
+    """Cells as text. The first `left` columns are words, the others figures. `over`: what all of
+    its intervals cover.
+    """
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: int = 1
+    over: str = ""
 
 
-def headlines(rows: Iterable[Row]) -> dict[str, list[tuple[str, str, str, str, str]]]:
-    """The headline figures by group: name, value, interval, observations, what to compare with."""
-    groups: dict[str, list[tuple[str, str, str, str, str]]] = {}
+Cell = str | tuple[Any, str]  # as it is, or a figure with its unit
+
+
+def with_intervals(head: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """A table of figures with their intervals. What these cover stands below it, or in a last
+    column where they do not all cover the same.
+    """
+    cells = [list(row) for row in rows]
+    over = [form.over(cell[0] for cell in row if not isinstance(cell, str)) for row in cells]
+    shown = [[c if isinstance(c, str) else form.with_interval(*c) for c in row] for row in cells]
+    if len(set(filter(None, over))) < 2:
+        return Table(head, shown, over=max(over, default=""))
+    named = [[*row, said or form.DASH] for row, said in zip(shown, over, strict=True)]
+    return Table([*head, "intervals"], named)
+
+
+def headlines(rows: Iterable[Row]) -> dict[str, list[tuple[str, ...]]]:
+    """The headline figures by group: name, value, interval, what it covers, observations, what to
+    compare with.
+    """
+    groups: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
         value, interval = number(row.figure, row.unit), form.interval(row.figure, row.unit)
-        line = (row.name, value, interval, form.trials(row.figure), row.against)
+        covers, n = form.covers(row.figure), form.trials(row.figure)
+        line = (row.name, value, interval, covers, n, row.against)
         groups.setdefault(row.group, []).append(line)
     return groups
 
@@ -180,35 +204,32 @@ def continued(pretrained: Mapping[str, Any]) -> Table:
 def classifiers(accuracy: Mapping[str, Any]) -> Table:
     """Every classifier and baseline by every measure."""
     measures = ("accuracy", "precision", "recall", "f1", "macro_f1")
-    rows = [
-        [system_name(name), *(form.with_interval(values.get(m), "share") for m in measures)]
+    rows: list[list[Cell]] = [
+        [system_name(name), *((values.get(m), "share") for m in measures)]
         for name, values in summary.systems(dict(accuracy)).items()
     ]
     positive = accuracy.get("positive", form.DASH)
     headings = (f"precision ({positive})", f"recall ({positive})", f"F1 ({positive})", "macro F1")
-    return Table(("", "accuracy", *headings), rows)
+    return with_intervals(("", "accuracy", *headings), rows)
 
 
 def further_tests(accuracy: Mapping[str, Any]) -> Table:
     """Accuracy of every classifier and baseline on the further tests, a column each."""
     tests = accuracy.get("tests", {})
-    rows = [
+    rows: list[list[Cell]] = [
         [
             system_name(name),
-            *(
-                form.with_interval(test["systems"].get(name, {}).get("accuracy"), "share")
-                for test in tests.values()
-            ),
+            *((test["systems"].get(name, {}).get("accuracy"), "share") for test in tests.values()),
         ]
         for name in summary.systems(dict(accuracy))
     ]
     head = [f"{words(name)}, {test['messages']:,} messages" for name, test in tests.items()]
-    return Table(("", *head), rows if tests else ())
+    return with_intervals(("", *head), rows if tests else ())
 
 
 def variants(accuracy: Mapping[str, Any]) -> Table:
     """What each variant trains, how sure it may be believed to be, and how chance moves it."""
-    rows = []
+    rows: list[list[Cell]] = []
     for name, values in accuracy.get("variants", {}).items():
         calibration = values.get("calibration", {})
         errors = (calibration.get(key) for key in ("expected_error", "expected_error_scaled"))
@@ -217,7 +238,7 @@ def variants(accuracy: Mapping[str, Any]) -> Table:
             [
                 system_name(name),
                 number(values.get("trainable_parameters"), "count"),
-                form.with_interval(values.get("accuracy"), "share"),
+                (values.get("accuracy"), "share"),
                 ", ".join(number(share, "share") for share in seeds) or form.DASH,
                 *(number(error, "share") for error in errors),
                 number(calibration.get("temperature"), "plain"),
@@ -231,15 +252,15 @@ def variants(accuracy: Mapping[str, Any]) -> Table:
         "scaled",
         "temperature",
     )
-    return Table(("", *head), rows)
+    return with_intervals(("", *head), rows)
 
 
 def between(accuracy: Mapping[str, Any]) -> Table:
     """Every two variants on the same messages."""
-    rows = [
+    rows: list[list[Cell]] = [
         [
             f"{system_name(pair['first'])} less {system_name(pair['second'])}",
-            form.with_interval(pair["difference"], "gain"),
+            (pair["difference"], "gain"),
             number(pair["only_first_right"], "count"),
             number(pair["only_second_right"], "count"),
             form.probability(pair["mcnemar_p"]).removeprefix("= "),
@@ -247,17 +268,17 @@ def between(accuracy: Mapping[str, Any]) -> Table:
         for pair in accuracy.get("between", [])
     ]
     head = ("points", "only the first right", "only the second right", "p, McNemar's exact test")
-    return Table(("", *head), rows)
+    return with_intervals(("", *head), rows)
 
 
 def learning_curve(accuracy: Mapping[str, Any]) -> Table:
     """Accuracy by messages learnt from, of the variants that were trained on fewer, too."""
-    rows = [
-        [system_name(name), number(int(size), "count"), form.with_interval(share, "share")]
+    rows: list[list[Cell]] = [
+        [system_name(name), number(int(size), "count"), (share, "share")]
         for name, values in accuracy.get("variants", {}).items()
         for size, share in [*values.get("sizes", {}).items()]
     ]
-    return Table(("", "messages learnt from", "accuracy"), rows)
+    return with_intervals(("", "messages learnt from", "accuracy"), rows)
 
 
 def questions(results: Results, groups: str) -> Table:
@@ -269,18 +290,18 @@ def questions(results: Results, groups: str) -> Table:
         for model in models
     }
     names = list(dict.fromkeys(n for shares in cells.values() for n in shares.get(groups, {})))
-    rows = [
+    rows: list[list[Cell]] = [
         [
             words(name),
-            *(form.with_interval(f.get(groups, {}).get(name), "share") for f in cells.values()),
+            *((f.get(groups, {}).get(name), "share") for f in cells.values()),
         ]
         for name in names
     ]
     whole = {"all": "all questions", "subject_mean": "mean over subjects"}
     for key, name in whole.items():
-        rows.append([name, *(form.with_interval(f.get(key), "share") for f in cells.values())])
+        rows.append([name, *((f.get(key), "share") for f in cells.values())])
     head = [f"{kind}, {model_name(model)}" for model, kind in cells]
-    return Table([groups.removesuffix("s"), *head], rows)
+    return with_intervals([groups.removesuffix("s"), *head], rows)
 
 
 def ways_to_pick(results: Results) -> Table:
@@ -306,17 +327,86 @@ def kinds(results: Results) -> Table:
     """Judged answers by kind of instruction."""
     by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
     names = list(dict.fromkeys(k for m in by_model.values() for k in m.get("by_kind", {})))
-    rows = []
+    rows: list[list[Cell]] = []
     for name in names:
         each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
-        means = [form.with_interval(f.get("mean"), "points") for f in each]
-        exact = [form.with_interval(f.get("exact_match"), "share") for f in each]
-        overlap = [form.with_interval(f.get("rouge_l"), "share") for f in each]
+        means = [(f.get("mean"), "points") for f in each]
+        exact = [(f.get("exact_match"), "share") for f in each]
+        overlap = [(f.get("rouge_l"), "share") for f in each]
         count = number(each[-1].get("n"), "count")
         rows.append([words(name), count, *means, *exact, *overlap])
     models = [model_name(model) for model in by_model]
     head = [f"{figure}, {m}" for figure in ("mean", "exact match", "ROUGE-L") for m in models]
-    return Table(["kind", "answers", *head], rows)
+    return with_intervals(["kind", "answers", *head], rows)
+
+
+def agreement(results: Results) -> Table:
+    """How far the judge agrees with the other raters of each model's answers, all four together,
+    and the length of the answers.
+    """
+    rows: list[list[Cell]] = []
+    for model in results.variants["judge"]:
+        found = results.metrics[f"judge@{model}"].get("agreement", {})
+        for key, name in RATERS.items():
+            measures = [found.get(key, {}).get(m) for m in ("kappa", "spearman", "kendall")]
+            if any(measures):
+                n = form.trials(next(filter(None, measures)))
+                cells: list[Cell] = [(each, "plain") for each in measures]
+                rows.append([f"{model_name(model)}: {name}", n, *cells])
+        for key, figure in found.get("length", {}).items():
+            name = f"{model_name(model)}: length of {LENGTHS[key]}"
+            rows.append([name, form.trials(figure), form.DASH, (figure, "plain"), form.DASH])
+    return with_intervals(("judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows)
+
+
+def alphas(results: Results) -> Table:
+    """Krippendorff's alpha of the judge, the rules, exact match and ROUGE-L together."""
+    levels = {"nominal": "right or not", "ordinal": "order of scores", "interval": "scores"}
+    rows: list[list[Cell]] = []
+    for model in results.variants["judge"]:
+        found = results.metrics[f"judge@{model}"].get("agreement", {}).get("alpha", {})
+        if found:
+            n = form.trials(next(iter(found.values())))
+            rows.append([model_name(model), n, *((found.get(each), "plain") for each in levels)])
+    head = [f"{words}, {level}" for level, words in levels.items()]
+    return with_intervals(("answers of", "answers", *head), rows)
+
+
+def overlaps(found: Mapping[str, Any]) -> Table:
+    """Test items that occur in the training text, by kind, with their answers and the control."""
+    shares = ("overlapping", "above_threshold", "right_answer", "wrong_answer")
+    rows = [
+        [
+            words(kind),
+            *(_counted(figures, name) for name in ("items", "whole", "longest")),
+            *(_of_some(figures.get(name)) for name in shares),
+        ]
+        for kind, figures in found.get("kinds", {}).items()
+    ]
+    above = f"above {number(found.get('threshold'), 'share')}"
+    answers = ("of these with the right answer", "with a wrong one")
+    head = ("", "items", "one run, the whole", "longest run, words", "overlap", above, *answers)
+    return Table(head, rows)
+
+
+def with_and_without(found: Mapping[str, Any]) -> Table:
+    """Shares right with and without the items that overlap, where some do."""
+    chosen = ("all", "overlapping", "without", "below_threshold")
+    rows = [
+        [
+            words(kind),
+            f"{system_name(model) if kind == 'messages' else model_name(model)}, {words(measure)}",
+            number(shares["overlapping"]["n"], "count"),
+            *(_of_some(shares[name]) for name in chosen),
+        ]
+        for kind, models in found.get("scores", {}).items()
+        for model, measures in models.items()
+        for measure, shares in measures.items()
+        if shares["overlapping"]["n"]
+    ]
+    below = f"not above {number(found.get('threshold'), 'share')}"
+    head = ("", "model, right by", "overlapping", "all items", "those that overlap", "the others")
+    return Table((*head, below), rows, left=2)
 
 
 def parameters(sections: Mapping[str, Any]) -> Table:
@@ -348,6 +438,11 @@ def outputs(record: Mapping[str, Any]) -> str:
 
 def _counted(metrics: Mapping[str, Any], name: str) -> str:
     return number(metrics.get(name), "count")
+
+
+def _of_some(share: Any) -> str:
+    """A share with its interval; a dash for one of nothing, which tells nothing."""
+    return form.with_interval(share if share and share["n"] else None, "share")
 
 
 def _flat(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, str]]:

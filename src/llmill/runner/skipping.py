@@ -15,7 +15,11 @@ METRICS = "metrics.json"
 
 
 def reason(stage: Stage) -> str | None:
-    """Why the stage is skipped: what the mark in a folder that it reads says."""
+    """Why the stage is skipped: what the mark in a folder that it reads says. A stage that knows
+    null roles looks at them itself.
+    """
+    if stage.meta.null_roles:
+        return None
     return next(filter(None, (skipped.reason(Path(path)) for path in stage.data)), None)
 
 

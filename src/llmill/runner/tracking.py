@@ -10,12 +10,15 @@ import json
 import logging
 import os
 import platform
+import re
 import sqlite3
 import subprocess
 import sys
+import time
 import urllib.parse
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
 EXPERIMENT_TAG = "dvc.experiment"  # as `dvc exp` names it
+PARENT_TAG = "llmill.parent."  # before the stage of the run that made an input
+SYSTEM = "system/"  # before the names of figures of the machine
 DIGEST_LENGTH = 36  # what MLflow's column holds
 
 
@@ -139,7 +144,7 @@ class Track:
         )
         if found:
             name = stage.replace("@", "/")  # MLflow refuses other signs
-            mlflow.set_tag(f"llmill.parent.{name}", found[0].info.run_id)
+            mlflow.set_tag(f"{PARENT_TAG}{name}", found[0].info.run_id)
 
     @guarded
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
@@ -225,6 +230,7 @@ def _mlflow() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     warnings.filterwarnings("ignore", module="mlflow")
     import mlflow
 
@@ -245,7 +251,7 @@ def mark_killed(run_file: Path) -> None:
 
 def _logged(client: Any, run_id: str) -> set[tuple[str, int]]:
     """Names and steps of the figures that a run has, but for those of the machine."""
-    names = [n for n in client.get_run(run_id).data.metrics if not n.startswith("system/")]
+    names = [n for n in client.get_run(run_id).data.metrics if not n.startswith(SYSTEM)]
     return {(name, at.step) for name in names for at in client.get_metric_history(run_id, name)}
 
 
@@ -258,6 +264,59 @@ def experiment_id(name: str) -> str | None:
     except Exception as error:  # whatever is wrong with a server or its database
         raise UserError(f"{uri()}: MLflow cannot read the runs: {describe(error)}") from None
     return experiment.experiment_id if experiment else None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A run as MLflow keeps it: the last value of each figure, everything else as text."""
+
+    id: str
+    name: str
+    started: str  # in UTC
+    parameters: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    artifacts: str  # where they lie
+
+
+def kept_runs(name: str) -> list[Kept]:
+    """The runs of this id or name, the newest first; raises `UserError` where none can be read."""
+    if uri() == own_uri() and not (home() / DATABASE).exists():
+        return []
+    quoted = name.replace("'", "")
+    by = "run_id" if re.fullmatch("[0-9a-f]{32}", name) else "run_name"
+    try:
+        found = _mlflow().search_runs(
+            filter_string=f"attributes.{by} = '{quoted}'",
+            search_all_experiments=True,
+            order_by=["attributes.start_time DESC"],
+            output_format="list",
+        )
+    except Exception as error:  # whatever is wrong with a server or its database
+        raise UserError(f"{uri()}: MLflow cannot read the runs: {describe(error)}") from None
+    return [
+        Kept(
+            run.info.run_id,
+            run.info.run_name,
+            time.strftime("%Y-%m-%d %H:%M", time.gmtime(run.info.start_time / 1000)),
+            dict(run.data.params),
+            {k: v for k, v in run.data.metrics.items() if not k.startswith(SYSTEM)},
+            {k: v for k, v in run.data.tags.items() if not k.startswith("mlflow.")},
+            run.info.artifact_uri,
+        )
+        for run in found
+    ]
+
+
+def artifact(run: Kept, name: str) -> Any:
+    """The value of a JSON file of a run; None where it has none."""
+    place = f"{run.artifacts}/{name}"
+    try:
+        local = Path(place.removeprefix("file://"))  # as in a repository, where MLflow copies first
+        text = local.read_text() if local.is_file() else _mlflow().artifacts.load_text(place)
+        return json.loads(text)
+    except Exception:  # MLflow has an error of its own for each kind of store
+        return None
 
 
 def runs_by_record() -> dict[str, dict[str, str]]:

@@ -12,6 +12,7 @@ from llmill.model.settings import Shape
 from llmill.runner import cross_checks
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.stages.settings.classify import Classify, Variants
+from llmill.stages.settings.contamination import Contamination
 from llmill.stages.settings.download import Download
 from llmill.stages.settings.export import Export
 from llmill.stages.settings.grader import Grader
@@ -24,6 +25,7 @@ from llmill.stages.settings.prefer import Prefer
 from llmill.stages.settings.prepare import Prepare
 from llmill.stages.settings.pretrain import Pretrain
 from llmill.stages.settings.report import Report
+from llmill.stages.settings.signals import Signals
 from llmill.stages.settings.tokenize import Tokenize
 from llmill.stages.settings.tokenizer import TokenizerSection
 
@@ -48,7 +50,9 @@ class Params(Section):
     accuracy: Accuracy
     mmlu: Mmlu
     knowledge: Knowledge
+    signals: Signals
     judge: Judge
+    contamination: Contamination
     export: Export
     report: Report
 

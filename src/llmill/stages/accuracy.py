@@ -122,12 +122,14 @@ def run(params: Parameters, job: Job) -> None:
         "variants": {name: systems[name] for name in classifiers},
         "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
         "best": best,  # by validation accuracy
-        "best_against_tfidf": measured.compare(truth, predicted[best], predicted[TFIDF], **draws),
+        "best_against_tfidf": measured.compare(
+            truth, predicted[best], predicted[TFIDF], settings.confidence
+        ),
         "between": [
             {
                 "first": a,
                 "second": b,
-                **measured.compare(truth, predicted[a], predicted[b], **draws),
+                **measured.compare(truth, predicted[a], predicted[b], settings.confidence),
             }
             for a, b in combinations(classifiers, 2)
         ],
@@ -270,4 +272,7 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     job.track.metrics(statistics.flat(metrics))
     for name, figures in {**metrics["variants"], **metrics["baselines"]}.items():
         right = figures["accuracy"]
-        job.say(f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%})")
+        job.say(
+            f"{name}: {right['value']:.1%} ({right['low']:.1%} to {right['high']:.1%}, "
+            f"over {right['covers']})"
+        )

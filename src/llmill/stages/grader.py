@@ -23,10 +23,9 @@ from llmill.contract.values import Section
 from llmill.evaluation.rouge import rouge_l
 from llmill.evaluation.statistics import (
     CONFIDENCE,
-    RESAMPLES,
     Interval,
+    bounded_mean,
     flat,
-    mean,
     pairs_right,
     share,
 )
@@ -116,10 +115,7 @@ def run(params: Parameters, job: Job) -> None:
         "pairs_right": right,
         **paraphrases(test_responses, predicted),
         "above_another": above(probed["reference"], probed["another"]),
-        "gives": {
-            name: mean(given, confidence=CONFIDENCE, resamples=RESAMPLES, seed=settings.seed)
-            for name, given in probed.items()
-        },
+        "gives": {name: bounded_mean(given, 100, CONFIDENCE) for name, given in probed.items()},
         "validation_loss": validate(model, curve[-1]["step"])["validation_loss"],
         "steps": curve[-1]["step"],
         "train_responses": train.n,

@@ -20,7 +20,15 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import completions, judge, judge_client, prompts, rules, statistics
+from llmill.evaluation import (
+    agreement,
+    completions,
+    judge,
+    judge_client,
+    prompts,
+    rules,
+    statistics,
+)
 from llmill.evaluation.exact_match import same
 from llmill.evaluation.judge_client import Scored
 from llmill.evaluation.rouge import rouge_l
@@ -86,6 +94,7 @@ def run(params: Parameters, job: Job) -> None:
         "empty": sum(not row["answer"].strip() for row in rows),
         "histogram": histogram([row["score"] for row in table if row["score"] is not None]),
         "by_kind": by_kind(table, settings),
+        "agreement": agreement.of_judge(table, settings.confidence, settings.seed),
     }
     if settings.backend == "openai":
         for number, row in enumerate(table):
@@ -173,9 +182,11 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     numbers = [row["score"] for row in table if row["score"] is not None]
     exact = sum(row["exact"] for row in table)
     return {
-        **({"mean": statistics.mean(numbers, **drawn_by(settings))} if numbers else {}),
+        **({"mean": statistics.bounded_mean(numbers, 100, settings.confidence)} if numbers else {}),
         "exact_match": statistics.share(exact, len(table), settings.confidence),
-        "rouge_l": statistics.mean([row["rouge_l"] for row in table], **drawn_by(settings)),
+        "rouge_l": statistics.bounded_mean(
+            [row["rouge_l"] for row in table], 1, settings.confidence
+        ),
         "n": len(table),
         **telling_apart(table, drawn_by(settings)),
     }

@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
@@ -131,20 +129,13 @@ def compared(before: Sequence[bool], after: Sequence[bool], settings: Knowledge)
     """The shares right; how many questions were kept, lost and gained; the paired difference."""
     n = len(before)
     pairs = list(zip(before, after, strict=True))
-    difference = statistics.bootstrap(
-        lambda first, second: float(np.mean(second) - np.mean(first)),
-        [np.asarray(before, dtype=float), np.asarray(after, dtype=float)],
-        confidence=settings.confidence,
-        resamples=settings.bootstrap,
-        seed=settings.seed,
-    )
     return {
         "before": statistics.share(sum(before), n, settings.confidence),
         "after": statistics.share(sum(after), n, settings.confidence),
         "kept": sum(a and b for a, b in pairs),
         "lost": sum(a and not b for a, b in pairs),
         "gained": sum(b and not a for a, b in pairs),
-        "difference": difference,
+        "difference": statistics.paired_difference(before, after, confidence=settings.confidence),
     }
 
 

@@ -1,6 +1,6 @@
 """What stage `knowledge` is told."""
 
-from llmill.contract.values import Batch, Confidence, Positive, Resamples, Section, Seed, Threads
+from llmill.contract.values import Batch, Confidence, Positive, Section, Seed, Threads
 
 
 class Knowledge(Section):
@@ -9,4 +9,3 @@ class Knowledge(Section):
     max_questions: Positive | None  # per subject; null: all
     batch_size: Batch
     confidence: Confidence
-    bootstrap: Resamples

@@ -1,0 +1,65 @@
+"""`llmill compare A B`: what differs between two states of the chain, or two MLflow runs, and which
+difference moved the figures.
+"""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from llmill.comparison import chain, page, revisions, runs, terminal
+from llmill.comparison.cache import open_cache
+from llmill.comparison.chain import Comparison
+from llmill.contract import record
+from llmill.contract.errors import UserError
+
+MOST = 4  # files that the last line names
+
+
+def print_comparison(
+    before: str,
+    after: str,
+    file: Path | None = None,
+    everything: bool = False,
+    console: Console | None = None,
+) -> None:
+    """Print both sides' differences, and write a page of them where `file` names one.
+
+    Raises `UserError` for what cannot be compared, and, when all else is shown, for results that
+    neither DVC's cache nor the work tree holds.
+    """
+    found = compared(before, after)
+    terminal.show(found, console or Console(), everything)
+    if file:
+        try:
+            record.write_bytes(file, page.render(found).encode())
+        except OSError as error:
+            raise UserError(f"{file}: cannot be written: {error.strerror}") from None
+    if found.missing:
+        said = "; ".join(f"of {side} {_some(paths)}" for side, paths in found.missing.items())
+        raise UserError(
+            f"not in DVC's cache, so not compared: {said}: `dvc fetch --all-commits` brings what a "
+            "remote has, `dvc exp pull` an experiment's"
+        )
+
+
+def _some(paths: list[str]) -> str:
+    more = f" and {len(paths) - MOST} more" if len(paths) > MOST else ""
+    return f"{', '.join(paths[:MOST])}{more}"
+
+
+def compared(before: str, after: str) -> Comparison:
+    """Two revisions or experiments, or two MLflow runs."""
+    old, new = revisions.find(before), revisions.find(after)
+    if old and new:
+        if old.commit == new.commit:
+            raise UserError(f"{old.title} and {new.title}: the same commit, so nothing differs")
+        return chain.compare(old, new, open_cache())
+    if old or new:
+        run, other = (after, old) if old else (before, new)
+        found = runs.find(run)
+        assert other is not None
+        raise UserError(
+            f"{other.title} is a revision and {run} an MLflow run (of commit "
+            f"{found.tags.get(runs.COMMIT, 'unknown')}); compare two of a kind"
+        )
+    return runs.compare(runs.find(before), runs.find(after))

@@ -1,0 +1,227 @@
+"""What of the chain upstream of a stage can have moved its figures: the changes from which a way of
+files that differ leads to it, and the runs in DVC's cache that have some of these changes only.
+
+A file that is the same on both sides carries nothing further, whatever changed upstream of it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise, product
+from typing import Any
+
+from llmill.comparison.cache import Cache
+from llmill.comparison.made import Made, producer
+
+MISSING = "not there"  # of what only one side has
+CODE = "code"  # the stage that writes what each stage's code is
+MOST_WAYS = 1000  # in which one cached run is looked at
+
+Sides = dict["Change", bool]  # whether each change has its value of after
+
+
+@dataclass(frozen=True, order=True)
+class Change:
+    """One thing that can move a figure by itself. `kind`: parameter, code, data, command; input, a
+    file that only one side's `dvc.yaml` lets the stage read; bytes, an input that a stage made of
+    the same on both sides, and yet with another content, as on another machine.
+    """
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Two runs of a stage, of which the second has some changes more."""
+
+    changes: frozenset[Change]
+    before: Made
+    after: Made
+
+
+@dataclass(frozen=True)
+class Between:
+    """Why a stage's output differs: the changes upstream, and the way through the cache."""
+
+    address: str
+    changes: frozenset[Change]
+    own: frozenset[Change]  # those of the stage itself
+    steps: tuple[Step, ...]  # at least one; several where the cache holds runs between
+
+    @property
+    def is_known(self) -> bool:
+        """Whether each step is one change."""
+        return all(len(step.changes) == 1 for step in self.steps)
+
+
+@dataclass
+class Chains:
+    """The chain before and after: what each stage was made from."""
+
+    before: Mapping[str, Made]
+    after: Mapping[str, Made]
+    _upstream: dict[str, frozenset[Change]] = field(default_factory=dict)
+    _placed: dict[tuple[str, str, str], list[Sides]] = field(default_factory=dict)
+
+    @property
+    def both(self) -> list[str]:
+        """The stages that both sides have, in the order of the first."""
+        return [address for address in self.before if address in self.after]
+
+    def pair(self, address: str) -> tuple[Made, Made]:
+        """A stage that both sides have, before and after."""
+        return self.before[address], self.after[address]
+
+    def differing(self, address: str) -> list[str]:
+        """The dependencies whose content differs."""
+        old, new = self.pair(address)
+        paths = dict.fromkeys([*old.deps, *new.deps])
+        return [path for path in paths if old.deps.get(path) != new.deps.get(path)]
+
+    def maker(self, path: str) -> str | None:
+        """The stage, of both sides, whose output a path lies in."""
+        found = producer(self.after, path)
+        return found if found and found == producer(self.before, path) else None
+
+    def own(self, address: str) -> dict[Change, tuple[Any, Any]]:
+        """What changed of the stage itself, with its values before and after."""
+        pair = self.pair(address)
+        found = {change: _values(change, pair) for change in self._own_of(address)}
+        return {change: values for change, values in found.items() if values[0] != values[1]}
+
+    def inputs(self, address: str) -> dict[str, str]:
+        """The stages that made the other dependencies that differ, by path."""
+        made = {path: self.maker(path) for path in self.differing(address)}
+        return {path: maker for path, maker in made.items() if maker and maker != CODE}
+
+    def upstream(self, address: str) -> frozenset[Change]:
+        """Every change that a way of differing files leads from to the stage; its own are such."""
+        if address not in self._upstream:
+            found = frozenset(self.own(address))
+            for maker in dict.fromkeys(self.inputs(address).values()):
+                found |= self.upstream(maker)
+            self._upstream[address] = found
+        return self._upstream[address]
+
+    def between(self, address: str, cache: Cache) -> Between:
+        """The longest way from before to after through runs that the cache holds."""
+        changes = self.upstream(address)
+        old, new = self.pair(address)
+        runs: dict[frozenset[Change], Made] = {}
+        if len(changes) > 1:
+            known = (run for run in cache.runs({old.cmd, new.cmd}) if cache.has(run))
+            for run in known:
+                for sides in self._sides(address, run, cache):
+                    runs.setdefault(_after(sides), run)
+        runs |= {frozenset(): old, changes: new}
+        way = _longest([some for some in runs if some <= changes], changes)
+        steps = [Step(b - a, runs[a], runs[b]) for a, b in pairwise(way)]
+        return Between(address, changes, frozenset(self.own(address)), tuple(steps))
+
+    def _own_of(self, address: str) -> Iterator[Change]:
+        old, new = self.pair(address)
+        yield Change("command", address)
+        for name in dict.fromkeys([*old.parameters, *new.parameters]):
+            yield Change("parameter", name)
+        for path in dict.fromkeys([*old.deps, *new.deps]):
+            maker = self.maker(path)
+            if path not in old.deps or path not in new.deps:
+                yield Change("input", path)
+            elif maker == CODE or maker is None:
+                yield Change(CODE if maker == CODE else "data", path)
+            elif old.deps[path] != new.deps[path] and not self.upstream(maker):
+                yield Change("bytes", path)
+
+    def _sides(self, address: str, run: Made, cache: Cache) -> Iterator[Sides]:
+        """On which side a run has each change upstream; nothing for one that is not between."""
+        old, new = self.pair(address)
+        sides: Sides = {}
+        own = [*self._own_of(address)]
+        for change in own:
+            (before, after), has = _values(change, (old, new)), _value(change, run)
+            if has not in (before, after):
+                return
+            if before != after:
+                sides[change] = has == after
+        if set(run.parameters) - {change.name for change in own if change.kind == "parameter"}:
+            return
+        ways: list[list[Sides]] = [[sides]]
+        for path, maker in self._made(address).items():
+            contents = old.deps[path], new.deps[path], run.deps.get(path)
+            ways.append([*self._of_input(maker, path, contents, cache)])
+        if _count(ways) <= MOST_WAYS:
+            yield from filter(None, map(_joined, product(*ways)))
+
+    def _of_input(
+        self, maker: str, path: str, contents: tuple[str, str, str | None], cache: Cache
+    ) -> Iterator[Sides]:
+        """The same of an input that a stage of the chain made; `contents`: its hash before, after,
+        and in the run.
+        """
+        old, new, md5 = contents
+        if old == new == md5:
+            yield {}
+            return
+        if md5 in (old, new):
+            yield dict.fromkeys(self.upstream(maker), md5 == new)
+        # A run with some changes may have made the same: it says that these move nothing.
+        if old != new and md5 is not None:
+            yield from self._makers(maker, path, md5, cache)
+
+    def _makers(self, maker: str, path: str, md5: str, cache: Cache) -> list[Sides]:
+        """Every way in which a cached run of a stage has made a file of this content."""
+        if (maker, path, md5) not in self._placed:
+            before, after = self.pair(maker)
+            self._placed[maker, path, md5] = [
+                sides
+                for run in cache.runs({before.cmd, after.cmd})
+                if cache.hash_of(run, path) == md5
+                for sides in self._sides(maker, run, cache)
+            ]
+        return self._placed[maker, path, md5]
+
+    def _made(self, address: str) -> dict[str, str]:
+        """The dependencies that stages made, on both sides, by path; code is none."""
+        old, new = self.pair(address)
+        makers = {path: self.maker(path) for path in old.deps if path in new.deps}
+        return {path: maker for path, maker in makers.items() if maker and maker != CODE}
+
+
+def _value(change: Change, made: Made) -> Any:
+    if change.kind == "parameter":
+        return made.parameters.get(change.name, MISSING)
+    return made.cmd if change.kind == "command" else made.deps.get(change.name, MISSING)
+
+
+def _values(change: Change, pair: tuple[Made, Made]) -> tuple[Any, Any]:
+    return _value(change, pair[0]), _value(change, pair[1])
+
+
+def _after(sides: Sides) -> frozenset[Change]:
+    return frozenset(change for change, is_after in sides.items() if is_after)
+
+
+def _joined(parts: tuple[Sides, ...]) -> Sides | None:
+    """All parts as one; None where two of them disagree on a change."""
+    joined: Sides = {}
+    for part in parts:
+        if any(joined.get(change, side) != side for change, side in part.items()):
+            return None
+        joined |= part
+    return joined
+
+
+def _count(ways: list[list[Sides]]) -> int:
+    count = 1
+    for each in ways:
+        count *= len(each)
+    return count
+
+
+def _longest(known: list[frozenset[Change]], last: frozenset[Change]) -> list[frozenset[Change]]:
+    """The longest rising row of sets that ends in `last`; of equals the first by name."""
+    best: dict[frozenset[Change], list[frozenset[Change]]] = {}
+    for some in sorted(known, key=lambda each: (len(each), sorted(each))):
+        below = [best[each] for each in best if each < some]
+        best[some] = [*max(below, key=len, default=[]), some]
+    return best[last]

@@ -1,0 +1,121 @@
+"""The tables of a comparison as text in cells, the same in the terminal and on the page."""
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import Any
+
+from llmill.comparison.chain import Comparison, Row
+from llmill.comparison.differences import Difference
+from llmill.comparison.figures import Figure
+from llmill.comparison.items import Paired
+from llmill.comparison.reasons import Reason, plain
+from llmill.report import form
+
+MOST_STAGES = 3  # named beside a change
+FIGURE_HEAD = ("figure", "before", "after", "change", "gained / lost", "p")
+SHARED = " shared"  # items, where one side has others as well
+Cells = tuple[str, ...]
+
+
+def by_kind(differences: Iterable[Difference]) -> dict[str, list[Cells]]:
+    """What changed by kind: name, before, after, stages."""
+    groups: dict[str, list[Cells]] = {}
+    for each in differences:
+        values = plain(each.before), plain(each.after)
+        groups.setdefault(each.kind, []).append((each.name, *values, of_stages(each.stages)))
+    return groups
+
+
+def of_stages(stages: list[str]) -> str:
+    """Some of them; variants of one stage as one."""
+    names = [*dict.fromkeys(stage.partition("@")[0] for stage in stages)]
+    shown = stages if len(stages) <= MOST_STAGES else names
+    more = f" and {len(shown) - MOST_STAGES} more" if len(shown) > MOST_STAGES + 1 else ""
+    return ", ".join(shown[: MOST_STAGES if more else None]) + more or form.DASH
+
+
+def stages(found: Comparison) -> list[Cells]:
+    """Stage, what changed of it, whose results it read that differ, its output."""
+    return [
+        (row.address, ", ".join(row.changed) or form.DASH, of_stages(row.inputs), row.output)
+        for row in found.stages
+    ]
+
+
+def headlines(found: Comparison) -> dict[str, list[Cells]]:
+    """The figures that moved, by group."""
+    ordered = groupby(found.headlines, key=lambda row: row.figure.group)
+    groups: dict[str, list[Cells]] = {}
+    for group, rows in ordered:
+        groups.setdefault(group, []).extend(figure(row) for row in rows)
+    return groups
+
+
+def others(rows: Iterable[Row]) -> list[Cells]:
+    """Name, before, after and change of a stage's other figures."""
+    return [figure(row)[:4] for row in rows]
+
+
+def steps(reason: Reason) -> dict[str, list[Cells]]:
+    """By figure a row for each step: its changes, then as `FIGURE_HEAD` goes on."""
+    groups: dict[str, list[Cells]] = {}
+    for step in reason.figures:
+        cells = (step.by, *_figure(step.figure, step.paired)[1:])
+        groups.setdefault(step.name, []).append(cells)
+    return groups
+
+
+def figure(row: Row) -> Cells:
+    """The cells of `FIGURE_HEAD`."""
+    return _figure(row.figure, row.paired)
+
+
+def _figure(figure: Figure, paired: Paired | None) -> Cells:
+    values = [form.with_interval(each, figure.unit) for each in (figure.before, figure.after)]
+    if paired is None:
+        change = _difference(figure.before, figure.after, figure.unit)
+        return (figure.name, *values, change, *(form.DASH,) * 2)
+    apart = paired.only_before or paired.only_after
+    return (
+        figure.name,
+        *values,
+        _change(paired.difference, figure.unit),
+        f"{paired.gained} / {paired.lost} of {paired.n:,}{SHARED if apart else ''}",
+        form.probability(paired.p).removeprefix("= ") if paired.p is not None else form.DASH,
+    )
+
+
+def _difference(before: Any, after: Any, unit: str) -> str:
+    old, new = form.value_of(before), form.value_of(after)
+    return form.DASH if old is None or new is None else _change(new - old, unit)
+
+
+def _change(difference: Any, unit: str) -> str:
+    """With its sign, in points of a share."""
+    if unit == "share":
+        return form.with_interval(difference, "gain")
+    value, bounds = form.value_of(difference), form.bounds_of(difference)
+    assert value is not None
+    decimals = 0 if unit in ("count", "short") else form.DECIMALS[unit]
+    shown = f"{value:+,.{decimals}f}"
+    if not bounds:
+        return shown
+    return f"{shown} ({' to '.join(f'{bound:+,.{decimals}f}' for bound in bounds)})"
+
+
+def tests(found: Comparison) -> int:
+    """How many figures a test was made of."""
+    return sum(row.paired is not None and row.paired.p is not None for row in found.headlines)
+
+
+def caption(found: Comparison) -> str:
+    """What the columns of a figure's table mean."""
+    if not any(row.paired for row in found.headlines):
+        return "Neither side keeps items for these figures: intervals, where there are any."
+    n = tests(found)
+    return (
+        "gained, lost: items that only one side has right (or higher, of scores), among those that "
+        "both were asked; beside the change its 95 % interval over these items; p: McNemar's exact "
+        f"test. Of {n} tests some {n * 0.05:.1f} are below 0.05 by chance alone. What another seed "
+        "of a training would change is in none of it."
+    )

@@ -1,0 +1,267 @@
+"""Two revisions beside each other, from what git and DVC hold of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from llmill.comparison import figures, items
+from llmill.comparison.cache import Cache
+from llmill.comparison.causes import CODE, Between, Chains, Change, Step
+from llmill.comparison.differences import (
+    Difference,
+    StageRow,
+    differences,
+    edited_since,
+    stage_rows,
+)
+from llmill.comparison.figures import Figure
+from llmill.comparison.items import Measures, Paired
+from llmill.comparison.made import Made, read_lock
+from llmill.comparison.outputs import Outputs, Read
+from llmill.comparison.reasons import Reason, StepFigure, named, said
+from llmill.comparison.revisions import Revision
+from llmill.contract import pipeline, yaml_file
+from llmill.contract.errors import UserError
+
+Values = dict[Change, tuple[Any, Any]]
+REPORT, SUMMARY, METRICS = "report", "summary.json", "metrics.json"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure that moved, with both sides on the same items where their stages kept them."""
+
+    figure: Figure
+    paired: Paired | None
+
+
+@dataclass
+class Comparison:
+    """All that is shown of two sides."""
+
+    titles: tuple[str, str]
+    subjects: tuple[str, str]
+    differences: list[Difference] = field(default_factory=list)
+    stages: list[StageRow] = field(default_factory=list)
+    n_stages: int = 0
+    headlines: list[Row] = field(default_factory=list)
+    still: int = 0  # headline figures that did not move
+    alone: int = 0  # those of one side only
+    others: dict[str, list[Row]] = field(default_factory=dict)  # by stage
+    reasons: list[Reason] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    missing: dict[str, list[str]] = field(default_factory=dict)  # files that nobody has, by side
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.differences or self.stages)
+
+
+def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
+    """Raises `UserError` for sides that are no two states of one pipeline."""
+    sides = (before, after)
+    locks = read(before), read(after)
+    chains = Chains(*locks)
+    if not chains.both:
+        raise UserError(
+            f"two pipelines: {before.title} has the stages {_listed(locks[0])}, "
+            f"{after.title} {_listed(locks[1])}"
+        )
+    outputs = Outputs(cache), Outputs(cache)
+    found = Comparison(
+        (before.title, after.title),
+        (before.subject, after.subject),
+        n_stages=len({*chains.before, *chains.after}),
+    )
+    for side, lock in zip(sides, locks, strict=True):
+        found.notes += _gaps(side, lock)
+    found.differences = differences(chains, sides, outputs, found.notes)
+    found.stages = stage_rows(chains, cache)
+    _Figures(chains, outputs, found, sides).fill()
+    found.missing = {
+        side.title: files.missing
+        for side, files in zip(sides, outputs, strict=True)
+        if files.missing
+    }
+    return found
+
+
+def read(side: Revision) -> dict[str, Made]:
+    """The `dvc.lock` of a revision, in the order of its `dvc.yaml`; raises `UserError` for one that
+    names no run.
+    """
+    lock = read_lock(_yaml(side, "dvc.lock"))
+    order = [address for address in _stages(side) if address in lock]
+    lock = {address: lock[address] for address in [*order, *lock]}
+    if not lock:
+        raise UserError(f"{side.title}: its dvc.lock names no stage; `dvc repro` there writes it")
+    return lock
+
+
+def _stages(side: Revision) -> list[str]:
+    return pipeline.addresses(_yaml(side, "dvc.yaml"))
+
+
+def _yaml(side: Revision, path: str) -> Any:
+    content = side.read(path)
+    if content is None:
+        raise UserError(f"{side.title}: no {path}; it is no state of an llmill repository")
+    try:
+        return yaml_file.parse(content.decode())
+    except ValueError as error:
+        raise UserError(yaml_file.one_line(f"{side.title}: {path}: not YAML: {error}")) from None
+
+
+def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
+    """What a side's lock does not say, or not of the parameters beside it."""
+    absent = [address for address in _stages(side) if address not in lock]
+    edited = edited_since(side, lock, _yaml(side, "params.yaml"))
+    notes = []
+    if absent:
+        notes.append(f"{side.title}: dvc.lock has no run of {', '.join(absent)}; `dvc repro` there")
+    if edited:
+        notes.append(
+            f"{side.title}: params.yaml was edited after the runs that dvc.lock has: "
+            f"{', '.join(edited[:6])}{' and more' if len(edited) > 6 else ''}"
+        )
+    return notes
+
+
+def _listed(lock: Mapping[str, Made]) -> str:
+    names = [*lock]
+    return ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
+
+
+class _Figures:
+    """Fills in figures, and why they moved: reads each result that differs once."""
+
+    def __init__(
+        self,
+        chains: Chains,
+        outputs: tuple[Outputs, Outputs],
+        found: Comparison,
+        sides: tuple[Revision, Revision],
+    ):
+        self._chains, self._outputs, self._found, self._sides = chains, outputs, found, sides
+        self._cache = outputs[0].cache
+        self._between = Outputs(self._cache)  # what is missing there is no fault of the sides
+        self._reasons: dict[Any, tuple[Between, Values, Reason]] = {}
+        self._measured: dict[tuple[str, ...], Measures] = {}
+        self._metrics: dict[tuple[str, ...], Any] = {}
+
+    def fill(self) -> None:
+        """All of them."""
+        chains, found = self._chains, self._found
+        metrics = {
+            address: self._of_pair(address)
+            for address in chains.both
+            if address not in (CODE, REPORT) and _differ(*chains.pair(address))
+        }
+        headlines = figures.headlines(self._summaries(), metrics, [*chains.before, *chains.after])
+        moved = [figure for figure in headlines if figure.has_moved]
+        found.alone = sum(figure.is_alone for figure in headlines)
+        found.still = len(headlines) - len(moved) - found.alone
+        found.headlines = [self._row(figure, figure.key) for figure in moved]
+        for address, pair in metrics.items():
+            every = [self._row(figure, None) for figure in figures.others(address, pair)]
+            if every:
+                found.others[address] = every
+        for address, pair in metrics.items():
+            if address in found.others or None in pair:
+                self._explain(address, [f for f in moved if f.address == address])
+        for between, values, reason in self._reasons.values():
+            own = (change for change in between.changes if change.kind != "bytes")
+            files = {change: self._file(change) for change in own}
+            reason.said = said(between, values, self._sides, reason.addresses, files)
+            self._found.reasons.append(reason)
+
+    def _summaries(self) -> tuple[Any, Any]:
+        locks = (self._chains.before, self._chains.after)
+        old, new = (
+            files.reader(lock[REPORT])(SUMMARY) if REPORT in lock else None
+            for files, lock in zip(self._outputs, locks, strict=True)
+        )
+        return old, new
+
+    def _of_pair(self, address: str) -> tuple[Any, Any]:
+        before, after = self._chains.pair(address)
+        return self._metrics_of(address, before), self._metrics_of(address, after)
+
+    def _metrics_of(self, address: str, made: Made) -> Any:
+        key = tuple(made.outs.values())
+        if key not in self._metrics:
+            self._metrics[key] = self._reader(address, made)(METRICS)
+        return self._metrics[key]
+
+    def _reader(self, address: str, made: Made) -> Read:
+        before, after = self._chains.pair(address)
+        one = self._outputs[0] if made is before else self._between
+        return (self._outputs[1] if made is after else one).reader(made)
+
+    def _measures_of(self, address: str, made: Made) -> Measures:
+        key = (address, *made.outs.values())
+        if key not in self._measured:
+            self._measured[key] = items.measures(address, self._reader(address, made))
+        return self._measured[key]
+
+    def _row(self, figure: Figure, key: str | None) -> Row:
+        if key is None or figure.address not in self._chains.both:
+            return Row(figure, None)
+        return Row(figure, self._paired(figure.address, key, *self._chains.pair(figure.address)))
+
+    def _paired(self, address: str, key: str, before: Made, after: Made) -> Paired | None:
+        old, new = (self._measures_of(address, made).get(key) for made in (before, after))
+        return items.paired(old, new) if old and new else None
+
+    def _explain(self, address: str, moved: list[Figure]) -> None:
+        between = self._chains.between(address, self._cache)
+        values = self._values(address)
+        key = (between.changes, *(step.changes for step in between.steps))
+        *_, reason = self._reasons.setdefault(key, (between, values, Reason([])))
+        reason.addresses.append(address)
+        if len(between.steps) > 1:
+            reason.figures += [
+                self._step(figure, step, named(step.changes, values))
+                for figure in moved
+                if figures.place(figure.key, {address})[1]  # the report computes the others
+                for step in between.steps
+            ]
+
+    def _file(self, change: Change) -> str:
+        """A file that holds a change."""
+        if change.kind != CODE:
+            return "dvc.yaml" if change.kind == "command" else change.name
+        stage = PurePosixPath(change.name).stem
+        of_stage = [each for each in self._found.differences if stage in each.stages]
+        modules = [each.name for each in of_stage if each.kind == CODE]
+        tables = [name for name in modules if "/" in name]
+        dotted = [f"{name.replace('.', '/')}.py" for name in modules if "/" not in name]
+        return f"src/{(dotted or tables or ['llmill'])[0]}"
+
+    def _step(self, figure: Figure, step: Step, by: str) -> StepFigure:
+        before, after = (
+            figures.at(figure.key, figure.address, self._metrics_of(figure.address, made))
+            for made in (step.before, step.after)
+        )
+        paired = self._paired(figure.address, figure.key, step.before, step.after)
+        shown = Figure(
+            figure.key, figure.address, figure.group, figure.name, figure.unit, before, after
+        )
+        return StepFigure(f"{figure.group}, {figure.name}", by, shown, paired)
+
+    def _values(self, address: str) -> Values:
+        """The values of every change upstream of a stage."""
+        found: Values = {}
+        todo, seen = [address], {address}
+        while todo:
+            one = todo.pop()
+            found |= self._chains.own(one)
+            new = {*self._chains.inputs(one).values()} - seen
+            todo, seen = [*todo, *new], seen | new
+        return found
+
+
+def _differ(before: Made, after: Made) -> bool:
+    return before.outs != after.outs

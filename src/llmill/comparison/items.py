@@ -1,0 +1,135 @@
+"""What stages wrote of every single question, answer and message, paired by what was asked: a
+difference of two systems on the same items is known far better than two intervals tell.
+
+In: the files of both sides. Out: for each measure how many items were gained and lost, McNemar's
+exact test, and the mean difference with the interval of a bootstrap over items.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from llmill.comparison.outputs import Read
+from llmill.evaluation import statistics
+from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
+
+SEED = 1
+RIGHT, AFTER = "_right", "_after"  # how columns of rights and wrongs end
+
+Item = tuple[Any, ...]  # what was asked; of equal ones with their number
+Measures = dict[str, "Measure"]  # by the key of their headline figure
+
+
+@dataclass
+class Measure:
+    """A figure of every item. A share counts rights and wrongs, or is one of each text."""
+
+    unit: str
+    values: dict[Item, float]
+    is_right: bool  # or wrong: nothing between
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Both sides on the items that both have. `difference`: after less before."""
+
+    unit: str
+    n: int
+    only_before: int  # items that one side has alone
+    only_after: int
+    gained: int  # right after, and not before; higher, where there are values between
+    lost: int
+    difference: Interval
+    p: float | None  # McNemar's, of rights and wrongs
+
+
+def paired(before: Measure, after: Measure) -> Paired | None:
+    """Two systems on the items that both were asked; None if there are none."""
+    both = [item for item in before.values if item in after.values]
+    if not both or before.is_right != after.is_right:
+        return None
+    gains = [after.values[item] - before.values[item] for item in both]
+    gained, lost = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
+    return Paired(
+        unit=after.unit,
+        n=len(both),
+        only_before=len(before.values) - len(both),
+        only_after=len(after.values) - len(both),
+        gained=gained,
+        lost=lost,
+        difference=statistics.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED),
+        p=statistics.mcnemar(gained, lost) if after.is_right else None,
+    )
+
+
+def measures(address: str, read: Read) -> Measures:
+    """What a stage wrote of every item; nothing of a stage that writes none, or in another form."""
+    stage, _, variant = address.partition("@")
+    try:
+        return OF_STAGE[stage](variant, read) if stage in OF_STAGE else {}
+    except (TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _mmlu(variant: str, read: Read) -> Measures:
+    found: Measures = {}
+    for item, row in _items(read("questions.json"), ("subject", "question")):
+        for name, value in row.items():
+            if name.endswith(RIGHT):
+                key = f"mmlu.{variant}.{name.removesuffix(RIGHT)}"
+                _note(found, key, item, value)
+                if row.get("level"):
+                    _note(found, f"{key}.{row['level']}", item, value)
+    return found
+
+
+def _knowledge(variant: str, read: Read) -> Measures:
+    found: Measures = {}
+    for item, row in _items(read("questions.json"), ("subject", "question")):
+        for name, value in row.items():
+            if name.endswith(AFTER) and isinstance(value, bool):
+                _note(found, f"knowledge.{variant}.{name.removesuffix(AFTER)}", item, value)
+    return found
+
+
+def _judge(variant: str, read: Read) -> Measures:
+    found: Measures = {}
+    for item, row in _items(read("scores.json"), ("instruction", "input", "reference")):
+        _note(found, f"judge.{variant}", item, row.get("score"), "points")
+        _note(found, f"judge.{variant}.exact_match", item, row.get("exact"))
+        _note(found, f"judge.{variant}.rouge_l", item, row.get("rouge_l"))
+    return found
+
+
+def _accuracy(variant: str, read: Read) -> Measures:
+    found: Measures = {}
+    for item, row in _items(read("predictions.json"), ("text", "label")):
+        for system, said in row["predictions"].items():
+            _note(found, f"classify.{system}", item, said == row["label"])
+    best = (read("metrics.json") or {}).get("best")
+    for test, rows in (read("tests.json") or {}).items():
+        for item, row in _items(rows, ("text", "label")):
+            if best in row["predictions"]:
+                said = row["predictions"][best]
+                _note(found, f"classify.tests.{test}", item, said == row["label"])
+    return found
+
+
+OF_STAGE = {"mmlu": _mmlu, "knowledge": _knowledge, "judge": _judge, "accuracy": _accuracy}
+
+
+def _items(rows: Any, names: tuple[str, ...]) -> Iterable[tuple[Item, dict[str, Any]]]:
+    """Rows with what was asked in them; the second of two equal ones is another item."""
+    seen: Counter[Item] = Counter()
+    for row in rows or []:
+        asked = tuple(row.get(name) for name in names)
+        seen[asked] += 1
+        yield (*asked, seen[asked]), row
+
+
+def _note(found: Measures, key: str, item: Item, value: Any, unit: str = "share") -> None:
+    """Keep a value of an item; a score that could not be read is none."""
+    if isinstance(value, bool | int | float):
+        measure = found.setdefault(key, Measure(unit, {}, isinstance(value, bool)))
+        measure.values[item] = float(value)

@@ -1,0 +1,55 @@
+"""Stages as DVC wrote down that they ran: in `dvc.lock`, and in its run cache."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmill.contract.record import flat
+
+
+@dataclass(frozen=True)
+class Made:
+    """A run of a stage. `deps` and `outs`: DVC's hash by path; parameters by dotted name."""
+
+    cmd: str
+    deps: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    outs: Mapping[str, str]
+
+
+def read(entry: Any) -> Made | None:
+    """One entry; None for what does not have their form."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str):
+        return None
+    files = entry.get("params")
+    sections = [s for s in files.values() if s] if isinstance(files, dict) else []
+    parameters = {k: v for section in sections for k, v in flat(section).items()}
+    return Made(entry["cmd"], _hashes(entry.get("deps")), parameters, _hashes(entry.get("outs")))
+
+
+def read_lock(tree: Any) -> dict[str, Made]:
+    """The stages of a `dvc.lock`, by address."""
+    entries = tree.get("stages") if isinstance(tree, dict) else None
+    found = {a: read(entry) for a, entry in (entries if isinstance(entries, dict) else {}).items()}
+    return {address: made for address, made in found.items() if made}
+
+
+def producer(lock: Mapping[str, Made], path: str) -> str | None:
+    """The address of the stage that makes a path."""
+    return next(
+        (
+            address
+            for address, made in lock.items()
+            for out in made.outs
+            if path == out or path.startswith(f"{out}/")
+        ),
+        None,
+    )
+
+
+def _hashes(listed: Any) -> dict[str, str]:
+    return {
+        each["path"]: str(each.get("md5") or each.get("etag") or each.get("checksum"))
+        for each in (listed if isinstance(listed, list) else [])
+        if isinstance(each, dict) and "path" in each
+    }

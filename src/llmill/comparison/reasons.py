@@ -1,0 +1,122 @@
+"""Which change moved the figures of a stage, in words; nothing is said that no run shows."""
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from llmill.comparison.causes import CODE, MISSING, Between, Change
+from llmill.comparison.figures import Figure
+from llmill.comparison.items import Paired
+from llmill.comparison.revisions import Revision
+
+MOST = 3  # changes that a line names
+
+
+@dataclass(frozen=True)
+class StepFigure:
+    """A figure before and after one step, and the same items at both."""
+
+    name: str
+    by: str  # the changes of the step
+    figure: Figure
+    paired: Paired | None
+
+
+@dataclass
+class Reason:
+    """What is said of some stages with the same changes upstream."""
+
+    addresses: list[str]
+    said: str = ""
+    figures: list[StepFigure] = field(default_factory=list)
+
+
+def said(
+    between: Between,
+    values: Mapping[Change, tuple[Any, Any]],
+    sides: tuple[Revision, Revision],
+    addresses: list[str],
+    files: Mapping[Change, str],
+) -> str:
+    """The one line. `values`: of each change before and after; `files`: one of each change that is
+    no parameter.
+    """
+    changes = sorted(between.changes)
+    if not changes:
+        return (
+            "other bytes, though nothing upstream differs: the same parameters, code and data gave "
+            "another result, on another machine perhaps"
+        )
+    if len(changes) == 1:
+        return f"the only change upstream is {named(changes, values)}"
+    if len(between.steps) > 1:
+        steps = "; then ".join(named(step.changes, values) for step in between.steps)
+        together = "" if between.is_known else " (what stands together is not told apart)"
+        return f"DVC's cache holds the runs between: {steps}{together}"
+    makes = command(between, values, sides[1], addresses, files)
+    return (
+        f"{len(changes)} changes upstream ({named(changes, values)}), and DVC's cache holds no run "
+        "between that tells them apart"
+        + (f"; at {sides[0].asked} `{makes}` makes one" if makes else "")
+    )
+
+
+def named(changes: Iterable[Change], values: Mapping[Change, tuple[Any, Any]]) -> str:
+    """Changes in words."""
+    listed = [_name(change, values[change]) for change in sorted(changes)]
+    if len(listed) > MOST:
+        listed = [*listed[: MOST - 1], f"{len(listed) - MOST + 1} more"]
+    return ", ".join([*listed[:-2], " and ".join(listed[-2:])])
+
+
+def command(
+    between: Between,
+    values: Mapping[Change, tuple[Any, Any]],
+    after: Revision,
+    addresses: list[str],
+    files: Mapping[Change, str],
+) -> str:
+    """A run of the side before with one of the changes, a parameter's value or a file; none where
+    nobody can make one.
+    """
+    run, targets = "dvc exp run --temp", " ".join(addresses)
+    near = sorted(between.changes, key=lambda change: (change not in between.own, change))
+    parameter = next((change for change in near if change.kind == "parameter"), None)
+    if parameter:
+        return f"{run} -S {_override(parameter.name, *values[parameter])} {targets}"
+    file = next((files[change] for change in near if change in files), None)
+    if file is None:
+        return ""
+    return f"git checkout {after.asked} -- {shlex.quote(file)} && {run} {targets}"
+
+
+def _override(name: str, before: Any, after: Any) -> str:
+    """As `-S` takes it; a key that is not there yet, or goes, is marked."""
+    if after == MISSING:
+        return f"'~{name}'"
+    value = after if isinstance(after, str) else json.dumps(after, separators=(",", ":"))
+    return shlex.quote(f"{'+' if before == MISSING else ''}{name}={value}")
+
+
+def _name(change: Change, values: tuple[Any, Any]) -> str:
+    if change.kind == "parameter":
+        return f"{change.name} {plain(values[0])} → {plain(values[1])}"
+    if change.kind == CODE:
+        return f"the code of {PurePosixPath(change.name).stem}"
+    if change.kind == "command":
+        return f"how {change.name} is run"
+    if change.kind == "input":
+        return f"that {change.name} is read{' no more' if values[1] == MISSING else ''}"
+    if change.kind == "bytes":
+        return f"other bytes in {change.name}, which nothing upstream explains"
+    return f"data {change.name}"
+
+
+def plain(value: Any) -> str:
+    """A value as params.yaml would have it."""
+    if value == MISSING:
+        return MISSING
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,110 @@
+"""A state of the repository, read without touching the work tree: a commit, an experiment of DVC's
+(whose name is that of a git ref), or the work tree itself.
+"""
+
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from llmill.contract.errors import UserError
+
+WORKSPACE = "workspace"  # what DVC calls the work tree
+EXPERIMENTS = "refs/exps"
+OF_DVC = "dvc: commit experiment "  # how the message of one begins
+OF_THE_QUEUE = ("apply", "celery", "exec", "stash", "temp")  # what DVC keeps beside them
+
+
+@dataclass(frozen=True)
+class Revision:
+    """`commit`: its hash; None of the work tree."""
+
+    asked: str
+    commit: str | None
+
+    @property
+    def title(self) -> str:
+        """What was asked for, and the commit that this is."""
+        short = self.commit and self.commit[:7]
+        return f"{self.asked} ({short})" if short and short != self.asked else self.asked
+
+    @property
+    def subject(self) -> str:
+        """The first line of the commit's message; of an experiment, which has none of its own, the
+        commit that it began from.
+        """
+        if self.commit is None:
+            return "the work tree"
+        line, began = (_git("log", "-1", "--format=%s%n%p", self.commit).splitlines() + [""] * 2)[
+            :2
+        ]
+        return f"experiment from {began}" if line.startswith(OF_DVC) else line
+
+    def read(self, path: str) -> bytes | None:
+        """What a file holds, its path from the folder worked in; None where there is none."""
+        if self.commit is None:
+            return Path(path).read_bytes() if Path(path).is_file() else None
+        done = _run("cat-file", "blob", f"{self.commit}:./{path}")
+        return done.stdout if done.returncode == 0 else None
+
+    @contextmanager
+    def source(self) -> Iterator[Path]:
+        """A folder with the revision's `src`, for the time being; it may hold none."""
+        if self.commit is None:
+            yield Path.cwd()
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            packed = Path(folder, "source.tar")
+            done = _run("archive", "--format=tar", f"--output={packed}", self.commit, "src")
+            if done.returncode == 0:
+                with tarfile.open(packed) as archive:
+                    archive.extractall(folder, filter="data")
+            yield Path(folder)
+
+
+def find(name: str) -> Revision | None:
+    """The revision or experiment of a name; None if git knows none.
+
+    Raises `UserError` where several experiments have the name.
+    """
+    if name == WORKSPACE:
+        return Revision(name, None)
+    _git("rev-parse", "--git-dir")
+    done = _run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if done.returncode == 0:
+        return Revision(name, done.stdout.decode().strip())
+    found = [(commit, ref) for commit, ref in _experiments() if ref[-1] == name]
+    if len(found) > 1:
+        head = _run("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode().strip()
+        of_head = [(commit, ref) for commit, ref in found if "".join(ref[2:4]) == head]
+        if len(of_head) != 1:
+            commits = ", ".join(commit[:7] for commit, _ in found)
+            raise UserError(f"{name}: several experiments have this name; take a commit: {commits}")
+        found = of_head
+    return Revision(name, found[0][0]) if found else None
+
+
+def _experiments() -> Iterator[tuple[str, list[str]]]:
+    """Commit and parts of the ref of each: refs, exps, two parts of the commit that it began from,
+    its name.
+    """
+    for line in _git("for-each-ref", "--format=%(objectname) %(refname)", EXPERIMENTS).splitlines():
+        commit, _, ref = line.partition(" ")
+        parts = ref.split("/")
+        if len(parts) == 5 and parts[2] not in OF_THE_QUEUE:
+            yield commit, parts
+
+
+def _git(*words: str) -> str:
+    done = _run(*words)
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["failed"]
+        raise UserError(f"git: {said[0].removeprefix('fatal: ')}")
+    return done.stdout.decode(errors="replace")
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["git", *words], capture_output=True, check=False)

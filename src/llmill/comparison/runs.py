@@ -1,0 +1,181 @@
+"""Two MLflow runs of a stage beside each other, with the runs that made their inputs."""
+
+from typing import Any
+
+from llmill.comparison import items
+from llmill.comparison.causes import CODE, MISSING
+from llmill.comparison.chain import Comparison, Row
+from llmill.comparison.differences import KINDS, Difference
+from llmill.comparison.figures import Figure
+from llmill.comparison.items import Measures
+from llmill.comparison.outputs import Read
+from llmill.comparison.reasons import Reason
+from llmill.contract.errors import UserError
+from llmill.runner import tracking
+from llmill.runner.tracking import EXPERIMENT_TAG, PARENT_TAG, RECORD_TAG, Kept
+
+MOST = 5  # runs of a name that an error lists
+COMMIT = "git.commit"
+APART = (EXPERIMENT_TAG, RECORD_TAG, COMMIT)  # tags that differ without a reason to move anything
+SHORT = 8
+
+
+def find(name: str) -> Kept:
+    """The run of an id or a name; raises `UserError` where there is none, or several."""
+    found = tracking.kept_runs(name)
+    if not found:
+        raise UserError(
+            f"{name}: no revision of git, no experiment of DVC's (`dvc exp list --all-commits` "
+            "names them; one that was removed is gone) and no MLflow run (`llmill runs`)"
+        )
+    if len(found) > 1:
+        some = "; ".join(f"{run.id} of {run.started}{_experiment(run)}" for run in found[:MOST])
+        raise UserError(f"{name}: {len(found)} MLflow runs have this name; take an id: {some}")
+    return found[0]
+
+
+def compare(before: Kept, after: Kept) -> Comparison:
+    """Raises `UserError` for one run twice, and for runs of two stages."""
+    if before.id == after.id:
+        raise UserError(f"{before.name}: one MLflow run, so nothing differs")
+    if _stage(before) != _stage(after):
+        raise UserError(
+            f"two stages: {before.name} and {after.name} measure different things; "
+            "compare two runs of one"
+        )
+    found = Comparison(
+        (f"{before.name} {before.id[:SHORT]}", f"{after.name} {after.id[:SHORT]}"),
+        tuple(f"of {run.started}{_experiment(run)}" for run in (before, after)),  # type: ignore[arg-type]
+    )
+    sides = _chain(before), _chain(after)
+    found.differences = _differences(*sides)
+    old, new = (items.measures(before.name, _reader(run)) for run in (before, after))
+    found.headlines = [row for row in _rows(old, new, before.name) if row.figure.has_moved]
+    found.still = len(old.keys() & new.keys()) - len(found.headlines)
+    every = [
+        Figure(name, before.name, before.name, name, "plain", *(r.get(name) for r in pair))
+        for pair in [(before.metrics, after.metrics)]
+        for name in sorted({*pair[0], *pair[1]})
+    ]
+    moved = [Row(figure, None) for figure in every if figure.has_moved]
+    if moved:
+        found.others[before.name] = moved
+        found.reasons.append(Reason([before.name], _said(found.differences)))
+    return found
+
+
+def _said(differences: list[Difference]) -> str:
+    changes = [each for each in differences if each.kind != "tag"]
+    names = ", ".join(map(_named, changes[:MOST]))
+    if not changes:
+        return "neither parameters nor inputs of these runs and those upstream differ"
+    if len(changes) == 1:
+        return f"the only change upstream is {names}"
+    more = f" and {len(changes) - MOST} more" if len(changes) > MOST else ""
+    return (
+        f"{len(changes)} changes upstream, {names}{more}: two runs alone do not tell which moved "
+        "it; compare their commits, for which DVC's cache may hold the runs between"
+    )
+
+
+def _named(change: Difference) -> str:
+    if change.kind == "parameter":
+        return f"{change.name} {change.before} → {change.after}"
+    return f"{change.kind} {change.name}"
+
+
+def _chain(run: Kept) -> dict[str, Kept]:
+    """The run and all that made its inputs, by stage."""
+    found: dict[str, Kept] = {}
+    todo = [run]
+    while todo:
+        one = todo.pop()
+        if one.name not in found:
+            found[one.name] = one
+            ids = [value for tag, value in one.tags.items() if tag.startswith(PARENT_TAG)]
+            todo += [parent for id in ids for parent in tracking.kept_runs(id)]
+    return found
+
+
+def _differences(before: dict[str, Kept], after: dict[str, Kept]) -> list[Difference]:
+    """Parameters and inputs of all runs, and what else the tags tell."""
+    found: dict[tuple[str, str], Difference] = {}
+
+    def note(kind: str, stage: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+        for name in sorted({*old, *new}):
+            pair = old.get(name, MISSING), new.get(name, MISSING)
+            if pair[0] != pair[1]:
+                of = CODE if kind == "data" and f"/{CODE}/" in name else kind
+                each = found.setdefault((of, name), Difference(of, name, *pair))
+                each.stages.append(stage)
+
+    last = next(iter(before)), next(iter(after))
+    pairs = {**{name: name for name in before if name in after}, last[0]: last[1]}
+    for name, other in pairs.items():
+        old, new = before[name], after[other]
+        if old.id != new.id:
+            note("parameter", name, old.parameters, new.parameters)
+            note("data", name, _inputs(old, before), _inputs(new, after))
+            note("tag", name, _tags(old), _tags(new))
+    return sorted(found.values(), key=lambda each: ((*KINDS, "tag").index(each.kind), each.name))
+
+
+def _inputs(run: Kept, chain: dict[str, Kept]) -> dict[str, str]:
+    """Short hashes of what no run of the chain made: what they made differs as they do."""
+    listed = tracking.artifact(run, "inputs.json") or {}
+    made = tuple(
+        part for name in chain for part in (f"/{name.replace('@', '/')}/", f"/{name}/") if name
+    )
+    return {
+        path: str(digest)[:SHORT]
+        for path, digest in listed.items()
+        if f"/{CODE}/" in path or not any(part in f"/{path}/" for part in made)
+    }
+
+
+def _tags(run: Kept) -> dict[str, str]:
+    skipped = (*APART, "git.dirty")
+    return {
+        tag: value
+        for tag, value in run.tags.items()
+        if tag not in skipped and not tag.startswith(PARENT_TAG)
+    }
+
+
+def _reader(run: Kept) -> Read:
+    """Reads the tables that a stage gave to MLflow in the form of its own files."""
+
+    def read(name: str) -> Any:
+        table = tracking.artifact(run, name)
+        if not isinstance(table, dict) or "columns" not in table:
+            return None
+        rows = [dict(zip(table["columns"], row, strict=False)) for row in table["data"]]
+        if name != "predictions.json":
+            return rows
+        asked = ("text", "label")
+        return [
+            {key: row[key] for key in asked}
+            | {"predictions": {k: v for k, v in row.items() if k not in asked}}
+            for row in rows
+        ]
+
+    return read
+
+
+def _rows(old: Measures, new: Measures, address: str) -> list[Row]:
+    """The means of every measure that both have, with the items in pairs."""
+    rows = []
+    for key in old.keys() & new.keys():
+        means = [sum(m.values.values()) / len(m.values) for m in (old[key], new[key])]
+        figure = Figure(key, address, address, key, new[key].unit, *means)
+        rows.append(Row(figure, items.paired(old[key], new[key])))
+    return sorted(rows, key=lambda row: row.figure.key)
+
+
+def _stage(run: Kept) -> str:
+    return run.name.partition("@")[0]
+
+
+def _experiment(run: Kept) -> str:
+    name = run.tags.get(EXPERIMENT_TAG)
+    return f", experiment {name}" if name else ""

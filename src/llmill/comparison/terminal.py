@@ -1,0 +1,128 @@
+"""The comparison as tables in a terminal."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from llmill.comparison import cells
+from llmill.comparison.chain import Comparison
+from llmill.contract import printable
+
+MOST = 12  # changes of a kind that are shown
+NAME_WIDTH = 24  # of a figure's, at least
+CHANGE_HEAD = ("", "what", "before", "after", "of")
+STAGE_HEAD = ("stage", "changed", "reads what differs of", "output")
+
+
+def show(found: Comparison, console: Console, everything: bool) -> None:
+    """Print all of it; `everything`: also the figures that no report opens with."""
+    for name, title, subject in zip(("before", "after"), found.titles, found.subjects, strict=True):
+        _say(console, f"{name:<7} {title}  {subject}")
+    for note in found.notes:
+        _say(console, note)
+    if found.is_empty:
+        _say(
+            console,
+            f"Nothing differs: parameters, code, packages, data and all outputs of "
+            f"{found.n_stages} stages are the same.",
+        )
+        return
+    kinds = cells.by_kind(found.differences)
+    most = None if everything else MOST
+    shown = [(kind, *row) for kind, rows in kinds.items() for row in rows[:most]]
+    _table(console, "What changed", CHANGE_HEAD, shown)
+    if len(found.differences) > len(shown):
+        _say(console, f"and {len(found.differences) - len(shown)} more changes: --all, or --page")
+    _table(console, "Stages that differ", STAGE_HEAD, cells.stages(found))
+    if found.n_stages:
+        _say(
+            console,
+            f"{found.n_stages - len(found.stages)} of {found.n_stages} stages are as they were.",
+        )
+    _figures(found, console)
+    _others(found, console, everything)
+    if found.reasons:
+        console.print(Text("Which change moved it", style="italic"))
+    for reason in found.reasons:
+        _say(console, f"{', '.join(reason.addresses)}: {reason.said}.")
+        if reason.figures:
+            console.print(_grouped("", cells.steps(reason)))
+
+
+def _figures(found: Comparison, console: Console) -> None:
+    if found.headlines:
+        table = _grouped("Figures that moved", cells.headlines(found))
+        table.caption, table.caption_justify = cells.caption(found), "left"
+        console.print(table)
+    if found.headlines or found.still:
+        _say(console, f"{found.still} headline figures did not move.")
+    if found.alone:
+        _say(console, f"{found.alone} headline figures are known of one side only.")
+
+
+def _others(found: Comparison, console: Console, everything: bool) -> None:
+    count = sum(map(len, found.others.values()))
+    if everything:
+        for address, rows in found.others.items():
+            _table(
+                console,
+                f"{address}: every figure that moved",
+                cells.FIGURE_HEAD[:4],
+                cells.others(rows),
+                words=1,
+            )
+    elif count:
+        _say(console, f"In all {count} figures of {', '.join(found.others)} moved: --all")
+
+
+def _table(
+    console: Console,
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    words: int = 99,
+) -> None:
+    if rows:
+        table = _empty(title, head, words)
+        for row in rows:
+            table.add_row(*_texts(row[:words]), *_texts(row[words:], stacked=True))
+        console.print(table)
+
+
+def _grouped(title: str, groups: Mapping[str, Sequence[cells.Cells]]) -> Table:
+    """Figures below the names of their groups."""
+    table = _empty(title, cells.FIGURE_HEAD, words=1)
+    for group, rows in groups.items():
+        table.add_section()
+        table.add_row(Text(printable.line(group), style="bold"))
+        for name, *rest in rows:
+            table.add_row(Text(f"  {printable.line(name)}"), *_texts(rest, stacked=True))
+    return table
+
+
+def _empty(title: str, head: Sequence[str], words: int) -> Table:
+    table = Table(title=title or None, title_justify="left")
+    for number, name in enumerate(head):
+        words_here = number < words
+        table.add_column(
+            name,
+            justify="left" if words_here else "right",
+            no_wrap=not words_here,
+            overflow="fold",
+            min_width=NAME_WIDTH if number == 0 and words == 1 else None,
+        )
+    return table
+
+
+def _texts(row: Iterable[str], stacked: bool = False) -> list[Text]:
+    """Names come from the data: neither control characters nor rich's markup. `stacked`: intervals
+    below their values, which takes half the width.
+    """
+    shown = [printable.line(cell) for cell in row]
+    return [Text(cell.replace(" (", "\n(") if stacked else cell) for cell in shown]
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(Text(printable.line(text)), soft_wrap=True)

@@ -1,0 +1,133 @@
+"""From what items have in common with the training text to figures: how many overlap, whether their
+answers stand there, too, and what models score with and without them.
+
+An item overlaps if one of its runs of words occurs in the text; it is above the threshold if more
+than that share of its runs do.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from llmill.evaluation import statistics
+from llmill.evaluation.items import Asked
+from llmill.text.overlap import Overlap, split
+
+SHOWN = 40  # words of an example
+
+
+def figures(
+    found: Overlap, asked: Asked, numbers: np.ndarray, threshold: float, confidence: float
+) -> dict[str, Any]:
+    """Of the items with these numbers: how many overlap, by part of the text, too; and of those
+    that overlap and have an answer, with how many the right one and a wrong one are found.
+    """
+    shares = share_of_runs(found, found.names)[numbers]
+    answers = list(answered(found, asked, numbers).values())
+
+    def share(right: Iterable[bool]) -> statistics.Interval:
+        hits = np.fromiter(right, dtype=bool)
+        return statistics.share(int(hits.sum()), len(hits), confidence)
+
+    return {
+        "items": len(numbers),
+        "whole": int((found.runs[numbers] == 1).sum()),  # one run, the whole item
+        "without_words": int((found.words[numbers] == 0).sum()),
+        "overlapping": share(shares > 0),
+        "above_threshold": share(shares > threshold),
+        "by_part": {part: share(share_of_runs(found, [part])[numbers] > 0) for part in found.names},
+        "longest": int(found.longest[numbers].max()),
+        "right_answer": share(right for right, _ in answers),
+        "wrong_answer": share(wrong for _, wrong in answers),
+    }
+
+
+def answered(found: Overlap, asked: Asked, numbers: np.ndarray) -> dict[int, tuple[bool, bool]]:
+    """Of each item that overlaps and has an answer whether the right and whether a wrong one is
+    found with it: behind it in the text, or as the label of the message with its longest run.
+    """
+    if not asked.labels:
+        return {
+            number: (bool(found.right.parts[number]), bool(found.wrong.parts[number]))
+            for number in numbers.tolist()
+            if found.longest[number] and found.answered[number]
+        }
+    labels = zip(numbers.tolist(), asked.labels, strict=True)
+    return {
+        number: (place.label == right, place.label == wrong)
+        for number, (right, wrong) in labels
+        if (place := found.places.get(number)) and place.label is not None
+    }
+
+
+def share_of_runs(found: Overlap, parts: Iterable[str]) -> np.ndarray:
+    """The share of each item's runs that occur in one of the parts; 0 of none. (items,)"""
+    return found.counts(found.bits(parts)) / np.maximum(found.runs, 1)
+
+
+def with_and_without(
+    right: np.ndarray, shares: np.ndarray, threshold: float, confidence: float
+) -> dict[str, statistics.Interval]:
+    """The share right of all items, of those that overlap, of those that do not, and of those that
+    are not above the threshold. `right` says it of each item, `shares` are of their runs. (N,) both
+    """
+    chosen = {
+        "all": shares >= 0,
+        "overlapping": shares > 0,
+        "without": shares == 0,
+        "below_threshold": shares <= threshold,
+    }
+    return {
+        name: statistics.share(int(right[rows].sum()), int(rows.sum()), confidence)
+        for name, rows in chosen.items()
+    }
+
+
+def matched(keys: Iterable[Hashable], items: Mapping[Hashable, Sequence[int]]) -> list[int]:
+    """The item of each key; of several with one key each in turn, and -1 where there is none."""
+    seen: Counter[Hashable] = Counter()
+    numbers = []
+    for key in keys:
+        of_key = items.get(key, ())
+        numbers.append(of_key[seen[key] % len(of_key)] if of_key else -1)
+        seen[key] += 1
+    return numbers
+
+
+def described(found: Overlap, asked: Asked, numbers: np.ndarray) -> list[dict[str, Any]]:
+    """One row for each item that overlaps. Its example is the longest run, or the beginning of it,
+    with the first document that holds it.
+    """
+    counts = {part: found.counts(found.bits([part])) for part in found.names}
+    shares, answers = share_of_runs(found, found.names), answered(found, asked, numbers)
+    rows = []
+    for number, item, name in zip(numbers.tolist(), asked.items, asked.names, strict=True):
+        if number not in found.places:
+            continue
+        place, longest = found.places[number], int(found.longest[number])
+        words = split(item.text)[place.first :][:longest]
+        right, wrong = answers.get(number, (None, None))
+        rows.append(
+            {
+                "kind": asked.kind,
+                **name,
+                "text": item.text,
+                "words": int(found.words[number]),
+                "run": int(found.length[number]),  # words of each
+                "runs": int(found.runs[number]),
+                "found": {part: int(each[number]) for part, each in counts.items() if each[number]},
+                "share": round(float(shares[number]), 4),
+                "longest": longest,
+                "right_answer": right,
+                "wrong_answer": wrong,
+                "example": {
+                    "part": place.part,
+                    "source": place.source,
+                    "number": place.number,
+                    "shared": " ".join(words[:SHOWN]) + " …" * (len(words) > SHOWN),
+                },
+            }
+        )
+    return rows

@@ -1,0 +1,102 @@
+"""The last word of a document, to be guessed from all that stands before it (LAMBADA's form,
+Paperno et al. 2016).
+
+A document ends in a word behind a space, and marks; the marks are left out. The guess is right if
+the likeliest tokens, one after the other, are those of the word. Beside it stand the same model's
+guess from the few words just before, and a bigram's: what they get needs no document.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmill.evaluation import statistics
+from llmill.evaluation.exact_match import OUTER
+from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
+from llmill.evaluation.statistics import Draws, Interval
+from llmill.model.generate import generate
+from llmill.model.transformer import Transformer
+from llmill.text.tokenizer import Tokenizer
+
+NEAR = 3  # words just before the last one
+WRITTEN_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class LastWord:
+    """A document without its last word, and the word."""
+
+    before: str
+    word: str
+
+    @property
+    def near(self) -> str:
+        """The few words just before."""
+        return " ".join(self.before.split()[-NEAR:])
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What a model takes for the last word, whether it is, and the word's log-probability."""
+
+    text: str
+    right: bool
+    logprob: float
+
+
+def last_word(document: str) -> LastWord | None:
+    """None of a document that does not end in a word behind a space and other words."""
+    before, _, word = document.rstrip(OUTER).rpartition(" ")
+    plain = word[:1].isalnum() and not any(character.isspace() for character in word)
+    return LastWord(before, word) if plain and before and before == before.rstrip() else None
+
+
+def guesses(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    shown: Sequence[tuple[str, str]],
+    batch_size: int,
+    progress: Progress = in_silence,
+) -> list[Guess]:
+    """The guess of the word behind each text; of a text that is too long the end is read."""
+    pairs = [
+        ([tokenizer.end_of_text, *tokenizer.encode(a)], word_ids(tokenizer, b)) for a, b in shown
+    ]
+    scores = continuation_logprobs(model, pairs, batch_size, progress)
+    found: list[Guess] = []
+    for start in range(0, len(pairs), WRITTEN_AT_ONCE):
+        group = pairs[start : start + WRITTEN_AT_ONCE]
+        written = generate(
+            model,
+            [ids[-max(1, model.config.block_size - len(word)) :] for ids, word in group],
+            max_new_tokens=max(len(word) for _, word in group),
+            end_of_text=tokenizer.end_of_text,
+            ends=tokenizer.ends,
+        )
+        for (_, word), ids, score in zip(group, written, scores[start:], strict=False):
+            said = ids[: len(word)]
+            found.append(Guess(tokenizer.decode(said).strip(), said == word, score))
+    return found
+
+
+def word_ids(tokenizer: Tokenizer, word: str) -> list[int]:
+    """The tokens of a word behind a space."""
+    return tokenizer.encode(f" {word}")
+
+
+def figures(guesses: Sequence[Guess], draws: Draws) -> dict[str, Any]:
+    """The share right and the perplexity of a word."""
+    right = sum(each.right for each in guesses)
+    return {
+        "accuracy": statistics.share(right, len(guesses), draws["confidence"]),
+        "perplexity": perplexity([each.logprob for each in guesses], draws),
+    }
+
+
+def perplexity(logprobs: Sequence[float], draws: Draws) -> Interval | None:
+    """By the mean log-probability of a word, in nats; None of no words."""
+    if not logprobs:
+        return None
+    return statistics.bootstrap(lambda each: float(np.exp(-each.mean())), [logprobs], **draws)

@@ -1,0 +1,64 @@
+"""The tables of stage `signals`: each figure of the foundation model, with what to compare it with
+in the column behind.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmill.report import form
+from llmill.report.tables import Table
+
+FIGURES = (  # name, unit, path, and of what to compare with: its name and path
+    ("bits a byte, held-out documents", "bits", "bits_per_byte.all",
+        {"unigram": "bits_per_byte.unigram", "gzip": "bits_per_byte.gzip"}),
+    ("perplexity of a word of them", "plain", "bits_per_byte.word_perplexity", {}),
+    ("their last words", "share", "last_words.accuracy",
+        {"from three words": "last_words.near.accuracy", "bigram": "last_words.bigram.accuracy"}),
+    ("perplexity of a last word", "plain", "last_words.perplexity",
+        {"from three words": "last_words.near.perplexity", "bigram": "last_words.bigram.perplexity",
+         "unigram": "last_words.unigram.perplexity"}),
+    ("windows of training text, tokens reproduced", "share", "memorisation.training.tokens",
+        {"held-out text": "memorisation.held_out.tokens"}),
+    ("windows of training text, reproduced whole", "share", "memorisation.training.whole",
+        {"held-out text": "memorisation.held_out.whole"}),
+    ("samples: distinct tokens", "share", "samples.written.distinct_1",
+        {"held-out text": "samples.held_out.distinct_1"}),
+    ("samples: distinct pairs of tokens", "share", "samples.written.distinct_2",
+        {"held-out text": "samples.held_out.distinct_2"}),
+    ("samples: distinct runs of three", "share", "samples.written.distinct_3",
+        {"held-out text": "samples.held_out.distinct_3"}),
+    ("samples: runs of four that stood before", "share", "samples.written.repeated_4",
+        {"held-out text": "samples.held_out.repeated_4"}),
+    ("samples: longest run of the training text, tokens", "points", "samples.written.longest_run",
+        {"held-out text": "samples.held_out.longest_run"}),
+    ("samples: copied for as long as a window's half", "share", "samples.written.copied",
+        {"held-out text": "samples.held_out.copied"}),
+    ("minimal pairs, mean over phenomena", "share", "minimal_pairs.model",
+        {"unigram": "minimal_pairs.unigram", "shorter sentence": "minimal_pairs.shorter"}),
+)  # fmt: skip
+WHO = {"model": "right", "unigram": "unigram", "shorter": "shorter sentence"}
+
+
+def figures(metrics: Mapping[str, Any]) -> Table:
+    """Every figure, and beside it what to compare it with."""
+    rows = []
+    for name, unit, path, beside in FIGURES:
+        figure = form.at(metrics, path)
+        others = (f"{who} {form.number(form.at(metrics, at), unit)}" for who, at in beside.items())
+        shown = (form.with_interval(figure, unit), form.trials(figure), ", ".join(others))
+        rows.append((name, *shown))
+    return Table(("", "value", "n", "beside"), rows)
+
+
+def minimal_pairs(metrics: Mapping[str, Any]) -> Table:
+    """The right sentences that each prefers, by phenomenon."""
+    phenomena = (form.at(metrics, "minimal_pairs.phenomena") or {}).items()
+    rows = [
+        (
+            form.words(name),
+            *(form.with_interval(told.get(who), "share") for who in WHO),
+            form.trials(told.get("model")),
+        )
+        for name, told in phenomena
+    ]
+    return Table(("phenomenon", *WHO.values(), "pairs"), rows)

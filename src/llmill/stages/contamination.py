@@ -1,0 +1,165 @@
+"""Count what of the test items stands in the text that models learn from.
+
+    python -m llmill contamination
+
+In: the prepared data, and what models said of the test questions, instructions and messages. Out:
+`metrics.json`, and `items.json` with a row for each item that overlaps. Of an item with a right
+answer it is asked whether that stands behind it in the text, too; a wrong one in its place is the
+control: where it is found as often, the overlap tells nothing of the answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from llmill.contract import record, skipped
+from llmill.contract.values import Section
+from llmill.evaluation import contamination as measured
+from llmill.evaluation import items, statistics
+from llmill.evaluation.items import (
+    DOCUMENTS,
+    INSTRUCTIONS,
+    MESSAGES,
+    PREFERENCES,
+    QUESTIONS,
+    Asked,
+)
+from llmill.stages.settings.contamination import Contamination
+from llmill.text.overlap import Overlap
+
+if TYPE_CHECKING:
+    from llmill.contract.job import Job
+
+ROLES = ("mmlu", "instruction", "classification")  # with items
+ASKED = {  # by kind of item: stage, file, what names an item in it, measures with their keys
+    QUESTIONS: (
+        "mmlu",
+        "questions.json",
+        ("subject", "question"),
+        {"letter": "letter_right", "cloze": "cloze_right"},
+    ),
+    INSTRUCTIONS: (
+        "judge",
+        "scores.json",
+        ("instruction", "input"),
+        {"exact_match": "exact"},
+    ),
+}
+LEARNT = {  # parts of the text, by what learnt from them; a classifier that is not named: FOUNDED
+    "pretrain": (DOCUMENTS,),
+    "instruct": (DOCUMENTS, INSTRUCTIONS),
+    "prefer": (DOCUMENTS, INSTRUCTIONS, PREFERENCES),
+    "all_from_random": (MESSAGES,),
+    "tfidf": (MESSAGES,),
+    "majority": (MESSAGES,),
+}
+FOUNDED = (DOCUMENTS, MESSAGES)
+
+
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    contamination: Contamination
+
+
+def run(params: Parameters, job: Job) -> None:
+    """Look for every item in the text, then join what is found with what models said."""
+    settings, prepared = params.contamination, job.folder("prepare")
+    kinds = [kind for kind in items.asked(prepared) if kind.items]
+    if not kinds:
+        skip(job)
+        return
+    every = [item for kind in kinds for item in kind.items]
+    found = Overlap(every, settings.words, settings.shortest, settings.reach)
+    for part, documents in items.learnt(prepared).items():
+        found.read(part, documents)
+    ends = np.cumsum([len(kind.items) for kind in kinds])
+    numbers = [np.arange(end - len(kind.items), end) for kind, end in zip(kinds, ends, strict=True)]
+    limits = (settings.threshold, settings.confidence)
+    metrics: dict[str, Any] = {
+        "items": len(every),
+        "overlapping": len(found.places),
+        **{name: getattr(settings, name) for name in ("words", "threshold", "reach")},
+        "kinds": {},
+        "scores": {},
+    }
+    rows: list[dict[str, Any]] = []
+    for kind, each in zip(kinds, numbers, strict=True):
+        metrics["kinds"][kind.kind] = measured.figures(found, kind, each, *limits)
+        if scores := scored(kind, each, found, settings, job):
+            metrics["scores"][kind.kind] = scores
+        rows += measured.described(found, kind, each)
+    record.write_json(job.out / "items.json", rows)
+    record.write_json(job.out / "metrics.json", metrics)
+    flat = [{**row, **row["example"], "found": str(row["found"])} for row in rows]
+    job.track.table("items", [{k: v for k, v in row.items() if k != "example"} for row in flat])
+    job.track.metrics(statistics.flat(metrics))
+    for name, each in metrics["kinds"].items():
+        share = each["overlapping"]
+        job.say(f"{name}: {share['value']:.1%} of {share['n']} overlap")
+
+
+def skip(job: Job) -> None:
+    """Every role with items is null."""
+    marks = (skipped.reason(job.folder("prepare") / role) for role in ROLES)
+    why = ", ".join(filter(None, marks))
+    skipped.write(job.out, why)
+    record.write_json(job.out / "metrics.json", {skipped.KEY: why})
+    job.say(f"skipped: {why}")
+
+
+def scored(
+    kind: Asked, numbers: np.ndarray, found: Overlap, settings: Contamination, job: Job
+) -> dict[str, dict[str, Any]]:
+    """By model and measure: the share right of all items, and with and without those that overlap
+    with what the model learnt from.
+    """
+    by_key: dict[Any, list[int]] = {}
+    for number, key in zip(numbers.tolist(), kind.keys, strict=True):
+        by_key.setdefault(key, []).append(number)
+    scores: dict[str, dict[str, Any]] = {}
+    for model, keys, measures in said(kind.kind, job):
+        shares = measured.share_of_runs(found, LEARNT.get(model, FOUNDED))
+        rows = np.array(measured.matched(keys, by_key), dtype=int)
+        known = rows >= 0
+        scores[model] = {
+            name: measured.with_and_without(
+                np.asarray(right, dtype=bool)[known],
+                shares[rows[known]],
+                settings.threshold,
+                settings.confidence,
+            )
+            for name, right in measures.items()
+        }
+    return scores
+
+
+def said(kind: str, job: Job) -> list[tuple[str, list[Any], dict[str, list[bool]]]]:
+    """Each model with the items that it was asked and, by measure, whether it was right; none of
+    those that were not made.
+    """
+    if kind in ASKED:
+        stage, file, names, measures = ASKED[kind]
+        by_model = {
+            model: record.read_json(job.folder(f"{stage}/{model}") / file)
+            for model in job.variants(stage)
+        }
+        return [
+            (
+                model,
+                [tuple(row[name] for name in names) for row in rows],
+                {m: [row[key] for row in rows] for m, key in measures.items() if key in rows[0]},
+            )
+            for model, rows in by_model.items()
+            if rows
+        ]
+    if kind != MESSAGES:
+        return []
+    rows = record.read_json(job.folder("accuracy") / "predictions.json")
+    texts = [row["text"] for row in rows]
+    return [
+        (name, texts, {"accuracy": [row["predictions"][name] == row["label"] for row in rows]})
+        for name in (rows[0]["predictions"] if rows else ())
+    ]

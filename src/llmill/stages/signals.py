@@ -1,0 +1,244 @@
+"""Measure the foundation model by what tells small models apart.
+
+    python -m llmill signals
+
+In: the foundation model, the tokens of the training text and of the held-out text. Out:
+`metrics.json`, `items.json`. Bits a byte of held-out documents and their last words, how much of
+the training text is known by heart, how unlike each other samples are, and minimal pairs; beside
+each figure stands what knows nothing of the context, or held-out text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from llmill.contract import record, runtime
+from llmill.contract.values import Section
+from llmill.evaluation import (
+    bits_per_byte,
+    diversity,
+    last_words,
+    memorisation,
+    minimal_pairs,
+    statistics,
+)
+from llmill.evaluation.counts import Bigram, Unigram, stretches
+from llmill.evaluation.last_words import Guess
+from llmill.evaluation.statistics import Draws
+from llmill.model import checkpoint
+from llmill.model.generate import Choice, generate
+from llmill.model.transformer import Transformer
+from llmill.report import form
+from llmill.stages.settings.signals import Signals
+from llmill.text.shards import Shards
+from llmill.text.tokenizer import Tokenizer
+from llmill.world.minimal_pairs import candidates, unseen
+
+if TYPE_CHECKING:
+    from llmill.contract.job import Job
+
+AS_LIKELY = Choice(temperature=1.0)  # each token as often as the model says
+Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # figures, and a row for each item
+
+
+class Parameters(Section):
+    """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
+
+    signals: Signals
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured, and by what."""
+
+    model: Transformer
+    tokenizer: Tokenizer
+    train: Shards
+    held_out: Shards
+    unigram: Unigram
+    settings: Signals
+    draws: Draws
+    job: Job
+
+
+def run(params: Parameters, job: Job) -> None:
+    """Take one measure after the other."""
+    subject = opened(params.signals, job)
+    runtime.start(params.signals.seed, params.signals.threads)
+    measures = {
+        "bits_per_byte": held_out_bits,
+        "last_words": held_out_words,
+        "memorisation": by_heart,
+        "samples": samples,
+        "minimal_pairs": grammar,
+    }
+    found = {name: measure(subject) for name, measure in measures.items()}
+    metrics = {name: figures for name, (figures, _) in found.items()}
+    record.write_json(job.out / "items.json", {name: rows for name, (_, rows) in found.items()})
+    record.write_json(job.out / "metrics.json", metrics)
+    for name, (_, rows) in found.items():
+        job.track.table(name, rows)
+    job.track.metrics(statistics.flat(metrics))
+    job.say(
+        f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits a byte; "
+        f"{form.number(metrics['last_words']['accuracy'], 'share')} of the last words; "
+        f"{form.number(metrics['minimal_pairs']['model'], 'share')} of the minimal pairs"
+    )
+
+
+def opened(settings: Signals, job: Job) -> Subject:
+    """The model and both texts."""
+    loaded = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
+    tokens = job.folder("tokenize")
+    train, held_out = Shards.load(tokens / "train"), Shards.load(tokens / "validate")
+    draws: Draws = {
+        "confidence": settings.confidence,
+        "resamples": settings.bootstrap,
+        "seed": settings.seed,
+    }
+    model, tokenizer = loaded.model, loaded.tokenizer
+    return Subject(model, tokenizer, train, held_out, Unigram.of(train), settings, draws, job)
+
+
+def held_out_bits(of: Subject) -> Measured:
+    """Bits a byte of held-out documents, of all and by source."""
+    numbers = spread(of.held_out, of.settings.documents)
+    ids = [document(of.held_out, number) for number in numbers]
+    texts = [of.tokenizer.decode(each) for each in ids]
+    sources = [of.held_out.sources[of.held_out.source[number]] for number in numbers]
+    nats = bits_per_byte.nats(
+        of.model,
+        [[of.tokenizer.end_of_text, *each] for each in ids],
+        of.model.config.block_size,
+        of.settings.batch_size,
+        of.job.progress("stretches of held-out text"),
+    )
+    scored = [bits_per_byte.scored(*each) for each in zip(texts, nats, map(len, ids), strict=True)]
+    counted = [
+        bits_per_byte.scored(text, -of.unigram.logprob(each), len(each))
+        for text, each in zip(texts, ids, strict=True)
+    ]
+    rows = [
+        {"source": source, "text": text, "unigram_nats": count.nats, **asdict(each)}
+        for source, text, each, count in zip(sources, texts, scored, counted, strict=True)
+    ]
+
+    def figures(which: list[int]) -> dict[str, Any]:
+        chosen = ([each[i] for i in which] for each in (texts, scored, counted))
+        return bits_per_byte.figures(*chosen, of.draws)
+
+    by_source = {
+        name: figures([i for i, source in enumerate(sources) if source == name])
+        for name in sorted(set(sources))
+    }
+    return {**figures([*range(len(ids))]), "sources": by_source}, rows
+
+
+def held_out_words(of: Subject) -> Measured:
+    """The last words of held-out documents: from the document, from the words near, by counts."""
+    numbers = spread(of.held_out, of.settings.documents)
+    texts = (of.tokenizer.decode(document(of.held_out, number)) for number in numbers)
+    asked = [found for text in texts if (found := last_words.last_word(text))]
+    whole, near = (
+        last_words.guesses(
+            of.model,
+            of.tokenizer,
+            [(each.before if all_of_it else each.near, each.word) for each in asked],
+            of.settings.batch_size,
+            of.job.progress("last words"),
+        )
+        for all_of_it in (True, False)
+    )
+    befores = [of.tokenizer.encode(each.before)[-1] for each in asked]
+    words = [last_words.word_ids(of.tokenizer, each.word) for each in asked]
+    bigram = Bigram.of(of.train, {*befores, *(i for ids in words for i in ids)}, of.unigram)
+    counted = [
+        Guess("", bigram.guesses(before, ids), bigram.logprob(before, ids))
+        for before, ids in zip(befores, words, strict=True)
+    ]
+    unigram = last_words.perplexity([of.unigram.logprob(ids) for ids in words], of.draws)
+    ways = {"near": near, "bigram": counted}
+    figures = {name: last_words.figures(guesses, of.draws) for name, guesses in ways.items()}
+    figures |= {**last_words.figures(whole, of.draws), "unigram": {"perplexity": unigram}}
+    rows = [
+        {**asdict(each), **asdict(a), "near": asdict(b), "bigram_right": c.right}
+        for each, a, b, c in zip(asked, whole, near, counted, strict=True)
+    ]
+    return figures, rows
+
+
+def by_heart(of: Subject) -> Measured:
+    """Windows of the training text that are gone on with as the text does, and held-out ones."""
+    tokens = min(of.settings.window_tokens, of.model.config.block_size // 2)
+    shares: dict[str, list[float]] = {}
+    rows = []
+    for name, shards in (("training", of.train), ("held_out", of.held_out)):
+        texts = memorisation.windows(shards, 2 * tokens, of.settings.windows, of.settings.seed)
+        progress = of.job.progress("windows gone on with")
+        shares[name] = memorisation.reproduced(of.model, of.tokenizer, texts, tokens, progress)
+        rows += [
+            {"of": name, "text": of.tokenizer.decode(ids), "reproduced": share}
+            for ids, share in zip(texts, shares[name], strict=True)
+        ]
+    return {"window_tokens": tokens, **memorisation.figures(**shares, draws=of.draws)}, rows
+
+
+def samples(of: Subject) -> Measured:
+    """Samples at temperature 1, and held-out documents of their lengths."""
+    length = min(of.settings.max_new_tokens, of.model.config.block_size - 1)
+    written = generate(
+        of.model,
+        [[of.tokenizer.end_of_text]] * of.settings.samples,
+        max_new_tokens=length,
+        end_of_text=of.tokenizer.end_of_text,
+        ends=of.tokenizer.ends,
+        choice=AS_LIKELY,
+        seed=of.settings.seed,
+    )
+    numbers = spread(of.held_out, of.settings.samples)
+    documents = [document(of.held_out, number)[:length] for number in numbers]
+    ours, theirs = diversity.of_one_length(written, documents)
+    figures: dict[str, Any] = {"samples": len(written), "empty": written.count([])}
+    rows = []
+    for name, mine in (("written", ours), ("held_out", theirs)):
+        parts = stretches(of.train, overlap=length)
+        longest = diversity.longest_runs(mine, parts)
+        figures[name] = diversity.figures(mine, longest, of.settings.window_tokens, of.draws)
+        rows += [
+            {"of": name, "text": of.tokenizer.decode(ids), "tokens": len(ids), "longest_run": run}
+            for ids, run in zip(mine, longest, strict=True)
+        ]
+    return figures, rows
+
+
+def grammar(of: Subject) -> Measured:
+    """Minimal pairs of which the training text has no sentence."""
+    lists = candidates(of.settings.pairs, of.settings.seed)
+    wanted = {text for pairs in lists for pair in pairs for text in (pair.right, pair.wrong)}
+    seen = minimal_pairs.sentences_in(of.train, of.tokenizer, wanted)
+    pairs = unseen(lists, seen, of.settings.pairs)
+    told = minimal_pairs.preferences(
+        of.model,
+        of.tokenizer,
+        [(pair.right, pair.wrong) for pair in pairs],
+        of.unigram,
+        of.settings.batch_size,
+        of.job.progress("sentences of minimal pairs"),
+    )
+    phenomena = [pair.phenomenon for pair in pairs]
+    figures = minimal_pairs.figures(phenomena, told, of.settings.confidence)
+    rows = [{**asdict(a), **asdict(b)} for a, b in zip(pairs, told, strict=True)]
+    return {**figures, "drawn": len(wanted), "seen": len(seen)}, rows
+
+
+def spread(shards: Shards, count: int) -> list[int]:
+    """The numbers of so many documents, or of all, spread evenly."""
+    count = min(count, shards.documents)
+    return [i * shards.documents // count for i in range(count)]
+
+
+def document(shards: Shards, number: int) -> list[int]:
+    """The tokens of a document, without what ends it."""
+    begin = int(shards.ends[number - 1]) if number else 0
+    return shards.window(begin, int(shards.ends[number]) - 1 - begin).tolist()

@@ -1,0 +1,89 @@
+"""What is said of the changes upstream of a figure, to the letter."""
+
+import pytest
+
+from llmill.comparison.causes import MISSING, Between, Change, Step
+from llmill.comparison.made import Made
+from llmill.comparison.reasons import said
+from llmill.comparison.revisions import Revision
+
+SIDES = Revision("main~1", "a" * 40), Revision("main", "b" * 40)
+RUN = Made("python -m llmill mmlu tune", {}, {}, {})
+VALUES = {
+    Change("parameter", "mmlu.subjects"): (["a b"], ["a b", "c"]),
+    Change("parameter", "tune.steps"): (10, 20),
+    Change("parameter", "tune.new"): (MISSING, "plain text"),
+    Change("parameter", "tune.old"): (None, MISSING),
+    Change("code", "data/code/mmlu.json"): ("1", "2"),
+    Change("data", "sources.yaml"): ("1", "2"),
+    Change("command", "mmlu@tune"): ("a", "b"),
+    Change("input", "results/x"): ("1", MISSING),
+}
+SUBJECTS, STEPS, NEW, OLD, CODE, DATA, COMMAND, INPUT = VALUES
+FILES = {CODE: "src/llmill/a b.py", DATA: "sources.yaml", COMMAND: "dvc.yaml", INPUT: "dvc.yaml"}
+BYTES = Change("bytes", "results/a")
+VALUES |= {BYTES: ("1", "2"), Change("bytes", "results/b"): ("3", "4")}
+CASES = {
+    "nothing": (
+        [],
+        "other bytes, though nothing upstream differs: the same parameters, code and data gave another "
+        "result, on another machine perhaps",
+    ),
+    "one": ([{CODE}], "the only change upstream is the code of mmlu"),
+    "bytes that nothing explains": (
+        [{BYTES, Change("bytes", "results/b")}],
+        "2 changes upstream (other bytes in results/a, which nothing upstream explains and other bytes in "
+        "results/b, which nothing upstream explains), and DVC's cache holds no run between that tells "
+        "them apart",
+    ),
+    "one after another": (
+        [{STEPS}, {CODE}],
+        "DVC's cache holds the runs between: tune.steps 10 → 20; then the code of mmlu",
+    ),
+    "some together": (
+        [{STEPS}, {CODE, DATA, COMMAND, INPUT}],
+        "DVC's cache holds the runs between: tune.steps 10 → 20; then the code of mmlu, how mmlu@tune is "
+        "run and 2 more (what stands together is not told apart)",
+    ),
+    "a parameter of the stage itself goes first": (
+        [{STEPS, SUBJECTS}],
+        '2 changes upstream (mmlu.subjects ["a b"] → ["a b", "c"] and tune.steps 10 → 20), and DVC\'s '
+        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S "
+        "tune.steps=20 mmlu@tune judge@tune` makes one",
+    ),
+    "a list of words": (
+        [{SUBJECTS, DATA}],
+        '2 changes upstream (data sources.yaml and mmlu.subjects ["a b"] → ["a b", "c"]), and DVC\'s '
+        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S "
+        '\'mmlu.subjects=["a b","c"]\' mmlu@tune judge@tune` makes one',
+    ),
+    "a new parameter": (
+        [{NEW, DATA}],
+        "2 changes upstream (data sources.yaml and tune.new not there → plain text), and DVC's cache "
+        "holds no run between that tells them apart; at main~1 `dvc exp run --temp -S '+tune.new=plain "
+        "text' mmlu@tune judge@tune` makes one",
+    ),
+    "a parameter that went": (
+        [{OLD, INPUT}],
+        "2 changes upstream (that results/x is read no more and tune.old null → not there), and DVC's "
+        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S '~tune.old' "
+        "mmlu@tune judge@tune` makes one",
+    ),
+    "code and data": (
+        [{CODE, DATA}],
+        "2 changes upstream (the code of mmlu and data sources.yaml), and DVC's cache holds no run "
+        "between that tells them apart; at main~1 `git checkout main -- 'src/llmill/a b.py' && dvc exp "
+        "run --temp mmlu@tune judge@tune` makes one",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_reason_is_one_line_that_says_no_more_than_the_runs_show(name):
+    steps, line = CASES[name]
+    changes = frozenset(change for step in steps for change in step)
+    own = frozenset({STEPS, CODE}) & changes
+    between = Between(
+        "mmlu@tune", changes, own, tuple(Step(frozenset(step), RUN, RUN) for step in steps)
+    )
+    assert said(between, VALUES, SIDES, ["mmlu@tune", "judge@tune"], FILES) == line

@@ -1,0 +1,200 @@
+"""How often a 95 % interval of each kind holds the truth, on data drawn where the truth is known."""
+
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from llmill.evaluation import statistics
+from llmill.evaluation.agreement import kappa, spearman
+from llmill.evaluation.classification import compare, figures
+from llmill.evaluation.statistics import Interval
+
+DATA_SETS = 300
+DRAWN = {"confidence": 0.95, "resamples": 100, "seed": 1}
+
+FEW = {**DRAWN, "resamples": 40}
+
+Drawn = Iterator[tuple[Interval, float]]  # an interval of each data set, and the truth
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def shares(rng: np.random.Generator, right: float, n: int) -> Drawn:
+    for hits in rng.binomial(n, right, DATA_SETS):
+        yield statistics.share(int(hits), n, 0.95), right
+
+
+def means_of_shares(rng: np.random.Generator, *rights: float) -> Drawn:
+    """Of subjects of 5, 10, 15... questions."""
+    sizes = [5 * (i + 1) for i in range(len(rights))]
+    for hits in rng.binomial(sizes, rights, (DATA_SETS, len(rights))):
+        each = [statistics.share(int(k), n, 0.95) for k, n in zip(hits, sizes, strict=True)]
+        yield statistics.mean_of_shares(each), float(np.mean(rights))
+
+
+def clustered(rng: np.random.Generator, right: float, clusters: int, alike: float) -> Drawn:
+    """Of 1 to 8 items a cluster; `alike`: how much those of one are, from 0 to 1."""
+    shape = 1 / alike - 1
+    for _ in range(DATA_SETS):
+        of = np.repeat(np.arange(clusters), rng.integers(1, 9, clusters))
+        easy = rng.beta(right * shape, (1 - right) * shape, clusters)
+        hits = rng.random(len(of)) < easy[of]
+        yield statistics.clustered_share(hits.tolist(), of.tolist(), confidence=0.95), right
+
+
+def scores(rng: np.random.Generator, n: int, full: float) -> Drawn:
+    """Judged answers: so many right by rule, at 100, and the others low."""
+    truth = 100 * (full + (1 - full) * 0.1)
+    for _ in range(DATA_SETS):
+        values = np.where(rng.random(n) < full, 100.0, 100 * rng.beta(1, 9, n))
+        yield statistics.bounded_mean(values.tolist(), 100, 0.95), truth
+
+
+def gains(rng: np.random.Generator, n: int) -> Drawn:
+    """Differences of two scores: most none, some of all the points."""
+    for _ in range(DATA_SETS):
+        values = rng.choice([0.0, -100.0, 100.0, 30.0], n, p=[0.6, 0.05, 0.25, 0.1])
+        yield statistics.mean(values.tolist(), **DRAWN), 23.0
+
+
+def differences(rng: np.random.Generator, n: int, gained: float, lost: float) -> Drawn:
+    outcomes = [(False, True), (True, False), (True, True), (False, False)]
+    left = (1 - gained - lost) / 2
+    for _ in range(DATA_SETS):
+        drawn = rng.choice(4, n, p=[gained, lost, left, left])
+        before, after = zip(*(outcomes[i] for i in drawn), strict=True)
+        yield statistics.paired_difference(before, after, confidence=0.95), gained - lost
+
+
+def areas(rng: np.random.Generator, right: int, others: int, apart: float) -> Drawn:
+    """Normal scores of right and other answers, so many standard deviations apart."""
+    truth = NormalDist().cdf(apart / 2**0.5)
+    known = [1.0] * right + [0.0] * others
+    for seed in range(DATA_SETS):
+        given = rng.normal(0, 1, right + others) + apart * np.array(known)
+        yield statistics.pairs_right(known, given.tolist(), **{**DRAWN, "seed": seed}), truth
+
+
+def labels(rng: np.random.Generator, n: int, recall: float, false: float) -> Drawn:
+    """F1 of a label that a third of the messages have."""
+    truth = 2 * recall / (recall + 1 + 2 * false)  # of the expected counts
+    for _ in range(DATA_SETS):
+        spam = np.arange(n) < n / 3
+        said = rng.random(n) < np.where(spam, recall, false)
+        names = [["ham", "spam"][i] for i in spam.astype(int)]
+        guesses = [["ham", "spam"][i] for i in said.astype(int)]
+        yield figures(names, guesses, ["ham", "spam"], "spam", **DRAWN)["f1"], truth
+
+
+def right_share(truth: np.ndarray, run: np.ndarray) -> float:
+    return float((truth == run).mean())
+
+
+def seeds(rng: np.random.Generator, runs: int, n: int, easy: float, apart: float) -> Drawn:
+    """Accuracy of trainings whose seeds, and messages, are not equally good."""
+    both = rng.normal(0, (1 + apart**2) ** 0.5, 10**6)
+    truth = float(logistic(easy + both).mean())
+    ones = np.ones(n, dtype=bool)
+    for _ in range(DATA_SETS):
+        skill = easy + rng.normal(0, apart, (runs, 1)) + rng.normal(0, 1, (1, n))
+        right = rng.random((runs, n)) < logistic(skill)
+        yield statistics.crossed(right_share, ones, right, **DRAWN), truth
+
+
+def rank_correlations(rng: np.random.Generator, n: int, correlation: float) -> Drawn:
+    """Of two normal variables (Pearson 1907)."""
+    truth = 6 / np.pi * np.arcsin(correlation / 2)
+    apart = (1 - correlation**2) ** 0.5
+    for _ in range(DATA_SETS):
+        first, second = rng.normal(0, 1, (2, n))
+        columns = [first, correlation * first + apart * second]
+        yield statistics.bootstrap_share(spearman, columns, n, -1.0, **FEW), truth
+
+
+def kappas(rng: np.random.Generator, n: int, alike: float) -> Drawn:
+    """Of a rater who copies another's verdict so often, and else says one as often as that one."""
+    for _ in range(DATA_SETS):
+        first, second = rng.random((2, n)) < 0.7
+        columns = [first, np.where(rng.random(n) < alike, first, second)]
+        least = statistics.beside_commonest(columns[1])
+        yield statistics.bootstrap_share(kappa, columns, least, -1.0, **FEW), alike
+
+
+KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
+    "a share": (shares, (0.7, 40)),
+    "a share near 1": (shares, (0.97, 60)),
+    "a mean of shares": (means_of_shares, (0.3, 0.9, 0.6, 0.97)),
+    "a share of few clusters": (clustered, (0.6, 5, 0.3)),
+    "a share of clusters": (clustered, (0.25, 40, 0.5)),
+    "a share near 1 of clusters": (clustered, (0.95, 20, 0.2)),
+    "a mean of scores": (scores, (300, 0.7)),
+    "a mean of few scores": (scores, (12, 0.6)),
+    "a mean of scores that are nearly all full": (scores, (20, 0.9)),
+    "a mean gain": (gains, (300,)),
+    "a mean gain of few answers": (gains, (15,)),
+    "a difference in pairs": (differences, (200, 0.1, 0.2)),
+    "a difference in few pairs": (differences, (12, 0.3, 0.05)),
+    "a difference in pairs of which few differ": (differences, (100, 0.06, 0.03)),
+    "pairs in order": (areas, (20, 40, 1.5)),
+    "pairs in order, of few right ones": (areas, (5, 40, 1.0)),
+    "pairs that are nearly all in order": (areas, (20, 40, 3.0)),
+    "F1": (labels, (150, 0.8, 0.1)),
+    "F1 near 1": (labels, (90, 0.98, 0.01)),
+    "a rank correlation": (rank_correlations, (40, 0.6)),
+    "kappa": (kappas, (60, 0.5)),
+    "kappa near 1": (kappas, (60, 0.97)),
+    "accuracy over three seeds": (seeds, (3, 200, 1.0, 0.3)),
+    "accuracy over three seeds that differ much": (seeds, (3, 200, 1.0, 0.7)),
+    "accuracy near 1 over three seeds": (seeds, (3, 60, 4.0, 0.3)),
+}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, list[tuple[Interval, float]]]:
+    return {
+        name: list(kind(np.random.default_rng(number), *told))
+        for number, (name, (kind, told)) in enumerate(KINDS.items())
+    }
+
+
+def coverage(drawn: list[tuple[Interval, float]], width: float = 1.0) -> float:
+    """The share of intervals that hold the truth, when each is so many times as wide."""
+    found = []
+    for interval, truth in drawn:
+        value = interval["value"]
+        low, high = (value + width * (interval[end] - value) for end in ("low", "high"))
+        found.append(low - 1e-9 <= truth <= high + 1e-9)
+    return float(np.mean(found))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_interval_holds_the_truth_as_often_as_it_says(name, drawn):
+    assert 0.90 <= coverage(drawn[name]) <= 0.99
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_interval_half_as_wide_would_be_noticed(name, drawn):
+    assert coverage(drawn[name], 0.5) < 0.90
+
+
+def test_what_interval_says_that_it_covers(drawn):
+    covers = {name: {each["covers"] for each, _ in found} for name, found in drawn.items()}
+    over_seeds = {name for name, said in covers.items() if said == {"both"}}
+    assert over_seeds == {name for name, (kind, _) in KINDS.items() if kind is seeds}
+    assert all(covers[name] == {"items"} for name in KINDS if name not in over_seeds)
+
+
+def test_mcnemars_test_is_wrong_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(DATA_SETS):
+        truth = ["a"] * 100
+        pairs = rng.choice(3, 100, p=[0.2, 0.2, 0.6])  # one right, the other, both
+        first = ["b" if which == 0 else "a" for which in pairs]
+        second = ["b" if which == 1 else "a" for which in pairs]
+        found.append(compare(truth, first, second, 0.95)["mcnemar_p"] < 0.05)
+    assert 0.005 < np.mean(found) <= 0.06

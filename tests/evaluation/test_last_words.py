@@ -1,0 +1,56 @@
+"""The last word of a document: what it is, and guesses of a model that is known exactly."""
+
+import math
+
+import pytest
+
+from llmill.evaluation.last_words import Guess, LastWord, figures, guesses, last_word
+from tests.evaluation.toys import bigram, bytes_tokenizer, decoder
+
+
+@pytest.mark.parametrize(
+    ("document", "found"),
+    [
+        ("The capital of Peru is Lima.", LastWord("The capital of Peru is", "Lima")),
+        ("Question: Who?\nAnswer: Tim Berners-Lee", LastWord("Question: Who?\nAnswer: Tim", "Berners-Lee")),
+        ('He said "yes."\n', None),  # a mark before the word
+        ("8 times 9 is 72!", LastWord("8 times 9 is", "72")),
+        ("Alone.", None),
+        ("a line\nbreak", None),  # no space before the word
+        ("two  spaces", None),
+        ("a (word)", None),
+        ("1.", None),
+        ("", None),
+    ],
+)  # fmt: skip
+def test_a_document_ends_in_a_word_behind_a_space(document, found):
+    assert last_word(document) == found
+
+
+def test_a_word_is_right_where_every_token_is_the_likeliest():
+    model, tokenizer = bigram({"x": " ", " ": "c", "c": "d"}), bytes_tokenizer()
+    found = guesses(model, tokenizer, [("xx", "cd"), ("xx", "cz"), ("yx", "c")], 4)
+    assert [(each.text, each.right) for each in found] == [("cd", True), ("cd", False), ("c", True)]
+    bits = [-each.logprob / math.log(2) for each in found]
+    assert bits == pytest.approx([3, 11, 2], abs=1e-5)
+
+
+def test_what_is_too_long_is_read_from_its_end():
+    model, tokenizer = decoder(block_size=16), bytes_tokenizer()
+    end = "fifteen letters"  # and the word behind: block_size - 4 of them are read
+    shown = [(f"{'x' * n} {end}", "abc") for n in (20, 200)]
+    first, second = guesses(model, tokenizer, shown, 4)
+    assert first == second
+
+
+def test_a_few_words_before_the_last_are_near():
+    assert LastWord("In Poland, prices are given in the", "zloty").near == "given in the"
+
+
+def test_figures_are_the_share_right_and_the_perplexity_of_a_word():
+    told = [Guess("", True, -math.log(2)), Guess("", False, -math.log(32))]
+    found = figures(told, {"confidence": 0.95, "resamples": 100, "seed": 1})
+    assert (found["accuracy"]["value"], found["accuracy"]["n"]) == (0.5, 2)
+    perplexity = [round(found["perplexity"][key], 6) for key in ("value", "low", "high")]
+    assert perplexity == [8, 2, 32]
+    assert figures([], {"confidence": 0.95, "resamples": 10, "seed": 1})["perplexity"] is None

@@ -1,0 +1,164 @@
+"""`llmill arena`: the chain's models and others' answers, by what judges them."""
+
+import io
+import json
+import shutil
+
+import pytest
+import torch
+from rich.console import Console
+
+from llmill.arena import print_arena
+from llmill.contract.errors import UserError
+from llmill.evaluation.judge import grade
+from llmill.model import checkpoint
+from llmill.model.checkpoint import Checkpoint
+from llmill.rank import read
+from tests.conftest import ROOT, preset_text
+from tests.evaluation.toys import bytes_tokenizer, headed
+
+COLUMNS = ["model_a", "model_b", "winner"]
+
+
+def rows(answer: str, size: int = 8) -> list[dict[str, str]]:
+    """Sums and their answers, by a form of `n`, the number that is right for even n alone."""
+    return [
+        {"instruction": f"Add {n}.", "input": "", "output": f"It is {n}.", "kind": "sum"}
+        | {"answer": answer.format(n=n if n % 2 == 0 else n + 10)}
+        for n in range(size)
+    ]
+
+
+def judged(row: dict[str, str], score: float) -> dict:
+    fields = {name: row[name] for name in ("instruction", "input", "answer")}
+    return fields | {"reference": row["output"], "judge": score, "rule": None, "score": score}
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(preset_text("smoke"), encoding="utf-8")
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    return tmp_path
+
+
+def chain(root, name: str, answers, scores=None, backend="grader", short_of=()) -> None:
+    """What stages `instruct` or `prefer`, and `judge` leave of a model."""
+    folder = root / "results" / ("instruct" if name == "pretrain" else name) / "answers"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(answers))
+    if scores is not None:
+        folder = root / "results" / "judge" / name
+        folder.mkdir(parents=True)
+        table = [judged(row, score) for row, score in zip(answers, scores, strict=True)]
+        (folder / "scores.json").write_text(json.dumps(table))
+        metrics = {"backend": backend, "short_of": list(short_of)}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+
+
+def said(*paths, by=None, margin=10.0, out=None) -> list[str]:
+    text = io.StringIO()
+    print_arena(list(paths), by, margin, out, Console(file=text, width=100))
+    lines = [line.replace("│", " ") for line in text.getvalue().splitlines()]
+    return [" ".join(line.split()) for line in lines]
+
+
+def test_the_chain_s_models_meet_by_the_scores_of_stage_judge(repository):
+    chain(repository, "pretrain", rows("{n}"), [0, 0, 0, 0, 0, 0, 90, 50])
+    chain(repository, "instruct", rows("It is {n}."), [80, 80, 80, 5, 80, 80, 0, 50])
+    out = repository / "outcomes.jsonl"
+    lines = said(out=out)
+    assert "What no rule decides is rated by the embedded judge." in lines
+    assert "instruct 8 8 0 56.9" in lines  # answers, scored, empty, mean
+    assert "8 outcomes on 8 instructions, 2 of them ties: less than 10 points apart" in lines
+    assert "pretrain instruct 1 2 5" in lines
+    assert any("drawn anew" in line for line in lines)
+    assert [each.score for each in read(out, COLUMNS)] == [0, 0, 0, 0.5, 0, 0, 1, 0.5]
+    about = [each.about for each in read(out, COLUMNS, ["instruction", "input"])]
+    assert about == [f"Add {n}.\n" for n in range(8)]
+
+
+def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repository):
+    """What no rule decides is asked of the grader's own checkpoint; rules have the rest."""
+    model = headed(1, block_size=256)
+    with torch.no_grad():
+        model.head.weight.mul_(0.05)
+        model.head.bias.fill_(0.5)
+    grader = Checkpoint(model, bytes_tokenizer(), None, 256)
+    checkpoint.save(repository / "results" / "grader" / "checkpoint", grader)
+    chain(repository, "instruct", rows("It is {n}."), 8 * [70.0])
+    folder = repository / "others"
+    folder.mkdir()
+    (folder / "nothing.json").write_text(json.dumps(rows("")))
+    guess = repository / "guess.json"
+    unknown = [{"instruction": "Sing.", "output": "La."}]
+    guess.write_text(json.dumps(rows("Perhaps {n}?", 4) + unknown + rows("?", 1)))
+    out = repository / "outcomes.jsonl"
+    lines = said(folder, guess, margin=0, out=out)
+    assert "What no rule decides is rated by the embedded judge." in lines
+    assert "nothing 8 8 8 0.0" in lines
+    assert "guess: left out 1 to an instruction without a reference here" in lines
+    assert "guess: left out 1 to an instruction answered before" in lines
+    assert "instruct nothing 8 0 0" in lines
+    told = [json.loads(line) for line in out.read_text().splitlines()]
+    given = [row["points_b"] for row in told if row["model_a"] == "nothing"]
+    assert given == pytest.approx(grade(grader, rows("Perhaps {n}?", 4)), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("backend", "short_of", "because"),
+    [
+        ("grader", (), "there is no embedded judge, which stage grader makes"),
+        ("openai", (), "the scores that there are come from another judge than the rest would"),
+        ("grader", ("9 of 10",), "the judge is short of its bar (9 of 10)"),
+    ],
+)
+def test_all_are_rated_by_words_where_no_one_judge_rates_all(
+    repository, backend, short_of, because
+):
+    chain(repository, "instruct", rows("It is {n}."), 8 * [70.0], backend, short_of)
+    guess = repository / "guess.json"
+    guess.write_text(json.dumps(rows("Perhaps {n}?")))
+    lines = said(guess)
+    assert f"What no rule decides is rated by ROUGE-L, as {because}." in lines
+    # "It is 0." of words in common with itself, and "It is 11." two of three; "Perhaps 0?" 2 / 5.
+    assert "instruct 8 8 0 83.3" in lines
+    assert "guess 8 8 0 20.0" in lines
+
+
+def test_foreign_files_alone_bring_their_references(repository):
+    for name, form in (("x", "It is {n}."), ("y", "Well, {n}.")):
+        (repository / f"{name}.json").write_text(json.dumps(rows(form)))
+    lines = said(repository / "x.json", repository / "y.json")
+    assert "x y 8 0 0" in lines
+    assert any("Not rated: x, y." in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({}, "an arena needs two players, and there is nobody"),
+        ({"x.json": rows("{n}")}, "an arena needs two players, and there is x"),
+        (
+            {"x.json": rows("{n}"), "y.json": [{"instruction": "Sing.", "output": "La."}]},
+            "no two of x, y answered the same instruction; answers are matched by",
+        ),
+        ({"x.json": rows("{n}"), "x.jsonl": rows("{n}")}, "there is a player 'x' already"),
+        (
+            {"x.json": rows("{n}"), "tie.json": rows("{n}")},
+            "no outcome could tell a player 'tie' from a tie",
+        ),
+    ],
+)
+def test_an_arena_without_a_game_is_refused(repository, files, reason):
+    for name, content in files.items():
+        (repository / name).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=reason):
+        said(*(repository / name for name in files))
+
+
+def test_a_judge_that_is_not_there_cannot_be_asked_for(repository):
+    chain(repository, "instruct", rows("It is {n}."))
+    chain(repository, "pretrain", rows("{n}"))
+    with pytest.raises(UserError, match="--by judge: no embedded judge; run stage grader"):
+        said(by="judge")
