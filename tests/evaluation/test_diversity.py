@@ -23,7 +23,7 @@ def test_distinct_runs_are_counted_over_all_texts():
     assert distinct(texts, 1, 0.95)["value"] == 3 / 7
     assert distinct(texts, 2, 0.95)["value"] == 3 / 5
     assert distinct(texts, 3, 0.95) == {
-        "value": 1.0, "low": 1.0, "high": 1.0, "n": 2,
+        "value": 1.0, "low": 1.0, "high": 1.0, "n": 2, "covers": "items",
     }  # fmt: skip
     assert distinct(ids("ab", ""), 3, 0.95) is None
     assert distinct(ids("abcdefgh", "ijkk", "lmnoprst"), 1, 0.95)["high"] == 1.0

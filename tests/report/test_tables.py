@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from llmill.evaluation.statistics import share
-from llmill.report import tables
+from llmill.report import evaluations, tables
 
 
 def test_repeats_of_ones_own_questions_are_counted_as_left_out():
@@ -46,8 +46,8 @@ def test_what_the_judge_agrees_with_has_a_row_for_each_rater_that_could_be_compa
     metrics = {"judge@prefer": {"agreement": agreement}, "judge@instruct": {}}
     results = SimpleNamespace(variants={"judge": ["instruct", "prefer"]}, metrics=metrics)
     shown, model = "0.500 (0.404 to 0.596)", "preference-tuned model"
-    assert tables.agreement(results).rows == [
+    assert evaluations.agreement(results).rows == [
         [f"{model}: the rules", "100", shown, shown, "–"],
         [f"{model}: length of other answers", "100", "–", shown, "–"],
     ]
-    assert tables.alphas(results).rows == [[model, "100", "–", shown, "–"]]
+    assert evaluations.alphas(results).rows == [[model, "100", "–", shown, "–"]]

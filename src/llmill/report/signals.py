@@ -2,11 +2,11 @@
 in a column beside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmill.report import form
-from llmill.report.tables import Table
+from llmill.report.tables import Cell, Table, with_intervals
 
 # Name, unit, path; and of what to compare with its name and path.
 FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
@@ -42,24 +42,23 @@ WHO = {"model": "right", "unigram": "unigram", "shorter": "shorter sentence"}
 
 def figures(metrics: Mapping[str, Any]) -> Table:
     """Every figure, and beside it what to compare it with."""
-    rows = []
+    rows: list[Sequence[Cell]] = []
     for name, unit, path, beside in FIGURES:
         figure = form.at(metrics, path)
         others = (f"{who} {form.number(form.at(metrics, at), unit)}" for who, at in beside.items())
-        shown = (", ".join(others), form.with_interval(figure, unit), form.trials(figure))
-        rows.append((name, *shown))
-    return Table(("", "beside", "value", "n"), rows, left=2)
+        rows.append((name, ", ".join(others), (figure, unit), form.trials(figure)))
+    return with_intervals(("", "beside", "value", "n"), rows, left=2)
 
 
 def minimal_pairs(metrics: Mapping[str, Any]) -> Table:
     """The right sentences that each prefers, by phenomenon."""
     phenomena = (form.at(metrics, "minimal_pairs.phenomena") or {}).items()
-    rows = [
+    rows: list[Sequence[Cell]] = [
         (
             form.words(name),
-            *(form.with_interval(told.get(who), "share") for who in WHO),
+            *((told.get(who), "share") for who in WHO),
             form.trials(told.get("model")),
         )
         for name, told in phenomena
     ]
-    return Table(("phenomenon", *WHO.values(), "pairs"), rows)
+    return with_intervals(("phenomenon", *WHO.values(), "pairs"), rows)
