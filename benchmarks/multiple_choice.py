@@ -54,6 +54,7 @@ class Measured:
 
     logprobs: Logprobs
     seconds: float
+    cpu: float  # seconds of all threads, which other programs move less
 
     @property
     def speed(self) -> float:
@@ -68,10 +69,12 @@ class Comparison:
     same: int = 0  # choices
     furthest: float = 0.0  # log-likelihoods, in nats
     seconds: float = 0.0
+    cpu: float = 0.0
 
     def add(self, theirs: Logprobs, measured: Measured, left_out: set[int]) -> None:
         """`left_out`: numbers of questions whose prompts differ, so that likelihoods must."""
         self.seconds += measured.seconds
+        self.cpu += measured.cpu
         for number, (a, b) in enumerate(zip(theirs, measured.logprobs, strict=True)):
             self.questions += 1
             self.same += a.index(max(a)) == b.index(max(b))
@@ -237,15 +240,16 @@ def by_question(requests: list[Any], answers: list[tuple[float, bool]]) -> Logpr
 
 
 def timed(way: Callable[[str], Logprobs], name: str) -> Measured:
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     logprobs = way(name)
-    return Measured(logprobs, time.perf_counter() - start)
+    return Measured(logprobs, time.perf_counter() - start, time.process_time() - cpu)
 
 
 def cut(measured: Measured, limit: int | None) -> Measured:
     """The first questions of what was kept, at the same speed."""
     logprobs = measured.logprobs[:limit]
-    return Measured(logprobs, len(logprobs) / measured.speed)
+    share = len(logprobs) / len(measured.logprobs)
+    return Measured(logprobs, share * measured.seconds, share * measured.cpu)
 
 
 def write_kept(file: Path, settings: Settings, kept: dict[str, Measured]) -> None:
@@ -266,11 +270,16 @@ def read_kept(file: Path, settings: Settings) -> dict[str, Measured]:
 
 def print_table(every: dict[str, dict[str, Measured]], others: dict[str, set[int]]) -> None:
     """Of each subject and of all: prompts that are not theirs, the same choices and the greatest
-    difference (of ours where the prompts are equal), questions a second, and ours by theirs.
+    difference (of ours where the prompts are equal), questions a second, and how many times theirs
+    ours does: by the clock, and by seconds of the processor.
     """
     heads = ("subject", "questions", "other prompts", "same", "furthest", "same", "furthest")
-    print("| " + " | ".join((*heads, "theirs/s", "ours/s", "through/s", "times", "theirs")) + " |")
-    print("|---|" + "---:|" * 10 + "---|")
+    print(
+        "| "
+        + " | ".join((*heads, "theirs/s", "ours/s", "through/s", "times", "CPU", "theirs"))
+        + " |"
+    )
+    print("|---|" + "---:|" * 11 + "---|")
     total = {way: Comparison() for way in (THEIRS, "ours", "through")}
     for name, ways in every.items():
         of_theirs = {way: each for way, each in ways.items() if way.startswith(THEIRS)}
@@ -292,7 +301,8 @@ def row(name: str, found: dict[str, Comparison], others: int, best: str) -> str:
         cells += [f"{found[way].same / n:.2%}", f"{found[way].furthest:.1e}"]
     cells += [f"{n / each.seconds:.2f}" for each in found.values()]
     times = found[THEIRS].seconds / found["ours"].seconds
-    return "| " + " | ".join((*cells, f"{times:.1f}", best)) + " |"
+    cpu = found[THEIRS].cpu / found["ours"].cpu
+    return "| " + " | ".join((*cells, f"{times:.1f}", f"{cpu:.1f}", best)) + " |"
 
 
 if __name__ == "__main__":

@@ -30,6 +30,27 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "minimal pairs that stand in the training text are asked",
+        "world/minimal_pairs.py",
+        "if not {pair.right, pair.wrong} & seen",
+        "if not {pair.wrong} & seen",
+        "world/test_minimal_pairs.py",
+    ),
+    Mutant(
+        "a run that is shared with the training text goes on into the next sample",
+        "evaluation/diversity.py",
+        "whole[whole] = numbers[left[whole] + length] == numbers[left[whole]]",
+        "",
+        "evaluation/test_diversity.py",
+    ),
+    Mutant(
+        "a window of text is scored behind too little of it",
+        "evaluation/bits_per_byte.py",
+        "len(ids)) - 1 - window) : begin]",
+        "len(ids)) - window) : begin]",
+        "evaluation/test_bits_per_byte.py",
+    ),
+    Mutant(
         "a step's loss is a mean of means",
         "training/loop.py",
         "part = loss(called, batch) / max(weight, 1e-8)",

@@ -37,10 +37,10 @@ def test_each_file_has_a_column_and_all_together_one(model, tmp_path):
     assert found["texts"] == ["1", "2", "3"]
     assert found["bytes"] == found["tokens"] == ["120", "8", "128"]
     assert found["words"] == ["1", "2", "3"]
-    assert found["nats a token"] == ["0.693", "1.386", "0.736"]
-    assert found["bits a byte"] == ["1.000", "2.000", "1.062"]
+    assert found["nats per token"] == ["0.693", "1.386", "0.736"]
+    assert found["bits per byte"] == ["1.000", "2.000", "1.062"]
     assert found["95% interval, over texts"][:2] == ["–", "1.000 to 3.000"]
-    assert found["perplexity a word"] == ["1.3292e+36", "256", "4.433e+13"]
+    assert found["perplexity per word"] == ["1.3292e+36", "256", "4.433e+13"]
 
 
 def test_wikitext_is_read_by_pages_as_it_was_written_and_counted_as_it_is(model, tmp_path):
@@ -58,7 +58,7 @@ def test_wikitext_is_read_by_pages_as_it_was_written_and_counted_as_it_is(model,
 def test_a_shorter_window_is_taken_and_a_longer_one_refused(model, tmp_path):
     file = tmp_path / "a.txt"
     file.write_text("abc" * 40)
-    assert printed(model, [file], window=8)["bits a byte"] == ["1.000"]
+    assert printed(model, [file], window=8)["bits per byte"] == ["1.000"]
     with pytest.raises(UserError, match=r"--window 65: .* reads at most 64 tokens"):
         printed(model, [file], window=65)
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
+from llmill.model.generate import generate
 from llmill.models import LanguageModel
 from llmill.tasks.templates import ALPACA
 from llmill.text.template import Template
@@ -123,16 +124,30 @@ def test_texts_written_together_keep_their_order_and_settings(batch_size):
     assert written(*asked, batch_size=batch_size) == ["Paris!", "ri", "Pa"]
 
 
-@pytest.mark.parametrize("most", [8, 200])
-def test_of_a_prompt_that_is_too_long_the_end_is_read(most):
-    assert written((TEXT + "\n", {"until": [], "max_gen_toks": most})) == ["Paris!"]
+@pytest.mark.parametrize(("most", "read"), [(8, 56), (63, 1), (64, 32), (90, 32)])
+def test_of_a_prompt_that_is_too_long_the_end_is_read(most, read):
+    ids = [*TEXT.encode()][-read:]
+    (new,) = generate(RANDOM, [ids], max_new_tokens=most, end_of_text=END)
+    asked = (TEXT, {"until": [], "max_gen_toks": most})
+    assert written(asked, model=RANDOM) == [bytes_tokenizer().decode(new)]
 
 
-def test_a_draw_is_the_same_each_time_and_another_in_each_request():
-    asked = ("One", {"do_sample": True, "temperature": 1.0, "max_gen_toks": 12})
+@pytest.mark.parametrize(
+    ("settings", "drawn"),
+    [
+        ({"do_sample": True, "temperature": 1.0}, True),
+        ({"do_sample": True}, True),
+        ({"temperature": 0.9}, True),
+        ({"do_sample": False, "temperature": 0.9}, False),
+        ({"do_sample": True, "top_k": 1}, False),
+        ({}, False),
+    ],
+)
+def test_a_draw_is_the_same_each_time_and_another_in_each_request(settings, drawn):
+    asked = ("One", {**settings, "max_gen_toks": 12})
     first, again = (written(asked, asked, model=RANDOM) for _ in range(2))
     assert first == again
-    assert first[0] != first[1]
+    assert (first[0] != first[1]) == drawn
 
 
 def test_a_setting_that_is_not_there_is_refused():

@@ -27,11 +27,11 @@ HEADS = (
     "bytes",
     "tokens",
     "words",
-    "nats a token",
-    "bits a byte",
+    "nats per token",
+    "bits per byte",
     f"{CONFIDENCE:.0%} interval, over texts",
-    "bits a byte, gzip",
-    "perplexity a word",
+    "bits per byte, gzip",
+    "perplexity per word",
 )
 DRAWS: Draws = {"confidence": CONFIDENCE, "resamples": RESAMPLES, "seed": 1}
 

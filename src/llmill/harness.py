@@ -58,7 +58,7 @@ def evaluate(model: str, dtype: Dtype, options: Sequence[str]) -> None:
 
 
 @register_model("llmill")
-class Harness(TemplateLM):  # type: ignore[misc]  # lm_eval has no types where it is not installed
+class Harness(TemplateLM):
     """A language model as lm_eval asks one.
 
     `model` is a name as in `chat`, or one that is open. With `add_bos_token` a text begins behind
@@ -76,9 +76,10 @@ class Harness(TemplateLM):  # type: ignore[misc]  # lm_eval has no types where i
     ):
         """lm_eval hands the last two to every model; here models run on the CPU."""
         super().__init__()
-        named = isinstance(model, str)
-        self._name = model if named else "llmill"
-        self._language = language_model(model, dtype) if named else model
+        if isinstance(model, str):
+            self._name, self._language = model, language_model(model, dtype)
+        else:
+            self._name, self._language = "llmill", model
         self._tokenizer = self._language.tokenizer
         self._batch_size = BATCH_SIZE if str(batch_size).startswith("auto") else int(batch_size)
         self._begins = add_bos_token
@@ -190,12 +191,13 @@ class Harness(TemplateLM):  # type: ignore[misc]  # lm_eval has no types where i
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """What the model writes to each context, up to a stop string, which is left out."""
-        wanted = [self._wanted(*request.args, seed) for seed, request in enumerate(requests)]
+        asked = [request.args for request in requests]
+        wanted = [self._wanted(text, how, seed) for seed, (text, how) in enumerate(asked)]
         texts = [""] * len(wanted)
         with _bar("written", disable_tqdm) as progress:
             for done, (i, text) in enumerate(self._written(wanted), 1):
                 texts[i] = text
-                self.cache_hook.add_partial("generate_until", requests[i].args, text)
+                self.cache_hook.add_partial("generate_until", asked[i], text)
                 progress(done, len(wanted))
         return texts
 
@@ -208,7 +210,7 @@ class Harness(TemplateLM):  # type: ignore[misc]  # lm_eval has no types where i
             if name not in READ and value != NEUTRAL.get(name):
                 raise UserError(f"a task writes with {name} = {value!r}, which is not there")
         given = {name: values[name] for name in DRAWN_BY if values.get(name) is not None}
-        temperature = float(values.get("temperature") or 0.0) if values["do_sample"] else 0.0
+        temperature = float(values.get("temperature", 1.0)) if values["do_sample"] else 0.0
         most = values["max_gen_toks"]
         room = self.max_length - most if most < self.max_length else self.max_length // 2
         prompt = self.tok_encode(context)[-room:] or [self.prefix_token_id]

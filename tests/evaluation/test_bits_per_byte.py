@@ -1,4 +1,4 @@
-"""Bits a byte: a model that is known exactly, windows beside a slow reference, what is no figure."""
+"""Bits per byte: a model that is known exactly, windows beside a slow reference, what is no figure."""
 
 import math
 import random

@@ -26,6 +26,7 @@ def test_distinct_runs_are_counted_over_all_texts():
         "value": 1.0, "low": 1.0, "high": 1.0, "n": 2, "covers": "items",
     }  # fmt: skip
     assert distinct(ids("ab", ""), 3, 0.95) is None
+    assert distinct(ids("abcdefgh", "ijkk", "lmnoprst"), 1, 0.95)["high"] == 1.0
 
 
 def test_the_interval_of_distinct_runs_covers_the_mean_over_other_draws():

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from llmill.evaluation.statistics import share
-from llmill.report import agreement, tables
+from llmill.report import evaluations, tables
 
 
 def test_repeats_of_ones_own_questions_are_counted_as_left_out():
@@ -38,16 +38,16 @@ def test_what_the_intervals_of_a_table_cover_stands_below_it_or_in_a_column():
 
 def test_what_the_judge_agrees_with_has_a_row_for_each_rater_that_could_be_compared():
     figure = share(50, 100, 0.95)
-    found = {
+    agreement = {
         "rules": {"kappa": figure, "spearman": figure},
         "alpha": {"ordinal": figure},
         "length": {"others": figure},
     }
-    metrics = {"judge@prefer": {"agreement": found}, "judge@instruct": {}}
+    metrics = {"judge@prefer": {"agreement": agreement}, "judge@instruct": {}}
     results = SimpleNamespace(variants={"judge": ["instruct", "prefer"]}, metrics=metrics)
     shown, model = "0.500 (0.404 to 0.596)", "preference-tuned model"
-    assert agreement.pairs(results).rows == [
+    assert evaluations.agreement(results).rows == [
         [f"{model}: the rules", "100", shown, shown, "–"],
         [f"{model}: length of other answers", "100", "–", shown, "–"],
     ]
-    assert agreement.alphas(results).rows == [[model, "100", "–", shown, "–"]]
+    assert evaluations.alphas(results).rows == [[model, "100", "–", shown, "–"]]

@@ -93,7 +93,7 @@ def test_a_minimal_pair_is_told_by_three_and_kept(found):
     assert {*items["minimal_pairs"][0]} == {
         "phenomenon", "right", "wrong", "model", "unigram", "shorter",
     }  # fmt: skip
-    assert "1.000 bits a byte; 100.0 % of the last words" in job.said[-1]
+    assert "1.000 bits per byte; 100.0 % of the last words" in job.said[-1]
 
 
 def test_sentences_of_the_training_text_are_asked_about_in_no_pair(tmp_path, found):
@@ -109,5 +109,10 @@ def test_documents_too_short_for_windows_or_words_leave_no_figures_and_no_error(
     metrics, _, _ = measured(chain(tmp_path, ["abc"], ["abc", "a"]))
     assert metrics["memorisation"]["training"]["tokens"] is None
     assert metrics["last_words"]["perplexity"] is None
-    nothing = {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}
-    assert metrics["last_words"]["accuracy"] == nothing
+    assert metrics["last_words"]["accuracy"] == {
+        "value": 0.0,
+        "low": 0.0,
+        "high": 1.0,
+        "n": 0,
+        "covers": "items",
+    }

@@ -64,7 +64,7 @@ def stretches(ids: Ids, window: int) -> list[tuple[Ids, Ids]]:
 
 
 def of(texts: Sequence[Scored], draws: Draws) -> Interval | None:
-    """Bits a byte of these texts together, with an interval over texts; None of no bytes."""
+    """Bits per byte of these texts together, with an interval over texts; None of no bytes."""
     told = [each for each in texts if each.n_bytes]
     if not told:
         return None
@@ -88,7 +88,7 @@ def word_perplexity(texts: Sequence[Scored]) -> float | None:
 
 
 def of_gzip(texts: Sequence[str]) -> float:
-    """Bits a byte of the texts as gzip packs them together, at its best."""
+    """Bits per byte of the texts as gzip packs them together, at its best."""
     content = "\n".join(texts).encode(errors="replace")
     return 8 * len(gzip.compress(content, 9, mtime=0)) / max(1, len(content))
 

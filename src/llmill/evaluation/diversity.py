@@ -38,7 +38,8 @@ def distinct(texts: Sequence[Ids], n: int, confidence: float) -> Interval | None
         for each in grams
         if len(each) < total
     ]
-    return statistics.jackknife(kinds / total, without, confidence)
+    found = statistics.jackknife(kinds / total, without, confidence)
+    return {**found, "low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
 
 
 def repeated(text: Ids, n: int = 4) -> float:

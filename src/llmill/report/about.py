@@ -60,7 +60,7 @@ ABOUT: dict[str, About] = {  # in the order of their headline figures
             Headline(
                 "bits_per_byte",
                 "bits_per_byte.all",
-                "bits a byte, held-out documents",
+                "bits per byte, held-out documents",
                 "bits",
                 "unigram {bits_per_byte.unigram}, gzip {bits_per_byte.gzip}",
             ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from llmill.report import agreement, chain, form, overlap, signals, style, summary, tables
+from llmill.report import chain, evaluations, form, signals, style, summary, tables
 from llmill.report.about import about, model_name
 from llmill.report.files import Results, stage_of
 from llmill.report.summary import FORMATS, Row, system_name
@@ -61,8 +61,7 @@ def render(
         headlines=tables.headlines(rows),
         images=images,
         tables=tables,
-        agreement=agreement,
-        overlap=overlap,
+        evaluations=evaluations,
         signals=signals,
         form=form,
         results=results,

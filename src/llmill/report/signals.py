@@ -1,15 +1,16 @@
 """The tables of stage `signals`: each figure of the foundation model, with what to compare it with
-in the column behind.
+in a column beside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmill.report import form
 from llmill.report.tables import Cell, Table, with_intervals
 
-FIGURES = (  # name, unit, path, and of what to compare with: its name and path
-    ("bits a byte, held-out documents", "bits", "bits_per_byte.all",
+# Name, unit, path; and of what to compare with its name and path.
+FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
+    ("bits per byte, held-out documents", "bits", "bits_per_byte.all",
         {"unigram": "bits_per_byte.unigram", "gzip": "bits_per_byte.gzip"}),
     ("perplexity of a word of them", "plain", "bits_per_byte.word_perplexity", {}),
     ("their last words", "share", "last_words.accuracy",
@@ -41,23 +42,23 @@ WHO = {"model": "right", "unigram": "unigram", "shorter": "shorter sentence"}
 
 def figures(metrics: Mapping[str, Any]) -> Table:
     """Every figure, and beside it what to compare it with."""
-    rows: list[list[Cell]] = []
+    rows: list[Sequence[Cell]] = []
     for name, unit, path, beside in FIGURES:
         figure = form.at(metrics, path)
         others = (f"{who} {form.number(form.at(metrics, at), unit)}" for who, at in beside.items())
-        rows.append([name, (figure, unit), form.trials(figure), ", ".join(others)])
-    return with_intervals(("", "value", "n", "beside"), rows)
+        rows.append((name, ", ".join(others), (figure, unit), form.trials(figure)))
+    return with_intervals(("", "beside", "value", "n"), rows, left=2)
 
 
 def minimal_pairs(metrics: Mapping[str, Any]) -> Table:
     """The right sentences that each prefers, by phenomenon."""
     phenomena = (form.at(metrics, "minimal_pairs.phenomena") or {}).items()
-    rows: list[list[Cell]] = [
-        [
+    rows: list[Sequence[Cell]] = [
+        (
             form.words(name),
             *((told.get(who), "share") for who in WHO),
             form.trials(told.get("model")),
-        ]
+        )
         for name, told in phenomena
     ]
     return with_intervals(("phenomenon", *WHO.values(), "pairs"), rows)

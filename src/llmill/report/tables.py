@@ -7,10 +7,9 @@ from typing import Any
 
 from llmill.contract.skipped import KEY as SKIPPED
 from llmill.report import form, summary
-from llmill.report.about import model_name
 from llmill.report.files import Results
 from llmill.report.form import number, words
-from llmill.report.summary import FORMATS, Row, system_name
+from llmill.report.summary import Row, system_name
 
 MAIN_PACKAGES = (
     "torch",
@@ -277,65 +276,6 @@ def learning_curve(accuracy: Mapping[str, Any]) -> Table:
         for size, share in [*values.get("sizes", {}).items()]
     ]
     return with_intervals(("", "messages learnt from", "accuracy"), rows)
-
-
-def questions(results: Results, groups: str) -> Table:
-    """Shares right by subject or by level: both formats, every model."""
-    models = results.variants["mmlu"]
-    cells = {
-        (model, kind): results.metrics[f"mmlu@{model}"].get(kind, {})
-        for kind in FORMATS
-        for model in models
-    }
-    names = list(dict.fromkeys(n for shares in cells.values() for n in shares.get(groups, {})))
-    rows: list[list[Cell]] = [
-        [
-            words(name),
-            *((f.get(groups, {}).get(name), "share") for f in cells.values()),
-        ]
-        for name in names
-    ]
-    whole = {"all": "all questions", "subject_mean": "mean over subjects"}
-    for key, name in whole.items():
-        rows.append([name, *((f.get(key), "share") for f in cells.values())])
-    head = [f"{kind}, {model_name(model)}" for model, kind in cells]
-    return with_intervals([groups.removesuffix("s"), *head], rows)
-
-
-def ways_to_pick(results: Results) -> Table:
-    """Shares of all questions right by what decides, and beside them what knows less."""
-    asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
-    units = list(form.at(asked, "cloze.by") or {})
-    rows = []
-    for model in results.variants["mmlu"]:
-        for kind in FORMATS:
-            found = results.metrics[f"mmlu@{model}"].get(kind, {})
-            shares = [form.number(form.at(found, f"by.{unit}.all"), "share") for unit in units]
-            shares.append(form.number(found.get("blind"), "share"))
-            error = form.number(found.get("calibration_error"), "share")
-            rows.append([f"{kind}, {model_name(model)}", *shares, error])
-    for key, name in {"longest": "the longest choice", "most_shared": "most words shared"}.items():
-        share = form.number(asked.get(key), "share")
-        rows.append([name, *[form.DASH] * len(units), share, form.DASH])
-    heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
-    return Table(["", *heads, "without the question", "calibration error"], rows)
-
-
-def kinds(results: Results) -> Table:
-    """Judged answers by kind of instruction."""
-    by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
-    names = list(dict.fromkeys(k for m in by_model.values() for k in m.get("by_kind", {})))
-    rows: list[list[Cell]] = []
-    for name in names:
-        each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
-        means = [(f.get("mean"), "points") for f in each]
-        exact = [(f.get("exact_match"), "share") for f in each]
-        overlap = [(f.get("rouge_l"), "share") for f in each]
-        count = number(each[-1].get("n"), "count")
-        rows.append([words(name), count, *means, *exact, *overlap])
-    models = [model_name(model) for model in by_model]
-    head = [f"{figure}, {m}" for figure in ("mean", "exact match", "ROUGE-L") for m in models]
-    return with_intervals(["kind", "answers", *head], rows)
 
 
 def parameters(sections: Mapping[str, Any]) -> Table:

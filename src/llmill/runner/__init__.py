@@ -1,1 +1,1 @@
-"""Runs a stage, from above: parameters, locks, scratch folders, tracking, processes, signals."""
+"""Runs a stage, from above: parameters, locks, scratch folders, tracking, processes, stopping."""

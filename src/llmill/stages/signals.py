@@ -3,7 +3,7 @@
     python -m llmill signals
 
 In: the foundation model, the tokens of the training text and of the held-out text. Out:
-`metrics.json`, `items.json`. Bits a byte of held-out documents and their last words, how much of
+`metrics.json`, `items.json`. Bits per byte of held-out documents and their last words, how much of
 the training text is known by heart, how unlike each other samples are, and minimal pairs; beside
 each figure stands what knows nothing of the context, or held-out text.
 """
@@ -81,7 +81,7 @@ def run(params: Parameters, job: Job) -> None:
         job.track.table(name, rows)
     job.track.metrics(statistics.flat(metrics))
     job.say(
-        f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits a byte; "
+        f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits per byte; "
         f"{form.number(metrics['last_words']['accuracy'], 'share')} of the last words; "
         f"{form.number(metrics['minimal_pairs']['model'], 'share')} of the minimal pairs"
     )
@@ -102,7 +102,7 @@ def opened(settings: Signals, job: Job) -> Subject:
 
 
 def held_out_bits(of: Subject) -> Measured:
-    """Bits a byte of held-out documents, of all and by source."""
+    """Bits per byte of held-out documents, of all and by source."""
     numbers = spread(of.held_out, of.settings.documents)
     ids = [document(of.held_out, number) for number in numbers]
     texts = [of.tokenizer.decode(each) for each in ids]
@@ -125,8 +125,12 @@ def held_out_bits(of: Subject) -> Measured:
     ]
 
     def figures(which: list[int]) -> dict[str, Any]:
-        chosen = ([each[i] for i in which] for each in (texts, scored, counted))
-        return bits_per_byte.figures(*chosen, of.draws)
+        return bits_per_byte.figures(
+            [texts[i] for i in which],
+            [scored[i] for i in which],
+            [counted[i] for i in which],
+            of.draws,
+        )
 
     by_source = {
         name: figures([i for i, source in enumerate(sources) if source == name])
@@ -158,9 +162,12 @@ def held_out_words(of: Subject) -> Measured:
         for before, ids in zip(befores, words, strict=True)
     ]
     unigram = last_words.perplexity([of.unigram.logprob(ids) for ids in words], of.draws)
-    ways = {"near": near, "bigram": counted}
-    figures = {name: last_words.figures(guesses, of.draws) for name, guesses in ways.items()}
-    figures |= {**last_words.figures(whole, of.draws), "unigram": {"perplexity": unigram}}
+    figures = {
+        **last_words.figures(whole, of.draws),
+        "near": last_words.figures(near, of.draws),
+        "bigram": last_words.figures(counted, of.draws),
+        "unigram": {"perplexity": unigram},
+    }
     rows = [
         {**asdict(each), **asdict(a), "near": asdict(b), "bigram_right": c.right}
         for each, a, b, c in zip(asked, whole, near, counted, strict=True)

@@ -13,7 +13,8 @@ import re
 TITLE = re.compile(r"^ ?= [^=].* = *$", re.MULTILINE)
 JOINING = "-,."  # what stands between @ and @
 MARKS = ":;.!?,"  # behind which a space stays, and before which it goes
-BRACKETS = ("()", "[]", "{}", '""', "''")  # inside which spaces at the ends go
+# Inside which spaces at the ends go.
+BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"))
 DEGREE = "\N{DEGREE SIGN}"
 
 

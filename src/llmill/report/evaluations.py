@@ -1,0 +1,151 @@
+"""The tables of what language models were asked: questions, instructions and how their answers were
+judged, and what of all that stands in the text that they learnt.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from llmill.report import form
+from llmill.report.about import model_name
+from llmill.report.files import Results
+from llmill.report.form import number, words
+from llmill.report.summary import FORMATS, system_name
+from llmill.report.tables import Cell, Table, with_intervals
+
+RATERS = {"rules": "the rules", "exact_match": "exact match", "rouge_l": "ROUGE-L"}
+LENGTHS = {"right": "right answers", "others": "other answers"}
+
+
+def questions(results: Results, groups: str) -> Table:
+    """Shares right by subject or by level: both formats, every model."""
+    models = results.variants["mmlu"]
+    cells = {
+        (model, kind): results.metrics[f"mmlu@{model}"].get(kind, {})
+        for kind in FORMATS
+        for model in models
+    }
+    names = list(dict.fromkeys(n for shares in cells.values() for n in shares.get(groups, {})))
+    rows: list[list[Cell]] = [
+        [
+            words(name),
+            *((f.get(groups, {}).get(name), "share") for f in cells.values()),
+        ]
+        for name in names
+    ]
+    whole = {"all": "all questions", "subject_mean": "mean over subjects"}
+    for key, name in whole.items():
+        rows.append([name, *((f.get(key), "share") for f in cells.values())])
+    head = [f"{kind}, {model_name(model)}" for model, kind in cells]
+    return with_intervals([groups.removesuffix("s"), *head], rows)
+
+
+def ways_to_pick(results: Results) -> Table:
+    """Shares of all questions right by what decides, and beside them what knows less."""
+    asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
+    units = list(form.at(asked, "cloze.by") or {})
+    rows = []
+    for model in results.variants["mmlu"]:
+        for kind in FORMATS:
+            found = results.metrics[f"mmlu@{model}"].get(kind, {})
+            shares = [form.number(form.at(found, f"by.{unit}.all"), "share") for unit in units]
+            shares.append(form.number(found.get("blind"), "share"))
+            error = form.number(found.get("calibration_error"), "share")
+            rows.append([f"{kind}, {model_name(model)}", *shares, error])
+    for key, name in {"longest": "the longest choice", "most_shared": "most words shared"}.items():
+        share = form.number(asked.get(key), "share")
+        rows.append([name, *[form.DASH] * len(units), share, form.DASH])
+    heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
+    return Table(["", *heads, "without the question", "calibration error"], rows)
+
+
+def kinds(results: Results) -> Table:
+    """Judged answers by kind of instruction."""
+    by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
+    names = list(dict.fromkeys(k for m in by_model.values() for k in m.get("by_kind", {})))
+    rows: list[list[Cell]] = []
+    for name in names:
+        each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
+        means = [(f.get("mean"), "points") for f in each]
+        exact = [(f.get("exact_match"), "share") for f in each]
+        overlap = [(f.get("rouge_l"), "share") for f in each]
+        count = number(each[-1].get("n"), "count")
+        rows.append([words(name), count, *means, *exact, *overlap])
+    models = [model_name(model) for model in by_model]
+    head = [f"{figure}, {m}" for figure in ("mean", "exact match", "ROUGE-L") for m in models]
+    return with_intervals(["kind", "answers", *head], rows)
+
+
+def agreement(results: Results) -> Table:
+    """How far the judge agrees with the other raters of each model's answers, all four together,
+    and the length of the answers.
+    """
+    rows: list[list[Cell]] = []
+    for model in results.variants["judge"]:
+        found = results.metrics[f"judge@{model}"].get("agreement", {})
+        for key, name in RATERS.items():
+            measures = [found.get(key, {}).get(m) for m in ("kappa", "spearman", "kendall")]
+            if any(measures):
+                n = form.trials(next(filter(None, measures)))
+                cells: list[Cell] = [(each, "plain") for each in measures]
+                rows.append([f"{model_name(model)}: {name}", n, *cells])
+        for key, figure in found.get("length", {}).items():
+            name = f"{model_name(model)}: length of {LENGTHS[key]}"
+            rows.append([name, form.trials(figure), form.DASH, (figure, "plain"), form.DASH])
+    return with_intervals(
+        ("the judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows
+    )
+
+
+def alphas(results: Results) -> Table:
+    """Krippendorff's alpha of the judge, the rules, exact match and ROUGE-L together."""
+    levels = {"nominal": "right or not", "ordinal": "order of scores", "interval": "scores"}
+    rows: list[list[Cell]] = []
+    for model in results.variants["judge"]:
+        found = results.metrics[f"judge@{model}"].get("agreement", {}).get("alpha", {})
+        if found:
+            n = form.trials(next(iter(found.values())))
+            rows.append([model_name(model), n, *((found.get(each), "plain") for each in levels)])
+    head = [f"{words}, {level}" for level, words in levels.items()]
+    return with_intervals(("answers of", "answers", *head), rows)
+
+
+def overlaps(found: Mapping[str, Any]) -> Table:
+    """Test items that occur in the training text, by kind, with their answers and the control."""
+    shares = ("overlapping", "above_threshold", "right_answer", "wrong_answer")
+    rows: list[list[Cell]] = [
+        [
+            words(kind),
+            *(number(figures.get(name), "count") for name in ("items", "whole", "longest")),
+            *((_of_some(figures.get(name)), "share") for name in shares),
+        ]
+        for kind, figures in found.get("kinds", {}).items()
+    ]
+    above = f"above {number(found.get('threshold'), 'share')}"
+    answers = ("of these with the right answer", "with a wrong one")
+    head = ("", "items", "one run, the whole", "longest run, words", "overlap", above, *answers)
+    return with_intervals(head, rows)
+
+
+def with_and_without(found: Mapping[str, Any]) -> Table:
+    """Shares right with and without the items that overlap, where some do."""
+    chosen = ("all", "overlapping", "without", "below_threshold")
+    rows: list[list[Cell]] = [
+        [
+            words(kind),
+            f"{system_name(model) if kind == 'messages' else model_name(model)}, {words(measure)}",
+            number(shares["overlapping"]["n"], "count"),
+            *((_of_some(shares[name]), "share") for name in chosen),
+        ]
+        for kind, models in found.get("scores", {}).items()
+        for model, measures in models.items()
+        for measure, shares in measures.items()
+        if shares["overlapping"]["n"]
+    ]
+    below = f"not above {number(found.get('threshold'), 'share')}"
+    head = ("", "model, right by", "overlapping", "all items", "those that overlap", "the others")
+    return with_intervals((*head, below), rows, left=2)
+
+
+def _of_some(share: Any) -> Any:
+    """A share; nothing for one of nothing, which tells nothing."""
+    return share if share and share["n"] else None
