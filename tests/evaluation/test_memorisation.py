@@ -47,4 +47,10 @@ def test_no_windows_have_no_difference():
     found = figures([], [1.0], DRAWS)
     assert found["training"]["tokens"] is None
     assert found["difference"] == {"whole": None, "tokens": None}
-    assert found["training"]["whole"] == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}
+    assert found["training"]["whole"] == {
+        "value": 0.0,
+        "low": 0.0,
+        "high": 1.0,
+        "n": 0,
+        "covers": "items",
+    }

@@ -109,4 +109,10 @@ def test_documents_too_short_for_windows_or_words_leave_no_figures_and_no_error(
     metrics, _, _ = measured(chain(tmp_path, ["abc"], ["abc", "a"]))
     assert metrics["memorisation"]["training"]["tokens"] is None
     assert metrics["last_words"]["perplexity"] is None
-    assert metrics["last_words"]["accuracy"] == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}
+    assert metrics["last_words"]["accuracy"] == {
+        "value": 0.0,
+        "low": 0.0,
+        "high": 1.0,
+        "n": 0,
+        "covers": "items",
+    }
