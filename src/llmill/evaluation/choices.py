@@ -14,7 +14,7 @@ import numpy as np
 
 from llmill.evaluation.multiple_choice import Shots, cloze_prompt, letter_prompt
 from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
-from llmill.evaluation.settings import TooLong, Unit
+from llmill.evaluation.units import TooLong, Unit
 from llmill.model.transformer import Transformer
 from llmill.tasks.multiple_choice import LETTERS, Question
 from llmill.text.tokenizer import Tokenizer

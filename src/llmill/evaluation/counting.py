@@ -11,7 +11,7 @@ import numpy as np
 
 from llmill.evaluation import calibration, statistics
 from llmill.evaluation.choices import Scores
-from llmill.evaluation.settings import UNITS, Unit
+from llmill.evaluation.units import UNITS, Unit
 from llmill.tasks.multiple_choice import Question
 
 

@@ -1,6 +1,6 @@
-"""What evaluations are told."""
+"""A judge that is asked over HTTP."""
 
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -44,11 +44,6 @@ class Budget(Section):
 
     tokens: Tokens | None
     cost: Money | None
-
-
-Unit = Literal["sum", "token", "byte", "character"]  # by which a log-likelihood decides
-UNITS: tuple[Unit, ...] = get_args(Unit)
-TooLong = Literal["drop_shots", "keep_last"]  # what a prompt loses that has no room
 
 
 class JudgeServer(Section):

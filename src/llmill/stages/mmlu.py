@@ -22,7 +22,7 @@ from llmill.evaluation.choices import Asking, Scores, cloze_scores, letter_score
 from llmill.evaluation.counting import Counting, clusters_of
 from llmill.evaluation.mmlu_groups import GROUPS
 from llmill.evaluation.multiple_choice import at_most, chance, of_subjects, shots_by_subject
-from llmill.evaluation.settings import Unit
+from llmill.evaluation.units import Unit
 from llmill.model import checkpoint
 from llmill.stages.settings.mmlu import Mmlu
 from llmill.tasks.multiple_choice import LETTERS, Question, read
