@@ -15,7 +15,7 @@ from tests.jobs import Job
 
 SETTINGS = Signals(
     seed=1, threads=1, batch_size=8, documents=10, windows=5, window_tokens=6, samples=6,
-    max_new_tokens=20, pairs=4, confidence=0.95, bootstrap=50,
+    sample_tokens=20, pairs=4, confidence=0.95, bootstrap=50,
 )  # fmt: skip
 LEARNT = "abc " * 10  # goes on as the model does
 OTHER = "cab, " * 8 + "or so"

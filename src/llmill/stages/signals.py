@@ -193,7 +193,7 @@ def by_heart(of: Subject) -> Measured:
 
 def samples(of: Subject) -> Measured:
     """Samples at temperature 1, and held-out documents of their lengths."""
-    length = min(of.settings.max_new_tokens, of.model.config.block_size - 1)
+    length = min(of.settings.sample_tokens, of.model.config.block_size - 1)
     written = generate(
         of.model,
         [[of.tokenizer.end_of_text]] * of.settings.samples,

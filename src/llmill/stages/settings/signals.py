@@ -20,7 +20,7 @@ class Signals(Section):
     windows: Positive  # of the training text, and of held-out text, at most
     window_tokens: Positive  # shown of a window, and expected behind that
     samples: Positive  # texts that the model writes
-    max_new_tokens: Written  # of one
+    sample_tokens: Written  # of one, at most, and at most what the context holds
     pairs: Positive  # minimal pairs of each phenomenon, at most
     confidence: Confidence
     bootstrap: Resamples
