@@ -13,7 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import psutil
 import pytest
 
@@ -62,6 +61,8 @@ def template(tmp_path_factory) -> Path:
     """A repository with one stage of its own code, and an empty database of runs, which MLflow takes
     a second to make.
     """
+    import mlflow
+
     root = tmp_path_factory.mktemp("template")
     (root / "src").mkdir()
     subprocess.run(["cp", "-rp", ROOT / "src" / "llmill", root / "src"], check=True)

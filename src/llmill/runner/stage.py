@@ -43,7 +43,8 @@ def execute(
     load: Callable[[], ModuleType], name: str, variant: str | None, resume_anyway: bool
 ) -> None:
     """Run a stage, its module's `run` with its `Parameters`, in the repository that is the working
-    folder. The module is not loaded for one that is skipped: that would take most of the time.
+    folder. The module is loaded only where it runs, since that takes most of the time: not for a
+    stage that is skipped, nor where torchrun's processes run it.
     """
     source.refuse_other_source()
     tree = params.load()
@@ -56,16 +57,16 @@ def execute(
     ownership.refuse_foreign(Path(stage.out))
     values = params.values(tree, stage.params)
     why = skipping.reason(stage) or skipping.switched_off(stage, values)
-    if why:
-        work = partial(skipping.run, why)
-    else:
-        module = load()
-        work = partial(module.run, params.select(tree, module.Parameters, stage))
     process_count = launcher.process_count(tree, name)
     if process_count > 1 and not why and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
         launcher.launch(process_count, words, signals())
         return
+    if why:
+        work = partial(skipping.run, why)
+    else:
+        module = load()
+        work = partial(module.run, params.select(tree, module.Parameters, stage))
     stop = Stop()
     stop.listen()
     begin = _lead if processes.main() else _follow
