@@ -49,7 +49,8 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
     print(printable.lines(summary(judged, names)))
     tokens = completions.usage((r for pair in judged for r in pair.replies), settings.price)
     cost = f", which cost {tokens['cost']:g}" if "cost" in tokens else ""
-    print(f"{tokens['input']:,} tokens read and {tokens['output']:,} written{cost}")
+    more = f"; {n:,} replies came without a count" if (n := tokens["uncounted"]) else ""
+    print(f"{tokens['input']:,} tokens read and {tokens['output']:,} written{cost}{more}")
     print(f"`llmill rank {printable.line(str(out))}` rates them")
 
 
@@ -58,8 +59,8 @@ def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
     asked = [pair for pair in judged if pair.replies]
     if asked and all(pair.score is None for pair in asked):
         raise UserError(
-            f"judge.openai: of none of {len(asked)} pairs are both replies of model '{model}' A, B "
-            f"or tie; they are kept in {CACHE}, look at one and take another model"
+            f"judge.openai: model '{model}' never replied A, B or tie in both orders of one of "
+            f"{len(asked)} pairs; its replies are kept in {CACHE}, look at one and take another model"
         )
 
 
