@@ -97,6 +97,8 @@ def test_too_few_worked_examples_are_refused():
     assert shots_by_subject([SUM, ROOT, CITY], ["cities"], 1) == {"cities": [CITY]}
     with pytest.raises(UserError, match=r"mmlu.shots = 2: subject 'cities' has only 1"):
         shots_by_subject([SUM, ROOT, CITY], ["cities", "number_theory"], 2)
+    with pytest.raises(UserError, match=r"mmlu.cloze_shots = 2: .*lower mmlu.cloze_shots or"):
+        shots_by_subject([SUM, ROOT, CITY], ["cities"], 2, "cloze_shots")
 
 
 def test_every_real_subject_has_five_worked_examples_and_all_questions_are_there(real_data):
