@@ -116,3 +116,16 @@ def test_documents_too_short_for_windows_or_words_leave_no_figures_and_no_error(
         "n": 0,
         "covers": "items",
     }
+
+
+def test_a_copy_is_as_long_as_half_a_window_where_the_context_shortens_windows(tmp_path):
+    root = chain(tmp_path, [LEARNT], [LEARNT.strip()])
+    metrics, _, _ = measured(root, window_tokens=50, sample_tokens=50)
+    assert metrics["memorisation"]["window_tokens"] == 32  # of a context of 64
+    held_out = metrics["samples"]["held_out"]
+    assert (held_out["longest_run"]["value"], held_out["copied"]["value"]) == (39, 1.0)
+
+
+def test_samples_too_short_for_a_copy_are_refused():
+    with pytest.raises(ValueError, match="sample_tokens must be at least window_tokens"):
+        Signals(**SETTINGS.model_dump() | {"sample_tokens": 5})

@@ -1,5 +1,9 @@
 """What stage `signals` is told."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from llmill.contract.values import (
     Batch,
     Confidence,
@@ -24,3 +28,9 @@ class Signals(Section):
     pairs: Positive  # minimal pairs of each phenomenon, at most
     confidence: Confidence
     bootstrap: Resamples
+
+    @model_validator(mode="after")
+    def a_sample_has_room_for_a_copy(self) -> Self:
+        if self.sample_tokens < self.window_tokens:
+            raise ValueError("sample_tokens must be at least window_tokens, to count copies")
+        return self
