@@ -13,10 +13,11 @@ from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.evaluation import ranking
 from llmill.evaluation.ranking import Outcome
+from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES
 from llmill.report.form import DASH
 from llmill.tasks import tables
 
-RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 1
+SEED = 1
 FIRST, SECOND = ("model_a", "a", "first", "1"), ("model_b", "b", "second", "2")
 TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
 
