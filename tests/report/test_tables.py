@@ -51,3 +51,21 @@ def test_what_the_judge_agrees_with_has_a_row_for_each_rater_that_could_be_compa
         [f"{model}: length of other answers", "100", "–", shown, "–"],
     ]
     assert evaluations.alphas(results).rows == [[model, "100", "–", shown, "–"]]
+
+
+def test_ways_to_pick_stand_beside_a_baseline_each():
+    by = {unit: {"all": share(n, 10, 0.95)} for n, unit in enumerate(("sum", "byte"), 5)}
+    found = {"by": by, "blind": share(3, 10, 0.95), "calibration_error": 0.25}
+    metrics = {
+        "letter": found, "cloze": found,
+        "longest": share(2, 10, 0.95), "most_shared": share(4, 10, 0.95),
+    }  # fmt: skip
+    results = SimpleNamespace(variants={"mmlu": ["instruct"]}, metrics={"mmlu@instruct": metrics})
+    table = evaluations.ways_to_pick(results)
+    assert table.head == ["", "plain sum", "per byte", "baseline", "calibration error"]
+    assert [row[1:] for row in table.rows] == [
+        ["50.0 %", "60.0 %", "30.0 %", "25.0 %"],
+        ["50.0 %", "60.0 %", "30.0 %", "25.0 %"],
+        ["–", "–", "20.0 %", "–"],
+        ["–", "–", "40.0 %", "–"],
+    ]

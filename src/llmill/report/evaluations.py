@@ -40,7 +40,9 @@ def questions(results: Results, groups: str) -> Table:
 
 
 def ways_to_pick(results: Results) -> Table:
-    """Shares of all questions right by what decides, and beside them what knows less."""
+    """Shares of all questions right by what decides, and a baseline: of a model's row the same model
+    without the question; the last rows are picks that no model makes.
+    """
     asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     units = list(form.at(asked, "cloze.by") or {})
     rows = []
@@ -55,7 +57,7 @@ def ways_to_pick(results: Results) -> Table:
         share = form.number(asked.get(key), "share")
         rows.append([name, *[form.DASH] * len(units), share, form.DASH])
     heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
-    return Table(["", *heads, "without the question", "calibration error"], rows)
+    return Table(["", *heads, "baseline", "calibration error"], rows)
 
 
 def kinds(results: Results) -> Table:
