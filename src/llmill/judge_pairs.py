@@ -60,7 +60,8 @@ def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
     if asked and all(pair.score is None for pair in asked):
         raise UserError(
             f"judge.openai: model '{model}' never replied A, B or tie in both orders of one of "
-            f"{len(asked)} pairs; its replies are kept in {CACHE}, look at one and take another model"
+            f"{len(asked)} pairs; the replies are kept in {CACHE}, look at one and take another "
+            "model"
         )
 
 
