@@ -40,8 +40,8 @@ def questions(results: Results, groups: str) -> Table:
 
 
 def ways_to_pick(results: Results) -> Table:
-    """Shares of all questions right by what decides, and a baseline: of a model's row the same model
-    without the question; the last rows are picks that no model makes.
+    """Shares of all questions right by what decides, and a baseline: in the row of a model the same
+    model without the question; the last rows are picks that no model makes.
     """
     asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     units = list(form.at(asked, "cloze.by") or {})
