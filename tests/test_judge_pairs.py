@@ -93,6 +93,7 @@ def test_a_task_that_stands_twice_is_matched_in_turn():
     ("first", "names", "line"),
     [
         (rows("x"), ["a", "a"], "both are called 'a'; --names gives them names"),
+        (rows("x"), ["model_b", "a"], "--names: 'model_b' says who won in a file of outcomes; rename it"),
         ([{"instruction": "x", "answer": "y"}], ["a", "b"], "old.json and new.json: no instruction and input that are in both"),
         ([{"instruction": "x"}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is None, not a text"),
         ([{"instruction": "x", "answer": 3}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is 3, not a text"),
@@ -117,3 +118,15 @@ def test_a_judge_that_never_chooses_is_refused(folder):
     ):
         print_pairs(FILES, Path("found.jsonl"), ["a", "b"], "pair-1")
     assert not Path("found.jsonl").exists()
+
+
+@pytest.mark.parametrize(("out", "reason"), [(".", "a folder"), ("none/o.jsonl", "no folder none")])
+def test_where_nothing_can_be_written_nothing_is_asked(folder, out, reason):
+    with pytest.raises(UserError, match=reason):
+        print_pairs(FILES, Path(out), ["a", "b"], "pair-1")
+    assert folder.asked == []
+
+
+def test_answers_that_are_not_there_are_one_line(folder):
+    with pytest.raises(UserError, match=r"^none\.json: missing$"):
+        print_pairs([FILES[0], Path("none.json")], Path("found.jsonl"), ["a", "b"], "pair-1")

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmill.contract import printable
+from llmill.contract import elsewhere, printable
 from llmill.contract.errors import UserError
 from llmill.evaluation import ranking
 from llmill.evaluation.ranking import Outcome
@@ -114,6 +114,7 @@ def read(file: Path, columns: list[str], together: Sequence[str] = ()) -> list[O
     """The outcomes, in the order of the rows: two names, and who won, and in more columns what they
     are about.
     """
+    elsewhere.refuse_other_than_files(file)
     frame = tables.read(file, [*columns, *together])
     outcomes = []
     for number, row in enumerate(frame.itertuples(index=False), 1):
