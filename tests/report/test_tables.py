@@ -63,9 +63,10 @@ def test_ways_to_pick_stand_beside_a_baseline_each():
     results = SimpleNamespace(variants={"mmlu": ["instruct"]}, metrics={"mmlu@instruct": metrics})
     table = evaluations.ways_to_pick(results)
     assert table.head == ["", "plain sum", "per byte", "baseline", "calibration error"]
+    model = ["50.0 % (23.7 to 76.3)", "60.0 % (31.3 to 83.2)", "30.0 % (10.8 to 60.3)", "25.0 %"]
     assert [row[1:] for row in table.rows] == [
-        ["50.0 %", "60.0 %", "30.0 %", "25.0 %"],
-        ["50.0 %", "60.0 %", "30.0 %", "25.0 %"],
-        ["–", "–", "20.0 %", "–"],
-        ["–", "–", "40.0 %", "–"],
+        model,
+        model,
+        ["–", "–", "20.0 % (5.7 to 51.0)", "–"],
+        ["–", "–", "40.0 % (16.8 to 68.7)", "–"],
     ]

@@ -45,19 +45,18 @@ def ways_to_pick(results: Results) -> Table:
     """
     asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     units = list(form.at(asked, "cloze.by") or {})
-    rows = []
+    rows: list[list[Cell]] = []
     for model in results.variants["mmlu"]:
         for kind in FORMATS:
             found = results.metrics[f"mmlu@{model}"].get(kind, {})
-            shares = [form.number(form.at(found, f"by.{unit}.all"), "share") for unit in units]
-            shares.append(form.number(found.get("blind"), "share"))
+            shares = [*(form.at(found, f"by.{unit}.all") for unit in units), found.get("blind")]
             error = form.number(found.get("calibration_error"), "share")
-            rows.append([f"{kind}, {model_name(model)}", *shares, error])
+            cells: list[Cell] = [(share, "share") for share in shares]
+            rows.append([f"{kind}, {model_name(model)}", *cells, error])
     for key, name in {"longest": "the longest choice", "most_shared": "most words shared"}.items():
-        share = form.number(asked.get(key), "share")
-        rows.append([name, *[form.DASH] * len(units), share, form.DASH])
+        rows.append([name, *[form.DASH] * len(units), (asked.get(key), "share"), form.DASH])
     heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
-    return Table(["", *heads, "baseline", "calibration error"], rows)
+    return with_intervals(["", *heads, "baseline", "calibration error"], rows)
 
 
 def kinds(results: Results) -> Table:
