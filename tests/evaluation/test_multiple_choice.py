@@ -37,6 +37,11 @@ def test_the_letter_prompt_is_mmlus_layout():
     )
 
 
+def test_a_question_stands_without_white_space_round_it_as_in_other_programs():
+    spaced = Question("number_theory", " What is 1 + 1? \n", SUM.choices, 1)
+    assert letter_prompt(spaced, [ROOT]) == letter_prompt(SUM, [ROOT])
+
+
 def test_the_cloze_prompt_shows_no_choices():
     assert cloze_prompt(SUM) == "Question: What is 1 + 1?\nAnswer:"
 

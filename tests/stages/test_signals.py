@@ -44,7 +44,7 @@ def found(tmp_path_factory):
     return measured(chain(root, [LEARNT, LEARNT], held_out, ["first", "second"]))
 
 
-def test_bits_a_byte_are_those_of_the_model_in_all_and_by_source(found):
+def test_bits_per_byte_are_those_of_the_model_in_all_and_by_source(found):
     bits = found[0]["bits_per_byte"]
     assert bits["all"]["value"] == pytest.approx(1.0, abs=1e-5)
     assert bits["sources"]["second"]["all"]["value"] == pytest.approx(1.0, abs=1e-5)

@@ -92,7 +92,7 @@ def cloze_prompt(question: Question, shots: Sequence[Question] = (), blind: bool
 
 def _block(question: Question, blind: bool = False) -> str:
     choices = (f"{a}. {text}" for a, text in zip(LETTERS, question.choices, strict=False))
-    return "\n".join((*([] if blind else [question.question]), *choices, "Answer:"))
+    return "\n".join((*([] if blind else [question.question.strip()]), *choices, "Answer:"))
 
 
 def _hash(question: Question) -> str:
