@@ -6,6 +6,7 @@ line error.
 """
 
 import contextlib
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ def execute(
     folder. The module is loaded only where it runs, since that takes most of the time: not for a
     stage that is skipped, nor where torchrun's processes run it.
     """
+    gc.disable()  # until all is imported: it stays, and to look through it takes a while
     source.refuse_other_source()
     tree = params.load()
     stages = params.stages(tree)
@@ -83,6 +85,8 @@ def execute(
     )
     try:
         with begin(request) as job, audit.only(stage):
+            gc.freeze()
+            gc.enable()
             work(job)
     finally:
         stop.ignore()
