@@ -2,7 +2,8 @@
 
 from llmill.evaluation import statistics
 from llmill.evaluation.choices import Scores
-from llmill.evaluation.counting import Counting, clusters_of
+from llmill.evaluation.clusters import clusters_of
+from llmill.evaluation.counting import Counting
 from llmill.tasks.multiple_choice import Question
 
 PASSAGE = "This is about the following.\nLong ago there was a king.\n"

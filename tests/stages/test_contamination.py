@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmill.contract import record, skipped
+from llmill.evaluation.statistics import clustered_share
 from llmill.stages.contamination import run
 from llmill.stages.settings.contamination import Contamination
 from llmill.tasks import classification, instruction, multiple_choice, preference
@@ -52,6 +53,7 @@ def write(root, without=()):
     documents = [Document(text, "book", str(n)) for n, text in enumerate(TEXTS)]
     parquet.write(prepared / "text/train", documents, 1)
     multiple_choice.write(prepared / "mmlu/test.jsonl", QUESTIONS)
+    record.write_json(prepared / "mmlu/entities.json", {})
     learnt = Instruction("Name the capital of Chad.", "", "The capital of Chad is N'Djamena.")
     instruction.write(prepared / "instruction/train.jsonl", [learnt])
     instruction.write(prepared / "instruction/test.jsonl", TASKS)
@@ -233,3 +235,14 @@ def test_results_of_some_of_the_items_are_joined_by_their_text(tmp_path):
         "without": 1,
         "below_threshold": 1,
     }
+
+
+def test_questions_about_one_entity_count_together_as_in_stage_mmlu(tmp_path):
+    write(tmp_path)
+    about = {question.question: "Europe" for question in QUESTIONS[1:]}
+    record.write_json(tmp_path / "data/prepare/mmlu/entities.json", about)
+    job = Job(tmp_path / "out", variants=["pretrain", "instruct"], root=tmp_path)
+    run(SimpleNamespace(contamination=SETTINGS), job)
+    found = json.loads((job.out / "metrics.json").read_text())["scores"]["questions"]["instruct"]
+    rights, clusters = [True, True, False], ["animals", "Europe", "Europe"]
+    assert found["cloze"]["all"] == clustered_share(rights, clusters, confidence=0.95)

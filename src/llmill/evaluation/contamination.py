@@ -68,10 +68,15 @@ def share_of_runs(found: Overlap, parts: Iterable[str]) -> np.ndarray:
 
 
 def with_and_without(
-    right: np.ndarray, shares: np.ndarray, threshold: float, confidence: float
+    right: np.ndarray,
+    shares: np.ndarray,
+    clusters: Sequence[Hashable],
+    threshold: float,
+    confidence: float,
 ) -> dict[str, statistics.Interval]:
     """The share right of all items, of those that overlap, of those that do not, and of those that
-    are not above the threshold. `right` says it of each item, `shares` are of their runs. (N,) both
+    are not above the threshold. Of each item: `right` says it, `shares` are of its runs,
+    `clusters` what it shares with others. (N,)
     """
     chosen = {
         "all": shares >= 0,
@@ -80,7 +85,9 @@ def with_and_without(
         "below_threshold": shares <= threshold,
     }
     return {
-        name: statistics.share(int(right[rows].sum()), int(rows.sum()), confidence)
+        name: statistics.share_of_items(
+            right[rows].tolist(), [clusters[i] for i in np.flatnonzero(rows)], confidence
+        )
         for name, rows in chosen.items()
     }
 

@@ -15,17 +15,6 @@ from llmill.evaluation.units import UNITS, Unit
 from llmill.tasks.multiple_choice import Question
 
 
-def clusters_of(questions: Sequence[Question], entities: Mapping[str, str]) -> list[Hashable]:
-    """What a question shares with others: the entity it is about, or the passage above its last
-    line; of a question by itself, its number.
-    """
-    clusters: list[Hashable] = []
-    for number, question in enumerate(questions):
-        passage = question.question.strip().rpartition("\n")[0]
-        clusters.append(entities.get(question.question) or passage or number)
-    return clusters
-
-
 @dataclass(frozen=True)
 class Counting:
     """The questions, the levels of subjects, the cluster of each question; how sure to be."""
@@ -75,6 +64,4 @@ class Counting:
 
     def _share(self, right: Sequence[bool], which: Sequence[int]) -> statistics.Interval:
         hits, clusters = [right[i] for i in which], [self.clusters[i] for i in which]
-        if len(set(clusters)) == len(clusters):
-            return statistics.share(sum(hits), len(hits), self.confidence)
-        return statistics.clustered_share(hits, clusters, confidence=self.confidence)
+        return statistics.share_of_items(hits, clusters, self.confidence)

@@ -2,12 +2,13 @@
 the text that they learn from, in parts.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from llmill.contract import skipped
+from llmill.contract import record, skipped
+from llmill.evaluation.clusters import clusters_of
 from llmill.tasks import classification, instruction, multiple_choice, preference
 from llmill.tasks.classification import Message
 from llmill.tasks.instruction import Instruction
@@ -32,9 +33,11 @@ class Asked:
     names: list[dict[str, Any]] = field(default_factory=list)  # what tells a reader which it is
     keys: list[Hashable] = field(default_factory=list)  # what a result of a model names it by
     labels: list[tuple[str, str]] = field(default_factory=list)  # the right one and a wrong one
+    clusters: list[Hashable] = field(default_factory=list)  # what they share, or their number
 
-    def add(self, item: Item, key: Hashable, **name: Any) -> None:
-        """One more."""
+    def add(self, item: Item, key: Hashable, cluster: Hashable = None, **name: Any) -> None:
+        """One more; `cluster` is what it shares with others."""
+        self.clusters.append(len(self.items) if cluster is None else cluster)
         self.items.append(item)
         self.names.append(name)
         self.keys.append(key)
@@ -43,7 +46,9 @@ class Asked:
 def asked(prepared: Path) -> Iterator[Asked]:
     """The test items of every role that is there; further tests of messages are kinds."""
     if not skipped.reason(prepared / "mmlu"):
-        yield of_questions(multiple_choice.read(prepared / "mmlu" / "test.jsonl"))
+        folder = prepared / "mmlu"
+        entities = record.read_json(folder / "entities.json")
+        yield of_questions(multiple_choice.read(folder / "test.jsonl"), entities)
     if not skipped.reason(prepared / "instruction"):
         yield of_instructions(instruction.read(prepared / "instruction" / "test.jsonl"))
     folder = prepared / "classification"
@@ -53,14 +58,17 @@ def asked(prepared: Path) -> Iterator[Asked]:
             yield of_messages(f"{MESSAGES}: {file.stem}", classification.read(file))
 
 
-def of_questions(questions: Iterable[Question]) -> Asked:
-    """Questions with the right choice, and with the next one behind it that is another text."""
+def of_questions(questions: Sequence[Question], entities: Mapping[str, str]) -> Asked:
+    """Questions with the right choice, and with the next one behind it that is another text;
+    `entities` are what they are about.
+    """
     found = Asked(QUESTIONS)
-    for question in questions:
+    for question, cluster in zip(questions, clusters_of(questions, entities), strict=True):
         right, n = question.choices[question.answer], len(question.choices)
         others = (question.choices[(question.answer + i) % n] for i in range(1, n))
         item = Item(question.question, right, another(right, others))
-        found.add(item, (question.subject, question.question), subject=question.subject)
+        key = question.subject, question.question
+        found.add(item, key, cluster, subject=question.subject)
     return found
 
 

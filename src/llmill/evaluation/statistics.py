@@ -69,6 +69,15 @@ def clustered_share(
     return _interval(p, _as_unsure(p, variance, count, count - 1, confidence), n)
 
 
+def share_of_items(
+    right: Sequence[bool], clusters: Sequence[Hashable], confidence: float
+) -> Interval:
+    """The share of right ones: `clustered_share` if some items share a cluster, else `share`."""
+    if len(set(clusters)) == len(right):
+        return share(sum(right), len(right), confidence)
+    return clustered_share(right, clusters, confidence=confidence)
+
+
 def bounded_mean(values: Sequence[float], most: float, confidence: float) -> Interval:
     """The mean of values from 0 to `most`, such as scores.
 

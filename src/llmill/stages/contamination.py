@@ -128,6 +128,7 @@ def scored(
             name: measured.with_and_without(
                 np.asarray(right, dtype=bool)[known],
                 shares[rows[known]],
+                [kind.clusters[i - numbers[0]] for i in rows[known]],
                 settings.threshold,
                 settings.confidence,
             )

@@ -19,7 +19,8 @@ from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import choices, statistics
 from llmill.evaluation.choices import Asking, Scores, cloze_scores, letter_scores
-from llmill.evaluation.counting import Counting, clusters_of
+from llmill.evaluation.clusters import clusters_of
+from llmill.evaluation.counting import Counting
 from llmill.evaluation.mmlu_groups import GROUPS
 from llmill.evaluation.multiple_choice import at_most, chance, of_subjects, shots_by_subject
 from llmill.evaluation.units import Unit
