@@ -336,6 +336,8 @@ MUTANTS = [
         "kept |= _kept(cache, requests.keys() - kept.keys())",
         "kept |= {}",
         "evaluation/test_asking.py",
+    ),
+    Mutant(
         "a cached run counts as between though it has a change on both sides",
         "comparison/causes.py",
         "if any(joined.get(change, side) != side for change, side in part.items()):",
@@ -376,6 +378,8 @@ MUTANTS = [
         "level[:, 0] = 0.0",
         "level[:, 0] *= 1.0",
         "evaluation/test_length_control.py",
+    ),
+    Mutant(
         "the end of a document and the beginning of the next are a run",
         "text/overlap.py",
         "            words.append(STRANGE)\n",
@@ -426,7 +430,7 @@ MUTANTS = [
     ),
     Mutant(
         "questions about one entity count alone",
-        "evaluation/counting.py",
+        "evaluation/clusters.py",
         "clusters.append(entities.get(question.question) or passage or number)",
         "clusters.append(passage or number)",
         "evaluation/test_counting.py",
