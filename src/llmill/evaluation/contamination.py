@@ -86,7 +86,7 @@ def with_and_without(
     }
     return {
         name: statistics.share_of_items(
-            right[rows].tolist(), [clusters[i] for i in np.flatnonzero(rows)], confidence
+            right[rows].tolist(), [clusters[i] for i in np.flatnonzero(rows).tolist()], confidence
         )
         for name, rows in chosen.items()
     }

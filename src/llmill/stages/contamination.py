@@ -128,7 +128,7 @@ def scored(
             name: measured.with_and_without(
                 np.asarray(right, dtype=bool)[known],
                 shares[rows[known]],
-                [kind.clusters[i - numbers[0]] for i in rows[known]],
+                [kind.clusters[i] for i in (rows[known] - numbers[0]).tolist()],
                 settings.threshold,
                 settings.confidence,
             )
