@@ -175,7 +175,8 @@ class DryRun:
         values = self._values.get(file, {})
         if not dep.params or not values.keys() >= set(dep.params):  # the whole file, or a mistake
             return dep.get_hash()
-        return HashInfo(dep.PARAM_PARAMS, {key: values[key] for key in dep.params})
+        chosen: Any = {key: values[key] for key in dep.params}  # what DVC keeps there, too
+        return HashInfo(dep.PARAM_PARAMS, chosen)
 
     def _maker(self, dep: Dependency) -> Made | None:
         """The stage that changes what a dependency lies in."""
