@@ -142,7 +142,7 @@ class DryRun:
 
         path, before = str(dep), dep.hash_info
         if isinstance(dep, ParamsDependency):
-            dep.hash_info = self._parameters(dep)
+            self._set_parameters(dep)
             why = reasons.of_parameters(before.value or {}, dep.hash_info.value)
             return Input(path, dep.hash_info != before, why)
         made = self._maker(dep)
@@ -160,11 +160,10 @@ class DryRun:
             return Input(path, True, reasons.of_code(self._read(before), self._read(dep.hash_info)))
         return Input(path, True, [f"{path} changed"])
 
-    def _parameters(self, dep: ParamsDependency) -> HashInfo:
-        """The values of now. DVC would parse the whole file again for each stage."""
+    def _set_parameters(self, dep: ParamsDependency) -> None:
+        """Give it the values of now. DVC would parse the whole file again for each stage."""
         from dvc.dependency import ParamsDependency
         from dvc.dependency.param import read_param_file
-        from dvc_data.hashfile.hash_info import HashInfo
 
         file = dep.fs_path
         if file not in self._values and dep.exists:
@@ -173,10 +172,10 @@ class DryRun:
             keys = [key for each in same for key in each.params]
             self._values[file] = read_param_file(self._repo.fs, file, keys, flatten=True)
         values = self._values.get(file, {})
-        if not dep.params or not values.keys() >= set(dep.params):  # the whole file, or a mistake
-            return dep.get_hash()
-        chosen: Any = {key: values[key] for key in dep.params}  # what DVC keeps there, too
-        return HashInfo(dep.PARAM_PARAMS, chosen)
+        if dep.params and values.keys() >= set(dep.params):
+            dep.fill_values(values)
+        else:  # the whole file, or a mistake
+            dep.hash_info = dep.get_hash()
 
     def _maker(self, dep: Dependency) -> Made | None:
         """The stage that changes what a dependency lies in."""
