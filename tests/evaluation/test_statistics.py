@@ -170,6 +170,44 @@ def test_pairs_right_agrees_with_counting():
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_together():
+    known, runs = [0] * 4 + [1] * 4, [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 5, 4, 6, 7, 8]]
+    each = [statistics.pairs_right(known, run, **DRAWN) for run in runs]
+    assert [found["value"] for found in each] == [1.0, 15 / 16]
+    found = statistics.pairs_right(known, *runs, **DRAWN)
+    assert (found["value"], found["n"], found["covers"]) == (31 / 32, 16, "both")
+    alike = statistics.pairs_right(known, runs[1], runs[1], **DRAWN)
+    assert rounded({**alike, "covers": "items"}) == rounded(each[1])  # no variance over runs
+    assert alike["covers"] == "both"
+    assert found["low"] < alike["low"]
+
+
+def test_a_mean_over_runs_adds_the_variance_over_runs_to_that_over_items():
+    runs = [[10.0, 20.0, 60.0], [30.0, 40.0, 80.0]]  # means 30 and 50; of items 20, 30, 70
+    found = statistics.mean_over_runs(runs, 100, 0.95)
+    of_runs, of_items = 0.02 / 2, 0.07 / 3
+    both = of_runs + of_items
+    t = stats.t.ppf(0.975, both**2 / (of_runs**2 / 1 + of_items**2 / 2))
+    p, n = 0.4, 0.4 * 0.6 / both  # as many trials as would be as unsure
+    centre = (p + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t * np.sqrt(p * (1 - p) / n + t**2 / (4 * n**2)) / (1 + t**2 / n)
+    assert rounded(found) == {
+        "value": 40.0,
+        "low": round(100 * (centre - half), 4),
+        "high": round(100 * (centre + half), 4),
+        "n": 3,
+    }
+    assert found["covers"] == "both"
+    assert statistics.mean_over_runs(runs[:1], 100, 0.95) == statistics.bounded_mean(
+        runs[0], 100, 0.95
+    )
+
+
+def test_of_one_item_a_mean_over_runs_says_nothing_of_others():
+    found = statistics.mean_over_runs([[40.0], [60.0]], 100, 0.95)
+    assert found == {"value": 50.0, "low": 0.0, "high": 100, "n": 1, "covers": "both"}
+
+
 def test_no_unequal_pair_may_be_anything():
     assert statistics.pairs_right([1, 1], [0, 1])["n"] == 0
 
