@@ -171,15 +171,17 @@ def test_pairs_right_agrees_with_counting():
 
 
 def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_together():
-    known, runs = [0] * 4 + [1] * 4, [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 5, 4, 6, 7, 8]]
-    each = [statistics.pairs_right(known, run, **DRAWN) for run in runs]
-    assert [found["value"] for found in each] == [1.0, 15 / 16]
-    found = statistics.pairs_right(known, *runs, **DRAWN)
-    assert (found["value"], found["n"], found["covers"]) == (31 / 32, 16, "both")
-    alike = statistics.pairs_right(known, runs[1], runs[1], **DRAWN)
-    assert rounded({**alike, "covers": "items"}) == rounded(each[1])  # no variance over runs
-    assert alike["covers"] == "both"
-    assert found["low"] < alike["low"]
+    known, run = [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6]
+    one = statistics.pairs_right(known, run, **DRAWN)
+    alike = statistics.pairs_right(known, run, run, **DRAWN)  # nothing varies over runs
+    assert rounded(alike) == rounded(one)
+    assert (one["covers"], alike["covers"]) == ("items", "both")
+    ordered = [1, 2, 3, 4, 5, 6]
+    found = statistics.pairs_right(known, ordered, ordered[::-1], **DRAWN)  # nothing over items
+    spread = stats.t.ppf(0.975, 1) ** 2 / 1  # half right with a variance of 1/4: as of one trial
+    half = np.sqrt(spread * (0.25 + spread / 4)) / (1 + spread)
+    low, high = round(0.5 - half, 4), round(0.5 + half, 4)
+    assert rounded(found) == {"value": 0.5, "low": low, "high": high, "n": 9}
 
 
 def test_a_mean_over_runs_adds_the_variance_over_runs_to_that_over_items():

@@ -46,6 +46,15 @@ GRADER = {
 LISTED = [{"instruction": "Greet.", "input": "", "output": "Hello", "paraphrases": ["Hi"]}]
 
 
+def save_judge(folder, seed):
+    """A random judge, of which no score is at an end."""
+    model = headed(1, seed, block_size=256)
+    with torch.no_grad():
+        model.head.weight.mul_(0.05)
+        model.head.bias.fill_(0.5)
+    checkpoint.save(folder, checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256))
+
+
 @pytest.fixture
 def paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -57,12 +66,7 @@ def paths(tmp_path, monkeypatch):
     prepared = tmp_path / "data/prepare/instruction/test.jsonl"
     prepared.parent.mkdir(parents=True)
     prepared.write_text("".join(f"{json.dumps(entry)}\n" for entry in LISTED))
-    model = headed(1, block_size=256)
-    with torch.no_grad():
-        model.head.weight.mul_(0.05)
-        model.head.bias.fill_(0.5)
-    loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256)
-    checkpoint.save(tmp_path / "results" / "grader" / "checkpoint", loaded)
+    save_judge(tmp_path / "results" / "grader" / "checkpoint", 0)
     record.write_json(tmp_path / "results" / "grader" / "metrics.json", GRADER)
     return tmp_path
 
@@ -71,12 +75,7 @@ def several(paths):
     """Give the grader two judges more: seed 4 fails one bar, seed 12 reaches all."""
     judges = paths / "results/grader/checkpoint"
     for seed in (12, 4):
-        model = headed(seed, block_size=256)
-        with torch.no_grad():
-            model.head.weight.mul_(0.05)
-            model.head.bias.fill_(0.4)
-        loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256)
-        checkpoint.save(judge.place(judges, seed), loaded)
+        save_judge(judge.place(judges, seed), seed)
     gives = {name: {"value": 1.0} for name in ("empty", "constant")}
     good = {"gives": gives, "above_another": {"value": 1.0}}
     by_seed = {"3": GRADER, "4": good | {"above_another": {"value": 0.94}}, "12": good}
