@@ -83,10 +83,13 @@ def gain(less: Sequence[Sequence[float]], settings: Mapping[str, Any]) -> statis
             resamples=settings["bootstrap"],
             seed=settings["seed"],
         )
-    from_0 = [[100 + x for x in run] for run in less]
-    found = statistics.mean_over_runs(from_0, 200, settings["confidence"])
-    ends = {"low": found["low"] - 100, "high": found["high"] - 100}
-    return {**found, "value": found["value"] - 100, **ends}
+    found = statistics.mean_over_runs(
+        [[100 + x for x in run] for run in less], 200, settings["confidence"]
+    )
+    found["value"] -= 100
+    found["low"] -= 100
+    found["high"] -= 100
+    return found
 
 
 def draw(results: Results, job: Job) -> dict[str, Image]:
