@@ -202,10 +202,10 @@ def test_each_of_several_judges_must_reach_the_bar(paths, tmp_path):
 
 
 def test_the_kind_and_the_judge_with_the_fewest_pairs_in_order_are_named():
-    def of(**values):
-        return {"auc_by_seed": {s: {"value": v, "n": 6} for s, v in values.items()}}
+    def of(pairs, **values):
+        return {"auc_by_seed": {s: {"value": v, "n": pairs} for s, v in values.items()}}
 
-    kinds = {"fact": of(a=0.9, b=0.7), "word": of(a=1.0, b=0.8), "none": {}}
+    kinds = {"add": of(1, a=0.7), "fact": of(6, a=0.9, b=0.7), "word": of(9, a=1.0), "none": {}}
     assert least_by_kind(kinds) == {
         "least_by_kind": {"kind": "fact", "seed": "b", "auc": 0.7, "pairs": 6}
     }

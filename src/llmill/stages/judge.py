@@ -276,18 +276,18 @@ def short_of_by_seed(bar: Bar, grader: Row, metrics: Row) -> list[str]:
 
 
 def least_by_kind(kinds: Mapping[str, Row]) -> dict[str, Any]:
-    """The kind of instruction, and the judge, with the fewest pairs in order; empty where no kind
-    has right answers and others.
+    """The kind of instruction, and the judge, with the smallest share of pairs in order, of equals
+    that of the most pairs; empty where no kind has right answers and others.
     """
     found = [
-        (auc["value"], auc["n"], kind, seed)
+        (auc["value"], -auc["n"], kind, seed)
         for kind, figures in kinds.items()
         for seed, auc in figures.get("auc_by_seed", {}).items()
     ]
     if not found:
         return {}
-    value, pairs, kind, seed = min(found)
-    return {"least_by_kind": {"kind": kind, "seed": seed, "auc": value, "pairs": pairs}}
+    value, minus, kind, seed = min(found)
+    return {"least_by_kind": {"kind": kind, "seed": seed, "auc": value, "pairs": -minus}}
 
 
 def by_kind(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
