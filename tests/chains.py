@@ -39,6 +39,9 @@ OFF = [
 ]
 
 
+UNTRACKED = {"LLMILL_TRACKING": "off"}  # where no test looks at a run: MLflow takes seconds
+
+
 @dataclass
 class Clone:
     """A clone of the repository with an environment of its own code."""
@@ -122,31 +125,36 @@ def clean(made: Clone) -> bool:
     return "Data and pipelines are up to date." in made.run("dvc", "status")
 
 
-def tracked_runs(made: Clone, columns: str) -> list[list[str]]:
-    """Columns of every MLflow run."""
-    script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
-        "for r in mlflow.search_runs(search_all_experiments=True, output_format='list'):\n"
-        f"    print(*({columns}), sep='|')"
-    )
-    return [
-        line.split("|")
-        for line in made.run(sys.executable, "-c", script).splitlines()
-        if "|" in line
-    ]
+@dataclass
+class Tracked:
+    """An MLflow run."""
+
+    name: str
+    start: int
+    end: int
+    status: str
+    parameters: dict[str, str]
+    tags: dict[str, str]
+
+
+def tracked_runs(made: Clone) -> list[Tracked]:
+    """Every MLflow run, oldest first; from its file, since MLflow itself takes seconds."""
+    with contextlib.closing(sqlite3.connect(made.root / "mlflow.db")) as database:
+
+        def pairs(table: str, run: str) -> dict[str, str]:
+            query = f"SELECT key, value FROM {table} WHERE run_uuid = ?"
+            return dict(database.execute(query, [run]).fetchall())
+
+        query = "SELECT name, start_time, end_time, status, run_uuid FROM runs ORDER BY start_time"
+        return [
+            Tracked(*columns, pairs("params", run), pairs("tags", run))
+            for *columns, run in database.execute(query).fetchall()
+        ]
 
 
 def finished(made: Clone, stage: str) -> int:
-    """How many MLflow runs of a stage ended well; from its file, since MLflow itself takes seconds."""
-    return statuses(made, stage).count("FINISHED")
-
-
-def statuses(made: Clone, stage: str, parameter: str = "%", value: str = "%") -> list[str]:
-    """What became of each run of a stage, or of those in which a parameter has a value."""
-    query = """SELECT status FROM runs WHERE name = ? AND run_uuid IN
-        (SELECT run_uuid FROM params WHERE key LIKE ? AND value LIKE ?)"""
-    with contextlib.closing(sqlite3.connect(made.root / "mlflow.db")) as database:
-        return [status for (status,) in database.execute(query, [stage, parameter, value])]
+    """How many runs of a stage ended well."""
+    return sum(run.name == stage and run.status == "FINISHED" for run in tracked_runs(made))
 
 
 def commands(page: str) -> list[str]:

@@ -2,6 +2,8 @@
 writes.
 """
 
+import atexit
+import gc
 import os
 from functools import cache
 from pathlib import Path
@@ -26,6 +28,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
+# The modules of all tests make a million objects that stay: seconds went into looking through them.
+gc.set_threshold(50_000)
+atexit.register(gc.freeze)
+
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes go by their argument's name: what packs them may write a date, and workers must agree."""
@@ -36,6 +42,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first: a worker takes nothing else until its file is done."""
     order = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays, so nobody looks through it again."""
+    gc.freeze()
 
 
 @cache

@@ -25,8 +25,8 @@ class Track:
     def table(self, name, rows):
         self.sent[name] = rows
 
-    def figure(self, name, figure):
-        self.sent[name] = figure
+    def picture(self, file):
+        self.sent[file.stem] = file.read_bytes()
 
     def text(self, name, text):
         self.sent[name] = text

@@ -254,6 +254,20 @@ MUTANTS = [
         "evaluation/test_coverage.py",
     ),
     Mutant(
+        "an interval over seeds and items is said to cover items",
+        "evaluation/statistics.py",
+        'n, "both")',
+        "n)",
+        "evaluation/test_coverage.py",
+    ),
+    Mutant(
+        "alpha takes a unit of many ratings for several",
+        "evaluation/agreement.py",
+        "(_apart(placed, count) / (count - 1))",
+        "(_apart(placed, count) / 1)",
+        "evaluation/test_agreement.py",
+    ),
+    Mutant(
         "few observations are as good as many",
         "evaluation/statistics.py",
         "stdtrit(freedom, 0.5 + confidence / 2)",

@@ -168,3 +168,8 @@ def test_a_judge_that_is_not_there_cannot_be_asked_for(repository):
     chain(repository, "pretrain", rows("{n}"))
     with pytest.raises(UserError, match="--by judge: no embedded judge; run stage grader"):
         said(by="judge")
+
+
+def test_outcomes_that_cannot_be_written_stop_an_arena_before_it_begins(repository):
+    with pytest.raises(UserError, match="cannot be written: a folder"):
+        said(out=repository)

@@ -83,8 +83,8 @@ def test_the_chain_runs_on_a_cluster_and_a_cancelled_training_goes_on(made, slur
     assert int(re.search(r"continues at step (\d+)", log.read_text())[1]) >= reached
     assert (made.root / "results/report/index.html").exists()
     assert clean(made)
-    runs = tracked_runs(made, "r.info.run_name, r.info.status")
-    assert [status for name, status in runs if name == "pretrain"] == ["FINISHED"]
+    trained = [run.status for run in tracked_runs(made) if run.name == "pretrain"]
+    assert trained == ["FINISHED"]
 
 
 def test_an_environment_in_a_path_with_a_space_is_refused_in_one_line_before_anything_is_submitted(

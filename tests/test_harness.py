@@ -9,8 +9,10 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
+from llmill.model.checkpoint import Checkpoint
 from llmill.model.generate import generate
 from llmill.models import LanguageModel
+from llmill.stages import export
 from llmill.tasks.templates import ALPACA
 from llmill.text.template import Template
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
@@ -223,3 +225,34 @@ def test_a_task_of_the_harness_runs(name, tmp_path, monkeypatch):
     value = found["results"][name][f"{metric},none"]
     assert len(found["samples"][name]) == 2
     assert value > 0 if metric in ("perplexity", "bits_per_byte") else value in (0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    """The random decoder as stage `export` writes it."""
+    folder = tmp_path_factory.mktemp("exported")
+    export.write(folder, Checkpoint(RANDOM, bytes_tokenizer()))
+    return folder
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_the_answers_are_those_of_the_harness_on_the_exported_folder(exported, bos):
+    pytest.importorskip("transformers")
+    from lm_eval.models.huggingface import HFLM
+
+    theirs = HFLM(str(exported), dtype="float32", device="cpu", add_bos_token=bos)
+    ours = Harness(str(exported), add_bos_token=bos)
+    assert (ours.max_length, ours.eot_token_id) == (theirs.max_length, theirs.eot_token_id)
+    pairs = [
+        ("Two and two", " is four"), ("né ", "e"), ("", "abc"), (TEXT, "xyz"), (TEXT[:62], " f"),
+        ("One<|endoftext|>Two", " x"), ("<|endoftext|>One", " x"), ("One", " x"), ("One", " y"),
+    ]  # fmt: skip
+    asked = requests("loglikelihood", *pairs)
+    expected, found = theirs.loglikelihood(asked, True), ours.loglikelihood(asked, True)
+    assert [value for value, _ in found] == pytest.approx([x for x, _ in expected], abs=1e-3)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+    if not bos:  # theirs scores the token that a text begins behind as a part of it, too
+        rolled = requests("loglikelihood_rolling", (TEXT,), ("a",), (TEXT[:64],), (TEXT[:65],))
+        assert ours.loglikelihood_rolling(rolled, True) == pytest.approx(
+            theirs.loglikelihood_rolling(rolled, True), abs=1e-2
+        )

@@ -57,8 +57,8 @@ def test_both_orders_are_asked_and_rank_reads_what_was_found(folder):
         "5 pairs: old better in 1, new in 1, 2 ties, 1 of them equal answers that nobody was asked "
         "about; 1 without two replies that could be read",
         "the orders disagree, which is a tie, in 33.3% (6.1% to 79.2%, of 3) of the pairs asked about",
-        "the answer in the first place is chosen in 66.7% (30.0% to 90.3%, of 6) of the choices",
-        "0 tokens read and 0 written, which cost 0",
+        "the answer in the first place is chosen in 66.7% (11.2% to 96.9%, of 6) of the choices",
+        "0 tokens read and 0 written, which cost 0; 8 replies came without a count",
         "`llmill rank found.jsonl` rates them",
     ]
     found = outcomes(Path("found.jsonl"), ["model_a", "model_b", "winner"])
@@ -93,6 +93,7 @@ def test_a_task_that_stands_twice_is_matched_in_turn():
     ("first", "names", "line"),
     [
         (rows("x"), ["a", "a"], "both are called 'a'; --names gives them names"),
+        (rows("x"), ["model_b", "a"], "--names: 'model_b' says who won in a file of outcomes; rename it"),
         ([{"instruction": "x", "answer": "y"}], ["a", "b"], "old.json and new.json: no instruction and input that are in both"),
         ([{"instruction": "x"}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is None, not a text"),
         ([{"instruction": "x", "answer": 3}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is 3, not a text"),
@@ -113,7 +114,19 @@ def test_a_prompt_that_is_none_of_pairs_is_one_line(folder):
 def test_a_judge_that_never_chooses_is_refused(folder):
     folder.reply = "Both are good."
     with pytest.raises(
-        UserError, match="of none of 4 pairs are both replies of model 'judge' A, B"
+        UserError, match="model 'judge' never replied A, B or tie in both orders of one of 4 pairs"
     ):
         print_pairs(FILES, Path("found.jsonl"), ["a", "b"], "pair-1")
     assert not Path("found.jsonl").exists()
+
+
+@pytest.mark.parametrize(("out", "reason"), [(".", "a folder"), ("none/o.jsonl", "no folder none")])
+def test_where_nothing_can_be_written_nothing_is_asked(folder, out, reason):
+    with pytest.raises(UserError, match=reason):
+        print_pairs(FILES, Path(out), ["a", "b"], "pair-1")
+    assert folder.asked == []
+
+
+def test_answers_that_are_not_there_are_one_line(folder):
+    with pytest.raises(UserError, match=r"^none\.json: missing$"):
+        print_pairs([FILES[0], Path("none.json")], Path("found.jsonl"), ["a", "b"], "pair-1")

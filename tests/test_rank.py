@@ -117,3 +117,8 @@ def test_who_only_won_has_no_rating_and_is_named(tmp_path):
 def test_a_row_that_is_no_outcome_is_named(tmp_path, row, reason):
     with pytest.raises(UserError, match=reason):
         said(table(tmp_path, "x,y,x", row))
+
+
+def test_a_table_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv: missing$"):
+        said(tmp_path / "none.csv")

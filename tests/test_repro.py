@@ -15,6 +15,7 @@ import pytest
 from benchmarks.terminal import Terminal
 from tests.chains import (
     ALL,
+    UNTRACKED,
     Clone,
     by_snakemake,
     clean,
@@ -25,12 +26,11 @@ from tests.chains import (
     planned,
     ran,
     scheduled,
-    statuses,
+    tracked_runs,
     wait_until,
 )  # fmt: skip
 
 SCORED = ["accuracy", "report"]
-UNTRACKED = {"LLMILL_TRACKING": "off"}  # where no test looks at a run: MLflow takes seconds
 
 
 @pytest.fixture(scope="module")
@@ -239,8 +239,12 @@ def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(
     rows = (pulled.root / "results/pretrain/curves.csv").read_text().splitlines()
     logged = sorted({*range(4, steps, 4), steps})
     assert [row.split(",")[0] for row in rows] == ["step", *map(str, logged)]
-    made = statuses(pulled, "pretrain", "pretrain.training.max_steps", str(steps))
-    assert made == ["FINISHED"]
+    of_steps = [
+        run.status
+        for run in tracked_runs(pulled)
+        if run.name == "pretrain" and run.parameters["pretrain.training.max_steps"] == str(steps)
+    ]
+    assert of_steps == ["FINISHED"]
     pulled.run("git", "checkout", "-q", "params.yaml")
 
 

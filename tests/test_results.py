@@ -30,12 +30,26 @@ def test_the_table_has_every_figure_with_interval_and_says_where_to_look(reposit
     finished.write(repository)
     finished.report(repository, monkeypatch)
     lines = [" ".join(line.replace("│", " ").split()) for line in printed().splitlines()]
-    assert "all questions 74.0 % 69.7 to 78.0 items 420 chance 25.0 %" in lines
-    assert "all 98.4 % 97.4 to 99.1 items 900 best by validation" in lines
-    assert "instruct model 35.3 % 30.1 to 40.9 items 300" in lines
+    assert "all questions 74.0 % 69.7 to 78.0 420 chance 25.0 %" in lines
+    assert "all 98.4 % 97.4 to 99.1 900 best by validation" in lines
+    assert "instruct model 35.3 % 30.1 to 40.9 300" in lines
+    assert "Intervals over items." in lines
     assert "results/report/index.html the report, one page" in lines
     assert any(line.startswith("llmill runs ") for line in lines)
     assert any(line.startswith("dvc metrics show ") for line in lines)
+
+
+def test_intervals_that_cover_different_things_have_a_column_for_it(repository):
+    (repository / "results" / "report").mkdir(parents=True)
+    rows = [
+        {"key": c, "group": "g", "name": c, "unit": "share", "against": "",
+         "figure": {**finished.share(0.5, 100), "covers": c}}
+        for c in ("items", "both")
+    ]  # fmt: skip
+    record.write_json(repository / "results" / "report" / "summary.json", rows)
+    lines = [" ".join(line.replace("│", " ").split()) for line in printed().splitlines()]
+    assert "items 50.0 % 40.4 to 59.6 items 100" in lines
+    assert "both 50.0 % 40.4 to 59.6 items and seeds 100" in lines
 
 
 def test_names_in_brackets_are_printed_as_they_are_and_control_characters_escaped(repository):

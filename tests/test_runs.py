@@ -7,7 +7,6 @@ import subprocess
 import sys
 import urllib.request
 
-import mlflow
 import pytest
 
 from tests.conftest import ROOT, preset_text
@@ -39,6 +38,8 @@ def free_port() -> int:
 
 
 def test_the_address_is_that_of_the_table_and_the_server_answers(repository):
+    import mlflow  # takes a second
+
     database = f"sqlite:///{repository}/mlflow.db"
     number = mlflow.MlflowClient(database).create_experiment("world")
     port = free_port()

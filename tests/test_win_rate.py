@@ -94,6 +94,7 @@ def test_the_table_of_weak_answers_brings_the_difficulty(tmp_path, capsys):
         (["short,0.1,0,1.0,0.5,False"], r"'index' names 1 instructions, and not each of the 6 .* 0 to 5"),
         (["short,0.1,0,long,0.5,False"], r"df_gamed.csv, row 1: std_delta_len 'long' is no number"),
         (["short,,0,1.0,,False"], r"row 1: instruction_difficulty '' is no number"),
+        (["short,1.7,0,1.0,0.5,False"], r"row 1: preference '1.7' is not from 0 to 1"),
     ],
 )  # fmt: skip
 def test_a_table_of_weak_answers_that_does_not_fit_is_refused(tmp_path, rows, reason):
@@ -126,3 +127,12 @@ def test_a_file_without_any_preference_is_refused(tmp_path):
     file.write_text('{"preference": null}\n')
     with pytest.raises(UserError, match=r"annotations.jsonl: no entry has a preference"):
         print_win_rate(file, "preference")
+
+
+def test_files_that_are_not_there_are_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"none\.json: missing$"):
+        print_win_rate(tmp_path / "none.json", "preference")
+    with pytest.raises(UserError, match="not a file"):
+        print_win_rate(tmp_path, "preference")
+    with pytest.raises(UserError, match=r"none\.csv: missing$"):
+        print_win_rate(annotations(tmp_path), "preference", gamed=tmp_path / "none.csv")

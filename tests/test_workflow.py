@@ -2,6 +2,7 @@
 preset, then edits of every kind. What `dvc repro` makes of another clone: test_repro.py.
 """
 
+import itertools
 import re
 import shutil
 import sys
@@ -12,6 +13,7 @@ import pytest
 from tests.chains import (
     ALL,
     OFF,
+    UNTRACKED,
     Clone,
     by_snakemake,
     clean,
@@ -40,20 +42,13 @@ def test_snakemake_on_a_fresh_clone_runs_every_stage_and_leaves_dvc_clean(first)
 
 
 def test_every_stage_has_one_finished_run_and_independent_stages_run_side_by_side(first):
-    columns = (
-        "r.info.run_name, r.info.start_time, r.info.end_time, "
-        "r.info.status, 'git.commit' in r.data.tags, 'llmill.record' in r.data.tags"
-    )
-    found = sorted(tracked_runs(first, columns))
-    assert [[name, *rest] for name, _, _, *rest in found] == [
-        [name, "FINISHED", "True", "True"] for name in sorted({*ALL} - {*OFF})
+    found = sorted(tracked_runs(first), key=lambda run: run.name)
+    assert [(run.name, run.status) for run in found] == [
+        (name, "FINISHED") for name in sorted({*ALL} - {*OFF})
     ]
-    spans = {name: (int(start), int(end)) for name, start, end, *_ in found}
-    branches = [n for n in spans if n.startswith(("classify", "instruct", "grader"))]
-    assert any(
-        spans[a][0] < spans[b][1] and spans[b][0] < spans[a][1]
-        for a in branches for b in branches if a < b
-    )  # fmt: skip
+    assert all({"git.commit", "llmill.record"} <= run.tags.keys() for run in found)
+    by_start = sorted(found, key=lambda run: run.start)
+    assert any(later.start < run.end for run, later in itertools.pairwise(by_start))
 
 
 def test_verify_names_every_run_or_says_that_the_server_is_away(first):
@@ -73,7 +68,7 @@ def test_snakemake_again_has_nothing_to_do(first):
 
 def test_the_same_edit_by_make_run_which_says_a_line_as_a_stage_starts_and_ends_and_back(first):
     first.edit("params.yaml", "  examples: 2", "  examples: 1")
-    told = first.run("make", "-o", ".venv/ready", "run", LLMILL_AUDIT="1")
+    told = first.run("make", "-o", ".venv/ready", "run", LLMILL_AUDIT="1", **UNTRACKED)
     stages = [line for line in told.splitlines() if re.match(r"[\w@/]+: ", line)]
     assert [re.sub(r" in .* s$", " in _ s", line) for line in stages] == [
         "report: starts",
@@ -142,13 +137,12 @@ def test_words_of_the_source_redo_nothing_and_a_linter_or_a_parameter_of_the_rep
             first.edit(*edit)
         assert planned(first) == dict.fromkeys(redone, "run")
         assert scheduled(first.run("snakemake", "-n")) == {*redone}
-    assert ran(first.run("dvc", "repro")) == redone
+    assert ran(first.run("dvc", "repro", **UNTRACKED)) == redone
     assert clean(first)
     for file, text in texts.items():
         (first.root / file).write_text(text)
-    assert scheduled(first.run("snakemake", "-n")) == {*redone}
     back = first.snakemake()
-    assert ran(back) == []
+    assert (scheduled(back), ran(back)) == ({*redone}, [])
     assert "Stage 'report' is cached - skipping run, checking out outputs" in back
     assert first.hashes() == made
     assert clean(first)
@@ -233,12 +227,12 @@ def test_what_is_missing_is_made_again_and_what_is_restored_leaves_log_and_cost_
 def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
     """With the environment alone: nothing says where the code is."""
 
-    def title(run: str) -> list[list[str]]:
-        columns = (
-            "r.info.run_name, r.data.params.get('report.title'), r.info.status, "
-            "r.data.tags.get('dvc.experiment')"
-        )
-        return [row for row in tracked_runs(first, columns) if row[1] == run]
+    def titled(title: str) -> list[tuple[str, str, str]]:
+        return [
+            (run.name, run.status, run.tags["dvc.experiment"])
+            for run in tracked_runs(first)
+            if run.parameters.get("report.title") == title
+        ]
 
     alone = {"PYTHONPATH": ""}
     first.run("git", "add", "-A")
@@ -248,8 +242,8 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
     first.run("dvc", "queue", "start", "--jobs", "2", **alone)
     wait_until(lambda: finished(first, "report") == before + 2)
     wait_until(lambda: "Running" not in first.run("dvc", "queue", "status"))
-    assert [title(name) for name in ("one", "two")] == [
-        [["report", name, "FINISHED", f"grid-{n}"]] for n, name in enumerate(("one", "two"), 1)
+    assert [titled(title) for title in ("one", "two")] == [
+        [("report", "FINISHED", f"grid-{n}")] for n in (1, 2)
     ]
     first.run("dvc", "queue", "stop", **alone)
     assert first.run("git", "status", "--porcelain") == ""

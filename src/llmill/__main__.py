@@ -57,7 +57,10 @@ def main() -> None:
     source.run_from_here()
     openmp.share_cores()
     streams.survive()
-    launcher.run_to_the_end(_answer)
+    try:
+        launcher.run_to_the_end(_answer)
+    finally:
+        gc.freeze()  # else Python looks through them as it ends: a second with torch and MLflow
 
 
 def _answer() -> None:

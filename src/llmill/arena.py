@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmill import rank
-from llmill.contract import pipeline, printable, record, runtime
+from llmill.contract import destination, pipeline, printable, record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.evaluation import arena, judge
@@ -51,6 +51,8 @@ def print_arena(
     two players meet.
     """
     console = console or Console()
+    if out is not None:
+        destination.check(out)
     settings = params.load()
     chain = of_chain(params.stages(settings))
     players = chain.players | elsewhere(paths, chain.players)

@@ -172,7 +172,7 @@ def win_rate(
     file: Annotated[Path, typer.Argument(help="Annotations: JSON, JSON lines or Parquet.")],
     column: Annotated[str, typer.Option(help="Of the preferences, from 1 to 2.")] = "preference",
     length_controlled: Annotated[
-        bool, typer.Option("--length-controlled", help="Beside it, what it were at equal length.")
+        bool, typer.Option("--length-controlled", help="Print the rate at equal length, too.")
     ] = False,
     gamed: Annotated[
         Path | None,

@@ -2,20 +2,19 @@
 server, each pair in both orders. Out: outcomes that `llmill rank` reads.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmill.contract import elsewhere, printable, record
+from llmill.contract import destination, elsewhere, printable, record
 from llmill.contract.countdown import Countdown
 from llmill.contract.errors import UserError
 from llmill.evaluation import completions, judge_client
 from llmill.evaluation.judge_client import Pair
 from llmill.evaluation.statistics import CONFIDENCE, Interval
 from llmill.runner import params
-from llmill.tasks import rows
+from llmill.tasks import jsonl, rows
 
 CACHE = record.SCRATCH / "judge_cache"
 FIELDS, MAY_LACK = ("instruction", "input", "output", "answer"), ("input", "output")
@@ -30,6 +29,9 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
     """
     if names[0] == names[1]:
         raise UserError(f"both are called '{names[0]}'; --names gives them names, as in old,new")
+    if reserved := {*names} & {*WINNER.values()}:
+        raise UserError(f"--names: '{min(reserved)}' says who won in a file of outcomes; rename it")
+    destination.check(out)
     settings = params.load().judge.openai
     answers = [read(file) for file in files]
     rows_a, rows_b = matched(*answers)
@@ -44,12 +46,12 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
     )
     refuse_no_choice(judged, settings.model)
     found = outcomes(judged, rows_a, names)
-    lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in found)
-    record.write_bytes(out, "".join(lines).encode())
+    jsonl.write(out, found)
     print(printable.lines(summary(judged, names)))
     tokens = completions.usage((r for pair in judged for r in pair.replies), settings.price)
     cost = f", which cost {tokens['cost']:g}" if "cost" in tokens else ""
-    print(f"{tokens['input']:,} tokens read and {tokens['output']:,} written{cost}")
+    more = f"; {n:,} replies came without a count" if (n := tokens["uncounted"]) else ""
+    print(f"{tokens['input']:,} tokens read and {tokens['output']:,} written{cost}{more}")
     print(f"`llmill rank {printable.line(str(out))}` rates them")
 
 
@@ -58,8 +60,9 @@ def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
     asked = [pair for pair in judged if pair.replies]
     if asked and all(pair.score is None for pair in asked):
         raise UserError(
-            f"judge.openai: of none of {len(asked)} pairs are both replies of model '{model}' A, B "
-            f"or tie; they are kept in {CACHE}, look at one and take another model"
+            f"judge.openai: model '{model}' never replied A, B or tie in both orders of one of "
+            f"{len(asked)} pairs; the replies are kept in {CACHE}, look at one and take another "
+            "model"
         )
 
 
@@ -67,6 +70,7 @@ def read(file: Path) -> list[Row]:
     """The answers in a file, as in `results/instruct/answers`; raises `UserError` with the place of
     an entry that is none.
     """
+    elsewhere.refuse_other_than_files(file)
     found = []
     for where, row in rows.read(file):
         if not isinstance(row, dict):

@@ -9,14 +9,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from llmill.contract import printable
+from llmill.contract import elsewhere, printable
 from llmill.contract.errors import UserError
 from llmill.evaluation import ranking
 from llmill.evaluation.ranking import Outcome
+from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES
 from llmill.report.form import DASH
 from llmill.tasks import tables
 
-RESAMPLES, CONFIDENCE, SEED = 1000, 0.95, 1
+SEED = 1
 FIRST, SECOND = ("model_a", "a", "first", "1"), ("model_b", "b", "second", "2")
 TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
 
@@ -113,6 +114,7 @@ def read(file: Path, columns: list[str], together: Sequence[str] = ()) -> list[O
     """The outcomes, in the order of the rows: two names, and who won, and in more columns what they
     are about.
     """
+    elsewhere.refuse_other_than_files(file)
     frame = tables.read(file, [*columns, *together])
     outcomes = []
     for number, row in enumerate(frame.itertuples(index=False), 1):

@@ -28,18 +28,23 @@ def print_table(console: Console | None = None) -> None:
         raise UserError(f"{folder / FILE}: holds no figures; `dvc repro report` makes it anew")
     console = console or Console()
     table = Table("", title="Results", title_justify="left")
-    for head in ("value", "interval", "covers", "n"):
-        table.add_column(head, justify="left" if head == "covers" else "right", no_wrap=True)
+    # A column of its own where they differ: a narrow terminal has no room to spare.
+    differ = len({form.covers(row["figure"]) for row in rows} - {form.DASH}) > 1
+    for head in ("value", "interval", *(["covers"] if differ else []), "n"):
+        table.add_column(head, justify="right", no_wrap=True)
     table.add_column("beside")
     for group, members in groupby(rows, key=lambda row: row["group"]):
         table.add_section()
         table.add_row(f"[bold]{_shown(group)}[/bold]")
         for row in members:
             figure, unit = row["figure"], row["unit"]
-            cells = [form.number(figure, unit), form.interval(figure, unit), form.covers(figure)]
+            cells = [form.number(figure, unit), form.interval(figure, unit)]
+            cells += [form.covers(figure)] if differ else []
             cells += [form.trials(figure), _shown(row["against"])]
             table.add_row(f"  {_shown(row['name'])}", *cells)
     console.print(table)
+    if not differ and (over := form.over(row["figure"] for row in rows)):
+        console.print(f"Intervals {over}.")
     console.print("Where to look next:")
     for what, why in {str(folder / PAGE): "the report, one page", **COMMANDS}.items():
         console.print(f"  {what:<26} {why}", highlight=False)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.evaluation import length_control
 from llmill.evaluation.length_control import Controlled, Rows
@@ -67,6 +68,7 @@ def read(file: Path, column: str) -> list[float | None]:
     """The preferences of a file of annotations, JSON, JSON lines or Parquet; raises `UserError`
     with the place of one that is none.
     """
+    elsewhere.refuse_other_than_files(file)
     found = []
     for where, row in rows.read(file):
         if not isinstance(row, dict) or column not in row:
@@ -101,6 +103,7 @@ def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
     """AlpacaEval's `df_gamed.csv`: preferences for answers of the reference model that was told to
     be brief or wordy, and the difficulty of each of `size` instructions, (N,).
     """
+    elsewhere.refuse_other_than_files(file)
     frame = tables.read(file, [INDEX, PREFERENCE, LONGER, DIFFICULTY])
     table: dict[str, list[float]] = {name: [] for name in frame.columns}
     for number, cells in enumerate(frame.itertuples(index=False), 1):
@@ -128,6 +131,8 @@ def _number(cell: Any, name: str, where: str) -> float:
         found = math.nan
     if not math.isfinite(found):
         raise UserError(f"{where}: {name} {cell!r} is no number")
+    if name == PREFERENCE and not 0 <= found <= 1:
+        raise UserError(f"{where}: {name} {cell!r} is not from 0 to 1")
     return found
 
 

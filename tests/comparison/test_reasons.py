@@ -87,3 +87,10 @@ def test_a_reason_is_one_line_that_says_no_more_than_the_runs_show(name):
         "mmlu@tune", changes, own, tuple(Step(frozenset(step), RUN, RUN) for step in steps)
     )
     assert said(between, VALUES, SIDES, ["mmlu@tune", "judge@tune"], FILES) == line
+
+
+def test_no_command_takes_a_file_from_the_work_tree():
+    between = Between("mmlu@tune", frozenset({CODE, DATA}), frozenset({CODE}), ())
+    sides = SIDES[0], Revision("workspace", None)
+    line = said(between, VALUES, sides, ["mmlu@tune"], FILES)
+    assert line.endswith("DVC's cache holds no run between that tells them apart")

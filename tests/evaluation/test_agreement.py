@@ -74,7 +74,7 @@ def test_rank_correlations_with_ties():
 
 
 @pytest.mark.parametrize("measure", [spearman, kendall, kappa])
-def test_raters_that_say_the_same_of_everything_agree_neither_nor_differ(measure):
+def test_raters_that_say_the_same_of_everything_neither_agree_nor_differ(measure):
     assert math.isnan(measure([1.0, 1.0, 1.0], [1.0, 1.0, 1.0]))
 
 

@@ -268,7 +268,7 @@ def test_requests_at_once_share_the_budget_and_use_it_up(server, tmp_path):
 
 @pytest.mark.parametrize(
     ("answer", "asked_times"),
-    [(HANG, 1), (CRASH, 1), (GARBAGE, 1), ((503, "busy"), 3)],
+    [(HANG, 1), (CRASH, 1), (GARBAGE, 1), ((504, "too slow"), 1), ((503, "busy"), 3)],
 )
 def test_a_reply_that_was_lost_counts_as_it_may_have_been(server, tmp_path, answer, asked_times):
     server.plan = [answer] * 3

@@ -6,6 +6,9 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.evaluation import asking, judge_client
+from llmill.evaluation.completions import Reply
+from llmill.evaluation.judge_client import Pair
+from llmill.evaluation.statistics import share
 from tests.evaluation.judge_server import KEY, chat, serving, settings
 
 ROWS = [
@@ -312,3 +315,15 @@ def test_a_judge_that_looks_at_the_place_alone_is_seen(server, tmp_path):
     found = judge_client.pairs(settings(server.url), sides("x", "y"), sides("y", "z"), tmp_path)
     assert judge_client.disagreement(found, 0.95)["value"] == 1.0
     assert judge_client.first_place(found, 0.95)["value"] == 1.0
+
+
+def test_both_choices_of_a_pair_count_as_one_in_what_is_said_of_the_first_place():
+    """Ten pairs, in half of which the first place is chosen twice, tell as much as ten choices."""
+
+    def reply(text):
+        return Reply(text, text, False, None)
+
+    judged = [Pair((reply(place), reply(place))) for place in "AABBAABBAB"]
+    place, of_ten = judge_client.first_place(judged, 0.95), share(5, 10, 0.95)
+    assert (place["value"], place["n"]) == (0.5, 20)
+    assert place["low"] <= of_ten["low"] < of_ten["high"] <= place["high"]

@@ -32,6 +32,16 @@ def test_a_unigram_prefers_what_stands_more_often():
     assert [each.unigram for each in found] == [1.0, 0.0]
 
 
+def test_a_unigram_does_not_see_the_order_of_words():
+    rng = np.random.default_rng(1)
+    pairs = [
+        tuple("".join(rng.permutation([*"the barrel moved"])) for _ in range(2)) for _ in "12345678"
+    ]
+    counted = Unigram(rng.integers(0, 1000, 257))
+    found = preferences(bigram({}), bytes_tokenizer(), pairs, counted, 4)
+    assert [each.unigram for each in found] == [0.5] * 8
+
+
 def test_sentences_are_found_where_they_stand_alone(tmp_path):
     texts = ["One box is here. Two are not!", "It is so.\nA box is here.", "Is it?"]
     wanted = {

@@ -37,6 +37,11 @@ def test_the_letter_prompt_is_mmlus_layout():
     )
 
 
+def test_a_question_stands_without_white_space_round_it_as_in_other_programs():
+    spaced = Question("number_theory", " What is 1 + 1? \n", SUM.choices, 1)
+    assert letter_prompt(spaced, [ROOT]) == letter_prompt(SUM, [ROOT])
+
+
 def test_the_cloze_prompt_shows_no_choices():
     assert cloze_prompt(SUM) == "Question: What is 1 + 1?\nAnswer:"
 
@@ -97,6 +102,8 @@ def test_too_few_worked_examples_are_refused():
     assert shots_by_subject([SUM, ROOT, CITY], ["cities"], 1) == {"cities": [CITY]}
     with pytest.raises(UserError, match=r"mmlu.shots = 2: subject 'cities' has only 1"):
         shots_by_subject([SUM, ROOT, CITY], ["cities", "number_theory"], 2)
+    with pytest.raises(UserError, match=r"mmlu.cloze_shots = 2: .*lower mmlu.cloze_shots or"):
+        shots_by_subject([SUM, ROOT, CITY], ["cities"], 2, "cloze_shots")
 
 
 def test_every_real_subject_has_five_worked_examples_and_all_questions_are_there(real_data):

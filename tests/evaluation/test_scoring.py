@@ -5,6 +5,7 @@ import random
 import pytest
 import torch
 
+from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import continuation_logprobs, equal_length_batches, head_outputs
 from tests.evaluation.toys import decoder, headed
 
@@ -90,6 +91,14 @@ def test_an_empty_continuation_is_certain():
 def test_a_continuation_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one id before it"):
         continuation_logprobs(decoder(), [([], [1])], 4)
+
+
+def test_a_model_without_numbers_is_refused_in_one_line():
+    model = decoder()
+    with torch.no_grad():
+        model.blocks[0].mlp.up.weight.fill_(float("nan"))
+    with pytest.raises(UserError, match=r"log-likelihoods are not numbers \(NaN\)"):
+        continuation_logprobs(model, [([1, 2], [3])], 4)
 
 
 def test_batches_hold_rows_of_one_length_only():

@@ -52,8 +52,8 @@ class Job:
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
         self.sent |= values
 
-    def figure(self, name: str, figure: Any) -> None:
-        self.sent[name] = figure
+    def picture(self, file: Path) -> None:
+        self.sent[file.stem] = file.read_bytes()
 
     def text(self, name: str, text: str) -> None:
         self.sent[name] = text

@@ -72,3 +72,22 @@ def test_what_several_judges_reach_has_a_row_for_each_seed_above_their_mean():
         ["seed 2", shown, "–", shown, given, "–", "over items"],
         ["mean", shown, "–", shown, given, "–", "over items and seeds"],
     ]
+
+
+def test_ways_to_pick_stand_beside_a_baseline_each():
+    by = {unit: {"all": share(n, 10, 0.95)} for n, unit in enumerate(("sum", "byte"), 5)}
+    found = {"by": by, "blind": share(3, 10, 0.95), "calibration_error": 0.25}
+    metrics = {
+        "letter": found, "cloze": found,
+        "longest": share(2, 10, 0.95), "most_shared": share(4, 10, 0.95),
+    }  # fmt: skip
+    results = SimpleNamespace(variants={"mmlu": ["instruct"]}, metrics={"mmlu@instruct": metrics})
+    table = evaluations.ways_to_pick(results)
+    assert table.head == ["", "plain sum", "per byte", "baseline", "calibration error"]
+    model = ["50.0 % (23.7 to 76.3)", "60.0 % (31.3 to 83.2)", "30.0 % (10.8 to 60.3)", "25.0 %"]
+    assert [row[1:] for row in table.rows] == [
+        model,
+        model,
+        ["–", "–", "20.0 % (5.7 to 51.0)", "–"],
+        ["–", "–", "40.0 % (16.8 to 68.7)", "–"],
+    ]

@@ -2,6 +2,8 @@
 parent, tracking.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -12,12 +14,16 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mlflow
 import psutil
 import pytest
 
 from tests.conftest import ROOT, preset_text, write_code
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 STAGE = '''"""A toy stage: counts slowly, saving each step."""
 import os, time
@@ -70,7 +76,7 @@ def template(tmp_path_factory) -> Path:
     (root / "input.txt").write_text("text\n")
     write_code(root, "tokenize")
     (root / "params.yaml").write_text(preset_text("world"))
-    mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}").search_experiments()
+    client_of(root).search_experiments()
     return root
 
 
@@ -119,6 +125,19 @@ def runs(toy: Path) -> list[str]:
     with contextlib.closing(sqlite3.connect(toy / "mlflow.db")) as database:  # MLflow takes seconds
         found = database.execute("SELECT name, status FROM runs ORDER BY start_time")
         return [f"{name} {status}" for name, status in found]
+
+
+def client_of(toy: Path) -> MlflowClient:
+    """MLflow's own, on the database of the repository."""
+    from mlflow import MlflowClient  # takes a second
+
+    return MlflowClient(f"sqlite:///{toy / 'mlflow.db'}")
+
+
+def every_run(client: MlflowClient) -> list[Run]:
+    """The runs as MLflow finds them."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return client.search_runs(experiments)
 
 
 def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_else(toy):
@@ -277,16 +296,10 @@ def test_a_run_that_continues_after_a_kill_has_every_figure_once(toy):
     (counter,) = toy.glob("scratch/tokenize/*/state/count")
     counter.write_text("0")  # as if the state were older than the curve
     assert finish(start(toy))[0] == 0
-    script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
-        "(r,) = mlflow.search_runs(search_all_experiments=True, output_format='list')\n"
-        "history = mlflow.MlflowClient().get_metric_history(r.info.run_id, 'counted')\n"
-        "print([(at.step, at.value) for at in history])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=toy, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[(1, 1.0), (2, 2.0)]\n"
+    client = client_of(toy)
+    (run,) = every_run(client)
+    history = client.get_metric_history(run.info.run_id, "counted")
+    assert [(at.step, at.value) for at in history] == [(1, 1.0), (2, 2.0)]
 
 
 def test_after_a_hard_kill_the_next_start_marks_the_run_and_continues_it(toy):
@@ -381,19 +394,17 @@ def test_code_of_another_folder_that_cannot_be_changed_is_refused_in_one_line(to
 
 
 def test_a_clone_that_was_moved_keeps_its_artifacts(toy):
+    import mlflow
+
     assert finish(start(toy))[0] == 0
     moved = toy.rename(toy.with_name("moved"))
     (moved / "input.txt").write_text("other\n")
     assert finish(start(moved))[0] == 0
-    script = (
-        "import mlflow; mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
-        "for r in mlflow.search_runs(search_all_experiments=True, output_format='list'):\n"
-        "    print(list(mlflow.artifacts.load_dict(r.info.artifact_uri + '/outputs.json')))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=moved, capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "['result']\n" * 2
+    outputs = [
+        list(mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/outputs.json"))
+        for run in every_run(client_of(moved))
+    ]
+    assert outputs == [["result"]] * 2
     assert not toy.exists()
 
 

@@ -1,5 +1,7 @@
 """A real server on a loopback port, in a thread, over small checkpoints; and models to serve."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import socket
@@ -7,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import httpx
-import openai
 import torch
 
 from llmill.model.generate import generate
@@ -23,6 +25,9 @@ from llmill.serve.worker import Worker
 from llmill.tasks.templates import ALPACA
 from llmill.text.template import Template
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder
+
+if TYPE_CHECKING:
+    import openai
 
 TOKENIZER = bytes_tokenizer()
 END = TOKENIZER.end_of_text
@@ -79,6 +84,8 @@ class Running:
 
     def client(self, **options) -> openai.OpenAI:
         """The official client."""
+        import openai  # takes a second
+
         values = {"api_key": self.key or "none", "max_retries": 0, **options}
         self.clients.append(openai.OpenAI(base_url=f"{self.url}/v1", **values))
         return self.clients[-1]

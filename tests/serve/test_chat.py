@@ -1,6 +1,5 @@
 """`/v1/chat/completions` and `/v1/models`: what the assistant reads, and how it answers."""
 
-import openai
 import pytest
 
 from llmill.models import LanguageModel
@@ -152,6 +151,8 @@ def test_log_probabilities_come_with_their_bytes(client):
 
 
 def test_models_are_listed_and_found_by_name(client):
+    import openai
+
     assert [model.id for model in client.models.list()] == ["instruct", "pretrain"]
     found = client.models.retrieve("pretrain")
     assert (found.object, found.owned_by) == ("model", "llmill")
@@ -161,6 +162,8 @@ def test_models_are_listed_and_found_by_name(client):
 
 
 def test_a_foundation_model_refuses_messages_and_says_what_it_does(client):
+    import openai
+
     with pytest.raises(openai.BadRequestError, match="/v1/completions goes on") as refused:
         client.chat.completions.create(model="pretrain", messages=[said("user", "Hi")])
     assert refused.value.param == "model"

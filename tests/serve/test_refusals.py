@@ -5,7 +5,6 @@ import json
 import socket
 
 import httpx
-import openai
 import pytest
 
 from llmill.serve import app, run
@@ -233,6 +232,8 @@ def test_without_the_key_nothing_is_told_but_the_page(given):
 
 
 def test_with_the_key_everything_is_answered():
+    import openai
+
     with serving(random_models(), key="s3cret") as server:
         client = server.client()
         assert [model.id for model in client.models.list()] == ["instruct", "pretrain"]

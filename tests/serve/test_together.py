@@ -7,7 +7,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-import openai
 import pytest
 
 from llmill.model.generate import Writer
@@ -113,6 +112,8 @@ def test_a_client_that_does_not_wait_for_a_whole_answer_frees_its_place(gate):
 
 
 def test_who_comes_when_all_places_are_taken_is_told_to_come_again(gate):
+    import openai
+
     with serving(random_models(), Limits(batch=1, waiting=2)) as server:
         client = server.client()
         asked = {"model": "pretrain", "max_tokens": 3}
@@ -134,6 +135,8 @@ def test_who_comes_when_all_places_are_taken_is_told_to_come_again(gate):
 def test_a_step_that_fails_is_500_without_a_traceback_and_the_next_one_is_answered(
     monkeypatch, caplog
 ):
+    import openai
+
     broken = threading.Event()
 
     class Breaking(Writer):

@@ -162,7 +162,8 @@ def test_a_judge_that_falls_short_has_no_headline_and_the_page_says_of_what(chai
 
 
 def test_figures_and_page_go_to_the_tracker(job, page):
-    assert set(FIGURES) <= job.sent.keys()
+    for name in FIGURES:
+        assert job.sent[name] == (job.out / "figures" / f"{name}.png").read_bytes()
     assert job.sent["index.html"] == page
 
 

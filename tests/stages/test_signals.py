@@ -15,7 +15,7 @@ from tests.jobs import Job
 
 SETTINGS = Signals(
     seed=1, threads=1, batch_size=8, documents=10, windows=5, window_tokens=6, samples=6,
-    max_new_tokens=20, pairs=4, confidence=0.95, bootstrap=50,
+    sample_tokens=20, pairs=4, confidence=0.95, bootstrap=50,
 )  # fmt: skip
 LEARNT = "abc " * 10  # goes on as the model does
 OTHER = "cab, " * 8 + "or so"
@@ -44,7 +44,7 @@ def found(tmp_path_factory):
     return measured(chain(root, [LEARNT, LEARNT], held_out, ["first", "second"]))
 
 
-def test_bits_a_byte_are_those_of_the_model_in_all_and_by_source(found):
+def test_bits_per_byte_are_those_of_the_model_in_all_and_by_source(found):
     bits = found[0]["bits_per_byte"]
     assert bits["all"]["value"] == pytest.approx(1.0, abs=1e-5)
     assert bits["sources"]["second"]["all"]["value"] == pytest.approx(1.0, abs=1e-5)
@@ -116,3 +116,16 @@ def test_documents_too_short_for_windows_or_words_leave_no_figures_and_no_error(
         "n": 0,
         "covers": "items",
     }
+
+
+def test_a_copy_is_as_long_as_half_a_window_where_the_context_shortens_windows(tmp_path):
+    root = chain(tmp_path, [LEARNT], [LEARNT.strip()])
+    metrics, _, _ = measured(root, window_tokens=50, sample_tokens=50)
+    assert metrics["memorisation"]["window_tokens"] == 32  # of a context of 64
+    held_out = metrics["samples"]["held_out"]
+    assert (held_out["longest_run"]["value"], held_out["copied"]["value"]) == (39, 1.0)
+
+
+def test_samples_too_short_for_a_copy_are_refused():
+    with pytest.raises(ValueError, match="sample_tokens must be at least window_tokens"):
+        Signals(**SETTINGS.model_dump() | {"sample_tokens": 5})

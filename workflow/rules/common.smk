@@ -1,5 +1,6 @@
 # Reads dvc.yaml and params.yaml for the rules: a fact that stands there is written nowhere else.
 
+import atexit
 import gc
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 gc.set_threshold(
     50_000
 )  # the syntax trees of all modules are read: half the time went into looking through them
+atexit.register(gc.freeze)  # nor does Python look through all objects as it ends
 
 sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
 

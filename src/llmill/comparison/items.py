@@ -2,11 +2,11 @@
 difference of two systems on the same items is known far better than two intervals tell.
 
 In: the files of both sides. Out: for each measure how many items were gained and lost, McNemar's
-exact test, and the mean difference with the interval of a bootstrap over items.
+exact test, and the mean difference with its interval over items.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,9 +58,16 @@ def paired(before: Measure, after: Measure) -> Paired | None:
         only_after=len(after.values) - len(both),
         gained=gained,
         lost=lost,
-        difference=statistics.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED),
+        difference=_difference(gains, after.is_right),
         p=statistics.mcnemar(gained, lost) if after.is_right else None,
     )
+
+
+def _difference(gains: Sequence[float], of_rights: bool) -> Interval:
+    if of_rights:
+        was, is_now = [gain < 0 for gain in gains], [gain > 0 for gain in gains]
+        return statistics.paired_difference(was, is_now, confidence=CONFIDENCE)
+    return statistics.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED)
 
 
 def measures(address: str, read: Read) -> Measures:

@@ -88,7 +88,7 @@ def command(
     if parameter:
         return f"{run} -S {_override(parameter.name, *values[parameter])} {targets}"
     file = next((files[change] for change in near if change in files), None)
-    if file is None:
+    if file is None or after.commit is None:  # git has no commit of the work tree
         return ""
     return f"git checkout {after.asked} -- {shlex.quote(file)} && {run} {targets}"
 

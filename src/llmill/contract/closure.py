@@ -38,26 +38,33 @@ class Module:
 
 
 class SourceTree:
-    """The package as it lies in a folder, each module read once."""
+    """The package as it lies in a folder, each module read once, when it is asked for."""
 
     def __init__(self, root: Path = Path("src")):
         self.root = root
         self._files = [f for f in files_under(root / PACKAGE) if not _is_left(f.name)]
-        self.modules = {m.name: m for m in map(self._read, self._python())}
+        self.modules = {self._name(f): f for f in self._files if f.suffix == ".py"}
+        self._known: dict[str, Module] = {}
 
     def closure(self, name: str) -> list[Module]:
         """The module and all of the package that it imports, directly or not, by name."""
         if name not in self.modules:
             raise UserError(f"{self.root / Path(*name.split('.'))}.py: no such module")
-        seen: set[str] = set()
+        seen: dict[str, Module] = {}
         todo = [name]
         while todo:
             name = todo.pop()
             if name not in seen:
-                seen.add(name)
+                seen[name] = self.module(name)
                 package = name.rpartition(".")[0]  # imported before its modules
-                todo += (self.modules[name].imports | {package}) & self.modules.keys()
-        return [self.modules[name] for name in sorted(seen) if self.modules[name].has_code]
+                todo += (seen[name].imports | {package}) & self.modules.keys()
+        return [seen[name] for name in sorted(seen) if seen[name].has_code]
+
+    def module(self, name: str) -> Module:
+        """What a module holds. Raises `UserError` for one that Python cannot read."""
+        if name not in self._known:
+            self._known[name] = _read(name, self.modules[name])
+        return self._known[name]
 
     def tables(self, modules: list[Module]) -> list[Path]:
         """The files beside these modules that are no modules; below a package, a folder that is
@@ -67,21 +74,21 @@ class SourceTree:
         others = (f for f in self._files if f.suffix != ".py")
         return [f for f in others if self._package_of(f) in packages]
 
-    def _python(self) -> Iterator[Path]:
-        return (f for f in self._files if f.suffix == ".py")
+    def _name(self, file: Path) -> str:
+        parts = file.relative_to(self.root).with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
     def _package_of(self, file: Path) -> Path:
         return next(p for p in file.parents if (p / "__init__.py").exists())
 
-    def _read(self, file: Path) -> Module:
-        try:
-            tree = ast.parse(file.read_bytes())
-        except SyntaxError as error:
-            raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
-        parts = file.relative_to(self.root).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        names = frozenset(_imports(tree))
-        return Module(name, file, _sha256(tree), bool(_without_docstring(tree.body)), names)
+
+def _read(name: str, file: Path) -> Module:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError as error:
+        raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
+    names = frozenset(_imports(tree))
+    return Module(name, file, _sha256(tree), bool(_without_docstring(tree.body)), names)
 
 
 def _is_left(name: str) -> bool:

@@ -26,8 +26,8 @@ class Tracker(Protocol):
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Rows (samples, predictions) as a table."""
 
-    def figure(self, name: str, figure: Any) -> None:
-        """A matplotlib figure."""
+    def picture(self, file: Path) -> None:
+        """A picture that the stage has written."""
 
     def text(self, name: str, text: str) -> None:
         """A text file."""

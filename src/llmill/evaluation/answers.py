@@ -4,7 +4,7 @@ from typing import Any
 
 from llmill.contract.errors import UserError
 from llmill.evaluation.scoring import Progress, in_silence
-from llmill.model.generate import generate
+from llmill.evaluation.writing import greedy
 from llmill.model.transformer import Transformer
 from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
@@ -28,25 +28,15 @@ def answers(
 ) -> list[dict[str, Any]]:
     """Greedy answers; a prompt too long for the context loses its left."""
     room, tokenizer = model.config.block_size - max_new_tokens, template.tokenizer
-    rows = []
-    for start in range(0, len(entries), 64):
-        group = entries[start : start + 64]
-        responses = generate(
-            model,
-            [template.prompt(entry.asked)[-room:] for entry in group],
-            max_new_tokens=max_new_tokens,
-            end_of_text=tokenizer.end_of_text,
-            ends=tokenizer.ends,
-        )
-        for entry, ids in zip(group, responses, strict=True):
-            rows.append(
-                {
-                    "instruction": entry.instruction,
-                    "input": entry.input,
-                    "output": entry.output,
-                    "kind": entry.kind,
-                    "answer": tokenizer.decode(ids).strip(),
-                }
-            )
-        progress(len(rows), len(entries))
-    return rows
+    prompts = [template.prompt(entry.asked)[-room:] for entry in entries]
+    written = greedy(model, tokenizer, prompts, max_new_tokens, progress)
+    return [
+        {
+            "instruction": entry.instruction,
+            "input": entry.input,
+            "output": entry.output,
+            "kind": entry.kind,
+            "answer": tokenizer.decode(ids).strip(),
+        }
+        for entry, ids in zip(entries, written, strict=True)
+    ]

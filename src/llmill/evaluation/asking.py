@@ -28,13 +28,12 @@ from llmill.evaluation.completions import Reply, Request
 from llmill.evaluation.scoring import Progress, in_silence
 from llmill.evaluation.settings import JudgeServer
 
-BACKOFF, LONGEST_PAUSE = (
-    1.0,
-    30.0,
-)  # seconds before the first retry, doubled each time up to the second
+BACKOFF = 1.0  # seconds before the first retry, doubled each time
+LONGEST_PAUSE = 30.0  # seconds before a retry, at most
 LONGEST_WAIT = 600.0  # seconds that a server may ask for
 GRACE = 5.0  # seconds that a stopped run waits for replies under way
 PASSING = {408, 409, 425, 429}  # and 5xx: worth another try
+GIVEN_UP = {408, 502, 504}  # of these by a gateway: the server behind it may have worked on
 UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -263,7 +262,7 @@ class _Asker:
         if wait > LONGEST_WAIT:
             raise Unusable(f"{trouble} and asks to wait {wait:,.0f} seconds")
         self._resume = max(self._resume, time.monotonic() + wait)
-        raise Passing(trouble, lost=False)
+        raise Passing(trouble, lost=status in GIVEN_UP)
 
 
 def _key(settings: JudgeServer, request: Request) -> str:

@@ -4,6 +4,7 @@ A unigram knows how often each token stands there, a bigram also what stands beh
 knows more of what came before.
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator
 
@@ -32,8 +33,8 @@ class Unigram:
         return cls(counts)
 
     def logprob(self, ids: Ids) -> float:
-        """The sum of the tokens' log-probabilities, in nats."""
-        return float(self.logs[list(ids)].sum())
+        """The sum of the tokens' log-probabilities, in nats; exact, so the same in any order."""
+        return math.fsum(self.logs[list(ids)])
 
 
 class Bigram:

@@ -60,20 +60,18 @@ def longest_runs(texts: Sequence[Ids], stretches: Iterable[np.ndarray]) -> list[
     """
     longest = np.zeros(len(texts), dtype=np.int64)
     numbers = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
-    ours = np.array([token for text in texts for token in text], dtype=np.int64)
+    ours = np.array([token for text in texts for token in text], dtype=np.uint64)
     for stretch in stretches:
-        # Behind each text, and behind the stretch, stands what equals nothing.
-        here = np.append(ours, -1).astype(np.uint64)
-        there = np.append(stretch, -2).astype(np.uint64)
+        theirs = np.append(stretch, -1).astype(np.uint64)  # behind it stands what equals nothing
         left, right = np.arange(len(ours)), np.arange(len(stretch))  # where equal runs begin
-        left_hash, right_hash = np.zeros_like(here[:-1]), np.zeros_like(there[:-1])
+        left_hash, right_hash = np.zeros_like(ours), np.zeros_like(theirs[:-1])
         length = 0
         while len(left) and len(right):
             whole = left + length < len(ours)
             whole[whole] = numbers[left[whole] + length] == numbers[left[whole]]
             left, left_hash = left[whole], left_hash[whole]
-            left_hash = left_hash * MULTIPLIER + here[left + length]
-            right_hash = right_hash * MULTIPLIER + there[np.minimum(right + length, len(stretch))]
+            left_hash = left_hash * MULTIPLIER + ours[left + length]
+            right_hash = right_hash * MULTIPLIER + theirs[np.minimum(right + length, len(stretch))]
             kept = _among(right_hash, left_hash)
             right, right_hash = right[kept], right_hash[kept]
             kept = _among(left_hash, right_hash)
@@ -92,7 +90,9 @@ def figures(
     copies = sum(run >= copied for run in longest)
     return {
         **{f"distinct_{n}": distinct(texts, n, draws["confidence"]) for n in (1, 2, 3)},
-        "repeated_4": statistics.mean([repeated(text) for text in texts], **draws)
+        "repeated_4": statistics.bounded_mean(
+            [repeated(text) for text in texts], 1, draws["confidence"]
+        )
         if texts
         else None,
         "copied": statistics.share(copies, len(texts), draws["confidence"]),

@@ -16,7 +16,7 @@ from llmill.evaluation.completions import Reply
 from llmill.evaluation.exact_match import normalise
 from llmill.evaluation.scoring import Progress, in_silence
 from llmill.evaluation.settings import JudgeServer
-from llmill.evaluation.statistics import Interval, share
+from llmill.evaluation.statistics import Interval, clustered_share, share
 
 Row = Mapping[str, Any]
 TASK = ("instruction", "input", "output")
@@ -143,13 +143,15 @@ def disagreement(judged: Sequence[Pair], confidence: float) -> Interval:
 
 def first_place(judged: Sequence[Pair], confidence: float) -> Interval:
     """The share of choices, in pairs that could be read, that fall on the answer in the first
-    place: a half, of a judge that does not look at the place.
+    place: a half, of a judge that does not look at the place. The two choices of a pair hang
+    together.
     """
     chosen = [
-        choice
-        for pair in judged
+        (choice == replies.FIRST, number)
+        for number, pair in enumerate(judged)
         if pair.replies and pair.score is not None
         for choice in (pair.orders[0], 1.0 - (pair.orders[1] or 0.0))
         if choice != replies.TIE
     ]
-    return share(sum(choice == replies.FIRST for choice in chosen), len(chosen), confidence)
+    first, pairs_of = [right for right, _ in chosen], [number for _, number in chosen]
+    return clustered_share(first, pairs_of, confidence=confidence)

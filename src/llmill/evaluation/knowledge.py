@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from llmill.evaluation.exact_match import normalise
 from llmill.evaluation.multiple_choice import cloze_prompt
 from llmill.evaluation.scoring import Progress, in_silence
-from llmill.model.generate import generate
+from llmill.evaluation.writing import greedy
 from llmill.model.transformer import Transformer
 from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import Question
@@ -41,19 +41,9 @@ def written(
 ) -> list[str]:
     """The first line that the model writes greedily behind each question, put as `asked` says."""
     context = asked or behind_questions(tokenizer)
-    texts: list[str] = []
-    for start in range(0, len(questions), 64):
-        group = questions[start : start + 64]
-        ids = generate(
-            model,
-            [context(question) for question in group],
-            max_new_tokens=WRITTEN,
-            end_of_text=tokenizer.end_of_text,
-            ends=tokenizer.ends,
-        )
-        texts += [tokenizer.decode(each).strip().split("\n")[0] for each in ids]
-        progress(len(texts), len(questions))
-    return texts
+    prompts = [context(question) for question in questions]
+    ids = greedy(model, tokenizer, prompts, WRITTEN, progress)
+    return [tokenizer.decode(each).strip().split("\n")[0] for each in ids]
 
 
 def holds(text: str, question: Question) -> bool:

@@ -16,12 +16,11 @@ from llmill.evaluation import statistics
 from llmill.evaluation.exact_match import OUTER
 from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
 from llmill.evaluation.statistics import Draws, Interval
-from llmill.model.generate import generate
+from llmill.evaluation.writing import greedy
 from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
 NEAR = 3  # words just before the last one
-WRITTEN_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -65,19 +64,14 @@ def guesses(
         ([tokenizer.end_of_text, *tokenizer.encode(a)], word_ids(tokenizer, b)) for a, b in shown
     ]
     scores = continuation_logprobs(model, pairs, batch_size, progress)
+    prompts = [ids[-max(1, model.config.block_size - len(word)) :] for ids, word in pairs]
+    longest = max((len(word) for _, word in pairs), default=0)
     found: list[Guess] = []
-    for start in range(0, len(pairs), WRITTEN_AT_ONCE):
-        group = pairs[start : start + WRITTEN_AT_ONCE]
-        written = generate(
-            model,
-            [ids[-max(1, model.config.block_size - len(word)) :] for ids, word in group],
-            max_new_tokens=max(len(word) for _, word in group),
-            end_of_text=tokenizer.end_of_text,
-            ends=tokenizer.ends,
-        )
-        for (_, word), ids, score in zip(group, written, scores[start:], strict=False):
-            said = ids[: len(word)]
-            found.append(Guess(tokenizer.decode(said).strip(), said == word, score))
+    for (_, word), ids, score in zip(
+        pairs, greedy(model, tokenizer, prompts, longest), scores, strict=True
+    ):
+        said = ids[: len(word)]
+        found.append(Guess(tokenizer.decode(said).strip(), said == word, score))
     return found
 
 

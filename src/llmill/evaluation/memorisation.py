@@ -13,12 +13,10 @@ import numpy as np
 from llmill.evaluation import statistics
 from llmill.evaluation.scoring import Progress, in_silence
 from llmill.evaluation.statistics import Draws
-from llmill.model.generate import generate
+from llmill.evaluation.writing import greedy
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
-
-WRITTEN_AT_ONCE = 64
 
 
 def windows(shards: Shards, length: int, count: int, seed: int) -> list[list[int]]:
@@ -44,21 +42,12 @@ def reproduced(
     """The share of each window's tokens behind the first `prompt` that the model writes at their
     places, greedily.
     """
-    shares: list[float] = []
-    for start in range(0, len(texts), WRITTEN_AT_ONCE):
-        group = texts[start : start + WRITTEN_AT_ONCE]
-        written = generate(
-            model,
-            [ids[:prompt] for ids in group],
-            max_new_tokens=len(group[0]) - prompt,
-            end_of_text=tokenizer.end_of_text,
-            ends=tokenizer.ends,
-        )
-        for ids, said in zip(group, written, strict=True):
-            same = [a == b for a, b in zip(ids[prompt:], said, strict=False)]
-            shares.append(sum(same) / (len(ids) - prompt))
-        progress(len(shares), len(texts))
-    return shares
+    longest = max(map(len, texts), default=prompt) - prompt
+    written = greedy(model, tokenizer, [ids[:prompt] for ids in texts], longest, progress)
+    return [
+        sum(a == b for a, b in zip(ids[prompt:], said, strict=False)) / (len(ids) - prompt)
+        for ids, said in zip(texts, written, strict=True)
+    ]
 
 
 def figures(
@@ -70,7 +59,10 @@ def figures(
 
     def of(shares: Sequence[float]) -> dict[str, Any]:
         whole = statistics.share(shares.count(1.0), len(shares), draws["confidence"])
-        return {"whole": whole, "tokens": statistics.mean(shares, **draws) if shares else None}
+        return {
+            "whole": whole,
+            "tokens": statistics.bounded_mean(shares, 1, draws["confidence"]) if shares else None,
+        }
 
     found: dict[str, dict[str, Any]] = {"training": of(training), "held_out": of(held_out)}
     found["difference"] = {

@@ -52,8 +52,12 @@ def at_most(questions: Sequence[Question], per_subject: int | None) -> list[Ques
     return [q for i, q in enumerate(questions) if i in selected]
 
 
-def shots_by_subject(dev: Sequence[Question], subjects: Iterable[str], shots: int) -> Shots:
-    """The first `shots` worked examples of each subject; `UserError` where there are fewer."""
+def shots_by_subject(
+    dev: Sequence[Question], subjects: Iterable[str], shots: int, key: str = "shots"
+) -> Shots:
+    """The first `shots` worked examples of each subject; `UserError` where there are fewer, which
+    names the parameter `key` of section `mmlu`.
+    """
     by_subject: dict[str, list[Question]] = {subject: [] for subject in sorted(set(subjects))}
     for question in dev:
         if len(examples := by_subject.get(question.subject, [])) < shots:
@@ -61,8 +65,8 @@ def shots_by_subject(dev: Sequence[Question], subjects: Iterable[str], shots: in
     for subject, examples in by_subject.items():
         if len(examples) < shots:
             raise UserError(
-                f"params.yaml: mmlu.shots = {shots}: subject '{subject}' has only {len(examples)} "
-                "questions in its dev split; lower mmlu.shots or leave the subject out"
+                f"params.yaml: mmlu.{key} = {shots}: subject '{subject}' has only {len(examples)} "
+                f"questions in its dev split; lower mmlu.{key} or leave the subject out"
             )
     return by_subject
 
@@ -88,7 +92,7 @@ def cloze_prompt(question: Question, shots: Sequence[Question] = (), blind: bool
 
 def _block(question: Question, blind: bool = False) -> str:
     choices = (f"{a}. {text}" for a, text in zip(LETTERS, question.choices, strict=False))
-    return "\n".join((*([] if blind else [question.question]), *choices, "Answer:"))
+    return "\n".join((*([] if blind else [question.question.strip()]), *choices, "Answer:"))
 
 
 def _hash(question: Question) -> str:

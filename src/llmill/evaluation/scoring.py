@@ -5,6 +5,7 @@ neighbours; continuations are read as a tree. An input that occurs again is comp
 texts get equal scores.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +13,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from llmill.contract.errors import UserError
 from llmill.evaluation import tree
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
@@ -130,6 +132,11 @@ def continuations(
                 ids = torch.from_numpy(tree.ids(targets)).to(place.device)
                 at = place[len(place) - len(ids) :]
                 logprob = float((logits[at, ids] - total[at]).double().sum())
+                if math.isnan(logprob):
+                    raise UserError(
+                        "the model's log-likelihoods are not numbers (NaN): its weights or what "
+                        "they make overflow; float32 in place of bfloat16 may help, or train again"
+                    )
                 scores[texts[i], targets] = Scored(logprob, bool((best[at] == ids).all()))
         done += len(numbers)
         progress(done, len(texts))

@@ -24,7 +24,7 @@ from llmill.runner.tree import Params
 from llmill.stages import code, paths
 
 if TYPE_CHECKING:
-    from dvc.dependency import Dependency
+    from dvc.dependency import Dependency, ParamsDependency
     from dvc.output import Output
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
@@ -95,6 +95,7 @@ class DryRun:
         self._run_cache = RunCache(repo)
         self._made: list[Made] = []
         self._foretold: dict[str, Any] = {}  # the values of foretold files, by hash
+        self._values: dict[str, dict[str, Any]] = {}  # parameters by the file that holds them
 
     def look_at(self, stage: PipelineStage) -> None:
         """Find the outcome of a stage; those before it are known."""
@@ -141,10 +142,9 @@ class DryRun:
 
         path, before = str(dep), dep.hash_info
         if isinstance(dep, ParamsDependency):
-            differs = bool(dep.workspace_status())
-            dep.hash_info = dep.get_hash()
+            dep.hash_info = self._parameters(dep)
             why = reasons.of_parameters(before.value or {}, dep.hash_info.value)
-            return Input(path, differs, why)
+            return Input(path, dep.hash_info != before, why)
         made = self._maker(dep)
         if made and not (made.folder or made.name_of(dep) in made.files):
             is_record = made.name_of(dep) == record.NAME
@@ -159,6 +159,24 @@ class DryRun:
         if path in self._stages[stage.addressing].code:
             return Input(path, True, reasons.of_code(self._read(before), self._read(dep.hash_info)))
         return Input(path, True, [f"{path} changed"])
+
+    def _parameters(self, dep: ParamsDependency) -> HashInfo:
+        """The values of now. DVC would parse the whole file again for each stage."""
+        from dvc.dependency import ParamsDependency
+        from dvc.dependency.param import read_param_file
+        from dvc_data.hashfile.hash_info import HashInfo
+
+        file = dep.fs_path
+        if file not in self._values and dep.exists:
+            deps = (each for stage in self._repo.index.stages for each in stage.deps)
+            same = (d for d in deps if isinstance(d, ParamsDependency) and d.fs_path == file)
+            keys = [key for each in same for key in each.params]
+            self._values[file] = read_param_file(self._repo.fs, file, keys, flatten=True)
+        values = self._values.get(file, {})
+        if not dep.params or not values.keys() >= set(dep.params):  # the whole file, or a mistake
+            return dep.get_hash()
+        chosen: Any = {key: values[key] for key in dep.params}  # what DVC keeps there, too
+        return HashInfo(dep.PARAM_PARAMS, chosen)
 
     def _maker(self, dep: Dependency) -> Made | None:
         """The stage that changes what a dependency lies in."""

@@ -40,22 +40,23 @@ def questions(results: Results, groups: str) -> Table:
 
 
 def ways_to_pick(results: Results) -> Table:
-    """Shares of all questions right by what decides, and beside them what knows less."""
+    """Shares of all questions right by what decides, and a baseline: in the row of a model the same
+    model without the question; the last rows are picks that no model makes.
+    """
     asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     units = list(form.at(asked, "cloze.by") or {})
-    rows = []
+    rows: list[list[Cell]] = []
     for model in results.variants["mmlu"]:
         for kind in FORMATS:
             found = results.metrics[f"mmlu@{model}"].get(kind, {})
-            shares = [form.number(form.at(found, f"by.{unit}.all"), "share") for unit in units]
-            shares.append(form.number(found.get("blind"), "share"))
+            shares = [*(form.at(found, f"by.{unit}.all") for unit in units), found.get("blind")]
             error = form.number(found.get("calibration_error"), "share")
-            rows.append([f"{kind}, {model_name(model)}", *shares, error])
+            cells: list[Cell] = [(share, "share") for share in shares]
+            rows.append([f"{kind}, {model_name(model)}", *cells, error])
     for key, name in {"longest": "the longest choice", "most_shared": "most words shared"}.items():
-        share = form.number(asked.get(key), "share")
-        rows.append([name, *[form.DASH] * len(units), share, form.DASH])
+        rows.append([name, *[form.DASH] * len(units), (asked.get(key), "share"), form.DASH])
     heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
-    return Table(["", *heads, "without the question", "calibration error"], rows)
+    return with_intervals(["", *heads, "baseline", "calibration error"], rows)
 
 
 def kinds(results: Results) -> Table:
@@ -91,7 +92,9 @@ def agreement(results: Results) -> Table:
         for key, figure in found.get("length", {}).items():
             name = f"{model_name(model)}: length of {LENGTHS[key]}"
             rows.append([name, form.trials(figure), form.DASH, (figure, "plain"), form.DASH])
-    return with_intervals(("judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows)
+    return with_intervals(
+        ("the judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows
+    )
 
 
 def alphas(results: Results) -> Table:

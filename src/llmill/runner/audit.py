@@ -60,8 +60,9 @@ def _code(stage: Stage) -> tuple[set[str], set[Path]]:
     if not stage.code:  # those before stage `code` depend on their source itself
         allowed |= {module.name for module in source.closure(f"{PACKAGE}.stages.{stage.name}")}
     allowed |= {module.name for module in source.closure(RUNNER)}
-    allowed |= {module.name for module in source.modules.values() if not module.has_code}
-    files = {source.modules[name].file.resolve() for name in allowed & source.modules.keys()}
+    packages = (name for name, file in source.modules.items() if file.name == "__init__.py")
+    allowed |= {name for name in packages if not source.module(name).has_code}
+    files = {source.modules[name].resolve() for name in allowed & source.modules.keys()}
     tables = {(source.root / name).resolve() for code in listed for name in code["tables"]}
     return allowed, files | tables
 

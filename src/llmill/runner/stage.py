@@ -6,6 +6,7 @@ line error.
 """
 
 import contextlib
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,8 +44,10 @@ def execute(
     load: Callable[[], ModuleType], name: str, variant: str | None, resume_anyway: bool
 ) -> None:
     """Run a stage, its module's `run` with its `Parameters`, in the repository that is the working
-    folder. The module is not loaded for one that is skipped: that would take most of the time.
+    folder. The module is loaded only where it runs, since that takes most of the time: not for a
+    stage that is skipped, nor where torchrun's processes run it.
     """
+    gc.disable()  # until all is imported: it stays, and to look through it takes a while
     source.refuse_other_source()
     tree = params.load()
     stages = params.stages(tree)
@@ -56,16 +59,16 @@ def execute(
     ownership.refuse_foreign(Path(stage.out))
     values = params.values(tree, stage.params)
     why = skipping.reason(stage) or skipping.switched_off(stage, values)
-    if why:
-        work = partial(skipping.run, why)
-    else:
-        module = load()
-        work = partial(module.run, params.select(tree, module.Parameters, stage))
     process_count = launcher.process_count(tree, name)
     if process_count > 1 and not why and not processes.started():
         words = [name, *filter(None, [variant]), *["--resume-anyway"] * resume_anyway]
         launcher.launch(process_count, words, signals())
         return
+    if why:
+        work = partial(skipping.run, why)
+    else:
+        module = load()
+        work = partial(module.run, params.select(tree, module.Parameters, stage))
     stop = Stop()
     stop.listen()
     begin = _lead if processes.main() else _follow
@@ -82,6 +85,8 @@ def execute(
     )
     try:
         with begin(request) as job, audit.only(stage):
+            gc.freeze()
+            gc.enable()
             work(job)
     finally:
         stop.ignore()

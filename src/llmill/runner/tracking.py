@@ -163,9 +163,9 @@ class Track:
             _mlflow().log_table(columns, f"{name}.json")
 
     @guarded
-    def figure(self, name: str, figure: Any) -> None:
-        """A matplotlib figure."""
-        _mlflow().log_figure(figure, f"{name}.png")
+    def picture(self, file: Path) -> None:
+        """A picture that the stage has written."""
+        _mlflow().log_artifact(str(file))
 
     @guarded
     def text(self, name: str, text: str) -> None:

@@ -53,7 +53,7 @@ def run(params: Parameters, job: Job) -> None:
     dev, subjects = read(folder / "dev.jsonl"), [q.subject for q in questions]
     shots = {
         "letter": shots_by_subject(dev, subjects, settings.shots),
-        "cloze": shots_by_subject(dev, subjects, settings.cloze_shots),
+        "cloze": shots_by_subject(dev, subjects, settings.cloze_shots, "cloze_shots"),
     }
     loaded = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
     runtime.start(0, settings.threads)

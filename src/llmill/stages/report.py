@@ -100,8 +100,9 @@ def draw(results: Results, job: Job) -> dict[str, Image]:
     for name, (function, *data) in plots(results).items():
         light, dark = (style.draw(function, theme, *data) for theme in (style.LIGHT, style.DARK))
         images[name] = Image(style.png(light), style.png(dark), alts[name])
-        record.write_bytes(job.out / "figures" / f"{name}.png", images[name].light)
-        job.track.figure(name, light)
+        file = job.out / "figures" / f"{name}.png"
+        record.write_bytes(file, images[name].light)
+        job.track.picture(file)
     return images
 
 

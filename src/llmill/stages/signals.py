@@ -177,7 +177,7 @@ def held_out_words(of: Subject) -> Measured:
 
 def by_heart(of: Subject) -> Measured:
     """Windows of the training text that are gone on with as the text does, and held-out ones."""
-    tokens = min(of.settings.window_tokens, of.model.config.block_size // 2)
+    tokens = half_a_window(of)
     shares: dict[str, list[float]] = {}
     rows = []
     for name, shards in (("training", of.train), ("held_out", of.held_out)):
@@ -193,7 +193,7 @@ def by_heart(of: Subject) -> Measured:
 
 def samples(of: Subject) -> Measured:
     """Samples at temperature 1, and held-out documents of their lengths."""
-    length = min(of.settings.max_new_tokens, of.model.config.block_size - 1)
+    length = min(of.settings.sample_tokens, of.model.config.block_size - 1)
     written = generate(
         of.model,
         [[of.tokenizer.end_of_text]] * of.settings.samples,
@@ -211,7 +211,7 @@ def samples(of: Subject) -> Measured:
     for name, mine in (("written", ours), ("held_out", theirs)):
         parts = stretches(of.train, overlap=length)
         longest = diversity.longest_runs(mine, parts)
-        figures[name] = diversity.figures(mine, longest, of.settings.window_tokens, of.draws)
+        figures[name] = diversity.figures(mine, longest, half_a_window(of), of.draws)
         rows += [
             {"of": name, "text": of.tokenizer.decode(ids), "tokens": len(ids), "longest_run": run}
             for ids, run in zip(mine, longest, strict=True)
@@ -237,6 +237,13 @@ def grammar(of: Subject) -> Measured:
     figures = minimal_pairs.figures(phenomena, told, of.settings.confidence)
     rows = [{**asdict(a), **asdict(b)} for a, b in zip(pairs, told, strict=True)]
     return {**figures, "drawn": len(wanted), "seen": len(seen)}, rows
+
+
+def half_a_window(of: Subject) -> int:
+    """Tokens that are shown of a window, and expected behind that; samples copied that many in a
+    row copied something.
+    """
+    return min(of.settings.window_tokens, of.model.config.block_size // 2)
 
 
 def spread(shards: Shards, count: int) -> list[int]:
