@@ -10,7 +10,7 @@ from rich.console import Console
 
 from llmill.arena import print_arena
 from llmill.contract.errors import UserError
-from llmill.evaluation.judge import grade
+from llmill.evaluation import judge
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.rank import read
@@ -79,13 +79,16 @@ def test_the_chain_s_models_meet_by_the_scores_of_stage_judge(repository):
 
 
 def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repository):
-    """What no rule decides is asked of the grader's own checkpoint; rules have the rest."""
-    model = headed(1, block_size=256)
-    with torch.no_grad():
-        model.head.weight.mul_(0.05)
-        model.head.bias.fill_(0.5)
-    grader = Checkpoint(model, bytes_tokenizer(), None, 256)
-    checkpoint.save(repository / "results" / "grader" / "checkpoint", grader)
+    """What no rule decides is asked of the grader's own judges, here two; rules have the rest."""
+    graders = []
+    folder = repository / "results" / "grader" / "checkpoint"
+    for seed, place in enumerate((folder, judge.place(folder, 1))):
+        model = headed(1, seed, block_size=256)
+        with torch.no_grad():
+            model.head.weight.mul_(0.05)
+            model.head.bias.fill_(0.5)
+        graders.append(Checkpoint(model, bytes_tokenizer(), None, 256))
+        checkpoint.save(place, graders[-1])
     chain(repository, "instruct", rows("It is {n}."), 8 * [70.0])
     folder = repository / "others"
     folder.mkdir()
@@ -102,7 +105,10 @@ def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repos
     assert "instruct nothing 8 0 0" in lines
     told = [json.loads(line) for line in out.read_text().splitlines()]
     given = [row["points_b"] for row in told if row["model_a"] == "nothing"]
-    assert given == pytest.approx(grade(grader, rows("Perhaps {n}?", 4)), abs=1e-3)
+    one, other = (judge.grade(grader, rows("Perhaps {n}?", 4)) for grader in graders)
+    assert given == pytest.approx(
+        [sum(each) / 2 for each in zip(one, other, strict=True)], abs=1e-3
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.evaluation import arena, judge
 from llmill.evaluation.arena import Known, Scores
-from llmill.model import checkpoint
 from llmill.report.form import DASH
 from llmill.runner import params
 from llmill.tasks import answers, instruction, jsonl
@@ -162,12 +161,12 @@ def chosen(chain: Chain, more: bool) -> tuple[By, str]:
 
 
 def graded(rows: Sequence[Mapping[str, Any]], chain: Chain) -> list[float]:
-    """The embedded judge's scores; it is not opened for nothing."""
+    """The embedded judge's scores, as stage `judge` gives them; it is not opened for nothing."""
     if not rows:
         return []
     if chain.grader is None:
         raise UserError("--by judge: no embedded judge; run stage grader, or say --by words")
-    return judge.grade(checkpoint.load(chain.grader), rows)
+    return judge.mean_scores(judge.grade_by_all(chain.grader, rows))
 
 
 def met(players: dict[str, Answers], scores: Scores) -> Table:

@@ -123,6 +123,33 @@ def seeds(rng: np.random.Generator, runs: int, n: int, easy: float, apart: float
         yield statistics.crossed(right_share, ones, right, **DRAWN), truth
 
 
+def judges(rng: np.random.Generator, n: int, apart: float) -> Drawn:
+    """Mean scores by three judges of unequal kindness, of answers that are not equally good."""
+    both = rng.normal(0, (1 + apart**2 + 0.5**2) ** 0.5, 10**6)
+    truth = 100 * float(logistic(1 + both).mean())
+    for _ in range(DATA_SETS):
+        good, kind = rng.normal(0, 1, n), rng.normal(0, apart, (3, 1))
+        given = 100 * logistic(1 + good + kind + rng.normal(0, 0.5, (3, n)))
+        yield statistics.mean_over_runs(given.tolist(), 100, 0.95), truth
+
+
+def areas_of_judges(rng: np.random.Generator, right: int, others: int, apart: float) -> Drawn:
+    """Pairs in order by three judges, of which each sees the same answers so far apart, more or
+    less, and in a noise of its own.
+    """
+    noise = 0.7
+    width = (2 * (1 + noise**2)) ** 0.5
+    skills = apart + rng.normal(0, 0.3, 20_000)
+    truth = float(np.mean([NormalDist().cdf(x / width) for x in skills]))
+    known = np.array([1.0] * right + [0.0] * others)
+    for seed in range(DATA_SETS):
+        answers = rng.normal(0, 1, len(known))
+        skill = apart + rng.normal(0, 0.3, (3, 1))
+        given = answers + skill * known + rng.normal(0, noise, (3, len(known)))
+        draws = {**DRAWN, "seed": seed}
+        yield statistics.pairs_right(known.tolist(), *given.tolist(), **draws), truth
+
+
 def rank_correlations(rng: np.random.Generator, n: int, correlation: float) -> Drawn:
     """Of two normal variables (Pearson 1907)."""
     truth = 6 / np.pi * np.arcsin(correlation / 2)
@@ -170,6 +197,8 @@ KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
     "accuracy over three seeds": (seeds, (3, 200, 1.0, 0.3)),
     "accuracy over three seeds that differ much": (seeds, (3, 200, 1.0, 0.7)),
     "accuracy near 1 over three seeds": (seeds, (3, 200, 4.0, 0.7)),
+    "a mean of scores by three judges": (judges, (60, 0.2)),
+    "pairs in order by three judges": (areas_of_judges, (20, 40, 1.5)),
 }
 
 
@@ -204,7 +233,8 @@ def test_an_interval_half_as_wide_would_be_noticed(name, drawn):
 def test_what_interval_says_that_it_covers(drawn):
     covers = {name: {each["covers"] for each, _ in found} for name, found in drawn.items()}
     over_seeds = {name for name, said in covers.items() if said == {"both"}}
-    assert over_seeds == {name for name, (kind, _) in KINDS.items() if kind is seeds}
+    of_runs = (seeds, judges, areas_of_judges)
+    assert over_seeds == {name for name, (kind, _) in KINDS.items() if kind in of_runs}
     assert all(covers[name] == {"items"} for name in KINDS if name not in over_seeds)
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llmill.evaluation.judge import grade
+from llmill.evaluation.judge import every, grade, grade_by_all, mean_scores, place, runs
+from llmill.model import checkpoint as checkpoints
 from llmill.model.checkpoint import Checkpoint
 from llmill.tasks import grading
 from tests.evaluation.toys import bytes_tokenizer, headed
@@ -55,3 +56,27 @@ def test_a_score_does_not_depend_on_the_other_answers():
 def test_an_empty_answer_is_scored():
     row = {"instruction": "Add.", "input": "", "output": "2", "answer": ""}
     assert 0 <= grade(grader(), [row])[0] <= 100
+
+
+def test_judges_of_further_seeds_are_read_by_seed_and_counted_as_one_work(tmp_path):
+    folder = tmp_path / "checkpoint"
+    for where, scale in ((folder, 0.05), (place(folder, 10), 0.03), (place(folder, 9), 0.01)):
+        checkpoints.save(where, grader(scale))
+    assert [each.name for each in every(folder)] == ["checkpoint", "seed_9", "seed_10"]
+    told = []
+    given = grade_by_all(folder, ROWS, lambda *done: told.append(done))
+    assert given == [grade(grader(scale), ROWS) for scale in (0.05, 0.01, 0.03)]
+    assert told[-1] == (60, 60)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_the_mean_of_one_judge_is_its_score_and_a_rule_is_every_judges():
+    assert mean_scores([[1.23456, 2.0]]) == [1.23456, 2.0]
+    assert mean_scores([[1.0, 2.0], [2.0, 4.0], [2.0, 3.0]]) == [1.6667, 3.0]
+    table = [
+        {"rule": None, "judge": 15.0, "score": 15.0, "by_seed": {"1": 10.0, "2": 20.0}},
+        {"rule": True, "judge": 35.0, "score": 100.0, "by_seed": {"1": 30.0, "2": 40.0}},
+    ]
+    assert runs(table, "judge") == {"1": [10.0, 30.0], "2": [20.0, 40.0]}
+    assert runs(table, "score") == {"1": [10.0, 100.0], "2": [20.0, 100.0]}
+    assert runs([{"judge": None, "score": 0.0}], "score") == {"": [0.0]}

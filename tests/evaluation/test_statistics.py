@@ -170,6 +170,46 @@ def test_pairs_right_agrees_with_counting():
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_together():
+    known, run = [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6]
+    one = statistics.pairs_right(known, run, **DRAWN)
+    alike = statistics.pairs_right(known, run, run, **DRAWN)  # nothing varies over runs
+    assert rounded(alike) == rounded(one)
+    assert (one["covers"], alike["covers"]) == ("items", "both")
+    ordered = [1, 2, 3, 4, 5, 6]
+    found = statistics.pairs_right(known, ordered, ordered[::-1], **DRAWN)  # nothing over items
+    spread = stats.t.ppf(0.975, 1) ** 2 / 1  # half right with a variance of 1/4: as of one trial
+    half = np.sqrt(spread * (0.25 + spread / 4)) / (1 + spread)
+    low, high = round(0.5 - half, 4), round(0.5 + half, 4)
+    assert rounded(found) == {"value": 0.5, "low": low, "high": high, "n": 9}
+
+
+def test_a_mean_over_runs_adds_the_variance_over_runs_to_that_over_items():
+    runs = [[10.0, 20.0, 60.0], [30.0, 40.0, 80.0]]  # means 30 and 50; of items 20, 30, 70
+    found = statistics.mean_over_runs(runs, 100, 0.95)
+    of_runs, of_items = 0.02 / 2, 0.07 / 3
+    both = of_runs + of_items
+    t = stats.t.ppf(0.975, both**2 / (of_runs**2 / 1 + of_items**2 / 2))
+    p, n = 0.4, 0.4 * 0.6 / both  # as many trials as would be as unsure
+    centre = (p + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t * np.sqrt(p * (1 - p) / n + t**2 / (4 * n**2)) / (1 + t**2 / n)
+    assert rounded(found) == {
+        "value": 40.0,
+        "low": round(100 * (centre - half), 4),
+        "high": round(100 * (centre + half), 4),
+        "n": 3,
+    }
+    assert found["covers"] == "both"
+    assert statistics.mean_over_runs(runs[:1], 100, 0.95) == statistics.bounded_mean(
+        runs[0], 100, 0.95
+    )
+
+
+def test_of_one_item_a_mean_over_runs_says_nothing_of_others():
+    found = statistics.mean_over_runs([[40.0], [60.0]], 100, 0.95)
+    assert found == {"value": 50.0, "low": 0.0, "high": 100, "n": 1, "covers": "both"}
+
+
 def test_no_unequal_pair_may_be_anything():
     assert statistics.pairs_right([1, 1], [0, 1])["n"] == 0
 

@@ -51,6 +51,30 @@ def test_best_and_worst_leave_out_what_got_no_score():
     assert [row["answer"] for row in found["worst"]] == ["a", "d"]
 
 
+def rendered(results, metrics):
+    """The page with some stages' metrics in the place of theirs."""
+    changed = replace(results, metrics={**results.metrics, **metrics})
+    image = page.Image(b"", b"", "")
+    setting = page.Setting("title", 2, {})
+    return page.render(changed, [], {}, defaultdict(lambda: image), setting)
+
+
+def test_several_judges_are_shown_by_seed_and_one_is_not(tmp_path, monkeypatch):
+    finished.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    job = finished.Job(finished.stages(), tmp_path / "out")
+    results = files.read(finished.before(), job.inputs)
+    assert "<h3>By seed</h3>" not in rendered(results, {})
+    grader = results.metrics["grader"] | {"by_seed": {"1": results.metrics["grader"]}}
+    least = {"kind": "past_tense", "seed": "1", "auc": 0.75, "pairs": 4}
+    judged = results.metrics["judge@prefer"] | {"least_by_kind": least}
+    text = " ".join(rendered(results, {"grader": grader, "judge@prefer": judged}).split())
+    assert (
+        "By kind of instruction, right answers of the preference-tuned model are above others "
+        "least often in past tense, by the judge of seed 1: 75.0 % of 4 pairs. </p>" in text
+    )
+
+
 def test_what_a_server_was_asked_and_could_not_say_stands_beside_its_scores(tmp_path, monkeypatch):
     finished.write(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -63,12 +87,7 @@ def test_what_a_server_was_asked_and_could_not_say_stands_beside_its_scores(tmp_
     }  # fmt: skip
     judged = results.metrics["judge@prefer"] | {"backend": "openai", "model": "j", "server": server}
     every = {m: judged for m in results.metrics if m.startswith("judge@")}
-    image = page.Image(b"", b"", "")
-    setting = page.Setting("title", 2, {})
-    text = page.render(
-        replace(results, metrics={**results.metrics, **every}),
-        [], {}, defaultdict(lambda: image), setting,
-    )  # fmt: skip
+    text = rendered(results, every)
     assert "the model j behind a server, asked by the prompt\nscore-2." in text
     said = " ".join(text.split())
     assert (

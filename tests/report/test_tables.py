@@ -53,6 +53,27 @@ def test_what_the_judge_agrees_with_has_a_row_for_each_rater_that_could_be_compa
     assert evaluations.alphas(results).rows == [[model, "100", "–", shown, "–"]]
 
 
+def test_what_several_judges_reach_has_a_row_for_each_seed_above_their_mean():
+    items = share(50, 100, 0.95)
+    both = {**items, "covers": "both"}
+    points = {"value": 4.0, "low": 3.0, "high": 5.0, "n": 9, "covers": "items"}
+    seed = {"above_another": items, "gives": {"empty": points}}
+    grader = {"above_another": both, "gives": {"empty": {**points, "covers": "both"}}}
+    auc = {"auc": both, "auc_by_seed": {"1": items, "2": items}}
+    metrics = {"grader": grader, "judge@instruct": auc, "judge@pretrain": {}}
+    results = SimpleNamespace(variants={"judge": ["pretrain", "instruct"]}, metrics=metrics)
+    assert evaluations.judges(results).rows == []
+    grader["by_seed"] = {"1": seed, "2": seed}
+    found = evaluations.judges(results)
+    assert found.head[3] == "right answers of the instruct model above others"
+    shown, given = "50.0 % (40.4 to 59.6)", "4.0 (3.0 to 5.0)"
+    assert found.rows == [
+        ["seed 1", shown, "–", shown, given, "–", "over items"],
+        ["seed 2", shown, "–", shown, given, "–", "over items"],
+        ["mean", shown, "–", shown, given, "–", "over items and seeds"],
+    ]
+
+
 def test_ways_to_pick_stand_beside_a_baseline_each():
     by = {unit: {"all": share(n, 10, 0.95)} for n, unit in enumerate(("sum", "byte"), 5)}
     found = {"by": by, "blind": share(3, 10, 0.95), "calibration_error": 0.25}

@@ -285,6 +285,7 @@ BAD = [  # rates, weights and time-outs that are no numbers
     # what would fill the machine, or never end
     ("accuracy.bootstrap", 10**13, "accuracy.bootstrap = 10000000000000: Input should be less than or equal to 1000000"),
     ("judge.bootstrap", 10**13, "judge.bootstrap = 10000000000000: Input should be less than or equal to 1000000"),
+    ("grader.seeds", 10**6, "grader.seeds = 1000000: Input should be less than or equal to 100"),
     ("model.n_layer", 10**9, "model.n_layer = 1000000000: Input should be less than or equal to 4096"),
     ("model.n_embd", 10**9, "model.n_embd = 1000000000: Input should be less than or equal to 131072"),
     ("model.mlp_hidden", 10**10, "model.mlp_hidden = 10000000000: Input should be less than"),

@@ -9,8 +9,10 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+from llmill.evaluation import judge
+from llmill.evaluation.statistics import pairs_right
 from llmill.model import checkpoint
-from llmill.stages.judge import histogram, run, short_of
+from llmill.stages.judge import histogram, least_by_kind, run, short_of
 from llmill.stages.settings.judge import Bar, Judge
 from tests.conftest import ROOT
 from tests.evaluation.judge_server import chat, serving, settings
@@ -44,6 +46,15 @@ GRADER = {
 LISTED = [{"instruction": "Greet.", "input": "", "output": "Hello", "paraphrases": ["Hi"]}]
 
 
+def save_judge(folder, seed):
+    """A random judge, of which no score is at an end."""
+    model = headed(1, seed, block_size=256)
+    with torch.no_grad():
+        model.head.weight.mul_(0.05)
+        model.head.bias.fill_(0.5)
+    checkpoint.save(folder, checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256))
+
+
 @pytest.fixture
 def paths(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -55,14 +66,20 @@ def paths(tmp_path, monkeypatch):
     prepared = tmp_path / "data/prepare/instruction/test.jsonl"
     prepared.parent.mkdir(parents=True)
     prepared.write_text("".join(f"{json.dumps(entry)}\n" for entry in LISTED))
-    model = headed(1, block_size=256)
-    with torch.no_grad():
-        model.head.weight.mul_(0.05)
-        model.head.bias.fill_(0.5)
-    loaded = checkpoint.Checkpoint(model, bytes_tokenizer(), None, 256)
-    checkpoint.save(tmp_path / "results" / "grader" / "checkpoint", loaded)
+    save_judge(tmp_path / "results" / "grader" / "checkpoint", 0)
     record.write_json(tmp_path / "results" / "grader" / "metrics.json", GRADER)
     return tmp_path
+
+
+def several(paths):
+    """Give the grader two judges more: seed 4 fails one bar, seed 12 reaches all."""
+    judges = paths / "results/grader/checkpoint"
+    for seed in (12, 4):
+        save_judge(judge.place(judges, seed), seed)
+    gives = {name: {"value": 1.0} for name in ("empty", "constant")}
+    good = {"gives": gives, "above_another": {"value": 1.0}}
+    by_seed = {"3": GRADER, "4": good | {"above_another": {"value": 0.94}}, "12": good}
+    record.write_json(paths / "results/grader/metrics.json", {**GRADER, "by_seed": by_seed})
 
 
 def params(backend="grader", url="http://127.0.0.1:9/v1", **changes):
@@ -134,6 +151,65 @@ def test_what_the_judge_does_not_reach_is_said(paths, tmp_path):
     assert short_of(BAR, GRADER, {"value": 0.25})[0] == (
         "25.0% of right answers above others, where 90.0% are asked for"
     )
+
+
+def test_of_several_judges_a_score_is_the_mean_and_what_each_gives_stands_beside_it(
+    paths, tmp_path
+):
+    run(params(), Job(tmp_path / "one", "instruct"))
+    several(paths)
+    run(params(), Job(tmp_path / "several", "instruct"))
+    one, scores = (record.read_json(tmp_path / n / "scores.json") for n in ("one", "several"))
+    assert all(list(row["by_seed"]) == ["3", "4", "12"] for row in scores)
+    assert [row["by_seed"]["3"] for row in scores] == [row["judge"] for row in one]
+    for row in scores:
+        assert len(set(row["by_seed"].values())) == 3
+        assert row["judge"] == pytest.approx(sum(row["by_seed"].values()) / 3, abs=1e-4)
+    assert [row["rule"] for row in scores] == [True, None, None, False, True]
+    assert [row["score"] for row in scores if row["rule"] is not None] == [100.0, 0.0, 100.0]
+    assert all(row["score"] == row["judge"] for row in scores if row["rule"] is None)
+
+
+def test_intervals_of_several_judges_cover_seeds_too(paths, tmp_path):
+    several(paths)
+    job = Job(tmp_path / "out", "instruct")
+    run(params(), job)
+    metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
+    right = [float(row["rule"] is True) for row in scores]
+    for seed, auc in metrics["auc_by_seed"].items():
+        judged = [row["by_seed"][seed] for row in scores]
+        assert auc["value"] == pairs_right(right, judged)["value"]
+        assert auc["covers"] == "items"
+    each = [auc["value"] for auc in metrics["auc_by_seed"].values()]
+    assert metrics["auc"]["value"] == pytest.approx(sum(each) / 3)
+    assert metrics["mean"]["value"] == pytest.approx(sum(r["score"] for r in scores) / 5, abs=1e-4)
+    covers = {name: metrics[name]["covers"] for name in ("mean", "auc", "auc_longest", "rouge_l")}
+    assert covers == {"mean": "both", "auc": "both", "auc_longest": "items", "rouge_l": "items"}
+    assert metrics["by_kind"]["fact"]["mean"]["covers"] == "both"
+    assert list(metrics["by_kind"]["fact"]["auc_by_seed"]) == ["3", "4", "12"]
+
+
+def test_each_of_several_judges_must_reach_the_bar(paths, tmp_path):
+    several(paths)
+    job = Job(tmp_path / "out", "instruct")
+    bar = BAR.model_copy(update={"auc": 0.0})
+    run(SimpleNamespace(judge=params().judge.model_copy(update={"bar": bar})), job)
+    assert written(job, "metrics.json")["short_of"] == [
+        "50.0% of references above another task's, where 95.0% are asked for (the judge of seed 3)",
+        "12.5 to the empty answer, where at most 10 is asked for (the judge of seed 3)",
+        "94.0% of references above another task's, where 95.0% are asked for (the judge of seed 4)",
+    ]
+
+
+def test_the_kind_and_the_judge_with_the_fewest_pairs_in_order_are_named():
+    def of(pairs, **values):
+        return {"auc_by_seed": {s: {"value": v, "n": pairs} for s, v in values.items()}}
+
+    kinds = {"add": of(1, a=0.7), "fact": of(6, a=0.9, b=0.7), "word": of(9, a=1.0), "none": {}}
+    assert least_by_kind(kinds) == {
+        "least_by_kind": {"kind": "fact", "seed": "b", "auc": 0.7, "pairs": 6}
+    }
+    assert least_by_kind({"none": {}}) == {}
 
 
 def test_figures_by_kind_leave_out_answers_of_no_kind(paths, tmp_path):

@@ -3,11 +3,14 @@
 import base64
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
+from llmill.evaluation import statistics
+from llmill.stages.report import gains
 from tests.report import finished
 
 FIGURES = [
@@ -285,3 +288,33 @@ def test_the_page_says_what_of_the_items_overlaps_and_what_models_score_without(
     assert "instruct model, exact match" in section
     assert "foundation model, cloze" not in section  # of which no item overlaps
     assert "whose own training text" not in section
+
+
+def test_a_gain_in_scores_by_several_judges_covers_their_seeds():
+    def rows(*scores):
+        return [
+            {"score": sum(each) / 2, "rule": None, "by_seed": {"1": each[0], "2": each[1]}}
+            for each in scores
+        ]
+
+    judge = {"confidence": 0.95, "bootstrap": 100, "seed": 1}
+    records = {"judge@pretrain": {"parameters": {"judge": judge}}}
+    variants = {"judge": ["pretrain", "instruct"]}
+    ruled = {"score": 0.0, "rule": False, "by_seed": {"1": 50.0, "2": 90.0}}  # the rule's, by both
+    scores = {
+        "pretrain": [*rows((10, 20), (30, 40)), ruled],
+        "instruct": [*rows((20, 40), (50, 70)), {**ruled, "score": 100.0, "rule": True}],
+    }
+    results = SimpleNamespace(variants=variants, records=records, scores=scores)
+    found = gains(results)["instruct"]
+    # By the first judge +10, +20 and +100, by the second +20, +30 and +100.
+    assert found["value"] == pytest.approx((130 + 150) / 6)
+    assert (found["n"], found["covers"]) == (3, "both")
+    less = statistics.mean_over_runs([[110, 120, 200], [120, 130, 200]], 200, 0.95)
+    assert (found["low"], found["high"]) == (less["low"] - 100, less["high"] - 100)
+    one = {
+        model: [{k: v for k, v in row.items() if k != "by_seed"} for row in rows]
+        for model, rows in scores.items()
+    }
+    alone = gains(SimpleNamespace(variants=variants, records=records, scores=one))["instruct"]
+    assert alone == statistics.mean([15.0, 25.0, 100.0], confidence=0.95, resamples=100, seed=1)

@@ -92,6 +92,22 @@ def bounded_mean(values: Sequence[float], most: float, confidence: float) -> Int
     return _interval(value, (most * low, most * high), n)
 
 
+def mean_over_runs(runs: Sequence[Sequence[float]], most: float, confidence: float) -> Interval:
+    """The mean of values from 0 to `most` that several runs give the same items, (R, N), such as
+    the scores of several judges: what another seed and other items would change, as of `crossed`.
+    Of one run as of `bounded_mean`.
+    """
+    if len(runs) == 1:
+        return bounded_mean(runs[0], most, confidence)
+    table = np.asarray(runs, dtype=float)  # (R, N)
+    n, value = table.shape[1], float(table.mean()) if table.size else 0.0
+    if n < 2:
+        return _interval(value, (0.0, most), n, "both")
+    of_items = float(np.var(table.mean(axis=0), ddof=1)) / n / most**2
+    low, high = _over_both(table.mean(axis=1) / most, of_items, n, n - 1, confidence)
+    return _interval(value, (most * low, most * high), n, "both")
+
+
 def paired_difference(
     before: Sequence[bool], after: Sequence[bool], *, confidence: float
 ) -> Interval:
@@ -117,6 +133,20 @@ def _as_unsure(
     p = round(p, 12)  # the correlation of equal ranks is not exactly 1
     trials = p * (1 - p) / variance if variance > 1e-20 and 0 < p < 1 else least
     return _wilson(p, trials, _student(freedom, confidence))
+
+
+def _over_both(
+    each: np.ndarray, of_items: float, least: int, freedom: float, confidence: float
+) -> tuple[float, float]:
+    """Both ends for the mean of a figure of several runs, (R,), of which the items alone give a
+    variance with so many degrees of freedom. The variance over runs is added, and the degrees of
+    freedom are joined (Satterthwaite 1946).
+    """
+    of_runs = float(each.var(ddof=1)) / len(each)
+    both = of_runs + of_items
+    joined = of_runs**2 / (len(each) - 1) + of_items**2 / max(1, freedom)
+    freedom = both**2 / joined if joined else freedom
+    return _as_unsure(float(each.mean()), both, least, freedom, confidence)
 
 
 def _student(freedom: float, confidence: float) -> float:
@@ -249,24 +279,18 @@ def crossed(
     What another seed and other items would change; where nothing varies, as of `least` trials (all
     items).
 
-    The variances over runs and over items are added, and their degrees of freedom joined
-    (Satterthwaite 1946). It holds what it says from 3 runs on; of 2 that differ much, 85 % for 95.
+    It holds what it says from 3 runs on; of 2 that differ much, 85 % for 95.
     """
     truth, runs = np.asarray(truth), np.asarray(runs)
 
     def over_runs(truth: np.ndarray, *runs: np.ndarray) -> float:
         return float(np.mean([statistic(truth, run) for run in runs]))
 
-    n, count = len(truth), len(runs)
+    n = len(truth)
     each = np.array([statistic(truth, run) for run in runs])  # (R,)
-    of_runs = float(each.var(ddof=1)) / count
     of_items = float(_resampled(over_runs, [truth, *runs], resamples, seed).var())
-    both = of_runs + of_items
-    joined = of_runs**2 / (count - 1) + of_items**2 / max(1, n - 1)
-    freedom = both**2 / joined if joined else n - 1
-    value = float(each.mean())
-    ends = _as_unsure(value, both, least or n, freedom, confidence)
-    return _interval(value, ends, n, "both")
+    ends = _over_both(each, of_items, least or n, n - 1, confidence)
+    return _interval(float(each.mean()), ends, n, "both")
 
 
 def beside_commonest(values: Sequence[Any] | np.ndarray) -> int:
@@ -282,35 +306,42 @@ def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: in
 
 def pairs_right(
     truth: Sequence[float],
-    predicted: Sequence[float],
-    *,
+    *runs: Sequence[float],
     seed: int = 0,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """The share of pairs of unequal known score that the prediction orders alike; ties are half.
+    Of the predictions of several runs the mean, and what another seed would change as well.
 
     The interval draws observations, not pairs: those of one observation go together. `n` counts
     pairs. It is as unsure as the observations beside those of the commonest score: of 3 right
     answers among many not even all pairs say much.
     """
-    worth, guess = np.asarray(truth, dtype=float), np.asarray(predicted, dtype=float)  # (N,) each
+    worth = np.asarray(truth, dtype=float)  # (N,)
     above = (worth[:, None] > worth[None, :]).astype(np.float32)  # (N, N)
-    order = np.sign(guess[:, None] - guess[None, :])
-    right = above * (0.5 + 0.5 * order).astype(np.float32)
     pairs = int(above.sum(dtype=np.int64))
     if pairs == 0:
-        return _interval(0.0, (0.0, 1.0), 0)
+        return _interval(0.0, (0.0, 1.0), 0, "both" if len(runs) > 1 else "items")
+    right, each = np.zeros_like(above), []
+    for run in runs:
+        guess = np.asarray(run, dtype=float)  # (N,)
+        order = np.sign(guess[:, None] - guess[None, :])
+        of_run = above * (0.5 + 0.5 * order).astype(np.float32)
+        each.append(float(of_run.sum(dtype=np.float64)) / pairs)
+        right += of_run / np.float32(len(runs))
     rng = np.random.default_rng(seed)
     n = len(truth)
     times = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32)  # (resamples, N)
     total = ((times @ above) * times).sum(axis=1)
     some = total > 0  # a draw of one known score only has no pairs
     values = ((times @ right) * times).sum(axis=1)[some] / total[some]
-    value = float(right.sum(dtype=np.float64)) / pairs
-    fewer = beside_commonest(worth)
-    ends = _as_unsure(value, float(values.var()), fewer, max(1, fewer - 1), confidence)
-    return _interval(value, ends, pairs)
+    of_items, fewer = float(values.var()), beside_commonest(worth)
+    freedom = max(1, fewer - 1)
+    if len(runs) > 1:
+        ends = _over_both(np.array(each), of_items, fewer, freedom, confidence)
+        return _interval(float(np.mean(each)), ends, pairs, "both")
+    return _interval(each[0], _as_unsure(each[0], of_items, fewer, freedom, confidence), pairs)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -110,6 +110,26 @@ def alphas(results: Results) -> Table:
     return with_intervals(("answers of", "answers", *head), rows)
 
 
+def judges(results: Results) -> Table:
+    """What each of several judges reaches, by seed, above their means; of one nothing."""
+    grader = results.metrics["grader"]
+    models = [
+        m for m in results.variants["judge"] if "auc_by_seed" in results.metrics[f"judge@{m}"]
+    ]
+    each = [(f"seed {seed}", seed, found) for seed, found in grader.get("by_seed", {}).items()]
+    rows: list[list[Cell]] = []
+    for name, seed, found in [*each, ("mean", None, grader)] if each else []:
+        shares = [found.get("above_another"), found.get("paraphrases_right")]
+        given = [found.get("gives", {}).get(probe) for probe in ("empty", "constant")]
+        for model in models:
+            metrics = results.metrics[f"judge@{model}"]
+            shares.append(metrics["auc_by_seed"].get(seed) if seed else metrics["auc"])
+        rows.append([name, *((x, "share") for x in shares), *((x, "points") for x in given)])
+    above = [f"right answers of the {model_name(model)} above others" for model in models]
+    head = ("references above another task’s", "paraphrases above wrong answers", *above)
+    return with_intervals(("", *head, "given to an empty answer", "given to “It is true.”"), rows)
+
+
 def overlaps(found: Mapping[str, Any]) -> Table:
     """Test items that occur in the training text, by kind, with their answers and the control."""
     shares = ("overlapping", "above_threshold", "right_answer", "wrong_answer")

@@ -7,6 +7,7 @@ OpenAI interface). Out: `metrics.json`, `scores.json`. What a rule can decide no
 Beside the mean: how many answers are the reference, how much of its words the others have
 (ROUGE-L), and how well the embedded judge, asked all the same, tells the right from the others; of
 a server which prompt it was asked by, what could not be read of its replies, and what they took.
+Where stage `grader` trained several judges, a score is their mean.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ from llmill.evaluation import (
 from llmill.evaluation.exact_match import same
 from llmill.evaluation.judge_client import Scored
 from llmill.evaluation.rouge import rouge_l
-from llmill.model import checkpoint
 from llmill.stages.settings.judge import Bar, Judge
 from llmill.tasks import instruction
 
@@ -72,6 +72,8 @@ def run(params: Parameters, job: Job) -> None:
     texts, progress = [rows[number] for number in asked], job.progress("answers")
     by_server: Mapping[int, Scored] = {}
     judged: Mapping[int, float | None]
+    made: Row = {}
+    by_seed: dict[str, list[float]] = {}  # of several judges what each one gives
     if settings.backend == "openai":
         given = judge_client.score(settings.openai, texts, CACHE, progress)
         refuse_no_score(given, settings)
@@ -79,10 +81,13 @@ def run(params: Parameters, job: Job) -> None:
         judged = {number: each.score for number, each in by_server.items()}
     else:
         runtime.start(settings.seed, settings.threads)
-        scores = judge.grade(checkpoint.load(grader), texts, progress)
-        judged = dict(zip(asked, scores, strict=True))
+        made = record.read_json(job.folder("grader") / "metrics.json")
+        scores = judge.grade_by_all(grader, texts, progress)
+        judged = dict(zip(asked, judge.mean_scores(scores), strict=True))
+        if seeds := list(made.get("by_seed", {})):
+            by_seed = dict(zip(seeds, scores, strict=True))
     table = [
-        described(row, right, judged.get(number))
+        described(row, right, judged.get(number), {s: x[number] for s, x in by_seed.items()})
         for number, (row, right) in enumerate(zip(rows, decisions, strict=True))
     ]
     metrics = {
@@ -101,8 +106,9 @@ def run(params: Parameters, job: Job) -> None:
             row |= replied(by_server.get(number))
         metrics["server"] = about_server(list(by_server.values()), settings)
     else:
-        made = record.read_json(job.folder("grader") / "metrics.json")
-        metrics["short_of"] = short_of(settings.bar, made, metrics.get("auc"))
+        metrics["short_of"] = short_of_by_seed(settings.bar, made, metrics)
+        if by_seed:
+            metrics |= least_by_kind(metrics["by_kind"])
     record.write_json(job.out / "scores.json", table)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("scores", table)
@@ -159,8 +165,12 @@ def about_server(given: Sequence[Scored], settings: Judge) -> dict[str, Any]:
     }
 
 
-def described(row: Row, right: bool | None, judged: float | None) -> dict[str, Any]:
-    """What is written about one answer: `score` is the rule's, else the judge's."""
+def described(
+    row: Row, right: bool | None, judged: float | None, by_seed: Mapping[str, float]
+) -> dict[str, Any]:
+    """What is written about one answer: `score` is the rule's, else the judge's; of several judges
+    their mean, with what each gives.
+    """
     return {
         "instruction": row["instruction"],
         "input": row["input"],
@@ -169,6 +179,7 @@ def described(row: Row, right: bool | None, judged: float | None) -> dict[str, A
         "kind": row["kind"],
         "rule": right,
         "judge": judged,
+        **({"by_seed": by_seed} if by_seed else {}),
         "score": judged if right is None else 100.0 * right,
         "exact": same(row["answer"], row["output"]),
         "rouge_l": rouge_l(row["answer"], row["output"]),
@@ -179,10 +190,10 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     """Mean of what could be scored (left out, if nothing could), exact matches, ROUGE-L, count; and
     how well the judge tells right answers from others.
     """
-    numbers = [row["score"] for row in table if row["score"] is not None]
+    scored = [row for row in table if row["score"] is not None]
     exact = sum(row["exact"] for row in table)
     return {
-        **({"mean": statistics.bounded_mean(numbers, 100, settings.confidence)} if numbers else {}),
+        **({"mean": mean_score(scored, settings.confidence)} if scored else {}),
         "exact_match": statistics.share(exact, len(table), settings.confidence),
         "rouge_l": statistics.bounded_mean(
             [row["rouge_l"] for row in table], 1, settings.confidence
@@ -190,6 +201,11 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
         "n": len(table),
         **telling_apart(table, drawn_by(settings)),
     }
+
+
+def mean_score(scored: Sequence[Row], confidence: float) -> statistics.Interval:
+    """The mean; of several judges its interval covers what another seed would have made of them."""
+    return statistics.mean_over_runs(list(judge.runs(scored, "score").values()), 100, confidence)
 
 
 def drawn_by(settings: Judge) -> statistics.Draws:
@@ -204,17 +220,23 @@ def drawn_by(settings: Judge) -> statistics.Draws:
 def telling_apart(table: Sequence[Row], draws: statistics.Draws) -> dict[str, Any]:
     """In how many pairs of a right answer, by the rules, and another the judge gives the right one
     more (the area under the ROC curve); beside it, what the answer's length and ROUGE-L would give.
+    Of several judges it is their mean, and what each reaches stands beside it.
     Left out where the judge was not asked about every answer, or all are right, or none.
     """
     right = [float(row["rule"] is True) for row in table]
     if any(row["judge"] is None for row in table) or len(set(right)) < 2:
         return {}
+    judges = judge.runs(table, "judge")
     by = {
-        "auc": [row["judge"] for row in table],
-        "auc_longest": [float(len(row["answer"])) for row in table],
-        "auc_rouge_l": [row["rouge_l"] for row in table],
+        "auc": list(judges.values()),
+        "auc_longest": [[float(len(row["answer"])) for row in table]],
+        "auc_rouge_l": [[row["rouge_l"] for row in table]],
     }
-    return {name: statistics.pairs_right(right, scores, **draws) for name, scores in by.items()}
+    found = {name: statistics.pairs_right(right, *runs, **draws) for name, runs in by.items()}
+    if len(judges) == 1:
+        return found
+    of_each = {s: statistics.pairs_right(right, run, **draws) for s, run in judges.items()}
+    return {**found, "auc_by_seed": of_each}
 
 
 def short_of(bar: Bar, grader: Row, auc: statistics.Interval | None) -> list[str]:
@@ -236,6 +258,36 @@ def short_of(bar: Bar, grader: Row, auc: statistics.Interval | None) -> list[str
         for name in ("empty", "constant")
         if gives[name] > bar.unrelated
     ]
+
+
+def short_of_by_seed(bar: Bar, grader: Row, metrics: Row) -> list[str]:
+    """The same of every judge. Each must reach the bar: an answer's score is a third that of one of
+    three, and their mean would hide one that fails.
+    """
+    seeds = grader.get("by_seed")
+    if not seeds:
+        return short_of(bar, grader, metrics.get("auc"))
+    of_each = metrics.get("auc_by_seed", {})
+    return [
+        f"{what} (the judge of seed {seed})"
+        for seed, of in seeds.items()
+        for what in short_of(bar, of, of_each.get(seed))
+    ]
+
+
+def least_by_kind(kinds: Mapping[str, Row]) -> dict[str, Any]:
+    """The kind of instruction, and the judge, with the smallest share of pairs in order, of equals
+    that of the most pairs; empty where no kind has right answers and others.
+    """
+    found = [
+        (auc["value"], -auc["n"], kind, seed)
+        for kind, figures in kinds.items()
+        for seed, auc in figures.get("auc_by_seed", {}).items()
+    ]
+    if not found:
+        return {}
+    value, minus, kind, seed = min(found)
+    return {"least_by_kind": {"kind": kind, "seed": seed, "auc": value, "pairs": -minus}}
 
 
 def by_kind(table: Sequence[Row], settings: Judge) -> dict[str, Any]:

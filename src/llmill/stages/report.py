@@ -8,11 +8,12 @@ In: records, figures, curves, samples and scores of every stage. Out: `index.htm
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.values import Section
-from llmill.evaluation import statistics
+from llmill.evaluation import judge, statistics
 from llmill.report import figures, files, page, style, summary
 from llmill.report.files import Results
 from llmill.report.page import Image, Setting
@@ -65,15 +66,30 @@ def gains(results: Results) -> dict[str, statistics.Interval]:
     differences = {}
     for model in others:
         pairs = zip(results.scores[first], results.scores[model], strict=True)
-        less = [b["score"] - a["score"] for a, b in pairs if None not in (a["score"], b["score"])]
-        if less:
-            differences[model] = statistics.mean(
-                less,
-                confidence=settings["confidence"],
-                resamples=settings["bootstrap"],
-                seed=settings["seed"],
-            )
+        scored = [pair for pair in pairs if None not in (pair[0]["score"], pair[1]["score"])]
+        if scored:
+            before, after = (judge.runs(rows, "score") for rows in zip(*scored, strict=True))
+            less = [[b - a for a, b in zip(before[s], after[s], strict=True)] for s in before]
+            differences[model] = gain(less, settings)
     return differences
+
+
+def gain(less: Sequence[Sequence[float]], settings: Mapping[str, Any]) -> statistics.Interval:
+    """The mean of differences of scores; by several judges, (R, N), over their seeds as well."""
+    if len(less) == 1:
+        return statistics.mean(
+            less[0],
+            confidence=settings["confidence"],
+            resamples=settings["bootstrap"],
+            seed=settings["seed"],
+        )
+    found = statistics.mean_over_runs(
+        [[100 + x for x in run] for run in less], 200, settings["confidence"]
+    )
+    found["value"] -= 100
+    found["low"] -= 100
+    found["high"] -= 100
+    return found
 
 
 def draw(results: Results, job: Job) -> dict[str, Image]:
