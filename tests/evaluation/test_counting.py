@@ -23,10 +23,7 @@ def test_questions_share_a_passage_an_entity_or_nothing():
         asked("Which of these is true?"),
     ]
     entities = {"Capital of France?": "France", "Currency of France?": "France"}
-    clusters = clusters_of(questions, entities)
-    assert clusters[0] == clusters[2] != clusters[1]
-    assert clusters[1] == clusters[3] == "France"
-    assert len(set(clusters)) == 4
+    assert clusters_of(questions, entities) == [0, 1, 0, 1, 4, 5]
 
 
 def test_without_clusters_the_interval_is_wilsons():
@@ -56,3 +53,16 @@ def test_the_mean_over_subjects_weighs_each_the_same():
     )
     found = Counting(questions, {}, range(5), 0.95).figures(scores, scores, "byte")
     assert (found["all"]["value"], found["subject_mean"]["value"]) == (0.8, 0.5)
+
+
+def test_a_mean_over_subjects_that_ask_about_the_same_is_no_surer_than_one_subject():
+    subjects = ["a"] * 30 + ["b"] * 30 + ["c"] * 30
+    questions = [asked(str(i), 0, subject) for i, subject in enumerate(subjects)]
+    likely = [[0.0, -1.0], [-1.0, 0.0]] * 15 * 3
+    ones = [[1] * 2] * 90
+    scores = Scores(likely, {"sum": ones, "token": ones, "byte": ones, "character": ones}, 0, 0)
+    counting = Counting(questions, {}, [*range(30)] * 3, 0.95)
+    found = counting.figures(scores, scores, "byte")
+    mean, one = found["subject_mean"], found["subjects"]["a"]
+    assert mean["value"] == one["value"] == 0.5
+    assert mean["high"] - mean["low"] > 0.95 * (one["high"] - one["low"])

@@ -275,6 +275,72 @@ def test_a_jackknife_is_that_of_the_mean():
     assert statistics.jackknife(1.0, [], 0.95) == none
 
 
+def test_a_difference_of_clusters_of_one_is_that_of_items():
+    before, after = [True] * 3 + [False] * 9, [False] + [True] * 8 + [False] * 3
+    alone = statistics.paired_difference(before, after, confidence=0.95)
+    assert statistics.paired_difference(before, after, range(12), confidence=0.95) == alone
+
+
+def test_a_difference_of_pairs_that_gain_together_is_that_of_half_as_many():
+    """Of 400 items in pairs that are equal, about that of 200."""
+    one = [(0, 1)] * 40 + [(1, 0)] * 20 + [(1, 1)] * 140
+    before, after = ([bool(x[i]) for x in one for _ in "ab"] for i in (0, 1))
+    halves = [i // 2 for i in range(400)]
+    found = statistics.paired_difference(before, after, halves, confidence=0.95)
+    half = statistics.paired_difference(before[::2], after[::2], confidence=0.95)
+    assert (found["value"], found["n"]) == (0.1, 400)
+    assert found["low"] == pytest.approx(half["low"], abs=0.002)
+    assert found["high"] == pytest.approx(half["high"], abs=0.002)
+
+
+def test_where_no_item_of_a_cluster_changed_clusters_are_counted():
+    none, of = [False] * 100, [i // 10 for i in range(100)]
+    found = statistics.paired_difference(none, none, of, confidence=0.95)
+    ten = statistics.paired_difference(none[:10], none[:10], confidence=0.95)
+    assert found["high"] > ten["high"] > 0.2
+    one = statistics.paired_difference(none, none, [0] * 100, confidence=0.95)
+    assert (one["low"], one["high"]) == (-1.0, 1.0)
+
+
+def test_a_mean_over_subjects_that_share_no_entity_joins_their_intervals():
+    right, subjects = [True, False, True, True], ["a", "a", "b", "b"]
+    found = statistics.mean_over_groups(right, subjects, range(4), confidence=0.95)
+    each = [statistics.share(1, 2, 0.95), statistics.share(2, 2, 0.95)]
+    assert found == statistics.mean_of_shares(each)
+
+
+def test_a_mean_over_subjects_about_the_same_is_as_unsure_as_one_of_them():
+    """Three subjects ask of the same 50 entities and are right about the same half."""
+    right = [i % 2 == 0 for i in range(50)] * 3
+    subjects = ["a"] * 50 + ["b"] * 50 + ["c"] * 50
+    found = statistics.mean_over_groups(right, subjects, [*range(50)] * 3, confidence=0.95)
+    one = statistics.clustered_share(right[:50], range(50), confidence=0.95)
+    assert (found["value"], found["n"]) == (0.5, 150)
+    assert found["low"] == pytest.approx(one["low"], abs=0.005)
+    assert found["high"] == pytest.approx(one["high"], abs=0.005)
+
+
+def test_a_subject_of_one_question_adds_to_what_is_unsure():
+    right, subjects, of = [True, False, True], ["a", "a", "b"], ["x", "y", "x"]
+    found = statistics.mean_over_groups(right, subjects, of, confidence=0.95)
+    assert found["value"] == 0.75
+    assert found["low"] < 0.1
+    one = statistics.mean_over_groups(right, subjects, ["x"] * 3, confidence=0.95)
+    assert (one["low"], one["high"]) == (0.0, 1.0)
+
+
+def test_flips_of_clusters_of_one_are_mcnemars_test():
+    for gained, lost in ((0, 0), (1, 9), (7, 4), (30, 12)):
+        gains = [1] * gained + [-1] * lost + [0] * 5
+        assert statistics.sign_flips(gains) == pytest.approx(statistics.mcnemar(gained, lost))
+
+
+def test_what_clusters_gained_is_flipped_whole():
+    """Of 3, 1 and -1 the sum is 3 or more away from 0 unless the 3 stands against both others."""
+    assert statistics.sign_flips([3, 1, -1]) == 6 / 8
+    assert statistics.sign_flips([8]) == 1.0
+
+
 def test_mcnemars_test_is_that_of_a_fair_coin():
     assert statistics.mcnemar(0, 0) == statistics.mcnemar(5, 5) == 1.0
     assert statistics.mcnemar(1, 9) == statistics.mcnemar(9, 1) == 22 / 1024

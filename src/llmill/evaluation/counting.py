@@ -30,13 +30,15 @@ class Counting:
         their plain sums, are from how often they are right.
         """
         right = self._right(scores.picks(headline))
-        subjects = self._shares(right, [q.subject for q in self.questions])
+        subject_of = [q.subject for q in self.questions]
         answers = np.array([q.answer for q in self.questions])
         return {
             "all": self._share(right, range(len(right))),
-            "subject_mean": statistics.mean_of_shares(list(subjects.values())),
+            "subject_mean": statistics.mean_over_groups(
+                right, subject_of, self.clusters, confidence=self.confidence
+            ),
             "levels": self._levels(right),
-            "subjects": subjects,
+            "subjects": self._shares(right, subject_of),
             "by": {unit: self.of(scores.picks(unit)) for unit in UNITS},
             "blind": self.of(blind.picks(headline))["all"],
             "calibration_error": round(calibration.expected_error(scores.logits(), answers), 6),

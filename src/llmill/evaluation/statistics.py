@@ -59,14 +59,25 @@ def clustered_share(
     n, count = len(right), len(set(clusters))
     if count < 2:  # one cluster says nothing of others
         return _interval(sum(right) / max(1, n), (0.0, 1.0), n)
-    number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    of = np.array([number[name] for name in clusters])  # (N,)
     hits = np.asarray(right, dtype=float)
     p = float(hits.mean())
-    apart = np.bincount(of, hits - p)  # (clusters,)
-    variance = float((apart**2).sum()) / n**2 * count / (count - 1)
-    variance = max(variance, p * (1 - p) / n)
+    variance = _clustered_variance((hits - p) / n, clusters)
     return _interval(p, _as_unsure(p, variance, count, count - 1, confidence), n)
+
+
+def _clustered_variance(parts: np.ndarray, clusters: Sequence[Hashable]) -> float:
+    """Of the sum of what each item adds beyond what is expected of it, (N,): those of a cluster go
+    together. It is no less than if each stood alone.
+    """
+    sums = cluster_sums(parts.tolist(), clusters)
+    together = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
+    return max(together, float((parts**2).sum()))
+
+
+def cluster_sums(values: Sequence[float], clusters: Sequence[Hashable]) -> np.ndarray:
+    """The sum over each cluster, in the order of their first items. (clusters,)"""
+    number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    return np.bincount([number[name] for name in clusters], values)
 
 
 def share_of_items(
@@ -109,19 +120,34 @@ def mean_over_runs(runs: Sequence[Sequence[float]], most: float, confidence: flo
 
 
 def paired_difference(
-    before: Sequence[bool], after: Sequence[bool], *, confidence: float
+    before: Sequence[bool],
+    after: Sequence[bool],
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    confidence: float,
 ) -> Interval:
     """The share right after less that before, of the same items: Bonett and Price's adjusted Wald
-    interval (2012), which takes one more item to be gained and one to be lost.
+    interval (2012), which takes one more item to be gained and one to be lost. Where items share
+    clusters it is theirs for as many items as would be as unsure, with Student's t.
     """
     n = len(before)
-    gained = sum(b and not a for a, b in zip(before, after, strict=True))
-    lost = sum(a and not b for a, b in zip(before, after, strict=True))
-    more, less = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    half = z * math.sqrt((more + less - (more - less) ** 2) / (n + 2))
+    gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    gained, lost = float((gains > 0).sum()), float((gains < 0).sum())
+    value = (gained - lost) / max(1, n)
+    items, z = float(n), NormalDist().inv_cdf(0.5 + confidence / 2)
+    if clusters is not None and len(set(clusters)) < n:
+        count = len(set(clusters))
+        if count < 2:  # one cluster says nothing of others
+            return _interval(value, (-1.0, 1.0), n)
+        apart = (gains - value) / n
+        alone = float((apart**2).sum())
+        items = n * alone / _clustered_variance(apart, clusters) if alone > 1e-20 else count
+        z = _student(count - 1, confidence)
+    more = (gained * items / max(1, n) + 1) / (items + 2)
+    less = (lost * items / max(1, n) + 1) / (items + 2)
+    half = z * math.sqrt((more + less - (more - less) ** 2) / (items + 2))
     ends = max(-1.0, more - less - half), min(1.0, more - less + half)
-    return _interval((gained - lost) / max(1, n), ends, n)
+    return _interval(value, ends, n)
 
 
 def _as_unsure(
@@ -182,6 +208,43 @@ def mean_of_shares(shares: Sequence[Interval]) -> Interval:
     above = math.sqrt(sum((s["high"] - s["value"]) ** 2 for s in shares)) / count
     ends = max(0.0, value - below), min(1.0, value + above)
     return _interval(value, ends, sum(s["n"] for s in shares))
+
+
+def mean_over_groups(
+    right: Sequence[bool],
+    groups: Sequence[Hashable],
+    clusters: Sequence[Hashable],
+    *,
+    confidence: float,
+) -> Interval:
+    """The plain mean of the shares right of groups, such as subjects, each weighing the same.
+
+    Groups that share no cluster are independent: `mean_of_shares`. Else each item weighs 1 over
+    the groups and the items of its own, and all that items of a cluster add goes together.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    if len(set(zip(groups, clusters, strict=True))) == len(set(clusters)):
+        return mean_of_shares(
+            [
+                share_of_items([right[i] for i in which], [clusters[i] for i in which], confidence)
+                for which in rows.values()
+            ]
+        )
+    hits, count = np.asarray(right, dtype=float), len(set(clusters))
+    value = float(np.mean([hits[which].mean() for which in rows.values()]))
+    if count < 2:  # one cluster says nothing of others
+        return _interval(value, (0.0, 1.0), len(hits))
+    parts = np.empty_like(hits)
+    for which in rows.values():
+        n = len(which)
+        # Each item draws the share of its group towards itself, and the only one is all of it.
+        expected = hits[which].mean() if n > 1 else value
+        drawn = math.sqrt(n / (n - 1)) if n > 1 else 1.0
+        parts[which] = (hits[which] - expected) * drawn / (n * len(rows))
+    variance = _clustered_variance(parts, clusters)
+    return _interval(value, _as_unsure(value, variance, count, count - 1, confidence), len(hits))
 
 
 def difference(first: Interval, second: Interval) -> Interval:
@@ -354,6 +417,20 @@ def mcnemar(only_first: int, only_second: int) -> float:
         ways = ways * (n - k) // (k + 1)
         at_most += ways
     return min(1.0, 2 * at_most / 2**n)
+
+
+def sign_flips(gains: Sequence[int]) -> float:
+    """The two-sided p-value of the exact sign-flip test: how often what clusters gained in all is
+    so much, or more, if each had as well lost it (Fisher 1935). Of clusters of one, McNemar's.
+    """
+    odds = np.ones(1)  # of each sum, from the least on in steps of 2
+    for step in (abs(gain) for gain in gains if gain):
+        wider = np.zeros(len(odds) + step)
+        wider[:-step] += odds / 2
+        wider[step:] += odds / 2
+        odds = wider
+    sums = 2 * np.arange(len(odds)) - (len(odds) - 1)
+    return min(1.0, float(odds[np.abs(sums) >= abs(sum(gains))].sum()))
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
