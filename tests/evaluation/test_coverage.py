@@ -111,11 +111,18 @@ def differences_apart(rng: np.random.Generator, first: float, second: float) -> 
 
 def distinct_tokens(rng: np.random.Generator, texts: int) -> Drawn:
     """Of texts of 20 tokens, each of one of nine subjects, and written with few words or many."""
-    subject, wealth = rng.integers(0, 9, (2, DATA_SETS, texts, 1))
-    drawn = rng.geometric(np.where(wealth < 5, 0.03, 0.3), (DATA_SETS, texts, 20)) + 300 * subject
-    found = [distinct(each.tolist(), 1, 0.95) for each in drawn]
-    truth = float(np.mean([each["value"] for each in found if each]))  # it depends on their number
-    yield from ((each, truth) for each in found if each)
+
+    def drawn(data_sets: int) -> np.ndarray:
+        subject, wealth = rng.integers(0, 9, (2, data_sets, texts, 1))
+        few_or_many = np.where(wealth < 5, 0.03, 0.3)
+        return rng.geometric(few_or_many, (data_sets, texts, 20)) + 300 * subject
+
+    # It depends on the number of texts. Counted of other texts, and without what is tested.
+    truth = float(np.mean([len(np.unique(each)) for each in drawn(10_000)])) / (20 * texts)
+    for each in drawn(DATA_SETS):
+        found = distinct(each.tolist(), 1, 0.95)
+        assert found is not None
+        yield found, truth
 
 
 def areas(rng: np.random.Generator, right: int, others: int, apart: float) -> Drawn:
