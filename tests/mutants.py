@@ -242,8 +242,8 @@ MUTANTS = [
     Mutant(
         "items of a cluster count as independent",
         "evaluation/statistics.py",
-        "variance = max(variance, p * (1 - p) / n)",
-        "variance = p * (1 - p) / n",
+        "return max(together, float((parts**2).sum()))",
+        "return float((parts**2).sum())",
         "evaluation/test_coverage.py",
     ),
     Mutant(

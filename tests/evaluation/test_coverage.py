@@ -10,6 +10,7 @@ import pytest
 from llmill.evaluation import statistics
 from llmill.evaluation.agreement import kappa, spearman
 from llmill.evaluation.classification import compare, figures
+from llmill.evaluation.counting import mean_over_groups
 from llmill.evaluation.diversity import distinct
 from llmill.evaluation.statistics import Interval
 
@@ -72,9 +73,7 @@ def means_over_subjects(rng: np.random.Generator, entities: int, *rights: float)
         entity = np.concatenate([np.repeat(np.arange(entities), each) for each in times])
         known = rng.beta(1, 1, entities)  # a share of what a subject is right about
         hits = rng.random(len(subject)) < np.array(rights)[subject] * 2 * known[entity]
-        found = statistics.mean_over_groups(
-            hits.tolist(), subject.tolist(), entity.tolist(), confidence=0.95
-        )
+        found = mean_over_groups(hits.tolist(), subject.tolist(), entity.tolist(), confidence=0.95)
         yield found, float(np.mean(rights))
 
 

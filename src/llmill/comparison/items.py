@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmill.comparison.outputs import Read
-from llmill.evaluation import statistics
+from llmill.evaluation import significance, statistics
 from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 
 SEED = 1
@@ -69,8 +69,8 @@ def paired(before: Measure, after: Measure) -> Paired | None:
 
 def _p(gains: Sequence[float], clusters: Sequence[Hashable]) -> float:
     if len(set(clusters)) == len(gains):
-        return statistics.mcnemar(gains.count(1), gains.count(-1))
-    return statistics.sign_flips([round(s) for s in statistics.cluster_sums(gains, clusters)])
+        return significance.mcnemar(gains.count(1), gains.count(-1))
+    return significance.sign_flips([round(s) for s in statistics.cluster_sums(gains, clusters)])
 
 
 def _difference(gains: Sequence[float], clusters: Sequence[Hashable], of_rights: bool) -> Interval:

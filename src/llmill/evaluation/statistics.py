@@ -56,13 +56,20 @@ def clustered_share(
     It counts no more trials than there are items, and one a cluster where all are right, or none.
     It holds what it says from 5 clusters on; of fewer it is wider.
     """
-    n, count = len(right), len(set(clusters))
+    n, hits = len(right), np.asarray(right, dtype=float)
+    p = sum(right) / max(1, n)
+    return clustered_sum(p, (hits - p) / max(1, n), clusters, confidence)
+
+
+def clustered_sum(
+    value: float, parts: np.ndarray, clusters: Sequence[Hashable], confidence: float
+) -> Interval:
+    """A figure between 0 and 1, by what each item adds beyond what is expected of it, (N,)."""
+    n, count = len(parts), len(set(clusters))
     if count < 2:  # one cluster says nothing of others
-        return _interval(sum(right) / max(1, n), (0.0, 1.0), n)
-    hits = np.asarray(right, dtype=float)
-    p = float(hits.mean())
-    variance = _clustered_variance((hits - p) / n, clusters)
-    return _interval(p, _as_unsure(p, variance, count, count - 1, confidence), n)
+        return _interval(value, (0.0, 1.0), n)
+    variance = _clustered_variance(parts, clusters)
+    return _interval(value, _as_unsure(value, variance, count, count - 1, confidence), n)
 
 
 def _clustered_variance(parts: np.ndarray, clusters: Sequence[Hashable]) -> float:
@@ -208,43 +215,6 @@ def mean_of_shares(shares: Sequence[Interval]) -> Interval:
     above = math.sqrt(sum((s["high"] - s["value"]) ** 2 for s in shares)) / count
     ends = max(0.0, value - below), min(1.0, value + above)
     return _interval(value, ends, sum(s["n"] for s in shares))
-
-
-def mean_over_groups(
-    right: Sequence[bool],
-    groups: Sequence[Hashable],
-    clusters: Sequence[Hashable],
-    *,
-    confidence: float,
-) -> Interval:
-    """The plain mean of the shares right of groups, such as subjects, each weighing the same.
-
-    Groups that share no cluster are independent: `mean_of_shares`. Else each item weighs 1 over
-    the groups and the items of its own, and all that items of a cluster add goes together.
-    """
-    rows: dict[Hashable, list[int]] = {}
-    for row, group in enumerate(groups):
-        rows.setdefault(group, []).append(row)
-    if len(set(zip(groups, clusters, strict=True))) == len(set(clusters)):
-        return mean_of_shares(
-            [
-                share_of_items([right[i] for i in which], [clusters[i] for i in which], confidence)
-                for which in rows.values()
-            ]
-        )
-    hits, count = np.asarray(right, dtype=float), len(set(clusters))
-    value = float(np.mean([hits[which].mean() for which in rows.values()]))
-    if count < 2:  # one cluster says nothing of others
-        return _interval(value, (0.0, 1.0), len(hits))
-    parts = np.empty_like(hits)
-    for which in rows.values():
-        n = len(which)
-        # Each item draws the share of its group towards itself, and the only one is all of it.
-        expected = hits[which].mean() if n > 1 else value
-        drawn = math.sqrt(n / (n - 1)) if n > 1 else 1.0
-        parts[which] = (hits[which] - expected) * drawn / (n * len(rows))
-    variance = _clustered_variance(parts, clusters)
-    return _interval(value, _as_unsure(value, variance, count, count - 1, confidence), len(hits))
 
 
 def difference(first: Interval, second: Interval) -> Interval:
@@ -405,32 +375,6 @@ def pairs_right(
         ends = _over_both(np.array(each), of_items, fewer, freedom, confidence)
         return _interval(float(np.mean(each)), ends, pairs, "both")
     return _interval(each[0], _as_unsure(each[0], of_items, fewer, freedom, confidence), pairs)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test: that of a fair coin for the items that exactly
-    one of two systems has right (McNemar 1947).
-    """
-    n = only_first + only_second
-    ways = at_most = 1  # of n coins to show k heads, and to show k or fewer: exact, as integers
-    for k in range(min(only_first, only_second)):
-        ways = ways * (n - k) // (k + 1)
-        at_most += ways
-    return min(1.0, 2 * at_most / 2**n)
-
-
-def sign_flips(gains: Sequence[int]) -> float:
-    """The two-sided p-value of the exact sign-flip test: how often what clusters gained in all is
-    so much, or more, if each had as well lost it (Fisher 1935). Of clusters of one, McNemar's.
-    """
-    odds = np.ones(1)  # of each sum, from the least on in steps of 2
-    for step in (abs(gain) for gain in gains if gain):
-        wider = np.zeros(len(odds) + step)
-        wider[:-step] += odds / 2
-        wider[step:] += odds / 2
-        odds = wider
-    sums = 2 * np.arange(len(odds)) - (len(odds) - 1)
-    return min(1.0, float(odds[np.abs(sums) >= abs(sum(gains))].sum()))
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
