@@ -247,6 +247,13 @@ MUTANTS = [
         "evaluation/test_coverage.py",
     ),
     Mutant(
+        "subjects about the same entities count as independent",
+        "evaluation/counting.py",
+        "if len(set(zip(groups, clusters, strict=True))) == len(set(clusters)):",
+        "if groups:",
+        "evaluation/test_counting.py",
+    ),
+    Mutant(
         "an interval over seeds and items forgets the seeds",
         "evaluation/statistics.py",
         "both = of_runs + of_items",
@@ -256,8 +263,8 @@ MUTANTS = [
     Mutant(
         "an interval over seeds and items is said to cover items",
         "evaluation/statistics.py",
-        'n, "both")',
-        "n)",
+        'float(each.mean()), ends, n, "both")',
+        "float(each.mean()), ends, n)",
         "evaluation/test_coverage.py",
     ),
     Mutant(
@@ -431,8 +438,8 @@ MUTANTS = [
     Mutant(
         "questions about one entity count alone",
         "evaluation/clusters.py",
-        "clusters.append(entities.get(question.question) or passage or number)",
-        "clusters.append(passage or number)",
+        "shared = entities.get(question.question) or passage",
+        "shared = passage",
         "evaluation/test_counting.py",
     ),
 ]
