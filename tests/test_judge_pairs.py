@@ -125,6 +125,17 @@ def test_a_prompt_that_is_none_of_pairs_is_one_line(folder):
         print_pairs(FILES, Path("found.jsonl"), ["a", "b"], "score-1")
 
 
+def test_that_no_answer_has_a_reference_is_said(folder, capsys):
+    for file in FILES:
+        rows = json.loads(file.read_text())
+        file.write_text(json.dumps([{**row, "output": None} for row in rows]))
+    print_pairs(FILES, Path("found.jsonl"), ["a", "b"])
+    said = "no answer has a reference, so the judge is asked pair-without-reference-1"
+    assert capsys.readouterr().out.splitlines()[1] == said
+    texts = [request["messages"][0]["content"] for request in folder.asked]
+    assert [text for text in texts if "reference" in text] == []
+
+
 def test_a_judge_that_never_chooses_is_refused(folder):
     folder.reply = "Both are good."
     with pytest.raises(

@@ -23,7 +23,9 @@ WINNER = {1.0: "model_a", 0.5: "tie", 0.0: "model_b"}
 Row = dict[str, str]
 
 
-def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: str) -> None:
+def print_pairs(
+    files: Sequence[Path], out: Path, names: Sequence[str], prompt: str | None = None
+) -> None:
     """Ask the judge of `params.yaml`, write the outcomes, and print how it judged. Raises
     `UserError` for files that share no task, and where the server fails.
     """
@@ -40,6 +42,8 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
     alone = len(answers_a.every) + len(answers_b.every) - 2 * len(rows_a)
     if alone:
         print(f"left out, as the other was not asked the same: {alone:,} of the answers")
+    if prompt is None and judge_client.pair_prompt(rows_a) == judge_client.WITHOUT_REFERENCE:
+        print(f"no answer has a reference, so the judge is asked {judge_client.WITHOUT_REFERENCE}")
     countdown = Countdown("judge-pairs", len(rows_a), "pairs")
     judged = judge_client.pairs(
         settings, rows_a, rows_b, CACHE, lambda done, total: countdown.at(done), prompt

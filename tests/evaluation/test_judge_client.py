@@ -327,3 +327,26 @@ def test_both_choices_of_a_pair_count_as_one_in_what_is_said_of_the_first_place(
     place, of_ten = judge_client.first_place(judged, 0.95), share(5, 10, 0.95)
     assert (place["value"], place["n"]) == (0.5, 20)
     assert place["low"] <= of_ten["low"] < of_ten["high"] <= place["high"]
+
+
+@pytest.mark.parametrize(
+    ("references", "prompt", "said"),
+    [
+        (["", ""], None, False),
+        (["", "Rome"], None, True),
+        (["", ""], "pair-1", True),
+        (["Rome", "Rome"], "pair-without-reference-1", False),
+    ],
+)
+def test_pairs_of_which_none_has_a_reference_are_asked_about_without(
+    server, tmp_path, references, prompt, said
+):
+    """Unless the prompt is named."""
+    server.reply = "A"
+    rows = [
+        [{**row, "output": output} for row, output in zip(side, references, strict=True)]
+        for side in (sides("Rome", "Rome"), sides("Bern", "Bern"))
+    ]
+    judge_client.pairs(settings(server.url, concurrency=1), *rows, tmp_path, prompt=prompt)
+    texts = [request["messages"][0]["content"] for request in server.asked]
+    assert ["reference" in text for text in texts] == [said] * 4
