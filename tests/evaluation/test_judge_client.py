@@ -241,6 +241,29 @@ def test_a_refusal_is_no_score_and_its_words_are_kept(server, tmp_path):
     assert [each.unread for each in found] == [[""], ["I will not grade."]]
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ({"role": "assistant", "refusal": "I will not grade."}, "I will not grade."),
+        ({"role": "assistant", "reasoning_content": "87, I think."}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_message_without_content_is_an_empty_text_and_is_not_asked_for_again(
+    server, tmp_path, message, kept
+):
+    server.plan = [(200, json.dumps({"choices": [{"message": message}]}))]
+    (found,) = judge_client.score(settings(server.url), ROWS[:1], tmp_path)
+    assert (found.score, found.unread) == (None, [kept])
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("message", ["87", ["87"], None])
+def test_what_is_no_message_is_asked_for_again(server, tmp_path, message):
+    server.plan = [(200, json.dumps({"choices": [{"message": message}]}))]
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [50]
+
+
 def test_several_samples_are_a_mean_and_a_spread_and_each_is_kept(server, tmp_path):
     server.plan = [(200, chat(text)) for text in ("80", "I like it.", "90")]
     asked = settings(server.url, samples=3, temperature=0.7)
