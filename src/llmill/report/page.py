@@ -3,7 +3,7 @@
 In: what the stages left, the headline rows, the figures as PNG. Out: the text of `index.html`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ def render(
     setting: Setting,
 ) -> str:
     """The whole page."""
-    filters = {"data_uri": style.data_uri, "words": form.words}
+    filters: dict[str, Callable[..., Any]] = {"data_uri": style.data_uri, "words": form.words}
     return templates.page(TEMPLATE, filters).render(
         title=setting.title,
         summary=summary.sentence(results),

@@ -1,6 +1,6 @@
 """Pages from templates in HTML: the report's, and others that are made in its style."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ FOLDER = Path(__file__).parent
 
 
 def page(
-    name: str, filters: dict[str, Callable[..., Any]], folders: Sequence[Path] = ()
+    name: str, filters: Mapping[str, Callable[..., Any]], folders: Sequence[Path] = ()
 ) -> Template:
     """The template of this name in the first of the folders that has it; the last is the report's
     own. What is filled in is escaped, and what is not there is an error.
