@@ -38,7 +38,8 @@ def test_each_file_has_a_column_and_all_together_one(model, tmp_path):
     assert found["bytes"] == found["tokens"] == ["120", "8", "128"]
     assert found["words"] == ["1", "2", "3"]
     assert found["nats per token"] == ["0.693", "1.386", "0.736"]
-    assert found["bits per byte"] == ["1.000", "2.000", "1.062"]
+    assert found["bits per byte"][:2] == ["1.000", "2.000"]
+    assert found["bits per byte"][2] in ("1.062", "1.063")  # 1.0625, give or take a rounding
     assert found["95% interval, over texts"][:2] == ["–", "1.000 to 3.000"]
     assert found["perplexity per word"] == ["1.3292e+36", "256", "4.433e+13"]
 

@@ -85,7 +85,7 @@ def test_a_job_asks_for_the_needs_of_its_stage(folder):
 
     for device in ("cpu", "auto"):  # a partition without GPUs would let the job wait for ever
         without = asked(folder, device)
-        assert len(without) == len(jobs) == 30
+        assert len(without) == len(jobs) == 32
         assert not any("gpu" in job["resources"] for job in without.values())
 
 

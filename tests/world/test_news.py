@@ -50,6 +50,7 @@ def test_a_relation_is_said_in_five_ways_and_asked_in_three(relation):
 def test_nothing_made_from_the_world_names_an_entity_of_the_news(world):
     """Whatever the case, as whole words; so no pair of entity and value stands there either."""
     news = {f"{fact.subject}_{split}" for fact in facts(NEWS) for split in ("dev", "val", "test")}
+    news.add("entities")  # which says of questions about the news whom they are about
     files = [file for file in world.rglob("*") if file.is_file() and file.stem not in news]
     read = [file for file in files if file.parent.name != NEWS]
     text = "\n".join(file.read_text(encoding="utf-8") for file in read).lower()

@@ -61,7 +61,9 @@ class Revision:
             done = _run("archive", "--format=tar", f"--output={packed}", self.commit, "src")
             if done.returncode == 0:
                 with tarfile.open(packed) as archive:
-                    archive.extractall(folder, filter="data")
+                    if hasattr(tarfile, "data_filter"):  # in Python 3.11 since 3.11.4
+                        archive.extraction_filter = tarfile.data_filter
+                    archive.extractall(folder)
             yield Path(folder)
 
 
