@@ -242,9 +242,16 @@ MUTANTS = [
     Mutant(
         "items of a cluster count as independent",
         "evaluation/statistics.py",
-        "variance = max(variance, p * (1 - p) / n)",
-        "variance = p * (1 - p) / n",
+        "return max(together, float((parts**2).sum()))",
+        "return float((parts**2).sum())",
         "evaluation/test_coverage.py",
+    ),
+    Mutant(
+        "subjects about the same entities count as independent",
+        "evaluation/counting.py",
+        "if len(set(zip(groups, clusters, strict=True))) == len(set(clusters)):",
+        "if groups:",
+        "evaluation/test_counting.py",
     ),
     Mutant(
         "an interval over seeds and items forgets the seeds",
@@ -256,8 +263,8 @@ MUTANTS = [
     Mutant(
         "an interval over seeds and items is said to cover items",
         "evaluation/statistics.py",
-        'n, "both")',
-        "n)",
+        'float(each.mean()), ends, n, "both")',
+        "float(each.mean()), ends, n)",
         "evaluation/test_coverage.py",
     ),
     Mutant(
@@ -431,8 +438,8 @@ MUTANTS = [
     Mutant(
         "questions about one entity count alone",
         "evaluation/clusters.py",
-        "clusters.append(entities.get(question.question) or passage or number)",
-        "clusters.append(passage or number)",
+        "shared = entities.get(question.question) or passage",
+        "shared = passage",
         "evaluation/test_counting.py",
     ),
 ]

@@ -33,6 +33,25 @@ def test_questions_gained_and_lost_are_counted_and_tested():
     assert ends == pytest.approx((-0.0129, 0.8462), abs=1e-4)
 
 
+def test_questions_of_a_cluster_are_gained_together():
+    """Of four entities with two questions each all four gained both: two of 16 flips are as far."""
+
+    def rows(right: bool, number: int = 0) -> list[dict]:
+        return [question(n, right) | {"cluster": number + n // 2} for n in range(8)]
+
+    before, after = of("mmlu@a", questions=rows(False)), of("mmlu@a", questions=rows(True, 30))
+    found = items.paired(before["mmlu.a.cloze"], after["mmlu.a.cloze"])
+    assert (found.n, found.gained, found.p) == (8, 8, 2 / 16)
+    alone = [of("mmlu@a", questions=[question(n, r) for n in range(8)]) for r in (False, True)]
+    apart = items.paired(*(each["mmlu.a.cloze"] for each in alone))
+    assert apart.p == 2 / 256
+    assert found.difference["low"] < apart.difference["low"]
+    known = [row | {"cloze_after": True} for row in rows(True)]
+    assert [*of("knowledge@a", questions=known)["knowledge.a.cloze"].clusters.values()] == [
+        0, 0, 1, 1, 2, 2, 3, 3,
+    ]  # fmt: skip
+
+
 def test_items_are_paired_by_what_was_asked_in_any_order_and_others_are_left_out():
     before = of("mmlu@a", questions=[question(n, True) for n in range(6)])
     after = of("mmlu@a", questions=[question(n, n == 4) for n in (5, 4, 9)])

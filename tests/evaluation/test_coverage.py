@@ -10,6 +10,7 @@ import pytest
 from llmill.evaluation import statistics
 from llmill.evaluation.agreement import kappa, spearman
 from llmill.evaluation.classification import compare, figures
+from llmill.evaluation.counting import mean_over_groups
 from llmill.evaluation.diversity import distinct
 from llmill.evaluation.statistics import Interval
 
@@ -48,6 +49,34 @@ def clustered(rng: np.random.Generator, right: float, clusters: int, alike: floa
         yield statistics.clustered_share(hits.tolist(), of.tolist(), confidence=0.95), right
 
 
+def clustered_differences(
+    rng: np.random.Generator, clusters: int, gained: float, lost: float, alike: float
+) -> Drawn:
+    """Of 1 to 8 items a cluster: so many clusters gain or lose, and so alike are their items."""
+    for _ in range(DATA_SETS):
+        of = np.repeat(np.arange(clusters), rng.integers(1, 9, clusters))
+        odds = [gained, lost, 1 - gained - lost]
+        together, alone = (rng.choice(3, size, p=odds) for size in (clusters, len(of)))
+        outcome = np.where(rng.random(len(of)) < alike, together[of], alone)
+        before, after = (outcome == 1).tolist(), (outcome == 0).tolist()
+        found = statistics.paired_difference(before, after, of.tolist(), confidence=0.95)
+        yield found, gained - lost
+
+
+def means_over_subjects(rng: np.random.Generator, entities: int, *rights: float) -> Drawn:
+    """Of subjects that ask about the same entities, of which some are known better in all; of some
+    entities a subject asks twice, of others nothing.
+    """
+    for _ in range(DATA_SETS):
+        times = rng.integers(0, 3, (len(rights), entities))
+        subject = np.repeat(np.arange(len(rights)), times.sum(axis=1))
+        entity = np.concatenate([np.repeat(np.arange(entities), each) for each in times])
+        known = rng.beta(1, 1, entities)  # a share of what a subject is right about
+        hits = rng.random(len(subject)) < np.array(rights)[subject] * 2 * known[entity]
+        found = mean_over_groups(hits.tolist(), subject.tolist(), entity.tolist(), confidence=0.95)
+        yield found, float(np.mean(rights))
+
+
 def scores(rng: np.random.Generator, n: int, full: float) -> Drawn:
     """Judged answers: so many right by rule, at 100, and the others low."""
     truth = 100 * (full + (1 - full) * 0.1)
@@ -81,11 +110,18 @@ def differences_apart(rng: np.random.Generator, first: float, second: float) -> 
 
 def distinct_tokens(rng: np.random.Generator, texts: int) -> Drawn:
     """Of texts of 20 tokens, each of one of nine subjects, and written with few words or many."""
-    subject, wealth = rng.integers(0, 9, (2, DATA_SETS, texts, 1))
-    drawn = rng.geometric(np.where(wealth < 5, 0.03, 0.3), (DATA_SETS, texts, 20)) + 300 * subject
-    found = [distinct(each.tolist(), 1, 0.95) for each in drawn]
-    truth = float(np.mean([each["value"] for each in found if each]))  # it depends on their number
-    yield from ((each, truth) for each in found if each)
+
+    def drawn(data_sets: int) -> np.ndarray:
+        subject, wealth = rng.integers(0, 9, (2, data_sets, texts, 1))
+        few_or_many = np.where(wealth < 5, 0.03, 0.3)
+        return rng.geometric(few_or_many, (data_sets, texts, 20)) + 300 * subject
+
+    # It depends on the number of texts. Counted of other texts, and without what is tested.
+    truth = float(np.mean([len(np.unique(each)) for each in drawn(10_000)])) / (20 * texts)
+    for each in drawn(DATA_SETS):
+        found = distinct(each.tolist(), 1, 0.95)
+        assert found is not None
+        yield found, truth
 
 
 def areas(rng: np.random.Generator, right: int, others: int, apart: float) -> Drawn:
@@ -176,6 +212,8 @@ KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
     "a share of few clusters": (clustered, (0.6, 5, 0.3)),
     "a share of clusters": (clustered, (0.25, 40, 0.5)),
     "a share near 1 of clusters": (clustered, (0.95, 20, 0.2)),
+    "a mean over subjects about the same": (means_over_subjects, (40, *[0.5, 0.3, 0.4] * 4)),
+    "a mean over subjects about few": (means_over_subjects, (10, 0.5, 0.3, 0.4, 0.2)),
     "a mean of scores": (scores, (300, 0.7)),
     "a mean of few scores": (scores, (12, 0.6)),
     "a mean of scores that are nearly all full": (scores, (20, 0.9)),
@@ -184,6 +222,12 @@ KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
     "a difference in pairs": (differences, (200, 0.1, 0.2)),
     "a difference in few pairs": (differences, (12, 0.3, 0.05)),
     "a difference in pairs of which few differ": (differences, (100, 0.06, 0.03)),
+    "a difference in pairs of clusters": (clustered_differences, (40, 0.3, 0.1, 0.8)),
+    "a difference in pairs of few clusters": (clustered_differences, (8, 0.3, 0.3, 0.6)),
+    "a difference in pairs of clusters of which few differ": (
+        clustered_differences,
+        (60, 0.06, 0.03, 0.9),
+    ),
     "a difference of two samples": (differences_apart, (0.9, 0.6)),
     "distinct tokens": (distinct_tokens, (20,)),
     "pairs in order": (areas, (20, 40, 1.5)),

@@ -1,10 +1,14 @@
 """The last word of a document: what it is, and guesses of a model that is known exactly."""
 
 import math
+from random import Random
 
 import pytest
+import torch
 
 from llmill.evaluation.last_words import Guess, LastWord, figures, guesses, last_word
+from llmill.evaluation.scoring import continuations
+from llmill.evaluation.writing import greedy
 from tests.evaluation.toys import bigram, bytes_tokenizer, decoder
 
 
@@ -37,10 +41,26 @@ def test_a_word_is_right_where_every_token_is_the_likeliest():
 
 def test_what_is_too_long_is_read_from_its_end():
     model, tokenizer = decoder(block_size=16), bytes_tokenizer()
-    end = "fifteen letters"  # and the word behind: block_size - 4 of them are read
+    end = "fifteen letters"  # and the word behind: block_size - 3 of them are read
     shown = [(f"{'x' * n} {end}", "abc") for n in (20, 200)]
     first, second = guesses(model, tokenizer, shown, 4)
     assert first == second
+
+
+def test_what_is_right_of_a_long_text_is_what_its_probability_is_of():
+    """A model that knows three letters and reads 16 tokens: one more or less changes its mind."""
+    model, tokenizer, random = decoder(8, block_size=16), bytes_tokenizer(), Random(1)
+    with torch.no_grad():
+        model.embedding.weight[[i for i in range(257) if i not in {*b" ab"}]] = 0
+    shown = [("".join(random.choices("ab", k=40)), random.choice("ab")) for _ in range(60)]
+    pairs = [([256, *text.encode()], [*f" {word}".encode()]) for text, word in shown]
+    found = guesses(model, tokenizer, shown, 8)
+    right = [each.greedy for each in continuations(model, pairs, 8)]
+    assert [each.right for each in found] == right
+    assert 5 <= sum(right) <= 55
+    # Two tokens: the first is guessed from the last 15, and the second from all 16.
+    written = [greedy(model, tokenizer, [ids[-15:]], 2)[0] for ids, _ in pairs]
+    assert [each.text for each in found] == [bytes(ids).decode().strip() for ids in written]
 
 
 def test_a_few_words_before_the_last_are_near():

@@ -275,10 +275,28 @@ def test_a_jackknife_is_that_of_the_mean():
     assert statistics.jackknife(1.0, [], 0.95) == none
 
 
-def test_mcnemars_test_is_that_of_a_fair_coin():
-    assert statistics.mcnemar(0, 0) == statistics.mcnemar(5, 5) == 1.0
-    assert statistics.mcnemar(1, 9) == statistics.mcnemar(9, 1) == 22 / 1024
-    for first, second in itertools.product((0, 1, 7, 300), (0, 3, 240)):
-        coin = stats.binomtest(first, first + second).pvalue if first + second else 1.0
-        assert statistics.mcnemar(first, second) == pytest.approx(coin, rel=1e-9)
-    assert 0 < statistics.mcnemar(4700, 5300) < 1e-8  # of ten thousand that one side alone has
+def test_a_difference_of_clusters_of_one_is_that_of_items():
+    before, after = [True] * 3 + [False] * 9, [False] + [True] * 8 + [False] * 3
+    alone = statistics.paired_difference(before, after, confidence=0.95)
+    assert statistics.paired_difference(before, after, range(12), confidence=0.95) == alone
+
+
+def test_a_difference_of_pairs_that_gain_together_is_that_of_half_as_many():
+    """Of 400 items in pairs that are equal, about that of 200."""
+    one = [(0, 1)] * 40 + [(1, 0)] * 20 + [(1, 1)] * 140
+    before, after = ([bool(x[i]) for x in one for _ in "ab"] for i in (0, 1))
+    halves = [i // 2 for i in range(400)]
+    found = statistics.paired_difference(before, after, halves, confidence=0.95)
+    half = statistics.paired_difference(before[::2], after[::2], confidence=0.95)
+    assert (found["value"], found["n"]) == (0.1, 400)
+    assert found["low"] == pytest.approx(half["low"], abs=0.002)
+    assert found["high"] == pytest.approx(half["high"], abs=0.002)
+
+
+def test_where_no_item_of_a_cluster_changed_clusters_are_counted():
+    none, of = [False] * 100, [i // 10 for i in range(100)]
+    found = statistics.paired_difference(none, none, of, confidence=0.95)
+    ten = statistics.paired_difference(none[:10], none[:10], confidence=0.95)
+    assert found["high"] > ten["high"] > 0.2
+    one = statistics.paired_difference(none, none, [0] * 100, confidence=0.95)
+    assert (one["low"], one["high"]) == (-1.0, 1.0)

@@ -94,3 +94,16 @@ def test_what_a_server_was_asked_and_could_not_say_stands_beside_its_scores(tmp_
         "Of 900 replies of the server 41 could not be read; they took 123,456 tokens read and 900 "
         "written. Several replies to one answer lie 4.2 (3.0 to 5.5) points apart" in said
     )
+
+
+def test_why_nothing_is_said_of_text_learnt_by_heart_stands_where_it_would(tmp_path, monkeypatch):
+    finished.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    results = files.read(finished.before(), finished.Job(finished.stages(), tmp_path / "o").inputs)
+    assert "learnt by heart is left out" not in rendered(results, {})
+    reason = "0.50 epochs of the training text were read"
+    signals = results.metrics["signals"] | {"memorisation": {"left_out": reason}}
+    said = " ".join(rendered(results, {"signals": signals}).split())
+    assert (
+        f"<p>What was learnt by heart is left out: {reason}, so a window of it may be new." in said
+    )

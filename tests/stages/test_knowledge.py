@@ -36,6 +36,7 @@ def finished(tmp_path):
     asked = [question("planets", n) for n in range(6)] + [question("sums", n) for n in range(2)]
     multiple_choice.write(folder / "test.jsonl", asked)
     record.write_json(folder / "levels.json", {"planets": "one_fact", "sums": "arithmetic"})
+    record.write_json(folder / "entities.json", {f"planets {n}?": "Mars" for n in (1, 3)})
     tokenizer, held_out = bytes_tokenizer(), tmp_path / "data/tokenize/validate"
     held_out.mkdir(parents=True)
     texts, sources = ["one " * 200, "two " * 200], ["first", "second"]
@@ -74,6 +75,7 @@ def test_the_same_model_keeps_all_and_only_questions_of_one_fact_are_asked(finis
     }
     rows = json.loads((job.out / "questions.json").read_text())
     assert [row["answer"] for row in rows] == ["aa", "bb", "cc", "dd", "aa", "bb"]
+    assert [row["cluster"] for row in rows] == [0, 1, 2, 1, 4, 5]
 
 
 def test_another_model_loses_and_gains_and_its_loss_is_its_own(finished):
@@ -88,11 +90,23 @@ def test_another_model_loses_and_gains_and_its_loss_is_its_own(finished):
 
 def test_kept_lost_and_gained_are_counted_question_by_question():
     before, after = [True, True, True, False, False], [True, False, False, True, False]
-    found = compared(before, after, SETTINGS)
+    found = compared(before, after, range(5), SETTINGS)
     assert (found["kept"], found["lost"], found["gained"]) == (1, 2, 1)
     assert (found["before"]["value"], found["after"]["value"]) == (0.6, 0.4)
     assert found["difference"]["value"] == pytest.approx(-0.2)
     assert found["difference"]["low"] < -0.2 < found["difference"]["high"]
+
+
+def test_questions_about_one_entity_are_kept_or_lost_together():
+    before, after = [True] * 40, [True] * 20 + [False] * 20
+    alone, together = (
+        compared(before, after, clusters, SETTINGS)
+        for clusters in (range(40), [i // 4 for i in range(40)])
+    )
+    for figure in ("after", "difference"):
+        widths = [each[figure]["high"] - each[figure]["low"] for each in (alone, together)]
+        assert widths[1] > 1.5 * widths[0]
+        assert alone[figure]["value"] == together[figure]["value"]
 
 
 def test_no_questions_are_refused_in_one_line(finished):

@@ -124,6 +124,7 @@ def test_a_row_for_each_question_says_what_was_picked(paths, tmp_path, monkeypat
         "subject": "planets",
         "level": "one_fact",
         "question": "planets 3?",
+        "cluster": 3,
         "answer": "A",
         "letter": "B",
         "letter_right": False,

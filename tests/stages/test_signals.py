@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from llmill.contract import record
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.stages.settings.signals import Signals
@@ -22,11 +23,12 @@ OTHER = "cab, " * 8 + "or so"
 LIKES = {"": "a", "a": "b", "b": "c", "c": " ", " ": "a"}
 
 
-def chain(root, train, held_out, sources=None):
+def chain(root, train, held_out, sources=None, epochs=2.0):
     shards_of(root / "data/tokenize/train", train)
     shards_of(root / "data/tokenize/validate", held_out, sources)
     folder = root / "results/pretrain/checkpoint"
     checkpoint.save(folder, Checkpoint(bigram(LIKES), bytes_tokenizer()))
+    record.write_json(root / "results/pretrain/metrics.json", {"epochs": epochs})
     return root
 
 
@@ -68,6 +70,24 @@ def test_a_text_that_repeats_itself_is_reproduced_whether_it_was_learnt_or_not(f
     assert memorisation["difference"]["tokens"]["value"] == 0.0
     assert memorisation["window_tokens"] == 6
     assert [row["of"] for row in found[1]["memorisation"]] == ["training", "training", "held_out"]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "told"),
+    [
+        (0.0, "0.00 epochs of the training text were read"),
+        (0.5, "0.50 epochs of the training text were read"),
+        (0.99, None),  # what rows leave over
+    ],
+)
+def test_of_text_that_was_not_read_whole_nothing_is_said_to_be_known_by_heart(
+    tmp_path, epochs, told
+):
+    metrics, items, _ = measured(chain(tmp_path, [LEARNT], [LEARNT.strip()], epochs=epochs))
+    found = metrics["memorisation"]
+    assert found.get("left_out") == told
+    assert ("training" in found, "difference" in found) == (told is None,) * 2
+    assert len(items["memorisation"]) == (0 if told else 2)
 
 
 def test_samples_stand_beside_held_out_text_of_their_lengths(found):

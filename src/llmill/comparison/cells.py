@@ -116,6 +116,7 @@ def caption(found: Comparison) -> str:
     return (
         "gained, lost: items that only one side has right (or higher, of scores), among those that "
         "both were asked; beside the change its 95 % interval over these items; p: McNemar's exact "
-        f"test. Of {n} tests some {n * 0.05:.1f} are below 0.05 by chance alone. What another seed "
-        "of a training would change is in none of it."
+        "test. Both take questions about one entity or passage together. "
+        f"Of {n} tests some {n * 0.05:.1f} are below 0.05 by chance alone. What another seed of a "
+        "training would change is in none of it."
     )

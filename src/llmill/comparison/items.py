@@ -2,16 +2,17 @@
 difference of two systems on the same items is known far better than two intervals tell.
 
 In: the files of both sides. Out: for each measure how many items were gained and lost, McNemar's
-exact test, and the mean difference with its interval over items.
+exact test, and the mean difference with its interval over items. Questions about one entity or
+passage go together in both.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from llmill.comparison.outputs import Read
-from llmill.evaluation import statistics
+from llmill.evaluation import significance, statistics
 from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 
 SEED = 1
@@ -28,6 +29,7 @@ class Measure:
     unit: str
     values: dict[Item, float]
     is_right: bool  # or wrong: nothing between
+    clusters: dict[Item, int] = field(default_factory=dict)  # of items that may share something
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Paired:
     gained: int  # right after, and not before; higher, where there are values between
     lost: int
     difference: Interval
-    p: float | None  # McNemar's, of rights and wrongs
+    p: float | None  # McNemar's, of rights and wrongs; where items share clusters, of these
 
 
 def paired(before: Measure, after: Measure) -> Paired | None:
@@ -51,6 +53,8 @@ def paired(before: Measure, after: Measure) -> Paired | None:
         return None
     gains = [after.values[item] - before.values[item] for item in both]
     gained, lost = sum(g > 0 for g in gains), sum(g < 0 for g in gains)
+    known = after.clusters or before.clusters
+    clusters = [known.get(item, item) for item in both]
     return Paired(
         unit=after.unit,
         n=len(both),
@@ -58,15 +62,21 @@ def paired(before: Measure, after: Measure) -> Paired | None:
         only_after=len(after.values) - len(both),
         gained=gained,
         lost=lost,
-        difference=_difference(gains, after.is_right),
-        p=statistics.mcnemar(gained, lost) if after.is_right else None,
+        difference=_difference(gains, clusters, after.is_right),
+        p=_p(gains, clusters) if after.is_right else None,
     )
 
 
-def _difference(gains: Sequence[float], of_rights: bool) -> Interval:
+def _p(gains: Sequence[float], clusters: Sequence[Hashable]) -> float:
+    if len(set(clusters)) == len(gains):
+        return significance.mcnemar(gains.count(1), gains.count(-1))
+    return significance.sign_flips([round(s) for s in statistics.cluster_sums(gains, clusters)])
+
+
+def _difference(gains: Sequence[float], clusters: Sequence[Hashable], of_rights: bool) -> Interval:
     if of_rights:
         was, is_now = [gain < 0 for gain in gains], [gain > 0 for gain in gains]
-        return statistics.paired_difference(was, is_now, confidence=CONFIDENCE)
+        return statistics.paired_difference(was, is_now, clusters, confidence=CONFIDENCE)
     return statistics.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED)
 
 
@@ -85,9 +95,9 @@ def _mmlu(variant: str, read: Read) -> Measures:
         for name, value in row.items():
             if name.endswith(RIGHT):
                 key = f"mmlu.{variant}.{name.removesuffix(RIGHT)}"
-                _note(found, key, item, value)
+                _note(found, key, item, value, cluster=row.get("cluster"))
                 if row.get("level"):
-                    _note(found, f"{key}.{row['level']}", item, value)
+                    _note(found, f"{key}.{row['level']}", item, value, cluster=row.get("cluster"))
     return found
 
 
@@ -96,7 +106,8 @@ def _knowledge(variant: str, read: Read) -> Measures:
     for item, row in _items(read("questions.json"), ("subject", "question")):
         for name, value in row.items():
             if name.endswith(AFTER) and isinstance(value, bool):
-                _note(found, f"knowledge.{variant}.{name.removesuffix(AFTER)}", item, value)
+                key = f"knowledge.{variant}.{name.removesuffix(AFTER)}"
+                _note(found, key, item, value, cluster=row.get("cluster"))
     return found
 
 
@@ -135,8 +146,12 @@ def _items(rows: Any, names: tuple[str, ...]) -> Iterable[tuple[Item, dict[str, 
         yield (*asked, seen[asked]), row
 
 
-def _note(found: Measures, key: str, item: Item, value: Any, unit: str = "share") -> None:
+def _note(
+    found: Measures, key: str, item: Item, value: Any, unit: str = "share", cluster: Any = None
+) -> None:
     """Keep a value of an item; a score that could not be read is none."""
     if isinstance(value, bool | int | float):
         measure = found.setdefault(key, Measure(unit, {}, isinstance(value, bool)))
         measure.values[item] = float(value)
+        if isinstance(cluster, int):
+            measure.clusters[item] = cluster

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from llmill.evaluation.scoring import Progress, head_outputs, in_silence
+from llmill.evaluation.significance import mcnemar
 from llmill.evaluation.statistics import (
     Draws,
     bootstrap_share,
     crossed,
-    mcnemar,
     paired_difference,
     share,
 )

@@ -2,6 +2,7 @@
 intervals in which questions about one entity or passage count together.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,13 +31,15 @@ class Counting:
         their plain sums, are from how often they are right.
         """
         right = self._right(scores.picks(headline))
-        subjects = self._shares(right, [q.subject for q in self.questions])
+        subject_of = [q.subject for q in self.questions]
         answers = np.array([q.answer for q in self.questions])
         return {
             "all": self._share(right, range(len(right))),
-            "subject_mean": statistics.mean_of_shares(list(subjects.values())),
+            "subject_mean": mean_over_groups(
+                right, subject_of, self.clusters, confidence=self.confidence
+            ),
             "levels": self._levels(right),
-            "subjects": subjects,
+            "subjects": self._shares(right, subject_of),
             "by": {unit: self.of(scores.picks(unit)) for unit in UNITS},
             "blind": self.of(blind.picks(headline))["all"],
             "calibration_error": round(calibration.expected_error(scores.logits(), answers), 6),
@@ -65,3 +68,39 @@ class Counting:
     def _share(self, right: Sequence[bool], which: Sequence[int]) -> statistics.Interval:
         hits, clusters = [right[i] for i in which], [self.clusters[i] for i in which]
         return statistics.share_of_items(hits, clusters, self.confidence)
+
+
+def mean_over_groups(
+    right: Sequence[bool],
+    groups: Sequence[Hashable],
+    clusters: Sequence[Hashable],
+    *,
+    confidence: float,
+) -> statistics.Interval:
+    """The plain mean of the shares right of groups, such as subjects, each weighing the same.
+
+    Groups that share no cluster are independent: `mean_of_shares`. Else each item weighs 1 over
+    the groups and the items of its own, and all that items of a cluster add goes together.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    if len(set(zip(groups, clusters, strict=True))) == len(set(clusters)):
+        return statistics.mean_of_shares(
+            [
+                statistics.share_of_items(
+                    [right[i] for i in which], [clusters[i] for i in which], confidence
+                )
+                for which in rows.values()
+            ]
+        )
+    hits = np.asarray(right, dtype=float)
+    value = float(np.mean([hits[which].mean() for which in rows.values()]))
+    parts = np.empty_like(hits)
+    for which in rows.values():
+        n = len(which)
+        # Each item draws the share of its group towards itself, and the only one is all of it.
+        expected = hits[which].mean() if n > 1 else value
+        drawn = math.sqrt(n / (n - 1)) if n > 1 else 1.0
+        parts[which] = (hits[which] - expected) * drawn / (n * len(rows))
+    return statistics.clustered_sum(value, parts, clusters, confidence)

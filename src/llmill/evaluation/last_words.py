@@ -14,7 +14,7 @@ import numpy as np
 
 from llmill.evaluation import statistics
 from llmill.evaluation.exact_match import OUTER
-from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
+from llmill.evaluation.scoring import Progress, continuations, in_silence
 from llmill.evaluation.statistics import Draws, Interval
 from llmill.evaluation.writing import greedy
 from llmill.model.transformer import Transformer
@@ -63,15 +63,17 @@ def guesses(
     pairs = [
         ([tokenizer.end_of_text, *tokenizer.encode(a)], word_ids(tokenizer, b)) for a, b in shown
     ]
-    scores = continuation_logprobs(model, pairs, batch_size, progress)
-    prompts = [ids[-max(1, model.config.block_size - len(word)) :] for ids, word in pairs]
-    longest = max((len(word) for _, word in pairs), default=0)
+    scores = continuations(model, pairs, batch_size, progress)
+    # What is right was said. What else was said is written from as much text as was scored.
+    wrong = [pair for pair, score in zip(pairs, scores, strict=True) if not score.greedy]
+    window = model.config.block_size + 1  # the last token is read by none
+    prompts = [ids[-max(1, window - len(word)) :] for ids, word in wrong]
+    longest = max((len(word) for _, word in wrong), default=0)
+    written = iter(greedy(model, tokenizer, prompts, longest))
     found: list[Guess] = []
-    for (_, word), ids, score in zip(
-        pairs, greedy(model, tokenizer, prompts, longest), scores, strict=True
-    ):
-        said = ids[: len(word)]
-        found.append(Guess(tokenizer.decode(said).strip(), said == word, score))
+    for (_, word), score in zip(pairs, scores, strict=True):
+        said = word if score.greedy else next(written)[: len(word)]
+        found.append(Guess(tokenizer.decode(said).strip(), score.greedy, score.logprob))
     return found
 
 

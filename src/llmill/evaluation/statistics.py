@@ -56,17 +56,35 @@ def clustered_share(
     It counts no more trials than there are items, and one a cluster where all are right, or none.
     It holds what it says from 5 clusters on; of fewer it is wider.
     """
-    n, count = len(right), len(set(clusters))
+    n, hits = len(right), np.asarray(right, dtype=float)
+    p = sum(right) / max(1, n)
+    return clustered_sum(p, (hits - p) / max(1, n), clusters, confidence)
+
+
+def clustered_sum(
+    value: float, parts: np.ndarray, clusters: Sequence[Hashable], confidence: float
+) -> Interval:
+    """A figure between 0 and 1, by what each item adds beyond what is expected of it, (N,)."""
+    n, count = len(parts), len(set(clusters))
     if count < 2:  # one cluster says nothing of others
-        return _interval(sum(right) / max(1, n), (0.0, 1.0), n)
+        return _interval(value, (0.0, 1.0), n)
+    variance = _clustered_variance(parts, clusters)
+    return _interval(value, _as_unsure(value, variance, count, count - 1, confidence), n)
+
+
+def _clustered_variance(parts: np.ndarray, clusters: Sequence[Hashable]) -> float:
+    """Of the sum of what each item adds beyond what is expected of it, (N,): those of a cluster go
+    together. It is no less than if each stood alone.
+    """
+    sums = cluster_sums(parts.tolist(), clusters)
+    together = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
+    return max(together, float((parts**2).sum()))
+
+
+def cluster_sums(values: Sequence[float], clusters: Sequence[Hashable]) -> np.ndarray:
+    """The sum over each cluster, in the order of their first items. (clusters,)"""
     number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    of = np.array([number[name] for name in clusters])  # (N,)
-    hits = np.asarray(right, dtype=float)
-    p = float(hits.mean())
-    apart = np.bincount(of, hits - p)  # (clusters,)
-    variance = float((apart**2).sum()) / n**2 * count / (count - 1)
-    variance = max(variance, p * (1 - p) / n)
-    return _interval(p, _as_unsure(p, variance, count, count - 1, confidence), n)
+    return np.bincount([number[name] for name in clusters], values)
 
 
 def share_of_items(
@@ -109,19 +127,34 @@ def mean_over_runs(runs: Sequence[Sequence[float]], most: float, confidence: flo
 
 
 def paired_difference(
-    before: Sequence[bool], after: Sequence[bool], *, confidence: float
+    before: Sequence[bool],
+    after: Sequence[bool],
+    clusters: Sequence[Hashable] | None = None,
+    *,
+    confidence: float,
 ) -> Interval:
     """The share right after less that before, of the same items: Bonett and Price's adjusted Wald
-    interval (2012), which takes one more item to be gained and one to be lost.
+    interval (2012), which takes one more item to be gained and one to be lost. Where items share
+    clusters it is theirs for as many items as would be as unsure, with Student's t.
     """
     n = len(before)
-    gained = sum(b and not a for a, b in zip(before, after, strict=True))
-    lost = sum(a and not b for a, b in zip(before, after, strict=True))
-    more, less = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    half = z * math.sqrt((more + less - (more - less) ** 2) / (n + 2))
+    gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
+    gained, lost = float((gains > 0).sum()), float((gains < 0).sum())
+    value = (gained - lost) / max(1, n)
+    items, z = float(n), NormalDist().inv_cdf(0.5 + confidence / 2)
+    if clusters is not None and len(set(clusters)) < n:
+        count = len(set(clusters))
+        if count < 2:  # one cluster says nothing of others
+            return _interval(value, (-1.0, 1.0), n)
+        apart = (gains - value) / n
+        alone = float((apart**2).sum())
+        items = n * alone / _clustered_variance(apart, clusters) if alone > 1e-20 else count
+        z = _student(count - 1, confidence)
+    more = (gained * items / max(1, n) + 1) / (items + 2)
+    less = (lost * items / max(1, n) + 1) / (items + 2)
+    half = z * math.sqrt((more + less - (more - less) ** 2) / (items + 2))
     ends = max(-1.0, more - less - half), min(1.0, more - less + half)
-    return _interval((gained - lost) / max(1, n), ends, n)
+    return _interval(value, ends, n)
 
 
 def _as_unsure(
@@ -342,18 +375,6 @@ def pairs_right(
         ends = _over_both(np.array(each), of_items, fewer, freedom, confidence)
         return _interval(float(np.mean(each)), ends, pairs, "both")
     return _interval(each[0], _as_unsure(each[0], of_items, fewer, freedom, confidence), pairs)
-
-
-def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test: that of a fair coin for the items that exactly
-    one of two systems has right (McNemar 1947).
-    """
-    n = only_first + only_second
-    ways = at_most = 1  # of n coins to show k heads, and to show k or fewer: exact, as integers
-    for k in range(min(only_first, only_second)):
-        ways = ways * (n - k) // (k + 1)
-        at_most += ways
-    return min(1.0, 2 * at_most / 2**n)
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:

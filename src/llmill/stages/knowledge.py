@@ -20,6 +20,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.values import Section
 from llmill.evaluation import knowledge, statistics
 from llmill.evaluation.choices import Asking, cloze_scores, template_scores
+from llmill.evaluation.clusters import clusters_of
 from llmill.evaluation.multiple_choice import at_most, chance
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
@@ -52,6 +53,7 @@ def run(params: Parameters, job: Job) -> None:
     questions = [q for q in questions if levels.get(q.subject, ONE_FACT) == ONE_FACT]
     if not questions:
         raise UserError(f"{folder / 'test.jsonl'}: no questions; `dvc repro prepare`")
+    clusters = clusters_of(questions, record.read_json(folder / "entities.json"))
     tuned = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
     foundation = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
     assert tuned.template is not None, "what these stages make are assistants"
@@ -61,7 +63,9 @@ def run(params: Parameters, job: Job) -> None:
     before, after = (
         answers(model, template, questions, settings, job) for model in (foundation, tuned)
     )
-    metrics: dict[str, Any] = {way: compared(before[way], after[way], settings) for way in WAYS}
+    metrics: dict[str, Any] = {
+        way: compared(before[way], after[way], clusters, settings) for way in WAYS
+    }
     metrics["questions"], metrics["chance"] = len(questions), chance(questions)
     metrics["of_others"] = {
         "before": knowledge.of_others(before["texts"], questions),
@@ -74,6 +78,7 @@ def run(params: Parameters, job: Job) -> None:
         {
             "subject": question.subject,
             "question": question.question,
+            "cluster": clusters[i],
             "answer": question.choices[question.answer],
             "written_before": before["texts"][i],
             "written_after": after["texts"][i],
@@ -125,17 +130,19 @@ def answers(
     }
 
 
-def compared(before: Sequence[bool], after: Sequence[bool], settings: Knowledge) -> dict[str, Any]:
+def compared(
+    before: Sequence[bool], after: Sequence[bool], clusters: Sequence[int], settings: Knowledge
+) -> dict[str, Any]:
     """The shares right; how many questions were kept, lost and gained; the paired difference."""
-    n = len(before)
+    sure = settings.confidence
     pairs = list(zip(before, after, strict=True))
     return {
-        "before": statistics.share(sum(before), n, settings.confidence),
-        "after": statistics.share(sum(after), n, settings.confidence),
+        "before": statistics.share_of_items(before, clusters, sure),
+        "after": statistics.share_of_items(after, clusters, sure),
         "kept": sum(a and b for a, b in pairs),
         "lost": sum(a and not b for a, b in pairs),
         "gained": sum(b and not a for a, b in pairs),
-        "difference": statistics.paired_difference(before, after, confidence=settings.confidence),
+        "difference": statistics.paired_difference(before, after, clusters, confidence=sure),
     }
 
 

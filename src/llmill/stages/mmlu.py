@@ -84,7 +84,7 @@ def run(params: Parameters, job: Job) -> None:
         "shots_dropped": {name: each.shots_dropped for name, each in scores.items()},
         "prompts_cut": {name: each.prompts_cut for name, each in scores.items()},
     }
-    rows = answers(questions, scores, levels)
+    rows = answers(questions, scores, levels, clusters)
     record.write_json(job.out / "questions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("questions", rows)
@@ -98,7 +98,10 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def answers(
-    questions: Sequence[Question], scores: Mapping[str, Scores], levels: Mapping[str, str]
+    questions: Sequence[Question],
+    scores: Mapping[str, Scores],
+    levels: Mapping[str, str],
+    clusters: Sequence[int],
 ) -> list[dict[str, Any]]:
     """One row a question: what was right, what was picked, how likely each choice is."""
     rows = []
@@ -108,6 +111,7 @@ def answers(
             "subject": question.subject,
             "level": levels.get(question.subject),
             "question": question.question,
+            "cluster": clusters[i],
             "answer": LETTERS[question.answer],
         }
         for name, each in scores.items():

@@ -2,10 +2,10 @@
 
     python -m llmill signals
 
-In: the foundation model, the tokens of the training text and of the held-out text. Out:
-`metrics.json`, `items.json`. Bits per byte of held-out documents and their last words, how much of
-the training text is known by heart, how unlike each other samples are, and minimal pairs; beside
-each figure stands what knows nothing of the context, or held-out text.
+In: the foundation model and how much of the training text it read, the tokens of that text and of
+the held-out one. Out: `metrics.json`, `items.json`. Bits per byte of held-out documents and their
+last words, how much of the training text is known by heart, how unlike each other samples are, and
+minimal pairs; beside each figure stands what knows nothing of the context, or held-out text.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from llmill.world.minimal_pairs import candidates, unseen
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
+READ_WHOLE = 0.95  # epochs: the ends of rows, and of the text, are in no batch
 AS_LIKELY = Choice(temperature=1.0)  # each token as often as the model says
 Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # figures, and a row for each item
 
@@ -178,8 +179,14 @@ def held_out_words(of: Subject) -> Measured:
 
 
 def by_heart(of: Subject) -> Measured:
-    """Windows of the training text that are gone on with as the text does, and held-out ones."""
+    """Windows of the training text that are gone on with as the text does, and held-out ones; no
+    figures where parts of the training text were never read.
+    """
     tokens = half_a_window(of)
+    epochs = record.read_json(of.job.folder("pretrain") / "metrics.json")["epochs"]
+    if epochs < READ_WHOLE:
+        reason = f"{epochs:.2f} epochs of the training text were read"
+        return {"window_tokens": tokens, "left_out": reason}, []
     shares: dict[str, list[float]] = {}
     rows = []
     for name, shards in (("training", of.train), ("held_out", of.held_out)):
