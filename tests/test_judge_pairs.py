@@ -11,6 +11,7 @@ from llmill.__main__ import app
 from llmill.contract.errors import UserError
 from llmill.judge_pairs import matched, print_pairs
 from llmill.rank import read as outcomes
+from llmill.tasks.answers import Answer, Answers, read
 from tests.conftest import preset_values
 from tests.evaluation.judge_server import serving
 
@@ -81,12 +82,25 @@ def test_what_stops_writes_no_outcomes_and_goes_on(folder):
 
 
 def test_a_task_that_stands_twice_is_matched_in_turn():
-    def row(task, answer):
-        return {"instruction": task, "input": "", "output": "", "answer": answer}
+    def file(*rows):
+        return Answers([Answer((task, ""), text) for task, text in rows])
 
-    one = [row("x", "1"), row("y", "2"), row("x", "3"), row("x", "4")]
-    other = [row("x", "5"), row("z", "6"), row("x", "7")]
-    assert matched(one, other) == ([one[0], one[2]], [other[0], other[2]])
+    one = file(("x", "1"), ("y", "2"), ("x", "3"), ("x", "4"))
+    found = matched(one, file(("x", "5"), ("z", "6"), ("x", "7")))
+    assert [[row["answer"] for row in side] for side in found] == [["1", "3"], ["5", "7"]]
+
+
+def test_files_of_other_programs_are_matched_by_the_same_task(tmp_path):
+    """Spaces around it do not count, `output` without `answer` is the answer, `input` may be
+    null, and the reference may stand in either file.
+    """
+    theirs = [{"instruction": " Name. ", "output": "Bern", "input": None}]
+    ours = [{"instruction": "Name.", "input": "", "output": "Rome", "answer": "Paris"}]
+    for name, rows in (("theirs.json", theirs), ("ours.json", ours)):
+        (tmp_path / name).write_text(json.dumps(rows))
+    found = matched(read(tmp_path / "theirs.json"), read(tmp_path / "ours.json"))
+    task = {"instruction": "Name.", "input": "", "output": "Rome"}
+    assert found == ([{**task, "answer": "Bern"}], [{**task, "answer": "Paris"}])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +109,9 @@ def test_a_task_that_stands_twice_is_matched_in_turn():
         (rows("x"), ["a", "a"], "both are called 'a'; --names gives them names"),
         (rows("x"), ["model_b", "a"], "--names: 'model_b' says who won in a file of outcomes; rename it"),
         ([{"instruction": "x", "answer": "y"}], ["a", "b"], "old.json and new.json: no instruction and input that are in both"),
-        ([{"instruction": "x"}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is None, not a text"),
-        ([{"instruction": "x", "answer": 3}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is 3, not a text"),
-        (["x"], ["a", "b"], "old.json, entry 1 of 1: 'x' is no object"),
+        ([{"instruction": "x"}], ["a", "b"], "old.json, entry 1 of 1: neither 'answer' nor 'output'; a row of answers has"),
+        ([{"instruction": "x", "answer": 3}], ["a", "b"], "old.json, entry 1 of 1: 'answer' is int, expected text"),
+        (["x"], ["a", "b"], "old.json, entry 1 of 1: 'x' is no object with instruction and answer"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_one_line(folder, first, names, line):
@@ -109,6 +123,17 @@ def test_what_cannot_be_compared_is_one_line(folder, first, names, line):
 def test_a_prompt_that_is_none_of_pairs_is_one_line(folder):
     with pytest.raises(UserError, match=r"score-1\.txt: has the fields"):
         print_pairs(FILES, Path("found.jsonl"), ["a", "b"], "score-1")
+
+
+def test_that_no_answer_has_a_reference_is_said(folder, capsys):
+    for file in FILES:
+        rows = json.loads(file.read_text())
+        file.write_text(json.dumps([{**row, "output": None} for row in rows]))
+    print_pairs(FILES, Path("found.jsonl"), ["a", "b"])
+    said = "no answer has a reference, so the judge is asked pair-without-reference-1"
+    assert capsys.readouterr().out.splitlines()[1] == said
+    texts = [request["messages"][0]["content"] for request in folder.asked]
+    assert [text for text in texts if "reference" in text] == []
 
 
 def test_a_judge_that_never_chooses_is_refused(folder):
@@ -128,5 +153,5 @@ def test_where_nothing_can_be_written_nothing_is_asked(folder, out, reason):
 
 
 def test_answers_that_are_not_there_are_one_line(folder):
-    with pytest.raises(UserError, match=r"^none\.json: missing$"):
+    with pytest.raises(UserError, match=r"^none\.json: no such file of answers$"):
         print_pairs([FILES[0], Path("none.json")], Path("found.jsonl"), ["a", "b"], "pair-1")

@@ -13,7 +13,7 @@ from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.values import Dtype
 from llmill.evaluation import bits_per_byte
-from llmill.evaluation.bits_per_byte import Scored
+from llmill.evaluation.bits_per_byte import TextLoss
 from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Draws
 from llmill.models import LanguageModel
 from llmill.report import form
@@ -69,7 +69,7 @@ def print_bits(
 
 def score(
     language: LanguageModel, texts: list[str], window: int, of_wikitext: bool
-) -> list[Scored]:
+) -> list[TextLoss]:
     """Each text as the model reads it. Of WikiText's pages the text before it was cut into words is
     read; words and bytes are those of the file.
     """
@@ -79,10 +79,10 @@ def score(
     rows = LOGITS // (max(1, window // 2) * language.tokenizer.n_vocab)
     nats = bits_per_byte.nats(language.model, ids, window, max(1, min(MOST_ROWS, rows)))
     tokens = [len(each) - 1 for each in ids]
-    return list(map(bits_per_byte.scored, texts, nats, tokens, words))
+    return list(map(bits_per_byte.text_loss, texts, nats, tokens, words))
 
 
-def figures(names: list[str], scored: list[list[Scored]], texts: list[list[str]]) -> Table:
+def figures(names: list[str], scored: list[list[TextLoss]], texts: list[list[str]]) -> Table:
     """A column each file; of several files also one of all."""
     columns = list(zip(names, scored, texts, strict=True))
     if len(columns) > 1:

@@ -155,8 +155,12 @@ def judge_pairs(
         str | None, typer.Option(help="Of the two, as in old,new; else the files' names.")
     ] = None,
     prompt: Annotated[
-        str, typer.Option(help="A file in src/llmill/evaluation/prompts.")
-    ] = "pair-1",
+        str | None,
+        typer.Option(
+            help="A file in src/llmill/evaluation/prompts; else pair-1, or "
+            "pair-without-reference-1 where no answer has a reference."
+        ),
+    ] = None,
 ) -> None:
     """Have the judge behind a server compare two files of answers, each pair in both orders."""
     from llmill.judge_pairs import print_pairs

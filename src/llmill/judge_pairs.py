@@ -7,23 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llmill.contract import destination, elsewhere, printable, record
+from llmill.contract import destination, printable, record
 from llmill.contract.countdown import Countdown
 from llmill.contract.errors import UserError
 from llmill.evaluation import completions, judge_client
 from llmill.evaluation.judge_client import Pair
 from llmill.evaluation.statistics import CONFIDENCE, Interval
 from llmill.runner import params
-from llmill.tasks import jsonl, rows
+from llmill.tasks import answers, jsonl
+from llmill.tasks.answers import Answer, Answers, Task
 
 CACHE = record.SCRATCH / "judge_cache"
-FIELDS, MAY_LACK = ("instruction", "input", "output", "answer"), ("input", "output")
 WINNER = {1.0: "model_a", 0.5: "tie", 0.0: "model_b"}
 
 Row = dict[str, str]
 
 
-def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: str) -> None:
+def print_pairs(
+    files: Sequence[Path], out: Path, names: Sequence[str], prompt: str | None = None
+) -> None:
     """Ask the judge of `params.yaml`, write the outcomes, and print how it judged. Raises
     `UserError` for files that share no task, and where the server fails.
     """
@@ -33,13 +35,15 @@ def print_pairs(files: Sequence[Path], out: Path, names: Sequence[str], prompt: 
         raise UserError(f"--names: '{min(reserved)}' says who won in a file of outcomes; rename it")
     destination.check(out)
     settings = params.load().judge.openai
-    answers = [read(file) for file in files]
-    rows_a, rows_b = matched(*answers)
+    answers_a, answers_b = map(answers.read, files)
+    rows_a, rows_b = matched(answers_a, answers_b)
     if not rows_a:
         raise UserError(f"{files[0]} and {files[1]}: no instruction and input that are in both")
-    alone = sum(map(len, answers)) - 2 * len(rows_a)
+    alone = len(answers_a.every) + len(answers_b.every) - 2 * len(rows_a)
     if alone:
         print(f"left out, as the other was not asked the same: {alone:,} of the answers")
+    if prompt is None and judge_client.pair_prompt(rows_a) == judge_client.WITHOUT_REFERENCE:
+        print(f"no answer has a reference, so the judge is asked {judge_client.WITHOUT_REFERENCE}")
     countdown = Countdown("judge-pairs", len(rows_a), "pairs")
     judged = judge_client.pairs(
         settings, rows_a, rows_b, CACHE, lambda done, total: countdown.at(done), prompt
@@ -66,39 +70,31 @@ def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
         )
 
 
-def read(file: Path) -> list[Row]:
-    """The answers in a file, as in `results/instruct/answers`; raises `UserError` with the place of
-    an entry that is none.
+def matched(answers_a: Answers, answers_b: Answers) -> tuple[list[Row], list[Row]]:
+    """The answers of both to the same tasks, in the order of the first; those to a task that stands
+    there several times in turn, as often as in both. The reference is that of the first, or else
+    of the second.
     """
-    elsewhere.refuse_other_than_files(file)
-    found = []
-    for where, row in rows.read(file):
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: {elsewhere.quoted(row)} is no object")
-        found.append({name: _text(row, name, where) for name in FIELDS})
-    return found
-
-
-def _text(row: dict[str, Any], name: str, where: str) -> str:
-    text = row.get(name, "" if name in MAY_LACK else None)
-    if not isinstance(text, str):
-        raise UserError(f"{where}: '{name}' is {elsewhere.quoted(text)}, not a text")
-    return text
-
-
-def matched(rows_a: list[Row], rows_b: list[Row]) -> tuple[list[Row], list[Row]]:
-    """The answers of both to the same instruction and input, in the order of the first; a task that
-    stands there several times as often as in both.
-    """
-    waiting: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in reversed(rows_b):
-        waiting[row["instruction"], row["input"]].append(row)
+    waiting: defaultdict[Task, list[Answer]] = defaultdict(list)
+    for answer in reversed(answers_b.every):
+        waiting[answer.task].append(answer)
     both = [
-        (row, others.pop())
-        for row in rows_a
-        if (others := waiting[row["instruction"], row["input"]])
+        (answer, others.pop()) for answer in answers_a.every if (others := waiting[answer.task])
     ]
-    return [a for a, _ in both], [b for _, b in both]
+    references = [a.reference or b.reference for a, b in both]
+    rows_a = [_row(a, known) for (a, _), known in zip(both, references, strict=True)]
+    rows_b = [_row(b, known) for (_, b), known in zip(both, references, strict=True)]
+    return rows_a, rows_b
+
+
+def _row(answer: Answer, reference: str | None) -> Row:
+    instruction, about = answer.task
+    return {
+        "instruction": instruction,
+        "input": about,
+        "output": reference or "",
+        "answer": answer.text,
+    }
 
 
 def outcomes(

@@ -177,7 +177,8 @@ def test_trainings_follow_torch_and_the_world_its_tables():
 
 
 def test_what_a_judge_is_asked_is_code_of_its_stage_and_of_no_training():
-    prompts = {f"llmill/evaluation/prompts/{name}.txt" for name in ("pair-1", "score-1", "score-2")}
+    names = ("pair-1", "pair-without-reference-1", "score-1", "score-2")
+    prompts = {f"llmill/evaluation/prompts/{name}.txt" for name in names}
     assert prompts <= closure.code_of(source(), "judge", LOCK)["tables"].keys()
     for stage in ("pretrain", "instruct", "mmlu", "grader"):
         assert not prompts & closure.code_of(source(), stage, LOCK)["tables"].keys()

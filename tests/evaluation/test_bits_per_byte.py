@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from llmill.evaluation import bits_per_byte
-from llmill.evaluation.bits_per_byte import Scored, nats, stretches
+from llmill.evaluation.bits_per_byte import TextLoss, nats, stretches
 from llmill.evaluation.scoring import continuation_logprobs
 from tests.evaluation.toys import bigram, decoder
 
@@ -73,9 +73,9 @@ def test_a_window_beyond_the_context_is_refused():
 
 def test_figures_are_of_all_texts_together():
     texts = [
-        Scored(8 * math.log(2), 5, 4, 2),
-        Scored(4 * math.log(2), 1, 4, 1),
-        Scored(1.0, 1, 0, 0),
+        TextLoss(8 * math.log(2), 5, 4, 2),
+        TextLoss(4 * math.log(2), 1, 4, 1),
+        TextLoss(1.0, 1, 0, 0),
     ]
     found = bits_per_byte.of(texts, DRAWS)
     assert (found["value"], found["low"], found["high"], found["n"]) == (1.5, 1.0, 2.0, 2)
@@ -84,13 +84,13 @@ def test_figures_are_of_all_texts_together():
 
 
 def test_what_has_no_bytes_or_words_has_no_figure():
-    assert bits_per_byte.of([Scored(1.0, 1, 0, 0)], DRAWS) is None
-    assert bits_per_byte.word_perplexity([Scored(1.0, 1, 2, 0)]) is None
-    assert bits_per_byte.word_perplexity([Scored(1e6, 1, 2, 1)]) is None
+    assert bits_per_byte.of([TextLoss(1.0, 1, 0, 0)], DRAWS) is None
+    assert bits_per_byte.word_perplexity([TextLoss(1.0, 1, 2, 0)]) is None
+    assert bits_per_byte.word_perplexity([TextLoss(1e6, 1, 2, 1)]) is None
 
 
 def test_a_text_is_sized_in_bytes_and_words():
-    assert bits_per_byte.scored("ä  b\nc", 1.5, 7) == Scored(1.5, 7, 7, 3)
+    assert bits_per_byte.text_loss("ä  b\nc", 1.5, 7) == TextLoss(1.5, 7, 7, 3)
 
 
 def test_gzip_knows_what_repeats_itself_and_nothing_else():

@@ -241,6 +241,29 @@ def test_a_refusal_is_no_score_and_its_words_are_kept(server, tmp_path):
     assert [each.unread for each in found] == [[""], ["I will not grade."]]
 
 
+@pytest.mark.parametrize(
+    ("message", "kept"),
+    [
+        ({"role": "assistant", "refusal": "I will not grade."}, "I will not grade."),
+        ({"role": "assistant", "reasoning_content": "87, I think."}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_message_without_content_is_an_empty_text_and_is_not_asked_for_again(
+    server, tmp_path, message, kept
+):
+    server.plan = [(200, json.dumps({"choices": [{"message": message}]}))]
+    (found,) = judge_client.score(settings(server.url), ROWS[:1], tmp_path)
+    assert (found.score, found.unread) == (None, [kept])
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("message", ["87", ["87"], None])
+def test_what_is_no_message_is_asked_for_again(server, tmp_path, message):
+    server.plan = [(200, json.dumps({"choices": [{"message": message}]}))]
+    assert score(settings(server.url), ROWS[:1], tmp_path) == [50]
+
+
 def test_several_samples_are_a_mean_and_a_spread_and_each_is_kept(server, tmp_path):
     server.plan = [(200, chat(text)) for text in ("80", "I like it.", "90")]
     asked = settings(server.url, samples=3, temperature=0.7)
@@ -327,3 +350,26 @@ def test_both_choices_of_a_pair_count_as_one_in_what_is_said_of_the_first_place(
     place, of_ten = judge_client.first_place(judged, 0.95), share(5, 10, 0.95)
     assert (place["value"], place["n"]) == (0.5, 20)
     assert place["low"] <= of_ten["low"] < of_ten["high"] <= place["high"]
+
+
+@pytest.mark.parametrize(
+    ("references", "prompt", "said"),
+    [
+        (["", ""], None, False),
+        (["", "Rome"], None, True),
+        (["", ""], "pair-1", True),
+        (["Rome", "Rome"], "pair-without-reference-1", False),
+    ],
+)
+def test_pairs_of_which_none_has_a_reference_are_asked_about_without(
+    server, tmp_path, references, prompt, said
+):
+    """Unless the prompt is named."""
+    server.reply = "A"
+    rows = [
+        [{**row, "output": output} for row, output in zip(side, references, strict=True)]
+        for side in (sides("Rome", "Rome"), sides("Bern", "Bern"))
+    ]
+    judge_client.pairs(settings(server.url, concurrency=1), *rows, tmp_path, prompt=prompt)
+    texts = [request["messages"][0]["content"] for request in server.asked]
+    assert ["reference" in text for text in texts] == [said] * 4

@@ -6,6 +6,7 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.tasks import answers
+from llmill.tasks.answers import Answer
 
 
 def test_an_answer_is_answer_and_else_output(tmp_path):
@@ -20,6 +21,7 @@ def test_an_answer_is_answer_and_else_output(tmp_path):
     assert found.by_task == {("Add.", "1 + 1"): "3", ("Say hi.", ""): "Hi."}
     assert found.references == {("Add.", "1 + 1"): "2"}
     assert found.repeated == 1
+    assert found.every[2] == Answer(("Say hi.", ""), "Hello.", None)
 
 
 @pytest.mark.parametrize(

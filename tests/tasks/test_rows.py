@@ -88,6 +88,11 @@ def test_a_line_that_is_not_json_is_named(tmp_path):
         read(tmp_path, b'{"a": "b"}\n{"a": }')
 
 
-def test_a_missing_file_says_which_stage_brings_it(tmp_path):
-    with pytest.raises(UserError, match=r"data\.json: missing; run stage download again"):
-        rows.read(tmp_path / "data.json")
+def test_a_missing_file_is_named_with_what_to_do_about_one_s_own_and_a_source_s(tmp_path):
+    file = tmp_path / "data.json"
+    with pytest.raises(UserError) as refused:
+        rows.read(file)
+    assert str(refused.value) == (
+        f"{file}: missing; correct the path of a file of your own, or run stage download again for "
+        "a file of a source"
+    )

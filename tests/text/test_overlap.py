@@ -149,6 +149,17 @@ def naive(items, texts, words, shortest, reach):
     return rows
 
 
+def test_how_many_stretches_are_kept_in_mind_has_a_bound(monkeypatch):
+    """Those before are forgotten, and one that comes again is compared again, to no other end."""
+    monkeypatch.setattr(overlap, "SEEN", 3)
+    monkeypatch.setattr(overlap, "BATCH", 1)  # a document by itself
+    parts = [" ".join(TEXT.split()[i : i + n]) for n in (4, 5, 6) for i in range(3)]
+    found = read([TEXT], *parts, *parts)
+    assert shares(found) == ([5], [5], [6])
+    assert [len(of_length.seen) for of_length in found.by_length] == [3]
+    assert found.places[0].number == 6  # the first of the longest
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("pairs", [40, 1 << 20])
 def test_the_slow_search_finds_the_same(seed, pairs, monkeypatch):

@@ -4,30 +4,19 @@ network.
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-import llmill.report
 from llmill.comparison import cells
 from llmill.comparison.chain import Comparison
-from llmill.report import form
+from llmill.report import form, templates
 
 TEMPLATE = "page.html.jinja"
 
 
 def render(found: Comparison) -> str:
     """The whole page."""
-    folders = [Path(__file__).parent, Path(llmill.report.__file__).parent]
-    environment = Environment(
-        loader=FileSystemLoader(folders),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["with_code"] = with_code
-    return environment.get_template(TEMPLATE).render(found=found, cells=cells, form=form)
+    page = templates.page(TEMPLATE, {"with_code": with_code}, [Path(__file__).parent])
+    return page.render(found=found, cells=cells, form=form)
 
 
 def with_code(text: str) -> Markup:

@@ -20,7 +20,7 @@ LARGEST = 700.0  # nats of which a float holds the exponential
 
 
 @dataclass(frozen=True)
-class Scored:
+class TextLoss:
     """A text's size, and its negative log-probability under a model, in nats."""
 
     nats: float
@@ -29,10 +29,10 @@ class Scored:
     words: int
 
 
-def scored(text: str, nats: float, tokens: int, words: int | None = None) -> Scored:
+def text_loss(text: str, nats: float, tokens: int, words: int | None = None) -> TextLoss:
     """A text; its words are what stands between white space, unless they were counted."""
     n = len(text.split()) if words is None else words
-    return Scored(nats, tokens, len(text.encode(errors="replace")), n)
+    return TextLoss(nats, tokens, len(text.encode(errors="replace")), n)
 
 
 def nats(
@@ -63,7 +63,7 @@ def stretches(ids: Ids, window: int) -> list[tuple[Ids, Ids]]:
     ]
 
 
-def of(texts: Sequence[Scored], draws: Draws) -> Interval | None:
+def of(texts: Sequence[TextLoss], draws: Draws) -> Interval | None:
     """Bits per byte of these texts together, with an interval over texts; None of no bytes."""
     told = [each for each in texts if each.n_bytes]
     if not told:
@@ -75,12 +75,12 @@ def of(texts: Sequence[Scored], draws: Draws) -> Interval | None:
     )
 
 
-def nats_per_token(texts: Sequence[Scored]) -> float:
+def nats_per_token(texts: Sequence[TextLoss]) -> float:
     """Of these texts together."""
     return sum(each.nats for each in texts) / max(1, sum(each.tokens for each in texts))
 
 
-def word_perplexity(texts: Sequence[Scored]) -> float | None:
+def word_perplexity(texts: Sequence[TextLoss]) -> float | None:
     """By the nats of a word of these texts together; None of no words, and beyond all floats."""
     words = sum(each.words for each in texts)
     each_word = sum(each.nats for each in texts) / words if words else math.inf
@@ -94,7 +94,7 @@ def of_gzip(texts: Sequence[str]) -> float:
 
 
 def figures(
-    texts: Sequence[str], told: Sequence[Scored], counted: Sequence[Scored], draws: Draws
+    texts: Sequence[str], told: Sequence[TextLoss], counted: Sequence[TextLoss], draws: Draws
 ) -> dict[str, Any]:
     """Of texts, a model's scores of them, and those of a unigram."""
     return {

@@ -67,16 +67,18 @@ def usage(replies: Iterable[Reply], price: Price) -> dict[str, int | float]:
 
 
 def read(key: str, response: httpx.Response) -> Reply | None:
-    """The first choice, whole or in parts, or its refusal; a message without any text is an empty
-    one. None for what is no completion.
+    """The first choice, whole or in parts, or its refusal; a message without any text, as one of
+    thoughts alone, is an empty one. None for what is no completion.
     """
     try:
         body = elsewhere.parsed(response.content)
         choice = body["choices"][0]
         message = choice["message"]
-        content = message["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         return None
+    if not isinstance(message, dict):
+        return None
+    content = message.get("content")
     if isinstance(content, list):
         content = "".join(map(_text, content))
     elif content is None:

@@ -22,7 +22,8 @@ Row = Mapping[str, Any]
 TASK = ("instruction", "input", "output")
 SCORED = {*TASK, "answer"}
 PAIRED = {*TASK, "answer_a", "answer_b"}
-PAIR_PROMPT = "pair-1"
+REFERENCE = "output"  # what prompts of pairs may lack, and a row then need not have
+PAIR_PROMPT, WITHOUT_REFERENCE = "pair-1", "pair-without-reference-1"
 
 
 @dataclass(frozen=True)
@@ -107,14 +108,15 @@ def pairs(
     rows_b: Sequence[Row],
     cache: Path,
     progress: Progress = in_silence,
-    prompt: str = PAIR_PROMPT,
+    prompt: str | None = None,
 ) -> list[Pair]:
     """What the judge says of each answer of A beside that of B to the same task: one reply in each
     order, whatever `samples` is. Raises as `score` does.
 
-    `rows_a`, `rows_b`: in the same order of tasks; the reference is A's.
+    `rows_a`, `rows_b`: in the same order of tasks; the reference is A's. `prompt`: what
+    `pair_prompt` says, unless it is named.
     """
-    asked = prompts.read(prompt, PAIRED)
+    asked = prompts.read(prompt or pair_prompt(rows_a), PAIRED, {REFERENCE})
     groups = []
     for row_a, row_b in zip(rows_a, rows_b, strict=True):
         assert all(row_a[name] == row_b[name] for name in ("instruction", "input")), "one task"
@@ -131,6 +133,11 @@ def pairs(
         )
     found = asking.ask(settings, groups, cache, "pairs", progress)
     return [Pair(tuple(each)) for each in found]
+
+
+def pair_prompt(rows: Sequence[Row]) -> str:
+    """The prompt for these rows: one that speaks of a reference where any row has one."""
+    return PAIR_PROMPT if any(row[REFERENCE] for row in rows) else WITHOUT_REFERENCE
 
 
 def disagreement(judged: Sequence[Pair], confidence: float) -> Interval:

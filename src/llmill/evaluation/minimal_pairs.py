@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from llmill.evaluation import statistics
-from llmill.evaluation.counts import Unigram, stretches
+from llmill.evaluation.ngrams import Unigram, stretches
 from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards

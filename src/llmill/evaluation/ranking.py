@@ -14,10 +14,11 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from llmill.evaluation import newton
+
 ELO = 400 / math.log(10)  # points of Elo's scale for a unit of strength
 MIDDLE = 1000.0  # the mean rating
 K = 4.0  # points that one outcome moves a rating of Elo's, as chat arenas take it
-STEPS, LONGEST, NEAR = 100, 1.0, 1e-10  # of Newton's method: at most, each, and the end
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def groups(counts: Counts, strong: bool) -> list[list[str]]:
 
 def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
     """Strengths b of mean 0, (..., N), and the tie parameter nu (...), 0 where nothing was a tie;
-    the most likely ones, by Newton's method. Of resamples, each alone.
+    the most likely ones. Of resamples, each alone.
 
     The players must be one strong group: else there is no such maximum.
     """
@@ -96,29 +97,25 @@ def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
         design[number, 0, first] = design[number, 1, second] = 1.0
         design[number, 2, [first, second]] = 0.5
         design[number, 2, size] = 1.0
-    free = np.ones(size + 1, dtype=bool)
-    free[0] = False  # one strength stands still: only differences count
-    at = np.zeros((len(won), size + 1))
+    design = design[..., 1:]  # the first strength stands still at 0: only differences count
     games = won.sum(axis=-1, keepdims=True)  # (R, P, 1)
-    for _ in range(STEPS):
+
+    def slopes(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gradient, curvature = _slopes(at, design, won, games, ties)
-        curvature[:, size, size] += ~ties  # where nothing is a tie, nu is not learnt
-        step = np.zeros_like(at)
-        inner = curvature[:, free][:, :, free]
-        step[:, free] = np.linalg.solve(inner, gradient[:, free, None])[..., 0]
-        step *= np.minimum(1.0, LONGEST / np.maximum(abs(step).max(axis=1, keepdims=True), 1e-300))
-        at += step
-        if abs(step).max() < NEAR:
-            break
-    found = at[:, :size] - at[:, :size].mean(axis=1, keepdims=True)
-    nu = np.where(ties, np.exp(at[:, size]), 0.0)
+        curvature[:, -1, -1] += ~ties  # where nothing is a tie, nu is not learnt
+        return gradient, curvature
+
+    at = newton.maxima(slopes, np.zeros((len(won), size)))
+    found = np.pad(at[:, :-1], ((0, 0), (1, 0)))
+    found -= found.mean(axis=1, keepdims=True)
+    nu = np.where(ties, np.exp(at[:, -1]), 0.0)
     return (found, nu) if counts.won.ndim == 3 else (found[0], nu[0])
 
 
 def _slopes(
     at: np.ndarray, design: np.ndarray, won: np.ndarray, games: np.ndarray, ties: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The gradient of the log-likelihood, (R, N + 1), and its negative second derivatives."""
+    """The gradient of the log-likelihood, (R, N), and its negative second derivatives."""
     logits = np.einsum("rf,pcf->rpc", at, design)
     logits[~ties, :, 2] = -np.inf
     share = np.exp(logits - logits.max(axis=-1, keepdims=True))

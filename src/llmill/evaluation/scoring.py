@@ -87,7 +87,7 @@ def _outputs(
 
 
 @dataclass(frozen=True)
-class Scored:
+class LogLikelihood:
     """A continuation's log-probability in nats, and whether each of its ids is the likeliest."""
 
     logprob: float
@@ -110,7 +110,7 @@ def continuations(
     pairs: Sequence[tuple[Ids, Ids]],
     batch_size: int,
     progress: Progress = in_silence,
-) -> list[Scored]:
+) -> list[LogLikelihood]:
     """How likely each continuation is after its context; `UserError` where that is no number.
 
     A context that does not fit before its continuation loses its left. A continuation longer than
@@ -123,7 +123,7 @@ def continuations(
         targets_of.setdefault(inputs, {})[targets] = None
     texts, done = list(targets_of), 0
     ends = [max(map(len, targets_of[text])) // 4 for text in texts]
-    scores: dict[tuple[tree.Text, tree.Text], Scored] = {}
+    scores: dict[tuple[tree.Text, tree.Text], LogLikelihood] = {}
     for numbers, hidden, places in tree.read(model, texts, ends, batch_size):
         logits = model.head(hidden).float()  # (N, V)
         best, total = logits.argmax(dim=-1), logits.logsumexp(dim=-1)
@@ -137,11 +137,13 @@ def continuations(
                         "the model's log-likelihoods are not numbers (NaN): its weights or what "
                         "they make overflow; float32 in place of bfloat16 may help, or train again"
                     )
-                scores[texts[i], targets] = Scored(logprob, bool((best[at] == ids).all()))
+                scores[texts[i], targets] = LogLikelihood(logprob, bool((best[at] == ids).all()))
         done += len(numbers)
         progress(done, len(texts))
     found = [[scores[piece] for piece in each] for each in pieces]
-    return [Scored(sum(x.logprob for x in each), all(x.greedy for x in each)) for each in found]
+    return [
+        LogLikelihood(sum(x.logprob for x in each), all(x.greedy for x in each)) for each in found
+    ]
 
 
 def _pieces(context: Ids, continuation: Ids, window: int) -> list[tuple[tree.Text, tree.Text]]:

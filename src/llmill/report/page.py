@@ -3,14 +3,11 @@
 In: what the stages left, the headline rows, the figures as PNG. Out: the text of `index.html`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from llmill.report import chain, evaluations, form, signals, style, summary, tables
+from llmill.report import chain, evaluations, form, signals, style, summary, tables, templates
 from llmill.report.about import about, model_name
 from llmill.report.files import Results, stage_of
 from llmill.report.summary import FORMATS, Row, system_name
@@ -45,17 +42,8 @@ def render(
     setting: Setting,
 ) -> str:
     """The whole page."""
-    folder = Path(__file__).parent
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters |= {"data_uri": style.data_uri, "words": form.words}
-    return environment.get_template(TEMPLATE).render(
+    filters: dict[str, Callable[..., Any]] = {"data_uri": style.data_uri, "words": form.words}
+    return templates.page(TEMPLATE, filters).render(
         title=setting.title,
         summary=summary.sentence(results),
         headlines=tables.headlines(rows),

@@ -19,7 +19,7 @@ from llmill.serve.served import Order
 from llmill.serve.text import Part, Score, Text
 from llmill.serve.worker import Worker
 
-Scored = Sequence[tuple[int, Score]]
+TokenScores = Sequence[tuple[int, Score]]
 
 
 class CompletionReply:
@@ -73,7 +73,7 @@ class CompletionReply:
         }
 
     def _chunk(
-        self, index: int, content: dict[str, Any], scores: Scored, finish: str | None
+        self, index: int, content: dict[str, Any], scores: TokenScores, finish: str | None
     ) -> dict[str, Any]:
         choice = {
             "index": index,
@@ -94,7 +94,7 @@ class CompletionReply:
     def _content(self, text: str) -> dict[str, Any]:
         return {"text": text}
 
-    def _logprobs(self, index: int, scores: Scored) -> dict[str, Any] | None:
+    def _logprobs(self, index: int, scores: TokenScores) -> dict[str, Any] | None:
         if self._orders[index].top is None:
             return None
         return {
@@ -137,7 +137,7 @@ class ChatReply(CompletionReply):
     def _content(self, text: str) -> dict[str, Any]:
         return {"message": {"role": "assistant", "content": text, "refusal": None}}
 
-    def _logprobs(self, index: int, scores: Scored) -> dict[str, Any] | None:
+    def _logprobs(self, index: int, scores: TokenScores) -> dict[str, Any] | None:
         if self._orders[index].top is None:
             return None
         content = []

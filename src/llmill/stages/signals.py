@@ -23,8 +23,8 @@ from llmill.evaluation import (
     minimal_pairs,
     statistics,
 )
-from llmill.evaluation.counts import Bigram, Unigram, stretches
 from llmill.evaluation.last_words import Guess
+from llmill.evaluation.ngrams import Bigram, Unigram, stretches
 from llmill.evaluation.statistics import Draws
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, generate
@@ -115,9 +115,11 @@ def held_out_bits(of: Subject) -> Measured:
         of.settings.batch_size,
         of.job.progress("stretches of held-out text"),
     )
-    scored = [bits_per_byte.scored(*each) for each in zip(texts, nats, map(len, ids), strict=True)]
+    scored = [
+        bits_per_byte.text_loss(*each) for each in zip(texts, nats, map(len, ids), strict=True)
+    ]
     counted = [
-        bits_per_byte.scored(text, -of.unigram.logprob(each), len(each))
+        bits_per_byte.text_loss(text, -of.unigram.logprob(each), len(each))
         for text, each in zip(texts, ids, strict=True)
     ]
     rows = [

@@ -4,7 +4,9 @@
 one, `output` is the reference, as stages `instruct` and `prefer` write it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,43 @@ ENDINGS = (".json", ".jsonl", ".ndjson", ".parquet")
 Task = tuple[str, str]  # instruction and input
 
 
-@dataclass
-class Answers:
-    """Answers by task, references that stand beside them, and how many rows repeat a task: of those
-    the first counts.
-    """
+@dataclass(frozen=True)
+class Answer:
+    """An answer to a task, and the reference that stands beside it, if one does."""
 
-    by_task: dict[Task, str] = field(default_factory=dict)
-    references: dict[Task, str] = field(default_factory=dict)
-    repeated: int = 0
+    task: Task
+    text: str
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a file, in its order. Where a task stands there again, the first counts."""
+
+    every: Sequence[Answer]
+
+    @cached_property
+    def by_task(self) -> dict[Task, str]:
+        """The first answer to each task."""
+        return {task: answer.text for task, answer in self._first.items()}
+
+    @cached_property
+    def references(self) -> dict[Task, str]:
+        """The references that stand beside the first answers."""
+        answers = self._first.items()
+        return {task: each.reference for task, each in answers if each.reference is not None}
+
+    @property
+    def repeated(self) -> int:
+        """How many answers repeat a task."""
+        return len(self.every) - len(self._first)
+
+    @cached_property
+    def _first(self) -> dict[Task, Answer]:
+        first: dict[Task, Answer] = {}
+        for answer in self.every:
+            first.setdefault(answer.task, answer)
+        return first
 
 
 def task(instruction: str, about: str) -> Task:
@@ -37,7 +67,7 @@ def read(path: Path) -> Answers:
     """The answers of a file; raises `UserError` with the place of a row that holds none."""
     if not path.is_file():
         raise UserError(f"{path}: no such file of answers")
-    found = Answers()
+    found = []
     for where, row in rows.read(path):
         if not isinstance(row, dict):
             raise UserError(f"{where}: {quoted(row)} is no object with instruction and answer")
@@ -47,14 +77,11 @@ def read(path: Path) -> Answers:
             "" if given is None else conversation.text(given, "input", where),
         )
         says = "answer" if "answer" in row else "output"
-        answer = _text(row, says, where)
-        if key in found.by_task:
-            found.repeated += 1
-            continue
-        found.by_task[key] = answer
-        if says == "answer" and row.get("output") is not None:
-            found.references[key] = conversation.text(row["output"], "output", where)
-    return found
+        text, reference = _text(row, says, where), row.get("output") if says == "answer" else None
+        if reference is not None:
+            reference = conversation.text(reference, "output", where)
+        found.append(Answer(key, text, reference))
+    return Answers(found)
 
 
 def _text(row: dict[str, Any], name: str, where: str) -> str:

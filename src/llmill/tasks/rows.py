@@ -22,7 +22,10 @@ def read(path: Path, encoding: str | None = None) -> list[Placed]:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: missing; run stage download again") from None
+        raise UserError(
+            f"{path}: missing; correct the path of a file of your own, or run stage download again "
+            "for a file of a source"
+        ) from None
     if content.startswith(PARQUET) or path.suffix == ".parquet":
         rows = _of_parquet(content, path)
     else:

@@ -3,7 +3,8 @@
 In: items, each perhaps with a right and a wrong answer; then documents, in parts. Out: of each item
 how many of its runs of words occur, the longest run and where it stands, and which of the two
 answers stands behind the item. Words are those of `words.py`, so that case, punctuation and Unicode
-form hide nothing. What is kept grows with the items and not with the documents.
+form hide nothing. What is kept grows with the items; of the documents it is a batch at a time, and
+a bounded number of hashes.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ PLAIN_WORD = re.compile("[a-z0-9]+")  # what WORD is in ASCII, found in a fifth 
 BATCH = 1 << 16  # words that are looked at together
 PAIRS = 1 << 20  # places in items and documents that are compared together
 REPEATS = 16  # places of one run in an item that repeats itself, of which the longest is made
+SEEN = 1 << 16  # stretches of one length that are kept in mind, some 5 MB
 STRANGE = 0  # stands for a word of no item, and between two documents
 
 
@@ -81,7 +83,7 @@ class _Runs:
         n = len(self.different)
         self.by_run = _Groups(self.which, _first(self.which, self.item, REPEATS), n)
         self.by_last = _Groups(self.which, np.cumsum(counts) - 1, n)  # those that end an item
-        self.seen: set[bytes] = set()  # stretches of documents that were compared before
+        self.seen: set[bytes] = set()  # stretches of documents that were compared lately
         # Most runs of a document are in no item: a look into a table says so, a search is slower.
         bits = len(self.different).bit_length() + 3
         self.shift = np.uint64(64 - bits)
@@ -281,7 +283,7 @@ def _first(which: np.ndarray, item: np.ndarray, most: int) -> np.ndarray:
 
 
 def _stretches(of: _Runs, places: np.ndarray, which: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of those places that lie side by side in stretches which were not seen before, some
+    """Indices of those places that lie side by side in stretches which were not seen lately, some
     stretches at a time: a prompt that begins every document is compared with the items once.
     """
     begins = np.flatnonzero(np.diff(places, prepend=-2) != 1)
@@ -298,6 +300,8 @@ def _stretches(of: _Runs, places: np.ndarray, which: np.ndarray) -> Iterator[np.
         key = hashlib.blake2b(stretch.tobytes(), digest_size=16).digest()
         if key in of.seen:
             continue
+        if len(of.seen) >= SEEN:
+            of.seen.clear()  # what comes again is compared again, and changes nothing
         of.seen.add(key)
         fresh.append(np.arange(begin, end))
         size += int(counts[begin:end].sum())

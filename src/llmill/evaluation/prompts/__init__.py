@@ -35,8 +35,10 @@ def names() -> list[str]:
     return sorted(file.stem for file in FOLDER.glob(f"*{ENDING}"))
 
 
-def read(name: str, fields: Set[str]) -> Prompt:
-    """A version that has these fields and no others; raises `UserError` for one that has not."""
+def read(name: str, fields: Set[str], may_lack: Set[str] = frozenset()) -> Prompt:
+    """A version that has these fields, perhaps without those that it may lack, and no others;
+    raises `UserError` for one that has not.
+    """
     file = FOLDER / f"{name}{ENDING}"
     if name not in names():
         raise UserError(f"{file}: missing; there are {', '.join(names())}")
@@ -45,7 +47,7 @@ def read(name: str, fields: Set[str]) -> Prompt:
         found = {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
     except ValueError as error:
         raise UserError(f"{file}: {error}; braces that are text are doubled") from None
-    if found != fields:
+    if not fields - may_lack <= found <= fields:
         raise UserError(
             f"{file}: has the fields {_listed(found)}, where {_listed(fields)} are asked for; "
             "take another prompt"

@@ -7,15 +7,15 @@ from pydantic import Field
 from llmill.contract.values import Batch, Confidence, Dtype, Line, Positive, Section, Threads
 from llmill.evaluation.units import TooLong
 
-Shots = Annotated[int, Field(ge=0, le=5)]
+ShotCount = Annotated[int, Field(ge=0, le=5)]
 
 
 class Mmlu(Section):
     threads: Threads
     dtype: Dtype
     subjects: list[Line]  # empty: all
-    shots: Shots  # of the letter format
-    cloze_shots: Shots
+    shots: ShotCount  # of the letter format
+    cloze_shots: ShotCount
     too_long: TooLong
     max_questions: Positive | None  # per subject; null: all
     batch_size: Batch

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from llmill.evaluation import counts
-from llmill.evaluation.counts import Bigram, Unigram
+from llmill.evaluation import ngrams
+from llmill.evaluation.ngrams import Bigram, Unigram
 from tests.evaluation.toys import shards_of
 
 
@@ -26,7 +26,7 @@ def test_each_token_counts_once_more_than_it_stands_there(text):
 def test_pairs_are_counted_across_stretches_and_leave_one_to_the_unigram(
     text, at_once, monkeypatch
 ):
-    monkeypatch.setattr(counts, "AT_ONCE", at_once)
+    monkeypatch.setattr(ngrams, "AT_ONCE", at_once)
     bigram = Bigram.of(text, [*b"ab"], Unigram.of(text))
     assert bigram.pairs == {(97, 98): 2, (98, 97): 1, (98, 99): 1, (98, 256): 1}
     assert bigram.logprob(97, b"b") == pytest.approx(math.log((2 + 4 / 266) / 3))

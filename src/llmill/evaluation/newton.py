@@ -1,0 +1,26 @@
+"""Newton's method for concave functions, many at once, such as the likelihoods of resamples."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+STEPS, LONGEST, NEAR = 100, 1.0, 1e-8  # at most, each in any direction, and the end
+
+Slopes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def maxima(slopes: Slopes, start: np.ndarray) -> np.ndarray:
+    """Where each of R functions of F numbers is largest, (R, F), beginning from `start`, (R, F).
+
+    `slopes`: at points (R, F) the gradients, (R, F), and the negative second derivatives,
+    (R, F, F).
+    """
+    at = start
+    for _ in range(STEPS):
+        gradient, curvature = slopes(at)
+        step = np.linalg.solve(curvature, gradient[..., None])[..., 0]
+        step *= np.minimum(1.0, LONGEST / np.maximum(abs(step).max(axis=1, keepdims=True), 1e-300))
+        at = at + step
+        if abs(step).max() < NEAR:
+            break
+    return at
