@@ -101,8 +101,9 @@ class Bigram(torch.nn.Module):
         super().__init__()
         self.config = SHAPE.model_copy(update={"block_size": block_size})
         self.table = torch.nn.Parameter(torch.zeros(257, 257))
-        self.norm, self.head = torch.nn.Identity(), torch.nn.Identity()
+        self.norm, self.head = torch.nn.Identity(), torch.nn.Linear(257, 257, bias=False)
         with torch.no_grad():
+            self.head.weight.copy_(torch.eye(257))
             for first, second in likes:
                 self.table[ord(first), ord(second)] = 5.0
 

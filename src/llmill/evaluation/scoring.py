@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from llmill.contract.errors import UserError
 from llmill.evaluation import tree
 from llmill.model.heads import ClassModel
+from llmill.model.packed import packed
 from llmill.model.transformer import Transformer
 
 Ids = Sequence[int]
@@ -124,8 +125,9 @@ def continuations(
     texts, done = list(targets_of), 0
     ends = [max(map(len, targets_of[text])) // 4 for text in texts]
     scores: dict[tuple[tree.Text, tree.Text], LogLikelihood] = {}
-    for numbers, hidden, places in tree.read(model, texts, ends, batch_size):
-        logits = model.head(hidden).float()  # (N, V)
+    faster = packed(model, tree.TOKENS)
+    for numbers, hidden, places in tree.read(faster, texts, ends, batch_size):
+        logits = faster.head(hidden).float()  # (N, V)
         best, total = logits.argmax(dim=-1), logits.logsumexp(dim=-1)
         for i, place in zip(numbers, places, strict=True):
             for targets in targets_of[texts[i]]:

@@ -18,7 +18,7 @@ from llmill.model.transformer import Transformer, View
 Text = bytes  # ids, four bytes each, the highest first: sorts as the ids do
 Ids = np.ndarray  # (T,)
 
-TOKENS = 512  # that a pass reads, or a few more
+TOKENS = 256  # that a pass reads, or a few more
 
 
 def text(ids: Sequence[int]) -> Text:

@@ -1,9 +1,11 @@
-"""Weights packed for products of few rows on the CPU, which generation is made of.
+"""Weights packed for products on the CPU, which generation and scoring are made of.
 
-Such a product is as fast as its weights are read. torch's own reads them at a third to a half of
-the speed of oneDNN's with weights in its own order (benchmarks/generation.py), which torch.compile
-uses as well. Weights in bfloat16 are read fastest by FBGEMM, on x86: it has them in float16 and
-sums in float32, and needs no instructions for bfloat16.
+A product of few rows is as fast as its weights are read. torch's own reads them at a third to a
+half of the speed of oneDNN's with weights in its own order (benchmarks/generation.py), which
+torch.compile uses as well. With many rows, in float32, that is never slower, and more than twice as
+fast on AMD's processors with AVX-512, which torch's own does not use there. Few rows of weights in
+bfloat16 are read fastest by FBGEMM, on x86: it has them in float16 and sums in float32, and needs
+no instructions for bfloat16.
 """
 
 import torch
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 
 from llmill.model.transformer import Transformer, twin
 
-FEW = 64  # rows; with more, torch's own product is as fast
+FEW = 64  # rows; with more, torch's own product in bfloat16 is as fast
 LARGE = 32 * 2**20  # bytes of weights; float32 of fewer stays in the cache, where either is as fast
 LARGEST = torch.finfo(torch.float16).max
 FBGEMM = ("x86", "fbgemm")  # torch's engines that have it
@@ -29,8 +31,6 @@ class PackedLinear(nn.Module):
         self._packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach(), rows)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() // x.size(-1) > FEW:
-            return F.linear(x, self.weight, self.bias)
         return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
 
 
@@ -54,7 +54,7 @@ class HalfLinear(nn.Module):
 
 
 def packed(model: Transformer, rows: int) -> Transformer:
-    """The model for generation, `rows` texts at a time: on the CPU, large or in bfloat16, with
+    """The model for generation or scoring, so many rows at a time: on the CPU, large or in bfloat16, with
     packed products as far as there are faster ones, else the very same. Weights are shared; a later
     change of them does not show in the packed ones. Logits of packed bfloat16 are in float32.
     """
