@@ -54,9 +54,10 @@ class HalfLinear(nn.Module):
 
 
 def packed(model: Transformer, rows: int) -> Transformer:
-    """The model for generation or scoring, so many rows at a time: on the CPU, large or in bfloat16, with
-    packed products as far as there are faster ones, else the very same. Weights are shared; a later
-    change of them does not show in the packed ones. Logits of packed bfloat16 are in float32.
+    """The model for generation or scoring, so many rows at a time: on the CPU, large or in
+    bfloat16, with packed products as far as there are faster ones, else the very same. Weights are
+    shared; a later change of them does not show in the packed ones. Logits of packed bfloat16 are
+    in float32.
     """
     weights = [*model.parameters(), *model.buffers()]
     plain = all(type(w.data) is Tensor and w.device.type == "cpu" for w in weights)
