@@ -10,7 +10,8 @@ from rich.console import Console
 
 from llmill.arena import print_arena
 from llmill.contract.errors import UserError
-from llmill.evaluation import judge
+from llmill.evaluation.judge import grade
+from llmill.evaluation.judges import folder_of
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.rank import read
@@ -82,7 +83,7 @@ def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repos
     """What no rule decides is asked of the grader's own judges, here two; rules have the rest."""
     graders = []
     folder = repository / "results" / "grader" / "checkpoint"
-    for seed, place in enumerate((folder, judge.place(folder, 1))):
+    for seed, place in enumerate((folder, folder_of(folder, 1))):
         model = headed(1, seed, block_size=256)
         with torch.no_grad():
             model.head.weight.mul_(0.05)
@@ -105,7 +106,7 @@ def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repos
     assert "instruct nothing 8 0 0" in lines
     told = [json.loads(line) for line in out.read_text().splitlines()]
     given = [row["points_b"] for row in told if row["model_a"] == "nothing"]
-    one, other = (judge.grade(grader, rows("Perhaps {n}?", 4)) for grader in graders)
+    one, other = (grade(grader, rows("Perhaps {n}?", 4)) for grader in graders)
     assert given == pytest.approx(
         [sum(each) / 2 for each in zip(one, other, strict=True)], abs=1e-3
     )

@@ -20,6 +20,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.evaluation import arena, judge
 from llmill.evaluation.arena import Known, Scores
+from llmill.evaluation.judges import mean_scores
 from llmill.report.form import DASH
 from llmill.runner import params
 from llmill.tasks import answers, instruction, jsonl
@@ -166,7 +167,7 @@ def graded(rows: Sequence[Mapping[str, Any]], chain: Chain) -> list[float]:
         return []
     if chain.grader is None:
         raise UserError("--by judge: no embedded judge; run stage grader, or say --by words")
-    return judge.mean_scores(judge.grade_by_all(chain.grader, rows))
+    return mean_scores(judge.grade_by_all(chain.grader, rows))
 
 
 def met(players: dict[str, Answers], scores: Scores) -> Table:

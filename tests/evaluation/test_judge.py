@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from llmill.evaluation.judge import every, grade, grade_by_all, mean_scores, place, runs
+from llmill.evaluation.judge import grade, grade_by_all
+from llmill.evaluation.judges import every, folder_of, mean_scores, scores_by_seed
 from llmill.model import checkpoint as checkpoints
 from llmill.model.checkpoint import Checkpoint
 from llmill.tasks import grading
@@ -60,7 +61,11 @@ def test_an_empty_answer_is_scored():
 
 def test_judges_of_further_seeds_are_read_by_seed_and_counted_as_one_work(tmp_path):
     folder = tmp_path / "checkpoint"
-    for where, scale in ((folder, 0.05), (place(folder, 10), 0.03), (place(folder, 9), 0.01)):
+    for where, scale in (
+        (folder, 0.05),
+        (folder_of(folder, 10), 0.03),
+        (folder_of(folder, 9), 0.01),
+    ):
         checkpoints.save(where, grader(scale))
     assert [each.name for each in every(folder)] == ["checkpoint", "seed_9", "seed_10"]
     told = []
@@ -77,6 +82,6 @@ def test_the_mean_of_one_judge_is_its_score_and_a_rule_is_every_judges():
         {"rule": None, "judge": 15.0, "score": 15.0, "by_seed": {"1": 10.0, "2": 20.0}},
         {"rule": True, "judge": 35.0, "score": 100.0, "by_seed": {"1": 30.0, "2": 40.0}},
     ]
-    assert runs(table, "judge") == {"1": [10.0, 30.0], "2": [20.0, 40.0]}
-    assert runs(table, "score") == {"1": [10.0, 100.0], "2": [20.0, 100.0]}
-    assert runs([{"judge": None, "score": 0.0}], "score") == {"": [0.0]}
+    assert scores_by_seed(table, "judge") == {"1": [10.0, 30.0], "2": [20.0, 40.0]}
+    assert scores_by_seed(table, "score") == {"1": [10.0, 100.0], "2": [20.0, 100.0]}
+    assert scores_by_seed([{"judge": None, "score": 0.0}], "score") == {"": [0.0]}

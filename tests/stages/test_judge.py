@@ -9,7 +9,7 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.evaluation import judge
+from llmill.evaluation.judges import folder_of
 from llmill.evaluation.statistics import pairs_right
 from llmill.model import checkpoint
 from llmill.stages.judge import histogram, least_by_kind, run, short_of
@@ -75,7 +75,7 @@ def several(paths):
     """Give the grader two judges more: seed 4 fails one bar, seed 12 reaches all."""
     judges = paths / "results/grader/checkpoint"
     for seed in (12, 4):
-        save_judge(judge.place(judges, seed), seed)
+        save_judge(folder_of(judges, seed), seed)
     gives = {name: {"value": 1.0} for name in ("empty", "constant")}
     good = {"gives": gives, "above_another": {"value": 1.0}}
     by_seed = {"3": GRADER, "4": good | {"above_another": {"value": 0.94}}, "12": good}

@@ -22,7 +22,7 @@ from torch import nn
 from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation import judge
+from llmill.evaluation.judges import folder_of
 from llmill.evaluation.rouge import rouge_l
 from llmill.evaluation.statistics import (
     CONFIDENCE,
@@ -98,7 +98,7 @@ def run(params: Parameters, job: Job) -> None:
         made, judges[of.seed] = train(of, params.runtime, loaded, held, job)
         place = job.out / "checkpoint"
         further = of.seed != settings.seed
-        checkpoint.save(judge.place(place, of.seed) if further else place, made)
+        checkpoint.save(folder_of(place, of.seed) if further else place, made)
     write(job, held, judges)
 
 

@@ -32,6 +32,7 @@ from llmill.evaluation import (
 )
 from llmill.evaluation.exact_match import same
 from llmill.evaluation.judge_client import Scored
+from llmill.evaluation.judges import mean_scores, scores_by_seed
 from llmill.evaluation.rouge import rouge_l
 from llmill.stages.settings.judge import Bar, Judge
 from llmill.tasks import instruction
@@ -83,7 +84,7 @@ def run(params: Parameters, job: Job) -> None:
         runtime.start(settings.seed, settings.threads)
         made = record.read_json(job.folder("grader") / "metrics.json")
         scores = judge.grade_by_all(grader, texts, progress)
-        judged = dict(zip(asked, judge.mean_scores(scores), strict=True))
+        judged = dict(zip(asked, mean_scores(scores), strict=True))
         if seeds := list(made.get("by_seed", {})):
             by_seed = dict(zip(seeds, scores, strict=True))
     table = [
@@ -205,7 +206,9 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
 
 def mean_score(scored: Sequence[Row], confidence: float) -> statistics.Interval:
     """The mean; of several judges its interval covers what another seed would have made of them."""
-    return statistics.mean_over_runs(list(judge.runs(scored, "score").values()), 100, confidence)
+    return statistics.mean_over_runs(
+        list(scores_by_seed(scored, "score").values()), 100, confidence
+    )
 
 
 def drawn_by(settings: Judge) -> statistics.Draws:
@@ -226,7 +229,7 @@ def telling_apart(table: Sequence[Row], draws: statistics.Draws) -> dict[str, An
     right = [float(row["rule"] is True) for row in table]
     if any(row["judge"] is None for row in table) or len(set(right)) < 2:
         return {}
-    judges = judge.runs(table, "judge")
+    judges = scores_by_seed(table, "judge")
     by = {
         "auc": list(judges.values()),
         "auc_longest": [[float(len(row["answer"])) for row in table]],

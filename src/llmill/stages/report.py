@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.values import Section
-from llmill.evaluation import judge, statistics
+from llmill.evaluation import statistics
+from llmill.evaluation.judges import scores_by_seed
 from llmill.report import figures, files, page, style, summary
 from llmill.report.files import Results
 from llmill.report.page import Image, Setting
@@ -68,7 +69,7 @@ def gains(results: Results) -> dict[str, statistics.Interval]:
         pairs = zip(results.scores[first], results.scores[model], strict=True)
         scored = [pair for pair in pairs if None not in (pair[0]["score"], pair[1]["score"])]
         if scored:
-            before, after = (judge.runs(rows, "score") for rows in zip(*scored, strict=True))
+            before, after = (scores_by_seed(rows, "score") for rows in zip(*scored, strict=True))
             less = [[b - a for a, b in zip(before[s], after[s], strict=True)] for s in before]
             differences[model] = gain(less, settings)
     return differences
