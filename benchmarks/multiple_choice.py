@@ -4,8 +4,9 @@ same, how far log-likelihoods are apart, and questions a second, in one run on t
     python benchmarks/multiple_choice.py FOLDER --data ../shared/data/mmlu --limit 20
 
 FOLDER is what stage `export` writes, which both can read. Needs `pip install 'llmill[harness]'`
-and transformers. Theirs is model `hf` with lm_eval's own task mmlu, whose questions come from the
-CSV files; `through` is lm_eval with llmill's model. In each subject all take turns in random order.
+and transformers. Theirs is model `hf` with lm_eval's own task mmlu on the questions of the CSV
+files, without white space round questions and choices, unless `--raw`; `through` is lm_eval with
+llmill's model. In each subject all take turns in random order.
 
 Theirs is slow, so `--keep FILE` writes it down, a subject at a time, and what the file has already
 is read in place of being run; its speed is then that of another run, and marked.
@@ -37,6 +38,7 @@ SUBJECTS = (  # small ones, and one whose prompts are longer than 2,048 tokens
 THEIRS = "theirs"
 KEPT = f"{THEIRS}, another run"
 Logprobs = list[list[float]]  # of each question its choices, in nats
+Row = tuple[str, list[str], int]  # a question, its choices, the number of the right one
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,9 @@ def main(
     seed: int = 1,
     keep: Annotated[Path | None, typer.Option(help="A file for theirs.")] = None,
     only_theirs: Annotated[bool, typer.Option(help="To keep it.")] = False,
+    raw: Annotated[
+        bool, typer.Option(help="Theirs gets the files' rows, white space and all.")
+    ] = False,
 ) -> None:
     """Print a row for each subject and one for all."""
     import torch
@@ -106,7 +111,7 @@ def main(
     questions = {name: questions_of(data, "test", name)[:limit] for name in names}
     dev = [shot for name in names for shot in questions_of(data, "dev", name)]
     examples = shots_by_subject(dev, names, shots)
-    requests = {name: their_requests(data, name, shots, limit) for name in names}
+    requests = {name: their_requests(data, name, shots, limit, raw) for name in names}
     others = {
         name: other_prompts(questions[name], examples[name], requests[name]) for name in names
     }
@@ -138,8 +143,10 @@ def questions_of(data: Path, split: str, subject: str) -> list[Question]:
     return found
 
 
-def their_requests(data: Path, subject: str, shots: int, limit: int | None) -> list[Any]:
-    """lm_eval's requests of its own task, a choice each, where the rows are those of the files."""
+def their_requests(data: Path, subject: str, shots: int, limit: int | None, raw: bool) -> list[Any]:
+    """lm_eval's requests of its own task, a choice each: of the questions as llmill reads them,
+    without white space around, or of the files' rows as they are.
+    """
     import lm_eval.tasks
 
     name = f"mmlu_{subject}"
@@ -147,11 +154,10 @@ def their_requests(data: Path, subject: str, shots: int, limit: int | None) -> l
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for split in ("dev", "test"):
-            with open(data / split / f"{subject}_{split}.csv", newline="") as file:
-                rows = [row for row in csv.reader(file) if row]
+            rows = raw_rows if raw else read_rows
             documents = [
-                {"question": row[0], "choices": row[1:-1], "answer": LETTERS.index(row[-1])}
-                for row in rows
+                {"question": question, "choices": choices, "answer": answer}
+                for question, choices, answer in rows(data, split, subject)
             ]
             files[split] = f"{folder}/{split}.jsonl"
             Path(files[split]).write_text("".join(json.dumps(each) + "\n" for each in documents))
@@ -163,6 +169,18 @@ def their_requests(data: Path, subject: str, shots: int, limit: int | None) -> l
         task = manager.load(str(file))["tasks"][name]
         task.build_all_requests(limit=limit)
     return list(task.instances)
+
+
+def raw_rows(data: Path, split: str, subject: str) -> list[Row]:
+    """The rows of a file as they are."""
+    with open(data / split / f"{subject}_{split}.csv", newline="") as file:
+        rows = [row for row in csv.reader(file) if row]
+    return [(row[0], row[1:-1], LETTERS.index(row[-1])) for row in rows]
+
+
+def read_rows(data: Path, split: str, subject: str) -> list[Row]:
+    """The same as llmill reads them."""
+    return [(q.question, q.choices, q.answer) for q in questions_of(data, split, subject)]
 
 
 def other_prompts(

@@ -38,7 +38,7 @@ ANSWERS = [
     {"instruction": "Opposite?", "input": "up", "output": "down", "kind": "word", "answer": " "},
     {"instruction": "Greet.", "input": "", "output": "Hello", "kind": None, "answer": "Hi"},
 ]
-BAR = Bar(auc=0.9, above_another=0.95, unrelated=10.0)
+BAR = Bar(auc=0.9, by_kind=0.8, above_another=0.95, unrelated=10.0)
 GRADER = {
     "gives": {name: {"value": given} for name, given in (("empty", 12.5), ("constant", 10.0))},
     "above_another": {"value": 0.5},
@@ -148,9 +148,15 @@ def test_what_the_judge_does_not_reach_is_said(paths, tmp_path):
         "50.0% of references above another task's, where 95.0% are asked for",
         "12.5 to the empty answer, where at most 10 is asked for",
     ]
-    assert short_of(BAR, GRADER, {"value": 0.25})[0] == (
-        "25.0% of right answers above others, where 90.0% are asked for"
-    )
+    kinds = {
+        "add": {"value": 0.75, "n": 20},
+        "fact": {"value": 0.8, "n": 40},
+        "word": {"value": 0.5, "n": 19},  # too few pairs to tell
+    }
+    assert short_of(BAR, GRADER, {"value": 0.25}, kinds)[:2] == [
+        "25.0% of right answers above others, where 90.0% are asked for",
+        "75.0% of right answers above others in tasks of kind add, where 80.0% are asked for",
+    ]
 
 
 def test_of_several_judges_a_score_is_the_mean_and_what_each_gives_stands_beside_it(
@@ -192,7 +198,7 @@ def test_intervals_of_several_judges_cover_seeds_too(paths, tmp_path):
 def test_each_of_several_judges_must_reach_the_bar(paths, tmp_path):
     several(paths)
     job = Job(tmp_path / "out", "instruct")
-    bar = BAR.model_copy(update={"auc": 0.0})
+    bar = BAR.model_copy(update={"auc": 0.0, "by_kind": 0.0})
     run(SimpleNamespace(judge=params().judge.model_copy(update={"bar": bar})), job)
     assert written(job, "metrics.json")["short_of"] == [
         "50.0% of references above another task's, where 95.0% are asked for (the judge of seed 3)",

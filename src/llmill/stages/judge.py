@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
+FEWEST_PAIRS = 20  # of a kind of instruction, below which their order says little
 
 Row = Mapping[str, Any]
 
@@ -242,13 +243,23 @@ def telling_apart(table: Sequence[Row], draws: statistics.Draws) -> dict[str, An
     return {**found, "auc_by_seed": of_each}
 
 
-def short_of(bar: Bar, grader: Row, auc: statistics.Interval | None) -> list[str]:
-    """What the embedded judge does not reach, in words; its order of the answers counts where there
-    are right answers and others.
+def short_of(
+    bar: Bar,
+    grader: Row,
+    auc: statistics.Interval | None,
+    by_kind: Mapping[str, statistics.Interval],
+) -> list[str]:
+    """What the embedded judge does not reach, in words. Its order of the answers counts where there
+    are right answers and others; that of a kind's where the pairs are not too few to tell.
     """
     gives = {name: found["value"] for name, found in grader["gives"].items()}
     above = grader["above_another"]["value"]
     shares = {"right answers above others": (auc["value"], bar.auc)} if auc else {}
+    shares |= {
+        f"right answers above others in tasks of kind {kind}": (found["value"], bar.by_kind)
+        for kind, found in by_kind.items()
+        if found["n"] >= FEWEST_PAIRS
+    }
     shares["references above another task's"] = (above, bar.above_another)
     found = [
         f"{share:.1%} of {what}, where {least:.1%} are asked for"
@@ -267,14 +278,21 @@ def short_of_by_seed(bar: Bar, grader: Row, metrics: Row) -> list[str]:
     """The same of every judge. Each must reach the bar: an answer's score is a third that of one of
     three, and their mean would hide one that fails.
     """
+    kinds = metrics["by_kind"]
     seeds = grader.get("by_seed")
     if not seeds:
-        return short_of(bar, grader, metrics.get("auc"))
+        of_kinds = {kind: found["auc"] for kind, found in kinds.items() if "auc" in found}
+        return short_of(bar, grader, metrics.get("auc"), of_kinds)
     of_each = metrics.get("auc_by_seed", {})
     return [
         f"{what} (the judge of seed {seed})"
         for seed, of in seeds.items()
-        for what in short_of(bar, of, of_each.get(seed))
+        for what in short_of(
+            bar,
+            of,
+            of_each.get(seed),
+            {k: found["auc_by_seed"][seed] for k, found in kinds.items() if "auc_by_seed" in found},
+        )
     ]
 
 
