@@ -192,7 +192,7 @@ def test_set_changes_single_values_and_leaves_every_other_byte(here):
     presets.change(["pretrain.training.optimizer.lr=1.0e-3", "report.title=my, own"])
     changes = {
         "max_steps: 1340": "max_steps: 100",
-        "dtype: float32  # float32 | bfloat16\n\ndownload": "dtype: bfloat16  # float32 | bfloat16\n\ndownload",
+        "dtype: float32  # auto |": "dtype: bfloat16  # auto |",
         "{kind: muon, lr: 0.008": "{kind: muon, lr: 1.0e-3",
         '"llmill: the world"': '"my, own"',
     }

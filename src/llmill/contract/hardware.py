@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from llmill.contract.values import Dtype, Section
+from llmill.contract.values import Section
 
 
 class Runtime(Section):
     device: Literal["auto", "cpu", "cuda"]
-    dtype: Dtype
+    dtype: Literal["auto", "float32", "bfloat16"]

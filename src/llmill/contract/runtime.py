@@ -43,15 +43,40 @@ def device(runtime: Runtime) -> torch.device:
 
 
 def dtype(runtime: Runtime) -> torch.dtype:
-    """The number type of matrix products."""
+    """The number type of matrix products; `auto` is bfloat16 where the device has instructions for
+    it, else float32.
+    """
+    if runtime.dtype == "auto":
+        return torch.bfloat16 if _multiplies_bfloat16(device(runtime)) else torch.float32
     return NUMBER_TYPES[runtime.dtype]
+
+
+def warning(runtime: Runtime) -> str | None:
+    """A line about number types that the device is slow at, if there is anything to say."""
+    slow = runtime.dtype == "bfloat16" and not _multiplies_bfloat16(device(runtime))
+    if not slow:
+        return None
+    return (
+        "runtime.dtype is bfloat16, for which this processor has no instructions: training takes "
+        "many times as long as in float32; auto takes what the processor has"
+    )
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[None]:
     """The context to run the model in: bfloat16 matrix products, or nothing for float32."""
-    if runtime.dtype == "float32":
+    if dtype(runtime) == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device(runtime).type, dtype=torch.bfloat16)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for it. Without, torch's products for the backward pass
+    take a hundred times as long as in float32 (Zen 3).
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    available = torch.backends.mkldnn.is_available()
+    return available and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _keep_freed_memory() -> None:

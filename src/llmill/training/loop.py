@@ -73,6 +73,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     """
     device = runtime.device(work.hardware)
     settings, meter = work.settings, meter or Meter(0.0, 0.0)
+    if warning := runtime.warning(work.hardware):
+        job.say(warning)
     model.to(device)
     state = work.state(job)
     fresh = work.begun and resume.newest(state)[0] is None
