@@ -11,7 +11,7 @@ from rich.text import Text
 from llmill import models
 from llmill.contract import printable
 from llmill.contract.errors import UserError
-from llmill.contract.values import Dtype
+from llmill.contract.weight_types import WeightType
 from llmill.evaluation import bits_per_byte
 from llmill.evaluation.bits_per_byte import TextLoss
 from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Draws
@@ -44,7 +44,7 @@ def print_bits(
     column: str | None = None,
     encoding: str | None = None,
     window: int | None = None,
-    dtype: Dtype = "float32",
+    dtype: WeightType = "float32",
     console: Console | None = None,
 ) -> None:
     """Print the figures of each file, and of all together; raises `UserError` for a file without

@@ -11,7 +11,7 @@ from typing import Any
 from llmill import models
 from llmill.contract import printable
 from llmill.contract.errors import UserError
-from llmill.contract.values import Dtype
+from llmill.contract.weight_types import WeightType
 from llmill.evaluation.classification import BATCH_SIZE
 from llmill.evaluation.scoring import head_outputs
 from llmill.model import checkpoint
@@ -120,7 +120,7 @@ class Talk:
 
 
 def open_talk(
-    name: str, settings: Settings, dtype: Dtype = "float32", system: str | None = None
+    name: str, settings: Settings, dtype: WeightType = "float32", system: str | None = None
 ) -> Talk:
     """A talk with the model of this name; raises `UserError` as `language_model` does, and for a
     system message to what is no assistant.

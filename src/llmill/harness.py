@@ -22,7 +22,7 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from tqdm import tqdm
 
 from llmill.contract.errors import UserError
-from llmill.contract.values import Dtype
+from llmill.contract.weight_types import WeightType
 from llmill.evaluation.scoring import Progress, continuations
 from llmill.model.generate import Choice, Writer
 from llmill.models import LanguageModel, language_model
@@ -49,7 +49,7 @@ class Wanted:
     stop: tuple[str, ...]
 
 
-def evaluate(model: str, dtype: Dtype, options: Sequence[str]) -> None:
+def evaluate(model: str, dtype: WeightType, options: Sequence[str]) -> None:
     """Run lm_eval's command on the model of this name; the options are its own."""
     arguments = json.dumps({"model": model, "dtype": dtype})
     chosen = ["--model", "llmill", "--model_args", arguments, "--batch_size", "auto"]
@@ -68,7 +68,7 @@ class Harness(TemplateLM):
     def __init__(
         self,
         model: str | LanguageModel,
-        dtype: Dtype = "float32",
+        dtype: WeightType = "float32",
         batch_size: int | str = "auto",
         add_bos_token: bool = False,
         device: str | None = None,

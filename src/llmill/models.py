@@ -11,8 +11,9 @@ from llmill.contract import elsewhere, pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, form, gguf_file, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
-from llmill.contract.values import Dtype
+from llmill.contract.weight_types import WeightType
 from llmill.model import checkpoint, initial
+from llmill.model.int8 import in_int8
 from llmill.model.transformer import Transformer
 from llmill.model.weights_folder import opened
 from llmill.runner import params
@@ -46,14 +47,22 @@ class LanguageModel:
 
 
 def language_model(
-    name: str, dtype: Dtype = "float32", shared: checkpoint.Shared | None = None
+    name: str, dtype: WeightType = "float32", shared: checkpoint.Shared | None = None
 ) -> LanguageModel:
     """That of a stage, or of a folder, with weights of this number type; raises `UserError` for
-    others. Adapters that are opened with the same `shared` have one foundation in memory.
+    others. Adapters that are opened with the same `shared` have one foundation in memory; in int8
+    each is merged, and by itself.
     """
     folder = located(name)
+    if dtype == "int8":
+        shared = None
     language = _ours(folder, shared) if of_ours(folder) else _published(folder)
-    return replace(language, model=language.model.to(NUMBER_TYPES[dtype]))
+    if dtype != "int8":
+        return replace(language, model=language.model.to(NUMBER_TYPES[dtype]))
+    try:
+        return replace(language, model=in_int8(language.model))
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
 
 
 def of_ours(folder: Path) -> bool:

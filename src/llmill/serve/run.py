@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from llmill.contract import printable
 from llmill.contract.errors import UserError
-from llmill.contract.values import Dtype
+from llmill.contract.weight_types import WeightType
 from llmill.serve.app import create, in_url
 from llmill.serve.connections import IDLE, Connection, Door, allowed
 from llmill.serve.refusal import Limits
@@ -23,7 +23,7 @@ GRACE = 10  # seconds that answers have to end in after a signal
 UNREAD = 5  # seconds more for a client to read what it got
 
 
-def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Dtype) -> None:
+def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: WeightType) -> None:
     """Answer until SIGINT or SIGTERM. Raises `UserError` for an address that cannot be had, and for
     what is no language model.
     """

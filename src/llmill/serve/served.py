@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from llmill.contract.errors import UserError
-from llmill.contract.values import Dtype
+from llmill.contract.weight_types import WeightType
 from llmill.model.checkpoint import Shared
 from llmill.model.generate import Choice
 from llmill.models import LanguageModel, language_model
@@ -113,7 +113,7 @@ def too_long(what: str, context: int, param: str) -> Refusal:
     return Refusal(400, message, param, "context_length_exceeded")
 
 
-def opened(names: Sequence[str], dtype: Dtype) -> dict[str, Served]:
+def opened(names: Sequence[str], dtype: WeightType) -> dict[str, Served]:
     """Models by name, with weights of this number type; raises `UserError` for what is no language
     model. A foundation of several adapters is in memory once.
     """

@@ -1,0 +1,98 @@
+"""Weights in eight bits, for a model that writes on the CPU.
+
+A step is as fast as its weights are read, and these are a quarter of float32's. A row of weights
+has one scale. So has a row of what comes in, which is rounded as it comes, and FBGEMM multiplies
+whole numbers. What a row becomes does not depend on the rows beside it, as it would with torch's
+`linear_dynamic`, which has one scale for all of them.
+
+What comes in has seven bits: without VNNI's instructions FBGEMM adds products in pairs of 16 bits,
+which eight would overflow. So every processor computes the same.
+"""
+
+import warnings
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from llmill.contract.errors import UserError
+from llmill.model.packed import FBGEMM
+from llmill.model.quick_rotary import replace_rotary
+from llmill.model.transformer import Transformer, twin
+
+WEIGHT = 127  # the largest whole number that stands for a weight
+INPUT = 63  # the largest that stands for a number that comes in; it is held without a sign,
+ZERO = 64  # above this one
+SMALLEST = 1e-30  # that is divided by: a row of zeros stays one
+
+
+class Int8Linear(nn.Module):
+    """The product of a linear layer, with its weights in eight bits: (..., in) to (..., out), in
+    float32. Of the layer's own numbers it keeps the bias alone.
+    """
+
+    def __init__(self, linear: nn.Linear):
+        super().__init__()
+        self.bias = linear.bias
+        self._packed = _packed(linear.weight.detach().float())
+        # A step calls it a hundred times: what is looked up once is not looked up again.
+        self._product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
+
+    @property
+    def weight(self) -> Tensor:
+        """The weights as they are multiplied by, (out, in), made anew each time."""
+        weight: Tensor = torch.ops.quantized.linear_unpack(self._packed)[0].dequantize()
+        return weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.numel() == x.size(-1):
+            least, most = (each.item() for each in x.aminmax())
+            step = max(-least, most, SMALLEST) / INPUT
+            y: Tensor = self._product(x, step, ZERO, self._packed)
+            return y if self.bias is None else y + self.bias
+        largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST)  # (..., 1)
+        y = self._product(x / largest, 1 / INPUT, ZERO, self._packed)
+        return y * largest if self.bias is None else torch.addcmul(self.bias, y, largest)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """The very same: nothing in it changes, so two models may have it."""
+        return self
+
+
+def in_int8(model: Transformer) -> Transformer:
+    """The model with its matrices and its head in eight bits; embedding, norms and biases are the
+    very same. Raises `UserError` where that cannot be computed, and for weights that are not
+    numbers.
+    """
+    if torch.backends.quantized.engine not in FBGEMM:
+        raise UserError(
+            f"int8: this build of torch has no FBGEMM ({torch.backends.quantized.engine} is its "
+            "engine), which multiplies in eight bits; take float32 or bfloat16"
+        )
+    smaller = twin(model)
+    for name, module in list(smaller.named_modules()):
+        if isinstance(module, nn.Linear):
+            _refuse_unfit(f"{name}.weight", module.weight.data)
+            smaller.set_submodule(name, Int8Linear(module))
+    replace_rotary(smaller)
+    return smaller
+
+
+def _packed(weight: Tensor) -> torch.ScriptObject:
+    """Weights, (out, in), as whole numbers times their row's scale, in FBGEMM's order."""
+    scale = weight.abs().amax(dim=1).clamp(min=SMALLEST) / WEIGHT  # (out,)
+    whole = (weight / scale[:, None]).round().to(torch.int8)
+    zero = torch.zeros(len(scale), dtype=torch.long)
+    with warnings.catch_warnings():  # torch will not keep such tensors for ever
+        warnings.simplefilter("ignore", UserWarning)
+        scaled = torch._make_per_channel_quantized_tensor(whole, scale.double(), zero, 0)
+    packed: torch.ScriptObject = torch.ops.quantized.linear_prepack(scaled, None)
+    return packed
+
+
+def _refuse_unfit(name: str, weight: Tensor) -> None:
+    if type(weight) is not Tensor or weight.device.type != "cpu":
+        where = "several processes" if weight.device.type == "cpu" else weight.device
+        raise UserError(f"int8: {name} lies on {where}; eight bits are for one CPU alone")
+    if not weight.isfinite().all():
+        raise UserError(f"int8: {name} holds what is no number (NaN or infinite)")
