@@ -13,12 +13,15 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
+from llmill.model.generate import generate
+from llmill.model.int8 import Int8Linear, in_int8
 from llmill.serve.served import opened
 from llmill.stages import export
 from llmill.tasks.templates import ALPACA
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed
 from tests.model import ggufs
 from tests.model.test_checkpoint import save_adapter
+from tests.model.test_generate import needs_fbgemm
 
 SHORT = Settings(max_new_tokens=9)
 
@@ -90,6 +93,33 @@ def test_a_template_that_is_none_is_one_line_with_its_file(tmp_path):
 def test_published_weights_are_had_in_bfloat16(tmp_path):
     made = models.language_model(str(published(tmp_path / "model", decoder())), "bfloat16")
     assert {p.dtype for p in made.model.parameters()} == {torch.bfloat16}
+
+
+@needs_fbgemm
+def test_published_weights_are_had_in_eight_bits_and_stay_as_they_are_on_disk(tmp_path):
+    folder = published(tmp_path / "model", decoder(block_size=512))
+    before = {file: file.read_bytes() for file in folder.iterdir()}
+    talk = open_talk(str(folder), SHORT, "int8")
+    made = talk.language.model
+    kinds = {type(part) for part in made.modules()}
+    assert Int8Linear in kinds and torch.nn.Linear not in kinds
+    assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    ids = talk.language.completed("One")
+    (new,) = generate(made, [ids], max_new_tokens=9, end_of_text=256)
+    assert "".join(talk.answer("One")) == bytes_tokenizer().decode(new)
+
+
+@needs_fbgemm
+def test_in_eight_bits_each_adapter_is_merged_by_itself(tmp_path):
+    foundation = tmp_path / "pretrain/checkpoint"
+    checkpoint.save(foundation, Checkpoint(decoder(), bytes_tokenizer()))
+    body = checkpoint.load(foundation).model
+    save_adapter(foundation, tmp_path / "one/checkpoint", body, seed=0)
+    names = [str(tmp_path / name) for name in ("pretrain", "one")]
+    idx = torch.tensor([[1, 2, 3]])
+    for name, served in opened(names, "int8").items():
+        wanted = in_int8(models.language_model(name).model)
+        torch.testing.assert_close(served.language.model(idx), wanted(idx))
 
 
 def test_an_assistant_that_transformers_saved_again_is_one(tmp_path):

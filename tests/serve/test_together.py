@@ -5,14 +5,17 @@ import contextlib
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from llmill.model.generate import Writer
+from llmill.model.int8 import in_int8
 from llmill.serve import replies, run, worker
 from llmill.serve.refusal import Limits
 from llmill.serve.text import Reading
+from tests.model.test_generate import needs_fbgemm
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
 
 
@@ -61,6 +64,33 @@ def test_those_who_join_later_are_written_beside_those_who_are_there(gate):
             for text, answer in zip(("first", "second one", "3"), answers, strict=True):
                 new = alone(served, [END, *text.encode()], 30)
                 assert answer.result() == TOKENIZER.decode(new)
+
+
+@needs_fbgemm
+def test_in_eight_bits_nobody_notices_the_others():
+    models = {
+        name: replace(each, language=replace(each.language, model=in_int8(each.language.model)))
+        for name, each in random_models().items()
+    }
+    with serving(models) as server:
+        client = server.client()
+
+        def asked(number: int) -> str:
+            made = client.completions.create(
+                model="pretrain", prompt=f"{number} " * (1 + 40 * (number % 3)), max_tokens=20,
+                temperature=1.0, seed=number,
+            )  # fmt: skip
+            return made.choices[0].text
+
+        one_by_one = [asked(number) for number in range(12)]
+        with ThreadPoolExecutor(12) as pool:
+            assert list(pool.map(asked, range(12))) == one_by_one
+        assert len(set(one_by_one)) == 12
+        new = alone(server.models["pretrain"], [END, *b"Two"], 20)
+        text = client.completions.create(
+            model="pretrain", prompt="Two", max_tokens=20, temperature=0
+        )
+        assert text.choices[0].text == TOKENIZER.decode(new)
 
 
 def stream_of(server, **options):

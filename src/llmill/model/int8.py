@@ -61,8 +61,7 @@ class Int8Linear(nn.Module):
 
 def in_int8(model: Transformer) -> Transformer:
     """The model with its matrices and its head in eight bits; embedding, norms and biases are the
-    very same. Raises `UserError` where that cannot be computed, and for weights that are not
-    numbers.
+    very same. Raises `UserError` where that cannot be computed.
     """
     if torch.backends.quantized.engine not in FBGEMM:
         raise UserError(
@@ -72,7 +71,7 @@ def in_int8(model: Transformer) -> Transformer:
     smaller = twin(model)
     for name, module in list(smaller.named_modules()):
         if isinstance(module, nn.Linear):
-            _refuse_unfit(f"{name}.weight", module.weight.data)
+            _refuse_elsewhere(f"{name}.weight", module.weight.data)
             smaller.set_submodule(name, Int8Linear(module))
     replace_rotary(smaller)
     return smaller
@@ -90,9 +89,7 @@ def _packed(weight: Tensor) -> torch.ScriptObject:
     return packed
 
 
-def _refuse_unfit(name: str, weight: Tensor) -> None:
+def _refuse_elsewhere(name: str, weight: Tensor) -> None:
     if type(weight) is not Tensor or weight.device.type != "cpu":
         where = "several processes" if weight.device.type == "cpu" else weight.device
         raise UserError(f"int8: {name} lies on {where}; eight bits are for one CPU alone")
-    if not weight.isfinite().all():
-        raise UserError(f"int8: {name} holds what is no number (NaN or infinite)")
