@@ -1,6 +1,8 @@
-"""Speed of generation: llmill's beside transformers', GPT-2's shape of 124M with random weights.
+"""Speed of generation: llmill's beside transformers', GPT-2's shape of 124M with random weights; or
+of a model as in `chat`, beside llama.cpp's too.
 
 python benchmarks/generation.py
+python benchmarks/generation.py --model FOLDER
 """
 
 import random
@@ -11,13 +13,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import torch
 import typer
 from torch import Tensor, nn
 
+from llmill import models
 from llmill.contract import runtime
-from llmill.model import huggingface
+from llmill.model import gguf_out, huggingface
 from llmill.model.generate import Writer, generate
+from llmill.model.int8 import in_int8
 from llmill.model.settings import Model
 from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
@@ -38,6 +43,33 @@ def peers(model: Transformer) -> nn.Module | None:
         special = {"eos_token_id": None, "bos_token_id": None}
         huggingface.save(Path(folder), model, architecture, special)
         return transformers.AutoModelForCausalLM.from_pretrained(folder)
+
+
+def llama_cpp(name: str, folder: Path, prompt: list[int]) -> Callable[[int], object] | None:
+    """The same weights in llama.cpp's eight bits (Q8_0), as many new tokens as are asked for; None
+    where xllamacpp is not installed.
+    """
+    try:
+        import xllamacpp
+    except ImportError:
+        print("llama.cpp is left out; see benchmarks/README.md")
+        return None
+    language = models.language_model(name)
+    said = gguf_out.Said("benchmark", None, True)
+    gguf_out.save(folder / "model.gguf", language.model, language.tokenizer, said, "q8_0")
+    params = xllamacpp.CommonParams()
+    params.model.path = str(folder / "model.gguf")
+    params.n_ctx, params.n_parallel, params.n_gpu_layers = 1024, 1, 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = THREADS
+    params.port, params.verbosity = 0, -1
+    server = xllamacpp.Server(params)
+    client = httpx.Client(base_url=server.listening_address, trust_env=False, timeout=None)
+
+    def write(new: int, server: object = server) -> object:  # which ends when nobody holds it
+        asked = {"prompt": prompt, "n_predict": new, "temperature": 0, "ignore_eos": True}
+        return client.post("/completion", json=asked | {"cache_prompt": False}).raise_for_status()
+
+    return write
 
 
 def written(writer: Writer, texts: list[list[int]], new: int) -> None:
@@ -64,18 +96,18 @@ def bandwidth(size: int) -> float:
 def main(
     rounds: Annotated[int, typer.Option(min=2, help="Of each, in turns.")] = 3,
     new: Annotated[int, typer.Option(help="Tokens to generate.")] = NEW,
+    model: Annotated[str | None, typer.Option(help="As in chat; else random weights.")] = None,
 ) -> None:
     """Tokens a second, medians of ratios taken round by round."""
     runtime.start(SEED, THREADS)
-    model = Transformer(Model(**SHAPES["gpt2-124m"]), VOCAB).eval()
-    theirs = peers(model)
-    half = Transformer(model.config, VOCAB).eval().bfloat16()
-    prompts = torch.randint(VOCAB, (8, PROMPT))
+    whole = opened(model)
+    theirs = peers(whole)
+    prompts = torch.randint(whole.vocab_size, (8, PROMPT))
 
-    def ours(of: Transformer, rows: int) -> Callable[[], object]:
+    def ours(of: Transformer, rows: int, kind: str) -> Callable[[], object]:
         begun = time.perf_counter()
-        writer = Writer(of, expected=rows)
-        print(f"{rows} rows, {of.head.weight.dtype}: packed in {time.perf_counter() - begun:.2f} s")
+        writer = Writer(in_int8(of) if kind == "int8" else of, expected=rows)
+        print(f"{rows} rows, {kind}: packed in {time.perf_counter() - begun:.2f} s")
         texts = prompts[:rows].tolist()
         return lambda: written(writer, texts, new)
 
@@ -85,18 +117,37 @@ def main(
         return lambda: theirs.generate(prompts[:rows], **settings)
 
     alone = {"max_new_tokens": new, "end_of_text": -1}
-    tries = {"llmill": ours(model, 1), "llmill, bfloat16": ours(half, 1)}
-    tries["llmill, 8 rows"] = ours(model, 8)
-    tries["llmill, packed anew"] = lambda: generate(model, prompts[:1].tolist(), **alone)
+    tries = {"llmill": ours(whole, 1, "float32"), "llmill, 8 rows": ours(whole, 8, "float32")}
+    tries["llmill, bfloat16"] = ours(opened(model).bfloat16(), 1, "bfloat16")
+    tries["llmill, int8"] = ours(whole, 1, "int8")
+    tries["llmill, int8, 8 rows"] = ours(whole, 8, "int8")
+    tries["llmill, packed anew"] = lambda: generate(whole, prompts[:1].tolist(), **alone)
     if theirs is not None:
         tries |= {"transformers": reference(1), "transformers, 8 rows": reference(8)}
+    with tempfile.TemporaryDirectory() as folder:
+        other = model and llama_cpp(model, Path(folder), prompts[0].tolist())
+        if other:
+            tries["llama.cpp, Q8_0"] = lambda: other(new)
+        measure(tries, rounds, new, sum(p.numel() for p in whole.parameters()) * 4)
+
+
+def opened(name: str | None) -> Transformer:
+    """A model as in `chat`, or GPT-2's shape with random weights."""
+    if name is not None:
+        return models.language_model(name).model
+    return Transformer(Model(**SHAPES["gpt2-124m"]), VOCAB).eval()
+
+
+def measure(tries: dict[str, Callable[[], object]], rounds: int, new: int, weights: int) -> None:
+    """Let all take turns in random order, after one round that does not count, and print what came
+    of it. `weights`: bytes in float32.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in tries}
     for turn in range(rounds + 1):
         for name in random.Random(turn).sample(list(tries), len(tries)):
             begun = time.perf_counter()
             tries[name]()
             seconds[name].append(time.perf_counter() - begun)
-    weights = sum(p.numel() for p in model.parameters()) * 4
     limit = bandwidth(weights) / weights
     print(f"read once a token, the weights allow {limit:.1f} tokens/s in float32")
     for name, taken in seconds.items():
@@ -106,9 +157,9 @@ def main(
 
 
 def ratios(name: str, rows: int, seconds: dict[str, list[float]]) -> str:
-    """The speed of one beside one text's in float32, of llmill and of transformers."""
+    """The speed of one beside one text's: of llmill and transformers in float32, of llama.cpp."""
     said = []
-    for base in ("llmill", "transformers"):
+    for base in ("llmill", "transformers", "llama.cpp, Q8_0"):
         if base in seconds and base != name:
             turns = zip(seconds[base][1:], seconds[name][1:], strict=True)
             said.append(f"{statistics.median(rows * b / t for b, t in turns):.2f} of {base}'s")

@@ -30,6 +30,27 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "in eight bits the rows of a product have one scale",
+        "model/int8.py",
+        "x.abs().amax(dim=-1, keepdim=True)",
+        "x.abs().amax()[None]",
+        "model/test_int8.py",
+    ),
+    Mutant(
+        "what comes into a product in eight bits has all eight",
+        "model/int8.py",
+        "INPUT = 63",
+        "INPUT = 127",
+        "model/test_int8.py",
+    ),
+    Mutant(
+        "the angles of a step are those of the first",
+        "model/quick_rotary.py",
+        "self._angles is None or places is not self._places",
+        "self._angles is None",
+        "model/test_quick_rotary.py",
+    ),
+    Mutant(
         "minimal pairs that stand in the training text are asked",
         "world/minimal_pairs.py",
         "if not {pair.right, pair.wrong} & seen",
