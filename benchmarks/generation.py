@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -125,9 +126,9 @@ def main(
     if theirs is not None:
         tries |= {"transformers": reference(1), "transformers, 8 rows": reference(8)}
     with tempfile.TemporaryDirectory() as folder:
-        other = model and llama_cpp(model, Path(folder), prompts[0].tolist())
-        if other:
-            tries["llama.cpp, Q8_0"] = lambda: other(new)
+        other = llama_cpp(model, Path(folder), prompts[0].tolist()) if model else None
+        if other is not None:
+            tries["llama.cpp, Q8_0"] = partial(other, new)
         measure(tries, rounds, new, sum(p.numel() for p in whole.parameters()) * 4)
 
 
