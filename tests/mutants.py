@@ -37,10 +37,10 @@ MUTANTS = [
         "model/test_int8.py",
     ),
     Mutant(
-        "what comes into a product in eight bits has all eight",
+        "what the first rounding of eight bits leaves over is lost",
         "model/int8.py",
-        "INPUT = 63",
-        "INPUT = 127",
+        "(steps - whole) * FINER",
+        "(steps - whole) * 0",
         "model/test_int8.py",
     ),
     Mutant(

@@ -29,15 +29,17 @@ def without_gradients():
 
 
 def by_hand(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """The product of each row, (N, in), with whole numbers up to 63 for it and up to 127 for each
-    row of weights, (out, in), summed exactly: (N, out).
+    """The product of each row, (N, in), with whole numbers up to 63 for it, others up to 63 for what
+    these leave over, and up to 127 for each row of weights, (out, in), summed exactly: (N, out).
     """
     scale = np.abs(weight).max(axis=1, keepdims=True).astype(np.float32) / np.float32(127)
     whole = np.rint(weight / scale).astype(np.int64)
     rows = []
     for row in x:
         step = np.abs(row).max() / np.float32(63)
-        sums = whole @ np.rint(row / step).astype(np.int64)
+        coarse = np.rint(row / step)
+        fine = np.rint((row / step - coarse) * 126)
+        sums = whole @ coarse.astype(np.int64) + whole @ fine.astype(np.int64) / 126
         rows.append(sums * step * scale[:, 0])
     return np.stack(rows) + (0 if bias is None else bias)
 
@@ -57,8 +59,8 @@ def test_a_product_is_that_of_whole_numbers_times_a_scale_a_row(rows, bias):
     wanted = by_hand(x.numpy(), linear.weight.detach().numpy(), b)
     found = Int8Linear(linear)(x).detach().numpy()
     far = np.abs(found - wanted).max(axis=1) / np.abs(wanted).max(axis=1)
-    # A number half way between two whole ones is rounded either way: one step of 63.
-    assert np.median(far) < 1e-6 and far.max() < 0.02
+    # A number half way between two whole ones is rounded either way: one step of the finer ones.
+    assert np.median(far) < 1e-6 and far.max() < 2e-4
 
 
 def test_the_largest_numbers_do_not_overflow():
@@ -119,14 +121,20 @@ def slow(made: Transformer) -> Transformer:
     return made
 
 
+def rounded_by(one: Transformer, other: Transformer) -> float:
+    """How far apart their logits are, as a standard deviation."""
+    return (one(IDX) - other(IDX)).std().item()
+
+
 @BLOCKS
 def test_a_model_is_the_one_that_multiplies_by_hand(config):
     made = model(config)
     small = in_int8(made)
     assert sum(isinstance(part, Int8Linear) for part in small.modules()) == 4 * config.n_layer + 1
-    torch.testing.assert_close(small(IDX), slow(made)(IDX), rtol=0, atol=1e-5)
-    apart = (small(IDX) - made(IDX)).std() / made(IDX).std()
-    assert 1e-3 < apart.item() < 0.1
+    rounding = rounded_by(small, made)
+    assert 1e-4 < rounding / made(IDX).std().item() < 0.03
+    # Where a number lies half way between two of the finer steps, either is taken.
+    assert rounded_by(small, slow(made)) < 0.01 * rounding
 
 
 def test_of_a_tied_model_the_head_alone_is_rounded():
@@ -163,7 +171,8 @@ def test_an_adapter_is_rounded_with_what_it_was_merged_into():
         for name, parameter in lora.trainable(made).items():
             parameter.copy_(0.3 * random(*parameter.shape, seed=len(name)))
     lora.merge(made)
-    torch.testing.assert_close(in_int8(made)(IDX), slow(made)(IDX), rtol=0, atol=1e-5)
+    small = in_int8(made)
+    assert rounded_by(small, slow(made)) < 0.01 * rounded_by(small, made)
 
 
 def test_where_torch_has_no_fbgemm_one_line_says_so():

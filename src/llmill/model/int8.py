@@ -2,11 +2,12 @@
 
 A step is as fast as its weights are read, and these are a quarter of float32's. A row of weights
 has one scale. So has a row of what comes in, which is rounded as it comes, and FBGEMM multiplies
-whole numbers. What a row becomes does not depend on the rows beside it, as it would with torch's
+whole numbers. A row's result does not depend on the rows beside it, as it would with torch's
 `linear_dynamic`, which has one scale for all of them.
 
-What comes in has seven bits: without VNNI's instructions FBGEMM adds products in pairs of 16 bits,
-which eight would overflow. So every processor computes the same.
+FBGEMM takes seven bits of what comes in: without VNNI's instructions it adds products in pairs of
+16 bits, which eight would overflow. Seven are too few for what a model knows, so a second row
+carries what the first rounding left over. The weights are read once for both.
 """
 
 import warnings
@@ -23,6 +24,7 @@ from llmill.model.transformer import Transformer, twin
 WEIGHT = 127  # the largest whole number that stands for a weight
 INPUT = 63  # the largest that stands for a number that comes in; it is held without a sign,
 ZERO = 64  # above this one
+FINER = 126  # times as fine are the steps of the second row: half a step is its largest number
 SMALLEST = 1e-30  # that is divided by: a row of zeros stays one
 
 
@@ -45,14 +47,13 @@ class Int8Linear(nn.Module):
         return weight
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.numel() == x.size(-1):
-            least, most = (each.item() for each in x.aminmax())
-            step = max(-least, most, SMALLEST) / INPUT
-            y: Tensor = self._product(x, step, ZERO, self._packed)
-            return y if self.bias is None else y + self.bias
-        largest = x.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST)  # (..., 1)
-        y = self._product(x / largest, 1 / INPUT, ZERO, self._packed)
-        return y * largest if self.bias is None else torch.addcmul(self.bias, y, largest)
+        step = x.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST) / INPUT  # (..., 1)
+        steps = x / step
+        whole = steps.round()
+        rows = torch.cat((whole, (steps - whole) * FINER))
+        first, second = self._product(rows, 1.0, ZERO, self._packed).chunk(2)
+        y = torch.add(first, second, alpha=1 / FINER)
+        return y * step if self.bias is None else torch.addcmul(self.bias, y, step)
 
     def __deepcopy__(self, memo: object) -> Self:
         """The very same: nothing in it changes, so two models may have it."""
