@@ -81,6 +81,7 @@ def desk(tmp_path, monkeypatch):
             **{"text": ["book"], **named, "mmlu": "quiz", **none, **roles},
             retries=0,
             timeout=20.0,
+            at_once=3,
             world=WORLD,
         )
         shutil.rmtree(desk.out, ignore_errors=True)

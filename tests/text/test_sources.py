@@ -27,7 +27,7 @@ def a_download(**roles):
         "tokenizer": None,
         "init": None,
     }
-    return Download(**{**named, **roles}, retries=1, timeout=1.0, world=WORLD)
+    return Download(**{**named, **roles}, retries=1, timeout=1.0, at_once=1, world=WORLD)
 
 
 def entry(**changes):
@@ -152,7 +152,7 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
         ({"b": entry(file={"bytes": 0})}, "b.files.0.bytes = 0"),
         ({"b": entry(file={"bytes": "5"})}, "b.files.0.bytes = '5'"),
         ({"b": entry(file={"urls": []})}, "b.files.0.urls = []"),
-        ({"b": entry(file={"urls": ["s3://x/b.txt"]})}, "url 's3://x/b.txt': allowed are http://"),
+        ({"b": entry(file={"urls": ["ftp://x/b.txt"]})}, "url 'ftp://x/b.txt': allowed are http, https, s3 and local"),
         ({"b": entry(file={"path": "../b.txt"})}, "path '../b.txt' must be relative"),
         ({"b": entry(file={"path": "/b.txt"})}, "path '/b.txt' must be relative"),
         ({"b": entry(file={"path": "a\\b.txt"})}, r"path 'a\b.txt' must be relative"),
