@@ -6,7 +6,7 @@ A stop is not held up: the threads are daemons, which end with the process, as a
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -23,29 +23,33 @@ def side_by_side(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
     waiting: SimpleQueue[tuple[Future[T], Callable[[], T]]] = SimpleQueue()
     for pair in zip(futures, calls, strict=True):
         waiting.put(pair)
+
+    def work() -> None:
+        while True:
+            try:
+                future, call = waiting.get_nowait()
+            except Empty:
+                return
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(call())
+                except BaseException as error:
+                    _cancel(futures)
+                    future.set_exception(error)
+
     for _ in range(min(most, len(calls))):
-        threading.Thread(target=_work, args=(waiting,), daemon=True).start()
+        threading.Thread(target=work, daemon=True).start()
     try:
-        wait(futures, return_when=FIRST_EXCEPTION)
-    finally:  # also where a stop is raised
-        for future in futures:
-            future.cancel()  # those that have not begun
-    wait(futures)
-    for future in futures:
-        if not future.cancelled() and (failure := future.exception()):
-            raise failure
+        wait(futures)
+    finally:  # where a stop is raised in this thread
+        _cancel(futures)
+    failures = [each.exception() for each in futures if not each.cancelled()]
+    for failure in filter(None, failures):
+        raise failure
     return [future.result() for future in futures]
 
 
-def _work(waiting: SimpleQueue[tuple[Future[T], Callable[[], T]]]) -> None:
-    """Take one call after the other until none is left."""
-    while True:
-        try:
-            future, call = waiting.get_nowait()
-        except Empty:
-            return
-        if future.set_running_or_notify_cancel():
-            try:
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)
+def _cancel(futures: list[Future[T]]) -> None:
+    """Let none begin that has not begun."""
+    for future in futures:
+        future.cancel()
