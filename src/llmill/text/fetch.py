@@ -49,6 +49,15 @@ def addresses(file: File, mirror: str | None) -> list[str]:
     return [f"{mirror.rstrip('/')}/{below}", *file.urls]
 
 
+def kept_as(file: File) -> set[str]:
+    """The names that its download may have in `scratch/downloads`."""
+    if file.sha256:
+        return {file.sha256}
+    packages = [package.address(file.within)] if file.within else []
+    known = [*addresses(file, os.environ.get(MIRROR) or None), *packages]
+    return {record.sha256_text(address) for address in known}
+
+
 def missing(file: File, downloads: Path) -> int:
     """Bytes that are still to come, as far as known."""
     if file.sha256 is None or file.bytes is None:
