@@ -14,9 +14,7 @@ import yaml
 from llmill.clean import clean_scratch
 from llmill.contract import ownership, record
 from llmill.runner import params, scratch
-from tests.conftest import ROOT, preset_text, write_code
-
-TODAY, OTHER = 1, 2  # seeds
+from tests.conftest import ROOT, preset_text
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +29,8 @@ def here(tmp_path, monkeypatch):
     unpinned = {"path": "b.txt", "bytes": None, "sha256": None, "urls": ["https://x/b.txt"]}
     source = {"title": "A", "role": "text", "format": "prose", "licence": "mine"}
     Path("sources.yaml").write_text(yaml.safe_dump({"a": source | {"files": [file, unpinned]}}))
-    shutil.copytree(ROOT / "src/llmill", "src/llmill", ignore=shutil.ignore_patterns("__pycache__"))
-    write_code(tmp_path, "pretrain")
+    Path("data/code").mkdir(parents=True)
+    record.write_json(Path("data/code/pretrain.json"), {"modules": {}})
     for path in pretrain().data:
         Path(path).mkdir(parents=True, exist_ok=True)
         Path(path, "a").write_text("a")
