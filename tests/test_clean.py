@@ -83,7 +83,7 @@ def test_a_state_of_other_parameters_is_listed_with_what_differs_and_removed_onl
         os.utime(path, (old, old))
     size = sum(f.stat().st_size for f in other.rglob("*") if f.is_file()) / 1000
     listed = said(capsys)
-    assert f"  {other}  pretrain  {size:.1f} kB  3 days  pretrain.seed 77, now {seed}\n" in listed
+    assert f"  {other}  pretrain  {size:.1f} kB  3 d  pretrain.seed 77, now {seed}\n" in listed
     assert f"kept:\n  {today}  of today's parameters and data: " in listed
     assert listed.endswith(f"{size:.1f} kB of no use; `llmill clean --yes` removes it\n")
     assert other.exists()
@@ -171,9 +171,11 @@ def test_what_a_running_process_holds_stays(capsys):
 def test_downloads_that_the_table_names_stay_unless_asked_for(capsys):
     named = [downloaded(NAMED), downloaded(f"{sha256('https://x/b.txt')}.part")]
     downloaded(f"{NAMED}.lock", 0)
-    other = [downloaded(UNNAMED), downloaded(f"{UNNAMED}.part.json", 7), downloaded("tmpx.tmp", 9)]
+    other = [
+        downloaded(f"{UNNAMED}.lock", 0), downloaded(f"{UNNAMED}.part"), downloaded("tmpx.tmp", 9),
+    ]  # fmt: skip
     listed = said(capsys)
-    assert "scratch/downloads/" + UNNAMED in listed
+    assert f"  scratch/downloads/{UNNAMED}.part  download  500 bytes  new" in listed
     assert "no source of sources.yaml is this file" in listed
     assert "kept:\n  downloads  sources.yaml names it: 1.0 kB" in listed
     said(capsys, remove=True)

@@ -28,7 +28,7 @@ FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 HASH = re.compile(r"[0-9a-f]{64}")
 BUSY = "a process is running the stage"
 NOTHING = "nothing in scratch/ is of no use"
-SPANS = ((86_400, "days"), (3600, "hours"), (60, "minutes"))
+SPANS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Left:
         """All of them, down to the last folder."""
         below = [file for path in self.paths for file in path.rglob("*")]
         return [path for path in [*self.paths, *below] if path.is_file()]
+
+    @property
+    def name(self) -> str:
+        """The path that it is known by."""
+        return next(path for path in self.paths if path.suffix != ".lock").as_posix()
 
     @property
     def bytes(self) -> int:
@@ -143,14 +148,14 @@ def _downloads(everything: bool, free: set[str]) -> Iterator[Left]:
 def _print(useless: list[Left], kept: list[Left]) -> None:
     if useless:
         print("of no use:")
-        rows = [(e.paths[0].as_posix(), e.stage, form.size(e.bytes), e.age) for e in useless]
+        rows = [(e.name, e.stage, form.size(e.bytes), e.age) for e in useless]
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for row, each in zip(rows, useless, strict=True):
             cells = [f"{cell:{width}}" for cell, width in zip(row, wide, strict=True)]
             print("  " + printable.line("  ".join([*cells, each.why])))
     groups: dict[str, list[Left]] = {}
     for each in kept:
-        name = each.paths[0].as_posix() if each.stage != DOWNLOAD else "downloads"
+        name = "downloads" if each.paths[0].parent.name == "downloads" else each.name
         groups.setdefault(f"{name}  {each.why}", []).append(each)
     if groups:
         print("kept:")
