@@ -463,6 +463,41 @@ MUTANTS = [
         "shared = passage",
         "evaluation/test_counting.py",
     ),
+    Mutant(
+        "hashes of a pattern's files go to the next file",
+        "text/numbered.py",
+        "hashes = (_each(key, entry, len(paths)) for",
+        "hashes = (_each(key, entry, len(paths))[::-1] for",
+        "text/test_sources.py",
+    ),
+    Mutant(
+        "after a failed file others still begin",
+        "text/side_by_side.py",
+        "_cancel(futures)\n                    future.set_exception(error)",
+        "future.set_exception(error)",
+        "text/test_side_by_side.py",
+    ),
+    Mutant(
+        "an object that changed in S3 is continued as if it were the same",
+        "text/transfer.py",
+        'headers["If-Match" if by_tag else "If-Unmodified-Since"] = validator',
+        'headers["If-Range"] = validator',
+        "text/test_s3.py",
+    ),
+    Mutant(
+        "what a running process holds is cleaned away",
+        "clean.py",
+        "    except Timeout:\n        return False",
+        "    except Timeout:\n        return True",
+        "test_clean.py",
+    ),
+    Mutant(
+        "downloads that the table names are cleaned away",
+        "clean.py",
+        'names it", everything',
+        'names it", True',
+        "test_clean.py",
+    ),
 ]
 
 

@@ -24,6 +24,7 @@ LAYERS = [
         "bits_per_byte",
         "by_time",
         "chat",
+        "clean",
         "compare",
         "harness",
         "judge_pairs",

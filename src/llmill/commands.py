@@ -255,6 +255,17 @@ def verify(
 
 
 @app.command()
+def clean(
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it.")] = False,
+    downloads: Annotated[bool, typer.Option("--downloads", help="And every download.")] = False,
+) -> None:
+    """Print what in scratch/ is of no use any more, and why; with --yes, remove it."""
+    from llmill.clean import clean_scratch
+
+    clean_scratch(yes, downloads)
+
+
+@app.command()
 def plan(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:

@@ -12,7 +12,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 from llmill.stages.download import Parameters, run
 from llmill.stages.settings.download import Download, OwnQuestions, OwnTable, OwnText
-from llmill.text import transfer
+from llmill.text import sources, transfer
 from llmill.world.settings import World
 from tests.conftest import ROOT
 from tests.jobs import Job
@@ -81,6 +81,7 @@ def desk(tmp_path, monkeypatch):
             **{"text": ["book"], **named, "mmlu": "quiz", **none, **roles},
             retries=0,
             timeout=20.0,
+            at_once=3,
             world=WORLD,
         )
         shutil.rmtree(desk.out, ignore_errors=True)
@@ -239,6 +240,33 @@ def test_the_output_is_the_same_whatever_the_files_came_from(desk, monkeypatch):
     shutil.rmtree(desk.root / "scratch")
     monkeypatch.setenv("LLMILL_MIRROR", ".")
     assert digest() == local
+
+
+def test_shards_of_a_pattern_come_as_files_of_their_source_and_are_pinned_as_a_list(desk):
+    entry = {
+        "path": "web/{00..11}.txt", "bytes": None, "sha256": None, "urls": ["in/{0..11}.txt"],
+    }  # fmt: skip
+    for number in range(12):
+        (desk.root / f"in/{number}.txt").write_bytes(b"page %d\n" % number)
+    tree = {
+        "title": "W",
+        "role": "text",
+        "format": "documents",
+        "licence": "mine",
+        "files": [entry],
+    }
+    table = desk.root / "sources.yaml"
+    table.write_text(a_table() + yaml.safe_dump({"web": tree}))
+    out = desk.run(text=["web"])
+    assert "web: 12 files" in desk.said
+    (web,) = listed(out, "text")
+    assert [file["path"] for file in web["files"]] == [f"web/{n:02}.txt" for n in range(12)]
+    assert (out / "text/web/11.txt").read_bytes() == b"page 11\n"
+    assert len(sources.pin(table, sources.got(sources.read(table), out))) == 12
+    assert sources.read(table)["web"].files[11].sha256 == sha256(b"page 11\n")
+    (desk.root / "in/7.txt").write_bytes(b"other\n")
+    with pytest.raises(UserError, match=r"^web/07\.txt: could not be had \(in/7\.txt: wrong cont"):
+        desk.run(text=["web"])
 
 
 def test_what_is_tracked_names_each_source_with_a_digest_of_its_files(desk):

@@ -15,7 +15,7 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.text import transfer
-from llmill.text.fetch import fetch, mirror, missing
+from llmill.text.fetch import fetch, fetch_all, mirror, missing
 from llmill.text.sources import File
 from tests.text.server import (
     cut,
@@ -459,3 +459,70 @@ def test_a_proxy_that_cannot_be_used_is_one_line(desk, monkeypatch, proxy, line)
     with pytest.raises(UserError, match=line) as error:
         transfer.client(timeout=20)
     assert "s3cret" not in str(error.value)
+
+
+def all_of(desk, files, retries=0, at=lambda position: None):
+    """Fetch them side by side; returns what `fetch_all` does."""
+    shutil.rmtree(desk.to.parent, ignore_errors=True)
+    places = [(file, desk.to.parent / file.name) for file in files]
+    with transfer.client(timeout=20) as client:
+        network = transfer.Network(client, retries, desk.said.append, desk.slept.append)
+        return fetch_all(places, desk.downloads, None, network, at, 3)
+
+
+def shards(server, count):
+    """Files of other contents on the server, as the table lists them."""
+    bodies = [bytes([number]) * 200_000 for number in range(count)]
+    server.files |= {f"{number}.bin": body for number, body in enumerate(bodies)}
+    return [
+        a_file(
+            f"{server.url}/{number}.bin",
+            sha256=hashlib.sha256(body).hexdigest(), size=200_000, path=f"{number}.bin",
+        )
+        for number, body in enumerate(bodies)
+    ]  # fmt: skip
+
+
+def test_files_come_side_by_side_and_in_their_order(server, desk):
+    files, positions = shards(server, 8), []
+    found = all_of(desk, files, at=positions.append)
+    assert found == [(200_000, file.sha256) for file in files]
+    for number in range(8):
+        assert (desk.to.parent / f"{number}.bin").read_bytes() == bytes([number]) * 200_000
+    assert max(positions) == positions[-1] == 1_600_000
+
+
+def test_a_cut_connection_in_one_file_loses_none_of_the_others(server, desk):
+    files = shards(server, 3)
+    server.plan["1.bin"] = [cut(50_000)]
+    with pytest.raises(UserError, match=r"1\.bin: .* the connection broke off"):
+        all_of(desk, files)
+    whole = [files[0].sha256, files[2].sha256]
+    part = [f"{files[1].sha256}.part", f"{files[1].sha256}.part.json"]
+    assert desk.kept() == sorted([*whole, *part])
+    server.asked.clear()
+    all_of(desk, files)
+    assert server.asked == [("1.bin", "bytes=50000-")]
+
+
+def test_each_of_several_files_has_its_own_resume_and_its_own_tries(server, desk):
+    files = shards(server, 3)
+    for number, length in enumerate((10_000, 20_000, 30_000)):
+        server.plan[f"{number}.bin"] = [cut(length)]
+    assert len(all_of(desk, files, retries=1)) == 3
+    assert sorted(server.asked, key=str) == [
+        ("0.bin", "bytes=10000-"),
+        ("0.bin", None),
+        ("1.bin", "bytes=20000-"),
+        ("1.bin", None),
+        ("2.bin", "bytes=30000-"),
+        ("2.bin", None),
+    ]
+
+
+def test_equal_files_are_fetched_once(server, desk):
+    assert (
+        len(all_of(desk, [a_file(f"{server.url}/a.txt", path=f"{n}.txt") for n in range(3)])) == 3
+    )
+    assert server.asked == [("a.txt", None)]
+    assert (desk.to.parent / "2.txt").read_bytes() == BODY

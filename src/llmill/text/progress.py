@@ -2,11 +2,32 @@
 
 import contextlib
 import sys
+import threading
 from collections.abc import Callable, Iterator
 
 from llmill.text.transfer import Position
 
 LINES_ABOVE = 50_000_000  # bytes; a smaller source gets its first line only
+
+
+class Sum:
+    """The positions of files that come side by side, as that of one."""
+
+    def __init__(self, at: Position):
+        self._at, self._lock = at, threading.Lock()
+        self._positions: dict[int, int] = {}
+        self._whole = 0
+
+    def of(self, number: int) -> Position:
+        """To be told how far the file of this number is."""
+
+        def further(position: int) -> None:
+            with self._lock:
+                self._whole += position - self._positions.get(number, 0)
+                self._positions[number] = position
+                self._at(self._whole)
+
+        return further
 
 
 @contextlib.contextmanager

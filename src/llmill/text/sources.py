@@ -19,7 +19,7 @@ from llmill.contract.elsewhere import is_below
 from llmill.contract.errors import UserError
 from llmill.contract.known import NEWS, SOURCES, WORLD
 from llmill.contract.model_folder import BPE, CONFIG, GGUF
-from llmill.text import encoding, endings
+from llmill.text import encoding, endings, numbered
 from llmill.text.settings import TextFormat
 
 FILE = Path("sources.yaml")
@@ -32,6 +32,7 @@ TOKENIZER = {"encoder.json", "vocab.bpe"}
 # What a model's folder may hold.
 MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken", ".jinja", GGUF)
 
+SCHEMES = ("http", "https", "s3")
 PACKAGED = ("package", "version", "file")
 PACKAGE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"  # as the registry has them
 VERSION = r"^[A-Za-z0-9.!+_-]+$"
@@ -116,9 +117,11 @@ class File(TablePart):
         if not is_below(self.path):
             raise ValueError(f"path '{self.path}' must be relative, with / and without .. parts")
         for url in self.urls:
-            scheme, separator, _ = url.partition("://")
-            if separator and scheme.lower() not in ("http", "https"):
-                raise ValueError(f"url '{url}': allowed are http://, https:// and local paths")
+            scheme, separator, rest = url.partition("://")
+            if separator and scheme.lower() not in SCHEMES:
+                raise ValueError(f"url '{url}': allowed are {', '.join(SCHEMES)} and local paths")
+            if scheme.lower() == "s3" and separator and not all(rest.partition("/")[::2]):
+                raise ValueError(f"url '{url}': an object in S3 is s3://BUCKET/KEY")
         return self
 
 
@@ -234,15 +237,24 @@ def _source(name: str, entry: Any, file: Path) -> Source:
         raise UserError(f"{file}: '{name}' is a built-in source; give this one another name")
     if "name" in entry:
         raise UserError(f"{file}: unknown field '{name}.name'; the name stands before the colon")
+    numbers: list[int] = []  # of the entry that each file is of
     try:
+        if isinstance(listed := entry.get("files"), list):
+            files = list(numbered.files(listed))
+            numbers = [number for number, _ in files]
+            entry = {**entry, "files": [each for _, each in files]}
         return Source.model_validate({**entry, "name": name})
     except ValidationError as error:
-        raise UserError(f"{file}: {_one_line(name, error)}") from None
+        raise UserError(f"{file}: {_one_line(name, error, numbers)}") from None
+    except ValueError as error:
+        raise UserError(f"{file}: {name}.{error}") from None
 
 
-def _one_line(name: str, error: ValidationError) -> str:
+def _one_line(name: str, error: ValidationError, numbers: list[int]) -> str:
     first = error.errors()[0]
     location = first["loc"]
+    if location[:1] == ("files",) and isinstance(number := next(iter(location[1:]), None), int):
+        location = ("files", numbers[number], *location[2:])
     where = ".".join([name, *(str(part) for part in location)])
     if first["type"] == "extra_forbidden":
         fields = list((File if len(location) > 1 else Source).model_fields)
@@ -302,7 +314,7 @@ def got(table: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
 def pin(file: Path, files: dict[str, tuple[int, str]]) -> list[str]:
     """Write bytes and sha256 over the nulls of the files found; returns the paths pinned.
 
-    Everything else in the file stays as it is written.
+    A pattern gets a list. Everything else in the file stays as it is written.
     """
     text = file.read_bytes().decode()
     pinned, edits = [], []
@@ -310,18 +322,28 @@ def pin(file: Path, files: dict[str, tuple[int, str]]) -> list[str]:
         nulls = {
             k: v for k, v in values.items() if k in ("bytes", "sha256") and v.tag.endswith(":null")
         }
-        if path in files and nulls:
-            size, sha256 = files[path]
-            pinned.append(path)
-            edits += [
-                (node, str(size) if key == "bytes" else sha256) for key, node in nulls.items()
-            ]
+        paths = numbered.names(path)
+        if nulls and all(each in files for each in paths):
+            sizes, hashes = zip(*(files[each] for each in paths), strict=True)
+            pinned += paths
+            for key, node in nulls.items():
+                found = [str(each) for each in (sizes if key == "bytes" else hashes)]
+                several = numbered.RANGE.search(path) is not None
+                edits.append((node, _listed(found, text, node) if several else found[0]))
     for node, value in sorted(edits, key=lambda edit: edit[0].start_mark.index, reverse=True):
         start, end = node.start_mark.index, node.end_mark.index
         text = text[:start] + (value if end > start else f" {value}") + text[end:]
     if pinned:
         record.write_bytes(file, text.encode())
     return pinned
+
+
+def _listed(values: list[str], text: str, node: yaml.Node) -> str:
+    """A list as it is written in the place of a null, a value a line."""
+    before = text[: node.start_mark.index].rpartition("\n")[2]
+    margin = " " * (len(before) - len(before.lstrip()) + 4)
+    end = "\r\n" if "\r\n" in text else "\n"
+    return f"[{end}{margin}" + f",{end}{margin}".join(values) + "]"
 
 
 def _files(root: yaml.Node | None) -> Iterator[tuple[str, dict[str, yaml.Node]]]:

@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import httpx
 
 from llmill.contract import proxies, record
 from llmill.contract.errors import UserError
+from llmill.text import s3
 
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds
@@ -53,6 +54,7 @@ class Network:
     retries: int
     say: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
+    signer: s3.Signer = field(default_factory=s3.Signer)
 
 
 @dataclass(frozen=True)
@@ -152,24 +154,39 @@ def _start(remote: Expected, part: Path) -> int:
 
 def _ask(remote: Expected, part: Path, start: int, network: Network, at: Position) -> bool:
     """One request; True if its answer completed an earlier one. Raises `Again` or `Failure`."""
-    headers = {}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        if validator := _noted(part).get("validator"):
-            headers["If-Range"] = validator
+    url, headers = remote.url, dict[str, str]()
+    in_s3 = s3.is_s3(url)
     try:
-        with network.client.stream("GET", remote.url, headers=headers) as response:
+        if in_s3:
+            url, headers = network.signer.request(url)
+        headers |= _continued(part, start, in_s3) if start else {}
+        with network.client.stream("GET", url, headers=headers) as response:
+            if in_s3 and response.status_code not in (200, 206, 412, 416):
+                raise _refused_by_s3(response, network.signer)
             return _take(remote, part, start, response, at)
+    except s3.Refusal as error:
+        raise Failure(str(error)) from None
     except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
         raise Failure(str(error)) from None
     except httpx.DecodingError as error:
         forget(part)
         raise Again(f"{error}") from None
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        reason = f"no connection ({_reason(error)}){proxies.through(remote.url)}"
+        reason = f"no connection ({_reason(error)}){proxies.through(url)}"
         raise Again(reason, unreachable=True) from None
     except httpx.TransportError as error:
         raise Again(f"the connection broke off ({_reason(error)})") from None
+
+
+def _continued(part: Path, start: int, in_s3: bool) -> dict[str, str]:
+    """The headers that ask for the rest of a file, and only of the same one."""
+    headers, validator = {"Range": f"bytes={start}-"}, _noted(part).get("validator")
+    if validator and in_s3:  # S3's reference knows no If-Range
+        by_tag = validator.startswith('"')
+        headers["If-Match" if by_tag else "If-Unmodified-Since"] = validator
+    elif validator:
+        headers["If-Range"] = validator
+    return headers
 
 
 def _reason(error: Exception) -> str:
@@ -190,7 +207,7 @@ def _take(remote: Expected, part: Path, start: int, response: httpx.Response, at
             raise Again("the server sent other bytes than those asked for")
         _write(remote, part, response, total, at)
         return True
-    if response.status_code == 416 and start:
+    if response.status_code in (412, 416) and start:
         if _content_range(response)[1] == start:
             return True  # all of it was here already
         forget(part)
@@ -198,11 +215,21 @@ def _take(remote: Expected, part: Path, start: int, response: httpx.Response, at
     raise _refused(response)
 
 
-def _refused(response: httpx.Response) -> Failure:
+def _refused(response: httpx.Response, why: str = "") -> Failure:
     status = response.status_code
     phrases = {code.value: code.phrase for code in http.HTTPStatus}
-    message = f"HTTP {status} {phrases.get(status, '')}".strip()
+    message = f"HTTP {status} {phrases.get(status, '')}".strip() + (f" ({why})" if why else "")
     return Again(message, wait=_retry_after(response)) if status in TRY_AGAIN else Failure(message)
+
+
+def _refused_by_s3(response: httpx.Response, signer: s3.Signer) -> Failure:
+    body = b""
+    for block in response.iter_bytes():
+        body += block
+        if len(body) >= s3.WHOLE_ANSWER:
+            break
+    region = response.headers.get("x-amz-bucket-region")
+    return _refused(response, signer.explain(response.status_code, region, body))
 
 
 def _retry_after(response: httpx.Response) -> float:

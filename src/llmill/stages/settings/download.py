@@ -198,6 +198,7 @@ class Download(Section):
     init: Line | None
     retries: Retries
     timeout: Seconds  # without a byte
+    at_once: Annotated[int, Field(ge=1, le=64)]  # files of a source that come side by side
     world: World
 
     @property

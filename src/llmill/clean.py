@@ -1,0 +1,176 @@
+"""`llmill clean`: what runs have left in `scratch/` and no run will use again.
+
+A state is of no use where the parameters or the data are others today, or its result is in DVC's
+cache; a download, where no source of `sources.yaml` is it. What a running process holds stays.
+"""
+
+import contextlib
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from llmill.contract import ownership, printable, record
+from llmill.contract.errors import UserError
+from llmill.contract.pipeline import Stage
+from llmill.report import form
+from llmill.runner import params, scratch, tracking
+from llmill.runner.tree import Params
+from llmill.text import fetch, sources
+
+DOWNLOAD = "download"  # the stage
+FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+HASH = re.compile(r"[0-9a-f]{64}")
+BUSY = "a process is running the stage"
+NOTHING = "nothing in scratch/ is of no use"
+SPANS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+@dataclass(frozen=True)
+class Left:
+    """A folder of a run, or the files of a download, and why it may go or has to stay."""
+
+    paths: list[Path]
+    stage: str
+    why: str
+    useless: bool
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """All of them, down to the last folder."""
+        below = [file for path in self.paths for file in path.rglob("*")]
+        return [path for path in [*self.paths, *below] if path.is_file()]
+
+    @property
+    def name(self) -> str:
+        """The path that it is known by."""
+        return next(path for path in self.paths if path.suffix != ".lock").as_posix()
+
+    @property
+    def bytes(self) -> int:
+        return sum(file.stat().st_size for file in self.files)
+
+    @property
+    def age(self) -> str:
+        """Since its newest file was written."""
+        newest = max((path.stat().st_mtime for path in [*self.paths, *self.files]), default=0.0)
+        seconds = max(0.0, time.time() - newest)
+        return next((f"{seconds // n:.0f} {of}" for n, of in SPANS if seconds >= n), "new")
+
+
+def clean_scratch(remove: bool, downloads: bool) -> None:
+    """Print what is of no use, and `remove` it; with `downloads` every download is of none."""
+    tree = params.load()
+    stages = params.stages(tree)
+    if not scratch.ROOT.is_dir():
+        print(NOTHING)
+        return
+    locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
+    with contextlib.ExitStack() as held:  # to the end: what is judged here must not be taken up
+        free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held)}
+        found = [*_states(tree, stages, free), *_downloads(downloads, free)]
+        useless = [each for each in found if each.useless]
+        size = form.size(sum(each.bytes for each in useless))
+        _print(useless, [each for each in found if not each.useless])
+        for each in useless if remove else []:
+            _remove(each)
+    if not useless:
+        print(NOTHING)
+    elif remove:
+        print(f"removed: {size}")
+    else:
+        print(f"{size} of no use; `llmill clean --yes{' --downloads' * downloads}` removes it")
+
+
+def _hold(lock: Path, held: contextlib.ExitStack) -> bool:
+    """Whether no process is running the stage; then none will until the end."""
+    lock.parent.mkdir(exist_ok=True)
+    try:
+        held.enter_context(FileLock(lock, timeout=0))
+    except Timeout:
+        return False
+    return True
+
+
+def _states(tree: Params, stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
+    """The folder of each run that has left one."""
+    for state in sorted(scratch.ROOT.glob("*/*")):
+        name = state.parent.name
+        if FINGERPRINT.fullmatch(state.name) and (state.parent / "lock").exists():
+            why, useless = BUSY, False
+            if name in free:
+                why, useless = _judged(state, stages.get(name), tree)
+            yield Left([state], name, why, useless)
+
+
+def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
+    """Why it goes or stays, and whether it goes."""
+    if stage is None:
+        return "dvc.yaml has no such stage", True
+    if not (state / scratch.BEGUN).exists():
+        return "nothing says what it was begun with", True
+    if (state / scratch.ENDED).exists():
+        ended = record.read_json(state / scratch.ENDED)
+        if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
+            return "finished; DVC has the result", True
+    try:
+        told = scratch.other(state, stage, params.values(tree, stage.params))
+    except UserError as error:
+        return str(error), False
+    return (told, True) if told else ("of today's parameters and data", False)
+
+
+def _downloads(everything: bool, free: set[str]) -> Iterator[Left]:
+    """The files of each download, whole or partial."""
+    files = [file for source in sources.read().values() for file in source.files]
+    named = {name for file in files for name in fetch.kept_as(file)}
+    groups: dict[str, list[Path]] = {}
+    for path in sorted((scratch.ROOT / "downloads").glob("*")):
+        match = HASH.match(path.name)
+        groups.setdefault(match.group() if match else path.name, []).append(path)
+    for name, paths in groups.items():
+        if all(path.suffix == ".lock" for path in paths):
+            continue
+        if DOWNLOAD not in free:
+            why, useless = BUSY, False
+        elif name in named:
+            why, useless = f"{sources.FILE} names it", everything
+        else:
+            why, useless = f"no source of {sources.FILE} is this file", True
+        yield Left(paths, DOWNLOAD, why, useless)
+
+
+def _print(useless: list[Left], kept: list[Left]) -> None:
+    if useless:
+        print("of no use:")
+        rows = [(e.name, e.stage, form.size(e.bytes), e.age) for e in useless]
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row, each in zip(rows, useless, strict=True):
+            cells = [f"{cell:{width}}" for cell, width in zip(row, wide, strict=True)]
+            print("  " + printable.line("  ".join([*cells, each.why])))
+    groups: dict[str, list[Left]] = {}
+    for each in kept:
+        name = "downloads" if each.paths[0].parent.name == "downloads" else each.name
+        groups.setdefault(f"{name}  {each.why}", []).append(each)
+    if groups:
+        print("kept:")
+    for line, of_it in groups.items():
+        size = form.size(sum(each.bytes for each in of_it))
+        print("  " + printable.line(f"{line}: {size}"))
+
+
+def _remove(left: Left) -> None:
+    """A run that a kill left open in MLflow is closed first, as the stage's next start would do."""
+    for path in left.paths:
+        with contextlib.suppress(Exception):
+            if (run := path / tracking.RUN_FILE).exists():
+                tracking.mark_killed(run)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

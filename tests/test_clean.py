@@ -1,0 +1,199 @@
+"""`llmill clean`: what it calls of no use, what it keeps, and what it removes."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from llmill.clean import clean_scratch
+from llmill.contract import ownership, record
+from llmill.runner import params, scratch
+from tests.conftest import ROOT, preset_text
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A repository at the smoke preset's parameters, with what `pretrain` reads."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LLMILL_MIRROR", raising=False)
+    monkeypatch.setenv("LLMILL_TRACKING", "off")
+    Path("params.yaml").write_text(preset_text("smoke"))
+    shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
+    file = {"path": "a.txt", "bytes": 3, "sha256": NAMED, "urls": ["https://x/a.txt"]}
+    unpinned = {"path": "b.txt", "bytes": None, "sha256": None, "urls": ["https://x/b.txt"]}
+    source = {"title": "A", "role": "text", "format": "prose", "licence": "mine"}
+    Path("sources.yaml").write_text(yaml.safe_dump({"a": source | {"files": [file, unpinned]}}))
+    Path("data/code").mkdir(parents=True)
+    record.write_json(Path("data/code/pretrain.json"), {"modules": {}})
+    for path in pretrain().data:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        Path(path, "a").write_text("a")
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+NAMED, UNNAMED = sha256("named"), sha256("unnamed")
+
+
+def pretrain():
+    return params.stages(params.load())["pretrain"]
+
+
+def begun(seed=None, **data) -> Path:
+    """What a run of `pretrain` with this seed, stopped in the middle, leaves: a state of 1,000 bytes."""
+    stage = pretrain()
+    values = params.values(params.load(), stage.params)
+    if seed is not None:
+        values["pretrain"]["seed"] = seed
+    inputs = record.hash_inputs(stage.data) | data
+    folder = scratch.claim(stage, values, inputs, False, lambda line: None)
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "state/weights").write_bytes(bytes(1000))
+    (folder.parent / "lock").touch()
+    return folder
+
+
+def downloaded(name: str, size: int = 500) -> Path:
+    file = scratch.ROOT / "downloads" / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(bytes(size))
+    return file
+
+
+def said(capsys, remove=False, downloads=False) -> str:
+    clean_scratch(remove, downloads)
+    return capsys.readouterr().out
+
+
+def test_a_state_of_other_parameters_is_listed_with_what_differs_and_removed_only_when_asked(
+    capsys,
+):
+    today, other = begun(), begun(seed=77)
+    seed = params.load().pretrain.seed
+    old = time.time() - 3 * 86_400
+    for path in [other, *other.rglob("*")]:
+        os.utime(path, (old, old))
+    size = sum(f.stat().st_size for f in other.rglob("*") if f.is_file()) / 1000
+    listed = said(capsys)
+    assert f"  {other}  pretrain  {size:.1f} kB  3 d  pretrain.seed 77, now {seed}\n" in listed
+    assert f"kept:\n  {today}  of today's parameters and data: " in listed
+    assert listed.endswith(f"{size:.1f} kB of no use; `llmill clean --yes` removes it\n")
+    assert other.exists()
+    assert said(capsys, remove=True).endswith(f"removed: {size:.1f} kB\n")
+    assert today.exists()
+    assert not other.exists()
+    assert said(capsys).endswith("nothing in scratch/ is of no use\n")
+
+
+def test_a_state_of_other_data_is_of_no_use_and_one_spread_otherwise_is_kept(capsys):
+    path = pretrain().data[0]
+    other = begun(**{path: "f" * 64})
+    text = Path("params.yaml").read_text()
+    assert said(capsys).count(f"other data in {path}") == 1
+    shutil.rmtree(other)
+    today = begun()
+    tree = yaml.safe_load(text)
+    tree["pretrain"]["parallel"] = "fsdp"
+    Path("params.yaml").write_text(yaml.safe_dump(tree))
+    assert f"kept:\n  {today}  of today's parameters and data" in said(capsys, remove=True)
+
+
+def test_a_state_whose_data_is_not_here_is_kept(capsys):
+    state = begun()
+    path = pretrain().data[0]
+    shutil.rmtree(path)
+    assert f"kept:\n  {state}  {path}: missing; " in said(capsys, remove=True)
+
+
+def test_a_finished_state_goes_once_dvc_has_the_result(capsys, monkeypatch):
+    state = begun()
+    record.write_json(state / scratch.ENDED, {"result": "results/pretrain", "record": "aa"})
+    assert f"kept:\n  {state}" in said(capsys)
+    monkeypatch.setattr(ownership, "is_in_dvc", lambda folder, md5: md5 == "aa")
+    assert "finished; DVC has the result" in said(capsys, remove=True)
+    assert not state.exists()
+
+
+def test_a_state_of_a_stage_that_is_gone_or_of_unknown_beginning_is_of_no_use(capsys):
+    gone = scratch.ROOT / "distill" / ("0" * 16)
+    unknown = scratch.ROOT / "instruct" / ("1" * 16)
+    for state in (gone, unknown):
+        (state / "state").mkdir(parents=True)
+        (state.parent / "lock").touch()
+    listed = said(capsys)
+    assert "dvc.yaml has no such stage" in listed
+    assert "nothing says what it was begun with" in listed
+    said(capsys, remove=True)
+    assert not gone.exists()
+    assert not unknown.exists()
+
+
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_what_a_running_process_holds_stays(capsys):
+    other, part = begun(seed=77), downloaded(f"{UNNAMED}.part")
+    (scratch.ROOT / "download").mkdir()
+    holders = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(scratch.ROOT / stage / "lock")],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        for stage in ("pretrain", "download")
+    ]  # fmt: skip
+    assert [holder.stdout.readline() for holder in holders] == ["held\n"] * 2
+    listed = said(capsys, remove=True, downloads=True)
+    for holder in holders:
+        holder.communicate("")
+    assert f"{other}  a process is running the stage" in listed
+    assert "downloads  a process is running the stage: 500 bytes" in listed
+    assert other.exists()
+    assert part.exists()
+    said(capsys, remove=True)
+    assert not other.exists()
+    assert not part.exists()
+
+
+def test_downloads_that_the_table_names_stay_unless_asked_for(capsys):
+    named = [downloaded(NAMED), downloaded(f"{sha256('https://x/b.txt')}.part")]
+    downloaded(f"{NAMED}.lock", 0)
+    other = [
+        downloaded(f"{UNNAMED}.lock", 0), downloaded(f"{UNNAMED}.part"), downloaded("tmpx.tmp", 9),
+    ]  # fmt: skip
+    listed = said(capsys)
+    assert f"  scratch/downloads/{UNNAMED}.part  download  500 bytes  new" in listed
+    assert "no source of sources.yaml is this file" in listed
+    assert "kept:\n  downloads  sources.yaml names it: 1.0 kB" in listed
+    said(capsys, remove=True)
+    assert all(file.exists() for file in named)
+    assert not any(file.exists() for file in other)
+    assert "`llmill clean --yes --downloads` removes it" in said(capsys, downloads=True)
+    said(capsys, remove=True, downloads=True)
+    assert not any(file.exists() for file in named)
+
+
+def test_replies_of_judges_are_never_touched(capsys):
+    reply = scratch.ROOT / "judge_cache" / ("a" * 16)
+    reply.parent.mkdir(parents=True)
+    reply.write_text("{}")
+    assert said(capsys, remove=True, downloads=True) == "nothing in scratch/ is of no use\n"
+    assert reply.exists()
+
+
+def test_without_scratch_nothing_is_made(capsys):
+    assert said(capsys, remove=True) == "nothing in scratch/ is of no use\n"
+    assert not scratch.ROOT.exists()
