@@ -312,8 +312,8 @@ MUTANTS = [
     Mutant(
         "a shorter test text is never looked for",
         "text/contamination.py",
-        "if length >= self.shortest or length == len(words)",
-        "if length >= self.words",
+        "            if length not in self.runs:",
+        "            if length < self.words:",
         "text/test_contamination.py",
     ),
     Mutant(

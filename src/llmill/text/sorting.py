@@ -55,28 +55,26 @@ class Sorted:
     def _merged(self) -> Iterator[np.ndarray]:
         starts = [0, *self._ends[:-1]]
         size = max(1, self._most // len(starts))
-        heads = [self._read(s, min(s + size, e)) for s, e in zip(starts, self._ends, strict=True)]
-        starts = [start + len(head) for start, head in zip(starts, heads, strict=True)]
-        while any(map(len, heads)):
-            # Up to the smallest row behind which a run may go on, nothing is missing.
-            more = [i for i, start in enumerate(starts) if start < self._ends[i]]
+        heads = [np.empty((0, self._columns), dtype=np.uint64)] * len(starts)
+        while True:
+            for i, (start, end) in enumerate(zip(starts, self._ends, strict=True)):
+                n = min(size - len(heads[i]), end - start)
+                if n:
+                    heads[i] = np.concatenate([heads[i], self._read(start, n)])
+                    starts[i] += n
+            if not any(map(len, heads)):
+                return
+            # Up to the smallest row behind which a run goes on, none is missing.
+            more = [i for i, end in enumerate(self._ends) if starts[i] < end]
             last = min((tuple(heads[i][-1]) for i in more), default=None)
-            parts = []
-            for i, head in enumerate(heads):
-                n = len(head) if last is None else _up_to(head, last)
-                parts.append(head[:n])
-                heads[i] = head[n:]
-                if not len(heads[i]) and starts[i] < self._ends[i]:
-                    end = min(starts[i] + size, self._ends[i])
-                    heads[i], starts[i] = self._read(starts[i], end), end
-            yield _sorted(np.concatenate(parts))
+            counts = [len(head) if last is None else _up_to(head, last) for head in heads]
+            yield _sorted(np.concatenate([h[:n] for h, n in zip(heads, counts, strict=True)]))
+            heads = [head[n:] for head, n in zip(heads, counts, strict=True)]
 
-    def _read(self, start: int, end: int) -> np.ndarray:
-        row = 8 * self._columns
-        rows = np.fromfile(
-            self._file, dtype=np.uint64, offset=start * row, count=(end - start) * self._columns
-        )
-        return rows.reshape(-1, self._columns)
+    def _read(self, start: int, n: int) -> np.ndarray:
+        columns = self._columns
+        rows = np.fromfile(self._file, np.uint64, n * columns, offset=8 * start * columns)
+        return rows.reshape(-1, columns)
 
 
 def _sorted(rows: np.ndarray) -> np.ndarray:
