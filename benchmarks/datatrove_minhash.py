@@ -1,6 +1,6 @@
 """Near duplicates of the parquet files in a folder by datatrove, in one process after the other.
 
-python benchmarks/datatrove_minhash.py FOLDER OUT    # for preparing.py, in an interpreter that has it
+python benchmarks/datatrove_minhash.py FOLDER OUT    # for preparing.py, where datatrove is
 
 Its published example with its defaults but for llmill's word shingles of five and a similarity near
 0.8: 14 buckets of 8 hashes. Prints peak MiB, CPU seconds and documents kept as JSON.
