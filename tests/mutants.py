@@ -317,6 +317,20 @@ MUTANTS = [
         "text/test_contamination.py",
     ),
     Mutant(
+        "a document of a crowd is compared with the later ones",
+        "text/duplicates.py",
+        "elif len(candidates) < CROWD:",
+        "else:",
+        "text/test_duplicates.py",
+    ),
+    Mutant(
+        "rows behind a block's end are given out before their turn",
+        "text/sorting.py",
+        "len(head) if last is None else _up_to(head, last)",
+        "len(head)",
+        "text/test_sorting.py",
+    ),
+    Mutant(
         "the fingerprint of a state leaves the data out",
         "runner/scratch.py",
         "for name, values in parameters.items()}, data]",
