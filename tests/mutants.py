@@ -317,10 +317,10 @@ MUTANTS = [
         "text/test_contamination.py",
     ),
     Mutant(
-        "a document of a crowd is compared with the later ones",
+        "the first of the documents that share a band is no candidate",
         "text/duplicates.py",
-        "elif len(candidates) < CROWD:",
-        "else:",
+        "chosen = same[:-1] | first",
+        "chosen = same[:-1]",
         "text/test_duplicates.py",
     ),
     Mutant(
