@@ -312,9 +312,23 @@ MUTANTS = [
     Mutant(
         "a shorter test text is never looked for",
         "text/contamination.py",
-        "if length >= self.shortest or length == len(words)",
-        "if length >= self.words",
+        "            if length not in self.runs:",
+        "            if length < self.words:",
         "text/test_contamination.py",
+    ),
+    Mutant(
+        "the first of the documents that share a band is no candidate",
+        "text/duplicates.py",
+        "chosen = same[:-1] | first",
+        "chosen = same[:-1]",
+        "text/test_duplicates.py",
+    ),
+    Mutant(
+        "rows behind a block's end are given out before their turn",
+        "text/sorting.py",
+        "len(head) if last is None else _up_to(head, last)",
+        "len(head)",
+        "text/test_sorting.py",
     ),
     Mutant(
         "the fingerprint of a state leaves the data out",

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
 
 from llmill.contract.errors import UserError
@@ -64,6 +65,14 @@ def test_the_source_of_every_document_is_kept(folder):
     loaded = Shards.load(run(folder, 1) / "train")
     assert loaded.sources == ["even", "odd"]
     assert loaded.source.tolist() == [i % 2 for i in range(50)]
+
+
+def test_a_shard_without_documents_is_left_out(folder):
+    shard = folder / "data/prepare/text/train/00001.parquet"
+    pq.write_table(pq.read_table(shard).slice(0, 0), shard)
+    loaded = Shards.load(run(folder, 1) / "train")
+    assert (loaded.documents, len(loaded.parts)) == (30, 2)
+    assert loaded.window(0, 6).tolist() == [*b"train "]
 
 
 def test_the_number_of_processes_changes_no_byte(folder):

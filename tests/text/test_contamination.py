@@ -1,15 +1,25 @@
+import random
 import unicodedata
 
-from llmill.text import words
+from llmill.text.batches import Hashes, batches
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.settings import Contamination
 
 SETTINGS = Contamination(words=6, shortest=3)
 
 
+def held(texts, documents):
+    wanted = EvaluationTexts(texts, SETTINGS)
+    return [
+        bool(each)
+        for batch in batches(enumerate(documents), Hashes())
+        for each in wanted.in_documents(batch)
+    ]
+
+
 def holds(texts, document):
-    known = {}
-    return EvaluationTexts(texts, SETTINGS, known).in_document(words.hashes(document, known))
+    """Beside others, which hold nothing."""
+    return held(texts, ["", document, "zeta"]) == [False, True, False]
 
 
 def test_consecutive_words_of_a_long_text_are_found_in_any_dress():
@@ -29,9 +39,28 @@ def test_a_very_short_text_is_found_only_as_the_whole_document():
 
 
 def test_texts_are_counted_and_empty_ones_are_not_looked_for():
-    wanted = EvaluationTexts(["one two three", "one", "...", ""], SETTINGS, {})
+    wanted = EvaluationTexts(["one two three", "one", "...", ""], SETTINGS)
     assert (wanted.texts, wanted.too_short) == (2, 1)
-    assert not wanted.in_document(words.hashes("", {}))
+    assert not holds(["one two three", "one", "...", ""], "")
+
+
+def test_documents_side_by_side_are_looked_at_as_each_alone():
+    """Beside a slow comparison of words."""
+    rng = random.Random(1)
+    documents = [" ".join(rng.choices("abcd", k=rng.randrange(12))) for _ in range(400)]
+    texts = [" ".join(rng.choices("abcd", k=n)) for n in (1, 2, 3, 4, 5, 6, 7, 9)]
+
+    def is_in(text, document):
+        own, others = text.split(), document.split()
+        n = min(len(own), 6)
+        if n < 3:
+            return own == others
+        parts = [own[i : i + n] for i in range(len(own) - n + 1)]
+        return any(others[i : i + n] in parts for i in range(len(others) - n + 1))
+
+    expected = [any(is_in(text, document) for text in texts) for document in documents]
+    assert held(texts, documents) == expected
+    assert 30 < sum(expected) < 300
 
 
 def test_no_texts_find_nothing():

@@ -1,15 +1,61 @@
 import random
 import unicodedata
+from pathlib import Path
 
-from llmill.text import duplicates, words
+import numpy as np
+import pytest
+from datasketch import MinHash, MinHashLSH
+
+from llmill.text import batches, duplicates, sorting, words
+from llmill.text.batches import Hashes
 from llmill.text.settings import NearDuplicates
 
 SETTINGS = NearDuplicates(shingle_words=5, similarity=0.8, permutations=128)
 
 
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """What is known of documents is written into the folder worked in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def exact(texts):
+    found = {int(n) for numbers in duplicates.exact(texts, Path()) for n in numbers}
+    return [number in found for number in range(len(texts))]
+
+
 def near(texts, settings=SETTINGS):
-    known = {}
-    return list(duplicates.near((words.hashes(t, known) for t in texts), settings))
+    hashes, index = Hashes(), duplicates.Near(settings, Path())
+    for batch in batches.batches(enumerate(texts), hashes):
+        index.add(batch, np.ones(len(batch.numbers), dtype=bool))
+    found = set(index.repeats(lambda number: hashes.of(texts[number])))
+    return [number in found for number in range(len(texts))]
+
+
+def near_in_memory(texts, settings=SETTINGS):
+    """The same by datasketch's own sketches and tables, which hold every document."""
+    index = MinHashLSH(
+        threshold=settings.similarity, num_perm=settings.permutations, weights=(0.1, 0.9)
+    )
+    originals, found = [], []
+    for text in texts:
+        features = duplicates.shingles(words.hashes(text, {}), settings.shingle_words)
+        if not len(features):
+            found.append(False)
+            continue
+        sketch = MinHash(num_perm=settings.permutations, hashfunc=int)
+        sketch.update_batch([int(each) >> 32 for each in features])
+        candidates = index.query(sketch)
+        found.append(
+            any(
+                duplicates.similarity(features, originals[i]) >= settings.similarity
+                for i in candidates
+            )
+        )
+        if not found[-1] and len(candidates) < duplicates.CROWD:
+            index.insert(len(originals), sketch)
+            originals.append(features)
+    return found
 
 
 def prose(seed: int, n: int = 120) -> list[str]:
@@ -19,12 +65,12 @@ def prose(seed: int, n: int = 120) -> list[str]:
 
 def test_a_text_repeats_an_earlier_one_whatever_its_case_and_spacing():
     texts = ["One  two", "three", "one\nTWO", "one, two", "three"]
-    assert list(duplicates.exact(texts)) == [False, False, True, False, True]
+    assert exact(texts) == [False, False, True, False, True]
 
 
 def test_a_text_in_another_unicode_form_repeats_the_first():
     text = "forêt défaite élève général"
-    assert list(duplicates.exact([text, unicodedata.normalize("NFD", text)])) == [False, True]
+    assert exact([text, unicodedata.normalize("NFD", text)]) == [False, True]
     texts = [" ".join(prose(1)) + " été", " ".join(prose(1)) + " e\u0301\u00adte\u0301 more"]
     assert near(texts) == [False, True]
 
@@ -86,6 +132,50 @@ def test_marks_agree_with_a_slow_comparison_of_all_pairs():
         if not expected[-1]:
             kept.append(own)
     assert near(texts) == expected
+
+
+def crowded(seed: int) -> list[str]:
+    """Repeats of repeats, texts that are a little alike, short ones and ones without words."""
+    rng = random.Random(seed)
+    forms = [prose(seed + i, rng.choice((3, 4, 5, 6, 40, 90))) for i in range(12)]
+    texts = []
+    for _ in range(240):
+        changed = list(rng.choice(forms))
+        for place in rng.sample(range(len(changed)), rng.choice((0, 0, 1, 1, 2, 3))):
+            changed[place] = rng.choice(("other", "és", "中", f"x{rng.randrange(30)}"))
+        if rng.random() < 0.2:
+            forms[rng.randrange(len(forms))] = changed
+        texts.append(" ".join(changed[: rng.choice((1, 2, 4, 200, 200, 200))]))
+    return [*texts, "", "...", *texts[:20]]
+
+
+@pytest.mark.parametrize(("memory", "crowd", "together"), [(1 << 23, 100, 1 << 15), (4000, 3, 50)])
+@pytest.mark.parametrize("similarity", [0.5, 0.8])
+def test_marks_are_those_of_tables_in_memory(monkeypatch, memory, crowd, together, similarity):
+    monkeypatch.setattr(sorting, "MEMORY", memory)
+    monkeypatch.setattr(duplicates, "CROWD", crowd)
+    monkeypatch.setattr(batches, "WORDS", together)
+    monkeypatch.setattr(batches, "KNOWN", together)
+    settings = NearDuplicates(shingle_words=5, similarity=similarity, permutations=64)
+    for seed in range(2):
+        texts = crowded(seed)
+        marks = near(texts, settings)
+        assert marks == near_in_memory(texts, settings)
+        assert 60 < sum(marks) < 260
+
+
+def test_documents_that_share_a_band_are_those_whose_sketches_do():
+    texts = crowded(3)
+    (batch,) = batches.batches(enumerate(texts), Hashes())
+    bands, seen = duplicates.Bands(SETTINGS), {}
+    for text, keys in zip(texts, bands.keys(batch), strict=True):
+        hashed = duplicates.shingles(words.hashes(text, {}), 5)
+        sketch = MinHash(num_perm=128, hashfunc=int)
+        sketch.update_batch([int(each) >> 32 for each in hashed])
+        for number, key in enumerate(keys if len(hashed) else ()):
+            own = sketch.hashvalues[number * bands.rows : (number + 1) * bands.rows].tobytes()
+            assert seen.setdefault((number, own), key) == key
+    assert len(set(seen.values())) == len(seen) > 1000
 
 
 def test_documents_without_words_are_compared_with_nothing(monkeypatch):

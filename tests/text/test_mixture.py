@@ -1,6 +1,27 @@
+from pathlib import Path
+
+import pytest
+
+from llmill.contract.record import sha256_text
+from llmill.text import sorting
 from llmill.text.documents import Document
 from llmill.text.identity import fraction
-from llmill.text.mixture import copies, mix
+from llmill.text.mixture import Mixture, copies
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path, monkeypatch):
+    """The order is written into the folder worked in."""
+    monkeypatch.chdir(tmp_path)
+
+
+def mix(documents: list[Document], weights: dict[str, float]) -> list[Document]:
+    mixture = Mixture(Path("mixed"), documents.__getitem__)
+    for number, document in enumerate(documents):
+        mixture.add(number, document.id, weights[document.source])
+    mixture.close()
+    assert len(mixture) == len(mixture[:])
+    return mixture[:]
 
 
 def made(source: str, n: int) -> list[Document]:
@@ -38,3 +59,25 @@ def test_sources_are_mixed_and_the_order_of_reading_does_not_matter():
     mixed = mix(documents, weights)
     assert mixed == mix(documents[::-1], weights)
     assert 30 < sum(d.source == "a" for d in mixed[:100]) < 70
+
+
+def test_the_order_is_that_of_the_hashes_whatever_memory_holds(monkeypatch):
+    documents, weights = made("a", 300) + made("b", 200), {"a": 2.5, "b": 0.7}
+    ranked = [
+        (sha256_text(f"{copy}:{document.id}"), document)
+        for document in documents
+        for copy in range(copies(document.id, weights[document.source]))
+    ]
+    expected = [document for _, document in sorted(ranked, key=lambda pair: pair[0])]
+    assert mix(documents, weights) == expected
+    monkeypatch.setattr(sorting, "MEMORY", 2400)
+    assert mix(documents, weights) == expected
+
+
+def test_a_part_of_the_order_is_read_alone():
+    mixture = Mixture(Path("mixed"), made("a", 9).__getitem__)
+    for number in range(9):
+        mixture.add(number, f"a-{number}", 1)
+    mixture.close()
+    whole = mixture[:]
+    assert (mixture[2:4], mixture[7:20], mixture[8]) == (whole[2:4], whole[7:], whole[8])

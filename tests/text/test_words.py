@@ -1,6 +1,10 @@
+import random
+import sys
+
 import numpy as np
 
 from llmill.text import words
+from llmill.text.identity import canonical
 
 
 def test_case_and_punctuation_make_no_other_words():
@@ -21,6 +25,23 @@ def test_unicode_form_and_characters_that_show_nothing_make_no_other_words():
     assert same("contamination", "con\u00adtami\u200bna\u2060tion\ufeff")
     assert same("ﬁnal Ｆｕｌｌ １２", "final full 12")
     assert not same("élève", "eleve")
+
+
+def test_words_of_plain_text_are_those_of_any_text():
+    plain = "".join(map(chr, range(128))) + " It's 3rd_place, U.S.A.\t"
+    assert words.split(plain) == words.WORD.findall(canonical(plain))
+    assert words.split("Ünïcode ½ 中文") == ["ünïcode", "1", "2", "中", "文"]
+
+
+def test_what_is_not_unusual_is_split_and_folded_as_anything_is():
+    usual = [c for c in map(chr, range(sys.maxunicode + 1)) if not words.UNUSUAL.match(c)]
+    assert len(usual) > 700
+    rng = random.Random(1)
+    texts = [*usual, *("".join(rng.choices(usual, k=80)) for _ in range(400))]
+    for text in texts:
+        assert words.folded(text) == canonical(text)
+        assert words.split(text) == words.WORD.findall(canonical(text))
+        assert not words.SPACELESS.search(text)
 
 
 def test_scripts_without_spaces_have_a_word_a_character_with_its_marks():

@@ -13,7 +13,8 @@ import numpy as np
 
 from llmill.evaluation import statistics
 from llmill.evaluation.items import Asked
-from llmill.text.overlap import Overlap, split
+from llmill.text.overlap import Overlap
+from llmill.text.words import split
 
 SHOWN = 40  # words of an example
 

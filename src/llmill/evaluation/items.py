@@ -15,7 +15,8 @@ from llmill.tasks.instruction import Instruction
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.preference import Preference
 from llmill.text import parquet
-from llmill.text.overlap import Document, Item, split
+from llmill.text.overlap import Document, Item
+from llmill.text.words import split
 
 QUESTIONS, INSTRUCTIONS, MESSAGES = "questions", "instructions", "messages"
 DOCUMENTS, PREFERENCES = "documents", "preferences"

@@ -9,9 +9,10 @@ and why.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,20 +25,20 @@ from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference, split
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.split import distinct, part
-from llmill.text import documents, duplicates, endings, local, parquet, sources
+from llmill.text import documents, endings, local, parquet, sources
+from llmill.text.cleaning import KEPT, Cleaned
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
 from llmill.text.identity import normal
 from llmill.text.listed import Form, read_sources, source_name, the_file, the_files
-from llmill.text.mixture import mix, repeated
-from llmill.text.words import WordHashes, hashes
+from llmill.text.mixture import Mixture, repeated
+from llmill.text.spool import Spool
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 SPLITS = split.NAMES
 LISTED = 20  # contradictions that are told one by one
-REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
 Prepared = tuple[Splits, Metrics]
@@ -77,8 +78,6 @@ def run(params: Parameters, job: Job) -> None:
         out,
         lambda folder, form: prepare_questions(folder, form, out),
     )
-    # Shared by both passes over the texts: each word is hashed once.
-    word_hashes: WordHashes = {}
     evaluation_texts = EvaluationTexts(
         [
             *(row.text for row in messages["test"]),
@@ -87,12 +86,15 @@ def run(params: Parameters, job: Job) -> None:
             *(question.question for question in questions["test"]),
         ],
         settings.contamination,
-        word_hashes,
     )
-    candidates = list(read_text(raw / "text", settings))
-    progress = job.progress("documents")
-    corpus, by_source = clean(candidates, evaluation_texts, word_hashes, settings, progress)
-    text_metrics = write_text(corpus, settings, job.out / "text")
+    with work_folder(job.scratch / "documents") as folder, Spool(folder / "spool") as spool:
+        candidates = read_text(raw / "text", settings)
+        progress = job.progress("documents")
+        cleaned = Cleaned(
+            candidates, evaluation_texts, settings.near_duplicates, spool, folder, progress
+        )
+        by_source = cleaned.by_source()
+        text_metrics = write_text(cleaned, settings, folder, job.out / "text")
     metrics = {
         "text": {**text_metrics, "sources": by_source},
         "evaluation_texts": {
@@ -109,9 +111,20 @@ def run(params: Parameters, job: Job) -> None:
     job.track.table("sources", rows)
     job.track.metrics({f"text_{name}": figure for name, figure in text_metrics.items()})
     job.say(
-        f"{sum(row['read'] for row in rows)} documents read, {len(corpus)} kept, "
-        f"{text_metrics['train_documents']} to train on"
+        f"{sum(row['read'] for row in rows)} documents read, "
+        f"{sum(row['kept'] for row in rows)} kept, {text_metrics['train_documents']} to train on"
     )
+
+
+@contextmanager
+def work_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder, gone at the end; that of a run which was killed is taken over."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) -> Prepared:
@@ -287,60 +300,23 @@ def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
             yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
 
 
-def clean(
-    candidates: list[Document],
-    evaluation_texts: EvaluationTexts,
-    word_hashes: WordHashes,
-    settings: Prepare,
-    progress: Callable[[int, int], None],
-) -> tuple[list[Document], Metrics]:
-    """The documents to keep; and by source how many were read, removed by reason and kept."""
-    removed: Counter[tuple[str, str]] = Counter()
-
-    def keep(left: list[Document], marked: Iterator[bool], reason: str) -> list[Document]:
-        pairs = list(zip(left, marked, strict=True))
-        removed.update((document.source, reason) for document, out in pairs if out)
-        return [document for document, out in pairs if not out]
-
-    left = keep(candidates, duplicates.exact(document.text for document in candidates), REASONS[0])
-    words = {}
-    for number, document in enumerate(left, 1):
-        words[document.id] = hashes(document.text, word_hashes)
-        progress(number, len(left))
-    left = keep(left, (evaluation_texts.in_document(words[d.id]) for d in left), REASONS[1])
-    marked = duplicates.near((words[d.id] for d in left), settings.near_duplicates)
-    left = keep(left, marked, REASONS[2])
-    n_read, n_kept = Counter(d.source for d in candidates), Counter(d.source for d in left)
-    count_words: Counter[str] = Counter()
-    for document in left:
-        count_words[document.source] += len(words[document.id])
-    return left, {
-        source: {
-            "read": n_read[source],
-            **{reason: removed[source, reason] for reason in REASONS},
-            "kept": n_kept[source],
-            "words": count_words[source],
-        }
-        for source in n_read
-    }
-
-
-def write_text(corpus: list[Document], settings: Prepare, out: Path) -> Metrics:
+def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> Metrics:
     """Split by hash, mix by weight, write both; validation documents are never repeated."""
-    parts: Splits = {"train": [], "validate": []}
-    for document in corpus:
-        parts[part(document.id, settings.validate_share, test_share=0)].append(document)
+    spool = cleaned.spool
     # A source that is not named counts once.
-    weights = {document.source: 1.0 for document in corpus} | settings.weights
+    weights = {source: 1.0 for source in spool.sources} | settings.weights
     once = {source: float(weight > 0) for source, weight in weights.items()}
-    mixed = {
-        "train": mix(parts["train"], weights),
-        "validate": mix(parts["validate"], once),
-    }
+    weights_of = {"train": weights, "validate": once}
+    mixed = {name: Mixture(folder / name, spool.document) for name in weights_of}
+    for number, (source, identity) in enumerate(spool.named()):
+        if cleaned.reason[number] == KEPT:
+            name = part(identity, settings.validate_share, test_share=0)
+            mixed[name].add(number, identity, weights_of[name][source])
     for name, mixture in mixed.items():
+        mixture.close()
         if not mixture:
             raise UserError(
-                f"params.yaml: of {len(corpus)} documents none is left for {name}; change "
+                f"params.yaml: of {cleaned.n_kept} documents none is left for {name}; change "
                 "prepare.validate_share, prepare.weights or prepare.passage_words"
             )
         parquet.write(out / name, mixture, settings.shard_documents)

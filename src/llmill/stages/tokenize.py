@@ -52,7 +52,8 @@ def run(params: Parameters, job: Job) -> None:
     for (_, _, folder), entry in zip(
         work, in_parallel(work, params.tokenize.processes), strict=True
     ):
-        entries[folder.name].append(entry)
+        if entry["tokens"]:  # else nothing can be mapped
+            entries[folder.name].append(entry)
     metrics = {}
     for split in SPLITS:
         totals = shards.write_index(job.out / split, n_vocab, entries[split])

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from llmill.text.batches import Batch
 from llmill.text.settings import Contamination
-from llmill.text.words import WordHashes, hashes, runs
+from llmill.text.words import MULTIPLIER, WordHashes, hashes, runs
 
 
 class EvaluationTexts:
@@ -14,9 +15,10 @@ class EvaluationTexts:
     A text of fewer than `shortest` words is found only where it is the whole document.
     """
 
-    def __init__(self, texts: Iterable[str], settings: Contamination, table: WordHashes):
+    def __init__(self, texts: Iterable[str], settings: Contamination):
         self.texts = self.too_short = 0
         self.words, self.shortest = settings.words, settings.shortest
+        table: WordHashes = {}
         lengths: dict[int, list[np.ndarray]] = {}
         for text in texts:
             words = hashes(text, table)
@@ -25,18 +27,41 @@ class EvaluationTexts:
                 lengths.setdefault(length, []).append(runs(words, length))
                 self.texts += 1
                 self.too_short += length < self.shortest
-        self.runs = {n: np.unique(np.concatenate(parts)) for n, parts in sorted(lengths.items())}
+        self.runs = {n: _Runs(np.concatenate(parts)) for n, parts in sorted(lengths.items())}
 
-    def in_document(self, words: np.ndarray) -> bool:
-        """Whether a document, given as its words' hashes, holds one of the texts."""
-        return any(
-            _share_one(runs(words, length), text_runs)
-            for length, text_runs in self.runs.items()
-            if length >= self.shortest or length == len(words)
-        )
+    def in_documents(self, batch: Batch) -> np.ndarray:
+        """Whether each document holds one of the texts. (documents,)"""
+        held = np.zeros(len(batch.numbers), dtype=bool)
+        hashed = batch.words
+        for length in range(1, min(max(self.runs, default=0), len(batch.words)) + 1):
+            if length > 1:  # as `words.runs`, from those that are a word shorter
+                hashed = hashed[:-1] * MULTIPLIER
+                hashed += batch.words[length - 1 :]
+            if length not in self.runs:
+                continue
+            places = self.runs[length].places(hashed)
+            document = batch.document(places)
+            inside = places + length <= batch.ends[document]
+            if length < self.shortest:
+                inside &= batch.sizes[document] == length
+            held[document[inside]] = True
+        return held
 
 
-def _share_one(document_runs: np.ndarray, text_runs: np.ndarray) -> bool:
-    places = np.searchsorted(text_runs, document_runs)
-    places[places == len(text_runs)] = 0
-    return bool((text_runs[places] == document_runs).any())
+class _Runs:
+    """Runs of one length, to be found among many."""
+
+    def __init__(self, hashed: np.ndarray):
+        self.sorted = np.unique(hashed)
+        # Most runs of a document are in no text: a look into a table says so, a search is slower.
+        bits = len(self.sorted).bit_length() + 3
+        self.shift = np.uint64(64 - bits)
+        self.sieve = np.zeros(1 << bits, dtype=bool)
+        self.sieve[self.sorted >> self.shift] = True
+
+    def places(self, hashed: np.ndarray) -> np.ndarray:
+        """Where one of them stands."""
+        places = np.flatnonzero(self.sieve[hashed >> self.shift])
+        found = np.searchsorted(self.sorted, hashed[places])
+        found[found == len(self.sorted)] = 0
+        return places[self.sorted[found] == hashed[places]]

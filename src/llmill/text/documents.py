@@ -18,7 +18,9 @@ from llmill.text.passages import passages
 
 START = re.compile(r"^ *\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*]*\*\*\*", re.M)
 END = re.compile(r"^ *\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG", re.M)
-NOT_THE_BOOK = re.compile(r"project gutenberg|^(?:produced by|e-?text prepared by)\b", re.I)
+NOTICE, CREDIT = "project gutenberg", re.compile(r"(?:produced by|e-?text prepared by)\b", re.I)
+# Spaces at the end of a line, or a line of them.
+LOOSE = re.compile(r"[^\S\n](?:\n|\Z)")
 FULL = (
     0.75  # of a book's width: a line that would not be so long with the next word ended on purpose
 )
@@ -64,7 +66,7 @@ def _parts(text: str, file: Path, form: str, passage_words: int) -> list[str]:
     if form == "prose":
         return passages(paragraphs(text), passage_words)
     parts = paragraphs(strip_gutenberg(text, file))
-    return passages(unwrap([p for p in parts if not NOT_THE_BOOK.search(p)]), passage_words)
+    return passages(unwrap([p for p in parts if not _is_notice(p)]), passage_words)
 
 
 def clean(text: str) -> str:
@@ -74,6 +76,8 @@ def clean(text: str) -> str:
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not LOOSE.search(whole):
+        return whole
     return "\n".join("" if x.isspace() else x.rstrip(" \t") for x in whole.split("\n"))
 
 
@@ -92,7 +96,12 @@ def strip_gutenberg(text: str, file: Path) -> str:
 
 def paragraphs(text: str) -> list[str]:
     """The blocks between blank lines."""
-    return [part for part in re.split(r"\n{2,}", text.strip("\n")) if part.strip()]
+    parts = (part.strip("\n") for part in text.split("\n\n"))
+    return [part for part in parts if part.strip()]
+
+
+def _is_notice(part: str) -> bool:
+    return NOTICE in part.lower() or CREDIT.match(part) is not None
 
 
 def unwrap(parts: list[str]) -> list[str]:
@@ -105,7 +114,7 @@ def unwrap(parts: list[str]) -> list[str]:
 def _wrapped(lines: list[str], width: float) -> bool:
     """Whether no line but the last could have held the first word of the next one."""
     return all(
-        len(line) + 1 + len(after.lstrip(" ").split(" ", 1)[0]) > width
+        len(line) >= width or len(line) + 1 + len(after.lstrip(" ").split(" ", 1)[0]) > width
         for line, after in pairwise(lines)
     )
 

@@ -1,58 +1,148 @@
-"""Finds documents that repeat an earlier one, exactly or nearly.
+"""Finds documents that repeat an earlier one, exactly or nearly; what is known of them is on disk.
 
 Candidates come from MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of
 Massive Datasets, chapter 3); what counts is then their similarity itself, not its estimate.
+
+A table of all bands would grow with the documents. So the bands are sorted on disk, which brings
+equal ones together; most are nowhere else. Documents that share one are then looked at in order.
 """
 
-from collections.abc import Iterable, Iterator
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
+from operator import itemgetter
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-from llmill.contract.record import sha256_text
-from llmill.text.identity import normal
+from llmill.text.batches import Batch
 from llmill.text.settings import NearDuplicates
-from llmill.text.words import runs
+from llmill.text.sorting import Sorted
+from llmill.text.words import MULTIPLIER, folded, runs
 
 MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again
 CROWD = 100  # of more documents that are alike and yet no duplicates, the later are not looked at
+DIGEST = 16  # bytes that stand for a text
+TOGETHER = 4096  # texts whose digests are handed on together
 
 
-def exact(texts: Iterable[str]) -> Iterator[bool]:
-    """Whether each text is, but for case and white space, an earlier one."""
-    seen: set[str] = set()
-    for text in texts:
-        key = sha256_text(normal(text))
-        yield key in seen
-        seen.add(key)
+def exact(texts: Iterable[str], folder: Path) -> Iterator[np.ndarray]:
+    """The numbers, from 0, of the texts that are, but for case and white space, an earlier one.
+
+    All texts are read at once, the numbers come as they are found.
+    """
+    rows = Sorted(folder / "digests", 3)
+    left, start = iter(texts), 0
+    while digests := [_digest(text) for text in islice(left, TOGETHER)]:
+        keys = np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
+        rows.add(np.column_stack([keys, np.arange(start, start + len(keys), dtype=np.uint64)]))
+        start += len(keys)
+    return (repeated[~first, 2] for repeated, first in _shared(rows))
 
 
-def near(documents: Iterable[np.ndarray], settings: NearDuplicates) -> Iterator[bool]:
-    """Whether each document, given as its words' hashes, is nearly an earlier one that was kept.
+class Near:
+    """Documents that come in order, and those that are nearly an earlier one that was kept.
 
     One without words is none. A document that is like `CROWD` others and repeats none of them is
     kept, and later ones are not compared with it: the work for each document has a bound.
     """
-    index = MinHashLSH(
-        threshold=settings.similarity,
-        num_perm=settings.permutations,
-        weights=(FALSE, MISSED),
-    )
-    empty = MinHash(num_perm=settings.permutations, hashfunc=int)
-    originals: list[np.ndarray] = []
-    for words in documents:
-        if not len(words):  # all of them would be candidates of each other
-            yield False
-            continue
-        features = shingles(words, settings.shingle_words)
-        sketch = empty.copy()
-        sketch.update_batch((features >> np.uint64(32)).tolist())
-        candidates = index.query(sketch)
-        repeats = any(similarity(features, originals[i]) >= settings.similarity for i in candidates)
-        if not repeats and len(candidates) < CROWD:
-            index.insert(len(originals), sketch, check_duplication=False)
-            originals.append(features)
-        yield repeats
+
+    def __init__(self, settings: NearDuplicates, folder: Path):
+        self.settings, self.folder = settings, folder
+        self.bands = Bands(settings)
+        self._rows = Sorted(folder / "bands", 2)
+
+    def add(self, batch: Batch, left: np.ndarray) -> None:
+        """Take up the documents of a batch that are left by what could show them to be alike."""
+        documents = np.flatnonzero(left & (batch.sizes > 0))  # all that are empty would be alike
+        if len(documents):
+            keys = self.bands.keys(batch)[documents]
+            numbers = np.repeat(batch.numbers[documents], keys.shape[1]).astype(np.uint64)
+            self._rows.add(np.column_stack([keys.ravel(), numbers]))
+
+    def repeats(self, words: Callable[[int], np.ndarray]) -> Iterator[int]:
+        """The numbers of those that repeat one; `words` gives the words' hashes of a number."""
+        n, by_document = self._groups()
+        # Room for every document of a group, where those that are kept stand in order, as places in
+        # the file of their shingles. Behind the last is a 0: while one is to come, there is room.
+        kept = np.memmap(self.folder / "kept", np.int64, "w+", shape=max(1, n))
+        with (self.folder / "shingles").open("w+b") as file:
+            for number, groups in by_document:
+                features = shingles(words(number), self.settings.shingle_words)
+                places = [_before_0(kept[group : group + CROWD]) for group in groups]
+                candidates = set(np.concatenate(places).tolist())
+                if any(self._alike(features, _read(file, at)) for at in candidates):
+                    yield number
+                elif len(candidates) < CROWD:
+                    at = _append(file, features)
+                    for group, before in zip(groups, places, strict=True):
+                        kept[group + len(before)] = at
+
+    def _groups(self) -> tuple[int, Iterator[tuple[int, list[int]]]]:
+        """How much room groups need, and of each document that is in some, where theirs begins."""
+        of_documents = Sorted(self.folder / "groups", 2)
+        n = group = 0
+        for rows, first in _shared(self._rows):
+            groups = np.maximum.accumulate(np.where(first, n + np.arange(len(rows)), group))
+            of_documents.add(np.column_stack([rows[:, 1], groups.astype(np.uint64)]))
+            n, group = n + len(rows), int(groups[-1])
+        pairs = ((number, group) for block in of_documents for number, group in block.tolist())
+        by_document = groupby(pairs, key=itemgetter(0))
+        return n, ((number, [group for _, group in pairs]) for number, pairs in by_document)
+
+    def _alike(self, one: np.ndarray, other: np.ndarray) -> bool:
+        return similarity(one, other) >= self.settings.similarity
+
+
+class Bands:
+    """Documents that share a band of their MinHash signatures are candidates."""
+
+    def __init__(self, settings: NearDuplicates):
+        index = MinHashLSH(
+            threshold=settings.similarity,
+            num_perm=settings.permutations,
+            weights=(FALSE, MISSED),
+        )
+        self.n, self.rows = index.b, index.r
+        self.length = settings.shingle_words
+        used = self.n * self.rows
+        self.factors, self.summands = MinHash(num_perm=settings.permutations).permutations[:, :used]
+
+    def keys(self, batch: Batch) -> np.ndarray:
+        """Each band of each document as a number; without meaning without words. (documents, n)"""
+        values, begins = self._values(batch)
+        values = _mixed((values >> np.uint64(32)).astype(np.uint32))
+        sketches = np.empty((len(begins), self.n * self.rows), dtype=np.uint64)
+        permuted = np.empty_like(values)
+        for i, (factor, summand) in enumerate(zip(self.factors, self.summands, strict=True)):
+            np.multiply(values, factor, out=permuted)
+            permuted += summand
+            sketches[:, i] = np.minimum.reduceat(permuted, begins)
+        bands = sketches.reshape(-1, self.n, self.rows)
+        keys = np.broadcast_to(np.arange(self.n, dtype=np.uint64), bands.shape[:2]).copy()
+        for i in range(self.rows):
+            keys = (keys ^ bands[:, :, i]) * MULTIPLIER
+            keys ^= keys >> np.uint64(32)
+        return keys
+
+    def _values(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """The shingles of each document one behind the other, and where each document's begin."""
+        counts = np.maximum(batch.sizes - self.length + 1, 1)
+        begins = np.cumsum(counts) - counts
+        values = np.zeros(counts.sum(), dtype=np.uint64)
+        long = batch.sizes >= self.length
+        hashed = runs(batch.words, self.length)
+        places = np.arange(len(hashed))
+        document = batch.document(places)
+        inside = places + self.length <= batch.ends[document]
+        values[np.repeat(long, counts)] = hashed[inside]
+        for i in np.flatnonzero(~long & (batch.sizes > 0)):
+            words = batch.words[batch.begins[i] : batch.ends[i]]
+            values[begins[i]] = runs(words, len(words))[0]
+        return values, begins
 
 
 def shingles(words: np.ndarray, length: int) -> np.ndarray:
@@ -64,3 +154,49 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
     """Jaccard similarity of two sorted sets: shared over all."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / max(1, len(one) + len(other) - shared)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(" ".join(folded(text).split()).encode()).digest()[:DIGEST]
+
+
+def _shared(rows: Sorted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Those rows of which another has the same, but for the last column, in order; and whether each
+    is the first of them.
+    """
+    held, held_same = np.empty((0, 0), dtype=np.uint64), False
+    for block in rows:
+        block = np.concatenate([held, block]) if len(held) else block
+        same = np.append(held_same, (block[1:, :-1] == block[:-1, :-1]).all(axis=1))
+        first = ~same[:-1] & same[1:]
+        chosen = same[:-1] | first
+        if chosen.any():
+            yield block[:-1][chosen], first[chosen]
+        held, held_same = block[-1:], same[-1]
+    if held_same:
+        yield held, np.array([False])
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """As datasketch mixes what it permutes: the last step of MurmurHash3. (n,) uint32"""
+    values = (values ^ (values >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    values = (values ^ (values >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return values ^ (values >> np.uint32(16))
+
+
+def _before_0(places: np.ndarray) -> np.ndarray:
+    zeros = np.flatnonzero(places == 0)
+    return places[: zeros[0]] if len(zeros) else places
+
+
+def _append(file: BinaryIO, features: np.ndarray) -> int:
+    """Where they stand, from 1 on, in numbers of eight bytes."""
+    at = file.seek(0, os.SEEK_END) // 8 + 1
+    file.write(np.uint64(len(features)).tobytes() + features.tobytes())
+    return at
+
+
+def _read(file: BinaryIO, at: int) -> np.ndarray:
+    file.seek(8 * (at - 1))
+    (n,) = np.frombuffer(file.read(8), dtype=np.uint64)
+    return np.frombuffer(file.read(8 * int(n)), dtype=np.uint64)

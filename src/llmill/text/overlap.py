@@ -8,17 +8,14 @@ a bounded number of hashes.
 """
 
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
 
-from llmill.text.identity import canonical
-from llmill.text.words import WORD, WordHashes, hashes, runs
+from llmill.text.words import WordHashes, hashes, runs, split
 
-PLAIN_WORD = re.compile("[a-z0-9]+")  # what WORD is in ASCII, found in a fifth of the time
 BATCH = 1 << 16  # words that are looked at together
 PAIRS = 1 << 20  # places in items and documents that are compared together
 REPEATS = 16  # places of one run in an item that repeats itself, of which the longest is made
@@ -257,11 +254,6 @@ class Overlap:
             equal = hashed[np.where(inside, at, 0)] == answers.hash[item[rows], None]
             there[rows] = (equal & inside).any(axis=1)
         return there
-
-
-def split(text: str) -> list[str]:
-    """The words of a text, as `words.hashes` takes them."""
-    return PLAIN_WORD.findall(text.casefold()) if text.isascii() else WORD.findall(canonical(text))
 
 
 def _batch(words: list[int], begins: list[int], documents: list[Document]) -> _Batch:

@@ -1,13 +1,18 @@
 """Documents in parquet shards: the same documents give the same bytes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from llmill.contract.errors import UserError
-from llmill.text.documents import Document
+
+if TYPE_CHECKING:  # what reads shards does not depend on how documents are read
+    from llmill.text.documents import Document
 
 SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("id", pa.string())])
 BATCH = 1024  # documents held in memory at a time when reading

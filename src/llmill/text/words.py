@@ -5,6 +5,7 @@ between words, a single character with its marks.
 """
 
 import hashlib
+import re
 
 import numpy as np
 import regex
@@ -20,22 +21,43 @@ SPACELESS = regex.compile(rf"(?V1){LETTER}\p{{M}}*")
 WORD = regex.compile(
     rf"{SPACELESS.pattern}|[[\p{{L}}\p{{N}}]--{LETTER}][[\p{{L}}\p{{N}}\p{{M}}]--{LETTER}]*"
 )
+# Beyond ASCII, what `canonical` changes in nothing but case, where words are letters and digits:
+# most of what texts in European languages hold, with their quotes and dashes.
+UNUSUAL = re.compile(
+    r"[^\x00-\x9f¡-§©«¬®°±µ-·»¿-įıĴ-ľŁ-ǃΑ-ΡΣ-Ϊά-ία-ώЀ-҂Ҋ-ԯ\u2010\u2012-\u2016\u2018-\u2023\u2030\u20ac]"
+)
+PLAIN_WORD = re.compile("[a-z0-9]+")  # what WORD is in ASCII, found in a fifth of the time
+USUAL_WORD = re.compile(r"[^\W_]+")  # what it is without anything unusual
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bit of a word is lost
 
 WordHashes = dict[str, int]  # words that were hashed before
 
 
+def folded(text: str) -> str:
+    """`canonical(text)`, in a fraction of the time for most texts."""
+    usual = text.isascii() or not UNUSUAL.search(text)
+    return text.casefold() if usual else canonical(text)
+
+
+def split(text: str) -> list[str]:
+    """The words of a text, without regard to case, Unicode form and punctuation."""
+    if text.isascii():
+        return PLAIN_WORD.findall(text.casefold())
+    if not UNUSUAL.search(text):
+        return USUAL_WORD.findall(text.casefold())
+    return WORD.findall(canonical(text))
+
+
 def hashes(text: str, table: WordHashes) -> np.ndarray:
-    """One uint64 per word, without regard to case, Unicode form and punctuation. (words,)"""
-    words = WORD.findall(canonical(text))
-    values = [table.get(word) or table.setdefault(word, _hash(word)) for word in words]
+    """One uint64 per word of `split`. (words,)"""
+    values = [table.get(word) or table.setdefault(word, hash_of(word)) for word in split(text)]
     return np.array(values, dtype=np.uint64)
 
 
 def count(text: str) -> int:
     """How many words a text has as readers count them: between white space, or by character."""
     words = text.split()
-    if not SPACELESS.search(text):
+    if text.isascii() or not UNUSUAL.search(text) or not SPACELESS.search(text):
         return len(words)
     return sum(max(1, len(SPACELESS.findall(word))) for word in words)
 
@@ -55,5 +77,6 @@ def runs(words: np.ndarray, length: int) -> np.ndarray:
     return total
 
 
-def _hash(word: str) -> int:
+def hash_of(word: str) -> int:
+    """Of one word, 64 bits."""
     return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest())

@@ -1,0 +1,78 @@
+"""Documents on disk, in the order in which they came, found again by number.
+
+Memory holds none of them. What is kept of a document besides its text is where the text stands, its
+source and its id.
+"""
+
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Self
+
+from llmill.text.documents import Document
+
+ROW = struct.Struct("<QQI32s")  # where the text begins, its bytes, the number of its source, its id
+ROWS = 4096  # read together
+
+
+class Spool:
+    """The documents of a folder that nobody else uses."""
+
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True)
+        self._texts = (folder / "texts").open("w+b")
+        self._rows = (folder / "rows").open("w+b")
+        self._number_of: dict[str, int] = {}  # a source's
+        self.read: Counter[str] = Counter()  # documents by source, in the order of the sources
+        self.n = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._texts.close()
+        self._rows.close()
+
+    def keep(self, documents: Iterable[Document]) -> Iterator[Document]:
+        """Write each, and hand it on; the last is on disk when all are handed on."""
+        begin = 0
+        for document in documents:
+            text = document.text.encode()
+            source = self._number_of.setdefault(document.source, len(self._number_of))
+            self._texts.write(text)
+            self._rows.write(ROW.pack(begin, len(text), source, bytes.fromhex(document.id)))
+            begin += len(text)
+            self.read[document.source] += 1
+            self.n += 1
+            yield document
+        self._texts.flush()
+        self._rows.flush()
+
+    def document(self, number: int) -> Document:
+        """The document of this number, from 0."""
+        row = os.pread(self._rows.fileno(), ROW.size, number * ROW.size)
+        begin, size, source, identity = ROW.unpack(row)
+        return Document(self._text(begin, size), self.sources[source], identity.hex())
+
+    def text(self, number: int) -> str:
+        """Its text alone."""
+        row = os.pread(self._rows.fileno(), ROW.size, number * ROW.size)
+        return self._text(*ROW.unpack(row)[:2])
+
+    def named(self) -> Iterator[tuple[str, str]]:
+        """Source and id of each, in order."""
+        sources = self.sources
+        for start in range(0, self.n, ROWS):
+            rows = os.pread(self._rows.fileno(), ROWS * ROW.size, start * ROW.size)
+            for _, _, source, identity in ROW.iter_unpack(rows):
+                yield sources[source], identity.hex()
+
+    @property
+    def sources(self) -> list[str]:
+        """By number."""
+        return list(self._number_of)
+
+    def _text(self, begin: int, size: int) -> str:
+        return os.pread(self._texts.fileno(), size, begin).decode()
