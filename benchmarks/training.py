@@ -114,6 +114,46 @@ class Bare(nn.Module):
         return torch.stack([self.head(chunk).mean() for chunk in chunks]).mean()
 
 
+class Plain(nn.Module):
+    """GPT-2's form in the fewest lines of torch, as nanoGPT has it: LayerNorm, learned positions,
+    GELU, a tied head.
+    """
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        c = shape.sizes["n_embd"]
+        self.embedding = nn.Embedding(shape.vocab_size, c)
+        self.position = nn.Embedding(BLOCK_SIZE, c)
+        blocks = (PlainBlock(c, shape.sizes["n_head"]) for _ in range(shape.sizes["n_layer"]))
+        self.blocks = nn.Sequential(*blocks)
+        self.norm = nn.LayerNorm(c)
+        self.head = nn.Linear(c, shape.vocab_size, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, idx: Tensor) -> Tensor:
+        """Logits, (B, T, V)."""
+        x = self.embedding(idx) + self.position(torch.arange(idx.size(1)))
+        return self.head(self.norm(self.blocks(x)))
+
+
+class PlainBlock(nn.Module):
+    """A block of `Plain`."""
+
+    def __init__(self, c: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.qkv, self.out = nn.LayerNorm(c), nn.Linear(c, 3 * c), nn.Linear(c, c)
+        self.norm2, self.up, self.down = nn.LayerNorm(c), nn.Linear(c, 4 * c), nn.Linear(4 * c, c)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, c = x.shape
+        parts = self.qkv(self.norm1(x)).split(c, dim=2)
+        q, k, v = (part.view(b, t, self.heads, -1).transpose(1, 2) for part in parts)
+        y = scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.out(y.transpose(1, 2).reshape(b, t, c))
+        return x + self.down(nn.functional.gelu(self.up(self.norm2(x))))
+
+
 def chunked_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy, as llmill's models make it from targets."""
     return model(idx, targets=targets) / targets.numel()
@@ -139,6 +179,7 @@ MODELS = {  # what builds it, its loss, the module it needs
     "llmill-modern": (llmill_modern, chunked_mean, "llmill"),
     "transformers": (transformers, own_mean, "transformers.models.gpt2.modeling_gpt2"),
     "litgpt": (litgpt, token_mean, "litgpt.model"),
+    "plain": (Plain, token_mean, "torch"),
     "bare": (Bare, no_loss, "torch"),
 }
 Which = StrEnum("Which", [*SHAPES, "both"])
