@@ -1,6 +1,7 @@
 """Weights to begin from: ours and of other makers, at another length, with padding cut off."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from llmill.contract.errors import UserError
-from llmill.model import checkpoint, huggingface, initial
+from llmill.model import checkpoint, huggingface, initial, weights_folder
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.settings import FromInit, Model, RotaryScaling
 from llmill.model.transformer import Transformer
+from llmill.model.weights_folder import Opened
 from tests.evaluation.toys import SHAPE, bytes_tokenizer
 
 ROTARY = SHAPE.model_copy(
@@ -73,6 +75,22 @@ def test_a_longer_context_at_the_same_base_gives_the_same_logits_in_the_old_wind
     longer = begun(ours(tmp_path, ROTARY), block_size=64)
     torch.testing.assert_close(longer(IDX[:, :32]), wanted, rtol=0, atol=0)
     assert longer(IDX).shape == (1, 64, 257)
+
+
+@pytest.mark.parametrize("shape", [SHAPE, ROTARY], ids=["tied", "untied"])
+def test_padding_is_cut_off_without_a_second_model_in_memory(tmp_path, shape, monkeypatch):
+    folder, read = theirs(tmp_path, shape, rows=320), []
+
+    def opened(folder: Path) -> Opened:
+        source = weights_folder.opened(folder)
+        return replace(source, load=lambda: read.append(source.load()) or read[-1])
+
+    monkeypatch.setattr(initial, "opened", opened)
+    found = dict(begun(folder).named_parameters())
+    kept = {name: weight.data_ptr() for name, weight in read[0].named_parameters()}
+    others = [name for name, weight in found.items() if weight.data_ptr() != kept[name]]
+    assert others == ["embedding.weight"] + ["head.weight"] * (not shape.tied)
+    assert found["embedding.weight"].untyped_storage().nbytes() == 4 * 257 * shape.n_embd
 
 
 def test_another_base_or_scaling_turns_positions_otherwise_and_changes_no_weight(tmp_path):

@@ -16,6 +16,14 @@ def test_repeats_of_ones_own_questions_are_counted_as_left_out():
     )  # fmt: skip
 
 
+def test_pairs_of_answers_are_labelled_data_and_undecided_ones_are_left_out():
+    splits = {"train": {"rows": 80}, "validate": {"rows": 8}, "test": {"rows": 9}}
+    prepared = {"preference": {"rows": 100, "duplicates": 1, "undecided": 2, **splits}}
+    assert tables.labelled(prepared).rows[2] == (
+        "preference", "100", "1 duplicates; 2 undecided", "80", "8", "9",
+    )  # fmt: skip
+
+
 def test_what_the_intervals_of_a_table_cover_stands_below_it_or_in_a_column():
     items = share(50, 100, 0.95)
     both = {**items, "covers": "both"}

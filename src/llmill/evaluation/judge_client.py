@@ -27,7 +27,7 @@ PAIR_PROMPT, WITHOUT_REFERENCE = "pair-1", "pair-without-reference-1"
 
 
 @dataclass(frozen=True)
-class Scored:
+class Verdict:
     """What the judge says of one answer, a reply for each sample."""
 
     replies: tuple[Reply, ...]
@@ -89,7 +89,7 @@ class Pair:
 
 def score(
     settings: JudgeServer, rows: Sequence[Row], cache: Path, progress: Progress = in_silence
-) -> list[Scored]:
+) -> list[Verdict]:
     """What the judge says of each row. `UserError` if the server fails or the budget is spent;
     `cache` keeps what was answered.
     """
@@ -99,7 +99,7 @@ def score(
         question = prompt.about({name: row[name] for name in SCORED})
         groups.append([completions.request(settings, question, n) for n in range(settings.samples)])
     found = asking.ask(settings, groups, cache, "answers", progress)
-    return [Scored(tuple(each)) for each in found]
+    return [Verdict(tuple(each)) for each in found]
 
 
 def pairs(

@@ -8,12 +8,13 @@ normal distribution with the mean and spread that each column of the old ones ha
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.settings import FromInit, Model
 from llmill.model.transformer import Transformer
+from llmill.model.weights import without_memory
 from llmill.model.weights_folder import opened
 
 PADDING = 128  # embeddings are padded to a multiple of this at most
@@ -58,11 +59,7 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
         )
     if (config, n_vocab) == (stored, rows):
         return loaded
-    model, old = Transformer(config, n_vocab), loaded.state_dict()
-    model.load_state_dict(
-        {name: _fitted(old[name], new) for name, new in model.state_dict().items()}
-    )
-    return model.eval()
+    return _refitted(loaded, config, n_vocab)
 
 
 def template(folder: Path) -> str | None:
@@ -70,10 +67,28 @@ def template(folder: Path) -> str | None:
     return opened(folder).template
 
 
-def _fitted(old: Tensor, new: Tensor) -> Tensor:
-    """Rows of the old tensor as many as the new one has: cut, or with random ones behind."""
-    more = len(new) - len(old)
-    if more <= 0:
-        return old[: len(new)]
+def _refitted(loaded: Transformer, config: Model, n_vocab: int) -> Transformer:
+    """A model of another shape with the very tensors of the loaded one, but for those that change:
+    a second model is never in memory.
+    """
+    with without_memory():
+        model = Transformer(config, n_vocab)
+    old = dict(loaded.named_parameters())
+    for name, new in list(model.named_parameters()):
+        place, _, last = name.rpartition(".")
+        fitted = nn.Parameter(_fitted(old[name].detach(), len(new)))
+        setattr(model.get_submodule(place), last, fitted)
+    if config.tied:
+        model.head.weight = model.embedding.weight
+    return model.eval()
+
+
+def _fitted(old: Tensor, rows: int) -> Tensor:
+    """So many rows of a tensor: the same, or a copy that is cut or has random rows behind."""
+    more = rows - len(old)
+    if more == 0:
+        return old
+    if more < 0:
+        return old[:rows].clone()
     fresh = old.mean(dim=0) + old.std(dim=0) * torch.randn(more, *old.shape[1:])
     return torch.cat((old, fresh))

@@ -101,7 +101,7 @@ def documents(prepared: Mapping[str, Any]) -> Table:
 def labelled(prepared: Mapping[str, Any]) -> Table:
     """Rows of the labelled data: as they came, left out, and in each split."""
     rows = []
-    for name in ("classification", "instruction"):
+    for name in ("classification", "instruction", "preference"):
         counts = prepared.get(name, {})
         if SKIPPED in counts:
             rows.append((name, "none", counts[SKIPPED], *[form.DASH] * 3))
@@ -127,6 +127,7 @@ def _left_out(counts: Mapping[str, Any]) -> str:
         "without_text",
         "without_label",
         "without_response",
+        "undecided",
     )
     out = [f"{counts[key]:,} {words(key)}" for key in reasons if counts.get(key)]
     return "; ".join(out) or "none"

@@ -31,7 +31,7 @@ from llmill.evaluation import (
     statistics,
 )
 from llmill.evaluation.exact_match import same
-from llmill.evaluation.judge_client import Scored
+from llmill.evaluation.judge_client import Verdict
 from llmill.evaluation.judges import mean_scores, scores_by_seed
 from llmill.evaluation.rouge import rouge_l
 from llmill.stages.settings.judge import Bar, Judge
@@ -72,7 +72,7 @@ def run(params: Parameters, job: Job) -> None:
     asked = rest if settings.backend == "openai" else range(len(rows))
     grader = job.folder("grader") / "checkpoint"
     texts, progress = [rows[number] for number in asked], job.progress("answers")
-    by_server: Mapping[int, Scored] = {}
+    by_server: Mapping[int, Verdict] = {}
     judged: Mapping[int, float | None]
     made: Row = {}
     by_seed: dict[str, list[float]] = {}  # of several judges what each one gives
@@ -132,7 +132,7 @@ def decided(rows: Sequence[Row], entries: Path) -> list[bool | None]:
     ]
 
 
-def refuse_no_score(given: Sequence[Scored], settings: Judge) -> None:
+def refuse_no_score(given: Sequence[Verdict], settings: Judge) -> None:
     """Some replies may be no score; raises `UserError` if none is: the model cannot judge."""
     if given and all(each.score is None for each in given):
         count = sum(len(each.replies) for each in given)
@@ -142,14 +142,14 @@ def refuse_no_score(given: Sequence[Scored], settings: Judge) -> None:
         )
 
 
-def replied(scored: Scored | None) -> dict[str, Any]:
+def replied(scored: Verdict | None) -> dict[str, Any]:
     """What is written about a server's replies to one answer, if it was asked about it."""
     if scored is None:
         return {"samples": [], "unread": []}
     return {"samples": scored.samples, "unread": scored.unread}
 
 
-def about_server(given: Sequence[Scored], settings: Judge) -> dict[str, Any]:
+def about_server(given: Sequence[Verdict], settings: Judge) -> dict[str, Any]:
     """How the server was asked, how many replies could not be read, how far the samples of an
     answer lie apart (the mean of their standard deviations), and what the replies took.
     """
