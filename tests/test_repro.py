@@ -227,7 +227,7 @@ def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(
         "snakemake": ["snakemake", "--cores", "2", "results/pretrain/record.json"],
     }[tool]
     terminal = Terminal(words, pulled.root, environment())
-    terminal.wait_for(r"pretrain: step 8/", 120)
+    terminal.wait_for(r"pretrain: step 8/", 300)
     STOPS[stop](terminal)
     terminal.wait_for("stopped by signal", 120)
     terminal.process.wait(120)

@@ -72,8 +72,9 @@ def test_of_several_failures_the_first_call_s_is_raised_and_without_calls_nothin
 
 
 WAITING = """
-import os, threading
+import os, signal, threading
 from llmill.text.side_by_side import side_by_side
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 def call():
     os.write(1, b"begun\\n")
     threading.Event().wait()

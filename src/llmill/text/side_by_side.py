@@ -37,9 +37,9 @@ def side_by_side(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
                     _cancel(futures)
                     future.set_exception(error)
 
-    for _ in range(min(most, len(calls))):
-        threading.Thread(target=work, daemon=True).start()
     try:
+        for _ in range(min(most, len(calls))):
+            threading.Thread(target=work, daemon=True).start()
         wait(futures)
     finally:  # where a stop is raised in this thread
         _cancel(futures)
