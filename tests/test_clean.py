@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock, Timeout
 
 from llmill.clean import clean_scratch
 from llmill.contract import ownership, record
@@ -93,12 +94,16 @@ def test_a_state_of_other_parameters_is_listed_with_what_differs_and_removed_onl
     assert said(capsys).endswith("nothing in scratch/ is of no use\n")
 
 
-def test_a_state_of_other_data_is_of_no_use_and_one_spread_otherwise_is_kept(capsys):
-    path = pretrain().data[0]
-    other = begun(**{path: "f" * 64})
+def test_a_state_of_other_data_is_kept_since_a_checkout_may_bring_it_back(capsys):
+    state, path = begun(), pretrain().data[0]
+    Path(path, "a").unlink()  # in the middle of a checkout, say
+    kept = f"kept:\n  {state}  other data in {path}, which may come back"
+    assert kept in said(capsys, remove=True)
+    assert (state / "state/weights").exists()
+
+
+def test_a_state_of_a_training_that_was_spread_otherwise_is_kept(capsys):
     text = Path("params.yaml").read_text()
-    assert said(capsys).count(f"other data in {path}") == 1
-    shutil.rmtree(other)
     today = begun()
     tree = yaml.safe_load(text)
     tree["pretrain"]["parallel"] = "fsdp"
@@ -134,6 +139,21 @@ def test_a_state_of_a_stage_that_is_gone_or_of_unknown_beginning_is_of_no_use(ca
     said(capsys, remove=True)
     assert not gone.exists()
     assert not unknown.exists()
+
+
+def test_a_look_stops_no_stage_from_starting(capsys, monkeypatch):
+    state = begun()
+    lock = FileLock(state.parent / "lock", timeout=0)
+
+    def hashed(inputs):
+        with lock:
+            return real(inputs)
+
+    real = record.hash_inputs
+    monkeypatch.setattr(record, "hash_inputs", hashed)
+    assert "of today's parameters and data" in said(capsys)
+    with pytest.raises(Timeout):
+        said(capsys, remove=True)
 
 
 HOLD = """

@@ -1,10 +1,12 @@
 """`llmill clean`: what runs have left in `scratch/` and no run will use again.
 
-A state is of no use where the parameters or the data are others today, or its result is in DVC's
-cache; a download, where no source of `sources.yaml` is it. What a running process holds stays.
+A state is of no use where the parameters are others today, or its result is in DVC's cache; a
+download, where no source of `sources.yaml` is it. A state of other data stays, since a checkout may
+bring that data back. What a running process holds stays.
 """
 
 import contextlib
+import os
 import re
 import shutil
 import time
@@ -41,10 +43,19 @@ class Left:
     useless: bool
 
     @cached_property
-    def files(self) -> list[Path]:
-        """All of them, down to the last folder."""
-        below = [file for path in self.paths for file in path.rglob("*")]
-        return [path for path in [*self.paths, *below] if path.is_file()]
+    def stats(self) -> list[os.stat_result]:
+        """Of all files, down to the last folder; a running stage may take some away meanwhile."""
+        below = [
+            Path(folder, name)
+            for path in self.paths
+            for folder, _, names in os.walk(path)
+            for name in names
+        ]
+        found = []
+        for file in [*(path for path in self.paths if not path.is_dir()), *below]:
+            with contextlib.suppress(FileNotFoundError):
+                found.append(file.stat())
+        return found
 
     @property
     def name(self) -> str:
@@ -53,12 +64,12 @@ class Left:
 
     @property
     def bytes(self) -> int:
-        return sum(file.stat().st_size for file in self.files)
+        return sum(stat.st_size for stat in self.stats)
 
     @property
     def age(self) -> str:
         """Since its newest file was written."""
-        newest = max((path.stat().st_mtime for path in [*self.paths, *self.files]), default=0.0)
+        newest = max((stat.st_mtime for stat in self.stats), default=time.time())
         seconds = max(0.0, time.time() - newest)
         return next((f"{seconds // n:.0f} {of}" for n, of in SPANS if seconds >= n), "new")
 
@@ -71,8 +82,10 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         print(NOTHING)
         return
     locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
-    with contextlib.ExitStack() as held:  # to the end: what is judged here must not be taken up
+    with contextlib.ExitStack() as held:
         free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held)}
+        if not remove:  # to look at it stops no stage from starting
+            held.close()
         found = [*_states(tree, stages, free), *_downloads(downloads, free)]
         useless = [each for each in found if each.useless]
         size = form.size(sum(each.bytes for each in useless))
@@ -88,7 +101,7 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
 
 
 def _hold(lock: Path, held: contextlib.ExitStack) -> bool:
-    """Whether no process is running the stage; then none will until the end."""
+    """Whether no process is running the stage; then none will while this is held."""
     lock.parent.mkdir(exist_ok=True)
     try:
         held.enter_context(FileLock(lock, timeout=0))
@@ -119,10 +132,12 @@ def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
         if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
             return "finished; DVC has the result", True
     try:
-        told = scratch.other(state, stage, params.values(tree, stage.params))
+        values, data = scratch.other(state, stage, params.values(tree, stage.params))
     except UserError as error:
         return str(error), False
-    return (told, True) if told else ("of today's parameters and data", False)
+    if values:
+        return values, True
+    return (f"{data}, which may come back" if data else "of today's parameters and data"), False
 
 
 def _downloads(everything: bool, free: set[str]) -> Iterator[Left]:

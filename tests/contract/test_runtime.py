@@ -15,6 +15,7 @@ def on(dtype):
 @pytest.fixture(params=[True, False], ids=["with instructions", "without"])
 def has_bfloat16(request, monkeypatch):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: request.param)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: request.param)
     return request.param
 
 

@@ -149,9 +149,9 @@ def test_what_the_judge_does_not_reach_is_said(paths, tmp_path):
         "12.5 to the empty answer, where at most 10 is asked for",
     ]
     kinds = {
-        "add": {"value": 0.75, "n": 20},
-        "fact": {"value": 0.8, "n": 40},
-        "word": {"value": 0.5, "n": 19},  # too few pairs to tell
+        "add": {"value": 0.75, "high": 0.79},
+        "fact": {"value": 0.8, "high": 0.9},
+        "word": {"value": 0.5, "high": 0.99},  # too few answers to tell
     }
     assert short_of(BAR, GRADER, {"value": 0.25}, kinds)[:2] == [
         "25.0% of right answers above others, where 90.0% are asked for",

@@ -94,16 +94,16 @@ def end(folder: Path, out: Path) -> None:
     )
 
 
-def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> str | None:
-    """What a state was begun with that is not so today, in words; None if a run of these parameters
-    and today's data goes on from it. Raises `UserError` where that data is missing.
+def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> tuple[str, str]:
+    """What a state was begun with that is not so today, in words: parameters, and data. Both are
+    empty if a run of today goes on from it. Raises `UserError` where the data is missing.
     """
     before = record.read_json(state / BEGUN)
     was = {name: v for name, v in before["parameters"].items() if not _is_layout(name)}
     now = record.flat({name: _computed(name, values) for name, values in parameters.items()})
     if told := _values_told(was, now):
-        return _joined(told)
-    return _joined(_data_told(before["data"], record.hash_inputs(stage.data))) or None
+        return _joined(told), ""
+    return "", _joined(_data_told(before["data"], record.hash_inputs(stage.data)))
 
 
 def sweep() -> None:

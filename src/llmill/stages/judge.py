@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
-FEWEST_PAIRS = 20  # of a kind of instruction, below which their order says little
 
 Row = Mapping[str, Any]
 
@@ -250,7 +249,7 @@ def short_of(
     by_kind: Mapping[str, statistics.Interval],
 ) -> list[str]:
     """What the embedded judge does not reach, in words. Its order of the answers counts where there
-    are right answers and others; that of a kind's where the pairs are not too few to tell.
+    are right answers and others; of a kind's few answers, where its whole interval is below.
     """
     gives = {name: found["value"] for name, found in grader["gives"].items()}
     above = grader["above_another"]["value"]
@@ -258,7 +257,7 @@ def short_of(
     shares |= {
         f"right answers above others in tasks of kind {kind}": (found["value"], bar.by_kind)
         for kind, found in by_kind.items()
-        if found["n"] >= FEWEST_PAIRS
+        if found["high"] < bar.by_kind
     }
     shares["references above another task's"] = (above, bar.above_another)
     found = [

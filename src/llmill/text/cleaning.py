@@ -70,11 +70,10 @@ class Cleaned:
         """How many documents were read, removed by reason and kept, and the words of those."""
         counts: Counter[tuple[str, int]] = Counter()
         words: Counter[str] = Counter()
-        for (source, _), reason, n in zip(
-            self.spool.named(), self.reason.tolist(), self.words.tolist(), strict=True
-        ):
+        for number, (source, _) in enumerate(self.spool.named()):
+            reason = int(self.reason[number])
             counts[source, reason] += 1
-            words[source] += n if reason == KEPT else 0
+            words[source] += int(self.words[number]) if reason == KEPT else 0
         return {
             source: {
                 "read": read,

@@ -68,7 +68,7 @@ class Near:
         n, by_document = self._groups()
         # Room for every document of a group, where those that are kept stand in order, as places in
         # the file of their shingles. Behind the last is a 0: while one is to come, there is room.
-        kept = np.memmap(self.folder / "kept", np.int64, "w+", shape=max(1, n))
+        kept = np.memmap(_room(self.folder / "kept", 8 * max(1, n)), np.int64, "r+")
         with (self.folder / "shingles").open("w+b") as file:
             for number, groups in by_document:
                 features = shingles(words(number), self.settings.shingle_words)
@@ -187,6 +187,17 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 def _before_0(places: np.ndarray) -> np.ndarray:
     zeros = np.flatnonzero(places == 0)
     return places[: zeros[0]] if len(zeros) else places
+
+
+def _room(file: Path, size: int) -> Path:
+    """A file of so many zeros. Space is taken at once, where the system can: a full disk is an
+    error here, and would kill the process while the file is mapped.
+    """
+    with file.open("wb") as opened:
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(opened.fileno(), 0, size)
+        opened.truncate(size)
+    return file
 
 
 def _append(file: BinaryIO, features: np.ndarray) -> int:

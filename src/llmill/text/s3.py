@@ -10,6 +10,7 @@ import threading
 from typing import Any
 
 INSTALL = "s3:// needs botocore; pip install 'llmill[s3]'"
+AMAZON = ".amazonaws.com"
 WHOLE_ANSWER = 1 << 16  # bytes of an error's text that are read
 
 
@@ -39,7 +40,7 @@ class Signer:
         try:
             with self._lock:
                 return self._signed(*address.split("://", 1)[1].split("/", 1))
-        except BotoCoreError as error:
+        except (BotoCoreError, ValueError, OSError) as error:  # what settings of its own raise, too
             raise Refusal(" ".join(str(error).split())) from None
 
     def explain(self, status: int, region: str | None, body: bytes) -> str:
@@ -69,6 +70,11 @@ class Signer:
             session = get_session()
             self._credentials = session.get_credentials()
             self._client = session.create_client("s3", config=Config(signature_version=UNSIGNED))
+            if self._client.meta.endpoint_url.endswith(
+                AMAZON
+            ):  # not the global host, which redirects
+                regional = Config(signature_version=UNSIGNED, s3={"addressing_style": "virtual"})
+                self._client = session.create_client("s3", config=regional)
         url = self._client.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key})
         if self._credentials is None:
             return url, {}

@@ -75,4 +75,8 @@ class Spool:
         return list(self._number_of)
 
     def _text(self, begin: int, size: int) -> str:
-        return os.pread(self._texts.fileno(), size, begin).decode()
+        parts, end = list[bytes](), begin + size  # one call gives 2 GiB at most
+        while begin < end and (part := os.pread(self._texts.fileno(), end - begin, begin)):
+            parts.append(part)
+            begin += len(part)
+        return b"".join(parts).decode()

@@ -15,7 +15,7 @@ class Bar(Section):
     """What an embedded judge must reach before its mean is shown."""
 
     auc: Probability  # right answers above others, in pairs, of the model that is judged
-    by_kind: Probability  # the same of each kind of instruction that has enough such pairs
+    by_kind: Probability  # the same of each kind of instruction, by the upper end of its interval
     above_another: Probability  # references above that of another task of the same kind
     unrelated: Points  # at most given to an empty answer, and to one that fits anything
 
