@@ -183,27 +183,3 @@ def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository)
         1,
         "llmill: params.yaml: pretrain: training.batch_size 4 cannot be divided by processes 3\n",
     )
-
-
-BROKEN = "    if processes.rank() in {ranks}:\n        raise UserError('no luck today')\n"
-
-
-@pytest.mark.parametrize(
-    ("ranks", "said"),
-    [
-        ((0, 1), "llmill: no luck today\n"),
-        ((0,), "llmill: no luck today\n"),
-        ((1,), "llmill: process 1 of 2 ended: no luck today; the others were stopped\n"),
-    ],
-)
-def test_a_mistake_is_said_once_whichever_processes_find_it(repository, ranks, said):
-    stage = repository / "src/llmill/stages/pretrain.py"
-    run = re.compile(r'(?s)\ndef run\(.*?""".*?"""\n')
-    begun = run.search(stage.read_text())[0]
-    imports = "    from llmill.contract import processes\n    from llmill.contract.errors import UserError\n"
-    broken = f"{begun}{imports}{BROKEN.format(ranks=ranks)}"
-    stage.write_text(stage.read_text().replace(begun, broken))
-    write_code(repository, "pretrain")
-    code, _, err = finish(start(repository))
-    assert (code, err) == (1, said)
-    assert not (repository / "results/pretrain").exists()

@@ -5,15 +5,12 @@ environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/
 """
 
 import contextlib
-import json
 import logging
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NoReturn
 
 from llmill.contract import processes
@@ -21,8 +18,6 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.runner.tree import LAYOUT, Params
 
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
-ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # where torchrun looks for the last words of a process
-PATIENCE = 5.0  # seconds in which the first process says the same, if it does
 
 
 def process_count(tree: Params, name: str) -> int:
@@ -72,11 +67,10 @@ def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> 
         first, failure = error.get_first_failure()
         if failure.exitcode > 128:
             raise Stopped(failure.exitcode - 128) from None
-        if first == 0 and failure.exitcode > 0:  # which has said why
-            raise SystemExit(failure.exitcode) from None
-        why = failure.error_file_data["message"]
-        ended = f"ended by signal {-failure.exitcode}" if failure.exitcode < 0 else f"ended: {why}"
-        raise UserError(f"process {first} of {number} {ended}; the others were stopped") from None
+        ended = f"by signal {-failure.exitcode}" if failure.exitcode < 0 else "as it said"
+        raise UserError(
+            f"process {first} of {number} ended {ended}; the others were stopped"
+        ) from None
 
 
 def run_to_the_end(command: Callable[[], None]) -> None:
@@ -103,19 +97,11 @@ def _leave(code: object) -> NoReturn:
     """End as `sys.exit(code)` does, but without destructors and exit handlers.
 
     None is needed: MLflow's run ends with the stage, and its threads with the run (`Track.finish`).
-    What all processes find wrong the first one says. Another leaves its words to the launcher, and
-    time to the first.
     """
-    words = None if code is None or isinstance(code, int) else str(code)
-    number = code if isinstance(code, int) else 0 if words is None else 1
+    number = code if isinstance(code, int) else 0 if code is None else 1
     with contextlib.suppress(OSError):  # nobody reads it any more
-        if words is not None and processes.main():
-            print(words, file=sys.stderr)
-        elif words is not None:
-            said = {"message": words.removeprefix("llmill: "), "timestamp": int(time.time())}
-            Path(os.environ[ERROR_FILE]).write_text(json.dumps(said), encoding="utf-8")
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # by which torchrun ends it
-            time.sleep(PATIENCE)
+        if code is not None and not isinstance(code, int):
+            print(code, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(number)
