@@ -17,6 +17,7 @@ from llmill.contract.errors import UserError
 from llmill.text import transfer
 from llmill.text.fetch import fetch, fetch_all, mirror, missing
 from llmill.text.sources import File
+from tests.text.refusals import refused
 from tests.text.server import (
     cut,
     endless,
@@ -68,15 +69,6 @@ def desk(tmp_path, monkeypatch):
 
 def a_file(*urls, sha256=SHA256, size=SIZE, path="a.txt"):
     return File(path=path, bytes=size, sha256=sha256, urls=list(urls))
-
-
-def refused(desk, file, **how):
-    """The one line that a user sees."""
-    with pytest.raises(UserError) as error:
-        desk.get(file, **how)
-    assert "\n" not in str(error.value)
-    assert not desk.to.exists()
-    return str(error.value)
 
 
 def test_a_file_arrives_and_is_kept_under_its_hash(server, desk):

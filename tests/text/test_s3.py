@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract.errors import UserError
 from llmill.text import transfer
 from llmill.text.fetch import fetch, mirror
 from llmill.text.sources import File
+from tests.text.refusals import refused
 from tests.text.server import serving, status
 
 s3_server = pytest.importorskip(
@@ -62,15 +62,6 @@ def desk(server, tmp_path, monkeypatch):
 
 def a_file(*urls, sha256=SHA256, size=SIZE, path=KEY):
     return File(path=path, bytes=size, sha256=sha256, urls=list(urls))
-
-
-def refused(desk, file, **how):
-    """The one line that a user sees; nothing half-written is left for a stage to read."""
-    with pytest.raises(UserError) as error:
-        desk.get(file, **how)
-    assert "\n" not in str(error.value)
-    assert not desk.to.exists()
-    return str(error.value)
 
 
 HERE = f"s3://shelf/{KEY}"

@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from llmill.contract.values import Section
+from llmill.contract.values import Dtype, Section
 
 
 class Runtime(Section):
     device: Literal["auto", "cpu", "cuda"]
-    dtype: Literal["auto", "float32", "bfloat16"]
+    dtype: Literal["auto", Dtype]

@@ -2,4 +2,6 @@
 
 from typing import Literal
 
-WeightType = Literal["float32", "bfloat16", "int8"]
+from llmill.contract.values import Dtype
+
+WeightType = Literal[Dtype, "int8"]
