@@ -12,7 +12,7 @@ from llmill.world import questions, write
 from llmill.world.questions import WorldQuestion
 from llmill.world.settings import World
 
-SETTINGS = World(seed=1, repeats=90, messages=5000, instructions=2600, questions=60)
+SETTINGS = World(seed=1, repeats=48, messages=4500, instructions=6000, questions=60)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ def runs(found: list[str], size: int) -> set[tuple[str, ...]]:
 
 def test_the_corpus_has_the_size_that_three_minutes_can_read(documents):
     characters = sum(len(document) for of_file in documents.values() for document in of_file)
-    assert 6_000_000 < characters < 9_000_000
+    assert 4_000_000 < characters < 6_000_000
 
 
 def test_every_document_is_different_and_holds_no_blank_line(of_each):

@@ -18,8 +18,8 @@ def entries(world):
     return json.loads((world / "instruction/instruction-data.json").read_text(encoding="utf-8"))
 
 
-def test_there_are_at_least_2000_of_at_least_8_kinds(entries):
-    assert len(entries) == 2600
+def test_there_are_6000_of_at_least_8_kinds(entries):
+    assert len(entries) == 6000
     kinds = Counter(entry["kind"] for entry in entries)
     assert len(kinds) >= 8
     assert min(kinds.values()) >= 25

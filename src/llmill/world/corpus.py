@@ -12,6 +12,7 @@ from random import Random
 from llmill.contract.known import WORLD
 from llmill.world import everyday
 from llmill.world.facts import TABLES, Fact, by_subject, facts, grouped, values
+from llmill.world.grammar import capital
 from llmill.world.hard import MAKERS
 from llmill.world.phrasing import texts
 from llmill.world.questions import LETTERS, WorldQuestion, ask, from_problem
@@ -21,6 +22,8 @@ from llmill.world.split import mentions_held_out, part
 QUESTION_SHARE = 0.15  # of the times a train fact is told, as question and answer
 SENTENCE_SHARE = 0.4  # of the answers about a fact, told as a whole sentence
 LETTER_SHARE = 0.02  # rounds of questions with letters, to one round of sentences
+HEADED_SHARE = 0.35  # of the sentences about a fact, told behind a heading
+HEADINGS = ("{E}:", "{E}.", "About {e}:", "More on {e}.", "Here is something about {e}.")
 HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
 DAILY_DOCUMENTS = 16  # of daily life, to one round of sentences; half as many of numbers
 
@@ -66,8 +69,19 @@ def _mixed(some: list[Fact], rng: Random) -> list[Fact]:
 
 
 def _paragraphs(order: Iterable[Fact], rng: Random) -> Iterator[str]:
-    """Sentences in this order, cut into documents of 40 to 130 words."""
-    return _packed((rng.choice(texts(fact, "say")) for fact in order), rng, " ")
+    """Sentences in this order, some below a heading, cut into documents of 40 to 130 words."""
+    return _packed((_told(fact, rng) for fact in order), rng, " ")
+
+
+def _told(fact: Fact, rng: Random) -> str:
+    """A sentence, at times behind a heading that names the entity: so a reader learns to go on
+    about what was named before.
+    """
+    sentence = rng.choice(texts(fact, "say"))
+    if rng.random() >= HEADED_SHARE:
+        return sentence
+    heading = rng.choice(HEADINGS).format(e=fact.entity, E=capital(fact.entity))
+    return f"{heading} {sentence}"
 
 
 def _packed(sentences: Iterable[str], rng: Random, between: str) -> Iterator[str]:
@@ -155,5 +169,5 @@ def _grouped(parts: list[str], rng: Random, size: tuple[int, int], header: str) 
 def _numbers(rng: Random) -> str:
     makers = [*MAKERS.values()]
     sentences = [rng.choice(makers)(rng, "train").sentence for _ in range(rng.randint(3, 6))]
-    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(2, 4))]
+    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(10, 16))]
     return " ".join(rng.sample(sentences, len(sentences)))

@@ -84,14 +84,16 @@ def daily(rng: Random) -> str:
 
 
 def number_fact(rng: Random) -> str:
-    """A Roman numeral, a conversion of units or a count."""
-    kind = rng.randrange(3)
-    if kind == 0:
-        number = rng.randint(1, 100)
+    """A Roman numeral, mostly; a conversion of units or a count."""
+    kind = rng.randrange(6)
+    if kind < 4:
+        number = rng.randint(1, 99)
+        if kind == 0:
+            return f"{roman(number)} is the number {number}."
         return f"The Roman numeral for {number} is {roman(number)}."
-    if kind == 1:
+    if kind == 4:
         large, small, size = rng.choice(CONVERSIONS)
-        count = rng.randint(2, 9)
+        count = rng.randint(2, 20)
         return f"There are {count * size} {small} in {count} {large}."
     count = rng.randint(2, 6)
     words = [rng.choice(GROUPS[g]) for g in rng.sample(sorted(GROUPS), count)]

@@ -1,0 +1,54 @@
+"""What the text shows of what instructions ask for, each held against a slow rule of its own."""
+
+import re
+
+from llmill.world.facts import by_entity
+from llmill.world.lexicon import CONVERSIONS
+from llmill.world.phrasing import texts
+
+HEADING = re.compile(r"(?:About|More on|Here is something about) ([^:.]+)[:.] ([^.]+)")
+VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
+
+
+def shown(documents, name, pattern):
+    found = re.findall(pattern, "\n".join(documents[name]))
+    assert len(found) > 50, f"{pattern} is hardly there"
+    return found
+
+
+def test_a_heading_names_what_the_sentence_behind_it_is_about(documents):
+    said = {
+        (entity, sentence.split(".")[0])  # a name may have a full stop
+        for (_, entity), facts in by_entity().items()
+        for fact in facts
+        for sentence in texts(fact, "say")
+    }
+    every = [pair for name in documents for pair in HEADING.findall("\n".join(documents[name]))]
+    assert ("Peru", "The capital of Peru is Lima") in every
+    assert len(every) > 5000
+    assert [pair for pair in every if pair not in said] == []
+
+
+def test_a_roman_numeral_is_read_by_its_signs_a_smaller_one_before_a_larger_one_taken_off(
+    documents,
+):
+    pairs = shown(documents, "numbers.txt", r"\b([IVXLC]+) is the number (\d+)\.")
+    pairs += [
+        (numeral, number)
+        for number, numeral in shown(
+            documents, "numbers.txt", r"The Roman numeral for (\d+) is ([IVXLC]+)\."
+        )
+    ]
+    assert {int(number) for _, number in pairs} == set(range(1, 100))
+    for numeral, number in pairs:
+        signs = [VALUES[sign] for sign in numeral]
+        behind = [*signs[1:], 0]
+        assert int(number) == sum(-a if a < b else a for a, b in zip(signs, behind, strict=True))
+
+
+def test_small_units_are_as_many_as_the_large_ones_hold(documents):
+    sizes = {(large, small): size for large, small, size in CONVERSIONS}
+    for count, small, times, large in shown(
+        documents, "numbers.txt", r"There are (\d+) (\w+) in (\d+) (\w+)\."
+    ):
+        assert int(count) == int(times) * sizes[large, small]
