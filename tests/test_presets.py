@@ -106,7 +106,7 @@ def test_lines_that_stay_keep_their_comments_and_others_bring_theirs():
     lines = preset_text("masked").splitlines()
     assert "name: masked  # the MLflow experiment" in lines
     assert (
-        "  causal: false  # false: each token sees the whole text, for pretrain.objective masked"
+        "  causal: false  # false: every token attends to the whole text, for pretrain.objective masked"
         in lines
     )
     assert "    prompts: []  # a masked model writes no text" in lines
