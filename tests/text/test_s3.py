@@ -162,6 +162,18 @@ def test_another_region_is_named(desk, monkeypatch):
     assert "the bucket is in eu-west-1; set AWS_DEFAULT_REGION=eu-west-1" in line
 
 
+def test_a_signed_request_goes_to_no_other_address(desk, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a secret of an hour")
+    with serving() as elsewhere, serving() as near:
+        near.files["shelf/a.bin"] = elsewhere.files["a.bin"] = BODY
+        near.plan["shelf/a.bin"] = [status(307, location=f"{elsewhere.url}/a.bin")]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", near.url)
+        line = refused(desk, a_file("s3://shelf/a.bin"))
+        assert elsewhere.asked == []
+    assert f"HTTP 307 Temporary Redirect (it leads to {elsewhere.url}/a.bin" in line
+    assert "a signed request is not sent on)" in line
+
+
 def test_without_botocore_the_line_says_what_to_install(desk, monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)

@@ -159,8 +159,12 @@ def _ask(remote: Expected, part: Path, start: int, network: Network, at: Positio
     try:
         if in_s3:
             url, headers = network.signer.request(url)
+        # A session's token would go to wherever a redirect leads.
+        follow = not (in_s3 and headers)
         headers |= _continued(part, start, in_s3) if start else {}
-        with network.client.stream("GET", url, headers=headers) as response:
+        with network.client.stream(
+            "GET", url, headers=headers, follow_redirects=follow
+        ) as response:
             if in_s3 and response.status_code not in (200, 206, 412, 416):
                 raise _refused_by_s3(response, network.signer)
             return _take(remote, part, start, response, at)
@@ -228,8 +232,10 @@ def _refused_by_s3(response: httpx.Response, signer: s3.Signer) -> Failure:
         body += block
         if len(body) >= s3.WHOLE_ANSWER:
             break
-    region = response.headers.get("x-amz-bucket-region")
-    return _refused(response, signer.explain(response.status_code, region, body))
+    why = signer.explain(response.status_code, response.headers.get("x-amz-bucket-region"), body)
+    if response.is_redirect and not why:
+        why = f"it leads to {response.headers['Location']}; a signed request is not sent on"
+    return _refused(response, why)
 
 
 def _retry_after(response: httpx.Response) -> float:
