@@ -48,6 +48,11 @@ __main__.main()
             128 + 15,
             "llmill: stopped by signal 15; the same command continues from here\n",
         ),
+        (
+            "__import__('pathlib').Path('/dev/full').write_text('a text')",
+            1,
+            "llmill: No space left on device; make room, and run the same command again\n",
+        ),
         ("raise ValueError('odd')", 1, r"Traceback .*\nValueError: odd\n"),
     ],
 )

@@ -21,6 +21,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.runner import launcher, streams
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def stage_names() -> list[str]:
@@ -68,14 +69,21 @@ def _answer() -> None:
         app()
     except UserError as error:
         sys.exit(printable.error(f"llmill: {error}"))
-    except OSError as error:  # such as in a clone of somebody else, or on a medium
-        if error.errno not in READ_ONLY or not error.filename:
-            raise
-        where = os.fsdecode(error.filename)
-        sys.exit(printable.error(f"llmill: {where}: {error.strerror}; work in a clone of your own"))
+    except OSError as error:
+        sys.exit(printable.error(f"llmill: {_what_the_disk_said(error)}"))
     except Stopped as stopped:
         print(f"llmill: {stopped}", file=sys.stderr, flush=True)
         sys.exit(128 + stopped.signum)
+
+
+def _what_the_disk_said(error: OSError) -> str:
+    """A full disk, or one that nobody may write to: the clone of somebody else, or a medium."""
+    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    if error.errno in FULL:
+        return f"{where}{os.strerror(error.errno)}; make room, and run the same command again"
+    if error.errno in READ_ONLY and where:
+        return f"{where}{error.strerror}; work in a clone of your own"
+    raise error
 
 
 if __name__ == "__main__":
