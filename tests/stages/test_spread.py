@@ -123,7 +123,8 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     process.send_signal(signal.SIGTERM)
     code, _, err = finish(process)
     assert code == 128 + signal.SIGTERM
-    assert "llmill: stopped by signal 15" in err
+    assert err.count("stopped by signal") == 1
+    assert err.endswith("llmill: stopped by signal 15; the same command continues from here\n")
     assert "Traceback" not in err
     assert not any(child.is_running() for child in both)
     (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
@@ -183,3 +184,36 @@ def test_more_processes_than_the_batch_can_be_divided_by_are_refused(repository)
         1,
         "llmill: params.yaml: pretrain: training.batch_size 4 cannot be divided by processes 3\n",
     )
+
+
+BROKEN = """
+    from llmill.contract import processes
+    from llmill.contract.errors import UserError
+    if processes.rank() in {ranks}:
+        raise {error}
+"""
+
+
+@pytest.mark.parametrize("ranks", [(0, 1), (0,), (1,)])
+def test_a_mistake_is_said_once_whichever_processes_find_it(repository, ranks):
+    break_pretrain(repository, ranks, "UserError('no luck today')")
+    code, _, err = finish(start(repository))
+    assert (code, err) == (1, "llmill: no luck today\n")
+    assert not (repository / "results/pretrain").exists()
+
+
+def test_a_fault_of_ours_shows_its_traceback_once(repository):
+    break_pretrain(repository, (0, 1), "ValueError('odd')")
+    code, _, err = finish(start(repository))
+    assert code == 1
+    assert err.startswith("Traceback (most recent call last):\n")
+    assert err.count("Traceback") == 1
+    assert err.endswith("ValueError: odd\n")
+
+
+def break_pretrain(repository, ranks, error):
+    stage = repository / "src/llmill/stages/pretrain.py"
+    begun = re.search(r'(?s)\ndef run\(.*?""".*?"""\n', stage.read_text())[0]
+    broken = begun + BROKEN.format(ranks=ranks, error=error).lstrip("\n")
+    stage.write_text(stage.read_text().replace(begun, broken))
+    write_code(repository, "pretrain")

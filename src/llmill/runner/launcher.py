@@ -4,20 +4,31 @@ One machine needs nothing more than `processes` in the stage's section. On sever
 environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/scaling.md.
 """
 
+from __future__ import annotations
+
 import contextlib
+import json
 import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from llmill.contract import processes
 from llmill.contract.errors import Stopped, UserError
 from llmill.runner.tree import LAYOUT, Params
 
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
+MISTAKE = "llmill: "  # a user's, in a line that begins so
+LAST_WORDS = "TORCHELASTIC_ERROR_FILE"  # where torchrun looks for those of a process that failed
+NO_FILE = "<N/A>"  # and what it says of one that left none
 
 
 def process_count(tree: Params, name: str) -> int:
@@ -36,6 +47,11 @@ def process_count(tree: Params, name: str) -> int:
 def orphaned() -> bool:
     """Whether the process that started this one among others has vanished."""
     return processes.started() and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
+
+
+def speaks_for_us() -> bool:
+    """Whether a launcher of ours says how this process and the others ended, once for all."""
+    return os.environ.get(LAUNCHER) == str(os.getppid())
 
 
 def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> None:
@@ -64,13 +80,27 @@ def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> 
     except SignalException as stopped:
         raise Stopped(int(stopped.sigval)) from None
     except ChildFailedError as error:
-        first, failure = error.get_first_failure()
-        if failure.exitcode > 128:
-            raise Stopped(failure.exitcode - 128) from None
-        ended = f"by signal {-failure.exitcode}" if failure.exitcode < 0 else "as it said"
-        raise UserError(
-            f"process {first} of {number} ended {ended}; the others were stopped"
-        ) from None
+        raise _cause(error, number) from None
+
+
+def _cause(error: ChildFailedError, number: int) -> BaseException:
+    """What to say of processes that failed: what the first one said, or the signal that ended it.
+
+    torchrun stops the others, which says nothing; and within a second, an end comes before what
+    another process says of it.
+    """
+    by_signal = [each for each in error.failures.items() if each[1].exitcode < 0]
+    spoke = [each for each in error.failures.items() if each[1].error_file != NO_FILE]
+    told = [*by_signal, *spoke] or [*error.failures.items()]
+    rank, first = min(told, key=lambda each: each[1].timestamp)
+    if first.exitcode > 128:
+        return Stopped(first.exitcode - 128)
+    if first.error_file == NO_FILE:
+        how = f"by signal {-first.exitcode}" if first.exitcode < 0 else f"with {first.exitcode}"
+        return UserError(f"process {rank} of {number} ended {how}; the others were stopped")
+    if first.message.startswith(MISTAKE):
+        return UserError(first.message.removeprefix(MISTAKE))
+    return SystemExit(first.message)
 
 
 def run_to_the_end(command: Callable[[], None]) -> None:
@@ -100,7 +130,10 @@ def _leave(code: object) -> NoReturn:
     """
     number = code if isinstance(code, int) else 0 if code is None else 1
     with contextlib.suppress(OSError):  # nobody reads it any more
-        if code is not None and not isinstance(code, int):
+        if isinstance(code, str) and speaks_for_us():
+            said = {"message": code, "timestamp": int(time.time())}
+            Path(os.environ[LAST_WORDS]).write_text(json.dumps(said), encoding="utf-8")
+        elif isinstance(code, str):
             print(code, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
