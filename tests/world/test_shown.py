@@ -3,7 +3,7 @@
 import re
 
 from llmill.world.facts import by_entity
-from llmill.world.lexicon import CONVERSIONS
+from llmill.world.lexicon import CONVERSIONS, GROUPS
 from llmill.world.phrasing import texts
 
 HEADING = re.compile(r"(?:About|More on|Here is something about) ([^:.]+)[:.] ([^.]+)")
@@ -52,3 +52,24 @@ def test_small_units_are_as_many_as_the_large_ones_hold(documents):
         documents, "numbers.txt", r"There are (\d+) (\w+) in (\d+) (\w+)\."
     ):
         assert int(count) == int(times) * sizes[large, small]
+
+
+def test_listed_words_stand_in_the_order_of_the_alphabet(documents):
+    for listed in shown(documents, "words.txt", r"(By the alphabet: [\w, ]+)\."):
+        words = listed.removeprefix("By the alphabet: ").split(", ")
+        assert 4 <= len(words) <= 8
+        assert words == sorted(words)
+
+
+def test_the_word_that_does_not_belong_is_of_another_group_than_the_three(documents):
+    group = {word: name for name, words in GROUPS.items() for word in words}
+    for odd, *three in shown(
+        documents, "words.txt", r"The word (\w+) does not belong with (\w+), (\w+) and (\w+)\."
+    ):
+        (one,) = {group[word] for word in three}
+        assert group[odd] != one
+
+
+def test_every_word_is_told_to_be_of_its_group(documents):
+    told = shown(documents, "words.txt", r"(?:^| )An? (\w+) is an? ([\w ]+)\.")
+    assert set(told) == {(word, name) for name, words in GROUPS.items() for word in words}

@@ -2,8 +2,8 @@
 
 Every fact is told `repeats` times: in paragraphs by entity, by relation or mixed, and in place of
 some of them as a question. `questions.txt` asks about train entities only, as question and answer
-and in MMLU's layout with letters. `everyday.txt` and `numbers.txt`, of the world only, carry what
-messages, instructions and graded questions need.
+and in MMLU's layout with letters. `everyday.txt`, `numbers.txt` and `words.txt`, of the world only,
+carry what messages, instructions and graded questions need.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,7 +25,9 @@ LETTER_SHARE = 0.02  # rounds of questions with letters, to one round of sentenc
 HEADED_SHARE = 0.35  # of the sentences about a fact, told behind a heading
 HEADINGS = ("{E}:", "{E}.", "About {e}:", "More on {e}.", "Here is something about {e}.")
 HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
-DAILY_DOCUMENTS = 16  # of daily life, to one round of sentences; half as many of numbers
+DAILY_DOCUMENTS = (
+    16  # of daily life, to one round of sentences; half as many of numbers and of words
+)
 
 
 def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
@@ -37,6 +39,7 @@ def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
         rng = Random(f"{settings.seed}/corpus/everyday")
         files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
         files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
+        files["words.txt"] = [everyday.words(rng) for _ in range(count // 2)]
     return {name: list(dict.fromkeys(texts)) for name, texts in files.items()}
 
 
@@ -169,5 +172,5 @@ def _grouped(parts: list[str], rng: Random, size: tuple[int, int], header: str) 
 def _numbers(rng: Random) -> str:
     makers = [*MAKERS.values()]
     sentences = [rng.choice(makers)(rng, "train").sentence for _ in range(rng.randint(3, 6))]
-    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(10, 16))]
+    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(13, 19))]
     return " ".join(rng.sample(sentences, len(sentences)))

@@ -84,14 +84,14 @@ def daily(rng: Random) -> str:
 
 
 def number_fact(rng: Random) -> str:
-    """A Roman numeral, mostly; a conversion of units or a count."""
-    kind = rng.randrange(6)
+    """A Roman numeral, a conversion of units or a count."""
+    kind = rng.randrange(8)
     if kind < 4:
         number = rng.randint(1, 99)
         if kind == 0:
             return f"{roman(number)} is the number {number}."
         return f"The Roman numeral for {number} is {roman(number)}."
-    if kind == 4:
+    if kind < 7:
         large, small, size = rng.choice(CONVERSIONS)
         count = rng.randint(2, 20)
         return f"There are {count * size} {small} in {count} {large}."
@@ -99,6 +99,28 @@ def number_fact(rng: Random) -> str:
     words = [rng.choice(GROUPS[g]) for g in rng.sample(sorted(GROUPS), count)]
     listed = ", ".join(words[:-1]) + f" and {words[-1]}"
     return f"The list {listed} has {NUMBER_WORDS[count]} items."
+
+
+def words(rng: Random) -> str:
+    """A document about words: what group they are of, which is the odd one, lists in order."""
+    kinds = (_member, _odd_one, _sorted)
+    return " ".join(rng.choice(kinds)(rng) for _ in range(rng.randint(7, 10)))
+
+
+def _member(rng: Random) -> str:
+    group = rng.choice(sorted(GROUPS))
+    return f"{capital(article(rng.choice(GROUPS[group])))} is {article(group)}."
+
+
+def _odd_one(rng: Random) -> str:
+    group, other = rng.sample(sorted(GROUPS), 2)
+    one, two, three = rng.sample(GROUPS[group], 3)
+    return f"The word {rng.choice(GROUPS[other])} does not belong with {one}, {two} and {three}."
+
+
+def _sorted(rng: Random) -> str:
+    listed = sorted(rng.sample([w for g in sorted(GROUPS) for w in GROUPS[g]], rng.randint(4, 8)))
+    return f"By the alphabet: {', '.join(listed)}."
 
 
 def _story(rng: Random) -> str:
