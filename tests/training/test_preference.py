@@ -31,6 +31,7 @@ DPO = {
     "reference_free": False,
     "length_normalised": False,
     "margin": 0.0,
+    "chosen_weight": 0.0,
 }
 SIMPO = {"beta": 2.0, "reference_free": True, "length_normalised": True, "margin": 0.5}
 
@@ -75,6 +76,8 @@ def slow_loss(model, reference, how: PreferenceLoss) -> torch.Tensor:
         right = 1 / (1 + torch.exp(-(reward[0] - reward[1] - how.margin)))
         smooth = how.label_smoothing
         total = total - (1 - smooth) * torch.log(right) - smooth * torch.log(1 - right)
+        nats = slow_log_probability(model, prompt, chosen)
+        total = total - how.chosen_weight * nats / (len(chosen) + 1)
     return total
 
 
@@ -85,7 +88,8 @@ VARIANTS = {
     "reference_free": {"reference_free": True},
     "length_normalised": {"beta": 2.0, "length_normalised": True},
     "simpo": SIMPO,
-    "all": SIMPO | {"reference_free": False, "label_smoothing": 0.1},
+    "chosen_answer_beside": {"chosen_weight": 0.7},
+    "all": SIMPO | {"reference_free": False, "label_smoothing": 0.1, "chosen_weight": 0.3},
 }
 
 

@@ -1,5 +1,6 @@
 """Learning from pairs of answers to one prompt, of which one was preferred: DPO (Rafailov et al.
-2023, arXiv 2305.18290) and SimPO (Meng et al. 2024, arXiv 2405.14734).
+2023, arXiv 2305.18290) and SimPO (Meng et al. 2024, arXiv 2405.14734), and the chosen answer itself
+beside (Pang et al. 2024, arXiv 2404.19733).
 
 A batch of P pairs is 2P rows: the chosen answers, then the rejected ones in the same order. Only
 the tokens of the answers count. Log-probabilities are in nats.
@@ -93,11 +94,17 @@ def loss_of(margin: Tensor, settings: PreferenceLoss) -> Tensor:
 
 
 def preference_loss(settings: PreferenceLoss) -> Loss:
-    """The loss of a batch of pairs, summed."""
+    """The loss of a batch of pairs, summed: what the preferences cost, and `chosen_weight` times
+    what a token of the chosen answer costs, as in fine-tuning (equation 1 of Pang et al.).
+    """
 
     def loss(model: Called, batch: Batch) -> Tensor:
-        rewarded = rewards(log_probabilities(model, batch), batch, settings)
-        return loss_of(margins(rewarded), settings).sum()
+        likely = log_probabilities(model, batch)
+        cost = loss_of(margins(rewards(likely, batch, settings)), settings)
+        if settings.chosen_weight:
+            chosen, tokens = likely.chunk(2)[0], batch.inputs[1].sum(dim=-1).chunk(2)[0]
+            cost = cost - settings.chosen_weight * chosen / tokens.clamp(min=1)
+        return cost.sum()
 
     return loss
 
