@@ -135,6 +135,27 @@ MUTANTS = [
         "training/test_preference.py",
     ),
     Mutant(
+        "the chosen answer's own loss is of the whole answer, not of a token",
+        "training/preference.py",
+        "settings.chosen_weight * chosen / tokens.clamp(min=1)",
+        "settings.chosen_weight * chosen",
+        "training/test_preference.py",
+    ),
+    Mutant(
+        "who has failed first is whoever has the lowest rank",
+        "runner/launcher.py",
+        "min(told, key=lambda each: each[1].timestamp)",
+        "told[0]",
+        "runner/test_cause.py",
+    ),
+    Mutant(
+        "a heading names another entity",
+        "world/corpus.py",
+        "format(e=fact.entity, E=capital(fact.entity))",
+        "format(e=fact.value, E=capital(fact.value))",
+        "world/test_shown.py",
+    ),
+    Mutant(
         "what is learnt of a pair is every answer of its conversation",
         "stages/prefer.py",
         "return ids, [first <= n <= last for n in range(len(ids))]",
