@@ -137,8 +137,8 @@ MUTANTS = [
     Mutant(
         "the chosen answer's own loss is of the whole answer, not of a token",
         "training/preference.py",
-        "settings.chosen_weight * chosen / tokens.clamp(min=1)",
-        "settings.chosen_weight * chosen",
+        "chosen_weight * chosen / tokens.clamp(min=1)",
+        "chosen_weight * chosen",
         "training/test_preference.py",
     ),
     Mutant(

@@ -101,7 +101,8 @@ def run(params: Parameters, job: Job) -> None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
-    train, loss = batches(settings, known["train"]), preference_loss(settings.loss)
+    train = batches(settings, known["train"])
+    loss = preference_loss(settings.loss, settings.chosen_weight)
     text = job.folder("tokenize") / "train"
     work = Work(
         train,

@@ -93,7 +93,7 @@ def loss_of(margin: Tensor, settings: PreferenceLoss) -> Tensor:
     return -(1 - wrong) * F.logsigmoid(ahead) - wrong * F.logsigmoid(-ahead)
 
 
-def preference_loss(settings: PreferenceLoss) -> Loss:
+def preference_loss(settings: PreferenceLoss, chosen_weight: float = 0.0) -> Loss:
     """The loss of a batch of pairs, summed: what the preferences cost, and `chosen_weight` times
     what a token of the chosen answer costs, as in fine-tuning (equation 1 of Pang et al.).
     """
@@ -101,9 +101,9 @@ def preference_loss(settings: PreferenceLoss) -> Loss:
     def loss(model: Called, batch: Batch) -> Tensor:
         likely = log_probabilities(model, batch)
         cost = loss_of(margins(rewards(likely, batch, settings)), settings)
-        if settings.chosen_weight:
+        if chosen_weight:
             chosen, tokens = likely.chunk(2)[0], batch.inputs[1].sum(dim=-1).chunk(2)[0]
-            cost = cost - settings.chosen_weight * chosen / tokens.clamp(min=1)
+            cost = cost - chosen_weight * chosen / tokens.clamp(min=1)
         return cost.sum()
 
     return loss

@@ -96,7 +96,6 @@ class PreferenceLoss(Section):
     reference_free: bool  # true: rewards are log-probabilities, compared with nothing
     length_normalised: bool  # true: rewards are per token of the answer
     margin: Annotated[float, Field(ge=0, le=1000)]  # that a chosen answer's reward must be ahead
-    chosen_weight: Annotated[float, Field(ge=0, le=1000)]  # of the chosen answer's own loss
 
 
 class Sampling(Section):
