@@ -144,8 +144,8 @@ MUTANTS = [
     Mutant(
         "who has failed first is whoever has the lowest rank",
         "runner/launcher.py",
-        "min(told, key=lambda each: each[1].timestamp)",
-        "told[0]",
+        '(each[1].error_file_data["at"], each[0])',
+        "each[0]",
         "runner/test_cause.py",
     ),
     Mutant(

@@ -72,7 +72,7 @@ def _answer() -> None:
     except OSError as error:
         sys.exit(printable.error(f"llmill: {_what_the_disk_said(error)}"))
     except Stopped as stopped:
-        if not launcher.speaks_for_us():
+        if not launcher.launcher_reports():
             print(f"llmill: {stopped}", file=sys.stderr, flush=True)
         sys.exit(128 + stopped.signum)
 

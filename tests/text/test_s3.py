@@ -166,12 +166,19 @@ def test_a_signed_request_goes_to_no_other_address(desk, monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a secret of an hour")
     with serving() as elsewhere, serving() as near:
         near.files["shelf/a.bin"] = elsewhere.files["a.bin"] = BODY
-        near.plan["shelf/a.bin"] = [status(307, location=f"{elsewhere.url}/a.bin")]
+        near.plan["shelf/a.bin"] = [status(307, location=f"{elsewhere.url}/a.bin?Signature=s")]
         monkeypatch.setenv("AWS_ENDPOINT_URL", near.url)
         line = refused(desk, a_file("s3://shelf/a.bin"))
         assert elsewhere.asked == []
-    assert f"HTTP 307 Temporary Redirect (it leads to {elsewhere.url}/a.bin" in line
-    assert "a signed request is not sent on)" in line
+    assert f"HTTP 307 Temporary Redirect (it leads to {elsewhere.url}/a.bin; a signed" in line
+
+
+def test_a_redirect_that_leads_nowhere_is_said_in_a_line(desk, monkeypatch):
+    with serving() as near:
+        near.files["shelf/a.bin"] = BODY
+        near.plan["shelf/a.bin"] = [status(301)]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", near.url)
+        assert "HTTP 301 Moved Permanently" in refused(desk, a_file("s3://shelf/a.bin"))
 
 
 def test_without_botocore_the_line_says_what_to_install(desk, monkeypatch):

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
 MISTAKE = "llmill: "  # a user's, in a line that begins so
-LAST_WORDS = "TORCHELASTIC_ERROR_FILE"  # where torchrun looks for those of a process that failed
-NO_FILE = "<N/A>"  # and what it says of one that left none
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # torchrun reads there why a process failed
+NO_FILE = "<N/A>"  # in torchrun's record of a process that wrote none
+FOREIGN = {int(each) for each in signal.Signals} - {signal.SIGTERM}  # not torchrun's own
 
 
 def process_count(tree: Params, name: str) -> int:
@@ -49,7 +50,7 @@ def orphaned() -> bool:
     return processes.started() and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
 
 
-def speaks_for_us() -> bool:
+def launcher_reports() -> bool:
     """Whether a launcher of ours says how this process and the others ended, once for all."""
     return os.environ.get(LAUNCHER) == str(os.getppid())
 
@@ -86,21 +87,28 @@ def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> 
 def _cause(error: ChildFailedError, number: int) -> BaseException:
     """What to say of processes that failed: what the first one said, or the signal that ended it.
 
-    torchrun stops the others, which says nothing; and within a second, an end comes before what
-    another process says of it.
+    torchrun stops the others, by a signal of its own, and that says nothing. It notices a death up
+    to a second after the others do, who then say that their neighbour is gone.
     """
-    by_signal = [each for each in error.failures.items() if each[1].exitcode < 0]
-    spoke = [each for each in error.failures.items() if each[1].error_file != NO_FILE]
-    told = [*by_signal, *spoke] or [*error.failures.items()]
-    rank, first = min(told, key=lambda each: each[1].timestamp)
+    failures = error.failures.items()
+    killed = [each for each in failures if -each[1].exitcode in FOREIGN]
+    spoke = sorted(
+        (each for each in failures if each[1].error_file != NO_FILE),
+        key=lambda each: (each[1].error_file_data["at"], each[0]),
+    )
+    if killed and not (spoke and spoke[0][1].timestamp + 1 < killed[0][1].timestamp):
+        rank, first = killed[0]
+    elif spoke:
+        words = spoke[0][1].message
+        if words.startswith(MISTAKE):
+            return UserError(words.removeprefix(MISTAKE))
+        return SystemExit(words)
+    else:
+        rank, first = min(failures, key=lambda each: (each[1].exitcode > 128, each[1].timestamp))
     if first.exitcode > 128:
         return Stopped(first.exitcode - 128)
-    if first.error_file == NO_FILE:
-        how = f"by signal {-first.exitcode}" if first.exitcode < 0 else f"with {first.exitcode}"
-        return UserError(f"process {rank} of {number} ended {how}; the others were stopped")
-    if first.message.startswith(MISTAKE):
-        return UserError(first.message.removeprefix(MISTAKE))
-    return SystemExit(first.message)
+    how = f"by signal {-first.exitcode}" if first.exitcode < 0 else f"with {first.exitcode}"
+    return UserError(f"process {rank} of {number} ended {how}; the others were stopped")
 
 
 def run_to_the_end(command: Callable[[], None]) -> None:
@@ -128,13 +136,27 @@ def _leave(code: object) -> NoReturn:
 
     None is needed: MLflow's run ends with the stage, and its threads with the run (`Track.finish`).
     """
-    number = code if isinstance(code, int) else 0 if code is None else 1
+    words = None if code is None or isinstance(code, int) else str(code)
+    number = code if isinstance(code, int) else 0 if words is None else 1
     with contextlib.suppress(OSError):  # nobody reads it any more
-        if isinstance(code, str) and speaks_for_us():
-            said = {"message": code, "timestamp": int(time.time())}
-            Path(os.environ[LAST_WORDS]).write_text(json.dumps(said), encoding="utf-8")
-        elif isinstance(code, str):
-            print(code, file=sys.stderr)
+        if words is not None and not (launcher_reports() and _left_to_the_launcher(words)):
+            print(words, file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(number)
+
+
+def _left_to_the_launcher(words: str) -> bool:
+    """Write why this process failed where torchrun reads it; False if that cannot be."""
+    file = os.environ.get(ERROR_FILE)
+    if not file:
+        return False
+    now = time.time()
+    said = {"message": words, "timestamp": int(now), "at": now}
+    part = Path(f"{file}.part")
+    try:
+        part.write_text(json.dumps(said), encoding="utf-8")
+        part.replace(file)  # torchrun reads it at once, so it is whole or not there
+    except OSError:
+        return False
+    return True

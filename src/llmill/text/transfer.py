@@ -233,8 +233,10 @@ def _refused_by_s3(response: httpx.Response, signer: s3.Signer) -> Failure:
         if len(body) >= s3.WHOLE_ANSWER:
             break
     why = signer.explain(response.status_code, response.headers.get("x-amz-bucket-region"), body)
-    if response.is_redirect and not why:
-        why = f"it leads to {response.headers['Location']}; a signed request is not sent on"
+    if response.has_redirect_location:  # whose query may hold a signature
+        address = response.headers["Location"].partition("?")[0]
+        sent = f"it leads to {address}; a signed request is not sent on"
+        why = "; ".join(filter(None, (why, sent)))
     return _refused(response, why)
 
 
