@@ -17,7 +17,7 @@ def runs(found: list[str], size: int) -> set[tuple[str, ...]]:
     return {tuple(found[i : i + size]) for i in range(max(1, len(found) - size + 1))}
 
 
-def test_the_corpus_has_the_size_that_three_minutes_can_read(documents):
+def test_the_corpus_has_about_five_megabytes(documents):
     characters = sum(len(document) for of_file in documents.values() for document in of_file)
     assert 4_000_000 < characters < 6_000_000
 

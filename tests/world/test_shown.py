@@ -1,8 +1,10 @@
 """What the text shows of what instructions ask for, each held against a slow rule of its own."""
 
 import re
+from random import Random
 
-from llmill.world.facts import by_entity
+from llmill.world import corpus
+from llmill.world.facts import Fact, by_entity
 from llmill.world.lexicon import CONVERSIONS, GROUPS
 from llmill.world.phrasing import texts
 
@@ -29,7 +31,22 @@ def test_a_heading_names_what_the_sentence_behind_it_is_about(documents):
     assert [pair for pair in every if pair not in said] == []
 
 
-def test_a_roman_numeral_is_read_by_its_signs_a_smaller_one_before_a_larger_one_taken_off(
+def test_a_third_of_the_sentences_have_a_heading_of_five_wordings():
+    peru = Fact("geography", "countries", "capital", "Peru", "Lima")
+    rng, said = Random(1), texts(peru, "say")
+    told = [corpus.told(peru, rng) for _ in range(2000)]
+    headings = [text.removesuffix(end) for text in told for end in said if text.endswith(f" {end}")]
+    assert set(headings) == {
+        "Peru: ",
+        "Peru. ",
+        "About Peru: ",
+        "More on Peru. ",
+        "Here is something about Peru. ",
+    }
+    assert 0.32 < len(headings) / len(told) < 0.38
+
+
+def test_roman_numerals_have_their_value(
     documents,
 ):
     pairs = shown(documents, "numbers.txt", r"\b([IVXLC]+) is the number (\d+)\.")

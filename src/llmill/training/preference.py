@@ -1,6 +1,6 @@
 """Learning from pairs of answers to one prompt, of which one was preferred: DPO (Rafailov et al.
-2023, arXiv 2305.18290) and SimPO (Meng et al. 2024, arXiv 2405.14734), and the chosen answer itself
-beside (Pang et al. 2024, arXiv 2404.19733).
+2023, arXiv 2305.18290), SimPO (Meng et al. 2024, arXiv 2405.14734), and the loss of the chosen
+answer beside either (Pang et al. 2024, arXiv 2404.19733).
 
 A batch of P pairs is 2P rows: the chosen answers, then the rejected ones in the same order. Only
 the tokens of the answers count. Log-probabilities are in nats.
@@ -95,7 +95,8 @@ def loss_of(margin: Tensor, settings: PreferenceLoss) -> Tensor:
 
 def preference_loss(settings: PreferenceLoss, chosen_weight: float = 0.0) -> Loss:
     """The loss of a batch of pairs, summed: what the preferences cost, and `chosen_weight` times
-    what a token of the chosen answer costs, as in fine-tuning (equation 1 of Pang et al.).
+    what a token of the chosen answer costs, as in fine-tuning. What `measured` calls the loss is
+    the former alone.
     """
 
     def loss(model: Called, batch: Batch) -> Tensor:

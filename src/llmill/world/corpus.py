@@ -25,9 +25,9 @@ LETTER_SHARE = 0.02  # rounds of questions with letters, to one round of sentenc
 HEADED_SHARE = 0.35  # of the sentences about a fact, told behind a heading
 HEADINGS = ("{E}:", "{E}.", "About {e}:", "More on {e}.", "Here is something about {e}.")
 HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
-DAILY_DOCUMENTS = (
-    16  # of daily life, to one round of sentences; half as many of numbers and of words
-)
+# Documents of daily life, to one round of sentences; half as many of numbers, and of words.
+DAILY_DOCUMENTS = 16
+NUMBER_FACTS = (13, 19)  # in a document of numbers, beside its sums and comparisons
 
 
 def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
@@ -39,7 +39,7 @@ def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
         rng = Random(f"{settings.seed}/corpus/everyday")
         files["everyday.txt"] = [everyday.daily(rng) for _ in range(count)]
         files["numbers.txt"] = [_numbers(rng) for _ in range(count // 2)]
-        files["words.txt"] = [everyday.words(rng) for _ in range(count // 2)]
+        files["words.txt"] = [everyday.about_words(rng) for _ in range(count // 2)]
     return {name: list(dict.fromkeys(texts)) for name, texts in files.items()}
 
 
@@ -73,10 +73,10 @@ def _mixed(some: list[Fact], rng: Random) -> list[Fact]:
 
 def _paragraphs(order: Iterable[Fact], rng: Random) -> Iterator[str]:
     """Sentences in this order, some below a heading, cut into documents of 40 to 130 words."""
-    return _packed((_told(fact, rng) for fact in order), rng, " ")
+    return _packed((told(fact, rng) for fact in order), rng, " ")
 
 
-def _told(fact: Fact, rng: Random) -> str:
+def told(fact: Fact, rng: Random) -> str:
     """A sentence, at times behind a heading that names the entity: so a reader learns to go on
     about what was named before.
     """
@@ -172,5 +172,5 @@ def _grouped(parts: list[str], rng: Random, size: tuple[int, int], header: str) 
 def _numbers(rng: Random) -> str:
     makers = [*MAKERS.values()]
     sentences = [rng.choice(makers)(rng, "train").sentence for _ in range(rng.randint(3, 6))]
-    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(13, 19))]
+    sentences += [everyday.number_fact(rng) for _ in range(rng.randint(*NUMBER_FACTS))]
     return " ".join(rng.sample(sentences, len(sentences)))

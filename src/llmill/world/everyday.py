@@ -101,7 +101,7 @@ def number_fact(rng: Random) -> str:
     return f"The list {listed} has {NUMBER_WORDS[count]} items."
 
 
-def words(rng: Random) -> str:
+def about_words(rng: Random) -> str:
     """A document about words: what group they are of, which is the odd one, lists in order."""
     kinds = (_member, _odd_one, _sorted)
     return " ".join(rng.choice(kinds)(rng) for _ in range(rng.randint(7, 10)))

@@ -13,7 +13,7 @@ class Prefer(Section):
     seed: Seed
     threads: Threads
     loss: PreferenceLoss
-    chosen_weight: Annotated[float, Field(ge=0, le=1000)]  # of the chosen answer's own loss, beside
+    chosen_weight: Annotated[float, Field(ge=0, le=1000)]  # weight of the chosen answer's own loss
     replay: Replay | None  # null: none
     training: Training
     adapter: LearntAdapter | None  # learn low-rank matrices upon the assistant; null: every weight
