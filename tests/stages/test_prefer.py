@@ -59,14 +59,14 @@ def begun_from_an_adapter(world):
     return world
 
 
-def longer(steps: int = 60, lr: float = 0.003):
-    """The smoke preset with enough steps to learn what the pairs have in common."""
+def longer(steps: int = 60, lr: float = 0.003, chosen_weight: float = 0.0):
+    """The smoke preset with enough steps to learn what the pairs have in common, by DPO alone."""
     prefer = smoke().prefer
     optimizer = prefer.training.optimizer.model_copy(update={"lr": lr})
     training = prefer.training.model_copy(
         update={"max_steps": steps, "optimizer": optimizer, "validate_every": 20, "log_every": 20}
     )
-    return smoke(prefer={"training": training})
+    return smoke(prefer={"training": training, "chosen_weight": chosen_weight})
 
 
 def curve(made) -> list[dict[str, float]]:
@@ -109,6 +109,16 @@ def test_the_curve_begins_at_the_reference_and_follows_margin_likelihood_and_div
     assert 0.1 * (gained - lost) == pytest.approx(last["margin"], rel=1e-3)
     metrics = record.read_json(made.out / "metrics.json")
     assert metrics["kl"] == pytest.approx(last["kl"], rel=1e-5)
+
+
+def test_the_chosen_answers_own_loss_makes_them_likelier_than_preferences_alone(world):
+    likely = []
+    for weight in (0.0, 1.0):
+        (world / str(weight)).mkdir()
+        made = job(world / str(weight))
+        run(longer(20, chosen_weight=weight), made)
+        likely.append(curve(made)[-1]["chosen_log_probability"])
+    assert likely[1] > likely[0] + 1
 
 
 def test_an_assistant_that_is_an_adapter_is_tuned_and_stored_whole(begun_from_an_adapter):
