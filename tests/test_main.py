@@ -51,7 +51,7 @@ __main__.main()
         (
             "__import__('pathlib').Path('/dev/full').write_text('a text')",
             1,
-            "llmill: No space left on device; make room, and run the same command again\n",
+            "llmill: the disk is full; make room there and run again\n",
         ),
         ("raise ValueError('odd')", 1, r"Traceback .*\nValueError: odd\n"),
     ],

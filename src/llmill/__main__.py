@@ -16,12 +16,11 @@ from typing import Annotated
 import typer
 
 from llmill.commands import app
-from llmill.contract import openmp, printable, source
+from llmill.contract import disk, openmp, printable, source
 from llmill.contract.errors import Stopped, UserError
 from llmill.runner import launcher, streams
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def stage_names() -> list[str]:
@@ -80,8 +79,8 @@ def _answer() -> None:
 def _what_the_disk_said(error: OSError) -> str:
     """A full disk, or one that nobody may write to: the clone of somebody else, or a medium."""
     where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-    if error.errno in FULL:
-        return f"{where}{os.strerror(error.errno)}; make room, and run the same command again"
+    if error.errno in disk.FULL:
+        return where + disk.SAID
     if error.errno in READ_ONLY and where:
         return f"{where}{error.strerror}; work in a clone of your own"
     raise error

@@ -6,7 +6,6 @@ What arrives is complete but not yet known to be right: `llmill.text.fetch` comp
 
 import contextlib
 import email.utils
-import errno
 import http
 import re
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from llmill.contract import proxies, record
+from llmill.contract import disk, proxies, record
 from llmill.contract.errors import UserError
 from llmill.text import s3
 
@@ -122,9 +121,9 @@ def disk_full_is_one_line(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in disk.FULL:
             raise
-        raise UserError(f"{folder}: the disk is full; make room there and run again") from None
+        raise UserError(f"{folder}: {disk.SAID}") from None
 
 
 def _note(part: Path) -> Path:

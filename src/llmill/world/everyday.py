@@ -10,6 +10,7 @@ from random import Random
 from llmill.world.grammar import article, capital, plural
 from llmill.world.lexicon import (
     ACTIONS,
+    ALL_WORDS,
     BAD,
     CONVERSIONS,
     GOOD,
@@ -119,7 +120,7 @@ def _odd_one(rng: Random) -> str:
 
 
 def _sorted(rng: Random) -> str:
-    listed = sorted(rng.sample([w for g in sorted(GROUPS) for w in GROUPS[g]], rng.randint(4, 8)))
+    listed = sorted(rng.sample(ALL_WORDS, rng.randint(4, 8)))
     return f"By the alphabet: {', '.join(listed)}."
 
 
@@ -183,7 +184,7 @@ def _group(rng: Random) -> str:
 
 
 def _order(rng: Random) -> str:
-    words = rng.sample([w for g in sorted(GROUPS) for w in GROUPS[g]], 3)
+    words = rng.sample(ALL_WORDS, 3)
     a, b, c = sorted(words)
     return f"In the alphabet, {a} comes before {b}, and {b} comes before {c}."
 

@@ -46,6 +46,8 @@ GROUPS = {
     "piece of furniture": _words("sofa desk wardrobe bookcase bench stool cupboard sideboard"),
 }
 
+ALL_WORDS = [word for group in sorted(GROUPS) for word in GROUPS[group]]
+
 # present with he or she, past, base
 ROUTINES = (
     ("walks", "walked", "walk"),

@@ -11,6 +11,7 @@ from random import Random
 from llmill.world.grammar import article, capital, plural
 from llmill.world.lexicon import (
     ACTIONS,
+    ALL_WORDS,
     BAD,
     CONVERSIONS,
     GOOD,
@@ -25,7 +26,6 @@ from llmill.world.lexicon import (
 )
 from llmill.world.split import part
 
-ALL_WORDS = [word for group in sorted(GROUPS) for word in GROUPS[group]]
 TIMES = ("on Monday", "on Friday", "in the morning", "before lunch", "after work", "in spring")
 TRAITS = ("who lives near the river", "who has two sons", "with the red hat", "who sings well")
 
