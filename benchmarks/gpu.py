@@ -5,6 +5,7 @@ python benchmarks/gpu.py speed       # one of them
 python benchmarks/gpu.py --device cpu --tiny    # tries this file where there is no GPU
 """
 
+import os
 import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.settings import Optimizer, Schedule, Training
 from llmill.world.corpus import documents
 
-SEED, THREADS = 1, 8
+SEED, THREADS = 1, min(8, os.cpu_count() or 1)
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 SMALL = {"n_layer": 4, "n_head": 4, "n_kv_head": 4, "n_embd": 128, "mlp_hidden": 512}
 TINY = SMALL | {"n_layer": 2, "n_embd": 32, "mlp_hidden": 64}
@@ -49,6 +50,11 @@ class Try:
 
     def hardware(self, dtype: str) -> Runtime:
         return Runtime(device=self.device, dtype=dtype)
+
+    @property
+    def training(self) -> Runtime:
+        """Of trainings: in bfloat16, but for a CPU that would take many times as long."""
+        return self.hardware("auto" if self.tiny else "bfloat16")
 
     def size(self, full: int, tiny: int) -> int:
         return tiny if self.tiny else full
@@ -124,7 +130,7 @@ def resume(its: Try) -> None:
     with tempfile.TemporaryDirectory() as folder:
         weights, intervals = [], []
         for _ in range(2):
-            model, work = small(its, its.hardware("bfloat16"), 20, every=10)
+            model, work = small(its, its.training, 20, every=10)
             _, tracked = engine.train(model, work, Path(folder))
             intervals.append(sum("tokens_per_second" in row for row in tracked))  # not the restored
             for state in Path(folder).glob(f"{20:09d}*.json"):  # its last, which nothing follows
@@ -141,12 +147,12 @@ def small(its: Try, hardware: Runtime, steps: int, every: int) -> tuple[Transfor
 
 
 def speed(its: Try) -> None:
-    """gpt2-124m at 1,024 tokens in bfloat16, compiled: the last of three intervals."""
+    """gpt2-124m at 1,024 tokens, compiled: the last of three intervals."""
     shape = gpt2(**SMALL, block_size=64) if its.tiny else gpt2()
     vocab, steps = its.size(50257, 1000), its.size(60, 6)
-    hardware = its.hardware("bfloat16")
+    hardware = its.training
     model = fresh(shape, vocab)
-    peak = matrix_peak(runtime.device(hardware), torch.bfloat16)
+    peak = matrix_peak(runtime.device(hardware), runtime.dtype(hardware))
     meter = Meter(flops_per_token(model), peak)
     settings = engine.settings(steps, its.size(32, 2), ADAMW, schedule(), steps // 3)
     text = tokens(vocab, 200 * shape.block_size)
@@ -167,7 +173,7 @@ def learn(its: Try) -> None:
     shape = modern(**SMALL if its.tiny else {"n_layer": 8, "n_embd": 512, "mlp_hidden": 2048})
     settings = engine.settings(its.size(400, 6), its.size(64, 2), MUON, schedule(), its.size(50, 2))
     with tempfile.TemporaryDirectory() as folder:
-        task = work(engine.sequence(ids, 256), shape.block_size, settings, its.hardware("bfloat16"))
+        task = work(engine.sequence(ids, 256), shape.block_size, settings, its.training)
         rows, _ = engine.train(fresh(shape, 256), task, Path(folder))
     print("learn:", " ".join(f"{row['step']}: {row['train_loss']:.3f}" for row in rows))
 
