@@ -26,12 +26,14 @@ from children import CHILDREN
 from rich.console import Console
 from rich.table import Table
 
-from llmill.stages.prepare import read_text, work_folder, write_text
+from llmill.contract.parts import Parts
+from llmill.stages.prepare import text_parts, work_folder, write_text
 from llmill.stages.settings.prepare import Prepare
 from llmill.text import documents, parquet
 from llmill.text.cleaning import Cleaned
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
+from llmill.text.intake import text_files
 from llmill.text.spool import Spool
 
 SCALES = (1, 4, 16)  # times the corpus
@@ -85,12 +87,12 @@ def novels(folder: Path, data: Path) -> None:
 
 def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> int:
     """What the stage does with texts; returns how many are kept."""
-    wanted = EvaluationTexts(evaluation, settings.contamination)
+    wanted, store = EvaluationTexts(evaluation, settings.contamination), Parts(out / "parts", "")
+    files = text_files(raw)
     with work_folder(out / "work") as folder, Spool(folder / "spool") as spool:
-        near = settings.near_duplicates
-        cleaned = Cleaned(
-            read_text(raw, settings), wanted, near, spool, folder, lambda done, total: None
-        )
+        parts = text_parts(files, settings, wanted)
+        made = [(f.entry["name"], store.made(p)) for f, p in zip(files, parts, strict=True)]
+        cleaned = Cleaned(made, settings.near_duplicates, spool, folder)
         write_text(cleaned, settings, folder, out / "text")
         return cleaned.n_kept
 

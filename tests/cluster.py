@@ -13,6 +13,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CLIENTS = ("sbatch", "squeue", "scontrol", "scancel", "srun")
 
@@ -41,6 +43,7 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 SlurmdParameters=config_overrides
+SlurmdTimeout=10
 KillWait=60
 MinJobAge=300
 NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000
@@ -58,9 +61,64 @@ def missing() -> str | None:
     return f"{', '.join(absent)}: not installed (slurm-wlm, munge)" if absent else None
 
 
+class Cluster:
+    """What runs, with what an environment needs for its commands."""
+
+    def __init__(self, folder: Path, host: str):
+        self.folder, self.host = folder, host
+        self.environment = {"PATH": _path()}
+        self._daemons: dict[str, subprocess.Popen] = {}
+
+    def start(self, command: list[str | Path]) -> None:
+        """Start a daemon."""
+        name = str(command[0])
+        with (self.folder / f"{name}.out").open("ab") as log:
+            environment = {**os.environ, **self.environment}
+            self._daemons[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        time.sleep(1)
+
+    def start_node(self) -> None:
+        """Start the node's daemon, and wait until jobs may go to it."""
+        self.start(["slurmd", "-D", "-f", self.folder / "slurm.conf", "-N", self.host])
+        self.wait_for_node("idle", "mix", "alloc")
+
+    def kill_node(self) -> None:
+        """Kill the node's daemon with all that its jobs run, as a machine dies, and wait until the
+        controller has noticed.
+        """
+        node = self._daemons.pop("slurmd")
+        node.kill()
+        node.wait()
+        for step in psutil.process_iter(["name"]):  # no other cluster is here: see `missing`
+            if step.info["name"] != "slurmstepd":
+                continue
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for process in [*step.children(recursive=True), step]:
+                    process.kill()
+        self.wait_for_node("down")
+
+    def wait_for_node(self, *states: str) -> None:
+        """Wait until the controller says that the node is in one of the states."""
+        environment = {**os.environ, **self.environment}
+        for _ in range(120):
+            done = subprocess.run(
+                ["sinfo", "-h", "-o", "%t"], env=environment, capture_output=True, text=True
+            )
+            if done.stdout.strip().rstrip("*") in states:
+                return
+            time.sleep(1)
+        logs = "".join(file.read_text()[-1000:] for file in sorted(self.folder.glob("*.log")))
+        raise TimeoutError(f"{done.stdout}{done.stderr}\n{logs}")
+
+    def end(self) -> None:
+        """End every daemon, the last first."""
+        for process in reversed(self._daemons.values()):
+            _end(process)
+
+
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[dict[str, str]]:
-    """Inside, the cluster runs; gives what an environment needs for its commands."""
+def running(folder: Path) -> Iterator[Cluster]:
+    """Inside, the cluster runs."""
     folder.chmod(0o755)
     for name in ("state", "spool"):
         (folder / name).mkdir()
@@ -71,26 +129,20 @@ def running(folder: Path) -> Iterator[dict[str, str]]:
     key = folder / "munge.key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
-    environment = {**os.environ, "PATH": _path()}
     own = ("socket", "key-file", "log-file", "pid-file", "seed-file")
     munge = [f"--{name}={folder}/munge.{name.partition('-')[0]}" for name in own]
-    commands = (
-        ["munged", "--foreground", "--force", *munge],
-        ["slurmctld", "-D", "-f", conf],
-        ["slurmd", "-D", "-f", conf, "-N", host],
-    )
     SYSTEM.parent.mkdir(exist_ok=True)
     SYSTEM.unlink(missing_ok=True)  # a link that a killed run left
     SYSTEM.symlink_to(conf)
-    with contextlib.ExitStack() as stack:
-        stack.callback(SYSTEM.unlink)
-        for command in commands:
-            log = stack.enter_context((folder / f"{command[0]}.out").open("wb"))
-            started = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-            stack.callback(_end, started)
-            time.sleep(1)
-        _wait_until_idle(environment, folder)
-        yield {"PATH": environment["PATH"]}
+    cluster = Cluster(folder, host)
+    try:
+        cluster.start(["munged", "--foreground", "--force", *munge])
+        cluster.start(["slurmctld", "-D", "-f", conf])
+        cluster.start_node()
+        yield cluster
+    finally:
+        cluster.end()
+        SYSTEM.unlink()
 
 
 def _path() -> str:
@@ -101,18 +153,6 @@ def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return one.getsockname()[1]
-
-
-def _wait_until_idle(environment: dict[str, str], folder: Path) -> None:
-    for _ in range(60):
-        done = subprocess.run(
-            ["sinfo", "-h", "-o", "%t"], env=environment, capture_output=True, text=True
-        )
-        if done.stdout.strip() == "idle":
-            return
-        time.sleep(1)
-    logs = "".join(file.read_text()[-1000:] for file in sorted(folder.glob("*.log")))
-    raise TimeoutError(f"{done.stdout}{done.stderr}\n{logs}")
 
 
 def _end(process: subprocess.Popen) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from llmill.contract.countdown import Countdown
+from llmill.contract.parts import Parts
 from llmill.runner.stopping import Stop
 
 DATA = ("download", "prepare", "tokenizer", "tokenize")
@@ -42,6 +43,7 @@ class Job:
         self.root = out.parent if root is None else root
         self.scratch = self.out.parent / "scratch"
         self.state, self.downloads = self.scratch / "state", self.scratch / "downloads"
+        self.parts = Parts(self.scratch / "parts", code="of now")
         self.stage = SimpleNamespace(out=out.as_posix(), address="toy")
         self.stop, self.track, self.said = Stop(), Track(), []
         out.mkdir(parents=True)

@@ -188,6 +188,23 @@ def test_what_a_running_process_holds_stays(capsys):
     assert not part.exists()
 
 
+def test_parts_stay_until_the_stage_has_its_result(capsys):
+    part = scratch.ROOT / "prepare/parts/abc"
+    part.mkdir(parents=True)
+    (part / "texts").write_bytes(bytes(1000))
+    kept = said(capsys, remove=True)
+    assert "scratch/prepare/parts  parts of a run that has not ended: 1.0 kB" in kept
+    assert part.exists()
+    with FileLock(scratch.ROOT / "prepare/lock"):
+        assert "scratch/prepare/parts  a process is running the stage" in said(capsys, remove=True)
+    Path("data/prepare").mkdir(parents=True)
+    record.write_json(Path("data/prepare/record.json"), {})
+    os.utime(part, (1, 1))
+    gone = said(capsys, remove=True)
+    assert "the stage has its result" in gone
+    assert not part.parent.exists()
+
+
 def test_downloads_that_the_table_names_stay_unless_asked_for(capsys):
     named = [downloaded(NAMED), downloaded(f"{sha256('https://x/b.txt')}.part")]
     downloaded(f"{NAMED}.lock", 0)

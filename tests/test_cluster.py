@@ -1,11 +1,13 @@
-"""The smoke chain on a real slurm, with a training that is cancelled in the middle. It has no instructions:
-what needs them is skipped, in a job of its own all the same.
+"""The smoke chain on a real slurm, with a training that is cancelled in the middle and a node that dies. It has no
+instructions: what needs them is skipped, in a job of its own all the same.
 
 Skipped where slurm is not installed: `apt install slurm-wlm munge` and
 `pip install snakemake-executor-plugin-slurm`.
 """
 
+import contextlib
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -21,6 +23,7 @@ PLUGIN = "snakemake_executor_plugin_slurm"
 QUICK = ("--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "3")
 WORDS = ("snakemake", "--profile", "profiles/slurm", *QUICK)
 STEPS = 1000
+PARTS = 14  # files of text in the world
 
 pytestmark = [
     pytest.mark.skipif(
@@ -33,9 +36,14 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory) -> dict[str, str]:
-    with cluster.running(tmp_path_factory.mktemp("slurm")) as environment:
-        yield environment
+def node(tmp_path_factory) -> cluster.Cluster:
+    with cluster.running(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture
+def slurm(node) -> dict[str, str]:
+    return node.environment
 
 
 @pytest.fixture
@@ -85,6 +93,52 @@ def test_the_chain_runs_on_a_cluster_and_a_cancelled_training_goes_on(made, slur
     assert clean(made)
     trained = [run.status for run in tracked_runs(made) if run.name == "pretrain"]
     assert trained == ["FINISHED"]
+
+
+def test_what_eight_jobs_each_made_of_two_stages_is_taken_although_the_node_died_meanwhile(
+    made, slurm, node, tmp_path
+):
+    made.run("dvc", "repro", "download")  # a job of slurm's takes half a minute
+    words = (*WORDS, "--set-scatter", "prepare=8", "tokenize=8", "--", "data/tokenize/record.json")
+    parts = made.root / "scratch/prepare/parts"
+    with (tmp_path / "log").open("wb") as log:
+        first = subprocess.Popen(
+            words, cwd=made.root, env=environment(**slurm), stdout=log, stderr=log
+        )
+    while not (before := whole(parts)) and first.poll() is None:
+        time.sleep(0.1)
+    node.kill_node()
+    assert 0 < len(before) < PARTS
+    left = whole(parts)
+    everything = {}
+    node.start_node()  # slurm begins what waited, and again what the node took along
+    while not (made.root / "data/prepare/record.json").exists() and first.poll() is None:
+        if len(found := whole(parts)) == PARTS:
+            everything = found
+        time.sleep(0.05)
+    first.wait(600)
+    assert first.returncode == 0, (tmp_path / "log").read_text()[-3000:]
+    assert everything.items() >= left.items()  # what was whole was not made again
+    assert len(list(made.root.glob("results/logs/snakemake/*-part-*-of-8.log"))) == 16
+    assert not [*made.root.glob("scratch/*/parts"), *made.root.glob("scratch/*/*.done")]
+    alone = clone(tmp_path / "alone")
+    alone.run("dvc", "repro", "tokenize")
+    for stage in ("prepare", "tokenize"):
+        assert outputs(made, stage) == outputs(alone, stage)
+
+
+def whole(parts: Path) -> dict[str, int]:
+    """Those that are there, and when each was made."""
+    found = {}
+    for part in parts.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # the stage has ended
+            if "." not in part.name:
+                found[part.name] = (part / "rows").stat().st_mtime_ns
+    return found
+
+
+def outputs(chain: Clone, stage: str) -> dict:
+    return json.loads((chain.root / f"data/{stage}/record.json").read_text())["outputs"]
 
 
 def test_an_environment_in_a_path_with_a_space_is_refused_in_one_line_before_anything_is_submitted(

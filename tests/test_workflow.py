@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -222,6 +223,28 @@ def test_what_is_missing_is_made_again_and_what_is_restored_leaves_log_and_cost_
     assert first.hashes() == made
     assert clean(first)
     assert {file: file.read_text() for file in kept} == kept
+
+
+def test_jobs_ahead_of_a_stage_leave_nothing_and_how_many_is_no_reason_to_run_it(first):
+    made, target = first.hashes(), "data/tokenize/record.json"
+    shutil.rmtree(first.root / "data/prepare")
+    words = ("snakemake", "--cores", "2", "--set-scatter", "prepare=3", "tokenize=2", "--", target)
+    first.run(*words, LLMILL_AUDIT="1")
+    logs = sorted((first.root / "results/logs/snakemake").glob("*-part-*.log"))
+    assert [log.read_text() for log in logs] == [
+        "prepare: share 1-of-3: 5 of 14 parts\n",
+        "prepare: share 2-of-3: 5 of 14 parts\n",
+        "prepare: share 3-of-3: 4 of 14 parts\n",
+        "tokenize: share 1-of-2: 1 of 2 parts\n",
+        "tokenize: share 2-of-2: 1 of 2 parts\n",
+    ]
+    left = (path.relative_to(first.root / "scratch") for path in first.root.glob("scratch/*/*"))
+    assert [path for path in left if path.parent.name in ("prepare", "tokenize")] == [
+        Path("prepare/lock"),
+        Path("tokenize/lock"),
+    ]
+    assert "Nothing to be done" in first.run("snakemake", "-n")
+    assert (first.hashes(), clean(first)) == (made, True)
 
 
 def test_experiments_in_folders_of_their_own_track_in_the_repository(first):

@@ -48,6 +48,17 @@ for _name in stage_names():
     _add_stage(_name)
 
 
+@app.command(rich_help_panel="Stages")
+def part(
+    stage: Annotated[str, typer.Argument(help="One whose work falls into parts.")],
+    share: Annotated[str, typer.Argument(help="Which share of its parts, e.g. 3-of-8.")],
+) -> None:
+    """Do a share of a stage's work ahead of it. Snakemake calls this (--set-scatter)."""
+    from llmill.runner.part import make_parts
+
+    make_parts(stage, share)
+
+
 def main() -> None:
     """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.

@@ -1,7 +1,8 @@
 """`llmill clean`: what runs have left in `scratch/` and no run will use again.
 
 A state is of no use where the parameters are others today, or its result is in DVC's cache; a
-download, where no source of `sources.yaml` is it. A state of other data stays, since a checkout may
+download, where no source of `sources.yaml` is it; parts of a stage's work, where the stage has a
+later result. A state of other data stays, since a checkout may
 bring that data back. What a running process holds stays.
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from llmill.contract import ownership, printable, record
+from llmill.contract import ownership, parts, printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.report import form
@@ -29,6 +30,7 @@ DOWNLOAD = "download"  # the stage
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 HASH = re.compile(r"[0-9a-f]{64}")
 BUSY = "a process is running the stage"
+NO_STAGE = "dvc.yaml has no such stage"
 NOTHING = "nothing in scratch/ is of no use"
 SPANS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
@@ -82,11 +84,16 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         print(NOTHING)
         return
     locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
+    locks |= {folder.parent / "lock" for folder in scratch.ROOT.glob(f"*/{parts.FOLDER}")}
     with contextlib.ExitStack() as held:
         free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held)}
         if not remove:  # to look at it stops no stage from starting
             held.close()
-        found = [*_states(tree, stages, free), *_downloads(downloads, free)]
+        found = [
+            *_states(tree, stages, free),
+            *_parts(stages, free),
+            *_downloads(downloads, free),
+        ]
         useless = [each for each in found if each.useless]
         size = form.size(sum(each.bytes for each in useless))
         _print(useless, [each for each in found if not each.useless])
@@ -124,7 +131,7 @@ def _states(tree: Params, stages: dict[str, Stage], free: set[str]) -> Iterator[
 def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
     """Why it goes or stays, and whether it goes."""
     if stage is None:
-        return "dvc.yaml has no such stage", True
+        return NO_STAGE, True
     if not (state / scratch.BEGUN).exists():
         return "nothing says what it was begun with", True
     if (state / scratch.ENDED).exists():
@@ -138,6 +145,29 @@ def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
     if values:
         return values, True
     return (f"{data}, which may come back" if data else "of today's parameters and data"), False
+
+
+def _parts(stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
+    """Parts of a stage's work; a stage that has its result takes none."""
+    for folder in sorted(scratch.ROOT.glob(f"*/{parts.FOLDER}")):
+        name = folder.parent.name
+        if name not in free:
+            yield Left([folder], name, BUSY, False)
+        elif name not in stages:
+            yield Left([folder], name, NO_STAGE, True)
+        elif _newest(folder) < _newest(Path(stages[name].out)):
+            yield Left([folder], name, "the stage has its result", True)
+        else:
+            yield Left([folder], name, "parts of a run that has not ended", False)
+
+
+def _newest(folder: Path) -> float:
+    """When a file or folder in it was last written."""
+    newest = 0.0
+    for path in folder.glob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a job is at work there
+            newest = max(newest, path.stat().st_mtime)
+    return newest
 
 
 def _downloads(everything: bool, free: set[str]) -> Iterator[Left]:

@@ -14,6 +14,8 @@ from llmill.contract.record import files_under, sha256_file
 from llmill.stages import prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference
 from llmill.text import parquet
+from llmill.text.contamination import EvaluationTexts
+from llmill.text.intake import TextFile
 from llmill.text.words import WORD
 from tests.conftest import preset
 from tests.jobs import Job
@@ -82,12 +84,16 @@ def write_lists(folder: Path) -> None:
         write(folder / role / "sources.json", json.dumps([{"name": role, "files": []}]))
 
 
-def run(raw: Path, name: str = "out", **changed) -> Path:
+def parameters(**changed) -> prepare.Parameters:
     settings = WORLD.prepare.model_copy(
         update={"weights": {"notes": 1.0, "books": 1.0}, "shard_documents": 100, **changed}
     )
+    return prepare.Parameters(prepare=settings)
+
+
+def run(raw: Path, name: str = "out", **changed) -> Path:
     out = raw.parent / name
-    prepare.run(prepare.Parameters(prepare=settings), Job(out, root=raw.parents[1]))
+    prepare.run(parameters(**changed), Job(out, root=raw.parents[1]))
     return out
 
 
@@ -268,6 +274,73 @@ def test_the_same_input_gives_the_same_bytes(raw):
     names = [p.relative_to(one) for p in files_under(one)]
     assert [p.relative_to(two) for p in files_under(two)] == names
     assert [sha256_file(one / n) for n in names] == [sha256_file(two / n) for n in names]
+
+
+def test_the_stage_takes_files_that_another_job_has_read(raw):
+    ahead = Job(raw.parent / "ahead", root=raw.parents[1])
+    parts = prepare.parts(parameters(), ahead)
+    assert [part.made_of["name"] for part in parts] == ["a.txt", "b.txt"]
+    made = ahead.parts.made(parts[1])  # the books; it lies where the stage looks for it
+    texts = made / "texts"
+    texts.write_bytes(texts.read_bytes().replace(b"Chapter 7 ", b"CHAPTER 7 "))
+    out = run(raw)
+    rows = [row for split in ("train", "validate") for row in documents(out, split)]
+    text = "\n".join(row["text"] for row in rows)
+    assert (text.count("CHAPTER 7 of"), text.count("Chapter 7 of")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"passage_words": 50},
+        {"contamination": WORLD.prepare.contamination.model_copy(update={"shortest": 3})},
+        {"near_duplicates": WORLD.prepare.near_duplicates.model_copy(update={"similarity": 0.7})},
+        {"instruction": WORLD.prepare.instruction.model_copy(update={"test_share": 0.3})},
+    ],
+)
+def test_what_a_file_becomes_depends_on_how_it_is_read_and_on_the_evaluation_texts(raw, changed):
+    before, after = (
+        prepare.parts(parameters(**each), Job(raw.parent / name, root=raw.parents[1]))
+        for name, each in (("before", {}), ("after", changed))
+    )
+    assert len(before) == 2
+    for one, other in zip(before, after, strict=True):
+        assert one.made_of != other.made_of
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"text": "Another text."},
+        {"name": "a.md"},
+        {"source": "other"},
+        {"format": "paragraphs"},
+        {"column": "body"},
+        {"encoding": "cp1252"},
+    ],
+)
+def test_what_a_file_becomes_depends_on_its_bytes_its_name_and_its_source(tmp_path, changed):
+    plain = {"text": "A text.", "name": "a.txt", "source": "notes", "format": "prose"}
+
+    def made_of(text: str, name: str, source: str, **entry: str) -> dict:
+        write(tmp_path / name, text)
+        file = TextFile(tmp_path / name, {"name": source, **entry})
+        wanted = EvaluationTexts([LEAKED], WORLD.prepare.contamination)
+        return prepare.text_parts([file], WORLD.prepare, wanted)[0].made_of
+
+    assert made_of(**plain) == made_of(**plain)
+    assert made_of(**plain) != made_of(**{**plain, **changed})
+
+
+def test_what_a_file_becomes_does_not_depend_on_how_documents_are_mixed(raw):
+    one, other = (
+        prepare.parts(parameters(**each), Job(raw.parent / name, root=raw.parents[1]))
+        for name, each in (
+            ("one", {}),
+            ("other", {"weights": {"books": 3.0}, "shard_documents": 9}),
+        )
+    )
+    assert [part.made_of for part in one] == [part.made_of for part in other]
 
 
 def test_conversations_are_prepared_with_their_earlier_messages(raw):

@@ -1,6 +1,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -81,6 +82,29 @@ def test_the_number_of_processes_changes_no_byte(folder):
     assert [p.relative_to(three) for p in files_under(three)] == names
     assert [sha256_file(one / n) for n in names] == [sha256_file(three / n) for n in names]
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_stage_takes_shards_that_another_job_has_encoded(folder, processes):
+    ahead = Job(folder / "ahead")
+    params = tokenize.Parameters(tokenize=Tokenize(processes=processes))
+    parts = tokenize.parts(params, ahead)
+    assert [(part.made_of["split"], part.made_of["name"]) for part in parts] == [
+        ("train", "00000"),
+        ("train", "00001"),
+        ("train", "00002"),
+        ("validate", "00000"),
+    ]
+    alone = run(folder, 3)
+    shutil.rmtree(ahead.parts.folder)
+    made = ahead.parts.made(parts[1])
+    entry = json.loads((made / "entry.json").read_text())
+    (made / "entry.json").write_text(json.dumps({**entry, "text_bytes": 1000}))
+    out = run(folder, processes)
+    index = json.loads((out / "train/index.json").read_text())
+    assert [shard["text_bytes"] for shard in index["shards"]] == [210, 1000, 110]
+    names = {p.relative_to(alone) for p in files_under(alone)}
+    assert {p.relative_to(out) for p in files_under(out)} == names
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -8,10 +8,11 @@ import pytest
 from llmill.contract.record import sha256_text
 from llmill.stages import prepare
 from llmill.tasks.split import part
-from llmill.text import batches, parquet, sorting, words
+from llmill.text import batches, intake, parquet, sorting, words
 from llmill.text.cleaning import Cleaned
 from llmill.text.contamination import EvaluationTexts
 from llmill.text.documents import Document
+from llmill.text.duplicates import Bands
 from llmill.text.identity import normal
 from llmill.text.mixture import copies
 from llmill.text.spool import Spool
@@ -30,14 +31,19 @@ def documents() -> list[Document]:
     texts[40:40] = [texts[0].upper(), "中文。", f"Now {TESTED}.", "été", "e\u0301te\u0301", "été "]
     texts += [f"{text} And {TESTED.upper()}!" for text in texts[:5]]
     texts += [" ".join([*prose(9), f"more{i}"]) for i in range(7)]
-    return [Document(t, "ab"[i % 3 == 0], sha256_text(t)) for i, t in enumerate(texts)]
+    return [Document(t, "ab"[i // 40 % 3 == 0], sha256_text(t)) for i, t in enumerate(texts)]
 
 
 def stream(found: list[Document], folder: Path) -> dict:
-    wanted = EvaluationTexts([TESTED], SETTINGS.contamination)
+    """As the stage does, where each file holds 40 documents."""
+    wanted, near = EvaluationTexts([TESTED], SETTINGS.contamination), SETTINGS.near_duplicates
+    parts, bands = [], Bands(near)
+    for start in range(0, len(found), 40):
+        own = found[start : start + 40]
+        parts.append((own[0].source, folder / f"part{start}"))
+        intake.write(parts[-1][1], own, wanted, bands)
     with prepare.work_folder(folder / "work") as work, Spool(work / "spool") as spool:
-        near = SETTINGS.near_duplicates
-        cleaned = Cleaned(iter(found), wanted, near, spool, work, lambda done, total: None)
+        cleaned = Cleaned(parts, near, spool, work)
         prepare.write_text(cleaned, SETTINGS, work, folder / "text")
         return cleaned.by_source()
 
@@ -107,7 +113,20 @@ def test_documents_are_found_again_by_number_and_in_order(tmp_path):
         assert [spool.document(number) for number in range(spool.n)] == found
         assert list(spool.named()) == [(d.source, d.id) for d in found]
         assert spool.text(3) == found[3].text
-        assert dict(spool.read) == {"b": 94, "a": 186}
+        assert dict(spool.read) == {"b": 120, "a": 160}
+
+
+def test_documents_of_other_spools_follow_one_another(tmp_path):
+    found = [Document(text, "a", sha256_text(text)) for text in ("one", "zwei €", "", "drei")]
+    for name, own in (("left", found[:3]), ("right", found[3:])):
+        with Spool(tmp_path / name) as spool:
+            assert list(spool.keep(own)) == own
+    with Spool(tmp_path / "all") as spool:
+        assert [spool.add(tmp_path / "left", "b"), spool.add(tmp_path / "right", "a")] == [3, 1]
+        assert [spool.text(number) for number in range(4)] == ["one", "zwei €", "", "drei"]
+        named = [(source, each.id) for source, each in zip("bbba", found, strict=True)]
+        assert list(spool.named()) == named
+        assert dict(spool.read) == {"b": 3, "a": 1}
 
 
 def test_a_work_folder_is_empty_and_goes_with_what_is_in_it(tmp_path):

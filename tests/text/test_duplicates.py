@@ -20,14 +20,17 @@ def _folder(tmp_path, monkeypatch):
 
 
 def exact(texts):
-    found = {int(n) for numbers in duplicates.exact(texts, Path()) for n in numbers}
+    index = duplicates.Exact(Path())
+    for text in texts:
+        index.add(np.frombuffer(duplicates.digest(text), np.uint64)[None])
+    found = {int(n) for numbers in index.repeats() for n in numbers}
     return [number in found for number in range(len(texts))]
 
 
 def near(texts, settings=SETTINGS):
-    hashes, index = Hashes(), duplicates.Near(settings, Path())
+    hashes, index, bands = Hashes(), duplicates.Near(settings, Path()), duplicates.Bands(settings)
     for batch in batches.batches(enumerate(texts), hashes):
-        index.add(batch, np.ones(len(batch.numbers), dtype=bool))
+        index.add(batch.numbers, batch.sizes, bands.keys(batch))
     found = set(index.repeats(lambda number: hashes.of(texts[number])))
     return [number in found for number in range(len(texts))]
 

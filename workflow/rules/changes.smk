@@ -50,9 +50,10 @@ def stands(stage):
     files = [path for path in given(stage) if Path(path).exists()]
     same_code = all(saved["inputs"].get(path) == hashed(Path(path)) for path in files)
     same_code &= all(saved["inputs"].get(path) == code_hash(stage.name) for path in stage.code)
+    same_edges = saved["inputs"].keys() == set(stage.deps)
     same_parameters = to_json(saved["parameters"]) == to_json(sections(stage))
     whole = all(Path(stage.out, name).is_file() for name in saved["outputs"])
-    return (same_code and same_parameters and whole) or accepted(stage.address)
+    return (same_code and same_edges and same_parameters and whole) or accepted(stage.address)
 
 
 def code(stage):

@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
 
 from llmill.contract import closure, ownership, pipeline
 from llmill.contract.errors import UserError
-from llmill.contract.record import files_under
+from llmill.contract.parts import FOLDER as PARTS
+from llmill.contract.record import SCRATCH, files_under
 from llmill.runner import params as parameters
 from llmill.contract.source import refuse_other_source
 
@@ -82,6 +83,16 @@ def given(stage):
     return [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
 
 
+def ahead(stage):
+    """The marks of the jobs that do parts of a stage's work before it."""
+    return getattr(gather, stage.name)(part(stage)) if stage.meta.parts else []
+
+
+def part(stage):
+    """The mark that such a job leaves; it goes with the parts."""
+    return f"{SCRATCH}/{stage.name}/{PARTS}/{{scatteritem}}.done"
+
+
 def inputs(name):
     """What a job waits for: the records of the stages it reads, and source files one by one, never a folder."""
 
@@ -103,6 +114,11 @@ def inputs(name):
         return read + [file for group in files for file in group]
 
     return of
+
+
+def inputs_of_parts(name):
+    """What a job that does parts of a stage's work waits for: the same."""
+    return lambda wildcards: inputs(name)([])
 
 
 def address_of(name):

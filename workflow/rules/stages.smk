@@ -7,6 +7,7 @@ for stage in firsts():
             stage.name
         input:
             inputs(stage.name),
+            ahead(stage),
         output:
             record(folder(stage)),
             *shown(stage),

@@ -17,7 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, "src")  # in a borrowed environment, too
 
-from llmill.contract.printable import duration  # after the path
+from llmill.contract import parts  # after the path
+from llmill.contract.printable import duration
+from llmill.contract.record import SCRATCH
 
 RUNS = re.compile(r"Running stage '.*':$")
 RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs$")
@@ -89,6 +91,8 @@ def main(stage: str, made: str, log: Path) -> int:
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
     if code == 0:
         log.with_suffix(".made").write_text(f"{made}\n")
+        # DVC may have restored the stage, or left it as it was, after other jobs made parts of it.
+        parts.remove(SCRATCH / stage)
     terminal.end(code, log)
     return code
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from llmill.contract import pipeline, processes, record
+from llmill.contract import parts, pipeline, processes, record
 from llmill.contract.countdown import Countdown, tell
 
 STATE = "state"  # below a stage's scratch folder: what a training resumes from
@@ -77,6 +77,12 @@ class Job:
     def state(self) -> Path:
         """Where a training saves what it resumes from."""
         return self.scratch / STATE
+
+    @property
+    def parts(self) -> parts.Parts:
+        """Where parts of the stage's work lie, made by other jobs or by a run that was stopped."""
+        code = record.to_json(record.hash_inputs(self.stage.code))
+        return parts.Parts(self.scratch.parent / parts.FOLDER, record.sha256_text(code))
 
     def folder(self, name: str) -> Path:
         """Where the result of a stage lies: `pretrain`, or a variant's as `classify/all`."""

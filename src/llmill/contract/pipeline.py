@@ -41,6 +41,7 @@ class Meta(_Entry):
     gpu: NonNegativeInt = 0  # GPUs of each process, where runtime.device is cuda
     priority: int = 0  # of what can start, the highest goes first
     report: list[Shown] = []
+    parts: bool = False  # whether other jobs may do parts of its work before it (runner/part.py)
     null_roles: bool = False  # whether it runs where a role that it reads is null
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llmill.contract import ownership, pipeline, processes, record, source
+from llmill.contract import ownership, parts, pipeline, processes, record, source
 from llmill.contract.countdown import tell
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.job import STATE, Job
@@ -118,6 +118,7 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         _remove_rest(Path(stage.out))
         record.publish(job.out, Path(stage.out))
         scratch.end(folder, Path(stage.out))
+        parts.remove(scratch.ROOT / stage.address)
         try:
             cost.write(stage.cost(request.results))
         except OSError as error:  # the result stands, whatever it took

@@ -17,19 +17,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmill.contract import elsewhere, record, skipped
+from llmill.contract import record, skipped
 from llmill.contract.errors import UserError
-from llmill.contract.known import SOURCES
+from llmill.contract.parts import Part
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference, split
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.split import distinct, part
-from llmill.text import documents, endings, local, parquet, sources
+from llmill.text import intake, local, parquet, sources
 from llmill.text.cleaning import KEPT, Cleaned
 from llmill.text.contamination import EvaluationTexts
-from llmill.text.documents import Document
+from llmill.text.duplicates import Bands
 from llmill.text.identity import normal
+from llmill.text.intake import TextFile, text_files
 from llmill.text.listed import Form, read_sources, source_name, the_file, the_files
 from llmill.text.mixture import Mixture, repeated
 from llmill.text.spool import Spool
@@ -53,7 +54,71 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Labelled data first, since its test texts must not stand in the documents."""
-    settings, raw, out = params.prepare, job.folder("download"), job.out
+    settings = params.prepare
+    evaluation_texts, labelled = prepare_labelled(settings, job)
+    files = text_files(job.folder("download") / "text")
+    with work_folder(job.scratch / "documents") as folder, Spool(folder / "spool") as spool:
+        progress = job.progress("files")
+        store, made = job.parts, []
+        for file, each in zip(files, text_parts(files, settings, evaluation_texts), strict=True):
+            made.append((file.entry["name"], store.made(each)))
+            progress(len(made), len(files))
+        cleaned = Cleaned(made, settings.near_duplicates, spool, folder)
+        by_source = cleaned.by_source()
+        text_metrics = write_text(cleaned, settings, folder, job.out / "text")
+    metrics = {
+        "text": {**text_metrics, "sources": by_source},
+        "evaluation_texts": {
+            "wanted": evaluation_texts.texts,
+            "too_short": evaluation_texts.too_short,
+        },
+        **labelled,
+    }
+    record.write_json(job.out / "metrics.json", metrics)
+    rows = [{"source": source, **figures} for source, figures in by_source.items()]
+    job.track.table("sources", rows)
+    job.track.metrics({f"text_{name}": figure for name, figure in text_metrics.items()})
+    job.say(
+        f"{sum(row['read'] for row in rows)} documents read, "
+        f"{sum(row['kept'] for row in rows)} kept, {text_metrics['train_documents']} to train on"
+    )
+
+
+def parts(params: Parameters, job: Job) -> list[Part]:
+    """What other jobs may do before: each file of text is one."""
+    evaluation_texts, _ = prepare_labelled(params.prepare, job)
+    files = text_files(job.folder("download") / "text")
+    return text_parts(files, params.prepare, evaluation_texts)
+
+
+def text_parts(
+    files: list[TextFile], settings: Prepare, evaluation_texts: EvaluationTexts
+) -> list[Part]:
+    """What is known of each file without the others."""
+    wanted, bands = evaluation_texts.sha256, Bands(settings.near_duplicates)
+
+    def of_file(file: TextFile) -> Part:
+        made_of = {
+            "file": record.content_hash(file.path),
+            "name": file.path.name,  # its ending says how it is read
+            "source": file.entry["name"],
+            **{key: file.entry.get(key) for key in ("format", "column", "encoding")},
+            "evaluation_texts": wanted,
+            "passage_words": settings.passage_words,
+            "near_duplicates": settings.near_duplicates.model_dump(mode="json"),
+        }
+
+        def write(folder: Path) -> None:
+            intake.write(folder, file.read(settings.passage_words), evaluation_texts, bands)
+
+        return Part(made_of, write)
+
+    return [of_file(file) for file in files]
+
+
+def prepare_labelled(settings: Prepare, job: Job) -> tuple[EvaluationTexts, Metrics]:
+    """Everything but the documents, and what these may not hold."""
+    raw, out = job.folder("download"), job.out
     messages, message_metrics = of_role(
         raw / "classification",
         SPLITS,
@@ -87,33 +152,12 @@ def run(params: Parameters, job: Job) -> None:
         ],
         settings.contamination,
     )
-    with work_folder(job.scratch / "documents") as folder, Spool(folder / "spool") as spool:
-        candidates = read_text(raw / "text", settings)
-        progress = job.progress("documents")
-        cleaned = Cleaned(
-            candidates, evaluation_texts, settings.near_duplicates, spool, folder, progress
-        )
-        by_source = cleaned.by_source()
-        text_metrics = write_text(cleaned, settings, folder, job.out / "text")
-    metrics = {
-        "text": {**text_metrics, "sources": by_source},
-        "evaluation_texts": {
-            "wanted": evaluation_texts.texts,
-            "too_short": evaluation_texts.too_short,
-        },
+    return evaluation_texts, {
         "classification": message_metrics,
         "instruction": entry_metrics,
         "preference": pair_metrics,
         "mmlu": question_metrics,
     }
-    record.write_json(job.out / "metrics.json", metrics)
-    rows = [{"source": source, **figures} for source, figures in by_source.items()]
-    job.track.table("sources", rows)
-    job.track.metrics({f"text_{name}": figure for name, figure in text_metrics.items()})
-    job.say(
-        f"{sum(row['read'] for row in rows)} documents read, "
-        f"{sum(row['kept'] for row in rows)} kept, {text_metrics['train_documents']} to train on"
-    )
 
 
 @contextmanager
@@ -284,20 +328,6 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     subjects = {question.subject for questions in parts.values() for question in questions}
     counts = {name: len(questions) for name, questions in parts.items()}
     return parts, {"subjects": len(subjects), **left_out, **counts}
-
-
-def read_text(folder: Path, settings: Prepare) -> Iterator[Document]:
-    """The documents of every source, in the order of `sources.json`."""
-    listed = folder / SOURCES
-    for entry in read_sources(folder):
-        name = entry["name"]
-        paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
-        files = [path for path in paths if endings.of(path.name)]
-        if not files:
-            raise UserError(f"{folder / name}: no files of text; run stage download again")
-        how = {key: entry[key] for key in ("column", "encoding") if key in entry}
-        with local.own_names(folder / name, entry.get("own", {})):
-            yield from documents.read(files, name, entry["format"], settings.passage_words, **how)
 
 
 def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> Metrics:

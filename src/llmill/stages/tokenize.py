@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.model_folder import BPE
+from llmill.contract.parts import Part, Parts
 from llmill.contract.values import Section
 from llmill.stages.settings.tokenize import Tokenize
 from llmill.text import parquet, shards
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 SPLITS = ("train", "validate")
-Work = tuple[Path, Path, Path]  # the tokenizer's folder, a parquet shard, the folder to write into
+ENTRY = "entry.json"  # a shard's in the index
 
 
 class Parameters(Section):
@@ -40,20 +42,18 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Each shard on its own, several at a time; the index last."""
-    bpe = job.folder("tokenizer") / BPE
-    n_vocab = Tokenizer.load(bpe).n_vocab
-    work = []
+    n_vocab = Tokenizer.load(job.folder("tokenizer") / BPE).n_vocab
+    work = parts(params, job)
+    entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for split in SPLITS:
         (job.out / split).mkdir()
-        split_shards = parquet.shards(job.folder("prepare") / "text" / split)
-        work += [(bpe, shard, job.out / split) for shard in split_shards]
-    entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     # In the order of the work, so that the index does not depend on who was faster.
-    for (_, _, folder), entry in zip(
-        work, in_parallel(work, params.tokenize.processes), strict=True
-    ):
+    made = in_parallel(job.parts, work, params.tokenize.processes)
+    for part, folder in zip(work, made, strict=True):
+        split, entry = part.made_of["split"], record.read_json(folder / ENTRY)
         if entry["tokens"]:  # else nothing can be mapped
-            entries[folder.name].append(entry)
+            entries[split].append(entry)
+            take(folder, job.out / split)
     metrics = {}
     for split in SPLITS:
         totals = shards.write_index(job.out / split, n_vocab, entries[split])
@@ -68,11 +68,41 @@ def run(params: Parameters, job: Job) -> None:
     job.track.metrics({f"{split}_tokens": metrics[split]["tokens"] for split in SPLITS})
 
 
-def encode(work: Work) -> dict[str, Any]:
-    """Encode one shard."""
-    bpe, shard, folder = work
+def parts(params: Parameters, job: Job) -> list[Part]:
+    """What other jobs may do before: each shard is one."""
+    bpe = job.folder("tokenizer") / BPE
+    tokenizer = record.content_hash(bpe)
+    return [
+        Part(
+            {
+                "split": split,
+                "name": shard.stem,
+                "shard": record.content_hash(shard),
+                "tokenizer": tokenizer,
+            },
+            functools.partial(encode, bpe.resolve(), shard),
+        )
+        for split in SPLITS
+        for shard in parquet.shards(job.folder("prepare") / "text" / split)
+    ]
+
+
+def encode(bpe: Path, shard: Path, folder: Path) -> None:
+    """Encode one shard into a folder."""
     texts, sources = parquet.texts(shard), parquet.sources(shard)
-    return shards.write(folder, shard.stem, texts, loaded(bpe.resolve()), sources)
+    entry = shards.write(folder, shard.stem, texts, loaded(bpe), sources)
+    record.write_json(folder / ENTRY, entry)
+
+
+def take(folder: Path, out: Path) -> None:
+    """The files of a shard; linked where that can be, since the part is of no use afterwards."""
+    for file in record.files_under(folder):
+        if file.name == ENTRY:
+            continue
+        try:
+            os.link(file, out / file.name)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(file, out / file.name)
 
 
 @functools.cache
@@ -81,26 +111,26 @@ def loaded(bpe: Path) -> Tokenizer:
     return Tokenizer.load(bpe)
 
 
-def in_parallel(work: list[Work], processes: int) -> Iterator[dict[str, Any]]:
-    """The shards' entries in the order of the work, whatever the number of processes.
+def in_parallel(store: Parts, work: list[Part], processes: int) -> Iterator[Path]:
+    """The parts' folders in the order of the work, whatever the number of processes.
 
     This process is one of them: it works from the end on, already while the others start, and takes
     what none of them has begun.
     """
     others = min(processes, len(work)) - 1
     if not others:
-        yield from map(encode, work)
+        yield from map(store.made, work)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(others, context, initializer=end_with_parent) as pool:
         try:
-            elsewhere = [pool.submit(encode, each) for each in work]
+            elsewhere = [pool.submit(store.made, each) for each in work]
             here = {}
             for number in reversed(range(len(work))):
                 if elsewhere[number].cancel():
-                    here[number] = encode(work[number])
-            for number, entry in enumerate(elsewhere):
-                yield here[number] if number in here else entry.result()
+                    here[number] = store.made(work[number])
+            for number, made in enumerate(elsewhere):
+                yield here[number] if number in here else made.result()
         finally:
             pool.shutdown(cancel_futures=True)
 

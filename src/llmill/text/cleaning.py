@@ -1,22 +1,20 @@
 """Takes out of many documents what repeats another or holds an evaluation text.
 
-In: documents, read once, in order. Out: those documents on disk, and of each why it is removed, if
-it is. Memory holds a batch of them, the evaluation texts, and five bytes a document.
+In: what `intake` wrote about the documents of each file, in order. Out: all documents in one spool,
+and of each why it is removed, if it is. Memory holds five bytes a document, and blocks of rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from llmill.text import duplicates
-from llmill.text.batches import Hashes, batches
-from llmill.text.contamination import EvaluationTexts
-from llmill.text.documents import Document
+from llmill.text import duplicates, intake
+from llmill.text.batches import Hashes
 from llmill.text.settings import NearDuplicates
 from llmill.text.spool import Spool
 
@@ -30,36 +28,51 @@ class Cleaned:
 
     def __init__(
         self,
-        documents: Iterable[Document],
-        evaluation_texts: EvaluationTexts,
+        parts: Iterable[tuple[str, Path]],
         settings: NearDuplicates,
         spool: Spool,
         folder: Path,
-        progress: Callable[[int, int], None],
     ):
-        """`folder` takes what is written on the way; `progress` is told how many are looked at."""
+        """`parts`: sources with folders that `intake.write` wrote, in order; `folder` takes what is
+        written on the way.
+        """
         self.spool = spool
-        texts = (document.text for document in spool.keep(documents))
-        repeated = duplicates.exact(texts, folder)
+        parts = list(parts)
+        exact = duplicates.Exact(folder)
+        sizes = []
+        for source, part in parts:
+            sizes.append(spool.add(part, source))
+            for digests in intake.rows(part, intake.DIGESTS, np.uint64, 2):
+                exact.add(digests)
         self.reason = np.zeros(spool.n, dtype=np.uint8)  # why each is removed, or KEPT
-        self.words = np.zeros(spool.n, dtype=np.uint32)  # of each that is no exact duplicate
-        for numbers in repeated:
+        for numbers in exact.repeats():
             self.reason[numbers] = EXACT
-        near, hashes = duplicates.Near(settings, folder), Hashes()
-        left, done = self.n_kept, 0
-        for batch in batches(((number, spool.text(number)) for number in self.kept()), hashes):
-            held = evaluation_texts.in_documents(batch)
-            self.words[batch.numbers] = batch.sizes
-            self.reason[batch.numbers[held]] = EVALUATION
-            near.add(batch, ~held)
-            done += len(batch.numbers)
-            progress(done, left)
+        self.words = np.zeros(spool.n, dtype=np.uint32)  # of each
+        near = duplicates.Near(settings, folder)
+        start, n_bands = 0, duplicates.Bands(settings).n
+        for (_, part), size in zip(parts, sizes, strict=True):
+            self._look(part, n_bands, start, near)
+            start += size
+        hashes = Hashes()
         for number in near.repeats(lambda number: hashes.of(spool.text(number))):
             self.reason[number] = NEAR
 
-    def kept(self) -> Iterator[int]:
-        """The numbers of those that are kept so far, in order."""
-        return (number for number, reason in enumerate(self.reason) if reason == KEPT)
+    def _look(self, part: Path, n_bands: int, start: int, near: duplicates.Near) -> None:
+        """Mark what holds an evaluation text; hand on what shows which documents may be alike."""
+        blocks = zip(
+            intake.rows(part, intake.WORDS, np.uint32),
+            intake.rows(part, intake.HELD, np.bool_),
+            intake.rows(part, intake.BANDS, np.uint64, n_bands),
+            strict=True,
+        )
+        for words, held, keys in blocks:
+            end = start + len(words)
+            reason = self.reason[start:end]
+            reason[(reason == KEPT) & held[:, 0]] = EVALUATION
+            self.words[start:end] = words[:, 0]
+            left = np.flatnonzero(reason == KEPT)
+            near.add(start + left, words[left, 0], keys[left])
+            start = end
 
     @property
     def n_kept(self) -> int:

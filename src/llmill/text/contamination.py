@@ -1,5 +1,6 @@
 """Finds documents that hold a text on which models are later tested."""
 
+import hashlib
 from collections.abc import Iterable
 
 import numpy as np
@@ -28,6 +29,14 @@ class EvaluationTexts:
                 self.texts += 1
                 self.too_short += length < self.shortest
         self.runs = {n: _Runs(np.concatenate(parts)) for n, parts in sorted(lengths.items())}
+
+    @property
+    def sha256(self) -> str:
+        """The same for the same texts to look for, in any order."""
+        parts = [np.array([self.words, self.shortest])]
+        for length, run in self.runs.items():
+            parts += [np.array([length]), run.sorted]
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def in_documents(self, batch: Batch) -> np.ndarray:
         """Whether each document holds one of the texts. (documents,)"""

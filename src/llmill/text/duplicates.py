@@ -9,8 +9,8 @@ equal ones together; most are nowhere else. Documents that share one are then lo
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
-from itertools import groupby, islice
+from collections.abc import Callable, Iterator
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -26,21 +26,26 @@ from llmill.text.words import MULTIPLIER, folded, runs
 MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again
 CROWD = 100  # of more documents that are alike and yet no duplicates, the later are not looked at
 DIGEST = 16  # bytes that stand for a text
-TOGETHER = 4096  # texts whose digests are handed on together
 
 
-def exact(texts: Iterable[str], folder: Path) -> Iterator[np.ndarray]:
-    """The numbers, from 0, of the texts that are, but for case and white space, an earlier one.
-
-    All texts are read at once, the numbers come as they are found.
+class Exact:
+    """Documents that come in order, and those that are, but for case and white space, an earlier
+    one.
     """
-    rows = Sorted(folder / "digests", 3)
-    left, start = iter(texts), 0
-    while digests := [_digest(text) for text in islice(left, TOGETHER)]:
-        keys = np.frombuffer(b"".join(digests), dtype=np.uint64).reshape(-1, 2)
-        rows.add(np.column_stack([keys, np.arange(start, start + len(keys), dtype=np.uint64)]))
-        start += len(keys)
-    return (repeated[~first, 2] for repeated, first in _shared(rows))
+
+    def __init__(self, folder: Path):
+        self._rows = Sorted(folder / "digests", 3)
+        self._n = 0
+
+    def add(self, digests: np.ndarray) -> None:
+        """Take up the digests of the next documents. (n, 2) uint64"""
+        numbers = np.arange(self._n, self._n + len(digests), dtype=np.uint64)
+        self._rows.add(np.column_stack([digests, numbers]))
+        self._n += len(digests)
+
+    def repeats(self) -> Iterator[np.ndarray]:
+        """The numbers, from 0, of those that repeat one, some at a time."""
+        return (repeated[~first, 2] for repeated, first in _shared(self._rows))
 
 
 class Near:
@@ -52,16 +57,15 @@ class Near:
 
     def __init__(self, settings: NearDuplicates, folder: Path):
         self.settings, self.folder = settings, folder
-        self.bands = Bands(settings)
         self._rows = Sorted(folder / "bands", 2)
 
-    def add(self, batch: Batch, left: np.ndarray) -> None:
-        """Take up the documents of a batch that are left by what could show them to be alike."""
-        documents = np.flatnonzero(left & (batch.sizes > 0))  # all that are empty would be alike
-        if len(documents):
-            keys = self.bands.keys(batch)[documents]
-            numbers = np.repeat(batch.numbers[documents], keys.shape[1]).astype(np.uint64)
-            self._rows.add(np.column_stack([keys.ravel(), numbers]))
+    def add(self, numbers: np.ndarray, words: np.ndarray, keys: np.ndarray) -> None:
+        """Take up documents by number, how many words they have, and their bands.
+        (n,), (n,), (n, bands) uint64
+        """
+        some = words > 0  # all that are empty would be alike
+        each = np.repeat(numbers[some].astype(np.uint64), keys.shape[1])
+        self._rows.add(np.column_stack([keys[some].ravel(), each]))
 
     def repeats(self, words: Callable[[int], np.ndarray]) -> Iterator[int]:
         """The numbers of those that repeat one; `words` gives the words' hashes of a number."""
@@ -156,7 +160,8 @@ def similarity(one: np.ndarray, other: np.ndarray) -> float:
     return shared / max(1, len(one) + len(other) - shared)
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """What a text is known by, but for case and white space, in `DIGEST` bytes."""
     return hashlib.sha256(" ".join(folded(text).split()).encode()).digest()[:DIGEST]
 
 

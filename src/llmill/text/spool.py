@@ -5,25 +5,30 @@ source and its id.
 """
 
 import os
+import shutil
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from llmill.text.documents import Document
 
 ROW = struct.Struct("<QQI32s")  # where the text begins, its bytes, the number of its source, its id
+FIELDS = np.dtype([("begin", "<u8"), ("size", "<u8"), ("source", "<u4"), ("id", "V32")])  # the same
 ROWS = 4096  # read together
+TEXTS, ROW_FILE = "texts", "rows"
 
 
 class Spool:
     """The documents of a folder that nobody else uses."""
 
     def __init__(self, folder: Path):
-        folder.mkdir(parents=True)
-        self._texts = (folder / "texts").open("w+b")
-        self._rows = (folder / "rows").open("w+b")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._texts = (folder / TEXTS).open("w+b")
+        self._rows = (folder / ROW_FILE).open("w+b")
         self._number_of: dict[str, int] = {}  # a source's
         self.read: Counter[str] = Counter()  # documents by source, in the order of the sources
         self.n = 0
@@ -37,7 +42,7 @@ class Spool:
 
     def keep(self, documents: Iterable[Document]) -> Iterator[Document]:
         """Write each, and hand it on; the last is on disk when all are handed on."""
-        begin = 0
+        begin = self._texts.seek(0, os.SEEK_END)
         for document in documents:
             text = document.text.encode()
             source = self._number_of.setdefault(document.source, len(self._number_of))
@@ -49,6 +54,26 @@ class Spool:
             yield document
         self._texts.flush()
         self._rows.flush()
+
+    def add(self, folder: Path, source: str) -> int:
+        """Take up those of another spool's folder, all of one source; returns how many."""
+        number = self._number_of.setdefault(source, len(self._number_of))
+        begin = self._texts.seek(0, os.SEEK_END)
+        with (folder / TEXTS).open("rb") as texts:
+            shutil.copyfileobj(texts, self._texts)
+        added = 0
+        with (folder / ROW_FILE).open("rb") as file:
+            while block := file.read(ROWS * ROW.size):
+                rows = np.frombuffer(block, FIELDS).copy()
+                rows["begin"] += begin
+                rows["source"] = number
+                self._rows.write(rows.tobytes())
+                added += len(rows)
+        self._texts.flush()
+        self._rows.flush()
+        self.read[source] += added
+        self.n += added
+        return added
 
     def document(self, number: int) -> Document:
         """The document of this number, from 0."""

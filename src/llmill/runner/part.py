@@ -1,0 +1,70 @@
+"""Makes some of the parts of a stage's work, ahead of the stage and beside other jobs like this.
+
+In: a stage's name, and which of how many shares of its parts, as `3-of-8`. Out: those parts, below
+the stage's scratch folder.
+"""
+
+import importlib
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from llmill.contract import closure, record, source
+from llmill.contract.countdown import tell
+from llmill.contract.errors import UserError
+from llmill.contract.job import Job
+from llmill.contract.parts import FOLDER
+from llmill.runner import audit, params, scratch, skipping
+from llmill.runner.stopping import Stop
+from llmill.runner.tracking import Track
+
+SHARE = re.compile(r"([1-9]\d{0,8})-of-([1-9]\d{0,8})")
+
+
+def make_parts(name: str, share: str) -> None:
+    """Make every part whose turn it is and that nobody has made."""
+    source.refuse_other_source()
+    number, n = _share(share)
+    tree = params.load()
+    stages = params.stages(tree)
+    known = {stage.address: stage for stage in stages.values() if stage.meta.parts}
+    if name not in known:
+        raise UserError(
+            f"{name}: no stage whose work falls into parts; there is {', '.join(known)}"
+        )
+    stage = known[name]
+    if skipping.reason(stage):
+        return
+    code = closure.code_of(closure.SourceTree(), name, closure.read_lock())
+    if record.to_json(code) != Path(stage.code[0]).read_text():  # of which parts have their names
+        tell(name, f"share {share}: none made, since {stage.code[0]} is of other source")
+        return
+    module = importlib.import_module(f"llmill.stages.{name}")
+    parameters = params.select(tree, module.Parameters, stage)
+    folder = scratch.ROOT / stage.address / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    stop = Stop()
+    stop.listen()
+    # The stage's own folder takes nothing; what it writes besides its parts is thrown away.
+    out = Path(tempfile.mkdtemp(prefix="job.", dir=folder))
+    job = Job(stage, stages, out, folder, Track(folder, off=True), stop)
+    try:
+        with audit.only(stage):
+            found = module.parts(parameters, job)
+            mine = found[number - 1 :: n]
+            store = job.parts
+            for part in mine:
+                store.made(part)
+        job.say(f"share {share}: {len(mine)} of {len(found)} parts")
+    finally:
+        stop.ignore()
+        shutil.rmtree(out, ignore_errors=True)
+
+
+def _share(text: str) -> tuple[int, int]:
+    match = SHARE.fullmatch(text)
+    number, n = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= number <= n:
+        raise UserError(f"{text!r} is no share of the parts; write one as 3-of-8")
+    return number, n
