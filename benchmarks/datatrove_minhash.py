@@ -39,7 +39,7 @@ def main(folder: str, out: Path) -> None:
     for number, (step, n) in enumerate(zip(steps, tasks, strict=True)):
         logs = str(out / f"logs{number}")
         stats = LocalPipelineExecutor(step, tasks=n, workers=1, logging_dir=logs).run()
-    kept = sum(each.stats["total"].total for each in stats.stats if "Writer" in each.name)
+    kept = sum(each.stats["total"].total for each in stats.stats if "WRITER" in each.name)
     own = resource.getrusage(resource.RUSAGE_SELF)
     took = time.process_time() - before
     print(json.dumps({"MiB": own.ru_maxrss / 1024, "s": took, "kept": kept}))

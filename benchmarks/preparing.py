@@ -85,8 +85,9 @@ def novels(folder: Path, data: Path) -> None:
     (folder / "sources.json").write_text(json.dumps([entry]))
 
 
-def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> int:
-    """What the stage does with texts; returns how many are kept."""
+def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> Measured:
+    """What the stage does with texts, in this process."""
+    before = time.process_time()
     wanted, store = EvaluationTexts(evaluation, settings.contamination), Parts(out / "parts", "")
     files = text_files(raw)
     with work_folder(out / "work") as folder, Spool(folder / "spool") as spool:
@@ -94,13 +95,15 @@ def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> in
         made = [(f.entry["name"], store.made(p)) for f, p in zip(files, parts, strict=True)]
         cleaned = Cleaned(made, settings.near_duplicates, spool, folder)
         write_text(cleaned, settings, folder, out / "text")
-        return cleaned.n_kept
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    took = time.process_time() - before
+    return {"MiB": usage.ru_maxrss / 1024, "s": took, "kept": cleaned.n_kept}
 
 
-def measured(work: Callable[..., int], *words: object) -> Measured:
-    """Of a process of its own."""
+def measured(work: Callable[..., Measured], *words: object) -> Measured:
+    """Of a process of its own, or of one that it starts: see `children.py`."""
     here, there = CHILDREN.Pipe()
-    child = CHILDREN.Process(target=measure, args=(there, work, *words))
+    child = CHILDREN.Process(target=answer, args=(there, work, *words))
     child.start()
     there.close()
     found: Measured = here.recv()
@@ -108,12 +111,9 @@ def measured(work: Callable[..., int], *words: object) -> Measured:
     return found
 
 
-def measure(answer: Connection, work: Callable[..., int], *words: object) -> None:
-    """Do it, and say what it took."""
-    before = time.process_time()
-    kept = work(*words)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    answer.send({"MiB": usage.ru_maxrss / 1024, "s": time.process_time() - before, "kept": kept})
+def answer(to: Connection, work: Callable[..., Measured], *words: object) -> None:
+    """Send what the work returns."""
+    to.send(work(*words))
 
 
 def datatrove(python: Path, raw: Path, out: Path) -> Measured:
@@ -140,7 +140,8 @@ def text_dedup(python: Path, raw: Path, out: Path) -> Measured:
     command = [str(python), "-m", "text_dedup.minhash", *words]
     log = out.with_suffix(".log")
     with log.open("w") as file:
-        child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        wide = {**os.environ, "COLUMNS": "200"}  # else its last number stands on a line of its own
+        child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=wide)
         _, status, usage = os.wait4(child.pid, 0)
     said = log.read_text()
     if status:
@@ -201,7 +202,7 @@ def main(
                         and PASSAGES in corpus
                         and len(list(raw.glob("books/*"))) <= peers_largest
                     ):
-                        other = work(python, raw, folder / "peer")
+                        other = measured(work, python, raw, folder / "peer")
                         results.setdefault((corpus, by), []).append(other)
         show(results, {corpus: size(raw) for corpus, raw in corpora.items()})
 

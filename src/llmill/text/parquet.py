@@ -15,20 +15,23 @@ if TYPE_CHECKING:  # what reads shards does not depend on how documents are read
     from llmill.text.documents import Document
 
 SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("id", pa.string())])
-BATCH = 1024  # documents held in memory at a time when reading
+BATCH = 1024  # documents held in memory at a time: a row group
 RESTORE = "`dvc checkout` restores it, or run stage prepare again"
 
 
 def write(folder: Path, documents: Sequence[Document], shard_documents: int) -> None:
-    """Write `00000.parquet` and so on, at most `shard_documents` documents each."""
+    """Write `00000.parquet` and so on, at most `shard_documents` documents each. Holds a row group
+    of them in memory.
+    """
     folder.mkdir(parents=True)
     for number, start in enumerate(range(0, len(documents), shard_documents)):
-        group = documents[start : start + shard_documents]
-        columns = {name: [getattr(d, name) for d in group] for name in SCHEMA.names}
-        table = pa.table(columns, schema=SCHEMA)
-        pq.write_table(
-            table, folder / f"{number:05d}.parquet", compression="zstd", row_group_size=BATCH
-        )
+        end = min(start + shard_documents, len(documents))
+        file = folder / f"{number:05d}.parquet"
+        with pq.ParquetWriter(file, SCHEMA, compression="zstd") as writer:
+            for first in range(start, end, BATCH):
+                group = documents[first : min(first + BATCH, end)]
+                columns = {name: [getattr(d, name) for d in group] for name in SCHEMA.names}
+                writer.write_table(pa.table(columns, schema=SCHEMA))
 
 
 def shards(folder: Path) -> list[Path]:
