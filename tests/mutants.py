@@ -338,6 +338,20 @@ MUTANTS = [
         "text/test_contamination.py",
     ),
     Mutant(
+        "a part that other code made is taken",
+        "contract/parts.py",
+        "record.to_json([self.code, part.made_of])",
+        "record.to_json([part.made_of])",
+        "contract/test_parts.py",
+    ),
+    Mutant(
+        "a file that was looked through for other evaluation texts is taken",
+        "stages/prepare.py",
+        '"evaluation_texts": wanted,',
+        '"evaluation_texts": "",',
+        "stages/test_prepare.py",
+    ),
+    Mutant(
         "the first of the documents that share a band is no candidate",
         "text/duplicates.py",
         "chosen = same[:-1] | first",
