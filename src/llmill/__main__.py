@@ -1,5 +1,5 @@
 """`llmill STAGE [VARIANT]` runs a stage, as does `python -m llmill`; the other commands are in
-`commands.py`.
+`commands.py` and `model_commands.py`.
 
 Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
 """
@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from llmill import model_commands  # noqa: F401, which adds its commands
 from llmill.commands import app
 from llmill.contract import disk, openmp, printable, source
 from llmill.contract.errors import Stopped, UserError
