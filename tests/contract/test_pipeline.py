@@ -107,7 +107,7 @@ def test_meta_says_what_a_stage_and_each_of_its_variants_need(tmp_path):
 @pytest.mark.parametrize(
     ("meta", "line"),
     [
-        ("{mem_mp: 100}", "stages.one.meta.mem_mp is unknown; known: mem_mb, threads, gpu, priority, report, null_roles"),
+        ("{mem_mp: 100}", "stages.one.meta.mem_mp is unknown; known: mem_mb, threads, gpu, priority, report, parts, null_roles"),
         ("{mem_mb: much}", "stages.one.meta.mem_mb = 'much': Input should be a valid integer"),
         ("{threads: 0}", "stages.one.meta.threads = 0: Input should be greater than 0"),
         ("{report: [{file: a, category: b, caption: c, label: d}]}", "stages.one.meta.report.0.label is unknown; known: file, category, caption, labels"),
