@@ -93,7 +93,8 @@ class Cluster:
             if step.info["name"] != "slurmstepd":
                 continue
             with contextlib.suppress(psutil.NoSuchProcess):
-                for process in [*step.children(recursive=True), step]:
+                # The step first: it must not live to tell the controller that its job failed.
+                for process in [step, *step.children(recursive=True)]:
                     process.kill()
         self.wait_for_node("down")
 
