@@ -215,7 +215,9 @@ def _remove(left: Left) -> None:
         with contextlib.suppress(Exception):
             if (run := path / tracking.RUN_FILE).exists():
                 tracking.mark_killed(run)
-        if path.is_dir():
+        if path.name == parts.FOLDER:
+            parts.remove(path.parent)
+        elif path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink()
