@@ -1,5 +1,6 @@
 """`llmill new-data`: what it says of a file, and the lines that it proposes, which the parameters take."""
 
+import gzip
 import json
 import shlex
 from pathlib import Path
@@ -71,6 +72,10 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         ("q.tsv", "Question\toption a\toption b\tKey\tTopic\nWhich?\ttree\tstone\tB\twood\n", {}, 'mmlu: {file: own/q.tsv, question: Question, choices: ["option a", "option b"], answer: Key, subject: Topic}'),
         ("q.jsonl", '{"question": "Which?", "choices": ["tree", "stone"], "answer": 1}\n', {}, "mmlu: {file: own/q.jsonl, question: question, choices: [choices], answer: answer}"),
         ("web.jsonl", '{"text": "a page"}\n{"text": "another"}\n', {}, "text: [world, {file: own/web.jsonl, format: documents}]"),
+        ("spam.csv", "v1,v2,,,\nham,hello you,,,\nspam,win it,,,\nham,hi there,,,\n", {}, "classification: {file: own/spam.csv, text: v2, label: v1}"),
+        ("a.csv", "body\tlabel\nhello you\t1\nhi there\t2\n", {"delimiter": r"\t"}, 'classification: {file: own/a.csv, text: body, label: label, delimiter: "\\t"}'),
+        ("a.jsonl", '{"prompt": "Say café", "completion": "café"}\n'.encode("cp1252"), {"encoding": "cp1252"}, "instruction: {file: own/a.jsonl, encoding: cp1252}"),
+        ("web.jsonl.gz", gzip.compress(b'{"text": "a page"}\n'), {}, "text: [world, {file: own/web.jsonl.gz, format: documents}]"),
         ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
     ],
 )  # fmt: skip
@@ -115,6 +120,13 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
+        (
+            "a.csv",
+            'body,label\n"a, b",1\nc,d,2\n',
+            "a.csv, line 3: 3 columns where the first row has 2",
+        ),
+        ("a.txt", " \n", "a.txt: no text in it"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": " "}\n'), "a.jsonl.gz: no text in it"),
         ("a.csv", "body;label\nhello;1\n", 'say `delimiter: ";"`'),
         ("a.csv", "", "a.csv: an empty file"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
@@ -130,3 +142,8 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
 def test_a_file_that_no_stage_reads_is_refused(capsys, name, content, said):
     with pytest.raises(UserError, match=said):
         report(capsys, name, content)
+
+
+def test_a_delimiter_is_one_character(capsys):
+    with pytest.raises(UserError, match="--delimiter '::': a single character"):
+        report(capsys, "a.csv", TICKETS, delimiter="::")

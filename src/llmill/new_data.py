@@ -53,10 +53,14 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
     """What the file is, then the lines. Raises `UserError` for one that no stage could read."""
     if not path.is_file():
         raise UserError(f"{path}: no such file")
+    if delimiter is not None:
+        delimiter = _character(delimiter)
     own = path if path.parts[:1] == (OWN,) else Path(OWN, path.name)
     options = {"encoding": encoding} if encoding else {}
     if endings.of(path.name) in TEXTS:
         finding = _text(path, {"file": str(own), **options})
+    elif endings.packing(path.name) and endings.of(path.name):
+        finding = _documents(path, {"file": str(own), **options})
     else:
         source = {"file": str(own), **options}
         finding = (
@@ -79,6 +83,8 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
     """A file of text to learn from, besides what is learnt from now."""
     text = "".join(readers.texts(path, None, source.get("encoding")))
     parts = documents.paragraphs(text)
+    if not parts:
+        raise UserError(f"{path}: no text in it")
     repeats = len(parts) - len(set(map(normal, parts)))
     lines = [
         f"{path}: text, {path.stat().st_size:,} bytes",
@@ -87,6 +93,19 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
         *_tokens([text]),
     ]
     return Finding(lines, "text", [*_texts_now(), source])
+
+
+def _documents(path: Path, source: dict[str, str]) -> Finding:
+    """Packed rows of text to learn from, besides what is learnt from now."""
+    texts = [text for text in readers.texts(path, None, source.get("encoding")) if text.strip()]
+    if not texts:
+        raise UserError(f"{path}: no text in it")
+    lines = [
+        f"{path}: rows of text, {path.stat().st_size:,} bytes",
+        f"rows: {len(texts):,}, {len(texts) - len(set(map(normal, texts))):,} of them repeats",
+        *_lengths("texts", texts),
+    ]
+    return Finding(lines, "text", [*_texts_now(), source | {"format": "documents"}])
 
 
 def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
@@ -112,7 +131,7 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
     if path.suffix not in (*tables.JSON, ".parquet"):
         return None
     try:
-        entries = instruction.read_raw(path)
+        entries = instruction.read_raw(path, source.get("encoding"))
     except UserError:  # another table, or a broken one: reading it as such says what is wrong
         return None
     keys = Counter(normal(f"{entry.task}\n{entry.output}") for entry in entries)
@@ -172,12 +191,13 @@ def _columns_of_questions(names: Sequence[str]) -> dict[str, Any] | None:
 
 def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -> Finding:
     """A table of texts with labels."""
-    frame, quotes = _read(path, encoding, delimiter)
+    whole, quotes = _read(path, encoding, delimiter)
     options = {"encoding": encoding, "delimiter": delimiter, **({} if quotes else QUOTES)}
+    frame = whole.loc[:, [_names_one(whole, name) for name in whole.columns]]
     lines = [
         f"{path}: table, {path.stat().st_size:,} bytes",
         f"rows: {len(frame):,}",
-        f"columns: {len(frame.columns)}",
+        f"columns: {len(whole.columns)}",
         *(f"  {_described(name, frame[name])}" for name in list(frame.columns)[:SHOWN]),
     ]
     text = _text_column(frame)
@@ -218,13 +238,25 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
     quotes = True
     try:
         frame = tables.read_all(path, encoding, delimiter)
-    except UserError:
+    except UserError as error:
         if path.suffix not in tables.DELIMITERS:
             raise
-        quotes, frame = False, tables.read_all(path, encoding, delimiter, quotes=False)
-    if path.suffix in tables.DELIMITERS and any(name in set(frame[name]) for name in frame.columns):
+        try:
+            quotes, frame = False, tables.read_all(path, encoding, delimiter, quotes=False)
+        except UserError:
+            raise error from None
+    if path.suffix in tables.DELIMITERS and _repeats_a_name(frame):
         frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
     return frame, quotes
+
+
+def _repeats_a_name(frame: pd.DataFrame) -> bool:
+    return any(_names_one(frame, name) and name in set(frame[name]) for name in frame.columns)
+
+
+def _names_one(frame: pd.DataFrame, name: Any) -> bool:
+    """Whether a name is that of one column: spreadsheets write empty ones, several at times."""
+    return bool(str(name).strip()) and list(frame.columns).count(name) == 1
 
 
 def _texts_now() -> list[Any]:
@@ -260,6 +292,14 @@ def _label_column(frame: pd.DataFrame, text: Any) -> Any:
     usual = [name for name in counts if str(name).strip().casefold() in LABELS]
     several = [name for name, n in counts.items() if 2 <= n < min(MOST_CLASSES, len(frame))]
     return next(iter(usual or sorted(several, key=lambda name: counts[name])), None)
+
+
+def _character(delimiter: str) -> str:
+    """What separates columns: one character, of which a tab may be written as \\t."""
+    found = "\t" if delimiter == "\\t" else delimiter
+    if len(found) != 1:
+        raise UserError(f"--delimiter {delimiter!r}: a single character, e.g. ';' or '\\t'")
+    return found
 
 
 def _lengths(what: str, texts: Sequence[str]) -> Iterator[str]:

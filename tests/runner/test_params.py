@@ -177,6 +177,8 @@ def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
     ("roles", "line"),
     [
         ({"classification": {**OWN, "file": "a.csv"}}, "download.classification.file = 'a.csv': a file of one's own lies in own/"),
+        ({"classification": {**OWN, "file": "own/.csv"}}, "download.classification.file = 'own/.csv': a file of one's own cannot be called .csv; rename it"),
+        ({"instruction": {"file": "own/sources.json"}}, "a file of one's own cannot be called sources.json; rename it"),
         ({"classification": {**OWN, "file": "own/../a.csv"}}, "download.classification.file = 'own/../a.csv'"),
         ({"classification": {"file": "own/a.csv", "text": "x"}}, "missing parameter 'download.classification.label'"),
         ({"classification": {**OWN, "labels": "x"}}, "unknown parameter 'download.classification.labels'; did you mean 'label'?"),

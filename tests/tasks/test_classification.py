@@ -90,6 +90,10 @@ def test_a_table_may_bring_its_split_and_repeats_stay_in_the_test(tmp_path):
     content = b"kind,body,part\nham,hello,train\nspam,win,Validation\nham,hello,TEST\n"
     read = table(tmp_path, content, split="part")
     assert read.splits == ["train", "validate", "test"]
+    blank = table(
+        tmp_path, b"kind,body,part\nham,hello,train\nspam,win,\nham,you, \n", split="part"
+    )
+    assert blank.splits == ["train", None, None]
     assert [part for _, part in read.ordered()] == ["test", "validate", "train"]
     with pytest.raises(UserError, match=r"a\.csv, row 1: split 'later'; there is train, validate"):
         table(tmp_path, b"kind,body,part\nham,hello,later\n", split="part")

@@ -79,6 +79,17 @@ def test_white_space_case_header_delimiter_and_blank_lines_change_no_question(tm
     assert read(tmp_path, content.encode()) == PLAIN
 
 
+def test_long_cells_numbers_and_half_characters_are_read(tmp_path):
+    long = "Which? " + "x" * 140_000
+    (tmp_path / "long.csv").write_text(f"{long},tree,stone,B\n")
+    (question,) = multiple_choice.read_table(tmp_path / "long.csv", "wood", None)
+    assert question.question == long
+    row = r'{"question": "Which \ud83d?", "choices": [1.0, 2.5, true], "answer": 1.0, "subject": 7}'
+    (tmp_path / "a.jsonl").write_text(row)
+    (question,) = multiple_choice.read_table(tmp_path / "a.jsonl", "wood", None)
+    assert question == Question("7", "Which \ufffd?", ["1", "2.5", "true"], 1)
+
+
 def test_a_table_in_another_encoding_of_unicode_is_read(tmp_path):
     content = "Où est-ce?,tree,window,stone,paper,B\r\n"
     assert read(tmp_path, content.encode("utf-16"))[0].question == "Où est-ce?"

@@ -24,6 +24,8 @@ def read(folder, entry):
         ({"prompt": [USER], "chosen": [TIN], "rejected": [WOOD]}, [USER]),
         ({"prompt": [BRIEF, USER], "chosen": "Tin.", "rejected": [WOOD]}, [BRIEF, USER]),
         ({"chosen": [BRIEF, USER, TIN], "rejected": [BRIEF, USER, WOOD]}, [BRIEF, USER]),
+        ({"prompt": "Name a metal. ", "chosen": [USER, TIN], "rejected": [USER, WOOD]}, [USER]),
+        ({"prompt": [USER], "chosen": [BRIEF, USER, TIN], "rejected": [BRIEF, USER, WOOD]}, [BRIEF, USER]),
         (
             {
                 "prompt": [{"from": "human", "value": "Name a metal."}],
@@ -60,6 +62,8 @@ GOOD = {"prompt": "Name a metal.", "chosen": "Tin.", "rejected": "Wood."}
         ({**GOOD, "rejected": ""}, "'rejected', message 2: 'content' is empty"),
         ({"prompt": [USER], "chosen": [TIN, USER], "rejected": "x"}, "'chosen': its last message is not"),
         ({"chosen": [BRIEF, USER, TIN], "rejected": [USER, WOOD]}, "answer different messages"),
+        ({**GOOD, "chosen": [{**USER, "content": "Name a wood."}, TIN]}, "'chosen': a whole conversation, but the prompt does not"),
+        ({**GOOD, "prompt": ["x"]}, "'prompt', message 1: expected an object"),
         ({"prompt": [BRIEF], "chosen": "x", "rejected": "y"}, "begins with the assistant"),
     ],
 )  # fmt: skip

@@ -1,6 +1,8 @@
 """Tables as people bring them, each form with its awkward rows."""
 
+import datetime
 import json
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -72,9 +74,30 @@ def test_parquet_keeps_whole_numbers_whole(tmp_path):
     assert rows(tmp_path / "a.parquet") == [("a", "1"), (None, None)]
 
 
+def test_cells_that_are_neither_text_nor_number_are_as_they_would_be_written(tmp_path):
+    days = [datetime.date(2026, 11, 29), None]
+    table = pa.table({"text": pa.array(days), "label": pa.array([Decimal("1.0"), Decimal("2.5")])})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert rows(tmp_path / "a.parquet") == [("2026-11-29", "1"), (None, "2.5")]
+    pq.write_table(pa.table({"text": [b"hello"], "label": [1]}), tmp_path / "b.parquet")
+    with pytest.raises(UserError, match=r"b\.parquet, row 1 of 1, 'text': a cell of bytes"):
+        rows(tmp_path / "b.parquet")
+
+
+def test_half_a_character_in_json_is_the_sign_for_what_cannot_be_read(tmp_path):
+    path = file(tmp_path, "a.jsonl", r'{"text": "cut off \ud83d", "label": ["\ud83d"]}')
+    assert rows(path) == [("cut off \ufffd", '["\ufffd"]')]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
+        (
+            "a.csv",
+            "text;label\nHello, you;1\n",
+            "single column with delimiter ','; say `delimiter: \";\"`",
+        ),
+        ("a.csv", "text,label,text\na,1,b\n", "a.csv: 2 columns 'text'; rename one"),
         ("a.csv", "txt,label\na,1\n", "no column 'text'; did you mean 'txt'"),
         ("a.csv", "subject,queue\na,1\n", "no column 'text'; it has subject, queue"),
         ("a.csv", "text;label\na;1\n", "single column with delimiter ','; say `delimiter: \";\"`"),

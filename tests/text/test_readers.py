@@ -129,6 +129,14 @@ def test_a_parquet_file_without_the_column_or_with_another_in_it_is_refused(tmp_
         texts(tmp_path, "a.parquet", bytes(broken))
 
 
+def test_a_parquet_file_with_two_columns_of_that_name_is_refused(tmp_path):
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["text", "text"])
+    file = tmp_path / "a.parquet"
+    pq.write_table(table, file)
+    with pytest.raises(UserError, match=r"a\.parquet: 2 columns 'text'; rename one"):
+        list(readers.texts(file, None, None))
+
+
 def test_a_folder_or_nothing_is_no_file(tmp_path):
     (tmp_path / "a.txt").mkdir()
     with pytest.raises(UserError, match=r"a\.txt: not a file"):

@@ -11,6 +11,7 @@ from llmill.contract import elsewhere
 from llmill.evaluation import budget
 from llmill.evaluation.budget import Usage
 from llmill.evaluation.settings import JudgeServer, Price
+from llmill.text.encoding import without_halves
 
 TEXTS = ("text", "output_text")  # parts of a message that are its text; others are thoughts
 TEMPLATE = 256  # tokens that a server's template may put round a message, at most
@@ -85,7 +86,7 @@ def read(key: str, response: httpx.Response) -> Reply | None:
         content = message.get("refusal")
     if not isinstance(content, str):
         content = ""
-    text = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # JSON's escapes
+    text = without_halves(content)
     return Reply(key, text, choice.get("finish_reason") == "length", _usage(body))
 
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 from llmill.contract.errors import UserError
+from llmill.text.encoding import without_halves
 
 REMEDY = "`iconv -f ENCODING -t UTF-8` converts what is in another encoding"
 
@@ -33,7 +34,7 @@ def lines(prompt: str = "") -> Iterator[str]:
 
 def text(words: str, where: str) -> str:
     """What was typed, with U+FFFD for each byte that Python could not read."""
-    plain = words.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    plain = without_halves(words)
     wrong = sum(before != after for before, after in zip(words, plain, strict=True))
     if wrong:
         bytes_are = "1 byte is" if wrong == 1 else f"{wrong} bytes are"

@@ -112,8 +112,11 @@ def read_table(folder: Path, form: Mapping[str, Any]) -> Collection:
     return Collection(messages, [part for _, part in rows], without_text, without_label)
 
 
-def _split(cell: str | None, where: str) -> str:
+def _split(cell: str | None, where: str) -> str | None:
+    """None for a blank cell: the row's split is drawn."""
     name = (cell or "").strip().casefold()
+    if not name:
+        return None
     if name not in SPLITS:
         raise UserError(f"{where}: split {cell!r}; there is train, validate and test")
     return SPLITS[name]

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
+from llmill.text.encoding import without_halves
 
 Message = dict[str, str]  # role and content
 
@@ -23,10 +24,10 @@ def message(role: str, content: str) -> Message:
 
 
 def text(value: Any, key: str, where: str) -> str:
-    """A string that UTF-8 can hold: JSON's escapes may name half a character."""
+    """A string that UTF-8 can hold."""
     if not isinstance(value, str):
         raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected text")
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return without_halves(value)
 
 
 def content(value: Any, key: str, where: str) -> str:
@@ -44,16 +45,21 @@ def content(value: Any, key: str, where: str) -> str:
     return "".join(parts)
 
 
-def read(value: Any, where: str) -> list[Message]:
+def messages(value: Any, where: str) -> list[Message]:
     """Messages as they came, each `role` and `content` or `from` and `value`; raises `UserError`
-    for what makes no conversation.
+    for what is none.
     """
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: expected a list of messages, found {quoted(value)}")
-    messages = [_read(each, f"{where}, message {n}") for n, each in enumerate(value, 1)]
-    _check(messages, where)
-    last = max(n for n, each in enumerate(messages) if each["role"] == "assistant")
-    return messages[: last + 1]
+    return [_read(each, f"{where}, message {n}") for n, each in enumerate(value, 1)]
+
+
+def read(value: Any, where: str) -> list[Message]:
+    """The messages of a conversation; raises `UserError` for what makes none."""
+    found = messages(value, where)
+    _check(found, where)
+    last = max(n for n, each in enumerate(found) if each["role"] == "assistant")
+    return found[: last + 1]
 
 
 def _read(value: Any, where: str) -> Message:

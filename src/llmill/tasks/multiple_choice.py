@@ -10,7 +10,6 @@ number from 0), and `subject` where the file's name is not it; or what `Named` s
 import contextlib
 import csv
 import difflib
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.tasks import jsonl, rows
 from llmill.tasks.split import distinct
 from llmill.text import endings
-from llmill.text.encoding import decode
+from llmill.text.encoding import decode, without_halves
 from llmill.text.identity import fraction
 
 SPLITS = ("dev", "val", "test")
@@ -153,17 +152,13 @@ def _cells(text: str, file: Path, columns: Named) -> list[list[str]]:
     """The rows as separated by the first character with which they are a table of questions."""
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):
-            if _is_table(table := list(_reader(text, delimiter)), columns):
+            if _is_table(table := list(rows.separated(text, delimiter)), columns):
                 return table
-    reader = _reader(text, DELIMITERS[0])
+    reader = rows.separated(text, DELIMITERS[0])
     try:
         return list(reader)
     except csv.Error as error:
         raise UserError(f"{file}, line {reader.line_num}: not CSV ({error}); {QUOTES}") from None
-
-
-def _reader(text: str, delimiter: str) -> Any:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
 
 
 def _is_table(table: list[list[str]], columns: Named) -> bool:
@@ -188,10 +183,11 @@ def _question(subject: str, row: Any, where: str, names: Named) -> Question:
     question = _column(row, names.question or "question", where)
     if not isinstance(question, str) or not question.strip():
         raise UserError(f"{where}: no question")
+    question = without_halves(question)
     choices = _choices(row, where, names.choices)
     answer = _answer(_column(row, names.answer or "answer", where), len(choices), where)
     of = row.get("subject") if names.subject is None else _column(row, names.subject, where)
-    return Question(_cell(of) or subject, question, choices, answer)
+    return Question(_cell(of, where) or subject, question, choices, answer)
 
 
 def _column(row: Row, name: str, where: str) -> Any:
@@ -212,7 +208,7 @@ def _choices(row: Row, where: str, names: Sequence[str] | None) -> list[str]:
         values = [row.get(letter.lower()) for letter in LETTERS]
     else:
         values = _list(_column(row, "choices", where), where)
-    choices = [_cell(value) for value in values]
+    choices = [_cell(value, where) for value in values]
     while choices and not choices[-1]:
         choices.pop()
     if "" in choices:
@@ -232,12 +228,12 @@ def _list(value: Any, where: str) -> list[Any]:
     return value
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value).strip()
+def _cell(value: Any, where: str) -> str:
+    return (rows.cell(value, where) or "").strip()
 
 
 def _answer(value: Any, n: int, where: str) -> int:
-    text = _cell(value).upper()
+    text = _cell(value, where).upper()
     if len(text) == 1 and text in LETTERS[:n]:
         return LETTERS.index(text)
     if text.isdecimal() and len(text) == 1 and int(text) < n:

@@ -1,8 +1,8 @@
 """Preferences: a prompt with a chosen and a rejected answer; the raw file, and the prepared one.
 
 Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with
-`chosen` and `rejected`; or of two conversations alone, `chosen` and `rejected`, that differ in
-their last answer. Other keys are not read.
+`chosen` and `rejected`; or of two conversations, `chosen` and `rejected`, that differ in their last
+answer, with or without the prompt beside them. Other keys are not read.
 """
 
 from collections.abc import Iterable
@@ -64,15 +64,14 @@ def _preference(entry: Any, where: str) -> Preference:
     also, rejected = _answered(before, entry["rejected"], f"{where}, 'rejected'")
     if asked != also:
         raise UserError(f"{where}: 'chosen' and 'rejected' answer different messages")
-    of_alpaca = bool(before) and entry.get("prompt") is None
-    return Preference(before if of_alpaca else asked, chosen, rejected)
+    return Preference(before if asked == _plain(before) else asked, chosen, rejected)
 
 
-def _before(entry: dict[str, Any], where: str) -> list[Any]:
-    """The messages in front of both answers: none, if these are whole conversations."""
+def _before(entry: dict[str, Any], where: str) -> list[Message]:
+    """The messages in front of both answers: none, if these are whole conversations alone."""
     prompt = entry.get("prompt")
     if isinstance(prompt, list):
-        return prompt
+        return conversation.messages(prompt, f"{where}, 'prompt'") if prompt else []
     if prompt is not None:
         return [message("user", _filled(prompt, "prompt", where))]
     if entry.get("instruction") is None:
@@ -84,13 +83,32 @@ def _before(entry: dict[str, Any], where: str) -> list[Any]:
     return Instruction(task, about if about.strip() else "", "").asked
 
 
-def _answered(before: list[Any], answer: Any, where: str) -> tuple[list[Message], str]:
-    """The messages that are answered, and the answer."""
-    last = answer if isinstance(answer, list) else [message("assistant", answer)]
-    *_, end = messages = conversation.read([*before, *last], where)
-    if len(messages) < len(before) + len(last):
+def _answered(before: list[Message], answer: Any, where: str) -> tuple[list[Message], str]:
+    """The messages that are answered, and the answer. Behind a prompt an answer may be a whole
+    conversation, in which the prompt stands again.
+    """
+    whole: list[Message] = [*_plain(before), message("assistant", answer)]
+    if isinstance(answer, list):
+        last = conversation.messages(answer, where)
+        begins_with_answer = last[0]["role"] == "assistant"
+        if before and not begins_with_answer and not _stands_in(_plain(before), last):
+            raise UserError(f"{where}: a whole conversation, but the prompt does not stand in it")
+        whole = [*_plain(before), *last] if begins_with_answer else last
+    *_, end = messages = conversation.read(whole, where)
+    if len(messages) < len(whole):
         raise UserError(f"{where}: its last message is not the assistant's")
     return messages[:-1], end["content"]
+
+
+def _plain(messages: list[Message]) -> list[Message]:
+    """Messages without what a template may use besides their content."""
+    return [message(each["role"], each["content"]) for each in messages]
+
+
+def _stands_in(part: list[Message], whole: list[Message]) -> bool:
+    """Whether messages follow one another in a conversation, whatever white space is round them."""
+    ours, theirs = ([(m["role"], m["content"].strip()) for m in each] for each in (part, whole))
+    return any(theirs[n : n + len(ours)] == ours for n in range(len(theirs)))
 
 
 def _filled(value: Any, key: str, where: str) -> str:

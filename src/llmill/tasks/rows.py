@@ -2,15 +2,19 @@
 it holds, whatever its name ends with.
 """
 
+import csv
 import io
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.text.encoding import decode
+from llmill.text.encoding import decode, without_halves
 
 PARQUET = b"PAR1"
+LONGEST_CELL = 1 << 28  # characters
 
 Placed = tuple[str, Any]  # where a row stands, for a message about it, and the row
 
@@ -35,6 +39,36 @@ def read(path: Path, encoding: str | None = None) -> list[Placed]:
     if not rows:
         raise UserError(f"{path}: empty; expected a list of entries, or an entry a line")
     return rows
+
+
+def separated(text: str, delimiter: str, quotes: bool = True) -> Any:
+    """A reader of CSV's rows, or of lines in which quotation marks are text; it raises
+    `csv.Error`.
+    """
+    csv.field_size_limit(max(LONGEST_CELL, csv.field_size_limit()))
+    lines = io.StringIO(text, newline="")
+    if not quotes:
+        return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+def cell(value: Any, where: str) -> str | None:
+    """A cell of a row as it would be written, also a list or an object; None for one that is empty.
+
+    Numbers and truth values are as JSON writes them, and whole numbers without a point. Raises
+    `UserError` for bytes.
+    """
+    if value is None or (isinstance(value, float | Decimal) and value != value):
+        return None
+    if isinstance(value, str):
+        return without_halves(value)
+    if isinstance(value, bytes):
+        raise UserError(f"{where}: a cell of bytes; write it as text")
+    if isinstance(value, float | Decimal) and value == value // 1:
+        return str(int(value))
+    if isinstance(value, bool | int | float | list | dict):
+        return without_halves(json.dumps(value, ensure_ascii=False, default=str))
+    return str(value)
 
 
 def _of_list(text: str, path: Path) -> list[Placed]:

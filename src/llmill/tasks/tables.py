@@ -6,7 +6,6 @@ JSON writes them (`1`, not `1.0`), so that a label is the same word whatever fil
 
 import csv
 import difflib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +19,6 @@ from llmill.tasks import rows
 from llmill.text.encoding import decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
-LONGEST_CELL = 1 << 28  # characters
 LIKELY = ",;\t|"  # what separates columns in the files of this world
 JSON = (".json", ".jsonl", ".ndjson")
 ENDINGS = (*DELIMITERS, *JSON, ".parquet")
@@ -41,9 +39,12 @@ def read(
     frame = read_all(path, encoding, delimiter, quotes, header=isinstance(columns[0], str))
     if isinstance(columns[0], int):
         return _by_number(path, frame, columns)
+    names = list(frame.columns)
     for column in columns:
-        if column not in frame.columns:
-            raise UserError(f"{path}: no column '{column}'; {_hint(column, frame.columns)}")
+        if column not in names:
+            raise UserError(f"{path}: no column '{column}'; {_hint(column, names)}")
+        if names.count(column) > 1:
+            raise UserError(f"{path}: {names.count(column)} columns '{column}'; rename one")
     return frame[list(columns)]
 
 
@@ -56,7 +57,7 @@ def read_all(
 ) -> pd.DataFrame:
     """Every column; raises `UserError` as `read` does."""
     if path.suffix in (*JSON, ".parquet"):
-        frame = _frame(path, (row for _, row in rows.read(path, encoding)))
+        frame = _frame(path, rows.read(path, encoding))
     elif path.suffix in DELIMITERS:
         separator = delimiter or DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
@@ -74,19 +75,15 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
     Not by pandas' own reader: that takes a mark that has no end, or text behind it, without a word,
     and rows with it.
     """
-    csv.field_size_limit(max(LONGEST_CELL, csv.field_size_limit()))
-    lines = io.StringIO(text)
-    reader = (
-        csv.reader(lines, delimiter=delimiter, strict=True)
-        if quotes
-        else csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    )
+    reader = rows.separated(text, delimiter, quotes)
     table: list[list[str]] = []
     try:
         for row in reader:
             if row and table and len(row) != len(table[0]):
                 raise csv.Error(f"{len(row)} columns where the first row has {len(table[0])}")
             if row:
+                if header and not table:
+                    _refuse_single_column(path, row, delimiter)
                 table.append(row)
     except csv.Error as error:
         hint = "; or, if quotation marks are text, say `quotes: false`" if quotes else ""
@@ -96,42 +93,32 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
     if not table:
         raise UserError(f"{path}: an empty file")
     names = table.pop(0) if header else range(1, len(table[0]) + 1)
-    frame = pd.DataFrame(table, columns=list(names), dtype=object)
-    if len(frame.columns) == 1 and header:
-        (only,) = frame.columns
-        other = max(LIKELY, key=str(only).count)
-        if other in str(only):
-            raise UserError(
-                f"{path}: its first row is {elsewhere.quoted(only)}, a single column with "
-                f"delimiter {delimiter!r}; say `delimiter: {json.dumps(other)}`"
-            )
-    return frame
+    return pd.DataFrame(table, columns=list(names), dtype=object)
 
 
-def _frame(path: Path, entries: Iterable[Any]) -> pd.DataFrame:
+def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
+    """A first row that another delimiter would separate."""
+    other = max(LIKELY, key=names[0].count)
+    if len(names) == 1 and other in names[0]:
+        raise UserError(
+            f"{path}: its first row is {elsewhere.quoted(names[0])}, a single column with "
+            f"delimiter {delimiter!r}; say `delimiter: {json.dumps(other)}`"
+        )
+
+
+def _frame(path: Path, entries: Iterable[rows.Placed]) -> pd.DataFrame:
     """Rows that are objects, as text."""
     objects: list[dict[str, str | None]] = []
-    for number, entry in enumerate(entries, 1):
+    for number, (where, entry) in enumerate(entries, 1):
         if not isinstance(entry, dict):
             raise UserError(f"{path}, row {number}: {elsewhere.quoted(entry)} is no object")
-        objects.append({str(name): _text(value) for name, value in entry.items()})
+        objects.append(
+            {str(name): rows.cell(value, f"{where}, '{name}'") for name, value in entry.items()}
+        )
     columns = dict.fromkeys(name for row in objects for name in row)
     return pd.DataFrame(
         {name: pd.Series([row.get(name) for row in objects], dtype=object) for name in columns}
     )
-
-
-def _text(value: Any) -> str | None:
-    """A cell as it would be written, also a list or an object."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, float) and value != value:
-        return None
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _by_number(path: Path, frame: pd.DataFrame, columns: Sequence[str | int]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from pathlib import Path
 from llmill.contract.errors import UserError
 from llmill.contract.record import sha256_text
 from llmill.text import readers
+from llmill.text.encoding import without_halves
 from llmill.text.passages import passages
 
 START = re.compile(r"^ *\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*]*\*\*\*", re.M)
@@ -75,7 +76,7 @@ def clean(text: str) -> str:
     Half a character, as JSON may spell one, becomes U+FFFD.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = without_halves(text)
     if not LOOSE.search(whole):
         return whole
     return "\n".join("" if x.isspace() else x.rstrip(" \t") for x in whole.split("\n"))

@@ -52,6 +52,13 @@ def decode(data: bytes, path: Path, encoding: str | None) -> str:
     return text
 
 
+def without_halves(text: str) -> str:
+    """A text that UTF-8 can hold: each half of a character, which JSON's escapes may spell, becomes
+    U+FFFD.
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def check(encoding: str, where: str) -> str:
     """Python's name of an encoding; raises `UserError` with the nearest for one it lacks."""
     try:

@@ -105,6 +105,8 @@ def _batches(file: Path, column: str | None) -> Iterator[pa.RecordBatch]:
 def _check_column(schema: pa.Schema, column: str, file: Path) -> None:
     if column not in schema.names:
         raise UserError(f"{file}: {_absent(column, schema.names)}")
+    if schema.names.count(column) > 1:
+        raise UserError(f"{file}: {schema.names.count(column)} columns '{column}'; rename one")
     kind = schema.field(column).type
     value_kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not any(

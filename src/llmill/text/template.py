@@ -23,6 +23,7 @@ from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.text import jinja
+from llmill.text.encoding import without_halves
 from llmill.text.jinja import Clock
 from llmill.text.tokenizer import Tokenizer
 
@@ -113,7 +114,7 @@ class Template:
 
     def _marked(self, value: str) -> str:
         """What somebody said, with the special tokens' names in it marked."""
-        return self._names.sub(f"{SAID}\\g<0>{SAID_END}", _whole(value))
+        return self._names.sub(f"{SAID}\\g<0>{SAID_END}", without_halves(value))
 
     def _render(self, messages: Messages, prompt: bool) -> str:
         end = self.tokenizer.end_name
@@ -290,13 +291,8 @@ def _token(value: Any) -> str:
 
 def _compiled(source: str, where: str, clock: Clock) -> jinja2.Template:
     try:
-        return jinja.environment(OPEN, CLOSE, clock).from_string(_whole(source))
+        return jinja.environment(OPEN, CLOSE, clock).from_string(without_halves(source))
     except jinja2.TemplateSyntaxError as error:
         raise UserError(f"{where}, line {error.lineno}: {error.message}") from None
     except RecursionError:
         raise UserError(f"{where}: nested too deep") from None
-
-
-def _whole(text: str) -> str:
-    """A text without halves of characters: each becomes U+FFFD, as the tokenizer reads it."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

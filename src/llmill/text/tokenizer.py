@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
+from llmill.text.encoding import without_halves
 
 if TYPE_CHECKING:  # only learning needs it
     import tokenizers
@@ -91,7 +92,7 @@ class Tokenizer:
     def _encode(self, text: str) -> list[int]:
         if not self.absent:
             return self._encoding.encode_ordinary(text)
-        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        whole = without_halves(text)
         content = whole.encode()
         if content.translate(None, self.absent) == content:
             return self._encoding.encode_ordinary(whole)

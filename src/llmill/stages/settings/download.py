@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from llmill.contract.elsewhere import is_below
+from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import GGUF
 from llmill.contract.values import Column, Columns, Line, Names, Retries, Seconds, Section
 from llmill.text import endings
@@ -37,6 +38,9 @@ NAMED = "Name"  # the tag of a source that is given by its name
 def _own(path: str) -> str:
     if not is_below(path) or PurePosixPath(path).parts[:1] != (OWN,) or path == OWN:
         raise ValueError(f"a file of one's own lies in {OWN}/, where both commands see its edits")
+    name = PurePosixPath(path).name
+    if name.startswith(".") or name == SOURCES:
+        raise ValueError(f"a file of one's own cannot be called {name}; rename it")
     return path
 
 
