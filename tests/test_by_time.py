@@ -33,6 +33,11 @@ def test_each_classifier_stands_beside_what_it_took_and_is_drawn(repository):
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_folder_that_is_not_there_is_said_before_any_work(repository):
+    with pytest.raises(UserError, match=r"away/by_time.png: cannot be written: there is no folder"):
+        print_by_time(repository / "away/by_time.png")
+
+
 def test_where_nothing_was_timed_one_line_says_so(repository):
     finished.write(repository)
     with pytest.raises(UserError, match=r"^results/benchmarks: of no classifier it says what it t"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from llmill.contract import pipeline, record
+from llmill.contract import destination, pipeline, record
 from llmill.contract.errors import UserError
 from llmill.report import figures, form, style
 from llmill.report.summary import system_name
@@ -20,6 +20,7 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
     """Print the accuracy of each classifier beside what its stage took when it last ran here, and
     draw it as PNG; raises `UserError` where nothing was measured, or none was timed.
     """
+    destination.check(file)
     tree = params.load()
     stages, root = params.stages(tree), Path(tree.paths.results)
     measured = record.read_json(pipeline.folder(stages, "accuracy") / "metrics.json")

@@ -26,6 +26,8 @@ def test_distinct_runs_are_counted_over_all_texts():
         "value": 1.0, "low": 1.0, "high": 1.0, "n": 2, "covers": "items",
     }  # fmt: skip
     assert distinct(ids("ab", ""), 3, 0.95) is None
+    one = distinct(ids("abab", "a"), 2, 0.95)  # one text says nothing of others
+    assert (one["value"], one["low"], one["high"]) == (2 / 3, 0.0, 1.0)
     assert distinct(ids("abcdefgh", "ijkk", "lmnoprst"), 1, 0.95)["high"] == 1.0
 
 

@@ -13,6 +13,7 @@ from llmill.evaluation.exact_match import same
         ('"Paris"', "Paris!"),
         ("cafe\u0301", "café"),
         ("STRASSE", "straße"),
+        ("“.5”.", ".5"),
     ],
 )
 def test_case_spaces_and_outer_marks_do_not_count(answer, reference):
@@ -24,6 +25,7 @@ def test_case_spaces_and_outer_marks_do_not_count(answer, reference):
     [
         ("-5", "5"),
         ("5%", "5"),
+        (".5", "5"),
         ("$5", "5"),
         ("C", "C++"),
         ("Paris, France", "Paris"),

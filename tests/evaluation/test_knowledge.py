@@ -30,9 +30,28 @@ def test_a_text_is_right_that_holds_the_right_choice_as_a_word_and_no_other(text
 
 def test_an_answer_of_several_words_is_looked_for_as_it_stands():
     question = Question("arts", "Who painted it?", ["a man of Rome", "Ann Lee", "Ann", "x"], 1)
-    assert holds("It was ann  lee, I think", question) is False  # Ann is another choice
+    assert holds("It was ann  lee, I think", question) is True  # Ann is a part of it
+    assert holds("It was Ann Lee or Ann", question) is False
     question = Question("arts", "Who painted it?", ["a man of Rome", "Ann Lee", "Bob", "x"], 1)
     assert holds("It was ann  lee, I think", question) is True
+
+
+@pytest.mark.parametrize(
+    ("text", "choices", "right"),  # the first choice is the right one
+    [
+        ("Both 1 and 2", ["Both 1 and 2", "1", "2"], True),
+        ("New York City.", ["New York", "New York City"], False),
+        ("It is 3.5.", ["3.5", "3", "5"], True),
+        ("It is 3.5.", ["3", "4"], False),
+        ("-5", ["-5", "5"], True),
+        ("-5", ["5", "6"], False),
+        ("5", ["-5", "5"], False),
+        ("anything", ["()", "{}"], False),
+        ("1", ["1", "()"], True),
+    ],
+)
+def test_a_number_or_a_longer_choice_is_no_part_of_another(text, choices, right):
+    assert holds(text, Question("x", "?", choices, 0)) is right
 
 
 def test_what_the_texts_of_other_questions_give_is_measured():

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 import torch
 
-from llmill.evaluation.last_words import Guess, LastWord, figures, guesses, last_word
+from llmill.evaluation.last_words import Guess, LastWord, figures, guesses, last_word, perplexity
 from llmill.evaluation.scoring import continuations
 from llmill.evaluation.writing import greedy
 from tests.evaluation.toys import bigram, bytes_tokenizer, decoder
@@ -25,10 +25,19 @@ from tests.evaluation.toys import bigram, bytes_tokenizer, decoder
         ("a (word)", None),
         ("1.", None),
         ("", None),
+        ("A key: " + "a1" * 20 + ".", LastWord("A key:", "a1" * 20)),
+        ("A key: " + "a1" * 20 + "b.", None),  # longer than words are
     ],
 )  # fmt: skip
 def test_a_document_ends_in_a_word_behind_a_space(document, found):
     assert last_word(document) == found
+
+
+def test_a_perplexity_beyond_all_floats_is_none():
+    draws = {"confidence": 0.95, "resamples": 50, "seed": 1}
+    assert perplexity([-800.0] * 3, draws) is None
+    assert perplexity([-1500.0, -5.0, -4.0], draws) is None
+    assert perplexity([-math.log(8)] * 3, draws)["value"] == pytest.approx(8)
 
 
 def test_a_word_is_right_where_every_token_is_the_likeliest():

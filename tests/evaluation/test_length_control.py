@@ -82,6 +82,15 @@ def test_a_model_that_always_wins_has_a_finite_term():
     assert math.isfinite(found.model)
 
 
+@pytest.mark.parametrize("wins", [0, 1])
+def test_a_model_that_hardly_ever_wins_has_a_rate_near_none(wins, capfd):
+    preference = np.array([1.0] * wins + [0.0] * (50 - wins))
+    found = controlled(Rows(preference, np.zeros(50)), None, **DRAWS)
+    assert found.value < 5
+    assert found.model < 0
+    assert capfd.readouterr().err == ""  # liblinear warns of classes that have no weight
+
+
 def test_fewer_preferences_than_folds_are_refused():
     with pytest.raises(ValueError, match="4 preferences; the regression needs 5"):
         controlled(Rows(np.array([1, 0, 1, 0, math.nan]), np.zeros(5)), None, **DRAWS)

@@ -210,6 +210,14 @@ def test_of_one_item_a_mean_over_runs_says_nothing_of_others():
     assert found == {"value": 50.0, "low": 0.0, "high": 100, "n": 1, "covers": "both"}
 
 
+def test_of_one_item_a_figure_over_runs_that_agree_says_nothing_of_others():
+    found = statistics.crossed(
+        lambda truth, run: float((truth == run).mean()), [1], [[1], [1]], **DRAWN
+    )
+    assert found["value"] == 1.0
+    assert found["low"] < 0.3
+
+
 def test_no_unequal_pair_may_be_anything():
     assert statistics.pairs_right([1, 1], [0, 1])["n"] == 0
 

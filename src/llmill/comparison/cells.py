@@ -91,8 +91,8 @@ def _difference(before: Any, after: Any, unit: str) -> str:
 
 
 def _change(difference: Any, unit: str) -> str:
-    """With its sign, in points of a share."""
-    if unit == "share":
+    """With its sign, in points of a share or of a gain in shares."""
+    if unit in ("share", "gain"):
         return form.with_interval(difference, "gain")
     value, bounds = form.value_of(difference), form.bounds_of(difference)
     assert value is not None

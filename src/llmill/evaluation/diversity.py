@@ -39,6 +39,8 @@ def distinct(texts: Sequence[Ids], n: int, confidence: float) -> Interval | None
         if len(each) < total
     ]
     found = statistics.jackknife(kinds / total, without, confidence)
+    if len(without) < 2:  # one text says nothing of how others differ
+        return {**found, "low": 0.0, "high": 1.0}
     return {**found, "low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
 
 

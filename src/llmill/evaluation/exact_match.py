@@ -1,13 +1,18 @@
 """Whether an answer is the reference but for case, spaces and the marks around it."""
 
+import re
 import unicodedata
 
 OUTER = " \t\n.,;:!?\"'`“”„‘’«»()[]…"  # no sign that changes a value: - + % $ °
+FRACTION = re.compile(rf"[{re.escape(OUTER.replace('.', ''))}]*\.\d")
 
 
 def normalise(text: str) -> str:
     """One form of a text: composed characters, no case, single spaces, no outer punctuation."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split()).strip(OUTER)
+    whole = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    bare = whole.strip(OUTER)
+    # The point of `.5` is part of it.
+    return f".{bare}" if FRACTION.match(whole) else bare
 
 
 def same(answer: str, reference: str) -> bool:

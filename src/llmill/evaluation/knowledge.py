@@ -47,14 +47,25 @@ def written(
 
 
 def holds(text: str, question: Question) -> bool:
-    """Whether a text holds the right choice as whole words, and none of the others."""
+    """Whether a text holds the right choice as whole words, and none of the others, of which those
+    that are a part of the right one may stand in it.
+    """
+    right = normalise(question.choices[question.answer])
+    others = {normalise(choice) for choice in question.choices} - {right, ""}
     said = normalise(text)
+    if not right or not _whole(right).search(said):
+        return False
+    rest = _whole(right).sub(" ", said)
+    return not any(
+        _whole(other).search(rest if _whole(other).search(right) else said) for other in others
+    )
 
-    def there(choice: str) -> bool:
-        return re.search(rf"(?<!\w){re.escape(normalise(choice))}(?!\w)", said) is not None
 
-    right = question.choices[question.answer]
-    return there(right) and not any(there(c) for c in question.choices if c != right)
+def _whole(choice: str) -> re.Pattern[str]:
+    """Finds a choice where it is no part of a longer word or number."""
+    before = r"(?<!\w)" + r"(?<![-−.])(?<!\d,)" * choice[0].isdigit()
+    after = r"(?!\w)" + r"(?![.,]\d)" * choice[-1].isdigit()
+    return re.compile(before + re.escape(choice) + after)
 
 
 def of_others(texts: Sequence[str], questions: Sequence[Question]) -> float:

@@ -1,18 +1,19 @@
 """The last word of a document, to be guessed from all that stands before it (LAMBADA's form,
 Paperno et al. 2016).
 
-A document ends in a word behind a space, and marks; the marks are left out. The guess is right if
+A document ends in a word behind a space, and marks; the marks are left out. What is longer than a
+word can be is none: a sentence in a script without spaces, or packed bytes. The guess is right if
 the likeliest tokens, one after the other, are those of the word. Beside it stand the same model's
 guess from the few words just before, and a bigram's: what they get needs no document.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from llmill.evaluation import statistics
+from llmill.evaluation.bits_per_byte import LARGEST
 from llmill.evaluation.exact_match import OUTER
 from llmill.evaluation.scoring import Progress, continuations, in_silence
 from llmill.evaluation.statistics import Draws, Interval
@@ -21,6 +22,7 @@ from llmill.model.transformer import Transformer
 from llmill.text.tokenizer import Tokenizer
 
 NEAR = 3  # words just before the last one
+LONGEST = 40  # characters of a word
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ def last_word(document: str) -> LastWord | None:
     """None of a document that does not end in a word behind a space and other words."""
     before, _, word = document.rstrip(OUTER).rpartition(" ")
     plain = word[:1].isalnum() and not any(character.isspace() for character in word)
+    plain = plain and len(word) <= LONGEST
     return LastWord(before, word) if plain and before and before == before.rstrip() else None
 
 
@@ -92,7 +95,11 @@ def figures(guesses: Sequence[Guess], draws: Draws) -> dict[str, Any]:
 
 
 def perplexity(logprobs: Sequence[float], draws: Draws) -> Interval | None:
-    """By the mean log-probability of a word, in nats; None of no words."""
+    """By the mean log-probability of a word, in nats; None of no words, and beyond all floats."""
     if not logprobs:
         return None
-    return statistics.bootstrap(lambda each: float(np.exp(-each.mean())), [logprobs], **draws)
+    nats = statistics.bootstrap(lambda each: -float(each.mean()), [logprobs], **draws)
+    value, low, high = nats["value"], nats["low"], nats["high"]
+    if max(value, low, high) >= LARGEST:
+        return None
+    return {**nats, "value": math.exp(value), "low": math.exp(low), "high": math.exp(high)}

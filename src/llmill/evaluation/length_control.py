@@ -26,6 +26,7 @@ PENALTIES = np.logspace(-4, 4, 10)  # inverse strengths of the penalty, one is c
 FOLDS = 5
 WEAK = 0.1
 SEED = 123  # of liblinear's order of coordinates, AlpacaEval's
+NEARLY_NONE = 1e-9  # a weight
 RIDGE = 0.05  # of the fits of the interval
 
 
@@ -164,6 +165,9 @@ def _fit(design: np.ndarray, target: np.ndarray, weight: np.ndarray, penalty: fl
     both = np.concatenate([design, design])
     label = np.repeat([1, 0], len(target))
     weights = np.concatenate([weight * target, weight * (1 - target)])
+    if not weights[label == 1].any() or not weights[label == 0].any():
+        # Of rows without weight liblinear sees nothing, and takes a lone class for the wins.
+        weights = np.maximum(weights, NEARLY_NONE)
     model = LogisticRegression(
         C=penalty, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=SEED
     )

@@ -4,10 +4,11 @@ listed wrong answers decide.
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 
 from llmill.evaluation.exact_match import normalise, same
 
-NUMBER = re.compile(r"[-+−]?\d[\d,]*(?:\.\d+)?")
+NUMBER = re.compile(r"[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
 
 
 def decide(
@@ -30,9 +31,9 @@ def decide(
     return None
 
 
-def number(text: str) -> float | None:
-    """The value of a text that is a number and nothing else."""
+def number(text: str) -> Decimal | None:
+    """The value of a text that is a number and nothing else; commas separate thousands."""
     bare = normalise(text)
     if not NUMBER.fullmatch(bare):
         return None
-    return float(bare.replace(",", "").replace("−", "-"))
+    return Decimal(bare.replace(",", "").replace("−", "-"))

@@ -322,7 +322,7 @@ def crossed(
     n = len(truth)
     each = np.array([statistic(truth, run) for run in runs])  # (R,)
     of_items = float(_resampled(over_runs, [truth, *runs], resamples, seed).var())
-    ends = _over_both(each, of_items, least or n, n - 1, confidence)
+    ends = _over_both(each, of_items, least or n, max(1, n - 1), confidence)
     return _interval(float(each.mean()), ends, n, "both")
 
 

@@ -159,7 +159,8 @@ class Track:
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
         """Rows (samples, predictions) as an MLflow table."""
         if rows:
-            columns = {key: [row.get(key) for row in rows] for key in rows[0]}
+            keys = dict.fromkeys(key for row in rows for key in row)
+            columns = {key: [row.get(key) for row in rows] for key in keys}
             _mlflow().log_table(columns, f"{name}.json")
 
     @guarded
