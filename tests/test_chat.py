@@ -101,6 +101,33 @@ def test_turns_that_do_not_fit_are_forgotten_from_the_oldest(results):
     )
 
 
+def test_an_answer_as_long_as_the_context_leaves_half_of_it_to_what_was_said(results):
+    short = "{% for each in messages %}{{ each.content }}\n{% endfor %}"
+    model = checkpoint.Checkpoint(decoder(1, block_size=96), bytes_tokenizer(), template=short)
+    checkpoint.save(results / "short/checkpoint", model)
+    talk = open_talk("short", SHORT)
+    said(talk, "first")
+    talk.settings = Settings(max_new_tokens=96)
+    second = {"role": "user", "content": "second"}
+    assert talk._ids("second") == talk.language.template.prompt([*talk.said, second])
+
+
+def test_what_a_template_refuses_is_said_and_the_talk_goes_on(results):
+    """A template that knows no system message, as published ones do."""
+    refusing = "{{ raise_exception('no system') if messages[0].role == 'system' }}" + ALPACA
+    model = checkpoint.Checkpoint(decoder(1, block_size=512), bytes_tokenizer(), template=refusing)
+    checkpoint.save(results / "refusing/checkpoint", model)
+    talk = open_talk("refusing", SHORT)
+    answer = said(talk, "Hi")
+    refused, forgotten, again, _ = said(talk, "/system x", "Hi", "/system", "Hi").split("\n")[1:]
+    assert refused.startswith("not answered: ")
+    assert refused.endswith("no system")
+    assert (forgotten, f"{again}\n") == (
+        "the system message is set, what was said forgotten",
+        answer,
+    )
+
+
 def test_reset_forgets_and_settings_are_shown_and_set(results):
     talk = open_talk("instruct", SHORT)
     said(talk, "Hi")

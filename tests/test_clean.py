@@ -188,6 +188,13 @@ def test_what_a_running_process_holds_stays(capsys):
     assert not part.exists()
 
 
+def test_a_removal_of_parts_that_was_cut_off_is_finished(capsys):
+    gone = scratch.ROOT / "prepare/parts.gone"
+    gone.mkdir(parents=True)
+    assert "a removal that was cut off" in said(capsys, remove=True)
+    assert not gone.exists()
+
+
 def test_parts_stay_until_the_stage_has_its_result(capsys, monkeypatch):
     part = scratch.ROOT / "prepare/parts/abc"
     part.mkdir(parents=True)

@@ -94,12 +94,13 @@ class Talk:
 
     def _ids(self, text: str) -> list[int]:
         """What is read before the answer: of an assistant with the latest turns that leave room for
-        it in the context.
+        it in the context, or half of the context for a longer one.
         """
         template = self.language.template
         if template is None:
             return self.language.completed(text)
-        room = self.language.model.config.block_size - self.settings.max_new_tokens
+        block = self.language.model.config.block_size
+        room = block - min(self.settings.max_new_tokens, block // 2)
         system = [message("system", self.system)] if self.system else []
         for start in range(0, len(self.said) + 1, 2):
             ids = template.prompt([*system, *self.said[start:], message("user", text)])
@@ -148,6 +149,8 @@ def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> 
                     write(printable.lines(piece))
             except KeyboardInterrupt:
                 write(" ...")
+            except UserError as error:  # a template refuses what was said; the talk goes on
+                write(printable.line(f"not answered: {error}"))
             write("\n")
 
 

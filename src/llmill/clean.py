@@ -84,7 +84,7 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         print(NOTHING)
         return
     locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
-    locks |= {folder.parent / "lock" for folder in scratch.ROOT.glob(f"*/{parts.FOLDER}")}
+    locks |= {folder.parent / "lock" for folder in scratch.ROOT.glob(f"*/{parts.FOLDER}*")}
     with contextlib.ExitStack() as held:
         free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held)}
         if not remove:  # to look at it stops no stage from starting
@@ -149,6 +149,9 @@ def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
 
 def _parts(stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
     """Parts of a stage's work; a stage that has its result takes none."""
+    for folder in sorted(scratch.ROOT.glob(f"*/{parts.GONE}")):
+        if folder.parent.name in free:
+            yield Left([folder], folder.parent.name, "a removal that was cut off", True)
     for folder in sorted(scratch.ROOT.glob(f"*/{parts.FOLDER}")):
         name = folder.parent.name
         if name not in free:

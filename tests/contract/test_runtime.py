@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from llmill.contract import runtime
+from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 
 
@@ -22,6 +23,17 @@ def has_bfloat16(request, monkeypatch):
 def product(dtype):
     with runtime.autocast(on(dtype)):
         return nn.Linear(2, 2)(torch.ones(1, 2)).dtype
+
+
+def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    on_gpus = Runtime(device="auto", dtype="float32")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert runtime.device(on_gpus) == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match=r"process 3 .* no GPU of its own: there are 2; lower"):
+        runtime.device(on_gpus)
 
 
 def test_auto_multiplies_in_bfloat16_where_the_processor_does(has_bfloat16):

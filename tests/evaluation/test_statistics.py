@@ -170,6 +170,14 @@ def test_pairs_right_agrees_with_counting():
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_pairs_are_the_same_however_many_are_in_memory(monkeypatch):
+    rng = np.random.default_rng(1)
+    known, runs = rng.integers(0, 3, 40), rng.normal(size=(2, 40))
+    whole = statistics.pairs_right(known, *runs, **DRAWN)
+    monkeypatch.setattr(statistics, "PAIRS", 130)  # three rows of forty
+    assert rounded(statistics.pairs_right(known, *runs, **DRAWN)) == rounded(whole)
+
+
 def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_together():
     known, run = [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6]
     one = statistics.pairs_right(known, run, **DRAWN)

@@ -62,6 +62,14 @@ def test_nothing_learnt_is_zero_with_gradients_of_zero():
     assert all(float(gradient.abs().max()) == 0.0 for gradient in found)
 
 
+def test_a_head_that_is_not_learnt_gets_no_gradient_and_hidden_gets_its_own():
+    hidden, weight, targets = example()
+    (expected,) = torch.autograd.grad(cross_entropy(hidden, weight, targets), [hidden])
+    loss = cross_entropy(hidden, weight.detach(), targets)
+    assert [saved.shape for saved in loss.grad_fn.saved_tensors if saved is not None] == [(15, 8)]
+    torch.testing.assert_close(*torch.autograd.grad(loss, [hidden]), expected)
+
+
 @pytest.mark.parametrize("without", [torch.no_grad, torch.inference_mode])
 def test_without_gradients_only_the_loss_is_made(monkeypatch, without):
     hidden, weight, targets = example()

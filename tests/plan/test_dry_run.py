@@ -211,6 +211,21 @@ def test_files_of_an_older_form_make_the_plan_less_certain_and_never_wrong(chain
     assert planned["report"] == Outcome("may run", ["after prepare, pretrain"])
 
 
+def add_tickets(root: Path) -> None:
+    """A file that `dvc add` put under DVC, as a clone has it; DVC stops there, too."""
+    (root / "own").mkdir(exist_ok=True)
+    replace(
+        root,
+        "dvc.yaml",
+        '["${paths.data}/code/download.json"]',
+        '["${paths.data}/code/download.json", own]',
+    )
+    tickets = {"md5": "d41d8cd98f00b204e9800998ecf8427e", "size": 0, "path": "tickets.csv"}
+    record.write_json(root / "own/tickets.csv.dvc", {"outs": [tickets]})
+    refused = toy.run(root, "dvc", "repro")
+    assert "missing data 'source': own/tickets.csv" in refused.stderr
+
+
 BROKEN = {
     "parameters": (
         edit("params.yaml", "passage_words: ", "passage_word: "),
@@ -227,6 +242,10 @@ BROKEN = {
     "source that is no Python": (
         edit(DEPTH, "DEPTH = 3", "DEPTH ="),
         "src/llmill/toys/depth.py, line 3: invalid syntax",
+    ),
+    "a file under DVC that is not here": (
+        add_tickets,
+        "own/tickets.csv: it is not here; `dvc pull own/tickets.csv` brings it",
     ),
     "a folder without DVC": (
         lambda root: shutil.rmtree(root / ".dvc"),

@@ -22,3 +22,11 @@ def test_what_is_no_share_or_has_no_parts_is_refused(stage, share, said, monkeyp
     with pytest.raises(UserError) as error:
         make_parts(stage, share)
     assert str(error.value) == said
+
+
+def test_without_the_code_of_its_stage_no_part_is_made_and_one_line_says_so(tmp_path, monkeypatch):
+    for name in ("params.yaml", "dvc.yaml", "requirements.lock", "src"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"data/code/prepare\.json: missing; .* `dvc repro`"):
+        make_parts("prepare", "1-of-2")

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
@@ -71,6 +72,46 @@ def test_other_code_is_refused_by_name_unless_asked_for():
         claim(inputs=other)
     assert claim(inputs=other, anyway=True)[0] == found
     assert record.read_json(found / scratch.NOT_EXACT) == ["llmill.a"]
+
+
+def test_a_state_that_ended_gives_way_to_other_code_and_goes_on_with_the_same():
+    found, _ = claim()
+    record.write_json(found / scratch.ENDED, {})
+    (found / scratch.STATE / "000000005").mkdir()
+    assert claim() == (found, [])
+    assert (found / scratch.STATE / "000000005").exists()
+    assert not (found / scratch.ENDED).exists()
+    record.write_json(found / scratch.ENDED, {})
+    write_code({"llmill.a": "dd"})
+    assert claim() == (found, [])
+    assert not (found / scratch.STATE / "000000005").exists()
+    assert not (found / scratch.NOT_EXACT).exists()
+
+
+def test_a_refusal_changes_nothing():
+    found, _ = claim()
+    before = {path: path.read_bytes() for path in found.rglob("*") if path.is_file()}
+    write_code({"llmill.a": "dd"})
+    with pytest.raises(UserError, match="an interrupted run of other code"):
+        claim()
+    assert {path: path.read_bytes() for path in found.rglob("*") if path.is_file()} == before
+
+
+def test_a_stage_may_start_while_another_asks_dvc_for_its_result(monkeypatch):
+    found, _ = claim()
+    record.write_json(found / scratch.ENDED, {"result": "results/pretrain", "record": "aa"})
+    lock = FileLock(found.parent / "lock", timeout=0)
+
+    def asked(*_):
+        with lock:  # as the stage itself takes it
+            return True
+
+    monkeypatch.setattr(scratch.ownership, "is_in_dvc", asked)
+    with lock:
+        scratch.sweep()
+    assert found.exists()  # the stage was at work
+    scratch.sweep()
+    assert not found.exists()
 
 
 def test_what_an_interrupted_run_of_other_parameters_or_data_left_is_told_and_not_used():

@@ -131,6 +131,21 @@ def test_turns_that_do_not_fit_any_more_are_forgotten_from_the_oldest(browser):
 
 
 @needed
+def test_a_text_that_cannot_fit_is_refused_and_forgets_no_turn(browser):
+    with serving(parrots("87.")) as server:
+        browser.open(server.url)
+        browser.wait("models.length === 1")
+        browser.type("Hi")
+        browser.press("Enter")
+        browser.wait(f"{ANSWERED} && {SEND} === 'Send'")
+        browser.type("0" * 600)
+        browser.press("Enter")
+        browser.wait(f"{SEND} === 'Send' && {TURNS}.length === 4")
+        assert browser.value(NOTE).startswith("Not answered: ")
+        assert browser.value("turns.map(turn => turn.content)") == ["Hi", "87."]
+
+
+@needed
 def test_a_system_message_stands_before_all_turns(browser):
     with serving(parrots("87.")) as server:
         linked(browser, server.url, "Hi")

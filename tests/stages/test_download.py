@@ -189,6 +189,22 @@ def test_an_own_file_that_is_not_there_is_said_before_anything_is_fetched(desk):
         assert not names(desk.out)
 
 
+def test_an_own_file_below_a_linked_folder_is_refused(desk):
+    """Neither DVC nor Snakemake would see an edit of it."""
+    (desk.root / "own").mkdir()
+    (desk.root / "large").mkdir()
+    (desk.root / "large/tickets.csv").write_bytes(b"subject,queue\nhi,a\nyou,b\n")
+    (desk.root / "own/data").symlink_to(desk.root / "large")
+    (desk.root / "own/one.csv").symlink_to(desk.root / "large/tickets.csv")
+    with pytest.raises(
+        UserError, match="own/data is a link to a folder, in which nobody would see"
+    ):
+        desk.run(
+            classification=OwnTable(file="own/data/tickets.csv", text="subject", label="queue")
+        )
+    desk.run(classification=OwnTable(file="own/one.csv", text="subject", label="queue"))
+
+
 def test_the_list_says_what_lies_there_and_under_which_licence(desk):
     content = CONTENT["in/book.txt"]
     assert listed(desk.run(), "text") == [

@@ -416,6 +416,14 @@ def test_a_class_that_is_missing_from_a_split_is_said(raw):
         run(raw)
 
 
+def test_a_single_class_that_is_left_once_labels_are_settled_is_said(raw):
+    rows = [f"ham\tmessage number {i} for you today" for i in range(90)]
+    bought = ["ham\tbuy now", "ham\tBuy now", "spam\tbuy now"]
+    write(raw / "classification/SMSSpamCollection", "\n".join([*rows, *bought]))
+    with pytest.raises(UserError, match=r"every text has label 'ham', once repeats and contradic"):
+        run(raw)
+
+
 FORM = {
     "file": "own/tickets.csv", "text": ["subject"], "label": "queue", "split": None, "test": None,
     "encoding": None, "delimiter": None, "quotes": True,

@@ -8,6 +8,7 @@ from llmill.training.batches import (
     Examples,
     LengthGroups,
     Permutation,
+    at_once,
     collate_labels,
     collate_texts,
 )
@@ -107,3 +108,11 @@ def test_padding_is_neither_learnt_nor_weighed():
     assert learnt.tolist() == [[False, True, True], [True, False, False]]
     assert batch.targets.tolist() == [7, 8, 4]
     assert (batch.weight, batch.tokens) == (3, 4)
+
+
+@pytest.mark.parametrize(
+    ("most", "length", "rows"),
+    [(16, 256, 16), (16, 1024, 16), (16, 8192, 2), (32, 10**6, 1), (32, 0, 32)],
+)
+def test_fewer_of_long_rows_are_read_together(most, length, rows):
+    assert at_once(most, length) == rows

@@ -105,6 +105,16 @@ def test_the_curve_has_a_row_an_interval_and_validates_in_its_turn(tmp_path):
     assert all({"train_loss", "tokens_per_second"} <= set(values) for _, values in made.track.curve)
 
 
+def test_a_warm_up_that_takes_all_steps_is_warned_of(tmp_path):
+    long = SETTINGS.schedule.model_copy(update={"warmup_steps": 12})
+    _, _, made = train(tmp_path, SETTINGS.model_copy(update={"schedule": long}))
+    assert made.said[0].startswith(
+        "warning: the warm-up (12 steps) takes all 12 steps, so the rate"
+    )
+    _, _, made = train(tmp_path / "shorter", SETTINGS)
+    assert not any("warm-up" in line for line in made.said)
+
+
 class UnequalBatches:
     """Row i has i % 4 + 1 targets; a batch weighs as many as it has."""
 

@@ -46,6 +46,12 @@ def run(toy: Path, made: int, **extra: str) -> tuple[int, list[str]]:
     return done.returncode, re.sub(r"\b\d+ s\b", "_ s", done.stdout).splitlines()
 
 
+def test_a_stage_finds_the_source_in_an_environment_without_it(toy):
+    (toy / "toy.py").write_text("import os; open('out', 'w').write(os.environ['PYTHONPATH'])")
+    assert run(toy, 0, PYTHONPATH="elsewhere")[0] == 0
+    assert (toy / "out").read_text() == f"{toy / 'src'}{os.pathsep}elsewhere"
+
+
 def test_in_brief_a_stage_has_a_line_as_it_starts_and_ends_and_its_own_lines(toy):
     said = ["toy: starts", "toy: step 1/1", "a library warns", "toy: done in _ s"]
     brief = {"LLMILL_BRIEF": "1"}

@@ -26,4 +26,4 @@ for stage in firsts():
             params:
                 stage=stage.name,  # of what else changes a part, the part itself knows
             shell:
-                "python -m llmill part {params.stage} {wildcards.scatteritem} > {log} 2>&1"
+                "PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} python -m llmill part {params.stage} {wildcards.scatteritem} > {log} 2>&1"

@@ -72,6 +72,12 @@ class Terminal:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def environment() -> dict[str, str]:
+    """With this source first: an environment of Snakemake's own (--sdm conda) lacks it."""
+    found = [str(Path("src").resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
+
+
 def main(stage: str, made: str, log: Path) -> int:
     """Bring the stage up to date; DVC's exit code."""
     # What stops a training must not stop its log: its last lines come after the signal. A handler,
@@ -83,7 +89,9 @@ def main(stage: str, made: str, log: Path) -> int:
     words = ["dvc", "--wait-for-lock", "repro", "--single-item", stage]
     with (
         log.open("wb", buffering=0) as file,
-        subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(
+            words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as process,
     ):
         for line in process.stdout:
             file.write(line)

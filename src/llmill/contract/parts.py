@@ -19,6 +19,7 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 
 FOLDER = "parts"  # below a stage's scratch folder
+GONE = f"{FOLDER}.gone"  # what is being removed
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def remove(scratch: Path) -> None:
     """Remove a stage's parts, all at once: a removal that is cut off leaves no part that lacks
     files.
     """
-    gone = scratch / f"{FOLDER}.gone"
+    gone = scratch / GONE
     shutil.rmtree(gone, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         (scratch / FOLDER).rename(gone)

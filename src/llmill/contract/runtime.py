@@ -39,7 +39,14 @@ def device(runtime: Runtime) -> torch.device:
     kind = runtime.device
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(kind, processes.local_rank()) if kind == "cuda" else torch.device("cpu")
+    if kind == "cpu":
+        return torch.device(kind)
+    if processes.local_rank() >= torch.cuda.device_count():
+        raise UserError(
+            f"process {processes.local_rank() + 1} of this machine has no GPU of its own: there "
+            f"are {torch.cuda.device_count()}; lower `processes`"
+        )
+    return torch.device(kind, processes.local_rank())
 
 
 def dtype(runtime: Runtime) -> torch.dtype:

@@ -17,6 +17,7 @@ import numpy as np
 
 Covers = Literal["items", "seeds", "both"]
 CONFIDENCE, RESAMPLES = 0.95, 1000  # of the figures whose stage has no parameter for it
+PAIRS = 2**22  # in memory at a time
 
 
 class Interval(TypedDict):
@@ -351,24 +352,30 @@ def pairs_right(
     pairs. It is as unsure as the observations beside those of the commonest score: of 3 right
     answers among many not even all pairs say much.
     """
-    worth = np.asarray(truth, dtype=float)  # (N,)
-    above = (worth[:, None] > worth[None, :]).astype(np.float32)  # (N, N)
-    pairs = int(above.sum(dtype=np.int64))
-    if pairs == 0:
+    worth, n = np.asarray(truth, dtype=float), len(truth)  # (N,)
+    if not len(set(worth)) > 1:
         return _interval(0.0, (0.0, 1.0), 0, "both" if len(runs) > 1 else "items")
-    right, each = np.zeros_like(above), []
-    for run in runs:
-        guess = np.asarray(run, dtype=float)  # (N,)
-        order = np.sign(guess[:, None] - guess[None, :])
-        of_run = above * (0.5 + 0.5 * order).astype(np.float32)
-        each.append(float(of_run.sum(dtype=np.float64)) / pairs)
-        right += of_run / np.float32(len(runs))
+    guesses = [np.asarray(run, dtype=float) for run in runs]  # (N,) each
     rng = np.random.default_rng(seed)
-    n = len(truth)
     times = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32)  # (resamples, N)
-    total = ((times @ above) * times).sum(axis=1)
+    pairs, in_order = 0, np.zeros(len(runs))
+    total, right = np.zeros(resamples), np.zeros(resamples)
+    rows = max(1, PAIRS // n)
+    for start in range(0, n, rows):  # every pair at once would take memory with the square of N
+        these = slice(start, start + rows)
+        above = (worth[these, None] > worth[None, :]).astype(np.float32)  # (rows, N)
+        pairs += int(above.sum(dtype=np.int64))
+        of_runs = np.zeros_like(above)
+        for i, guess in enumerate(guesses):
+            order = np.sign(guess[these, None] - guess[None, :])
+            of_run = above * (0.5 + 0.5 * order).astype(np.float32)
+            in_order[i] += of_run.sum(dtype=np.float64)
+            of_runs += of_run / np.float32(len(runs))
+        total += (times[:, these] * (times @ above.T)).sum(axis=1, dtype=np.float64)
+        right += (times[:, these] * (times @ of_runs.T)).sum(axis=1, dtype=np.float64)
+    each = [float(count) / pairs for count in in_order]
     some = total > 0  # a draw of one known score only has no pairs
-    values = ((times @ right) * times).sum(axis=1)[some] / total[some]
+    values = right[some] / total[some]
     of_items, fewer = float(values.var()), beside_commonest(worth)
     freedom = max(1, fewer - 1)
     if len(runs) > 1:

@@ -38,26 +38,39 @@ class _InChunks(torch.autograd.Function):
                 targets,
                 len(weight),
                 learning and any(ctx.needs_input_grad),
+                of_head=ctx.needs_input_grad[1],
             )
         if gradients:
-            ctx.save_for_backward(gradients[0].to(hidden.dtype), gradients[1].to(weight.dtype))
+            of_hidden, of_weight = gradients
+            ctx.save_for_backward(
+                of_hidden.to(hidden.dtype),
+                of_weight if of_weight is None else of_weight.to(weight.dtype),
+            )
         return loss
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         of_hidden, of_weight = ctx.saved_tensors
-        return of_hidden * upstream, of_weight * upstream, None, None
+        return of_hidden * upstream, None if of_weight is None else of_weight * upstream, None, None
 
 
 def _loss_and_gradients(
-    hidden: Tensor, weight: Tensor, targets: Tensor, vocab_size: int, learning: bool
-) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
-    """The summed loss, and its gradients by hidden (N, C) and by the weight (V, C), if learning."""
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    vocab_size: int,
+    learning: bool,
+    of_head: bool,
+) -> tuple[Tensor, tuple[Tensor, Tensor | None] | None]:
+    """The summed loss, and its gradients by hidden (N, C) and by the weight (V, C), if learning;
+    the latter only if wanted: an adapter leaves the head as it is.
+    """
     loss = torch.zeros((), device=hidden.device)
     gradients = None
     if learning:
-        gradients = torch.empty_like(hidden), torch.zeros(weight.shape, device=weight.device)
+        zeros = torch.zeros(weight.shape, device=weight.device) if of_head else None
+        gradients = torch.empty_like(hidden), zeros
     size = max(LEAST if learning else 1, CHUNK[hidden.device.type] // len(weight))
     for start in range(0, len(hidden), size):
         chunk, target = hidden[start : start + size], targets[start : start + size]
@@ -73,10 +86,12 @@ def _loss_and_gradients(
             gradient.scatter_add_(1, at, -torch.ones_like(at, dtype=gradient.dtype))
             gradient = gradient.mul_(learnt[:, None]).to(weight.dtype)
             torch.mm(gradient, weight, out=of_hidden[start : start + size])
-            _add_product(of_weight, gradient.mT, chunk)
+            if of_weight is not None:
+                _add_product(of_weight, gradient.mT, chunk)
     if gradients is None:
         return loss, None
-    return loss, (gradients[0], gradients[1][:vocab_size])
+    of_hidden, of_weight = gradients
+    return loss, (of_hidden, None if of_weight is None else of_weight[:vocab_size])
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

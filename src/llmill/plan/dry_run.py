@@ -81,9 +81,18 @@ def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
         dry_run = DryRun(repo, tree, stages)
         graph = get_active_graph(repo.index.graph)
         for stage in plan_repro(graph, collect_stages(repo, ["dvc.yaml"])):
-            if stage.cmd:  # the others are files of the user's own, taken as they are
+            if stage.cmd:
                 dry_run.look_at(stage)
+            else:  # files of the user's own, taken as they are
+                _refuse_missing(stage)
         return {address: dry_run.outcomes[address] for address in stages}
+
+
+def _refuse_missing(stage: PipelineStage) -> None:
+    """What `dvc add` put under DVC, and nobody brought here: DVC would stop there."""
+    for out in stage.outs:
+        if not out.exists:
+            raise UserError(f"{out}: it is not here; `dvc pull {out}` brings it")
 
 
 class DryRun:

@@ -37,7 +37,7 @@ def make_parts(name: str, share: str) -> None:
     if skipping.reason(stage):
         return
     code = closure.code_of(closure.SourceTree(), name, closure.read_lock())
-    if record.to_json(code) != Path(stage.code[0]).read_text():  # of which parts have their names
+    if record.read_json(Path(stage.code[0])) != code:  # of which parts have their names
         tell(name, f"share {share}: none made, since {stage.code[0]} is of other source")
         return
     module = importlib.import_module(f"llmill.stages.{name}")

@@ -61,10 +61,12 @@ def claim(
     }
     if not (state / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
         shutil.rmtree(state / STATE, ignore_errors=True)
-    (state / ENDED).unlink(missing_ok=True)
     if (state / STATE).exists():
         before = record.read_json(state / BEGUN)
         changed = _differing(before["code"], begun["code"])
+        if changed and (state / ENDED).exists():  # it was finished, so nothing is lost
+            shutil.rmtree(state / STATE)
+    if (state / STATE).exists():
         if changed and not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
             raise UserError(
                 f"{state}: an interrupted run of other code ({', '.join(changed)}); "
@@ -74,7 +76,9 @@ def claim(
         changed += _differing(before["parameters"], begun["parameters"])
         if changed:
             record.write_json(state / NOT_EXACT, changed)
+        (state / ENDED).unlink(missing_ok=True)
         return state
+    (state / ENDED).unlink(missing_ok=True)
     for other in sorted(state.parent.glob(f"*/{BEGUN}")):
         if other.parent != state and _interrupted(other.parent):
             say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")
@@ -109,11 +113,14 @@ def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> tuple[str, s
 def sweep() -> None:
     """Remove the states whose results DVC has taken over."""
     for file in sorted(ROOT.glob(f"*/*/{ENDED}")):
-        alone = FileLock(file.parents[1] / "lock", timeout=0)
-        with contextlib.suppress(Timeout, OSError, UserError), alone:  # in use, or not ours
+        with contextlib.suppress(Timeout, OSError, UserError):  # in use, or not ours
             ended = record.read_json(file)
-            if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
-                shutil.rmtree(file.parent)
+            if not ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
+                continue
+            # That takes a while, in which the stage itself may want to start.
+            with FileLock(file.parents[1] / "lock", timeout=0):
+                if record.read_json(file) == ended:
+                    shutil.rmtree(file.parent)
 
 
 def _interrupted(folder: Path) -> bool:

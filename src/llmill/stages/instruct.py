@@ -32,7 +32,7 @@ from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
 from llmill.text.template import Template
 from llmill.training import replay
-from llmill.training.batches import Example, Examples, collate_texts, learnt_example
+from llmill.training.batches import Example, Examples, at_once, collate_texts, learnt_example
 from llmill.training.best import best_row, weights_of
 from llmill.training.interpolation import load_best_between
 from llmill.training.loop import Work, fit, write_curve
@@ -45,6 +45,8 @@ from llmill.training.settings import Best, Interpolation
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
+
+AT_ONCE = 32  # examples at most, where nothing is learnt
 
 
 class Parameters(Section):
@@ -76,7 +78,9 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     # Answered before training too: beside that an answer shows what the tuning gave.
     (job.out / "answers").mkdir()
-    before = answers(model, template, test, length, job.progress("answers"))
+    device = runtime.device(params.runtime)
+    before = answers(model.to(device), template, test, length, job.progress("answers"))
+    model.cpu()
     record.write_json(job.out / "answers" / "pretrain.json", before)
     packed_into = f" in {train.n} rows" if settings.packing != "none" else ""
     job.say(
@@ -120,7 +124,8 @@ def run(params: Parameters, job: Job) -> None:
     measure = partial(measured, by=settings.interpolate)
     between = interpolated(model, start, settings.interpolate, measure, job)
     adapter = lora.taken(model, settings.adapter, begun_from)
-    after = answers(model, template, test, length, job.progress("answers"))
+    after = answers(model.to(device), template, test, length, job.progress("answers"))
+    model.cpu()
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
     assistant = Checkpoint(
@@ -267,8 +272,9 @@ def loss_over(model: nn.Module, examples: list[Example]) -> float:
     """Mean loss in nats per learnt token."""
     device = next(model.parameters()).device
     nats, weight = 0.0, 0.0
-    for start in range(0, len(examples), 32):
-        batch = collate_texts(examples[start : start + 32]).to(device)
+    size = at_once(AT_ONCE, max((len(ids) for ids, _ in examples), default=0))
+    for start in range(0, len(examples), size):
+        batch = collate_texts(examples[start : start + size]).to(device)
         nats += float(token_loss(model, batch))
         weight += batch.weight
     return nats / max(1.0, weight)

@@ -119,9 +119,9 @@ def run(params: Parameters, job: Job) -> None:
     # Merged where it is merged by whoever reads it: what is measured is then the model they read.
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = measured(model.to(device), known["test"], settings.loss, hardware)
-    model.cpu()
     tests = instruction.read(prepared / "instruction" / "test.jsonl")
     answered = answers(model, template, tests, settings.max_new_tokens, job.progress("answers"))
+    model.cpu()
     (job.out / "answers").mkdir()
     record.write_json(job.out / "answers" / "prefer.json", answered)
     job.track.table("answers", answered)

@@ -354,8 +354,13 @@ def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> 
 
 
 def refuse_small_classes(parts: Splits, file: Path) -> None:
-    """Every split needs every class."""
+    """Every split needs every class, and there are several."""
     counts = Counter(row.label for rows in parts.values() for row in rows)
+    if len(counts) < 2:
+        raise UserError(
+            f"{file}: every text has label '{next(iter(counts))}', once repeats and contradictory "
+            "labels are settled; a classifier needs two classes"
+        )
     for name, rows in parts.items():
         present = {row.label for row in rows}
         lacking = next((label for label in sorted(counts) if label not in present), None)

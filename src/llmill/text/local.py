@@ -80,6 +80,12 @@ def refuse_other_config(where: str, folder: Path) -> None:
 def refuse_missing(where: str, files: list[str]) -> None:
     """Raises `UserError`, which begins with `where`, for a file of one's own that is not there."""
     for file in map(Path, files):
+        linked = next((folder for folder in file.parents if folder.is_symlink()), None)
+        if linked:
+            raise UserError(
+                f"{where}: {linked} is a link to a folder, in which nobody would see edits of "
+                f"{file}; link the files themselves, or copy them"
+            )
         if file.is_file():
             continue
         if file.is_dir():

@@ -18,8 +18,17 @@ from llmill.text.shards import Shards
 STRETCH = 32  # batches that are sorted by length together
 NOWHERE = -1  # the place, and the document, of a position that holds no token
 
+TOKENS = 2**14  # read together where nothing is learnt
+
 Example = tuple[list[int], list[int]]  # token ids, and the target of each position
 Span = tuple[int, int]  # consecutive tokens of the shards: the first, and how many
+
+
+def at_once(most: int, length: int) -> int:
+    """How many rows of a length to read together where nothing is learnt: fewer of long ones, so
+    that a training that fits into memory does not end at a validation.
+    """
+    return max(1, min(most, TOKENS // max(1, length)))
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,11 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
         best.keep(state, model, progress.curve, work.best)
     called: Called = compiled(wrapped) if work.compile else wrapped
     end = length(settings, work.batches.n)
+    if 0 < end <= settings.schedule.warmup_steps:
+        job.say(
+            f"warning: the warm-up ({settings.schedule.warmup_steps} steps) takes all {end} steps, "
+            "so the rate never falls; lower schedule.warmup_steps, or train longer"
+        )
     if best.in_vain(progress.curve, work.best):  # it had ended early before it was stopped
         end = progress.step
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from llmill.contract import runtime
 from llmill.contract.hardware import Runtime
 from llmill.model.cross_entropy import IGNORE
-from llmill.training.batches import Batch, Example, collate_texts
+from llmill.training.batches import Batch, Example, at_once, collate_texts
 from llmill.training.losses import Called, Loss
 from llmill.training.settings import PreferenceLoss
 
-AT_ONCE = 16  # pairs, where nothing is learnt
+AT_ONCE = 16  # pairs at most, where nothing is learnt
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,9 @@ def measured(
 ) -> Measured:
     """Measure pairs in their order; equal models give equal numbers, to the last bit."""
     device, parts = next(model.parameters()).device, []
-    for start in range(0, len(pairs), AT_ONCE):
-        batch = collate_pairs(pairs[start : start + AT_ONCE]).to(device)
+    size = at_once(AT_ONCE, 2 * max(map(pair_length, pairs), default=0))
+    for start in range(0, len(pairs), size):
+        batch = collate_pairs(pairs[start : start + size]).to(device)
         with runtime.autocast(hardware):
             likely = log_probabilities(model, batch)
         ahead = margins(rewards(likely, batch, settings))

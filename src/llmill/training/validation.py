@@ -12,11 +12,11 @@ from llmill.model.cross_entropy import IGNORE, cross_entropy
 from llmill.model.transformer import Transformer
 from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
-from llmill.training.batches import windows
+from llmill.training.batches import at_once, windows
 from llmill.training.losses import token_loss
 from llmill.training.masking import masked_windows
 
-EVALUATED = 16  # windows at once
+EVALUATED = 16  # windows at once, at most
 
 
 @torch.inference_mode()
@@ -77,8 +77,9 @@ def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[lis
     available = shards.n_windows(block_size)
     count = available if at_most is None else min(at_most, available)
     numbers = [i * available // count for i in range(count)]
-    for start in range(0, count, EVALUATED):
-        yield numbers[start : start + EVALUATED]
+    size = at_once(EVALUATED, block_size)
+    for start in range(0, count, size):
+        yield numbers[start : start + size]
 
 
 def loss_by_source(
