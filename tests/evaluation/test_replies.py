@@ -53,7 +53,7 @@ def test_anything_else_is_not_guessed_at(reply):
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [("A", 1.0), ("b", 0.0), ("tie", 0.5), ("Draw.", 0.5), ("**A**", 1.0), ("[[B]]", 0.0), ("(A)", 1.0), ("Answer B", 0.0),
-     ("Answer A.", 1.0), ("Winner: **B**", 0.0), ("winner = answer A", 1.0), ("`tie`", 0.5), ('{"winner": "A"}', 1.0),
+     ("Answer A.", 1.0), ("**Answer:** B", 0.0), ("Response A", 1.0), ("Winner: **B**", 0.0), ("winner = answer A", 1.0), ("`tie`", 0.5), ('{"winner": "A"}', 1.0),
      ('```json\n{"reason": "B lacks it", "winner": "Answer A"}\n```', 1.0), ("<think>B? No.</think>\nA", 1.0)],
 )  # fmt: skip
 def test_a_clear_choice_is_read(reply, expected):
@@ -62,7 +62,7 @@ def test_a_clear_choice_is_read(reply, expected):
 
 @pytest.mark.parametrize(
     "reply",
-    ["", "C", "AB", "A or B", "A is better", "a tie of sorts", "Both", "neither", "A B", "1", "<think>A", '{"winner": ["A"]}',
+    ["", "C", "AB", "A or B", "Answer: A or B", "answer" + "*" * 100_000 + "x", "A is better", "a tie of sorts", "Both", "neither", "A B", "1", "<think>A", '{"winner": ["A"]}',
      '{"better": "A"}', '{"winner": "A", "winner": "B"}', "[[A]] [[B]]", "[" * 100_000, "(" * 100_000 + "x"],
 )  # fmt: skip
 def test_no_choice_is_guessed_at(reply):

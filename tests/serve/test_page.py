@@ -155,7 +155,7 @@ def test_a_system_message_stands_before_all_turns(browser):
         browser.value("document.getElementById('send').click()")
         browser.wait(f"{ANSWERED} && {SEND} === 'Send'")
         assert browser.value(TURNS) == ["You\n\nHi", "instruct\n\n87."]
-        assert browser.value("messages('And?')") == [
+        assert browser.value("messages(turns, 'And?')") == [
             {"role": "system", "content": "Be brief."},
             {"role": "user", "content": "Hi"},
             {"role": "assistant", "content": "87."},

@@ -18,7 +18,8 @@ SCORE = re.compile(
 )
 BRACKETS = r"[\s*_`\"'#()\[\]]*+"
 CHOICE = re.compile(
-    rf"{BRACKETS}(?:winner{MARKS}[:=]{BRACKETS})?(?:(?:answer{BRACKETS})?([ab])|(tie|draw))"
+    rf"{BRACKETS}(?:winner{MARKS}[:=]{BRACKETS})?"
+    rf"(?:(?:(?:answer|response){MARKS}:?{BRACKETS})?([ab])|(tie|draw))"
     rf"{BRACKETS}\.?{BRACKETS}",
     re.IGNORECASE,
 )
