@@ -141,6 +141,13 @@ def test_a_state_of_a_stage_that_is_gone_or_of_unknown_beginning_is_of_no_use(ca
     assert not unknown.exists()
 
 
+def test_a_look_makes_nothing(capsys):
+    begun()
+    before = sorted(scratch.ROOT.glob("*"))
+    said(capsys)
+    assert sorted(scratch.ROOT.glob("*")) == before
+
+
 def test_a_look_stops_no_stage_from_starting(capsys, monkeypatch):
     state = begun()
     lock = FileLock(state.parent / "lock", timeout=0)

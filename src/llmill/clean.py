@@ -85,6 +85,8 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         return
     locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
     locks |= {folder.parent / "lock" for folder in scratch.ROOT.glob(f"*/{parts.FOLDER}*")}
+    for lock in locks if remove else []:  # a look makes nothing
+        lock.parent.mkdir(exist_ok=True)
     with contextlib.ExitStack() as held:
         free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held)}
         if not remove:  # to look at it stops no stage from starting
@@ -108,8 +110,11 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
 
 
 def _hold(lock: Path, held: contextlib.ExitStack) -> bool:
-    """Whether no process is running the stage; then none will while this is held."""
-    lock.parent.mkdir(exist_ok=True)
+    """Whether no process is running the stage; then none will while this is held. A lock that
+    nobody has made nobody holds.
+    """
+    if not lock.parent.is_dir():
+        return True
     try:
         held.enter_context(FileLock(lock, timeout=0))
     except Timeout:
