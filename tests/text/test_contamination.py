@@ -11,9 +11,7 @@ SETTINGS = Contamination(words=6, shortest=3)
 def held(texts, documents):
     wanted = EvaluationTexts(texts, SETTINGS)
     return [
-        bool(each)
-        for batch in batches(enumerate(documents), Hashes())
-        for each in wanted.in_documents(batch)
+        bool(each) for batch in batches(documents, Hashes()) for each in wanted.in_documents(batch)
     ]
 
 

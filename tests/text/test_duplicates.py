@@ -29,8 +29,10 @@ def exact(texts):
 
 def near(texts, settings=SETTINGS):
     hashes, index, bands = Hashes(), duplicates.Near(settings, Path()), duplicates.Bands(settings)
-    for batch in batches.batches(enumerate(texts), hashes):
-        index.add(batch.numbers, batch.sizes, bands.keys(batch))
+    begin = 0
+    for batch in batches.batches(texts, hashes):
+        numbers = np.arange(begin, begin := begin + len(batch.sizes))
+        index.add(numbers, batch.sizes, bands.keys(batch))
     found = set(index.repeats(lambda number: hashes.of(texts[number])))
     return [number in found for number in range(len(texts))]
 
@@ -169,7 +171,7 @@ def test_marks_are_those_of_tables_in_memory(monkeypatch, memory, crowd, togethe
 
 def test_documents_that_share_a_band_are_those_whose_sketches_do():
     texts = crowded(3)
-    (batch,) = batches.batches(enumerate(texts), Hashes())
+    (batch,) = batches.batches(texts, Hashes())
     bands, seen = duplicates.Bands(SETTINGS), {}
     for text, keys in zip(texts, bands.keys(batch), strict=True):
         hashed = duplicates.shingles(words.hashes(text, {}), 5)

@@ -17,7 +17,6 @@ KNOWN = 1 << 18  # words whose hashes are kept in mind, some 50 MB
 class Batch:
     """Some documents, one behind the other."""
 
-    numbers: np.ndarray  # (documents,) what each is known by
     words: np.ndarray  # (words,) hashes as those of `words.hashes`
     begins: np.ndarray  # (documents,) places of their first words
     ends: np.ndarray  # behind their last
@@ -49,22 +48,20 @@ class Hashes(dict[str, int]):
         return np.fromiter(map(self.__getitem__, words), np.uint64, len(words))
 
 
-def batches(texts: Iterable[tuple[int, str]], hashes: Hashes) -> Iterator[Batch]:
-    """Documents by number and text, in order."""
-    numbers: list[int] = []
+def batches(texts: Iterable[str], hashes: Hashes) -> Iterator[Batch]:
+    """Documents by their texts, in order."""
     parts: list[np.ndarray] = []
     size = 0
-    for number, text in texts:
-        numbers.append(number)
+    for text in texts:
         parts.append(hashes.of(text))
         size += len(parts[-1])
         if size >= WORDS:
-            yield _batch(numbers, parts)
-            numbers, parts, size = [], [], 0
-    if numbers:
-        yield _batch(numbers, parts)
+            yield _batch(parts)
+            parts, size = [], 0
+    if parts:
+        yield _batch(parts)
 
 
-def _batch(numbers: list[int], parts: list[np.ndarray]) -> Batch:
+def _batch(parts: list[np.ndarray]) -> Batch:
     ends = np.cumsum([len(part) for part in parts])
-    return Batch(np.array(numbers), np.concatenate(parts), np.concatenate([[0], ends[:-1]]), ends)
+    return Batch(np.concatenate(parts), np.concatenate([[0], ends[:-1]]), ends)

@@ -40,7 +40,7 @@ class EvaluationTexts:
 
     def in_documents(self, batch: Batch) -> np.ndarray:
         """Whether each document holds one of the texts. (documents,)"""
-        held = np.zeros(len(batch.numbers), dtype=bool)
+        held = np.zeros(len(batch.ends), dtype=bool)
         hashed = batch.words
         for length in range(1, min(max(self.runs, default=0), len(batch.words)) + 1):
             if length > 1:  # as `words.runs`, from those that are a word shorter

@@ -67,10 +67,10 @@ def write(
         (folder / BANDS).open("wb") as keys,
     ):
 
-        def texts() -> Iterator[tuple[int, str]]:
-            for number, document in enumerate(spool.keep(found)):
+        def texts() -> Iterator[str]:
+            for document in spool.keep(found):
                 digests.write(duplicates.digest(document.text))
-                yield number, document.text
+                yield document.text
 
         for batch in batches(texts(), Hashes()):
             words.write(batch.sizes.astype(np.uint32).tobytes())
