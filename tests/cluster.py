@@ -57,6 +57,8 @@ def missing() -> str | None:
         return "slurm's daemons are started as root"
     if SYSTEM.exists():
         return "this machine belongs to a cluster"
+    if any(process.info["name"] == "slurmd" for process in psutil.process_iter(["name"])):
+        return "another node of slurm runs on this machine"
     absent = [name for name in (*DAEMONS, *CLIENTS) if shutil.which(name, path=_path()) is None]
     return f"{', '.join(absent)}: not installed (slurm-wlm, munge)" if absent else None
 
@@ -87,10 +89,11 @@ class Cluster:
         controller has noticed.
         """
         node = self._daemons.pop("slurmd")
+        begun = psutil.Process(node.pid).create_time()
         node.kill()
         node.wait()
-        for step in psutil.process_iter(["name"]):  # no other cluster is here: see `missing`
-            if step.info["name"] != "slurmstepd":
+        for step in psutil.process_iter(["name", "create_time"]):
+            if step.info["name"] != "slurmstepd" or step.info["create_time"] < begun:
                 continue
             with contextlib.suppress(psutil.NoSuchProcess):
                 # The step first: it must not live to tell the controller that its job failed.

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -56,15 +57,20 @@ def test_replies_come_in_the_order_of_the_requests(server, tmp_path, at_once):
 
 
 def test_so_many_are_asked_at_once_and_no_more(server, tmp_path):
-    """The first three replies wait for one another; a fourth would pass through alone, and break."""
-    together = threading.Barrier(3)
+    """Three replies wait for one another, so fewer at once would never end."""
+    together, under_way, most = threading.Barrier(3), [], []
 
     def reply(request):
+        under_way.append(request)
+        most.append(len(under_way))
         together.wait(10)
+        time.sleep(0.02)  # a fourth would be seen
+        under_way.pop()
         return text_of(request)
 
     server.reply = reply
     assert asked(settings(server.url, concurrency=3), TWELVE, tmp_path) == TWELVE
+    assert max(most) == 3
 
 
 def test_equal_requests_are_asked_once_also_at_once(server, tmp_path):
@@ -96,7 +102,7 @@ def test_every_fault_passes_and_only_what_was_not_answered_is_asked_again(server
         return FAULTS[number % 6] if before <= number // 6 else None
 
     server.fault = fault
-    to = settings(server.url, concurrency=4, timeout=0.3)
+    to = settings(server.url, concurrency=4, timeout=1.5)
     assert asked(to, TWELVE, tmp_path) == TWELVE
     assert Counter(server.times.values()) == {2: 6, 3: 6}
     assert asked(to, TWELVE, tmp_path) == TWELVE
@@ -272,7 +278,8 @@ def test_requests_at_once_share_the_budget_and_use_it_up(server, tmp_path):
 )
 def test_a_reply_that_was_lost_counts_as_it_may_have_been(server, tmp_path, answer, asked_times):
     server.plan = [answer] * 3
-    to = settings(server.url, timeout=0.2, budget={"tokens": 600, "cost": None})
+    timeout = 0.2 if answer == HANG else 10.0
+    to = settings(server.url, timeout=timeout, budget={"tokens": 600, "cost": None})
     with pytest.raises(UserError, match="budget of 600 tokens" if asked_times == 1 else "3 times"):
         asked(to, TWELVE, tmp_path)
     assert len(server.asked) == asked_times

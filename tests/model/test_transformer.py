@@ -83,6 +83,8 @@ def test_rotary_attention_depends_on_distance_alone():
     near = (turned_q[0, 0, 3] * turned_k[0, 0, 1]).sum()
     far = (turned_q[0, 0, 9] * turned_k[0, 0, 7]).sum()
     torch.testing.assert_close(near, far)
+    other = (turned_q[0, 0, 9] * turned_k[0, 0, 1]).sum()
+    assert abs(float(other - near)) > 1e-3
 
 
 @BLOCKS

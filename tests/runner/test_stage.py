@@ -45,6 +45,8 @@ def run(params, job):
             job.track.metrics({"counted": i + 1}, step=i + 1)
             job.say(f"step {i + 1}")
             time.sleep(float(os.environ.get("PAUSE", "0")))
+            while Path("hold").exists():
+                time.sleep(0.05)
             if job.stop.signum:
                 raise Stopped(job.stop.signum)
     if os.environ.get("FAIL"):
@@ -163,7 +165,11 @@ def test_without_tracking_a_stage_writes_the_same_and_there_is_no_run(toy):
     code, out, err = finish(start(toy, **UNTRACKED))
     assert (code, err) == (0, "")
     assert "tokenize: step 2" in out
-    assert list((toy / "data/tokenize").iterdir()) != []
+    record = json.loads((toy / "data/tokenize/record.json").read_text())
+    assert record["parameters"] == {"tokenize": {"processes": 2}}
+    assert list(record["inputs"]) == ["input.txt", "data/code/tokenize.json"]
+    assert list(record["outputs"]) == ["result"]
+    assert (toy / "data/tokenize/result").read_text() == "whole"
     assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
     assert not (toy / "mlflow.db").exists()
 
@@ -331,9 +337,11 @@ def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
 
 
 def test_a_second_process_of_the_same_stage_is_refused(toy):
-    first = start(toy, PAUSE="1.5", **UNTRACKED)
+    (toy / "hold").touch()
+    first = start(toy, **UNTRACKED)
     until_step(first, 1)
     code, _, err = finish(start(toy, **UNTRACKED))
+    (toy / "hold").unlink()
     assert code == 1
     assert "scratch/tokenize: another process is running this stage" in err
     assert finish(first)[0] == 0
@@ -449,4 +457,15 @@ def test_an_undeclared_read_fails_under_audit(toy):
     done = finish(start(toy, LLMILL_AUDIT="1", **UNTRACKED))
     assert done[0] == 1
     assert "results/secret: opened, but no dependency in dvc.yaml" in done[2]
-    assert finish(start(toy, **UNTRACKED))[0] == 0
+
+
+def test_an_import_of_what_the_code_does_not_name_fails_under_audit(toy):
+    module = toy / "src/llmill/stages/tokenize.py"
+    module.write_text(
+        module.read_text() + "\n_run = run\ndef run(params, job):\n    _run(params, job)\n"
+        '    __import__("importlib").import_module("llmill.evaluation.newton")\n'
+    )
+    done = finish(start(toy, LLMILL_AUDIT="1", **UNTRACKED))
+    assert done[0] == 1
+    assert "llmill.evaluation.newton" in done[2]
+    assert not (toy / "data/tokenize").exists()

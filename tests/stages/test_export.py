@@ -388,8 +388,9 @@ def test_llama_cpp_answers_as_llmill_does(formed, paths, tmp_path, numbers):
     checked = record.read_json(out / "metrics.json")["checked"]
     assert checked["transformers"] == {"tokens": 32, "same": 32}
     # Of rounder numbers one may be the second of two that are near: the stage has looked how near.
-    same = checked[f"llama.cpp {numbers}"]["same"] if numbers != "float16" else 32
-    assert checked[f"llama.cpp {numbers}"] == {"tokens": 32, "same": same}
+    found = checked[f"llama.cpp {numbers}"]
+    assert found["tokens"] == 32
+    assert found["same"] >= (32 if numbers == "float16" else 28)
     back = models.language_model(str(out / "gguf"))
     assert back.model.config == formed.model.config
     assert (back.tokenizer.ranks, back.tokenizer.ends) == (formed.tokenizer.ranks, {263})

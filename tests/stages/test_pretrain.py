@@ -42,6 +42,8 @@ def test_it_writes_a_checkpoint_a_curve_samples_and_final_figures(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     metrics = record.read_json(made.out / "metrics.json")
     assert metrics["parameters"] == sum(p.numel() for p in loaded.model.parameters())
+    assert metrics["validation_loss"] < math.log(257) - 0.5  # it learns
+    assert "by_source" not in metrics  # it begins anew
     assert metrics["steps"] == 12
     assert metrics["tokens"] == 12 * 4 * 32
     assert metrics["perplexity"] == math.exp(metrics["validation_loss"])
@@ -55,12 +57,6 @@ def test_it_writes_a_checkpoint_a_curve_samples_and_final_figures(world):
     samples = record.read_json(made.out / "samples.json")
     assert {s["prompt"] for s in samples} == {"The capital of", "Question: What is", "Gold is"}
     assert made.track.sent["samples"] == samples
-
-
-def test_it_learns(world):
-    made = job(world)
-    run(shape(), made)
-    assert record.read_json(made.out / "metrics.json")["validation_loss"] < math.log(257) - 0.5
 
 
 def test_the_same_parameters_give_the_same_bytes_and_samples_do_not_disturb_training(world):
@@ -333,12 +329,6 @@ def test_what_was_continued_is_measured_by_source_before_and_after(world):
     assert found["after"] == pytest.approx(figures(made)["validation_loss"], abs=1e-5)
     assert found["tokens"] == before[1]
     assert made.track.seen["final_by_source..after"] == found["after"]
-
-
-def test_a_model_that_begins_anew_has_no_figures_by_source(world):
-    made = job(world)
-    run(shape(), made)
-    assert "by_source" not in figures(made)
 
 
 def test_the_context_may_be_made_longer(world):

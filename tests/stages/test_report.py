@@ -201,7 +201,8 @@ def test_figures_that_a_stage_left_out_are_dashes(chain, monkeypatch):
     assert "None were asked for." in page
 
 
-def test_it_reads_only_what_dvc_yaml_declares(job):
+def test_dvc_yaml_declares_the_record_and_the_figures_of_every_stage(job):
+    """That nothing else is opened: the chains that run with LLMILL_AUDIT."""
     declared = {str(path) for path in job.inputs}
     roots = ("data/", "results/")
     read = {

@@ -412,11 +412,11 @@ def test_a_full_disk_is_found_before_the_first_byte(server, desk, monkeypatch):
 
 
 def test_a_disk_that_fills_up_while_writing_is_one_line(server, desk, monkeypatch):
-    with (
-        pytest.raises(UserError, match="the disk is full"),
-        transfer.disk_full_is_one_line(desk.to),
-    ):
+    def full(*_):
         raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(transfer.record, "write_json", full)
+    assert "the disk is full" in refused(desk, a_file(f"{server.url}/a.txt"))
 
 
 def test_a_proxy_that_is_away_is_named(desk, monkeypatch):

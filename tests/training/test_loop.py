@@ -22,7 +22,7 @@ from llmill.model.transformer import Transformer
 from llmill.runner.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Permutation, collate_texts, learnt_example
-from llmill.training.loop import Work, fit, length, write_curve
+from llmill.training.loop import Check, Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Training
 from tests.jobs import Job
@@ -190,6 +190,14 @@ def test_a_training_from_weights_has_a_row_before_its_first_step(tmp_path):
     assert curve[0] == {"step": 0, "tokens": 0, **nothing, "validation_loss": 0.0}
     assert curve[1:] == train(tmp_path / "anew")[1]
     assert made.track.curve[0] == (0, {"validation_loss": 0.0})
+
+
+def test_a_state_that_is_not_read_back_removes_no_earlier_one(tmp_path, monkeypatch):
+    whole = resume._whole
+    monkeypatch.setattr(resume, "_whole", lambda state: whole(state) and state.name != "000000010")
+    with pytest.raises(UserError, match="000000010 was not read back as it was written"):
+        train(tmp_path)
+    assert whole(tmp_path / "state/000000005")
 
 
 def test_the_row_before_the_first_step_is_kept_when_stopped_and_resumed(tmp_path):
@@ -466,22 +474,41 @@ def test_a_step_without_any_target_is_skipped_and_counted(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_weights_change(tmp_path):
+    before = []
+
     class Bad(ToyBatches):
         def get(self, start: int, count: int) -> Batch:
+            batch = ToyBatches().get(start, count)
             if start == 4 * 7:
-                model.table.weight.data[:] = float("inf")
-            return ToyBatches().get(start, count)
+                before.append(model.table.weight.detach().clone())
+                return replace(batch, weight=float("nan"))
+            return batch
 
     model = Toy()
     with pytest.raises(
         UserError, match=r"step 7: loss nan.*last good state .*000000005; lower the rate"
     ):
         train(tmp_path, batches=Bad(), model=model)
+    assert torch.equal(model.table.weight, before[0])
+    assert [path.name for path in (tmp_path / "state").iterdir() if path.is_dir()] == ["000000005"]
+
+
+def test_a_gpu_is_looked_at_a_step_later_and_at_last_before_a_state_is_saved(tmp_path):
+    good, bad = torch.tensor(1.0), torch.tensor(float("nan"))
+    check = Check(torch.device("cuda"), tmp_path)
+    check(good, good, 1)
+    check(bad, good, 2)  # its turn comes with the next one
+    with pytest.raises(UserError, match="step 2: loss nan, gradient norm 1"):
+        check(good, good, 3)
+    check = Check(torch.device("cuda"), tmp_path)
+    check(good, bad, 4)
+    with pytest.raises(UserError, match=r"step 4: loss 1\.0, gradient norm nan"):
+        check.all()
 
 
 def test_validation_that_uses_random_numbers_of_its_own_leaves_training_alone(tmp_path):
     def noisy(model, step):
-        torch.rand(3, generator=torch.Generator().manual_seed(step))
+        torch.rand(3)
         return {"validation_loss": 0.0}
 
     assert same(train(tmp_path / "a")[0], train(tmp_path / "b", validate=noisy)[0])
