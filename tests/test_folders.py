@@ -34,6 +34,7 @@ DEEP = "[" * 200_000 + "]" * 200_000
 SECONDS = 10  # that a folder may take
 MEMORY = 256  # MiB above what good folders need
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PART = "model-1.safetensors"
 TOKENIZER, OURS = "tokenizer.json", "bpe/tokenizer.json"
 
 
@@ -101,15 +102,21 @@ def sparse(file: Path) -> None:
 
 
 def indexed(file: object):
-    """What names this as the file of one tensor."""
+    """What names this as the file of one tensor, and another file for the rest."""
 
     def change(folder: Path) -> None:
-        names = dict.fromkeys(load_file(folder / WEIGHTS), WEIGHTS)
+        names = dict.fromkeys(load_file(folder / WEIGHTS), PART)
+        (folder / WEIGHTS).rename(folder / PART)
         names[next(iter(names))] = file
         (folder / INDEX).write_text(json.dumps({"weight_map": names}))
         save_file({"a": torch.ones(1)}, folder.parent / "outside.safetensors")
 
     return change
+
+
+def unmapped(folder: Path) -> None:
+    indexed(PART)(folder)
+    (folder / INDEX).write_text('{"weight_map": ["a"]}')
 
 
 def tensor(name: str, value: torch.Tensor):
@@ -184,7 +191,7 @@ FOLDERS = {
     "a pickle in the index": (gpt2, indexed("model.bin"), NOT_BESIDE),
     "a name with a NUL": (gpt2, indexed("a\0.safetensors"), NOT_BESIDE),
     "a name too long": (gpt2, indexed("x" * 300 + ".safetensors"), NOT_BESIDE),
-    "an index without a map": (gpt2, written(INDEX, '{"weight_map": ["a"]}'), "weight_map is missing"),
+    "an index without a map": (gpt2, unmapped, "weight_map is missing"),
     # weights
     "a header of 2^60 bytes": (gpt2, written(WEIGHTS, struct.pack("<Q", 1 << 60) + b"{}"), "cut short or damaged"),
     "a header nested deep": (gpt2, written(WEIGHTS, header(DEEP)), "cut short or damaged"),

@@ -15,10 +15,12 @@ from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.generate import generate
 from llmill.model.int8 import Int8Linear, in_int8
+from llmill.model.transformer import Transformer
 from llmill.serve.served import opened
 from llmill.stages import export
-from llmill.tasks.templates import ALPACA
-from tests.evaluation.toys import bytes_tokenizer, decoder, headed
+from llmill.tasks.templates import ALPACA, CHATML
+from llmill.text.tokenizer import Tokenizer
+from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder, headed
 from tests.model import ggufs
 from tests.model.test_checkpoint import save_adapter
 from tests.model.test_generate import needs_fbgemm
@@ -73,6 +75,22 @@ def test_a_foundation_model_is_no_assistant_in_whatever_folder_it_lies(tmp_path)
 
 
 PLAIN = "{% for m in messages %}{{ m.role + ': ' + m.content + '\n' }}{% endfor %}assistant:"
+
+
+def test_an_assistant_ends_as_its_template_ends_an_answer_whatever_its_config_says(tmp_path):
+    """Of ChatML with no more than `<|endoftext|>` among the ends of a text."""
+    plain = bytes_tokenizer()
+    special = {**plain.special, "<|im_start|>": 257, "<|im_end|>": 258}
+    tokenizer = Tokenizer(plain.ranks, plain.pattern, special, plain.end_name)
+    folder = tmp_path / "model"
+    model = Transformer(SHAPE, 259)
+    export.write(folder, Checkpoint(model, tokenizer, None, 48, template=CHATML))
+    assert tokenizer.ends == {256}
+    for name in ("config.json", "generation_config.json"):
+        if (folder / name).exists():
+            settings = record.read_json(folder / name) | {"eos_token_id": 256}
+            record.write_json(folder / name, settings)
+    assert models.language_model(str(folder)).tokenizer.ends == {256, 258}
 
 
 def test_another_makers_chat_template_is_talked_in(tmp_path):

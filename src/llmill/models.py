@@ -4,6 +4,7 @@ GGUF file.
 So `chat` and `serve` find what they work with, and `classify-text` its folder.
 """
 
+import contextlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def _published(place: Path) -> LanguageModel:
     begins = source.begins
     valid = begins is not None and 0 <= begins < tokenizer.n_vocab
     template = _opened(source.template, tokenizer, place)
+    end = None
+    with contextlib.suppress(UserError):  # a template that takes other conversations
+        end = None if template is None else template.end()
+    if end is not None and end not in tokenizer.ends:  # of a turn, whatever ends a text
+        tokenizer = tokenizer.ending(end)
+        template = _opened(source.template, tokenizer, place)
     return LanguageModel(model, tokenizer, template, begins if valid else None)
 
 

@@ -196,6 +196,18 @@ def test_several_files_with_an_index_are_read(folder):
     torch.testing.assert_close(huggingface.load(folder)(tokens()), theirs(tokens()).logits)
 
 
+def test_a_single_file_goes_before_an_index_that_was_left(folder):
+    """As in transformers: an index stays behind where a smaller model is saved over a larger one."""
+    single = llama()
+    single.save_pretrained(folder)
+    for part in folder.glob("model-*.safetensors"):
+        part.unlink()
+    (folder / "model.safetensors.index.json").write_text(
+        '{"weight_map": {"a": "gone.safetensors"}}'
+    )
+    torch.testing.assert_close(huggingface.load(folder)(tokens()), single(tokens()).logits)
+
+
 def test_a_file_that_the_index_names_must_be_there(folder):
     gone = sorted(folder.glob("model-*.safetensors"))[1]
     gone.unlink()
@@ -214,6 +226,7 @@ def test_a_file_cut_short_is_named(folder):
     ("changes", "reason"),
     [
         ({"model_type": "mamba"}, "model_type = 'mamba': not an architecture .*known: gpt2, llama, nanochat"),
+        ({"is_encoder_decoder": True}, "is_encoder_decoder = True is not supported, only False"),
         ({"sliding_window": 64}, "sliding_window = 64: llmill does not know this option"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported, only 'silu'"),
         ({"head_dim": 16}, "head_dim = 16 is not supported, only None or 8"),
@@ -237,12 +250,13 @@ def test_options_that_change_no_logit_are_passed_over_in_one_line(folder, caplog
         "is_llama_config": True, "rope_interleaved": False, "transformers.js_config": {"dtype": {}},
         "_num_labels": 2, "_attn_implementation_autoset": True, "unsloth_fixed": True,
         "unsloth_version": "2025.1", "tokenizer_class": "GPT2Tokenizer", "do_sample": True,
+        "is_encoder_decoder": False, "is_decoder": False, "pruned_heads": {}, "n_special": 0,
     }  # fmt: skip
     edit(folder, **harmless)
     assert torch.equal(huggingface.load(folder)(tokens()), wanted)
     assert caplog.messages == [
         f"{folder}/config.json: passed over, for no logit depends on it: "
-        "_attn_implementation_autoset, _num_labels, do_sample, tokenizer_class, "
+        "_attn_implementation_autoset, _num_labels, do_sample, n_special, tokenizer_class, "
         "transformers.js_config, unsloth_fixed, unsloth_version"
     ]
     edit(folder, rope_interleaved=True)
@@ -352,6 +366,12 @@ def test_what_we_save_says_the_base_where_older_readers_look_too(rope, tmp_path)
     save(tmp_path / "ours", huggingface.load(tmp_path / "theirs"))
     config = json.loads((tmp_path / "ours/config.json").read_text())
     assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == rope["rope_theta"]
+    scaled = {name: value for name, value in rope.items() if name != "rope_theta"}
+    assert config.get("rope_scaling") == (scaled if "factor" in rope else None)
+    assert (tmp_path / "ours/config.json").exists()
+    again = transformers.AutoConfig.from_pretrained(tmp_path / "ours")
+    assert again.rope_parameters == config["rope_parameters"]
+    assert huggingface.load(tmp_path / "ours").config.rotary_base == rope["rope_theta"]
 
 
 def test_half_precision_is_read_as_float32(tmp_path):

@@ -279,6 +279,8 @@ REFUSED = [
     (_hole, "but none has id"),
     (lambda t: t["model"]["merges"].append(["Q", "Z"]), "a merge makes b'QZ', which is no token"),
     (lambda t: t["model"]["vocab"].update({"日": t["model"]["vocab"].pop("Ā")}), "holds '日', which stands for no byte"),
+    (lambda t: t["added_tokens"][0].update(rstrip=True), "added token '<|endoftext|>' has rstrip, which is not"),
+    (lambda t: t["added_tokens"].append({"content": "!", "id": t["model"]["vocab"]["!"], "special": True}), "'!' is a special token and a letter of texts"),
     (lambda t: t.update(added_tokens=[]), "no special token is <|endoftext|>"),
 ]  # fmt: skip
 
@@ -288,6 +290,29 @@ def test_what_would_encode_otherwise_is_refused_by_name(tmp_path, change, line):
     said = refusal(edited(tmp_path, change))
     assert "tokenizer.json: " in said
     assert line in said
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "line"),
+    [
+        ("added_tokens.json", {"<|user|>": 999}, "adds '<|user|>' as token 999, which the tokenizer has not"),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"999": {"content": "<|bot|>"}}}, "adds '<|bot|>' as token 999"),
+        ("tokenizer_config.json", {"add_prefix_space": True}, "add_prefix_space is not supported"),
+    ],
+)  # fmt: skip
+def test_what_files_beside_it_would_add_is_refused(tmp_path, file, content, line):
+    edited(tmp_path, lambda tree: None)
+    (tmp_path / file).write_text(json.dumps(content))
+    assert line in refusal(tmp_path)
+
+
+def test_what_files_beside_it_repeat_is_taken(tmp_path):
+    edited(tmp_path, lambda tree: None)
+    end = hf_tokenizer.read(tmp_path).special["<|endoftext|>"]
+    decoder = {str(end): {"content": "<|endoftext|>", "special": True}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<|endoftext|>": end}))
+    assert hf_tokenizer.read(tmp_path).special == {"<|endoftext|>": end}
 
 
 def test_no_tokenizer_or_a_list_of_unknown_ranks_is_said(tmp_path):

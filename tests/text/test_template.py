@@ -273,6 +273,29 @@ def test_a_folder_has_its_template_in_either_place_with_the_tokens_that_it_names
     assert template.of_folder(tmp_path) == source
 
 
+@pytest.mark.parametrize(
+    ("settings", "beside", "said"),
+    [
+        ({"tokenizer_class": "GPT2Tokenizer"}, {}, "<|endoftext|><|endoftext|>"),
+        ({}, {"config.json": {"model_type": "gpt2"}}, "<|endoftext|><|endoftext|>"),
+        ({}, {"config.json": {"model_type": "llama"}}, ""),
+        ({"tokenizer_class": "GPT2Tokenizer", "eos_token": None}, {}, "<|endoftext|>"),
+        ({}, {"special_tokens_map.json": {"eos_token": {"content": "</s>"}}}, "</s>"),
+    ],
+)
+def test_tokens_that_a_folder_leaves_to_its_class_are_those_of_the_class(
+    tmp_path, settings, beside, said
+):
+    source = "{{ bos_token }}{{ eos_token }}"
+    for name, content in {
+        "tokenizer_config.json": {**settings, "chat_template": source},
+        **beside,
+    }.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    made = Template(template.of_folder(tmp_path) or "", bytes_tokenizer())
+    assert made.text([USER]) == said
+
+
 def test_the_tokens_that_a_folder_names_change_no_other_character(tmp_path):
     source = "\n  {% if 1 %}\n{{ bos_token }}{{ eos_token }}{% endif %}\nx"
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({**CONFIG, "chat_template": source}))

@@ -53,9 +53,10 @@ def _gpt2_read(options: Options) -> Config:
         options.only(name, False)
     options.only("add_cross_attention", False)
     heads, width = options.whole("n_head"), options.whole("n_embd")
+    # One dropout for all: no logit depends on it, and `model.dropout` sets it for a training.
     dropout = options.number("resid_pdrop", 0.1)
     for name in ("embd_pdrop", "attn_pdrop"):
-        options.only(name, dropout)
+        options.number(name, 0.1)
     return {
         **CLASSIC,
         "n_layer": options.whole("n_layer"),
@@ -274,8 +275,11 @@ def _rotary_write(config: Model) -> Config:
             "high_freq_factor": scaling.high_frequency_factor,
             "original_max_position_embeddings": scaling.original_block_size,
         }
-    # Readers older than transformers 5 look at the top, and else turn by 10,000.
-    return {"rope_parameters": rope, "rope_theta": config.rotary_base}
+    # Readers older than transformers 5 look at the top, and else turn by 10,000, or unscaled.
+    top: Config = {"rope_parameters": rope, "rope_theta": config.rotary_base}
+    if scaling is not None:
+        top["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+    return top
 
 
 def turned(matrix: Tensor) -> Tensor:

@@ -128,6 +128,9 @@ def _shape(options: Options, architecture: Architecture) -> tuple[Model, int]:
     """The shape and the size of the vocabulary; every option is then read."""
     vocab_size = options.whole("vocab_size")
     values = architecture.read(options)
+    for name in ("is_encoder_decoder", "is_decoder"):
+        options.only(name, False)
+    options.only("pruned_heads", {}, None)
     options.done()
     try:
         return Model(**values), vocab_size

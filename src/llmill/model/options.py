@@ -23,11 +23,12 @@ NEUTRAL = {
 # name, in one line, so that nobody thinks that they were obeyed.
 PASSED = {
     "bad_words_ids", "begin_suppress_tokens", "decoder_start_token_id", "diversity_penalty",
-    "do_sample", "early_stopping", "finetuning_task", "forced_bos_token_id",
-    "forced_eos_token_id", "length_penalty", "max_length", "max_new_tokens", "min_length",
-    "no_repeat_ngram_size", "num_beams", "num_return_sequences", "prefix", "repetition_penalty",
-    "sep_token_id", "temperature", "tokenizer_class", "top_k", "top_p", "torchscript",
-    "transformers.js_config", "typical_p", "use_bfloat16",
+    "do_sample", "early_stopping", "eos_token_ids", "finetuning_task", "forced_bos_token_id",
+    "forced_eos_token_id", "gradient_checkpointing", "length_penalty", "max_length",
+    "max_new_tokens", "min_length", "n_special", "no_repeat_ngram_size", "num_beams", "num_labels",
+    "num_return_sequences", "output_past", "output_scores", "predict_special_tokens", "prefix",
+    "repetition_penalty", "sep_token_id", "temperature", "tokenizer_class", "top_k", "top_p",
+    "torchscript", "transformers.js_config", "typical_p", "use_bfloat16",
 }  # fmt: skip
 PASSED_BEGINNINGS = ("_", "unsloth_")
 

@@ -102,7 +102,8 @@ def of_folder(folder: Path) -> Weights:
     """What the headers in a folder of Hugging Face's say; raises `UserError` for what is missing,
     damaged or no file of weights.
     """
-    return Weights(folder, _indexed(folder) if (folder / INDEX).exists() else _single(folder))
+    single = (folder / WEIGHTS).exists() or not (folder / INDEX).exists()
+    return Weights(folder, _single(folder) if single else _indexed(folder))
 
 
 def of_file(file: Path) -> Weights:

@@ -15,6 +15,7 @@ from llmill.text.tokenizer import PATTERN, Tokenizer, merged, spelt
 from llmill.text.tokenizer_json import merges
 
 GGML = "tokenizer.ggml."
+CALLED = {"pad_token": "padding_token", "unk_token": "unknown_token"}  # in GGUF
 NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # kinds of tokens; what is not normal is special
 # What llama.cpp calls ways of cutting (src/llama-vocab.cpp), of those that cut alike.
 PRE = {
@@ -104,7 +105,7 @@ def template(source: Gguf) -> str | None:
     if text is None:
         return None
     tokens = source.rows(f"{GGML}tokens", str)
-    ids = {name: source.number(f"{GGML}{name}_id") for name in NAMED}
+    ids = {n: source.number(f"{GGML}{CALLED.get(n, n)}_id") for n in NAMED}
     known = {n: tokens[i] for n, i in ids.items() if i is not None and 0 <= i < len(tokens)}
     return with_names(text, {name: known.get(name, "") for name in NAMED})
 

@@ -15,12 +15,12 @@ from llmill.contract import elsewhere
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.known import GPT2_TOKENS
-from llmill.contract.model_folder import BPE, CONFIG
+from llmill.contract.model_folder import BPE, CONFIG, TOKENIZER_CONFIG
 from llmill.contract.values import Natural
 from llmill.text import patterns
 from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
 
-JSON = "tokenizer.json"
+JSON, ADDED = "tokenizer.json", "added_tokens.json"
 GPT2 = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 GPT2_RANKS = GPT2_TOKENS - 1  # all but <|endoftext|>
 ENDS_IN = (CONFIG, "generation_config.json")
@@ -46,6 +46,9 @@ class Added(FilePart):
     content: str
     id: Natural
     special: bool = False
+    lstrip: bool = False  # whether it takes the white space round it
+    rstrip: bool = False
+    single_word: bool = False
 
 
 class Merging(FilePart):
@@ -68,9 +71,33 @@ class Described(FilePart):
 def read(folder: Path) -> Tokenizer:
     """The tokenizer in a model's folder; raises `UserError` for one that cannot be used exactly."""
     tokenizer = _of_another_maker(folder)
+    _refuse_more(folder, tokenizer)
     ends = [i for file in ENDS_IN for i in _ends(folder / file) if 0 <= i < tokenizer.n_vocab]
     tokenizer.ends |= frozenset(ends)
     return tokenizer
+
+
+def _refuse_more(folder: Path, tokenizer: Tokenizer) -> None:
+    """Raises `UserError` for what files beside the tokenizer add to it."""
+    settings = folder / TOKENIZER_CONFIG
+    beside = elsewhere.read_object(settings) if settings.exists() else {}
+    if beside.get("add_prefix_space") is True:
+        raise UserError(f"{settings}: add_prefix_space is not supported")
+    added, decoder = folder / ADDED, beside.get("added_tokens_decoder")
+    named = elsewhere.read_object(added) if added.exists() else {}
+    listed: list[tuple[Path, Any, Any]] = [(added, name, i) for name, i in named.items()]
+    for i, token in decoder.items() if isinstance(decoder, dict) else ():
+        name = token.get("content") if isinstance(token, dict) else None
+        listed.append((settings, name, int(i) if i.isdecimal() else -1))
+    for file, name, i in listed:
+        known = isinstance(name, str) and (
+            tokenizer.special.get(name) == i or tokenizer.ranks.get(name.encode()) == i
+        )
+        if not known:
+            raise UserError(
+                f"{file}: adds {quoted(name)} as token {quoted(i)}, which the tokenizer has not; "
+                "save the tokenizer anew, so that tokenizer.json has all"
+            )
 
 
 def _of_another_maker(folder: Path) -> Tokenizer:
@@ -150,11 +177,21 @@ def _special(file: Path, added: list[Added]) -> dict[str, int]:
         raise UserError(
             f"{file}: added token {quoted(other)} is not special, which is not supported"
         )
+    for token in added:
+        taking = [name for name in ("lstrip", "rstrip", "single_word") if getattr(token, name)]
+        if taking:
+            raise UserError(
+                f"{file}: added token {quoted(token.content)} has {taking[0]}, which is not "
+                "supported"
+            )
     return {token.content: token.id for token in added}
 
 
 def _ranks(file: Path, vocabulary: dict[str, int], special: dict[str, int]) -> dict[bytes, int]:
     """Every other token's bytes and id; raises `UserError` where ids are missing or twice."""
+    letter = next((n for n in special if len(n) == 1 and n in vocabulary), None)
+    if letter is not None:  # as a padding token often is, whatever stands in texts
+        raise UserError(f"{file}: {quoted(letter)} is a special token and a letter of texts")
     moved = next((n for n, i in special.items() if vocabulary.get(n, i) != i), None)
     if moved is not None:
         raise UserError(f"{file}: {quoted(moved)} has two ids")

@@ -21,20 +21,21 @@ from jinja2 import meta
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import TOKENIZER_CONFIG
+from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG
 from llmill.text import jinja
 from llmill.text.encoding import without_halves
 from llmill.text.jinja import Clock
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenizer import END_OF_TEXT, Tokenizer
 
-OWN_FILE = "chat_template.jinja"
+OWN_FILE, TOKENS = "chat_template.jinja", "special_tokens_map.json"
 # Halves of characters, so that a text in UTF-8 has none of them. Between the first two stands a
 # special token's name in what somebody said, between the others what is learnt.
 SAID, SAID_END, OPEN, CLOSE = "\ud800", "\ud801", "\ud802", "\ud803"
 MARKS = f"[{SAID}{SAID_END}{OPEN}{CLOSE}]"
 GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")
 FEW = 16  # answers
-NAMED = ("bos_token", "eos_token")  # variables of a template that a folder gives values
+# Variables of a template that a folder gives values.
+NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 EXCHANGE = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
 
@@ -250,7 +251,7 @@ def of_folder(folder: Path) -> str | None:
     tokenizer's settings. It then names its first and last token itself.
     """
     own, file = folder / OWN_FILE, folder / TOKENIZER_CONFIG
-    settings = elsewhere.read_object(file) if file.exists() else {}
+    settings = _object(file)
     source = elsewhere.read_text(own) if own.exists() else settings.get("chat_template")
     if isinstance(source, list):
         named = {
@@ -263,7 +264,16 @@ def of_folder(folder: Path) -> str | None:
         raise UserError(f"{file}: chat_template is {type(source).__name__}, expected text")
     if not settings:
         return source
-    return with_names(source, {name: _token(settings.get(name)) for name in NAMED})
+    said = _object(folder / TOKENS) | settings
+    kind = settings.get("tokenizer_class") or _object(folder / CONFIG).get("model_type")
+    # What GPT-2's own class takes where nothing is said.
+    usual = END_OF_TEXT if str(kind).lower().startswith("gpt2") else None
+    defaults = dict.fromkeys(("bos_token", "eos_token", "unk_token"), usual)
+    return with_names(source, {n: _token(said.get(n, defaults.get(n))) for n in NAMED})
+
+
+def _object(file: Path) -> dict[str, Any]:
+    return elsewhere.read_object(file) if file.exists() else {}
 
 
 def with_names(source: str, names: Mapping[str, str]) -> str:
