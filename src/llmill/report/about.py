@@ -128,13 +128,14 @@ ABOUT: dict[str, About] = {  # in the order of their headline figures
                 "accuracy",
                 "chosen answer has the higher reward",
                 "share",
-                "the longer answer {beside.longer_answer}",
+                "the longer answer {beside.longer_answer}, by likelihood alone before the training "
+                "{beside.likelihood_before}",
             ),
             Headline("drift", "kl", "drift, nats per answer", "nats"),
         ),
     ),
     "knowledge": About(
-        heading="One-fact questions kept",
+        heading="Questions after tuning",
         headlines=(
             Headline("cloze", "cloze.after", "cloze", "share", "before {cloze.before}"),
             Headline(
@@ -144,8 +145,20 @@ ABOUT: dict[str, About] = {  # in the order of their headline figures
                 "share",
                 "before {in_template.before}",
             ),
-            Headline("written", "written.after", "written", "share", "before {written.before}"),
-            Headline("answered", "answered.after", "answered", "share", "before {answered.before}"),
+            Headline(
+                "written",
+                "written.after",
+                "written",
+                "share",
+                "before {written.before}, another question's text {of_others.after}",
+            ),
+            Headline(
+                "answered",
+                "answered.after",
+                "answered",
+                "share",
+                "before {answered.before}, another question's answer {of_others.answered}",
+            ),
         ),
     ),
     "contamination": About(note=Note("overlapping", "count", "overlap")),

@@ -3,6 +3,7 @@
 Intervals are error bars, axes carry their unit, and no series is told from another by colour alone.
 """
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,9 @@ from llmill.report.summary import SYSTEMS, system_name
 
 ROW = 0.3  # inches of height for one line of a list
 FRAME = 1.2  # and for title, axis and legend
+FEW, READABLE = 3, 10  # labels that stand beside each other, and whose counts can be read
+MOST_HIGH = 8.0  # inches of a table of labels
+LONGEST = 24  # characters of a label there
 
 Shares = Mapping[str, Any]  # intervals by name
 
@@ -130,7 +134,8 @@ def _accuracy_by(
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
     """Messages by true and predicted label; the colour is the share of the true label."""
-    figure = _figure(1.6 + 1.1 * len(labels), WIDTH * 0.62)
+    few, n = len(labels) <= FEW, max(1, len(labels))
+    figure = _figure(1.6 + min(1.1, MOST_HIGH / n) * n, WIDTH * (0.62 if few else 1.0))
     axes = figure.subplots()
     axes.grid(visible=False)
     if not counts:
@@ -138,13 +143,17 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: st
         return figure
     shares = [[100 * n / max(1, sum(row)) for n in row] for row in counts]
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100, aspect="auto")
-    for i, row in enumerate(counts):
+    for i, row in enumerate(counts if len(labels) <= READABLE else []):
         for j, n in enumerate(row):
             ink = "#111111" if _is_light(colormaps["Blues"](shares[i][j] / 100)) else "#ffffff"
             text = f"{n:,}\n{shares[i][j]:.1f} %"
-            axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=12)
-    axes.set_xticks(range(len(labels)), labels)
-    axes.set_yticks(range(len(labels)), labels)
+            size = 12 if few else 9
+            axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
+    names = [textwrap.shorten(label, LONGEST, placeholder=" …") for label in labels]
+    axes.set_xticks(range(len(labels)), names)
+    if not few:
+        axes.tick_params(axis="x", rotation=90)
+    axes.set_yticks(range(len(labels)), names)
     axes.spines[:].set_visible(False)
     title = f"Predictions of classifier “{system_name(system)}”"
     axes.set(title=title, xlabel="predicted label", ylabel="true label")

@@ -72,6 +72,9 @@ def sentence(results: Results) -> str:
     trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
     foundation = f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens"
+    if results.sources.get("init"):
+        further = f"trained on {sizes[1]} further tokens" if trained.get("tokens") else "as it is"
+        foundation = f"A foundation model of {sizes[0]} parameters, begun from weights, {further}"
     clauses = []
     for model in results.variants["mmlu"][:1]:
         mmlu = results.metrics[f"mmlu@{model}"]
@@ -84,7 +87,7 @@ def sentence(results: Results) -> str:
         best = accuracy.get("best") or ""
         share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
         clauses.append(
-            f"the best classifier made from it (variant {form.words(best) or form.DASH}) is right "
+            f"the best classifier (variant {form.words(best) or form.DASH}) is right "
             f"on {form.in_words(share, 'share')} of the test messages"
         )
     for model in results.variants["judge"][-1:]:
