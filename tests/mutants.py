@@ -579,8 +579,8 @@ MUTANTS = [
     Mutant(
         "a prompt that stands in its answers is learnt twice",
         "tasks/preference.py",
-        "if begins_with_answer else last",
-        "",
+        "whole = last if asked else",
+        "whole =",
         "tasks/test_preference.py",
     ),
     Mutant(

@@ -119,13 +119,12 @@ def test_what_a_template_refuses_is_said_and_the_talk_goes_on(results):
     checkpoint.save(results / "refusing/checkpoint", model)
     talk = open_talk("refusing", SHORT)
     answer = said(talk, "Hi")
-    refused, forgotten, again, _ = said(talk, "/system x", "Hi", "/system", "Hi").split("\n")[1:]
-    assert refused.startswith("not answered: ")
-    assert refused.endswith("no system")
-    assert (forgotten, f"{again}\n") == (
-        "the system message is set, what was said forgotten",
-        answer,
-    )
+    out, refused = io.StringIO(), []
+    converse(talk, ["/system x", "Hi", "/system", "Hi"], out.write, refused.append)
+    assert out.getvalue().endswith(answer)
+    assert [str(error).endswith("no system") for error in refused] == [True]
+    with pytest.raises(UserError, match="no system"):  # in a pipe
+        said(talk, "/system x", "Hi")
 
 
 def test_reset_forgets_and_settings_are_shown_and_set(results):

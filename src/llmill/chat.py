@@ -132,8 +132,14 @@ def open_talk(
     return Talk(language, Writer(language.model, expected=1), settings, system or "")
 
 
-def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> None:
-    """Answer line by line until they end or one is `/quit`; Ctrl-C breaks an answer off.
+def converse(
+    talk: Talk,
+    lines: Iterable[str],
+    write: Callable[[str], None],
+    refuse: Callable[[UserError], None] | None = None,
+) -> None:
+    """Answer line by line until they end or one is `/quit`; Ctrl-C breaks an answer off. `refuse`
+    is told what a template says of a text that it does not take; without it that is raised.
 
     Control characters are escaped, in a pipe, too: many a pipe ends at a terminal.
     """
@@ -149,8 +155,10 @@ def converse(talk: Talk, lines: Iterable[str], write: Callable[[str], None]) -> 
                     write(printable.lines(piece))
             except KeyboardInterrupt:
                 write(" ...")
-            except UserError as error:  # a template refuses what was said; the talk goes on
-                write(printable.line(f"not answered: {error}"))
+            except UserError as error:
+                if refuse is None:
+                    raise
+                refuse(error)
             write("\n")
 
 

@@ -88,7 +88,7 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
     for lock in locks if remove else []:  # a look makes nothing
         lock.parent.mkdir(exist_ok=True)
     with contextlib.ExitStack() as held:
-        free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held)}
+        free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held, remove)}
         if not remove:  # to look at it stops no stage from starting
             held.close()
         found = [
@@ -109,11 +109,11 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         print(f"{size} of no use; `llmill clean --yes{' --downloads' * downloads}` removes it")
 
 
-def _hold(lock: Path, held: contextlib.ExitStack) -> bool:
+def _hold(lock: Path, held: contextlib.ExitStack, make: bool) -> bool:
     """Whether no process is running the stage; then none will while this is held. A lock that
-    nobody has made nobody holds.
+    nobody has made nobody holds, and a look does not `make` it.
     """
-    if not lock.parent.is_dir():
+    if not make and not lock.exists():
         return True
     try:
         held.enter_context(FileLock(lock, timeout=0))

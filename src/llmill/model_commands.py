@@ -102,9 +102,15 @@ def chat(
     except ValueError as error:
         raise UserError(str(error)) from None
     talk = open_talk(model, settings, dtype, system)
+    refuse = None
     if sys.stdin.isatty():
         print(HELP)
-    converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True))
+        refuse = _say  # whoever types may say it otherwise
+    converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True), refuse)
+
+
+def _say(error: UserError) -> None:
+    print(printable.error(f"llmill: {error}"), file=sys.stderr)
 
 
 @app.command()

@@ -60,6 +60,15 @@ def test_confusion_counts_and_shares_stand_in_the_cells():
     assert cells == ["90\n90.0 %", "10\n10.0 %", "5\n10.0 %", "45\n90.0 %"]
 
 
+def test_many_and_long_labels_are_turned_and_cut_and_counts_are_left_out():
+    labels = [f"card_payment_wrong_exchange_rate_{n}" for n in range(11)]
+    figure = draw(figures.confusion, [[1] * 11] * 11, labels, "all")
+    axes = figure.axes[0]
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["card_payment_wrong_exch…"] * 11
+    assert {each.get_rotation() for each in axes.get_xticklabels()} == {90.0}
+    assert (len(axes.texts), *figure.get_size_inches()) == (0, 8.0, 9.6)
+
+
 def test_the_bars_of_the_judge_are_shares_of_each_model_s_answers():
     spread = {"edges": [0, 50, 100], "counts": [3, 1]}
     mean = {"value": 40.0, "low": 30.0, "high": 50.0, "n": 4}

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from llmill.report import files, summary
@@ -69,6 +71,21 @@ def test_one_sentence_says_what_came_out(results):
     assert sentence.endswith(
         "of the answers of the preference-tuned model are the reference, word for word."
     )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [(0, "not trained further"), (2_621_440, "trained on 2.62 million further tokens")],
+)
+def test_a_model_that_was_loaded_says_so(results, tokens, said):
+    trained = {**results.metrics["pretrain"], "tokens": tokens}
+    begun = replace(
+        results,
+        sources={**results.sources, "init": [{"name": "smollm2"}]},
+        metrics={**results.metrics, "pretrain": trained},
+    )
+    first = summary.sentence(begun).split(", answers")[0]
+    assert first == f"A foundation model of 1.05 million parameters, loaded and {said}"
 
 
 def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_gives_to_nothing(

@@ -75,7 +75,7 @@ MISTAKES = [
     ("classify.adapter.targets", ["q_proj"], "classify.adapter.targets = ['q_proj']: expected all, or some of query, key, value, out, gate, up, down"),
     ("classify.adapter.targets", [], "classify.adapter.targets = []: expected all, or some of query"),
     ("prepare.classification.test_share", 0.95, "leave nothing to train on"),
-    ("variants", dict.fromkeys(["last_layer", "last_block", "last_two_blocks", "lora", "all", "all_from_random"], False), "variants: switch one on; `download.classification: null` makes no classifier"),
+    ("variants", dict.fromkeys(["last_layer", "last_block", "last_two_blocks", "lora", "all", "all_from_random"], False), "variants: all are off; switch one on, or set download.classification: null"),
 ]  # fmt: skip
 
 

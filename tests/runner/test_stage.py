@@ -340,8 +340,11 @@ def test_a_second_process_of_the_same_stage_is_refused(toy):
     (toy / "hold").touch()
     first = start(toy, **UNTRACKED)
     until_step(first, 1)
-    code, _, err = finish(start(toy, **UNTRACKED))
+    second = start(toy, **UNTRACKED)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        second.wait(60)
     (toy / "hold").unlink()
+    code, _, err = finish(second)
     assert code == 1
     assert "scratch/tokenize: another process is running this stage" in err
     assert finish(first)[0] == 0

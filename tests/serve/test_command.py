@@ -82,7 +82,7 @@ def test_an_idle_server_stops_at_once_though_a_connection_is_kept_open(folder):
     with started(folder) as (process, url), httpx.Client() as client:
         client.get(f"{url}/v1/models")
         process.terminate()
-        assert process.wait(timeout=run.GRACE - 2) == 0
+        assert process.wait(timeout=run.GRACE) == 0
 
 
 def test_a_signal_before_the_server_runs_is_not_lost(folder):

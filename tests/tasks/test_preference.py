@@ -26,6 +26,15 @@ def read(folder, entry):
         ({"chosen": [BRIEF, USER, TIN], "rejected": [BRIEF, USER, WOOD]}, [BRIEF, USER]),
         ({"prompt": "Name a metal. ", "chosen": [USER, TIN], "rejected": [USER, WOOD]}, [USER]),
         ({"prompt": [USER], "chosen": [BRIEF, USER, TIN], "rejected": [BRIEF, USER, WOOD]}, [BRIEF, USER]),
+        ({"prompt": [BRIEF], "chosen": [USER, TIN], "rejected": [USER, WOOD]}, [BRIEF, USER]),
+        (
+            {"prompt": [USER, TIN], "chosen": [USER, TIN], "rejected": [USER, WOOD]},
+            [USER, TIN, USER],
+        ),
+        (
+            {"instruction": "Name", "input": "a metal.", "chosen": [USER, TIN], "rejected": [USER, WOOD]},
+            [USER],
+        ),
         (
             {
                 "prompt": [{"from": "human", "value": "Name a metal."}],

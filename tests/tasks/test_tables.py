@@ -79,6 +79,11 @@ def test_cells_that_are_neither_text_nor_number_are_as_they_would_be_written(tmp
     table = pa.table({"text": pa.array(days), "label": pa.array([Decimal("1.0"), Decimal("2.5")])})
     pq.write_table(table, tmp_path / "a.parquet")
     assert rows(tmp_path / "a.parquet") == [("2026-11-29", "1"), (None, "2.5")]
+    others = {"picture": [b"x"], "large": pa.array([Decimal(10**37)], pa.decimal128(38, 0))}
+    pq.write_table(pa.table({"text": ["a"], "label": [1], **others}), tmp_path / "c.parquet")
+    assert rows(tmp_path / "c.parquet") == [("a", "1")]
+    assert rows(tmp_path / "c.parquet", ("large", "label")) == [(str(10**37), "1")]
+    assert list(tables.read_all(tmp_path / "c.parquet").iloc[0]) == ["a", "1", None, str(10**37)]
     pq.write_table(pa.table({"text": [b"hello"], "label": [1]}), tmp_path / "b.parquet")
     with pytest.raises(UserError, match=r"b\.parquet, row 1 of 1, 'text': a cell of bytes"):
         rows(tmp_path / "b.parquet")

@@ -287,6 +287,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("change", "line"), REFUSED, ids=[line for _, line in REFUSED])
 def test_what_would_encode_otherwise_is_refused_by_name(tmp_path, change, line):
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
     said = refusal(edited(tmp_path, change))
     assert "tokenizer.json: " in said
     assert line in said
@@ -295,7 +296,7 @@ def test_what_would_encode_otherwise_is_refused_by_name(tmp_path, change, line):
 @pytest.mark.parametrize(
     ("file", "content", "line"),
     [
-        ("added_tokens.json", {"<|user|>": 999}, "adds '<|user|>' as token 999, which the tokenizer has not"),
+        ("added_tokens.json", {"<|user|>": 999}, "adds '<|user|>' as token 999, which tokenizer.json does not contain"),
         ("tokenizer_config.json", {"added_tokens_decoder": {"999": {"content": "<|bot|>"}}}, "adds '<|bot|>' as token 999"),
         ("tokenizer_config.json", {"add_prefix_space": True}, "add_prefix_space is not supported"),
     ],
@@ -303,11 +304,19 @@ def test_what_would_encode_otherwise_is_refused_by_name(tmp_path, change, line):
 def test_what_files_beside_it_would_add_is_refused(tmp_path, file, content, line):
     edited(tmp_path, lambda tree: None)
     (tmp_path / file).write_text(json.dumps(content))
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
     assert line in refusal(tmp_path)
+
+
+def test_tokens_that_no_template_can_name_are_passed_over(tmp_path):
+    edited(tmp_path, lambda tree: tree["added_tokens"][0].update(rstrip=True))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"[PAD]": 999}))
+    assert "[PAD]" not in hf_tokenizer.read(tmp_path).special
 
 
 def test_what_files_beside_it_repeat_is_taken(tmp_path):
     edited(tmp_path, lambda tree: None)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
     end = hf_tokenizer.read(tmp_path).special["<|endoftext|>"]
     decoder = {str(end): {"content": "<|endoftext|>", "special": True}}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))

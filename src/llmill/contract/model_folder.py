@@ -8,7 +8,7 @@ from typing import Literal
 from llmill.contract.errors import UserError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-TOKENIZER_CONFIG = "tokenizer_config.json"  # Hugging Face's
+TOKENIZER_CONFIG, CHAT_TEMPLATE = "tokenizer_config.json", "chat_template.jinja"  # Hugging Face's
 BPE = "bpe"  # our tokenizer's own folder, in a model's as in that of stage tokenizer
 GGUF = ".gguf"
 

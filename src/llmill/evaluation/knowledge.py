@@ -63,7 +63,9 @@ def holds(text: str, question: Question) -> bool:
 
 def _whole(choice: str) -> re.Pattern[str]:
     """Finds a choice where it is no part of a longer word or number."""
-    before = r"(?<!\w)" + r"(?<![-−.])(?<!\d,)" * choice[0].isdigit()
+    # Behind a word a line is no sign, and a point no fraction's: 1914-1918, is...42.
+    sign_or_fraction = r"(?<!\d[.,])(?<!^[-−.])(?<![^\w.][-−.])"
+    before = r"(?<!\w)" + sign_or_fraction * choice[0].isdigit()
     after = r"(?!\w)" + r"(?![.,]\d)" * choice[-1].isdigit()
     return re.compile(before + re.escape(choice) + after)
 

@@ -3,7 +3,6 @@
 Intervals are error bars, axes carry their unit, and no series is told from another by colour alone.
 """
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -134,8 +133,8 @@ def _accuracy_by(
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
     """Messages by true and predicted label; the colour is the share of the true label."""
-    few, n = len(labels) <= FEW, max(1, len(labels))
-    figure = _figure(1.6 + min(1.1, MOST_HIGH / n) * n, WIDTH * (0.62 if few else 1.0))
+    few = len(labels) <= FEW
+    figure = _figure(1.6 + min(1.1 * len(labels), MOST_HIGH), WIDTH * (0.62 if few else 1.0))
     axes = figure.subplots()
     axes.grid(visible=False)
     if not counts:
@@ -149,7 +148,7 @@ def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: st
             text = f"{n:,}\n{shares[i][j]:.1f} %"
             size = 12 if few else 9
             axes.text(j, i, text, ha="center", va="center", color=ink, fontsize=size)
-    names = [textwrap.shorten(label, LONGEST, placeholder=" …") for label in labels]
+    names = [f"{each[: LONGEST - 1]}…" if len(each) > LONGEST else each for each in labels]
     axes.set_xticks(range(len(labels)), names)
     if not few:
         axes.tick_params(axis="x", rotation=90)

@@ -73,8 +73,10 @@ def sentence(results: Results) -> str:
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
     foundation = f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens"
     if results.sources.get("init"):
-        further = f"trained on {sizes[1]} further tokens" if trained.get("tokens") else "as it is"
-        foundation = f"A foundation model of {sizes[0]} parameters, begun from weights, {further}"
+        further = "not trained further"
+        if trained.get("tokens"):
+            further = f"trained on {sizes[1]} further tokens"
+        foundation = f"A foundation model of {sizes[0]} parameters, loaded and {further}"
     clauses = []
     for model in results.variants["mmlu"][:1]:
         mmlu = results.metrics[f"mmlu@{model}"]

@@ -21,6 +21,7 @@ def check(tree: "Params") -> None:
     _tokenizer(tree)
     _weights_to_begin_from(tree)
     _objective(tree)
+    _variants(tree)
     _template(tree)
     _lengths(tree)
     _size(tree)
@@ -31,6 +32,14 @@ def _sources(tree: "Params") -> None:
     _named_once("text", download.text_names, "prepare.weights", prepare.weights)
     key, weights = "prepare.instruction.weights", prepare.instruction.weights
     _named_once("instruction", download.instruction_names, key, weights)
+
+
+def _variants(tree: "Params") -> None:
+    if tree.download.classification is not None and not any(dict(tree.variants).values()):
+        raise ValueError(
+            "variants: all are off; switch one on, or set download.classification: null to make no "
+            "classifier"
+        )
 
 
 def _named_once(role: str, names: list[str], key: str, weights: Mapping[str, float]) -> None:

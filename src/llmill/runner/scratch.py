@@ -66,6 +66,7 @@ def claim(
         changed = _differing(before["code"], begun["code"])
         if changed and (state / ENDED).exists():  # it was finished, so nothing is lost
             shutil.rmtree(state / STATE)
+            (state / NOT_EXACT).unlink(missing_ok=True)
     if (state / STATE).exists():
         if changed and not (resume_anyway or os.environ.get(RESUME_ANYWAY)):
             raise UserError(

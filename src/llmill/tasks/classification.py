@@ -113,7 +113,7 @@ def read_table(folder: Path, form: Mapping[str, Any]) -> Collection:
 
 
 def _split(cell: str | None, where: str) -> str | None:
-    """None for a blank cell: the row's split is drawn."""
+    """None for a blank cell: a row to learn from, or to draw a split from that no row names."""
     name = (cell or "").strip().casefold()
     if not name:
         return None

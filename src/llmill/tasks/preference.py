@@ -84,16 +84,17 @@ def _before(entry: dict[str, Any], where: str) -> list[Message]:
 
 
 def _answered(before: list[Message], answer: Any, where: str) -> tuple[list[Message], str]:
-    """The messages that are answered, and the answer. Behind a prompt an answer may be a whole
-    conversation, in which the prompt stands again.
+    """The messages that are answered, and the answer. Behind a text of the user's an answer may be
+    a whole conversation, in which that stands again.
     """
     whole: list[Message] = [*_plain(before), message("assistant", answer)]
     if isinstance(answer, list):
         last = conversation.messages(answer, where)
-        begins_with_answer = last[0]["role"] == "assistant"
-        if before and not begins_with_answer and not _stands_in(_plain(before), last):
+        asked = bool(before) and before[-1]["role"] == "user" and last[0]["role"] != "assistant"
+        # Alpaca's keys may be spelt otherwise there.
+        if asked and "instruction" not in before[-1] and not _stands_in(_plain(before), last):
             raise UserError(f"{where}: a whole conversation, but the prompt does not stand in it")
-        whole = [*_plain(before), *last] if begins_with_answer else last
+        whole = last if asked else [*_plain(before), *last]
     *_, end = messages = conversation.read(whole, where)
     if len(messages) < len(whole):
         raise UserError(f"{where}: its last message is not the assistant's")

@@ -64,7 +64,9 @@ def cell(value: Any, where: str) -> str | None:
         return without_halves(value)
     if isinstance(value, bytes):
         raise UserError(f"{where}: a cell of bytes; write it as text")
-    if isinstance(value, float | Decimal) and value == value // 1:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, Decimal) and value.is_finite() and value == value.to_integral_value():
         return str(int(value))
     if isinstance(value, bool | int | float | list | dict):
         return without_halves(json.dumps(value, ensure_ascii=False, default=str))

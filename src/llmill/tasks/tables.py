@@ -36,7 +36,8 @@ def read(
     Columns by number are of a table without a row of names. Raises `UserError` for a file that is
     no such table, and for a column that is not there.
     """
-    frame = read_all(path, encoding, delimiter, quotes, header=isinstance(columns[0], str))
+    header = isinstance(columns[0], str)
+    frame = read_all(path, encoding, delimiter, quotes, header, columns)
     if isinstance(columns[0], int):
         return _by_number(path, frame, columns)
     names = list(frame.columns)
@@ -54,10 +55,13 @@ def read_all(
     delimiter: str | None = None,
     quotes: bool = True,
     header: bool = True,
+    wanted: Sequence[str | int] | None = None,
 ) -> pd.DataFrame:
-    """Every column; raises `UserError` as `read` does."""
+    """Every column, of objects only those that are wanted filled; raises `UserError` as `read`
+    does.
+    """
     if path.suffix in (*JSON, ".parquet"):
-        frame = _frame(path, rows.read(path, encoding))
+        frame = _frame(path, rows.read(path, encoding), wanted)
     elif path.suffix in DELIMITERS:
         separator = delimiter or DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
@@ -106,14 +110,23 @@ def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
         )
 
 
-def _frame(path: Path, entries: Iterable[rows.Placed]) -> pd.DataFrame:
-    """Rows that are objects, as text."""
+def _frame(
+    path: Path, entries: Iterable[rows.Placed], wanted: Sequence[str | int] | None
+) -> pd.DataFrame:
+    """Rows that are objects, as text. Bytes, as of pictures, are no reason to refuse a table whose
+    other columns are wanted.
+    """
     objects: list[dict[str, str | None]] = []
     for number, (where, entry) in enumerate(entries, 1):
         if not isinstance(entry, dict):
             raise UserError(f"{path}, row {number}: {elsewhere.quoted(entry)} is no object")
         objects.append(
-            {str(name): rows.cell(value, f"{where}, '{name}'") for name, value in entry.items()}
+            {
+                str(name): rows.cell(value, f"{where}, '{name}'")
+                if (not isinstance(value, bytes) if wanted is None else name in wanted)
+                else None
+                for name, value in entry.items()
+            }
         )
     columns = dict.fromkeys(name for row in objects for name in row)
     return pd.DataFrame(

@@ -15,7 +15,7 @@ from llmill.contract import elsewhere
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.contract.known import GPT2_TOKENS
-from llmill.contract.model_folder import BPE, CONFIG, TOKENIZER_CONFIG
+from llmill.contract.model_folder import BPE, CHAT_TEMPLATE, CONFIG, TOKENIZER_CONFIG
 from llmill.contract.values import Natural
 from llmill.text import patterns
 from llmill.text.tokenizer import Tokenizer, as_ranks, from_gpt2, pairs_of, read_ranks
@@ -78,11 +78,15 @@ def read(folder: Path) -> Tokenizer:
 
 
 def _refuse_more(folder: Path, tokenizer: Tokenizer) -> None:
-    """Raises `UserError` for what files beside the tokenizer add to it."""
+    """Raises `UserError` for what files beside the tokenizer add to it. Tokens matter only where a
+    template may name them: no text is searched for them.
+    """
     settings = folder / TOKENIZER_CONFIG
     beside = elsewhere.read_object(settings) if settings.exists() else {}
     if beside.get("add_prefix_space") is True:
         raise UserError(f"{settings}: add_prefix_space is not supported")
+    if not _has_template(folder):
+        return
     added, decoder = folder / ADDED, beside.get("added_tokens_decoder")
     named = elsewhere.read_object(added) if added.exists() else {}
     listed: list[tuple[Path, Any, Any]] = [(added, name, i) for name, i in named.items()]
@@ -95,9 +99,15 @@ def _refuse_more(folder: Path, tokenizer: Tokenizer) -> None:
         )
         if not known:
             raise UserError(
-                f"{file}: adds {quoted(name)} as token {quoted(i)}, which the tokenizer has not; "
-                "save the tokenizer anew, so that tokenizer.json has all"
+                f"{file}: adds {quoted(name)} as token {quoted(i)}, which {JSON} does not contain; "
+                "load the tokenizer with transformers and save it again"
             )
+
+
+def _has_template(folder: Path) -> bool:
+    settings = folder / TOKENIZER_CONFIG
+    said = elsewhere.read_object(settings) if settings.exists() else {}
+    return (folder / CHAT_TEMPLATE).exists() or said.get("chat_template") is not None
 
 
 def _of_another_maker(folder: Path) -> Tokenizer:
@@ -177,7 +187,7 @@ def _special(file: Path, added: list[Added]) -> dict[str, int]:
         raise UserError(
             f"{file}: added token {quoted(other)} is not special, which is not supported"
         )
-    for token in added:
+    for token in added if _has_template(file.parent) else []:
         taking = [name for name in ("lstrip", "rstrip", "single_word") if getattr(token, name)]
         if taking:
             raise UserError(

@@ -80,7 +80,8 @@ def refuse_other_config(where: str, folder: Path) -> None:
 def refuse_missing(where: str, files: list[str]) -> None:
     """Raises `UserError`, which begins with `where`, for a file of one's own that is not there."""
     for file in map(Path, files):
-        linked = next((folder for folder in file.parents if folder.is_symlink()), None)
+        below = file.parents[: max(0, len(file.parts) - 2)]  # DVC follows a link at the top
+        linked = next((folder for folder in below if folder.is_symlink()), None)
         if linked:
             raise UserError(
                 f"{where}: {linked} is a link to a folder, in which nobody would see edits of "

@@ -21,13 +21,13 @@ from jinja2 import meta
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.contract.model_folder import CONFIG, TOKENIZER_CONFIG
+from llmill.contract.model_folder import CHAT_TEMPLATE, CONFIG, TOKENIZER_CONFIG
 from llmill.text import jinja
 from llmill.text.encoding import without_halves
 from llmill.text.jinja import Clock
 from llmill.text.tokenizer import END_OF_TEXT, Tokenizer
 
-OWN_FILE, TOKENS = "chat_template.jinja", "special_tokens_map.json"
+TOKENS = "special_tokens_map.json"
 # Halves of characters, so that a text in UTF-8 has none of them. Between the first two stands a
 # special token's name in what somebody said, between the others what is learnt.
 SAID, SAID_END, OPEN, CLOSE = "\ud800", "\ud801", "\ud802", "\ud803"
@@ -250,7 +250,7 @@ def of_folder(folder: Path) -> str | None:
     """The chat template of a model's folder of Hugging Face's, in a file of its own or among the
     tokenizer's settings. It then names its first and last token itself.
     """
-    own, file = folder / OWN_FILE, folder / TOKENIZER_CONFIG
+    own, file = folder / CHAT_TEMPLATE, folder / TOKENIZER_CONFIG
     settings = _object(file)
     source = elsewhere.read_text(own) if own.exists() else settings.get("chat_template")
     if isinstance(source, list):
@@ -262,9 +262,9 @@ def of_folder(folder: Path) -> str | None:
         return None
     if not isinstance(source, str):
         raise UserError(f"{file}: chat_template is {type(source).__name__}, expected text")
-    if not settings:
-        return source
     said = _object(folder / TOKENS) | settings
+    if not said:
+        return source
     kind = settings.get("tokenizer_class") or _object(folder / CONFIG).get("model_type")
     # What GPT-2's own class takes where nothing is said.
     usual = END_OF_TEXT if str(kind).lower().startswith("gpt2") else None

@@ -19,12 +19,6 @@ class Variants(Section):
     all: bool
     all_from_random: bool
 
-    @model_validator(mode="after")
-    def one_is_made(self) -> Self:
-        if not any(dict(self).values()):
-            raise ValueError("switch one on; `download.classification: null` makes no classifier")
-        return self
-
 
 class Classify(Section):
     seeds: Annotated[list[Seed], Field(min_length=1, max_length=100)]
