@@ -88,6 +88,8 @@ def test_a_model_that_hardly_ever_wins_has_a_rate_near_none(wins, capfd):
     found = controlled(Rows(preference, np.zeros(50)), None, **DRAWS)
     assert found.value < 5
     assert found.model < 0
+    if not wins:
+        assert (found.low, found.high) == pytest.approx((0.0, 7.134759), abs=1e-6)  # Wilson's
     assert capfd.readouterr().err == ""  # liblinear warns of classes that have no weight
 
 

@@ -20,7 +20,7 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from llmill.evaluation import newton
+from llmill.evaluation import newton, statistics
 
 PENALTIES = np.logspace(-4, 4, 10)  # inverse strengths of the penalty, one is chosen
 FOLDS = 5
@@ -96,11 +96,14 @@ def interval(
     rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
     """Percentiles in percent over instructions drawn anew, with the terms learnt anew; weak rows
-    stay as they are.
+    stay as they are. Wilson's interval of a model that won nothing, or everything.
     """
     design, target, weight = _learnt(rows, weak)
     own = _own(rows)[~np.isnan(rows.preference)]
-    size = len(own)
+    size, won = len(own), float(np.nansum(rows.preference))
+    if won in (0.0, size):  # no draw has another preference
+        share = statistics.share(int(won), size, confidence)
+        return 100 * share["low"], 100 * share["high"]
     times = np.random.default_rng(seed).multinomial(
         size, np.full(size, 1 / size), size=resamples
     )  # (R, N)
