@@ -49,6 +49,11 @@ def test_columns_by_number_are_of_a_table_without_names(tmp_path):
         rows(path, (3, 1))
 
 
+def test_columns_by_number_are_of_objects_in_the_order_of_their_names(tmp_path):
+    path = file(tmp_path, "a.jsonl", '{"label": 1, "text": "Hello"}\n{"label": 2, "text": "You"}\n')
+    assert rows(path, (2, 1)) == [("Hello", "1"), ("You", "2")]
+
+
 def test_quotation_marks_may_be_text(tmp_path):
     path = file(tmp_path, "a.tsv", 'text\tlabel\n"Hi\t1\nyou" all\t2\n')
     assert rows(path, quotes=False) == [('"Hi', "1"), ('you" all', "2")]

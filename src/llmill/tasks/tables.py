@@ -36,8 +36,8 @@ def read(
     Columns by number are of a table without a row of names. Raises `UserError` for a file that is
     no such table, and for a column that is not there.
     """
-    header = isinstance(columns[0], str)
-    frame = read_all(path, encoding, delimiter, quotes, header, columns)
+    names_given = [column for column in columns if isinstance(column, str)]
+    frame = read_all(path, encoding, delimiter, quotes, bool(names_given), names_given or None)
     if isinstance(columns[0], int):
         return _by_number(path, frame, columns)
     names = list(frame.columns)
@@ -55,7 +55,7 @@ def read_all(
     delimiter: str | None = None,
     quotes: bool = True,
     header: bool = True,
-    wanted: Sequence[str | int] | None = None,
+    wanted: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Every column, of objects only those that are wanted filled; raises `UserError` as `read`
     does.
@@ -111,7 +111,7 @@ def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
 
 
 def _frame(
-    path: Path, entries: Iterable[rows.Placed], wanted: Sequence[str | int] | None
+    path: Path, entries: Iterable[rows.Placed], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
     """Rows that are objects, as text. Bytes, as of pictures, are no reason to refuse a table whose
     other columns are wanted.
