@@ -109,20 +109,25 @@ def test_every_fault_passes_and_only_what_was_not_answered_is_asked_again(server
     assert len(server.asked) == 6 * 2 + 6 * 3
 
 
-def test_a_failure_keeps_what_others_were_answered_and_the_same_command_goes_on(server, tmp_path):
+def test_a_failure_keeps_what_others_were_answered_and_the_same_command_goes_on(
+    server, tmp_path, monkeypatch
+):
     """The fourth question is refused while the first three are being answered."""
-    refused, cache = threading.Event(), tmp_path / "cache"
+    askers, cache = [], tmp_path / "cache"
+
+    class Asker(asking._Asker):
+        def __init__(self, *of):
+            super().__init__(*of)
+            askers.append(self)
 
     def fault(request, before):
-        if text_of(request) == "question 3":
-            refused.set()
-            return (400, "a bad question")
-        return None
+        return (400, "a bad question") if text_of(request) == "question 3" else None
 
     def reply(request):
-        assert refused.wait(10)
+        assert askers[0].stop.wait(10)  # until the refusal has been read
         return text_of(request)
 
+    monkeypatch.setattr(asking, "_Asker", Asker)
     server.fault, server.reply = fault, reply
     to = settings(server.url, concurrency=4)
     with pytest.raises(UserError) as error:
@@ -132,7 +137,7 @@ def test_a_failure_keeps_what_others_were_answered_and_the_same_command_goes_on(
         f"answers are scored and kept in {cache}, the same command goes on from there"
     )
     assert len(server.asked) == 4
-    server.fault = lambda request, before: None
+    server.fault, server.reply = lambda request, before: None, text_of
     assert asked(to, TWELVE, cache) == TWELVE
     assert server.times[json.dumps(completions.request(to, "question 3"), sort_keys=True)] == 2
     assert len(server.asked) == 13
