@@ -8,6 +8,7 @@ import pytest
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
+from llmill.stages import mmlu as stage
 from llmill.stages.mmlu import run
 from llmill.stages.settings.mmlu import Mmlu
 from llmill.tasks import multiple_choice
@@ -145,13 +146,60 @@ def test_examples_dropped_for_a_small_window_are_counted(paths, tmp_path, monkey
 
 
 def test_the_model_of_the_variant_is_loaded_and_two_runs_write_the_same(paths, tmp_path):
-    first, second = Job(tmp_path / "1", "instruct"), Job(tmp_path / "2", "instruct")
+    first, second = (Job(tmp_path / n / "out", "instruct", root=tmp_path) for n in "12")
     run(params(), first)
     run(params(batch_size=1), second)
     for name in ("metrics.json", "questions.json"):
         assert (first.out / name).read_bytes() == (second.out / name).read_bytes()
     with pytest.raises(UserError, match=r"pretrain/checkpoint/config.json: missing"):
         run(params(), Job(tmp_path / "3", "pretrain"))
+
+
+def test_a_run_that_was_stopped_goes_on_behind_the_subjects_that_it_had_scored(
+    paths, tmp_path, monkeypatch
+):
+    """The second of three subjects is stopped, and the file then begins with one of its questions."""
+    asked, stopped, scored = [], ["sums"], stage.cloze_scores
+
+    def watched(*args, questions, asking, **more):
+        subject, *others = {question.subject for question in questions}
+        assert others == []
+        asked.append((subject, asking.blind))
+        if subject in stopped:
+            raise KeyboardInterrupt
+        return scored(*args, questions=questions, asking=asking, **more)
+
+    monkeypatch.setattr(stage, "cloze_scores", watched)
+    with pytest.raises(KeyboardInterrupt):
+        run(params(), Job(tmp_path / "1", "instruct"))
+    stopped.clear()
+    folder = tmp_path / "data" / "prepare" / "mmlu"
+    test = multiple_choice.read(folder / "test.jsonl")
+    multiple_choice.write(folder / "test.jsonl", [test[4], *test[:4], *test[5:]])
+    run(params(batch_size=2, threads=2), Job(tmp_path / "2", "instruct"))
+    assert asked == [
+        ("planets", False),
+        ("sums", False),  # stopped
+        ("sums", False),
+        ("cities", False),
+        ("sums", True),
+        ("planets", True),
+        ("cities", True),
+    ]
+    whole = Job(tmp_path / "whole" / "out", "instruct", root=tmp_path)
+    run(params(), whole)
+    for name in ("metrics.json", "questions.json"):
+        assert (tmp_path / "2" / name).read_bytes() == (whole.out / name).read_bytes()
+    assert len(asked) == 7 + 6
+
+
+def test_other_examples_are_another_score(paths, tmp_path, monkeypatch):
+    seen = []
+    for number, shots in enumerate((0, 1, 1)):
+        job = Job(tmp_path / str(number), "instruct")
+        run(params(cloze_shots=shots), job)
+        seen.append(json.loads((job.out / "questions.json").read_text())[0]["cloze_logprobs"])
+    assert seen[0] != seen[1] == seen[2]
 
 
 def test_subjects_and_numbers_of_questions_are_parameters(paths, tmp_path, monkeypatch):

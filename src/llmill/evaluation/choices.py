@@ -7,8 +7,10 @@ character of the choice, so that length does not; lm-evaluation-harness calls th
 
 import re
 from array import array  # a list of 10 million ids takes ten times the memory
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +45,23 @@ class Scores:
         """The log-likelihoods as a classifier's logits, (N, most choices); none is -inf."""
         most = max(map(len, self.logprobs))
         return np.array([row + [-np.inf] * (most - len(row)) for row in self.logprobs])
+
+    @classmethod
+    def together(cls, parts: Sequence[tuple[Sequence[int], "Scores"]]) -> "Scores":
+        """The scores of parts as those of all questions; beside each part the numbers of its."""
+        order = np.argsort([i for numbers, _ in parts for i in numbers]).tolist()
+
+        def put(lists: Iterable[list[Any]]) -> list[Any]:
+            rows = list(chain.from_iterable(lists))
+            return [rows[i] for i in order]
+
+        every = [scores for _, scores in parts]
+        return cls(
+            put(each.logprobs for each in every),
+            {unit: put(each.sizes[unit] for each in every) for unit in every[0].sizes},
+            sum(each.shots_dropped for each in every),
+            sum(each.prompts_cut for each in every),
+        )
 
 
 @dataclass(frozen=True)

@@ -6,16 +6,20 @@ In: the model of the named stage, and the questions. Out: `metrics.json`, `quest
 In MMLU's letter format and in the cloze format, whose headline is the likelihood per byte of an
 answer; beside it by the plain sum, per token and per character. Beside each format: what the model
 picks without seeing the question, and what takes the longest choice, or that with most words of the
-question.
+question. A run that was stopped goes on behind the subjects that it had scored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
+from llmill.contract.parts import Part
 from llmill.contract.values import Section
 from llmill.evaluation import choices, statistics
 from llmill.evaluation.choices import Asking, Scores, cloze_scores, letter_scores
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 HEADLINE: dict[str, Unit] = {"letter": "sum", "cloze": "byte"}
+SCORES = "scores.json"  # of a part
 
 
 class Parameters(Section):
@@ -56,7 +61,8 @@ def run(params: Parameters, job: Job) -> None:
         "letter": shots_by_subject(dev, subjects, settings.shots),
         "cloze": shots_by_subject(dev, subjects, settings.cloze_shots, "cloze_shots"),
     }
-    loaded = checkpoint.load_language_model(job.folder(job.variant) / "checkpoint")
+    folder = job.folder(job.variant) / "checkpoint"
+    loaded, weights = checkpoint.load_language_model(folder), record.content_hash(folder)
     runtime.start(0, settings.threads)
     model = loaded.model.to(runtime.NUMBER_TYPES[settings.dtype])
     job.say(f"{len(questions)} questions of {len(set(subjects))} subjects")
@@ -66,10 +72,12 @@ def run(params: Parameters, job: Job) -> None:
     for name, score in {"letter": letter_scores, "cloze": cloze_scores}.items():
         for kind, scored in {"with": scores, "without": blind}.items():
             asking = Asking(shots[name], settings.too_long, blind=kind == "without")
-            progress = job.progress(f"{name} prompts {kind} the question")
-            scored[name] = score(
-                model, loaded.tokenizer, questions, asking, settings.batch_size, progress
+            ask = functools.partial(
+                score, model, loaded.tokenizer, asking=asking, batch_size=settings.batch_size
             )
+            made_of = {"model": weights, "dtype": settings.dtype, "format": name}
+            unit = f"questions, {name} prompts {kind} the question"
+            scored[name] = in_parts(ask, questions, asking, made_of, unit, job)
     counting = Counting(questions, levels, clusters, settings.confidence)
     metrics: dict[str, Any] = {
         name: counting.figures(each, blind[name], HEADLINE[name]) for name, each in scores.items()
@@ -95,6 +103,48 @@ def run(params: Parameters, job: Job) -> None:
             f"{name}: {right:.1%} right, {unseen:.1%} without the question "
             f"(chance {metrics['chance']:.0%})"
         )
+
+
+def in_parts(
+    ask: Callable[..., Scores],
+    questions: Sequence[Question],
+    asking: Asking,
+    made_of: Mapping[str, Any],
+    unit: str,
+    job: Job,
+) -> Scores:
+    """What `ask` gives, a subject at a time: thousands of questions take hours."""
+    store, countdown = job.parts, None
+
+    def of_subject(subject: str, numbers: Sequence[int], before: int) -> Scores:
+        some = [questions[i] for i in numbers]
+
+        def write(folder: Path) -> None:
+            nonlocal countdown
+            bar = countdown = countdown or job.countdown(len(questions), unit, before)
+            scores = ask(
+                questions=some,
+                progress=lambda done, of: bar.at(before + len(some) * done // of),
+            )
+            record.write_json(folder / SCORES, asdict(scores))
+
+        what = {
+            **made_of,
+            "questions": [asdict(each) for each in some],
+            "shots": [asdict(each) for each in asking.shots[subject]],
+            "too_long": asking.too_long,
+            "blind": asking.blind,
+        }
+        return Scores(**record.read_json(store.made(Part(what, write)) / SCORES))
+
+    by_subject: dict[str, list[int]] = {}
+    for number, question in enumerate(questions):
+        by_subject.setdefault(question.subject, []).append(number)
+    parts: list[tuple[list[int], Scores]] = []
+    for subject, numbers in by_subject.items():
+        before = sum(len(earlier) for earlier, _ in parts)
+        parts.append((numbers, of_subject(subject, numbers, before)))
+    return Scores.together(parts)
 
 
 def answers(
