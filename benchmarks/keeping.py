@@ -1,7 +1,7 @@
 """What an assistant keeps of its foundation's knowledge, by recipe: exact match on the validation
 tasks beside the validation questions about one fact, a row a share of the way between the two.
 
-    python benchmarks/keeping.py REPOSITORY --set replay=null --shares 0.8,1.0
+    python -m benchmarks.keeping REPOSITORY --set replay=null --shares 0.8,1.0
 
 In: a clone with the foundation and the data of the world preset, which stay as they are. It takes
 two to six minutes of one core.

@@ -3,6 +3,7 @@
 python benchmarks/tokenization.py --data ../shared/data
 """
 
+import functools
 import multiprocessing
 import os
 import random
@@ -21,7 +22,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from llmill.stages.tokenize import Work, in_parallel
+from llmill.contract.parts import Part, Parts
+from llmill.stages.tokenize import encode, in_parallel
 from llmill.text import documents, parquet
 from llmill.text.tokenizer import END_OF_TEXT, Tokenizer, from_gpt2, train
 
@@ -65,11 +67,12 @@ def plain(tokenizer: Tokenizer) -> tiktoken.Encoding:
 def stage(bpe: Path, text: Path, out: Path, copies: int, processes: int) -> None:
     """What the stage does with each shard of `copies` times the corpus."""
     shutil.rmtree(out, ignore_errors=True)
-    work: list[Work] = []
-    for copy in range(copies):
-        (out / str(copy)).mkdir(parents=True)
-        work += [(bpe, shard, out / str(copy)) for shard in parquet.shards(text)]
-    for _ in in_parallel(work, processes):
+    work = [
+        Part({"shard": shard.name, "copy": copy}, functools.partial(encode, bpe, shard))
+        for copy in range(copies)
+        for shard in parquet.shards(text)
+    ]
+    for _ in in_parallel(Parts(out, "of now"), work, processes):
         pass
 
 

@@ -1,11 +1,25 @@
-"""The benchmarks of a GPU and of the server, in small: their checks run and say what they found."""
+"""Every benchmark can be imported; those of a GPU, of the server and of tokenizing run in small and
+say what they found.
+"""
 
+import importlib
 import os
 import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
+
+ELSEWHERE = {"datatrove_minhash"}  # it runs in datatrove's environment
+NAMES = {file.stem for file in (ROOT / "benchmarks").glob("*.py")} - ELSEWHERE
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_benchmark_fits_the_code_that_it_imports(name, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # as if it ran as a script
+    importlib.import_module(f"benchmarks.{name}")
 
 
 def test_the_gpu_checks_compute_on_a_cpu_what_the_cpu_computes():

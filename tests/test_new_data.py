@@ -127,7 +127,7 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
         ),
         ("a.txt", " \n", "a.txt: no text in it"),
         ("a.jsonl.gz", gzip.compress(b'{"text": " "}\n'), "a.jsonl.gz: no text in it"),
-        ("a.csv", "body;label\nhello;1\n", 'say `delimiter: ";"`'),
+        ("a.csv", "body;label\nhello;1\n", 'set delimiter to ";"'),
         ("a.csv", "", "a.csv: an empty file"),
         ("a.csv", b"\x89PNG\r\n\x1a\n\0\0", "binary file"),
         ("a.csv", "body,note\nhello,a\nyou,b\nthey,c\nwe,d\n", "no column looks like a label"),
@@ -137,11 +137,51 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
             "row 2: answer 'C', allowed are A, B",
         ),
         ("a.xlsx", "PK", "its ending is none of"),
+        (
+            "chat.jsonl",
+            '{"messages": [{"role": "user", "content": "hi"}]}\n',
+            r"chat.jsonl, line 1, 'messages': no message of the assistant",
+        ),
+        ("p.jsonl", '{"prompt": "hi", "chosen": "yes"}\n', "line 1: no key 'rejected'"),
+        (
+            "mmlu.csv",
+            'Which?,"a "good" tree",stone,B\nWho?,me,you,A\n',
+            r"mmlu.csv, line 1: not CSV \('\,' expected after '\"'\)",
+        ),
+        (
+            "web.jsonl",
+            '{"body": "a page"}\n{"body": "another"}\n',
+            r"text: \[\{file: own/web.jsonl, column: COLUMN, format: documents\}\]",
+        ),
     ],
 )
 def test_a_file_that_no_stage_reads_is_refused(capsys, name, content, said):
     with pytest.raises(UserError, match=said):
         report(capsys, name, content)
+
+
+def test_a_folder_is_told_from_a_file_that_is_not_there(tmp_path):
+    (tmp_path / "novels").mkdir()
+    with pytest.raises(UserError, match="novels: a folder; name each of its files, or put texts"):
+        print_report(Path("novels"))
+    with pytest.raises(UserError, match=r"novel\.txt: no such file"):
+        print_report(Path("novel.txt"))
+
+
+def test_a_copy_replaces_no_file(tmp_path, capsys):
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("tickets.csv", "tickets-2.csv"):
+        (own / name).write_text(TICKETS)
+    lines = report(capsys, "tickets.csv", TICKETS)
+    assert "mkdir -p own && cp tickets.csv own/tickets-3.csv" in lines
+    assert "  classification: {file: own/tickets-3.csv, text: subject, label: queue}" in lines
+
+
+def test_paragraphs_are_those_that_the_chain_reads(capsys):
+    blank = "\N{NO-BREAK SPACE}"
+    lines = report(capsys, "novel.txt", f"One.\r\n{blank}\r\nTwo.\n \nThree.\n")
+    assert lines[1] == "paragraphs: 3, 0 of them repeats"
 
 
 def test_a_delimiter_is_one_character(capsys):

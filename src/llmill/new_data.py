@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,7 +22,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.runner import params
 from llmill.stages.settings.download import OWN
-from llmill.tasks import classification, instruction, multiple_choice, preference, tables
+from llmill.tasks import classification, instruction, multiple_choice, preference, rows, tables
 from llmill.tasks.classification import Message
 from llmill.text import documents, endings, readers
 from llmill.text.identity import normal
@@ -51,11 +52,16 @@ class Finding:
 
 def print_report(path: Path, encoding: str | None = None, delimiter: str | None = None) -> None:
     """What the file is, then the lines. Raises `UserError` for one that no stage could read."""
+    if path.is_dir():
+        raise UserError(
+            f"{path}: a folder; name each of its files, or put texts into one .jsonl file, a row "
+            '{"text": "..."} each'
+        )
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     if delimiter is not None:
         delimiter = _character(delimiter)
-    own = path if path.parts[:1] == (OWN,) else Path(OWN, path.name)
+    own = path if path.parts[:1] == (OWN,) else _free(Path(OWN, path.name))
     options = {"encoding": encoding} if encoding else {}
     if endings.of(path.name) in TEXTS:
         finding = _text(path, {"file": str(own), **options})
@@ -82,7 +88,7 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
 def _text(path: Path, source: dict[str, str]) -> Finding:
     """A file of text to learn from, besides what is learnt from now."""
     text = "".join(readers.texts(path, None, source.get("encoding")))
-    parts = documents.paragraphs(text)
+    parts = documents.paragraphs(documents.clean(text))
     if not parts:
         raise UserError(f"{path}: no text in it")
     repeats = len(parts) - len(set(map(normal, parts)))
@@ -115,6 +121,8 @@ def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
     try:
         entries = preference.read_raw(path, source.get("encoding"))
     except UserError:
+        if _has_key(path, source, preference.ANSWERS):
+            raise
         return None
     undecided = sum(entry.undecided for entry in entries)
     lines = [
@@ -133,6 +141,8 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
     try:
         entries = instruction.read_raw(path, source.get("encoding"))
     except UserError:  # another table, or a broken one: reading it as such says what is wrong
+        if _has_key(path, source, instruction.CONVERSATIONS):
+            raise
         return None
     keys = Counter(normal(f"{entry.task}\n{entry.output}") for entry in entries)
     lines = [
@@ -142,6 +152,12 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
         *_lengths("responses", [entry.output for entry in entries]),
     ]
     return Finding(lines, "instruction", source)
+
+
+def _has_key(path: Path, source: dict[str, str], names: Sequence[str]) -> bool:
+    """Whether the first row has one of these, so that the file can be of no other form."""
+    _, row = next(iter(rows.read(path, source.get("encoding"))))
+    return isinstance(row, dict) and not row.keys().isdisjoint(names)
 
 
 def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
@@ -211,9 +227,11 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
         return Finding(lines, "text", [*_texts_now(), source])
     if label is None or text is None:
         names = ", ".join(map(str, list(frame.columns)[:SHOWN]))
+        learnt = f"; or learn its texts: text: [{{file: {own}, column: COLUMN, format: documents}}]"
         raise UserError(
             f"{path}: no column looks like a label and another like a text; choose among {names}: "
-            f"{{file: {own}, text: COLUMN, label: COLUMN}}"
+            f"classification: {{file: {own}, text: COLUMN, label: COLUMN}}"
+            + (learnt if endings.of(path.name) else "")
         )
     pairs = zip(frame[text], frame[label], strict=True)
     messages = [Message(name.strip(), cell) for cell, name in pairs if _filled(cell, name)]
@@ -245,6 +263,8 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
             quotes, frame = False, tables.read_all(path, encoding, delimiter, quotes=False)
         except UserError:
             raise error from None
+        if set(frame.iloc[:, -1]) <= set(multiple_choice.LETTERS):  # a quiz, as MMLU's files are
+            multiple_choice.read_table(path, path.stem, encoding)  # says what is wrong with it
     if path.suffix in tables.DELIMITERS and _repeats_a_name(frame):
         frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
     return frame, quotes
@@ -265,6 +285,12 @@ def _texts_now() -> list[Any]:
         each if isinstance(each, str) else each.model_dump(exclude_defaults=True)
         for each in params.load().download.text
     ]
+
+
+def _free(own: Path) -> Path:
+    """A place for a copy, where no file is lost."""
+    places = (own.with_stem(f"{own.stem}-{n}") for n in count(2))
+    return own if not own.exists() else next(each for each in places if not each.exists())
 
 
 def _filled(*cells: str | None) -> bool:

@@ -42,7 +42,7 @@ def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path)
         (b"Q?,a,b,c,d,E\n", "row 1: answer 'E', allowed are A, B, C, D"),
         (b"Q?,a,b,c,d,\n", "row 1: answer ''"),
         (b"Q?,a,b,c,d,AB\n", "row 1: answer 'AB'"),
-        (b"Q\xff?,a,b,c,d,A\n", "row 1: not UTF-8 at byte 1; name its encoding"),
+        (b"Q\xff?,a,b,c,d,A\n", "row 1: not UTF-8 at byte 1; set encoding to its own"),
         (b'"Q?,a,b,c,d,A\n', "not CSV"),
     ],
 )

@@ -105,12 +105,12 @@ def test_half_a_character_in_json_is_the_sign_for_what_cannot_be_read(tmp_path):
         (
             "a.csv",
             "text;label\nHello, you;1\n",
-            "single column with delimiter ','; say `delimiter: \";\"`",
+            "single column with delimiter ','; set delimiter to \";\"",
         ),
         ("a.csv", "text,label,text\na,1,b\n", "a.csv: 2 columns 'text'; rename one"),
         ("a.csv", "txt,label\na,1\n", "no column 'text'; did you mean 'txt'"),
         ("a.csv", "subject,queue\na,1\n", "no column 'text'; it has subject, queue"),
-        ("a.csv", "text;label\na;1\n", "single column with delimiter ','; say `delimiter: \";\"`"),
+        ("a.csv", "text;label\na;1\n", "single column with delimiter ','; set delimiter to \";\""),
         (
             "a.csv",
             "text,label\na,1\nb,c,2\n",

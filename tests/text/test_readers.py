@@ -100,7 +100,7 @@ WHOLE = gzip.compress(LINES.encode(), mtime=0)
         ("a.jsonl", b'{"text": ["a"]}', "a.jsonl, row 1: 'text' is a list, needed is a text"),
         ("a.jsonl", b'{"text": 12}', "a.jsonl, row 1: 'text' is 12, needed is a text"),
         ("a.jsonl", b'{"text": ' + b"[" * 200_000, "a.jsonl, row 1: not JSON (more than 64 objects"),
-        ("a.jsonl", b'{"text": "\xe9"}', "a.jsonl, row 1: not UTF-8 at byte 10; name its encoding"),
+        ("a.jsonl", b'{"text": "\xe9"}', "a.jsonl, row 1: not UTF-8 at byte 10; set encoding to its own"),
         ("a.txt", WHOLE, "a.txt, row "),
         ("a.txt.gz", b"plain", "a.txt.gz: not whole gzip (zlib inflate failed"),
         ("a.txt.gz", WHOLE[:-9], "a.txt.gz: not whole gzip (Truncated"),

@@ -366,8 +366,8 @@ def refuse_small_classes(parts: Splits, file: Path) -> None:
         lacking = next((label for label in sorted(counts) if label not in present), None)
         if lacking:
             raise UserError(
-                f"{file}: class '{lacking}' has {counts[lacking]} different texts, and none of "
-                f"them is in split {name}; add some, or leave the class out"
+                f"{file}: class '{lacking}': none of its different texts ({counts[lacking]}) is "
+                f"in split {name}; add some, or leave the class out"
             )
 
 

@@ -67,7 +67,9 @@ def read_all(
         text = decode(path.read_bytes(), path, encoding)
         frame = _separated(path, text, separator, quotes, header)
     else:
-        raise UserError(f"{path}: its ending is none of {', '.join(ENDINGS)}; rename it")
+        raise UserError(
+            f"{path}: its ending is none of {', '.join(ENDINGS)}; export it as one, or rename it"
+        )
     if frame.empty:
         raise UserError(f"{path}: no rows in it")
     return frame
@@ -106,7 +108,7 @@ def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
     if len(names) == 1 and other in names[0]:
         raise UserError(
             f"{path}: its first row is {elsewhere.quoted(names[0])}, a single column with "
-            f"delimiter {delimiter!r}; say `delimiter: {json.dumps(other)}`"
+            f"delimiter {delimiter!r}; set delimiter to {json.dumps(other)}"
         )
 
 

@@ -40,14 +40,12 @@ def decode(data: bytes, path: Path, encoding: str | None) -> str:
         elif b"\0" in data:
             said = f"not text in {name.upper()} at byte {start} but a binary file"
         else:
-            said = (
-                f"not {name.upper()} at byte {start}; name its encoding, as in `encoding: cp1252`"
-            )
+            said = f"not {name.upper()} at byte {start}; set encoding to its own, e.g. cp1252"
         raise UserError(f"{path}, row {row}: {said}") from None
     if "\0" in text:
         raise UserError(
             f"{path}, row {_row(text[: text.index(chr(0))])}: a NUL character, which no text has; "
-            "it is a binary file, or its encoding needs a name, as in `encoding: utf-16-le`"
+            "it is a binary file, or encoding must be set to its own, e.g. utf-16-le"
         )
     return text
 
