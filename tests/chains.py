@@ -8,8 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,14 +158,6 @@ def finished(made: Clone, stage: str) -> int:
 def commands(page: str) -> list[str]:
     """The indented lines of a page of the docs."""
     return re.findall(r"^    (\S.*)$", (ROOT / "docs" / page).read_text(), re.M)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    for _ in range(240):
-        if condition():
-            return
-        time.sleep(0.25)
-    raise TimeoutError
 
 
 def by_snakemake(factory: pytest.TempPathFactory) -> Clone:

@@ -5,6 +5,7 @@ writes.
 import atexit
 import gc
 import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
+for _name in ("http_proxy", "https_proxy", "all_proxy"):  # servers of tests are on this machine
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.upper(), None)
+
 # The modules of all tests make a million objects that stay: seconds went into looking through them.
 gc.set_threshold(50_000)
 atexit.register(gc.freeze)
@@ -47,6 +52,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_collection_finish() -> None:
     """What is there by now stays, so nobody looks through it again."""
     gc.freeze()
+
+
+def copy_source(root: Path) -> None:
+    """This repository's source, without what another worker's Python is just writing there."""
+    ignore = shutil.ignore_patterns("*.pyc.*")
+    shutil.copytree(ROOT / "src/llmill", root / "src/llmill", ignore=ignore)
 
 
 @cache

@@ -5,7 +5,6 @@ started, too.
 import importlib.util
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from llmill.__main__ import app
-from tests.conftest import ROOT
+from tests.conftest import ROOT, copy_source
 
 SCRIPT = """
 import time
@@ -87,7 +86,7 @@ def console_script(folder: Path) -> list[str]:
 def test_a_command_runs_the_code_of_the_repository_that_it_is_called_in(tmp_path, how):
     command = console_script(tmp_path) if how == "script" else [sys.executable, "-m", "llmill"]
     other = tmp_path / "another clone"
-    shutil.copytree(ROOT / "src/llmill", other / "src/llmill")
+    copy_source(other)
     (other / "src/llmill/version.py").write_text('VERSION = "9.9"\n')
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     for folder, version in ((tmp_path, "0.1.0"), (other, "9.9")):

@@ -27,8 +27,8 @@ from tests.chains import (
     ran,
     scheduled,
     tracked_runs,
-    wait_until,
 )  # fmt: skip
+from tests.waiting import until
 
 SCORED = ["accuracy", "report"]
 
@@ -231,7 +231,7 @@ def test_a_training_whose_tool_is_stopped_saves_says_so_and_goes_on_to_the_end(
     STOPS[stop](terminal)
     terminal.wait_for("stopped by signal", 120)
     terminal.process.wait(120)
-    wait_until(lambda: not at_work(pulled))
+    until(lambda: not at_work(pulled), 600, every=0.25)
     reached = int(re.findall(r"pretrain: step (\d+)/", terminal.text)[-1])
     pulled.run("snakemake", "--unlock")
     log = pulled.run(*words)

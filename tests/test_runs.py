@@ -52,11 +52,11 @@ def test_the_address_is_that_of_the_table_and_the_server_answers(repository):
         for said in server.stderr:
             if "Uvicorn running on" in said:
                 break
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=180) as page:
             assert re.search(r"<title>\s*MLflow", page.read().decode())
     finally:
         server.terminate()
-        server.communicate(timeout=30)
+        server.communicate(timeout=180)
 
 
 def test_without_runs_and_on_a_taken_port_one_line_says_so(repository):
@@ -64,9 +64,9 @@ def test_without_runs_and_on_a_taken_port_one_line_says_so(repository):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        out, said = runs(repository, "--port", str(port)).communicate(timeout=60)
+        out, said = runs(repository, "--port", str(port)).communicate(timeout=180)
         assert (out, said) == (
             "", f"llmill: 127.0.0.1, port {port}: Address already in use; name another: --port\n"
         )  # fmt: skip
-    out, said = runs(repository, "--port", str(free_port())).communicate(timeout=60)
+    out, said = runs(repository, "--port", str(free_port())).communicate(timeout=180)
     assert said == "llmill: no run of 'world' (name in params.yaml) yet; `dvc repro` makes some\n"

@@ -25,9 +25,9 @@ from tests.chains import (
     ran,
     scheduled,
     tracked_runs,
-    wait_until,
 )  # fmt: skip
 from tests.conftest import ROOT
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -263,8 +263,8 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
     before = finished(first, "report")
     first.run("dvc", "exp", "run", "--queue", "-n", "grid", "-S", "report.title=one,two", **alone)
     first.run("dvc", "queue", "start", "--jobs", "2", **alone)
-    wait_until(lambda: finished(first, "report") == before + 2)
-    wait_until(lambda: "Running" not in first.run("dvc", "queue", "status"))
+    until(lambda: finished(first, "report") == before + 2, 600, every=0.25)
+    until(lambda: "Running" not in first.run("dvc", "queue", "status"), 600, every=0.25)
     assert [titled(title) for title in ("one", "two")] == [
         [("report", "FINISHED", f"grid-{n}")] for n in (1, 2)
     ]

@@ -22,7 +22,7 @@ def settings(url: str, **changes: Any) -> JudgeServer:
     values: dict[str, Any] = {
         "base_url": url, "model": "judge", "key_variable": KEY, "prompt": "score-1", "samples": 1,
         "temperature": 0.0, "seed": 7, "max_tokens": 64, "concurrency": 1, "retries": 2,
-        "timeout": 10.0, "price": {"input": None, "output": None},
+        "timeout": 60.0, "price": {"input": None, "output": None},
         "budget": {"tokens": None, "cost": None},
     }  # fmt: skip
     return JudgeServer(**{**values, **changes})

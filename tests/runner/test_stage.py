@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from tests.conftest import ROOT, preset_text, write_code
+from tests.conftest import ROOT, copy_source, preset_text, write_code
+from tests.waiting import ended, until
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,7 +45,6 @@ def run(params, job):
             counter.write_text(str(i + 1))
             job.track.metrics({"counted": i + 1}, step=i + 1)
             job.say(f"step {i + 1}")
-            time.sleep(float(os.environ.get("PAUSE", "0")))
             while Path("hold").exists():
                 time.sleep(0.05)
             if job.stop.signum:
@@ -71,8 +71,7 @@ def template(tmp_path_factory) -> Path:
     a second to make.
     """
     root = tmp_path_factory.mktemp("template")
-    (root / "src").mkdir()
-    subprocess.run(["cp", "-rp", ROOT / "src" / "llmill", root / "src"], check=True)
+    copy_source(root)
     (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(DVC)
     (root / "input.txt").write_text("text\n")
@@ -106,7 +105,16 @@ def start(toy: Path, *words: str, **extra: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # ignored under `nohup`
     )
+
+
+def held(toy: Path, *words: str, **extra: str) -> subprocess.Popen:
+    """A stage that has done one step and does no other while the file `hold` is there."""
+    (toy / "hold").touch()
+    process = start(toy, *words, **extra)
+    until_step(process, 1)
+    return process
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str, str]:
@@ -204,9 +212,9 @@ def test_a_wrong_parameter_of_any_section_stops_every_stage(toy):
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum):
-    process = start(toy, PAUSE="0.5")
-    until_step(process, 1)
+    process = held(toy)
     process.send_signal(signum)
+    (toy / "hold").unlink()
     code, _, err = finish(process)
     assert code == 128 + signum
     assert err == (
@@ -224,10 +232,10 @@ def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum
 
 
 def test_further_signals_change_nothing_while_a_first_one_is_answered(toy):
-    process = start(toy, PAUSE="1")
-    until_step(process, 1)
+    process = held(toy)
     for signum in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
         process.send_signal(signum)
+    (toy / "hold").unlink()
     code, _, err = finish(process)
     assert code == 128 + signal.SIGINT
     assert err.endswith("llmill: stopped by signal 2; the same command continues from here\n")
@@ -235,33 +243,34 @@ def test_further_signals_change_nothing_while_a_first_one_is_answered(toy):
 
 
 def test_under_nohup_a_closed_terminal_stops_nothing(toy):
-    process = start(toy, "nohup", sys.executable, "-m", "llmill", "tokenize", PAUSE="0.5")
-    until_step(process, 1)
+    process = held(toy, "nohup", sys.executable, "-m", "llmill", "tokenize")
     process.send_signal(signal.SIGHUP)
+    (toy / "hold").unlink()
     assert finish(process)[0] == 0
     assert runs(toy) == ["tokenize FINISHED"]
 
 
 def test_a_stage_outlives_the_reader_of_its_output(toy):
-    process = start(toy, PAUSE="0.5")
-    until_step(process, 1)
+    process = held(toy)
     process.stdout.close()
     process.stderr.close()
-    assert process.wait(60) == 0
+    (toy / "hold").unlink()
+    assert process.wait(120) == 0
     assert runs(toy) == ["tokenize FINISHED"]
 
 
 def test_a_stage_outlives_its_terminal(toy):
+    (toy / "hold").touch()
     master, terminal = pty.openpty()
     words = (sys.executable, "-m", "llmill", "tokenize")
-    process = subprocess.Popen(
-        words, cwd=toy, env=environment(PAUSE="1"), stdout=terminal, stderr=terminal
-    )
+    process = subprocess.Popen(words, cwd=toy, env=environment(), stdout=terminal, stderr=terminal)
     os.close(terminal)
-    while b"step 1" not in os.read(master, 1000):
-        pass
+    said = b""
+    while b"step 1" not in said:
+        said += os.read(master, 1000)
     os.close(master)
-    assert process.wait(60) == 0
+    (toy / "hold").unlink()
+    assert process.wait(120) == 0
     assert runs(toy) == ["tokenize FINISHED"]
 
 
@@ -295,10 +304,10 @@ def test_the_state_goes_once_dvc_has_the_result(toy):
 
 
 def test_a_run_that_continues_after_a_kill_has_every_figure_once(toy):
-    process = start(toy, PAUSE="0.5")
-    until_step(process, 1)
+    process = held(toy)
     process.kill()
     process.communicate()
+    (toy / "hold").unlink()
     (counter,) = toy.glob("scratch/tokenize/*/state/count")
     counter.write_text("0")  # as if the state were older than the curve
     assert finish(start(toy))[0] == 0
@@ -309,10 +318,10 @@ def test_a_run_that_continues_after_a_kill_has_every_figure_once(toy):
 
 
 def test_after_a_hard_kill_the_next_start_marks_the_run_and_continues_it(toy):
-    process = start(toy, PAUSE="0.5")
-    until_step(process, 1)
+    process = held(toy)
     process.kill()
     process.communicate()
+    (toy / "hold").unlink()
     assert runs(toy) == ["tokenize RUNNING"]
     file = toy / "params.yaml"
     file.write_text(file.read_text().replace("processes: 2", "processes: 3"))
@@ -321,10 +330,10 @@ def test_after_a_hard_kill_the_next_start_marks_the_run_and_continues_it(toy):
 
 
 def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
-    process = start(toy, PAUSE="0.5", **UNTRACKED)
-    until_step(process, 1)
+    process = held(toy, **UNTRACKED)
     process.kill()
     process.communicate()
+    (toy / "hold").unlink()
     module = toy / "src/llmill/stages/tokenize.py"
     module.write_text(module.read_text() + "CHANGED = 1\n")
     write_code(toy, "tokenize")
@@ -337,12 +346,10 @@ def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
 
 
 def test_a_second_process_of_the_same_stage_is_refused(toy):
-    (toy / "hold").touch()
-    first = start(toy, **UNTRACKED)
-    until_step(first, 1)
+    first = held(toy, **UNTRACKED)
     second = start(toy, **UNTRACKED)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        second.wait(60)
+        second.wait(120)
     (toy / "hold").unlink()
     code, _, err = finish(second)
     assert code == 1
@@ -356,12 +363,12 @@ def test_the_death_of_its_starter_stops_the_stage(toy, name):
     starter.write_text(
         "import subprocess, sys; subprocess.run([sys.executable, '-m', 'llmill', 'tokenize'])"
     )
-    parent = start(toy, sys.executable, str(starter), PAUSE="1.2")
-    until_step(parent, 1)
+    parent = held(toy, sys.executable, str(starter))
     (child,) = psutil.Process(parent.pid).children()
     parent.kill()
-    psutil.wait_procs([child], timeout=30)
-    assert not child.is_running()
+    assert parent.stderr.readline().endswith("stopping once what is under way is saved\n")
+    (toy / "hold").unlink()
+    until(lambda: ended(child))
     parent.communicate()
     assert not (toy / "data/tokenize").exists()
     assert runs(toy) == ["tokenize KILLED"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.serve.served import until
+from tests.waiting import until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)

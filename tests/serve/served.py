@@ -6,8 +6,7 @@ import contextlib
 import itertools
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -25,6 +24,7 @@ from llmill.serve.worker import Worker
 from llmill.tasks.templates import ALPACA
 from llmill.text.template import Template
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder
+from tests.waiting import until
 
 if TYPE_CHECKING:
     import openai
@@ -103,14 +103,6 @@ class Running:
         until(lambda: self.worker.open == 0)
 
 
-def until(reached: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for what must come."""
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def serving(
     models: dict[str, Served], limits: Limits | None = None, key: str | None = None, **options
@@ -130,7 +122,8 @@ def serving(
         for client in running.clients:
             client.close()
         server.should_exit = True
-        thread.join()
+        thread.join(120)
+        assert not thread.is_alive(), "the server does not stop"
 
 
 def alone(served: Served, ids: list[int], count: int) -> list[int]:

@@ -20,7 +20,8 @@ from llmill.model import checkpoint
 from llmill.serve import connections
 from llmill.serve.refusal import Limits
 from tests.conftest import ROOT
-from tests.serve.served import TOKENIZER, decoder, random_models, serving, until
+from tests.serve.served import TOKENIZER, decoder, random_models, serving
+from tests.waiting import until
 
 MODELS = b"GET /v1/models HTTP/1.1\r\nHost: x\r\n"
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
@@ -54,7 +55,15 @@ def told(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("trickling", [False, True])
 def test_a_connection_without_a_whole_request_is_ended(monkeypatch, sent, answers, trickling):
     monkeypatch.setattr(connections, "HEADERS", 0.3)
+    here, take = threading.Event(), connections.Door._take
+
+    def take_once_sent(door) -> None:
+        assert here.wait(30)
+        take(door)
+
+    monkeypatch.setattr(connections.Door, "_take", take_once_sent)
     with serving(random_models()) as server, connected(server.port, sent) as connection:
+        here.set()
         ended = threading.Event()
 
         def trickle() -> None:
@@ -72,11 +81,11 @@ def test_a_connection_without_a_whole_request_is_ended(monkeypatch, sent, answer
 
 def test_a_connection_between_two_requests_is_kept_longer(monkeypatch):
     """Longer than one may take to send a request in."""
-    monkeypatch.setattr(connections, "HEADERS", 0.2)
+    monkeypatch.setattr(connections, "HEADERS", 1.0)
     with serving(random_models()) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
         ours = []
-        for pause in (0.5, 0):
+        for pause in (1.5, 0):
             connection.request("GET", "/v1/models")
             assert connection.getresponse().read()
             ours.append(connection.sock.getsockname())
@@ -87,6 +96,13 @@ def test_a_connection_between_two_requests_is_kept_longer(monkeypatch):
 
 def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch):
     monkeypatch.setattr(connections, "UNREAD", 0.3)
+    taken, made = [], connections.Connection.connection_made
+
+    def noted(connection, transport) -> None:
+        made(connection, transport)
+        taken.append(connection)
+
+    monkeypatch.setattr(connections.Connection, "connection_made", noted)
     fields = {"prompt": [[65] * 500] * 4, "max_tokens": 0, "echo": True, "logprobs": 5}
     body = json.dumps({**ASKED, **fields}).encode()
     head = b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
@@ -96,7 +112,7 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(monkeypatch):
         connection.settimeout(20)
         connection.connect(("127.0.0.1", server.port))
         connection.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\n" + head + body)
-        until(lambda: server.open_connections() == 1)
+        until(lambda: len(taken) == 1)
         until(lambda: server.open_connections() == 0)
         answer, _, rest = told(connection).partition(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200")

@@ -9,7 +9,8 @@ import pytest
 from llmill.models import LanguageModel
 from llmill.serve.served import Served
 from tests.serve.browser import browsing, needed
-from tests.serve.served import TOKENIZER, parrot, parrots, serving
+from tests.serve.served import TOKENIZER, parrot, parrots, random_models, serving
+from tests.waiting import until
 
 TURNS = "[...document.querySelectorAll('article')].map(each => each.innerText)"
 ANSWERED = "!document.querySelector('.writing') && document.querySelector('.answered') !== null"
@@ -78,24 +79,33 @@ def test_a_conversation_is_typed_remembered_and_begun_anew_without_a_mouse(brows
 
 
 @needed
-def test_the_settings_are_sent_and_escape_stops_an_answer_which_frees_its_place(browser, server):
-    browser.open(server.url)
-    browser.wait("models.length === 2")
-    assert browser.value("document.getElementById('tokens').value") == "128"
-    browser.value("document.getElementById('tokens').value = 3")
-    browser.value("document.getElementById('temperature').value = 0")
-    browser.type("Hi")
-    browser.press("Enter")
-    browser.wait(ANSWERED)
-    assert browser.value(NOTE) == "It reached the most tokens. "
-    browser.value("document.getElementById('tokens').value = 350")
-    browser.type("Hi")
-    browser.press("Enter")
-    browser.wait(f"{SEND} === 'Stop'")
-    browser.press("Escape")
-    browser.wait(f"{SEND} === 'Send'")
-    assert browser.value(NOTE) == "Stopped."
-    server.empty()
+def test_the_settings_are_sent_and_escape_stops_an_answer_which_frees_its_place(browser, gate):
+    gate.set()
+    with serving(random_models()) as server:
+        browser.open(server.url)
+        browser.wait("models.length === 2")
+        assert browser.value("document.getElementById('tokens').value") == "128"
+        browser.value("document.getElementById('tokens').value = 3")
+        browser.value("document.getElementById('temperature').value = 0")
+        browser.type("Hi")
+        browser.press("Enter")
+        browser.wait(ANSWERED)
+        assert browser.value(NOTE) == "It reached the most tokens. "
+        assert gate.steps == 3
+        gate.clear()
+        gate.reached.clear()
+        browser.value("document.getElementById('tokens').value = 350")
+        browser.type("Hi")
+        browser.press("Enter")
+        browser.wait(f"{SEND} === 'Stop'")
+        assert gate.reached.wait(60)
+        browser.press("Escape")
+        browser.wait(f"{SEND} === 'Send'")
+        assert browser.value(NOTE) == "Stopped."
+        until(lambda: server.worker._left)  # it knows
+        gate.set()
+        server.empty()
+        assert gate.steps == 4
 
 
 @needed

@@ -16,7 +16,8 @@ from llmill.serve import replies, run, worker
 from llmill.serve.refusal import Limits
 from llmill.serve.text import Reading
 from tests.model.test_generate import needs_fbgemm
-from tests.serve.served import END, TOKENIZER, alone, random_models, serving, until
+from tests.serve.served import END, TOKENIZER, alone, random_models, serving
+from tests.waiting import until
 
 
 def test_a_hundred_clients_at_once_each_get_their_own_answer(server):

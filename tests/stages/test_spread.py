@@ -16,10 +16,11 @@ import pytest
 
 from llmill.contract import record
 from llmill.training.compilation import unusable
-from tests.conftest import ROOT, preset_text, write_code
+from tests.conftest import ROOT, copy_source, preset_text, write_code
 from tests.stages import trainee
+from tests.waiting import ended, until
 
-COPIED = ("src", "dvc.yaml", "requirements.lock")
+COPIED = ("dvc.yaml", "requirements.lock")
 CHANGED = {
     "block_size: 256": "block_size: 32",
     "max_length: 128": "max_length: 16",
@@ -32,7 +33,9 @@ CHANGED = {
 def template(tmp_path_factory) -> Path:
     """A repository of its own with tokens to train on."""
     root = tmp_path_factory.mktemp("template")
-    subprocess.run(["cp", "-rp", *(ROOT / name for name in COPIED), root], check=True)
+    copy_source(root)
+    for name in COPIED:
+        shutil.copy(ROOT / name, root)
     text = preset_text("smoke")
     for before, after in CHANGED.items():
         text = text.replace(before, after)
@@ -73,7 +76,7 @@ def start(root: Path) -> subprocess.Popen:
     )
 
 
-def until(process: subprocess.Popen, step: int) -> None:
+def until_step(process: subprocess.Popen, step: int) -> None:
     """Read lines until the training has reached a step."""
     for line in process.stdout:
         found = re.search(r"step (\d+)/", line)
@@ -96,7 +99,7 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(repository):
     process = start(repository)
-    until(process, 8)
+    until_step(process, 8)
     both = workers(process)
     assert len(both) == 2
     both[1].kill()
@@ -118,7 +121,7 @@ def test_a_process_that_dies_stops_the_others_and_one_process_can_go_on(reposito
 def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
     set_parameters(repository, checkpoint_every=10_000)  # so only the signal makes a state
     process = start(repository)
-    until(process, 8)
+    until_step(process, 8)
     both = workers(process)
     process.send_signal(signal.SIGTERM)
     code, _, err = finish(process)
@@ -143,11 +146,10 @@ def test_a_signal_to_the_launcher_saves_and_stops_them_all(repository):
 def test_the_death_of_the_launcher_saves_and_stops_them_all_and_changes_nothing(repository):
     set_parameters(repository, checkpoint_every=10_000)
     process = start(repository)
-    until(process, 8)
+    until_step(process, 8)
     both = workers(process)
     process.kill()
-    _, alive = psutil.wait_procs(both, timeout=60)
-    assert alive == []
+    until(lambda: all(map(ended, both)))
     (state,) = (repository / "scratch/pretrain").glob("*/state/*.json")
     assert 8 <= int(state.stem) < 120
     code, out, err = finish(start(repository))

@@ -22,6 +22,7 @@ from llmill.text.shards import Shards
 from llmill.text.tokenizer import Tokenizer
 from tests.conftest import ROOT, preset
 from tests.jobs import Job
+from tests.waiting import ended
 
 WORLD = preset("world")
 BYTES = Tokenizer({bytes([b]): b for b in range(256)})
@@ -149,11 +150,3 @@ def test_a_worker_ends_when_the_stage_is_killed(tmp_path):
             break
         time.sleep(0.1)
     assert ended(worker)
-
-
-def ended(process: psutil.Process) -> bool:
-    """An orphan that ended is a zombie until whoever adopted it reaps it."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from llmill.text.fetch import fetch, fetch_all, mirror, missing
 from llmill.text.sources import File
 from tests.text.refusals import refused
 from tests.text.server import (
+    behave,
     cut,
     endless,
     ignore_range,
@@ -485,8 +487,17 @@ def test_files_come_side_by_side_and_in_their_order(server, desk):
 
 
 def test_a_cut_connection_in_one_file_loses_none_of_the_others(server, desk):
-    files = shards(server, 3)
-    server.plan["1.bin"] = [cut(50_000)]
+    files, together = shards(server, 3), threading.Barrier(3)
+
+    def once_all_are_asked(answer):
+        def wait(handler, body):
+            together.wait(30)
+            answer(handler, body)
+
+        return wait
+
+    for number, answer in enumerate((behave, cut(50_000), behave)):
+        server.plan[f"{number}.bin"] = [once_all_are_asked(answer)]
     with pytest.raises(UserError, match=r"1\.bin: .* the connection broke off"):
         all_of(desk, files)
     whole = [files[0].sha256, files[2].sha256]

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+import llmill.text.side_by_side as module
 from llmill.text.side_by_side import side_by_side
 
 
@@ -42,17 +43,21 @@ def test_so_many_run_at_once_and_no_more(most):
     assert max(seen) == most
 
 
-def test_after_a_failure_none_begins_and_what_runs_ends_before_it_is_raised():
-    begun, failed, ended = [], threading.Event(), []
+def test_after_a_failure_none_begins_and_what_runs_ends_before_it_is_raised(monkeypatch):
+    begun, cancelled, ended, cancel = [], threading.Event(), [], module._cancel
 
     def failing():
-        failed.set()
         raise ValueError("this one")
 
     def running():
-        assert failed.wait(20)
+        assert cancelled.wait(20)
         ended.append(True)
 
+    def cancelling(futures):
+        cancel(futures)
+        cancelled.set()
+
+    monkeypatch.setattr(module, "_cancel", cancelling)
     with pytest.raises(ValueError, match="this one"):
         side_by_side([running, failing, *[lambda: begun.append(True)] * 9], 2)
     assert ended == [True]

@@ -35,15 +35,21 @@ def train(folder: Path, processes: int, kind: str, steps: int = 0, optimizer: st
     words = (folder, kind, steps, END, optimizer)
     running = [
         FORKS.Process(
-            target=one_of, args=(together | {"RANK": str(n), "LOCAL_RANK": str(n)}, words)
+            target=one_of,
+            args=(together | {"RANK": str(n), "LOCAL_RANK": str(n)}, words),
+            daemon=True,
         )
         for n in range(processes)
     ]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join(300)
-    assert [process.exitcode for process in running] == [0] * processes
+    try:
+        for process in running:
+            process.start()
+        for process in running:
+            process.join(300)
+        assert [process.exitcode for process in running] == [0] * processes
+    finally:
+        for process in running:  # which wait for one that failed
+            process.kill()
 
 
 def one_of(variables: dict[str, str], words: tuple) -> None:
