@@ -141,6 +141,40 @@ def test_foreign_files_alone_bring_their_references(repository):
     assert any("Not rated: x, y." in line for line in lines)
 
 
+def test_an_empty_reference_is_none_whichever_file_is_first(repository):
+    for names in ("ab", "ba"):
+        for name, form, reference in zip(
+            names, ("It is {n}.", "{n}"), ("", "It is 0."), strict=True
+        ):
+            one = [rows(form, 1)[0] | {"output": reference}]
+            (repository / f"{name}.json").write_text(json.dumps(one))
+        lines = said(repository / "a.json", repository / "b.json", by="words")
+        assert f"{names[0]} 1 1 0 100.0" in lines  # "It is 0.", which the other file calls right
+
+
+def test_a_task_that_stands_twice_has_two_right_answers_and_the_better_score(repository):
+    entries = repository / "data/prepare/instruction/test.jsonl"
+    entries.parent.mkdir(parents=True)
+    task = {"instruction": "Name a colour.", "input": ""}
+    entries.write_text(
+        "".join(json.dumps(task | {"output": each}) + "\n" for each in ("Red.", "Blue."))
+    )
+    said_by = {
+        "instruct": ("Red.", 100, 20),
+        "prefer": ("Blue.", 20, 100),
+        "pretrain": ("Grey.", 40, 30),
+    }
+    for name, (answer, *scores) in said_by.items():
+        own = [
+            task | {"output": each, "kind": None, "answer": answer} for each in ("Red.", "Blue.")
+        ]
+        chain(repository, name, own, scores)
+    lines = said()
+    assert [line for line in lines if line.split()[0] in ("instruct", "prefer", "pretrain")][:3] == [
+        "pretrain 2 1 0 40.0", "instruct 2 1 0 100.0", "prefer 2 1 0 100.0",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("files", "reason"),
     [

@@ -102,6 +102,8 @@ def test_who_only_won_has_no_rating_and_is_named(tmp_path):
     shown = said(table(tmp_path, "best,x,best", "x,y,x", "x,y,y"))
     assert "no finite rating fits them: x, y; best. Not rated: best." in shown
     assert shown.count("2 outcomes") == 1  # those of the two that are rated
+    ties = said(table(tmp_path, "x,y,tie"))
+    assert "All outcomes are ties, so no rating differs from another: x; y." in ties
     lone = said(table(tmp_path, "best,x,best"))
     assert "Not rated: best, x." in lone
 

@@ -66,7 +66,8 @@ def print_arena(
     tasks = dict(chain.tasks)
     for own in players.values():
         for task, reference in own.references.items():
-            tasks.setdefault(task, Known((reference,)))
+            if reference.strip():
+                tasks.setdefault(task, Known((reference,)))
     by_name = {name: own.by_task for name, own in players.items()}
     if by is None:
         by, why = chosen(chain, bool(arena.undecided(by_name, tasks, chain.scored)))
@@ -107,8 +108,10 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
     entries = pipeline.folder(stages, "prepare") / "instruction" / "test.jsonl"
     for entry in instruction.read(entries) if entries.exists() else ():
         key = answers.task(entry.instruction, entry.input)
-        right = (entry.output, *entry.paraphrases)
-        chain.tasks[key] = Known(right, tuple(entry.wrong))
+        # A task may stand there twice, with other references.
+        known = chain.tasks.get(key, Known(()))
+        right = (*known.right, entry.output, *entry.paraphrases)
+        chain.tasks[key] = Known(right, (*known.wrong, *entry.wrong))
     for variant in pipeline.variants(stages, "judge"):
         # Stage instruct has the foundation model answer, too.
         stage = "instruct" if variant == "pretrain" else variant
@@ -119,8 +122,9 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
         judged = pipeline.folder(stages, f"judge/{variant}")
         if (judged / "scores.json").exists():
             for row in record.read_json(judged / "scores.json"):
-                key = answers.task(row["instruction"], row["input"])
-                chain.scored[key, row["answer"]] = row["score"]
+                said = answers.task(row["instruction"], row["input"]), row["answer"]
+                scores = [x for x in (chain.scored.get(said), row["score"]) if x is not None]
+                chain.scored[said] = max(scores, default=None)  # of its several references
             metrics = record.read_json(judged / "metrics.json")
             chain.judges.add(metrics["backend"])
             chain.short_of += metrics.get("short_of", [])

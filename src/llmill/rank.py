@@ -45,15 +45,19 @@ def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None
     for group in everyone:
         among = [each for each in outcomes if each.first in group]
         strong = ranking.groups(ranking.count(among), strong=True)
-        rated = [part for part in strong if len(part) > 1]
+        rated = ranking.rateable(among)
         for part in rated:
             own = [each for each in among if {each.first, each.second} <= {*part}]
             console.print(ratings(own, plain, drawn))
         alone = sorted({*group} - {name for part in rated for name in part})
         if len(strong) > 1:
+            if all(each.score == 0.5 for each in among):
+                why = "All outcomes are ties, so no rating differs from another: "
+            else:
+                why = "Between these groups wins go one way, so no finite rating fits them: "
             console.print(
                 printable.line(
-                    "Between these groups all outcomes go one way, so no finite rating fits them: "
+                    why
                     + "; ".join(", ".join(part) for part in strong)
                     + (f". Not rated: {', '.join(alone)}." if alone else ".")
                 ),

@@ -42,6 +42,14 @@ def kept(
     )
 
 
+def test_figures_of_two_variants_are_shown_though_no_parameter_differs(tmp_path):
+    before = kept(tmp_path, "one", [True, False, False, False])
+    after = replace(kept(tmp_path, "two", [True, True, True, False]), name="mmlu@prefer")
+    found = runs.compare(before, replace(after, tags=before.tags))
+    assert found.differences == []
+    assert not found.is_empty
+
+
 def test_parameters_figures_and_items_of_two_runs_are_compared(tmp_path):
     before = kept(
         tmp_path, "one", [True, False, False, False], **{"mmlu.shots": "0", "mmlu.seed": "1"}

@@ -15,7 +15,10 @@ from llmill.evaluation.choices import (
 )
 from llmill.evaluation.multiple_choice import cloze_prompt, letter_prompt
 from llmill.evaluation.scoring import continuation_logprobs
+from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import Question
+from llmill.tasks.templates import ALPACA, PLAIN
+from llmill.text.template import Template
 from tests.evaluation.toys import Bigram, bytes_tokenizer, decoder
 
 SUM = Question("number_theory", "What is 1 + 1?", ["1", "2", "3", "4"], 1)
@@ -54,11 +57,22 @@ def test_a_model_that_likes_a_text_picks_it_in_the_cloze_format():
     assert clozes(Bigram(likes), [CITY]).picks("byte") == [2]
 
 
-def test_the_same_model_picks_it_in_a_template_behind_which_answers_begin_at_once():
-    likes = [(":", "B"), ("B", "e"), ("e", "r"), ("r", "n")]
-    found = template_scores(Bigram(likes), bytes_tokenizer(), [CITY], lambda q: [256, *b"say:"], 4)
+@pytest.mark.parametrize(
+    ("source", "before", "sizes"), [(ALPACA, "\n", [4, 5, 4, 4]), (PLAIN, " ", [5, 6, 5, 5])]
+)
+def test_in_a_template_a_choice_is_scored_as_the_answer_is_learnt(source, before, sizes):
+    """Alpaca's ends the line before an answer; the plain one puts a space there."""
+    template = Template(source, bytes_tokenizer())
+    likes = Bigram([(before, "B"), ("B", "e"), ("e", "r"), ("r", "n")], block_size=512)
+    found = template_scores(likes, template, [CITY], 4)
     assert found.picks("byte") == [2]
-    assert found.sizes["byte"] == [[4, 5, 4, 4]]
+    assert found.sizes["byte"] == [sizes]
+    conversation = [message("user", CITY.question), message("assistant", "Bern")]
+    ids, learnt = template.learnt(conversation)
+    assert learnt.count(True) == sizes[2] + 1  # and the end, which is not scored
+    first = learnt.index(True)
+    slowly = continuation_logprobs(likes, [(ids[:first], ids[first : first + sizes[2]])], 1)
+    assert [found.logprobs[0][2]] == pytest.approx(slowly)
 
 
 def test_questions_may_have_other_numbers_of_choices_side_by_side():

@@ -12,6 +12,7 @@ from llmill.evaluation.diversity import (
     of_one_length,
     repeated,
 )
+from llmill.evaluation.statistics import share
 
 
 def ids(*texts):
@@ -22,9 +23,12 @@ def test_distinct_runs_are_counted_over_all_texts():
     texts = ids("abab", "abc")
     assert distinct(texts, 1, 0.95)["value"] == 3 / 7
     assert distinct(texts, 2, 0.95)["value"] == 3 / 5
-    assert distinct(texts, 3, 0.95) == {
-        "value": 1.0, "low": 1.0, "high": 1.0, "n": 2, "covers": "items",
-    }  # fmt: skip
+    none_twice = distinct(texts, 3, 0.95)  # which another text might change
+    assert none_twice == {**share(2, 2, 0.95), "covers": "items"}
+    assert 0.3 < none_twice["low"] < 0.4
+    assert (
+        distinct([*texts, *ids("x", "")], 3, 0.95) == none_twice
+    )  # without a run, so no text of them
     assert distinct(ids("ab", ""), 3, 0.95) is None
     one = distinct(ids("abab", "a"), 2, 0.95)  # one text says nothing of others
     assert (one["value"], one["low"], one["high"]) == (2 / 3, 0.0, 1.0)

@@ -14,6 +14,9 @@ from llmill.evaluation.exact_match import same
         ("cafe\u0301", "café"),
         ("STRASSE", "straße"),
         ("“.5”.", ".5"),
+        ("北京。", "北京"),
+        ("\u200fמשה", "משה"),
+        ("[]", " [] "),
     ],
 )
 def test_case_spaces_and_outer_marks_do_not_count(answer, reference):

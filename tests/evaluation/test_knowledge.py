@@ -52,6 +52,10 @@ def test_an_answer_of_several_words_is_looked_for_as_it_stands():
         ("It is .5", ["5", "6"], False),
         ("anything", ["()", "{}"], False),
         ("1", ["1", "()"], True),
+        ("法国的首都是巴黎。", ["巴黎", "罗马"], True),
+        ("法国的首都是巴黎或罗马。", ["巴黎", "罗马"], False),
+        ("เมืองหลวงคือกรุงเทพ", ["กรุงเทพ", "ปารีส"], True),
+        ("रामा", ["राम", "सीता"], False),  # a vowel sign makes another word of it
     ],
 )
 def test_a_number_or_a_longer_choice_is_no_part_of_another(text, choices, right):

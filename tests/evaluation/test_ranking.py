@@ -141,6 +141,40 @@ def test_ties_alone_make_no_strong_group():
         assert ranking.groups(counts, strong=True) == [["a"], ["b"]]
 
 
+def test_a_tie_joins_two_players_once_wins_go_both_ways_somewhere():
+    """Then the tie parameter is finite, and so is who is neither better nor worse without end."""
+    both = (
+        [Outcome("a", "b", 1.0)] * 30 + [Outcome("b", "a", 1.0)] * 20 + [Outcome("a", "b", 0.5)] * 5
+    )
+    mostly = [Outcome("c", "a", 0.5)] * 60 + [Outcome("c", "a", 1.0)] * 2
+    assert ranking.rateable([*both, *mostly]) == [["a", "b", "c"]]
+    counts = ranking.count([*both, *mostly])
+    (a, b, c), nu = ranking.strengths(counts)
+
+    def likelihood(a, b, c, nu):
+        def shares(x, y):
+            sizes = np.array([np.exp(x), np.exp(y), nu * np.exp((x + y) / 2)])
+            return np.log(sizes / sizes.sum())
+
+        one, other = shares(a, b), shares(c, a)
+        return 30 * one[0] + 20 * one[1] + 5 * one[2] + 2 * other[0] + 60 * other[2]
+
+    best = likelihood(a, b, c, nu)
+    for step in (0.01, -0.01):
+        assert best > likelihood(a + step, b, c, nu)
+        assert best > likelihood(a, b, c + step, nu)
+        assert best > likelihood(a, b, c, nu * np.exp(step))
+    assert ranking.intervals(counts, 200, 0.95, 1)[2] == 0
+
+
+def test_a_part_is_rated_by_the_outcomes_within_it():
+    """Those of x and y are ties; the wins that go both ways are elsewhere."""
+    met = [Outcome("a", "b", 1.0), Outcome("b", "a", 1.0), Outcome("x", "y", 0.5)]
+    above = [Outcome("a", "x", 1.0), Outcome("b", "y", 1.0)]
+    assert ranking.groups(ranking.count([*met, *above]), strong=True) == [["a", "b"], ["x", "y"]]
+    assert ranking.rateable([*met, *above]) == [["a", "b"]]
+
+
 def test_a_unit_of_strength_is_174_points_and_ten_to_one_are_400():
     assert ranking.rating(np.array([0.0, 1.0])) == pytest.approx([1000.0, 1173.7178])
     assert ranking.rating(np.array([math.log(10)])) == pytest.approx([1400.0])

@@ -39,6 +39,9 @@ def test_a_rule_decides_what_is_listed_and_leaves_the_rest(answer, right):
         ("9007199254740993", "9007199254740992", False),
         ("12 km", "12", None),
         ("twelve", "12", None),
+        ("()", "()", True),
+        ("()", "12", False),
+        ("()", "[]", None),
     ],
 )
 def test_two_numbers_are_compared_as_numbers(answer, reference, right):

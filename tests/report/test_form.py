@@ -29,6 +29,23 @@ def test_an_interval_stands_behind_its_value():
     assert form.trials(SHARE) == "1,234"
 
 
+def test_a_single_observation_has_no_interval():
+    one = {"value": 5.0, "low": 5.0, "high": 5.0, "n": 1, "covers": "items"}
+    assert (form.bounds_of(one), form.interval(one, "points")) == (None, "–")
+    assert form.bounds_of({**one, "n": 2}) == (5.0, 5.0)
+    assert form.bounds_of({**one, "low": 0.0, "high": 100.0}) == (0.0, 100.0)
+
+
+def test_a_name_on_the_way_to_a_figure_may_have_a_dot():
+    metrics = {"by_source": {"my.notes": {"after": 2.0}, "my": {"other": 1.0}}, "a": 0}
+    assert form.at(metrics, "by_source.my.notes.after") == 2.0
+    assert form.at(metrics, "by_source.my.other") == 1.0
+    assert form.at(metrics, "a") == 0
+    assert [
+        form.at(metrics, path) for path in ("by_source.your", "a.b", "by_source.my.notes.x")
+    ] == [None] * 3
+
+
 def test_what_an_interval_covers_is_said_in_a_sentence_a_cell_and_a_caption():
     seeds, both = ({**SHARE, "covers": covers} for covers in ("seeds", "both"))
     before = {"value": 0.5, "low": 0.4, "high": 0.6}  # written without
@@ -46,8 +63,11 @@ def test_what_an_interval_covers_is_said_in_a_sentence_a_cell_and_a_caption():
 def test_sizes_and_large_counts_are_short():
     sizes = [999, 1000, 804_335, 2_500_000_000, None]
     assert [form.size(n) for n in sizes] == ["999 bytes", "1.0 kB", "804.3 kB", "2.5 GB", "–"]
-    counts = [999, 12_345, 1_048_576, 124_439_808, 10_000_000_000]
-    shown = ["999", "12,345", "1.05 million", "124 million", "10 billion"]
+    counts = [999, 12_345, 1_048_576, 124_439_808, 999_600_000, 10_000_000_000, 15e12, 2e15]
+    shown = [
+        "999", "12,345", "1.05 million", "124 million", "1 billion", "10 billion", "15 trillion",
+        "2,000 trillion",
+    ]  # fmt: skip
     assert [form.short(n) for n in counts] == shown
 
 

@@ -12,7 +12,7 @@ from llmill.contract.errors import UserError
 from llmill.evaluation.judges import folder_of
 from llmill.evaluation.statistics import pairs_right
 from llmill.model import checkpoint
-from llmill.stages.judge import histogram, least_by_kind, run, short_of
+from llmill.stages.judge import decided, histogram, least_by_kind, run, short_of
 from llmill.stages.settings.judge import Bar, Judge
 from tests.conftest import ROOT
 from tests.evaluation.judge_server import chat, serving, settings
@@ -124,6 +124,21 @@ def test_rules_decide_what_they_can_and_the_grader_scores_the_rest(paths, tmp_pa
     }
     assert [row["rouge_l"] for row in scores] == [1.0, 0.0, 0.0, 0.0, 0.0]
     assert (metrics["rouge_l"]["value"], metrics["rouge_l"]["n"]) == (0.2, 5)
+
+
+def test_the_lists_of_one_task_decide_nothing_of_another_that_ends_in_the_same_message(tmp_path):
+    asked = {"instruction": "And its capital?", "input": ""}
+    listed = [
+        asked | {"output": "Paris", "paraphrases": ["It is Paris."], "wrong": ["It is Madrid."]},
+        asked | {"output": "Madrid", "paraphrases": ["It is Madrid."], "wrong": ["It is Paris."]},
+    ]
+    file = tmp_path / "test.jsonl"
+    file.write_text("".join(f"{json.dumps(entry)}\n" for entry in listed))
+    rows = [
+        asked | {"output": output, "answer": f"It is {city}."}
+        for output in ("Paris", "Madrid") for city in ("Paris", "Madrid")
+    ]  # fmt: skip
+    assert decided(rows, file) == [True, False, False, True]
 
 
 def test_the_judge_is_judged_by_the_pairs_of_a_right_and_another_answer(paths, tmp_path):

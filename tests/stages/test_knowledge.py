@@ -76,6 +76,8 @@ def test_the_same_model_keeps_all_and_only_questions_of_one_fact_are_asked(finis
     rows = json.loads((job.out / "questions.json").read_text())
     assert [row["answer"] for row in rows] == ["aa", "bb", "cc", "dd", "aa", "bb"]
     assert [row["cluster"] for row in rows] == [0, 1, 2, 1, 4, 5]
+    assert {type(row["text_after"]) for row in rows} == {str}
+    assert {type(row["written_after"]) for row in rows} == {bool}
 
 
 def test_another_model_loses_and_gains_and_its_loss_is_its_own(finished):

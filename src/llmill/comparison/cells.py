@@ -14,6 +14,8 @@ from llmill.report import form
 MOST_STAGES = 3  # named beside a change
 FIGURE_HEAD = ("figure", "before", "after", "change", "gained / lost", "p")
 SHARED = " shared"  # items, where one side has others as well
+FIRST_SEED = ", first seed"  # items were written of that alone
+ROUNDING = 1e-6
 Cells = tuple[str, ...]
 
 
@@ -76,13 +78,25 @@ def _figure(figure: Figure, paired: Paired | None) -> Cells:
         change = _difference(figure.before, figure.after, figure.unit)
         return (figure.name, *values, change, *(form.DASH,) * 2)
     apart = paired.only_before or paired.only_after
+    change, of = _change(paired.difference, figure.unit), SHARED if apart else ""
+    if not apart and _is_other(paired, figure):  # the figure is a mean over seeds
+        change, of = _difference(figure.before, figure.after, figure.unit), FIRST_SEED
     return (
         figure.name,
         *values,
-        _change(paired.difference, figure.unit),
-        f"{paired.gained} / {paired.lost} of {paired.n:,}{SHARED if apart else ''}",
+        change,
+        f"{paired.gained} / {paired.lost} of {paired.n:,}{of}",
         form.probability(paired.p).removeprefix("= ") if paired.p is not None else form.DASH,
     )
+
+
+def _is_other(paired: Paired, figure: Figure) -> bool:
+    """Whether what was written of each item makes another change than the figures do."""
+    old, new = form.value_of(figure.before), form.value_of(figure.after)
+    change = form.value_of(paired.difference)
+    if old is None or new is None or change is None:  # a run between lost its figures
+        return False
+    return abs(new - old - change) > ROUNDING
 
 
 def _difference(before: Any, after: Any, unit: str) -> str:

@@ -56,7 +56,8 @@ class Comparison:
     @property
     def is_empty(self) -> bool:
         """Whether nothing differs."""
-        return not (self.differences or self.stages)
+        moved = self.headlines or self.others or self.alone
+        return not (self.differences or self.stages or moved)
 
 
 def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
@@ -79,7 +80,8 @@ def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
         found.notes += _gaps(side, lock)
     found.differences = differences(chains, sides, outputs, found.notes)
     found.stages = stage_rows(chains, cache)
-    _Figures(chains, outputs, found, sides).fill()
+    if not found.is_empty:  # else there is nothing to read
+        _Figures(chains, outputs, found, sides).fill()
     found.missing = {
         side.title: files.missing
         for side, files in zip(sides, outputs, strict=True)

@@ -60,13 +60,17 @@ def compare(before: Kept, after: Kept) -> Comparison:
     moved = [Row(figure, None) for figure in every if figure.has_moved]
     if moved:
         found.others[before.name] = moved
-        found.reasons.append(Reason([before.name], _said(found.differences)))
+        alone = sorted(({*sides[0]} ^ {*sides[1]}) - {before.name, after.name})
+        found.reasons.append(Reason([before.name], _said(found.differences, alone)))
     return found
 
 
-def _said(differences: list[Difference]) -> str:
+def _said(differences: list[Difference], alone: list[str]) -> str:
+    """Why figures differ; `alone`: the stages that stand upstream of one run only."""
     changes = [each for each in differences if each.kind != "tag"]
     names = ", ".join(map(_named, changes[:MOST]))
+    if alone and not changes:
+        return f"{', '.join(alone)} made what only one of the runs reads"
     if not changes:
         return "neither parameters nor inputs of these runs and those upstream differ"
     if len(changes) == 1:

@@ -26,7 +26,9 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
         _say(
             console,
             f"Nothing differs: parameters, code, packages, data and all outputs of "
-            f"{found.n_stages} stages are the same.",
+            f"{found.n_stages} stages are the same, by git and dvc.lock."
+            if found.n_stages
+            else "Nothing differs: parameters, inputs and figures are the same.",
         )
         return
     kinds = cells.by_kind(found.differences)

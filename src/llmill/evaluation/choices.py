@@ -5,7 +5,6 @@ character of the choice, so that length does not; lm-evaluation-harness calls th
 `acc` and `acc_norm`. Of letters all four decide alike.
 """
 
-import re
 from array import array  # a list of 10 million ids takes ten times the memory
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,16 @@ from typing import Any
 import numpy as np
 
 from llmill.evaluation.multiple_choice import Shots, cloze_prompt, letter_prompt
-from llmill.evaluation.scoring import Progress, continuation_logprobs, in_silence
+from llmill.evaluation.scoring import Ids, Progress, continuation_logprobs, in_silence
 from llmill.evaluation.units import TooLong, Unit
 from llmill.model.transformer import Transformer
+from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import LETTERS, Question
+from llmill.text import words
+from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
+
+Request = tuple[Ids, Ids]  # what is read, and what is scored behind it
 
 
 @dataclass(frozen=True)
@@ -108,16 +112,25 @@ def cloze_scores(
 
 def template_scores(
     model: Transformer,
-    tokenizer: Tokenizer,
+    template: Template,
     questions: Sequence[Question],
-    ask: Callable[[Question], list[int]],
     batch_size: int,
     progress: Progress = in_silence,
 ) -> Scores:
-    """The same inside a template, which `ask` fills, behind which answers begin without a space."""
-    contexts = [ask(question) for question in questions]
-    texts = [question.choices for question in questions]
-    return _scored(model, tokenizer, contexts, texts, 0, batch_size, progress)
+    """How likely each choice is as the assistant's answer, with the space that the template may put
+    before it and without the token that ends it.
+    """
+    requests = [[_answer(template, q.question, each) for each in q.choices] for q in questions]
+    texts = [[template.tokenizer.decode(ids) for _, ids in of_one] for of_one in requests]
+    return _scored(model, requests, texts, 0, batch_size, progress)
+
+
+def _answer(template: Template, question: str, choice: str) -> Request:
+    """What is read before the answer, and the answer, as they are learnt."""
+    ids, learnt = template.learnt([message("user", question), message("assistant", choice)])
+    special, first = template.tokenizer.special.values(), learnt.index(True)
+    answer = zip(ids[first:], learnt[first:], strict=True)
+    return ids[:first], [i for i, is_learnt in answer if is_learnt and i not in special]
 
 
 def longest(questions: Sequence[Question]) -> list[int]:
@@ -129,15 +142,11 @@ def most_shared(questions: Sequence[Question]) -> list[int]:
     """Who knows nothing and takes the choice with most of its words in the question."""
     picks = []
     for q in questions:
-        asked = set(_words(q.question))
-        words = [_words(choice) for choice in q.choices]
-        shares = [sum(w in asked for w in each) / max(1, len(each)) for each in words]
+        asked = set(words.split(q.question))
+        each_words = [words.split(choice) for choice in q.choices]
+        shares = [sum(w in asked for w in each) / max(1, len(each)) for each in each_words]
         picks.append(int(np.argmax(shares)))
     return picks
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
 
 
 def _scores(
@@ -150,7 +159,8 @@ def _scores(
     batch_size: int,
     progress: Progress,
 ) -> Scores:
-    contexts, dropped = [], 0
+    requests: list[list[Request]] = []
+    dropped = 0
     for question, ends in zip(questions, texts, strict=True):
         examples = asking.shots.get(question.subject, [])
         room = model.config.block_size + 1 - max(len(tokenizer.encode(end)) for end in ends)
@@ -162,32 +172,29 @@ def _scores(
             if len(context) <= room:
                 break
         dropped += len(examples) - used
-        contexts.append(context)
-    return _scored(model, tokenizer, contexts, texts, dropped, batch_size, progress)
+        requests.append([(context, tokenizer.encode(end)) for end in ends])
+    return _scored(model, requests, texts, dropped, batch_size, progress)
 
 
 def _scored(
     model: Transformer,
-    tokenizer: Tokenizer,
-    contexts: Sequence[Sequence[int]],
+    requests: Sequence[Sequence[Request]],
     texts: Sequence[Sequence[str]],
     dropped: int,
     batch_size: int,
     progress: Progress,
 ) -> Scores:
-    """The scores of each context's texts. Bytes count the space before a choice, characters do
+    """The scores of each question's texts. Bytes count the space before a choice, characters do
     not, as in other programs.
     """
-    pairs, ends, cut = [], [], 0
-    for context, of_one in zip(contexts, texts, strict=True):
-        ends.append([tokenizer.encode(text) for text in of_one])
-        cut += len(context) + max(map(len, ends[-1])) > model.config.block_size + 1
-        pairs += [(context, end) for end in ends[-1]]
+    room = model.config.block_size + 1
+    cut = sum(any(len(a) + len(b) > room for a, b in of_one) for of_one in requests)
+    pairs = list(chain.from_iterable(requests))
     flat = iter(continuation_logprobs(model, pairs, batch_size, progress))
-    logprobs = [[next(flat) for _ in of_one] for of_one in ends]
+    logprobs = [[next(flat) for _ in of_one] for of_one in requests]
     sizes: dict[Unit, list[list[int]]] = {
-        "sum": [[1 for _ in of_one] for of_one in ends],
-        "token": [[max(1, len(end)) for end in of_one] for of_one in ends],
+        "sum": [[1 for _ in of_one] for of_one in requests],
+        "token": [[max(1, len(end)) for _, end in of_one] for of_one in requests],
         "byte": [[max(1, len(text.encode())) for text in of_one] for of_one in texts],
         "character": [[max(1, len(text.strip())) for text in of_one] for of_one in texts],
     }

@@ -28,7 +28,7 @@ def distinct(texts: Sequence[Ids], n: int, confidence: float) -> Interval | None
     A draw with replacement repeats texts and would make less of it, so the interval is the
     jackknife's.
     """
-    grams = [ngrams(text, n) for text in texts]
+    grams = [each for each in (ngrams(text, n) for text in texts) if each]
     of_texts = Counter(gram for each in grams for gram in set(each))
     kinds, total = len(of_texts), sum(map(len, grams))
     if not total:
@@ -39,8 +39,10 @@ def distinct(texts: Sequence[Ids], n: int, confidence: float) -> Interval | None
         if len(each) < total
     ]
     found = statistics.jackknife(kinds / total, without, confidence)
-    if len(without) < 2:  # one text says nothing of how others differ
-        return {**found, "low": 0.0, "high": 1.0}
+    if len(grams) < 2:  # one text says nothing of how others differ
+        return {**found, "low": 0.0, "high": 1.0, "n": len(grams)}
+    if found["low"] == found["high"]:  # nothing varies, and yet another text might
+        return statistics.share(kinds / total * len(grams), len(grams), confidence)
     return {**found, "low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
 
 

@@ -3,14 +3,19 @@
 import re
 import unicodedata
 
-OUTER = " \t\n.,;:!?\"'`“”„‘’«»()[]…"  # no sign that changes a value: - + % $ °
+from llmill.text.identity import UNSEEN
+
+OUTER = " \t\n.,;:!?\"'`“”„‘’«»()[]…。！？、，「」¿¡؟،؛।"  # no sign that changes a value: - + % $ °
 FRACTION = re.compile(rf"[{re.escape(OUTER.replace('.', ''))}]*\.\d")
 
 
 def normalise(text: str) -> str:
-    """One form of a text: composed characters, no case, single spaces, no outer punctuation."""
-    whole = " ".join(unicodedata.normalize("NFC", text).casefold().split())
-    bare = whole.strip(OUTER)
+    """One form of a text: composed characters, no case, single spaces, no outer punctuation unless
+    it holds nothing else, and nothing that does not show.
+    """
+    seen = UNSEEN.sub("", unicodedata.normalize("NFC", text))
+    whole = " ".join(seen.casefold().split())
+    bare = whole.strip(OUTER) or whole
     # The point of `.5` is part of it.
     return f".{bare}" if FRACTION.match(whole) else bare
 

@@ -6,8 +6,9 @@ text would give is measured beside it: a text that lists values, or says one thi
 more than that.
 """
 
-import re
 from collections.abc import Callable, Sequence
+
+import regex
 
 from llmill.evaluation.exact_match import normalise
 from llmill.evaluation.multiple_choice import cloze_prompt
@@ -16,6 +17,7 @@ from llmill.evaluation.writing import greedy
 from llmill.model.transformer import Transformer
 from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import Question
+from llmill.text import words
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 
@@ -61,13 +63,15 @@ def holds(text: str, question: Question) -> bool:
     )
 
 
-def _whole(choice: str) -> re.Pattern[str]:
+def _whole(choice: str) -> "regex.Pattern[str]":
     """Finds a choice where it is no part of a longer word or number."""
     # Behind a word a line is no sign, and a point no fraction's: 1914-1918, is...42.
     sign_or_fraction = r"(?<!\d[.,])(?<!^[-−.])(?<![^\w.][-−.])"
-    before = r"(?<!\w)" + sign_or_fraction * choice[0].isdigit()
-    after = r"(?!\w)" + r"(?![.,]\d)" * choice[-1].isdigit()
-    return re.compile(before + re.escape(choice) + after)
+    # Scripts without spaces put words side by side; a mark still belongs to the letter before it.
+    first, last = (bool(words.SPACELESS.match(choice[at])) for at in (0, -1))
+    before = "" if first else r"(?<![\w\p{M}])" + sign_or_fraction * choice[0].isdigit()
+    after = r"(?!\p{M})" if last else r"(?![\w\p{M}])" + r"(?![.,]\d)" * choice[-1].isdigit()
+    return regex.compile(before + regex.escape(choice) + after)
 
 
 def of_others(texts: Sequence[str], questions: Sequence[Question]) -> float:

@@ -63,24 +63,45 @@ def count(outcomes: Sequence[Outcome]) -> Counts:
 
 def groups(counts: Counts, strong: bool) -> list[list[str]]:
     """Players that can be compared, the largest group first. Weakly: by any chain of outcomes.
-    Strongly: each has a chain of wins over every other. Without it some strength is infinite (Ford
-    1957), or with ties the tie parameter can be.
+    Strongly: each has a chain of wins over every other, else some strength is infinite (Ford 1957).
+    A tie joins two players as a win of each would, once some win is answered by a chain of wins
+    back: else the tie parameter may grow for ever, and strengths with it.
     """
-    (first, second), won = counts.pairs.T, counts.won
-    beat, lost = won[:, 0] > 0, won[:, 1] > 0
+    won = counts.won
     if not strong:
-        beat = lost = won.sum(axis=1) > 0
+        met = won.sum(axis=1) > 0
+        return _groups(counts, met, met, "weak")
+    found = _groups(counts, won[:, 0] > 0, won[:, 1] > 0, "strong")
+    tied = won[:, 2] > 0
+    if len(found[0]) > 1 and tied.any():
+        found = _groups(counts, (won[:, 0] > 0) | tied, (won[:, 1] > 0) | tied, "strong")
+    return found
+
+
+def _groups(counts: Counts, beat: np.ndarray, lost: np.ndarray, kind: str) -> list[list[str]]:
+    """Connected players; of which pairs a way leads from the first to the second, and back."""
+    (first, second), size = counts.pairs.T, len(counts.players)
     above = np.concatenate([first[beat], second[lost]])
     below = np.concatenate([second[beat], first[lost]])
-    size = len(counts.players)
     graph = coo_array((np.ones(len(above)), (above, below)), shape=(size, size))
-    kind = "strong" if strong else "weak"
     _, label = connected_components(graph, connection=kind)
     found = [
         [name for name, own in zip(counts.players, label, strict=True) if own == one]
         for one in dict.fromkeys(label.tolist())
     ]
     return sorted(found, key=len, reverse=True)
+
+
+def rateable(outcomes: Sequence[Outcome]) -> list[list[str]]:
+    """The groups of players to which the outcomes among them give finite strengths."""
+    found = groups(count(outcomes), strong=True)
+    if len(found) == 1:
+        return [part for part in found if len(part) > 1]
+    parts: list[list[str]] = []
+    for part in found:
+        if len(part) > 1:
+            parts += rateable([each for each in outcomes if {each.first, each.second} <= {*part}])
+    return parts
 
 
 def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from llmill.evaluation.exact_match import normalise, same
+from llmill.evaluation.exact_match import OUTER, normalise, same
 
 NUMBER = re.compile(r"[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
 
@@ -17,13 +17,16 @@ def decide(
     """Whether an answer is right; None if no rule can say.
 
     Right: the reference or a paraphrase of it, but for case, spaces and outer marks; the same
-    number, where both are numbers. Wrong: nothing at all, a listed wrong answer, another number.
+    number, where both are numbers. Wrong: nothing at all, marks alone where the reference says
+    something, a listed wrong answer, another number.
     """
     if not normalise(answer):
         return False
     if any(same(answer, right) for right in (reference, *paraphrases)):
         return True
     if any(same(answer, listed) for listed in wrong):
+        return False
+    if not normalise(answer).strip(OUTER) and normalise(reference).strip(OUTER):
         return False
     given, known = number(answer), number(reference)
     if given is not None and known is not None:

@@ -11,10 +11,16 @@ SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def at(metrics: Any, path: str) -> Any:
-    """What stands at a path of names with dots between; None where nothing does."""
-    for name in path.split("."):
-        metrics = metrics.get(name) if isinstance(metrics, dict) else None
-    return metrics
+    """What stands at a path of names with dots between, of which a name may have some itself; None
+    where nothing does.
+    """
+    names = path.split(".")
+    for count in range(1, len(names) + 1) if isinstance(metrics, dict) else ():
+        inside = metrics.get(".".join(names[:count]))
+        found = at(inside, ".".join(names[count:])) if count < len(names) else inside
+        if found is not None:
+            return found
+    return None
 
 
 def value_of(item: Any) -> float | None:
@@ -25,11 +31,15 @@ def value_of(item: Any) -> float | None:
 
 
 def bounds_of(item: Any) -> tuple[float, float] | None:
-    """Both ends of an interval; None for what has none."""
+    """Both ends of an interval; None for what has none, as of a single observation, which says
+    nothing of others.
+    """
     if not isinstance(item, dict) or value_of(item) is None:
         return None
     low, high = value_of(item.get("low")), value_of(item.get("high"))
-    return None if low is None or high is None else (low, high)
+    if low is None or high is None or (low == high and item.get("n") == 1):
+        return None
+    return low, high
 
 
 def number(item: Any, unit: str) -> str:
@@ -114,9 +124,11 @@ def short(n: Any) -> str:
     value = value_of(n)
     if value is None:
         return DASH
-    for limit, word in ((1e9, "billion"), (1e6, "million")):
-        if value >= limit:
-            return f"{value / limit:.3g} {word}"
+    rounded = float(f"{value:.3g}")  # so that 999.6 million is a billion
+    for limit, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
+        if rounded >= limit:
+            times = rounded / limit
+            return f"{times:,.0f} {word}" if times >= 1000 else f"{times:.3g} {word}"
     return f"{value:,.0f}"
 
 

@@ -121,13 +121,16 @@ def run(params: Parameters, job: Job) -> None:
 
 def decided(rows: Sequence[Row], entries: Path) -> list[bool | None]:
     """What the rules say of each answer, by what is listed beside its task."""
-    listed = {(e.instruction, e.input): (e.paraphrases, e.wrong) for e in instruction.read(entries)}
+    # By the reference, too: two conversations may end in the same message.
+    listed = {
+        (e.instruction, e.input, e.output): (e.paraphrases, e.wrong)
+        for e in instruction.read(entries)
+    }
     nothing: tuple[list[str], list[str]] = ([], [])
+    keys = [(row["instruction"], row["input"], row["output"]) for row in rows]
     return [
-        rules.decide(
-            row["answer"], row["output"], *listed.get((row["instruction"], row["input"]), nothing)
-        )
-        for row in rows
+        rules.decide(row["answer"], row["output"], *listed.get(key, nothing))
+        for row, key in zip(rows, keys, strict=True)
     ]
 
 

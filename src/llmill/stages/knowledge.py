@@ -80,9 +80,10 @@ def run(params: Parameters, job: Job) -> None:
             "question": question.question,
             "cluster": clusters[i],
             "answer": question.choices[question.answer],
-            "written_before": before["texts"][i],
-            "written_after": after["texts"][i],
-            "answered": after["answers"][i],
+            "text_before": before["texts"][i],
+            "text_after": after["texts"][i],
+            "answer_before": before["answers"][i],
+            "answer_after": after["answers"][i],
             **{f"{way}_before": before[way][i] for way in WAYS},
             **{f"{way}_after": after[way][i] for way in WAYS},
         }
@@ -111,9 +112,7 @@ def answers(
     model, tokenizer, size = loaded.model, loaded.tokenizer, settings.batch_size
     asked = job.progress("questions with answers")
     plain = cloze_scores(model, tokenizer, questions, Asking({}), size, asked).picks("byte")
-    inside = template_scores(
-        model, template.tokenizer, questions, knowledge.in_template(template), size, asked
-    ).picks("byte")
+    inside = template_scores(model, template, questions, size, asked).picks("byte")
     writes = job.progress("answers")
     texts = knowledge.written(model, tokenizer, questions, writes)
     answered = texts  # a foundation is in no template what it is, and answers behind the question
