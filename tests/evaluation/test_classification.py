@@ -46,6 +46,16 @@ def test_every_interval_holds_its_value():
         assert 0 <= found[name]["low"] <= found[name]["value"] <= found[name]["high"] <= 1
 
 
+def test_a_rare_class_that_a_draw_lacks_is_not_counted_as_wrong_there():
+    """Two of 200: every seventh draw has none of them, and macro F1 would be a third less there."""
+    truth = ["a"] * 100 + ["b"] * 98 + ["c"] * 2
+    found = figures(truth, ["b", *truth[1:]], ["a", "b", "c"], "b")["macro_f1"]
+    assert found["value"] == pytest.approx((2 * 99 / 199 + 2 * 98 / 197 + 1) / 3)
+    assert found["low"] > 0.5
+    absent = figures(truth, truth, ["a", "b", "c", "d"], "b")["macro_f1"]
+    assert absent["value"] == 0.75
+
+
 def test_a_class_that_is_never_predicted_has_a_precision_nobody_knows():
     found = figures(TRUTH, ["ham"] * 10)
     assert found["precision"] == {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}

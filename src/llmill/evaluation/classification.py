@@ -112,7 +112,7 @@ def figures(
     at = labels.index(positive)
     hits = int(counts[at, at])
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
-    measures, few = _measures(len(labels), at), _fewest(counts, at)
+    measures, few = _measures(rows, len(labels), at), _fewest(counts, at)
     return {
         "accuracy": share(int(counts.trace()), len(truth), confidence),
         "precision": share(hits, int(counts[:, at].sum()), confidence),
@@ -145,7 +145,7 @@ def figures_of_runs(
     rows, columns = numbers(truth, labels), [numbers(run, labels) for run in runs]
     at = labels.index(positive)
     few = _fewest(_confusion(rows, columns[0], len(labels)), at)
-    measures = _measures(len(labels), at)
+    measures = _measures(rows, len(labels), at)
     return first | {
         name: crossed(each, rows, columns, few[name], **draws) for name, each in measures.items()
     }
@@ -177,11 +177,20 @@ def compare(
     }
 
 
-def _measures(n: int, at: int) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
-    """Functions of the numbers of the true and the predicted labels, of which there are `n`."""
+def _measures(
+    truth: np.ndarray, n: int, at: int
+) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
+    """Functions of the numbers of the true and the predicted labels, of which there are `n`, on
+    texts that are drawn from those of `truth`. A draw that lacks a rare class says nothing of it.
+    """
+    absent = np.bincount(truth, minlength=n) == 0
 
     def by_label(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         return _f1(_confusion(rows, columns, n))
+
+    def macro(rows: np.ndarray, columns: np.ndarray) -> float:
+        counts = _confusion(rows, columns, n)
+        return float(_f1(counts)[(counts.sum(axis=0) + counts.sum(axis=1) > 0) | absent].mean())
 
     def hits(rows: np.ndarray, columns: np.ndarray) -> int:
         return int(((rows == at) & (columns == at)).sum())
@@ -191,7 +200,7 @@ def _measures(n: int, at: int) -> dict[str, Callable[[np.ndarray, np.ndarray], f
         "precision": lambda rows, columns: hits(rows, columns) / max(1, int((columns == at).sum())),
         "recall": lambda rows, columns: hits(rows, columns) / max(1, int((rows == at).sum())),
         "f1": lambda rows, columns: float(by_label(rows, columns)[at]),
-        "macro_f1": lambda rows, columns: float(by_label(rows, columns).mean()),
+        "macro_f1": macro,
     }
 
 
