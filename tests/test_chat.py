@@ -257,7 +257,7 @@ def test_labels_come_with_their_probability(results):
         (lambda: open_talk("classify/all", SHORT), "no language model; a classifier answers to `classify-text`"),
         (lambda: open_talk("masked/checkpoint", SHORT), "knows no next token; .* `snakemake --cores all accuracy`"),
         (lambda: next(guess("pretrain", ["x"])), "pretrain: no classifier; name one as classify/all"),
-        (lambda: next(guess("classify/some", ["x"])), "classify/some: no such stage in dvc.yaml; did you mean classify/lora?"),
+        (lambda: next(guess("classify/some", ["x"])), "classify/some: no model.s folder or file, and no stage; did you mean classify/lora?"),
         (lambda: SHORT.changed("top_k", "0"), "top_k = '0': top_k must be 1 or more"),
         (lambda: SHORT.changed("top_p", "0"), "top_p must be from 1e-06 to 1"),
         (lambda: SHORT.changed("min_p", "2"), "min_p must be from 0 to 1"),

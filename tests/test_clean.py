@@ -91,7 +91,9 @@ def test_a_state_of_other_parameters_is_listed_with_what_differs_and_removed_onl
     assert said(capsys, remove=True).endswith(f"removed: {size:.1f} kB\n")
     assert today.exists()
     assert not other.exists()
-    assert said(capsys).endswith("nothing in scratch/ is of no use\n")
+    assert said(capsys).endswith(
+        "nothing to remove: scratch/ holds only what a run may still use\n"
+    )
 
 
 def test_a_state_of_other_data_is_kept_since_a_checkout_may_bring_it_back(capsys):
@@ -244,10 +246,16 @@ def test_replies_of_judges_are_never_touched(capsys):
     reply = scratch.ROOT / "judge_cache" / ("a" * 16)
     reply.parent.mkdir(parents=True)
     reply.write_text("{}")
-    assert said(capsys, remove=True, downloads=True) == "nothing in scratch/ is of no use\n"
+    assert (
+        said(capsys, remove=True, downloads=True)
+        == "nothing to remove: scratch/ holds only what a run may still use\n"
+    )
     assert reply.exists()
 
 
 def test_without_scratch_nothing_is_made(capsys):
-    assert said(capsys, remove=True) == "nothing in scratch/ is of no use\n"
+    assert (
+        said(capsys, remove=True)
+        == "nothing to remove: scratch/ holds only what a run may still use\n"
+    )
     assert not scratch.ROOT.exists()

@@ -31,7 +31,7 @@ FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 HASH = re.compile(r"[0-9a-f]{64}")
 BUSY = "a process is running the stage"
 NO_STAGE = "dvc.yaml has no such stage"
-NOTHING = "nothing in scratch/ is of no use"
+NOTHING = "nothing to remove: scratch/ holds only what a run may still use"
 SPANS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 

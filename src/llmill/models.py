@@ -5,6 +5,7 @@ So `chat` and `serve` find what they work with, and `classify-text` its folder.
 """
 
 import contextlib
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,13 +83,26 @@ def located(name: str) -> Path:
             return folder
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
-    checkpoint = pipeline.folder(params.stages(params.load()), name) / "checkpoint"
+    stages = params.stages(params.load())
+    try:
+        checkpoint = pipeline.folder(stages, name) / "checkpoint"
+    except UserError:
+        raise UserError(f"{name}: no model's folder or file, {_others(name, stages)}") from None
     if (checkpoint / CONFIG).exists():
         return checkpoint
     raise UserError(
         f"{checkpoint}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
         "a variant as classify/all, or a model's folder"
     )
+
+
+def _others(name: str, stages: dict[str, pipeline.Stage]) -> str:
+    """Which stage may be meant, or which have made a model, in words."""
+    by_name = {address.replace("@", "/"): stage for address, stage in stages.items()}
+    if near := difflib.get_close_matches(name, by_name, n=1):
+        return f"and no stage; did you mean {near[0]}?"
+    made = [n for n, s in by_name.items() if Path(s.out, "checkpoint", CONFIG).exists()]
+    return f"and no stage that made one: {', '.join(made) or 'none has yet, `dvc repro` does'}"
 
 
 def _ours(folder: Path, shared: checkpoint.Shared | None) -> LanguageModel:

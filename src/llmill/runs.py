@@ -21,7 +21,7 @@ def show_runs(port: int) -> None:
     """
     experiment, uri = params.load().name, tracking.uri()
     if urlsplit(uri).scheme in ("http", "https"):
-        print(address(uri, experiment))
+        print(address(tracking.shown_uri(), experiment))
         return
     _refuse_taken(port)
     print(address(f"http://{HOST}:{port}", experiment), flush=True)

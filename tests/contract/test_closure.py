@@ -119,7 +119,9 @@ def test_what_may_change_the_stage_does(root, file, old, new):
 
 def test_what_an_editor_leaves_beside_a_module_is_no_table(root):
     before = code(root)
-    for name in (".cut.py.swp", "cut.py~", ".DS_Store", "cut.py.orig", "words.tmp"):
+    for name in (
+        ".cut.py.swp", "cut.py~", ".DS_Store", "cut.py.orig", "words.tmp", "#cut.py#", "cut.py.bak", "cut.pyc",
+    ):  # fmt: skip
         (root / "llmill/text" / name).write_text("left")
     assert code(root) == before
 
@@ -138,6 +140,12 @@ def test_a_package_that_nothing_locks_and_a_broken_module_are_one_line(root):
         closure.code_of(closure.SourceTree(root), "mill", {})
     (root / "llmill/text/cut.py").write_text("def broken(\n")
     with pytest.raises(UserError, match=r"cut\.py, line 1: '\(' was never closed"):
+        code(root)
+    (root / "llmill/text/cut.py").write_text("import re\nfrom . import words\n")
+    with pytest.raises(UserError, match=r"cut\.py, line 2: a relative import; name the module in"):
+        code(root)
+    (root / "llmill/text/cut.py").write_bytes(b"x = '\0'\n")
+    with pytest.raises(UserError, match=r"cut\.py.*null bytes"):
         code(root)
 
 

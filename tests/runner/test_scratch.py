@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from llmill.contract import record
+from llmill.contract import parts, record
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.runner import scratch
@@ -21,6 +21,7 @@ INPUTS = {"data/x": "aa", "data/code/pretrain.json": "bb"}
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(scratch.RESUME_ANYWAY, raising=False)
+    monkeypatch.delenv(scratch.DVC_RUNS, raising=False)
     write_code({"llmill.a": "bb"})
 
 
@@ -112,6 +113,43 @@ def test_a_stage_may_start_while_another_asks_dvc_for_its_result(monkeypatch):
     assert found.exists()  # the stage was at work
     scratch.sweep()
     assert not found.exists()
+
+
+def test_parts_stay_until_dvc_has_the_result_that_was_made_from_them(monkeypatch):
+    found, _ = claim()
+    (found / scratch.STATE).rmdir()
+    made = parts.Parts(found.parent / parts.FOLDER, "code").made(
+        parts.Part({}, lambda folder: None)
+    )
+    out = Path("results/pretrain")
+    out.mkdir(parents=True)
+    record.write(out, "pretrain", {}, {})
+    monkeypatch.setenv(scratch.DVC_RUNS, "pretrain")
+    scratch.end(found, out)
+    in_dvc = []
+    monkeypatch.setattr(scratch.ownership, "is_in_dvc", lambda *_: in_dvc)
+    scratch.sweep()
+    assert made.exists()  # DVC may have failed to take the result
+    again, _ = claim()
+    in_dvc.append(True)
+    scratch.sweep()
+    assert made.exists()  # a run that began since then may use it
+    (again / scratch.STATE).rmdir()
+    scratch.end(again, out)
+    scratch.sweep()
+    assert not made.exists()
+
+
+def test_without_dvc_parts_go_with_the_run():
+    found, _ = claim()
+    made = parts.Parts(found.parent / parts.FOLDER, "code").made(
+        parts.Part({}, lambda folder: None)
+    )
+    out = Path("results/pretrain")
+    out.mkdir(parents=True)
+    record.write(out, "pretrain", {}, {})
+    scratch.end(found, out)
+    assert not made.exists()
 
 
 def test_what_an_interrupted_run_of_other_parameters_or_data_left_is_told_and_not_used():

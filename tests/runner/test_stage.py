@@ -74,6 +74,7 @@ def template(tmp_path_factory) -> Path:
     copy_source(root)
     (root / "src/llmill/stages/tokenize.py").write_text(STAGE)
     (root / "dvc.yaml").write_text(DVC)
+    shutil.copy(ROOT / "requirements.lock", root)
     (root / "input.txt").write_text("text\n")
     write_code(root, "tokenize")
     (root / "params.yaml").write_text(preset_text("world"))
@@ -164,7 +165,8 @@ def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_els
     columns, values = (toy / "results/benchmarks/tokenize.tsv").read_text().splitlines()
     assert columns == "s\th:m:s\tmax_rss\tcpu_time"
     assert all(float(value) > 0 for value in values.split("\t")[::2])
-    assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
+    left = sorted(p.name for p in (toy / "scratch/tokenize").iterdir())
+    assert left == ["lock", "published.json"]
     assert not list(toy.rglob("*.tmp"))
 
 
@@ -178,7 +180,8 @@ def test_without_tracking_a_stage_writes_the_same_and_there_is_no_run(toy):
     assert list(record["inputs"]) == ["input.txt", "data/code/tokenize.json"]
     assert list(record["outputs"]) == ["result"]
     assert (toy / "data/tokenize/result").read_text() == "whole"
-    assert [p.name for p in (toy / "scratch/tokenize").iterdir()] == ["lock"]
+    left = sorted(p.name for p in (toy / "scratch/tokenize").iterdir())
+    assert left == ["lock", "published.json"]
     assert not (toy / "mlflow.db").exists()
 
 
@@ -197,6 +200,7 @@ def test_a_line_of_a_stage_shows_what_it_quotes(toy):
         module.read_text()
         + f"\n_run = run\ndef run(params, job):\n    {quoting}\n    _run(params, job)\n"
     )
+    write_code(toy, "tokenize")
     code, out, err = finish(start(toy, **UNTRACKED))
     assert (code, err) == (0, "")
     assert "tokenize: label \\x1b[31m\\x9b\\r\\ndone é" in out.splitlines()
@@ -345,6 +349,50 @@ def test_a_state_of_other_code_is_refused_unless_asked_for(toy):
     assert finish(start(toy, *words, **UNTRACKED))[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("file", "old", "new", "named"),
+    [
+        ("params.yaml", "processes: 2", "processes: 3", "tokenize.processes"),
+        ("input.txt", "text", "other", "input.txt"),
+    ],
+)
+def test_a_result_of_what_was_edited_while_it_ran_is_not_kept(toy, file, old, new, named):
+    process = held(toy, **UNTRACKED)
+    before = (toy / file).read_text()
+    (toy / file).write_text(before.replace(old, new))
+    (toy / "hold").unlink()
+    code, _, err = finish(process)
+    assert (code, err) == (
+        1,
+        f"llmill: tokenize: {named} edited while it ran, so its result is not kept; the same "
+        "command runs it as it is now\n",
+    )
+    assert not (toy / "data/tokenize").exists()
+    (toy / file).write_text(before)  # what was done is still there
+    code, out, _ = finish(start(toy, **UNTRACKED))
+    assert code == 0
+    assert "step 1" not in out
+
+
+def test_an_edit_of_another_section_or_of_a_comment_while_it_runs_costs_nothing(toy):
+    process = held(toy, **UNTRACKED)
+    file = toy / "params.yaml"
+    file.write_text(file.read_text().replace("  shots: 2", "  shots: 1") + "# more\n")
+    (toy / "hold").unlink()
+    assert finish(process)[0] == 0
+
+
+def test_source_that_stage_code_has_not_read_does_not_run(toy):
+    module = toy / "src/llmill/stages/tokenize.py"
+    module.write_text(module.read_text() + "CHANGED = 1\n")
+    code, _, err = finish(start(toy, **UNTRACKED))
+    assert code == 1
+    assert err.startswith("llmill: tokenize: the source was edited after data/code/tokenize.json")
+    assert err.count("\n") == 1
+    module.write_text(module.read_text().replace("CHANGED = 1\n", "# a comment\n"))
+    assert finish(start(toy, **UNTRACKED))[0] == 0
+
+
 def test_a_second_process_of_the_same_stage_is_refused(toy):
     first = held(toy, **UNTRACKED)
     second = start(toy, **UNTRACKED)
@@ -382,6 +430,7 @@ def test_in_an_environment_of_another_clone_the_code_of_the_folder_runs(toy):
     module.write_text(
         f"from llmill.contract.values import Section\n{imports}{section}{run}", encoding="utf-8"
     )
+    write_code(toy, "tokenize")
     done = subprocess.run(
         [sys.executable, "-m", "llmill", "tokenize"],
         cwd=toy,
@@ -464,6 +513,7 @@ def test_an_undeclared_read_fails_under_audit(toy):
     module.write_text(
         module.read_text() + '\n_run = run\ndef run(params, job):\n    open("results/secret")\n'
     )
+    write_code(toy, "tokenize")
     done = finish(start(toy, LLMILL_AUDIT="1", **UNTRACKED))
     assert done[0] == 1
     assert "results/secret: opened, but no dependency in dvc.yaml" in done[2]
@@ -475,6 +525,7 @@ def test_an_import_of_what_the_code_does_not_name_fails_under_audit(toy):
         module.read_text() + "\n_run = run\ndef run(params, job):\n    _run(params, job)\n"
         '    __import__("importlib").import_module("llmill.evaluation.newton")\n'
     )
+    write_code(toy, "tokenize")
     done = finish(start(toy, LLMILL_AUDIT="1", **UNTRACKED))
     assert done[0] == 1
     assert "llmill.evaluation.newton" in done[2]

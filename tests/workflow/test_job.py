@@ -75,6 +75,24 @@ def test_in_brief_a_stage_has_a_line_as_it_starts_and_ends_and_its_own_lines(toy
     assert (toy / "toy.made").read_text() == "1\n"
 
 
+def test_a_result_that_dvc_s_cache_did_not_take_is_no_success(toy):
+    """DVC 3 says so, and ends with 0, where it may not write to its cache; root may, so this DVC only
+    says it.
+    """
+    dvc = toy / "bin/dvc"
+    dvc.parent.mkdir()
+    dvc.write_text(
+        "#!/bin/sh\necho \"ERROR: failed to transfer 'ab' - [Errno 13] Permission denied\"\n"
+    )
+    dvc.chmod(0o755)
+    path = os.pathsep.join([str(dvc.parent), os.environ["PATH"]])
+    code, lines = run(toy, 0, LLMILL_BRIEF="1", PATH=path)
+    assert code == 1
+    assert any("ERROR: failed to transfer" in line for line in lines)
+    assert "toy: DVC's cache did not take it; mend the cache, then `dvc commit toy`" in lines
+    assert not (toy / "toy.made").exists()
+
+
 def test_otherwise_the_terminal_gets_all_that_the_log_gets(toy):
     code, lines = run(toy, 0)
     assert code == 0

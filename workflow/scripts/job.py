@@ -21,6 +21,7 @@ from llmill.contract import parts  # after the path
 from llmill.contract.printable import duration
 from llmill.contract.record import SCRATCH
 
+NOT_KEPT = b"ERROR: failed to transfer"
 RUNS = re.compile(r"Running stage '.*':$")
 RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs$")
 NOISE = re.compile(
@@ -93,10 +94,15 @@ def main(stage: str, made: str, log: Path) -> int:
             words, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process,
     ):
+        lost = False
         for line in process.stdout:
             file.write(line)
             terminal.show(line)
+            lost |= line.startswith(NOT_KEPT)
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
+    if lost and not code:  # DVC says so, and takes the result all the same
+        code = 1
+        terminal.say(f"DVC's cache did not take it; mend the cache, then `dvc commit {stage}`")
     if code == 0:
         log.with_suffix(".made").write_text(f"{made}\n")
         # DVC may have restored the stage, or left it as it was, after other jobs made parts of it.

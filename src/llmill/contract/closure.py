@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -22,6 +22,7 @@ from llmill.contract.record import files_under, sha256_file
 
 PACKAGE = "llmill"
 LOCK = Path("requirements.lock")
+LEFT = ("~", ".tmp", ".orig", ".rej", ".bak", ".save", ".swp", ".pyc", "#")
 Code = dict[str, dict[str, str]]
 WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -74,6 +75,10 @@ class SourceTree:
         others = (f for f in self._files if f.suffix != ".py")
         return [f for f in others if self._package_of(f) in packages]
 
+    def last_edit(self) -> int:
+        """When a file of it was written last, in nanoseconds."""
+        return max(file.stat().st_mtime_ns for file in self._files)
+
     def _name(self, file: Path) -> str:
         parts = file.relative_to(self.root).with_suffix("").parts
         return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
@@ -85,15 +90,17 @@ class SourceTree:
 def _read(name: str, file: Path) -> Module:
     try:
         tree = ast.parse(file.read_bytes())
+        names = frozenset(_imports(tree))
     except SyntaxError as error:
         raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
-    names = frozenset(_imports(tree))
+    except ValueError as error:  # a NUL character
+        raise UserError(f"{file}: {error}") from None
     return Module(name, file, _sha256(tree), bool(_without_docstring(tree.body)), names)
 
 
 def _is_left(name: str) -> bool:
     """Whether an editor or a merge left the file beside another."""
-    return name.startswith(".") or name.endswith(("~", ".tmp", ".orig", ".rej"))
+    return name.startswith((".", "#")) or name.endswith(LEFT)
 
 
 def code_of(source: SourceTree, stage: str, locked: Mapping[str, str]) -> Code:
@@ -143,6 +150,14 @@ def _versions(module: Module, name: str, locked: Mapping[str, str]) -> dict[str,
     return locked_here
 
 
+def installed(package: str) -> str | None:
+    """The version that is installed, without what a build adds to it (`+cpu`); None if none is."""
+    try:
+        return version(package).partition("+")[0]
+    except PackageNotFoundError:
+        return None
+
+
 def _distributions() -> Mapping[str, list[str]]:
     global _known
     if _known is None:
@@ -163,7 +178,10 @@ def _imports(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0 and node.module, "imports are absolute"
+            if node.level or node.module is None:
+                raise SyntaxError(
+                    "a relative import; name the module in full", ("", node.lineno, 0, "")
+                )
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 

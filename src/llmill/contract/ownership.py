@@ -13,6 +13,7 @@ from llmill.contract import record, yaml_file
 from llmill.contract.errors import UserError
 
 LOCK = Path("dvc.lock")
+PUBLISHED = "published.json"  # in a stage's scratch folder
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -20,6 +21,8 @@ def refuse_foreign(folder: Path) -> None:
     try:
         record.refuse_foreign(folder)
     except UserError as error:
+        if not folder.exists():  # another job has just removed it
+            return
         if not (folder.is_dir() and _is_rest_of_result(folder)):
             raise UserError(
                 f"{error}; if llmill did make it, `dvc checkout {folder}` makes it whole"
@@ -27,12 +30,33 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def _is_rest_of_result(folder: Path) -> bool:
-    """Whether every file in it is one of the result that `dvc.lock` names, by content."""
-    listed = listed_by_dvc(folder)
-    files = record.files_under(folder)
-    return bool(listed) and all(
-        listed.get(file.relative_to(folder).as_posix()) == md5_file(file) for file in files
-    )
+    """Whether every file in it is, by content, one of the result that `dvc.lock` names, or of the
+    last one that was put there, which DVC may not have any more, or not yet.
+    """
+    files = {file.relative_to(folder).as_posix(): file for file in record.files_under(folder)}
+    for listed, hashed in (
+        (listed_by_dvc(folder), md5_file),
+        (listed_when_published(folder), record.sha256_file),
+    ):
+        if listed and all(listed.get(name) == hashed(file) for name, file in files.items()):
+            return True
+    return False
+
+
+def note_published(scratch: Path, folder: Path) -> None:
+    """Write down which files were put into a result's place, in case its record gets lost."""
+    outputs = record.read_json(folder / record.NAME)["outputs"]
+    files = {name: each["sha256"] for name, each in outputs.items()}
+    record.write_json(scratch / PUBLISHED, {"result": folder.as_posix(), "files": files})
+
+
+def listed_when_published(folder: Path) -> dict[str, str]:
+    """Names and hashes of those files; none where nothing was written down."""
+    for file in record.SCRATCH.glob(f"*/{PUBLISHED}"):
+        published = record.read_json(file)
+        if published["result"] == folder.as_posix():
+            return dict(published["files"])
+    return {}
 
 
 def is_in_dvc(folder: Path, record_md5: str) -> bool:

@@ -80,7 +80,8 @@ def _first(error: ValidationError) -> str:
     kind = error.errors()
     unknown = [e for e in kind if e["type"] == "extra_forbidden"]  # before what it left missing
     first = (unknown or kind)[0]
-    where = ".".join(str(part) for part in first["loc"] if part not in FORMS)
+    named = (str(part) for part in first["loc"] if part not in FORMS)
+    where = ".".join(part for part in named if "[" not in part)  # pydantic's names of types
     if first["type"] == "extra_forbidden":
         allowed = list(_fields_at(first["loc"][:-1]))
         near = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)

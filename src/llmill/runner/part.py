@@ -44,6 +44,7 @@ def make_parts(name: str, share: str) -> None:
     parameters = params.select(tree, module.Parameters, stage)
     folder = scratch.ROOT / stage.address / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    scratch.use_parts(folder.parent)
     stop = Stop()
     stop.listen()
     # The stage's own folder takes nothing; what it writes besides its parts is thrown away.

@@ -10,7 +10,7 @@ PART = re.compile(r"\w[\w.-]*")  # of a path; Snakemake's rules write it into a 
 LONGEST = 200  # characters
 # Folders of the repository itself, and those that its tools make.
 OWN = (
-    *("benchmarks", "docs", "presets", "profiles", "src", "tests", "workflow"),
+    *("benchmarks", "docs", "own", "presets", "profiles", "src", "tests", "workflow"),
     *("models", "scratch", "mlruns", "mlartifacts", "dvc_plots", "mlflow.db", "dvc.lock"),
 )
 IGNORED = (".tmp", ".egg-info")  # endings that DVC, or git, never looks at

@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llmill.contract import ownership, record
+from llmill.contract import ownership, parts, record
 from llmill.contract.errors import UserError
 from llmill.contract.job import STATE
 from llmill.contract.pipeline import Stage
@@ -54,6 +54,7 @@ def claim(
     """
     state = folder(stage, parameters, inputs)
     state.mkdir(parents=True, exist_ok=True)
+    use_parts(state.parent)
     begun: Begun = {
         "parameters": record.flat(parameters),
         "data": {path: inputs[path] for path in stage.data},
@@ -87,16 +88,30 @@ def claim(
     return state
 
 
+def use_parts(scratch: Path) -> None:
+    """Parts that a result was made from may be of use again: none is removed because of that."""
+    (scratch / parts.FOLDER / ENDED).unlink(missing_ok=True)
+
+
 def end(folder: Path, out: Path) -> None:
-    """Give up the folder, now that the result is in its place; under DVC, its state stays."""
-    if DVC_RUNS not in os.environ or not (folder / STATE).exists():
+    """Give up the folder and the parts, now that the result is in its place; under DVC, a state and
+    parts stay.
+    """
+    ownership.note_published(folder.parent, out)
+    made = folder.parent / parts.FOLDER
+    if DVC_RUNS not in os.environ:
         shutil.rmtree(folder)
+        parts.remove(made.parent)
         return
-    for earlier in folder.parent.glob(f"*/{ENDED}"):
-        shutil.rmtree(earlier.parent)
-    record.write_json(
-        folder / ENDED, {"result": out.as_posix(), "record": ownership.md5_file(out / record.NAME)}
-    )
+    ended = {"result": out.as_posix(), "record": ownership.md5_file(out / record.NAME)}
+    if (folder / STATE).exists():
+        for earlier in folder.parent.glob(f"*/{ENDED}"):
+            _give_up(earlier.parent)
+        record.write_json(folder / ENDED, ended)
+    else:
+        shutil.rmtree(folder)
+    if made.exists():
+        record.write_json(made / ENDED, ended)
 
 
 def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> tuple[str, str]:
@@ -121,7 +136,14 @@ def sweep() -> None:
             # That takes a while, in which the stage itself may want to start.
             with FileLock(file.parents[1] / "lock", timeout=0):
                 if record.read_json(file) == ended:
-                    shutil.rmtree(file.parent)
+                    _give_up(file.parent)
+
+
+def _give_up(folder: Path) -> None:
+    if folder.name == parts.FOLDER:
+        parts.remove(folder.parent)
+    else:
+        shutil.rmtree(folder)
 
 
 def _interrupted(folder: Path) -> bool:

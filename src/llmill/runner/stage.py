@@ -17,11 +17,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from llmill.contract import ownership, parts, pipeline, processes, record, source
+from llmill.contract import ownership, pipeline, processes, record, source
 from llmill.contract.countdown import tell
 from llmill.contract.errors import Stopped, UserError
 from llmill.contract.job import STATE, Job
-from llmill.runner import audit, cost, launcher, params, scratch, skipping, streams
+from llmill.runner import audit, cost, launcher, params, scratch, skipping, streams, unchanged
 from llmill.runner.stopping import Stop, signals
 from llmill.runner.tracking import RUN_FILE, Track, mark_killed
 
@@ -53,8 +53,7 @@ def execute(
     stages = params.stages(tree)
     address = f"{name}@{variant}" if variant else name
     if address not in stages:
-        variants = [s.address for s in stages.values() if s.name == name]
-        raise UserError(f"{address}: no such stage in dvc.yaml; there is {', '.join(variants)}")
+        raise UserError(_unknown(name, variant, pipeline.variants(stages, name)))
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
     values = params.values(tree, stage.params)
@@ -67,6 +66,8 @@ def execute(
     if why:
         work = partial(skipping.run, why)
     else:
+        if processes.main():
+            unchanged.refuse_other_code(stage)
         module = load()
         work = partial(module.run, params.select(tree, module.Parameters, stage))
     stop = Stop()
@@ -110,6 +111,7 @@ def _lead(request: RunRequest) -> Iterator[Job]:
             with _tracked(track, request, job, inputs) as finished:
                 yield job
                 request.stop.ignore()
+                unchanged.refuse_edits(stage, request.stages, parameters, inputs)
                 sha256 = record.write(job.out, stage.address, parameters, inputs)
                 finished(sha256, record.outputs(job.out))
         except BaseException:
@@ -118,11 +120,17 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         _remove_rest(Path(stage.out))
         record.publish(job.out, Path(stage.out))
         scratch.end(folder, Path(stage.out))
-        parts.remove(scratch.ROOT / stage.address)
         try:
             cost.write(stage.cost(request.results))
         except OSError as error:  # the result stands, whatever it took
             say(f"what it took is not written down: {error.strerror}")
+
+
+def _unknown(name: str, variant: str | None, variants: list[str]) -> str:
+    if not variants:
+        return f"{name}: has no variants; `llmill {name}` runs it"
+    said = f"{name}: needs a variant" if variant is None else f"{name}: no variant '{variant}'"
+    return f"{said}, one of {', '.join(variants)}"
 
 
 def _remove_rest(out: Path) -> None:

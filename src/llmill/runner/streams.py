@@ -43,7 +43,7 @@ class Surviving(io.TextIOWrapper):
         super().__init__(
             io.BufferedWriter(io.FileIO(stream.fileno(), "w", closefd=False)),
             encoding=stream.encoding,
-            errors=stream.errors,
+            errors="backslashreplace" if stream.errors == "strict" else stream.errors,
             line_buffering=stream.line_buffering,
             write_through=stream.write_through,
         )

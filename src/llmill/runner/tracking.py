@@ -24,10 +24,9 @@ from typing import Any
 
 from filelock import FileLock
 
-from llmill.contract import printable
+from llmill.contract import printable, record
 from llmill.contract.errors import UserError
 from llmill.contract.job import STATE
-from llmill.contract.record import flat
 
 URI = "MLFLOW_TRACKING_URI"
 SWITCH = "LLMILL_TRACKING"  # `off`: no runs, and MLflow is not imported
@@ -36,6 +35,8 @@ RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
 EXPERIMENT_TAG = "dvc.experiment"  # as `dvc exp` names it
 PARENT_TAG = "llmill.parent."  # before the stage of the run that made an input
+USER = re.compile(r"//[^/@\s]*@")  # and password, in an address
+NAMED = re.compile(r"[^\w. /:-]")  # what MLflow refuses in a name
 SYSTEM = "system/"  # before the names of figures of the machine
 DIGEST_LENGTH = 36  # what MLflow's column holds
 
@@ -54,6 +55,11 @@ def uri() -> str:
     return os.environ.get(URI) or own_uri()
 
 
+def shown_uri() -> str:
+    """The same without a password."""
+    return USER.sub("//", uri())
+
+
 def switched_off() -> bool:
     """Whether the environment asks for no runs."""
     return os.environ.get(SWITCH, "") == "off"
@@ -66,7 +72,7 @@ def own_uri() -> str:
 
 def describe(error: Exception) -> str:
     """What MLflow says, short and on one line: its errors quote whole replies."""
-    return " ".join(str(error).split())[:200]
+    return USER.sub("//", " ".join(str(error).split()))[:200]
 
 
 def guarded(call: Callable[..., None]) -> Callable[..., None]:
@@ -98,6 +104,7 @@ class Track:
         self._file = scratch / RUN_FILE
         self._state = scratch / STATE
         self._logged: set[tuple[str, int]] = set()  # of a run that continues: names and steps
+        self._opened = False
 
     @guarded
     def start(
@@ -108,17 +115,25 @@ class Track:
         """
         mlflow = _mlflow()
         _open_experiment(experiment)
-        left = json.loads(self._file.read_text())["run_id"] if self._file.exists() else None
-        if left:
-            mlflow.MlflowClient().set_terminated(left, "KILLED")
+        left = self._left()
         run = mlflow.start_run(run_id=left, run_name=name, log_system_metrics=True)
-        self._file.write_text(json.dumps({"run_id": run.info.run_id}))
+        self._opened = True
+        record.write_json(self._file, {"run_id": run.info.run_id})
         if left:
             self._logged = _logged(mlflow.MlflowClient(), left)
         else:
-            mlflow.log_params(flat(parameters))
+            mlflow.log_params({NAMED.sub("_", k): v for k, v in record.flat(parameters).items()})
         mlflow.set_tags(_surroundings())
         mlflow.log_dict(inputs, "inputs.json")
+
+    def _left(self) -> str | None:
+        """The run that a killed stage left; none if it is not on this server any more."""
+        try:
+            left = str(json.loads(self._file.read_text())["run_id"])
+            _mlflow().MlflowClient().set_terminated(left, "KILLED")
+        except Exception:  # of a file, of its content, of each kind of store
+            return None
+        return left
 
     @guarded
     def dataset(self, name: str, path: str, digest: str) -> None:
@@ -178,16 +193,22 @@ class Track:
         """A tag of the run."""
         _mlflow().set_tag(name, value)
 
-    @guarded
     def finish(
-        self, status: str, record: str | None = None, outputs: dict[str, Any] | None = None
+        self, status: str, sha256: str | None = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Close the run as FINISHED, FAILED or KILLED. What has a state to continue from keeps its
-        run, too.
+        """Close the run as FINISHED, FAILED or KILLED, also where an earlier call failed: MLflow
+        would count it as finished. What has a state to continue from keeps its run, too.
         """
+        if self.off and self._opened:
+            with contextlib.suppress(Exception):  # the failure before was said
+                self._finish(status, sha256, outputs)
+        else:
+            guarded(Track._finish)(self, status, sha256, outputs)
+
+    def _finish(self, status: str, sha256: str | None, outputs: dict[str, Any] | None) -> None:
         mlflow = _mlflow()
-        if record:
-            mlflow.set_tag(RECORD_TAG, record)
+        if sha256:
+            mlflow.set_tag(RECORD_TAG, sha256)
             mlflow.log_dict(outputs, "outputs.json")
         mlflow.end_run(status)
         if status == "FAILED" and not self._state.exists():
@@ -263,7 +284,7 @@ def experiment_id(name: str) -> str | None:
     try:
         experiment = _mlflow().get_experiment_by_name(name)
     except Exception as error:  # whatever is wrong with a server or its database
-        raise UserError(f"{uri()}: MLflow cannot read the runs: {describe(error)}") from None
+        raise UserError(f"{shown_uri()}: MLflow cannot read the runs: {describe(error)}") from None
     return experiment.experiment_id if experiment else None
 
 
@@ -294,7 +315,7 @@ def kept_runs(name: str) -> list[Kept]:
             output_format="list",
         )
     except Exception as error:  # whatever is wrong with a server or its database
-        raise UserError(f"{uri()}: MLflow cannot read the runs: {describe(error)}") from None
+        raise UserError(f"{shown_uri()}: MLflow cannot read the runs: {describe(error)}") from None
     return [
         Kept(
             run.info.run_id,

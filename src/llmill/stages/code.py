@@ -23,8 +23,17 @@ class Parameters(Section):
 
 def run(params: Parameters, job: Job) -> None:
     """Write the files."""
-    for name, value in files(job.stages).items():
+    written = files(job.stages)
+    for name, value in written.items():
         record.write_json(job.out / name, value)
+    locked = {name: v for each in written.values() for name, v in each["packages"].items()}
+    for name in sorted(locked):
+        found = closure.installed(name)
+        if found != locked[name]:
+            job.say(
+                f"{name} {found or 'is not installed'}, locked {locked[name]}: results would be "
+                "recorded as of the locked version; `make setup` installs it"
+            )
 
 
 def files(stages: dict[str, Stage]) -> dict[str, closure.Code]:

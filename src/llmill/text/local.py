@@ -87,6 +87,12 @@ def refuse_missing(where: str, files: list[str]) -> None:
                 f"{where}: {linked} is a link to a folder, in which nobody would see edits of "
                 f"{file}; link the files themselves, or copy them"
             )
+        passed_over = next((part for part in file.parts if part.endswith(".tmp")), None)
+        if passed_over:
+            raise UserError(
+                f"{where}: {file}: DVC does not look at {passed_over}, so nobody would see edits; "
+                "rename it"
+            )
         if file.is_file():
             continue
         if file.is_dir():
