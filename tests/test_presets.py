@@ -2,6 +2,8 @@
 
 import errno
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -270,6 +272,27 @@ def test_a_preset_that_does_not_exist_is_answered_with_the_nearest_or_all(here):
     assert llmill(here, "preset", "--set", "runtime.dtype=bfloat16").stderr == (
         "llmill: params.yaml: no such file; `llmill preset world` makes one\n"
     )
+
+
+PAGES = sorted({ROOT / "README.md", *(ROOT / "docs").glob("*.md")})
+COMMANDS = [
+    line.strip() for page in PAGES for line in page.read_text().splitlines()
+    if line.startswith("    llmill preset ")
+] + re.findall(r"`(llmill preset [^`]*--set [^`]*)`", "\n".join(p.read_text() for p in PAGES))  # fmt: skip
+
+
+@pytest.mark.parametrize("command", sorted({c for c in COMMANDS if "KEY=VALUE" not in c}))
+def test_what_the_pages_set_fits(here, command):
+    (here / "presets/smollm2.yaml").write_bytes((ROOT / "presets/smollm2.yaml").read_bytes())
+    presets.write("world", [], force=False)
+    _, _, *words = shlex.split(command.partition("&&")[0])
+    name = None if words[0] == "--set" else words.pop(0)
+    changes = words[1::2]
+    assert set(words[::2]) <= {"--set"}
+    if name is None:
+        presets.change(changes)
+    else:
+        presets.write(name, changes, force=True)
 
 
 def test_where_nothing_can_be_written_that_is_one_line(here):

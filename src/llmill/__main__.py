@@ -33,7 +33,12 @@ def stage_names() -> list[str]:
 def _add_stage(name: str) -> None:
     @app.command(name, help=f"Run stage {name}.", rich_help_panel="Stages")
     def stage(
-        variant: Annotated[str | None, typer.Argument(help="Of a matrix stage.")] = None,
+        variant: Annotated[
+            str | None,
+            typer.Argument(
+                help="Which one, e.g. instruct, of a stage that dvc.yaml lists several times."
+            ),
+        ] = None,
         resume_anyway: Annotated[
             bool, typer.Option(help="Continue a run that other code began.")
         ] = False,

@@ -2,7 +2,7 @@
 command `llmill harness`, which runs it on tasks.
 
 Text becomes ids by lm_eval's own rules (`TemplateLM`), and of what is too long the last tokens are
-kept. lm_eval is an extra, `pip install 'llmill[harness]'`; no stage imports this.
+kept. lm_eval is an extra, `pip install '.[harness]'`; no stage imports this.
 """
 
 import contextlib

@@ -70,18 +70,26 @@ def tokens(
 @app.command()
 def chat(
     model: Annotated[
-        str, typer.Argument(help="instruct, pretrain, or a model's folder, ours or Hugging Face's.")
+        str,
+        typer.Argument(
+            help="A stage (instruct, prefer, pretrain), or a model: a folder, ours or Hugging "
+            "Face's, or a .gguf file."
+        ),
     ] = "instruct",
     temperature: Annotated[
-        float | None, typer.Option(help="0 always takes the likeliest token.")
+        float | None, typer.Option(help="0 always takes the likeliest token. Default: 0.")
     ] = None,
-    top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")] = None,
+    top_k: Annotated[
+        int | None, typer.Option(help="Draw from the k likeliest tokens. Default: all.")
+    ] = None,
     top_p: Annotated[
         float | None,
         typer.Option(help="Draw from the likeliest tokens that hold this probability."),
     ] = None,
-    max_new_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws.")] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option(help="Most tokens of an answer. Default: 100.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws. Default: 1.")] = None,
     system: Annotated[
         str | None, typer.Option(help="System message, before the conversation.")
     ] = None,
@@ -174,7 +182,7 @@ def harness(
     --limit 100 --output_path FOLDER; docs/harness.md.
     """
     if importlib.util.find_spec("lm_eval") is None:
-        raise UserError("lm_eval is not installed; pip install 'llmill[harness]'")
+        raise UserError("lm_eval is not installed; in the repository, `pip install '.[harness]'`")
     from llmill.harness import evaluate
 
     evaluate(model, dtype, context.args)

@@ -24,7 +24,9 @@ try:
     TREE = parameters.load()
     STAGES = parameters.stages(TREE)
     SOURCE, LOCKED = closure.SourceTree(), closure.read_lock()
-    if workflow.is_main_process:  # a job may find another's folder half made
+    if (
+        "--mode" not in sys.argv
+    ):  # a job is started with it, and may find another's folder half made
         for each in STAGES.values():  # before Snakemake or DVC removes what lies there
             ownership.refuse_foreign(Path(each.out))
 except UserError as error:

@@ -9,7 +9,7 @@ import re
 import threading
 from typing import Any
 
-INSTALL = "s3:// needs botocore; pip install 'llmill[s3]'"
+INSTALL = "s3:// needs botocore; in the repository, `pip install '.[s3]'`"
 AMAZON = ".amazonaws.com"
 WHOLE_ANSWER = 1 << 16  # bytes of an error's text that are read
 
