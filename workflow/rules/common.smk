@@ -24,9 +24,8 @@ try:
     TREE = parameters.load()
     STAGES = parameters.stages(TREE)
     SOURCE, LOCKED = closure.SourceTree(), closure.read_lock()
-    if (
-        "--mode" not in sys.argv
-    ):  # a job is started with it, and may find another's folder half made
+    # A job is started with --mode, and may find another's folder half made.
+    if "--mode" not in sys.argv:
         for each in STAGES.values():  # before Snakemake or DVC removes what lies there
             ownership.refuse_foreign(Path(each.out))
 except UserError as error:
