@@ -24,11 +24,11 @@ def toy(tmp_path, monkeypatch):
     return Toy(tmp_path)
 
 
-def said(*words: object, **options: object) -> str:
+def said(*words: object, width: int = 200, **options: object) -> str:
     """What is printed, white space as single spaces, without the lines of tables."""
     out = io.StringIO()
     try:
-        print_comparison(*words, console=Console(file=out, width=200), **options)
+        print_comparison(*words, console=Console(file=out, width=width), **options)
     finally:
         text = re.sub(r"[│┃─━┏┓┗┛┡┩├┤┼╇╈┬┴┳┻└┘┌┐╞╡]", " ", out.getvalue())
     return " ".join(text.split())
@@ -52,6 +52,15 @@ def test_what_changed_which_figures_moved_and_by_what_is_said_and_nothing_is_tou
     assert "2 of 5 stages are as they were." in text
     assert "Cloze questions all questions 30.0 % 70.0 % +40.0 4 / 0 of 10 0.125" in text
     assert f"tune, mmlu@tune: {CHANGES}." in text
+
+
+def test_on_a_narrow_terminal_figures_keep_their_names_and_their_numbers(toy):
+    toy.commit("Ten steps", toy.chain())
+    toy.commit("Twenty steps", toy.chain(steps=20))
+    text = said("HEAD~1", "main", width=80)
+    moved = text.partition("Figures that moved")[2].partition("gained, lost")[0]
+    for word in ("Cloze", "all", "30.0 %", "70.0 %", "+40.0", "4 / 0", "0.125"):
+        assert word in moved
 
 
 def test_a_run_between_tells_which_of_two_changes_moved_a_figure_and_how_far(toy):

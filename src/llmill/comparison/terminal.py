@@ -12,6 +12,7 @@ from llmill.contract import printable
 
 MOST = 12  # changes of a kind that are shown
 NAME_WIDTH = 24  # of a figure's, at least
+WIDE = 116  # of a terminal that has room for every number in a line
 CHANGE_HEAD = ("", "what", "before", "after", "of")
 STAGE_HEAD = ("stage", "changed", "reads what differs of", "output")
 
@@ -50,12 +51,12 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
     for reason in found.reasons:
         _say(console, f"{', '.join(reason.addresses)}: {reason.said}.")
         if reason.figures:
-            console.print(_grouped("", cells.steps(reason)))
+            console.print(_grouped(console, "", cells.steps(reason)))
 
 
 def _figures(found: Comparison, console: Console) -> None:
     if found.headlines:
-        table = _grouped("Figures that moved", cells.headlines(found))
+        table = _grouped(console, "Figures that moved", cells.headlines(found))
         table.caption, table.caption_justify = cells.caption(found), "left"
         console.print(table)
     if found.headlines or found.still:
@@ -87,15 +88,15 @@ def _table(
     words: int = 99,
 ) -> None:
     if rows:
-        table = _empty(title, head, words)
+        table = _empty(console, title, head, words)
         for row in rows:
             table.add_row(*_texts(row[:words]), *_texts(row[words:], stacked=True))
         console.print(table)
 
 
-def _grouped(title: str, groups: Mapping[str, Sequence[cells.Cells]]) -> Table:
+def _grouped(console: Console, title: str, groups: Mapping[str, Sequence[cells.Cells]]) -> Table:
     """Figures below the names of their groups."""
-    table = _empty(title, cells.FIGURE_HEAD, words=1)
+    table = _empty(console, title, cells.FIGURE_HEAD, words=1)
     for group, rows in groups.items():
         table.add_section()
         table.add_row(Text(printable.line(group), style="bold"))
@@ -104,16 +105,19 @@ def _grouped(title: str, groups: Mapping[str, Sequence[cells.Cells]]) -> Table:
     return table
 
 
-def _empty(title: str, head: Sequence[str], words: int) -> Table:
-    table = Table(title=title or None, title_justify="left")
+def _empty(console: Console, title: str, head: Sequence[str], words: int) -> Table:
+    """Words may be cut into lines; numbers only where a terminal is too narrow for all of them, or
+    they would leave no room for the words.
+    """
+    table, wide = Table(title=title or None, title_justify="left"), console.width >= WIDE
     for number, name in enumerate(head):
         words_here = number < words
         table.add_column(
             name,
             justify="left" if words_here else "right",
-            no_wrap=not words_here,
+            no_wrap=not words_here and wide,
             overflow="fold",
-            min_width=NAME_WIDTH if number == 0 and words == 1 else None,
+            min_width=NAME_WIDTH if number == 0 and words == 1 and wide else None,
         )
     return table
 
