@@ -597,6 +597,48 @@ MUTANTS = [
         "of_head=True",
         "model/test_cross_entropy.py",
     ),
+    Mutant(
+        "the token that ends an answer is scored with a choice",
+        "evaluation/choices.py",
+        "if is_learnt and i not in special]",
+        "if is_learnt]",
+        "evaluation/test_choices.py",
+    ),
+    Mutant(
+        "a tie joins two players though wins go one way",
+        "evaluation/ranking.py",
+        "if len(found[0]) > 1 and tied.any():",
+        "if tied.any():",
+        "evaluation/test_ranking.py",
+    ),
+    Mutant(
+        "scores of a subject are taken for those after other examples",
+        "stages/mmlu.py",
+        '"shots": [asdict(each) for each in asking.shots[subject]],',
+        "",
+        "stages/test_mmlu.py",
+    ),
+    Mutant(
+        "an edit of a parameter while a stage runs is taken for what made its result",
+        "runner/unchanged.py",
+        "if then.get(name) != now.get(name)]",
+        "if False]",
+        "runner/test_stage.py",
+    ),
+    Mutant(
+        "parts are removed while a new run may use them",
+        "runner/scratch.py",
+        "    use_parts(state.parent)\n",
+        "",
+        "runner/test_scratch.py",
+    ),
+    Mutant(
+        "a draw without a rare class counts it as wrong",
+        "evaluation/classification.py",
+        "[(counts.sum(axis=0) + counts.sum(axis=1) > 0) | absent]",
+        "",
+        "evaluation/test_classification.py",
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ atexit.register(gc.freeze)  # nor does Python look through all objects as it end
 
 sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
 
-from llmill.contract import closure, ownership, pipeline
+from llmill.contract import closure, dvc, ownership, pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.parts import FOLDER as PARTS
 from llmill.contract.record import SCRATCH, files_under
@@ -21,6 +21,7 @@ from llmill.contract.source import refuse_other_source
 
 try:
     refuse_other_source()
+    dvc.refuse_hard_links()
     TREE = parameters.load()
     STAGES = parameters.stages(TREE)
     SOURCE, LOCKED = closure.SourceTree(), closure.read_lock()

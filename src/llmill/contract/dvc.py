@@ -4,12 +4,33 @@
 and leaves the results as they are. The records in them then name the files of before.
 """
 
+import configparser
 import functools
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 from llmill.contract.errors import UserError
+
+CONFIGS = (Path(".dvc/config"), Path(".dvc/config.local"))
+
+
+def refuse_hard_links() -> None:
+    """Raises `UserError` where DVC's cache gives its files by hard links: they are read-only, and a
+    record that it restores keeps its old time, so Snakemake takes what is stale for new.
+    """
+    for file in CONFIGS:
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read(file, encoding="utf-8")
+        except (configparser.Error, ValueError):
+            continue  # DVC says what is wrong with it
+        if "hardlink" in parser.get("cache", "type", fallback=""):
+            raise UserError(
+                f"{file}: cache.type has hardlink, with which Snakemake cannot tell what is stale; "
+                "`dvc config cache.type reflink,symlink,copy` changes it"
+            )
 
 
 @functools.cache

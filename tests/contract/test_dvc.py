@@ -1,0 +1,32 @@
+"""What DVC's own settings forbid."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from llmill.contract import dvc
+from llmill.contract.errors import UserError
+
+
+@pytest.mark.parametrize("where", ["config", "config.local"])
+def test_a_cache_of_hard_links_is_refused_and_other_links_are_not(tmp_path, monkeypatch, where):
+    monkeypatch.chdir(tmp_path)
+    local = ["--local"] if where == "config.local" else []
+    words = [sys.executable, "-m", "dvc"]
+    subprocess.run([*words, "init", "-q", "--no-scm"], check=True)
+    dvc.refuse_hard_links()
+    subprocess.run([*words, "config", *local, "cache.type", "reflink,hardlink"], check=True)
+    with pytest.raises(UserError, match=re.escape(f".dvc/{where}: cache.type has hardlink")):
+        dvc.refuse_hard_links()
+    subprocess.run([*words, "config", *local, "cache.type", "symlink"], check=True)
+    dvc.refuse_hard_links()
+
+
+def test_without_settings_or_with_broken_ones_nothing_is_said(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    dvc.refuse_hard_links()
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[cache\ntype hardlink")
+    dvc.refuse_hard_links()
