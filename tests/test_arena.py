@@ -152,7 +152,7 @@ def test_an_empty_reference_is_none_whichever_file_is_first(repository):
         assert f"{names[0]} 1 1 0 100.0" in lines  # "It is 0.", which the other file calls right
 
 
-def test_a_task_that_stands_twice_has_two_right_answers_and_the_better_score(repository):
+def test_of_a_task_that_stands_twice_the_first_reference_counts_for_all(repository):
     entries = repository / "data/prepare/instruction/test.jsonl"
     entries.parent.mkdir(parents=True)
     task = {"instruction": "Name a colour.", "input": ""}
@@ -171,7 +171,7 @@ def test_a_task_that_stands_twice_has_two_right_answers_and_the_better_score(rep
         chain(repository, name, own, scores)
     lines = said()
     assert [line for line in lines if line.split()[0] in ("instruct", "prefer", "pretrain")][:3] == [
-        "pretrain 2 1 0 40.0", "instruct 2 1 0 100.0", "prefer 2 1 0 100.0",
+        "pretrain 2 1 0 40.0", "instruct 2 1 0 100.0", "prefer 2 1 0 20.0",
     ]  # fmt: skip
 
 

@@ -21,7 +21,9 @@ from tests.serve.served import parrot
 END = 256
 TEXT = "The quick brown fox jumps over the lazy dog, and the dog sleeps on; the fox is gone.\n" * 2
 
-lm_eval = pytest.importorskip("lm_eval", reason="lm_eval is not installed (llmill[harness])")
+lm_eval = pytest.importorskip(
+    "lm_eval", reason="lm_eval is not installed (`pip install '.[harness]'`)"
+)
 
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402

@@ -115,4 +115,4 @@ def test_a_folder_below_the_root_is_told_from_a_folder_without_parameters(tmp_pa
 @pytest.mark.skipif(importlib.util.find_spec("lm_eval") is not None, reason="lm_eval is installed")
 def test_without_lm_eval_the_harness_says_how_to_get_it():
     said = CliRunner().invoke(app, ["harness", "instruct", "--tasks", "arc_easy"]).exception
-    assert str(said) == "lm_eval is not installed; pip install 'llmill[harness]'"
+    assert str(said) == "lm_eval is not installed; in the repository, `pip install '.[harness]'`"

@@ -171,11 +171,18 @@ def test_a_folder_is_told_from_a_file_that_is_not_there(tmp_path):
 def test_a_copy_replaces_no_file(tmp_path, capsys):
     own = tmp_path / "own"
     own.mkdir()
-    for name in ("tickets.csv", "tickets-2.csv"):
-        (own / name).write_text(TICKETS)
+    for name in ("tickets.csv", "tickets-2.csv", "web.jsonl.gz"):
+        (own / name).write_text("another")
+    (own / "tickets-4.csv").write_text(TICKETS)
     lines = report(capsys, "tickets.csv", TICKETS)
     assert "mkdir -p own && cp tickets.csv own/tickets-3.csv" in lines
     assert "  classification: {file: own/tickets-3.csv, text: subject, label: queue}" in lines
+    lines = report(capsys, "web.jsonl.gz", gzip.compress(b'{"text": "a page"}\n'))
+    assert "mkdir -p own && cp web.jsonl.gz own/web-2.jsonl.gz" in lines
+    (own / "tickets-3.csv").write_text(TICKETS)  # a copy that is there is taken again
+    assert "mkdir -p own && cp tickets.csv own/tickets-3.csv" in report(
+        capsys, "tickets.csv", TICKETS
+    )
 
 
 def test_paragraphs_are_those_that_the_chain_reads(capsys):

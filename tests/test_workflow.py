@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 import zipfile
-from pathlib import Path
 
 import pytest
 
@@ -239,10 +238,10 @@ def test_jobs_ahead_of_a_stage_leave_nothing_and_how_many_is_no_reason_to_run_it
         "tokenize: share 2-of-2: 1 of 2 parts\n",
     ]
     left = (path.relative_to(first.root / "scratch") for path in first.root.glob("scratch/*/*"))
-    assert [path for path in left if path.parent.name in ("prepare", "tokenize")] == [
-        Path("prepare/lock"),
-        Path("tokenize/lock"),
-    ]
+    names = sorted(str(path) for path in left if path.parent.name in ("prepare", "tokenize"))
+    assert names == [
+        "prepare/lock", "prepare/published.json", "tokenize/lock", "tokenize/published.json",
+    ]  # fmt: skip
     assert "Nothing to be done" in first.run("snakemake", "-n")
     assert (first.hashes(), clean(first)) == (made, True)
 

@@ -108,10 +108,9 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
     entries = pipeline.folder(stages, "prepare") / "instruction" / "test.jsonl"
     for entry in instruction.read(entries) if entries.exists() else ():
         key = answers.task(entry.instruction, entry.input)
-        # A task may stand there twice, with other references.
-        known = chain.tasks.get(key, Known(()))
-        right = (*known.right, entry.output, *entry.paraphrases)
-        chain.tasks[key] = Known(right, (*known.wrong, *entry.wrong))
+        right = (entry.output, *entry.paraphrases)
+        # One that stands there twice keeps its first reference, as its first answer counts.
+        chain.tasks.setdefault(key, Known(right, tuple(entry.wrong)))
     for variant in pipeline.variants(stages, "judge"):
         # Stage instruct has the foundation model answer, too.
         stage = "instruct" if variant == "pretrain" else variant
@@ -123,8 +122,7 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
         if (judged / "scores.json").exists():
             for row in record.read_json(judged / "scores.json"):
                 said = answers.task(row["instruction"], row["input"]), row["answer"]
-                scores = [x for x in (chain.scored.get(said), row["score"]) if x is not None]
-                chain.scored[said] = max(scores, default=None)  # of its several references
+                chain.scored.setdefault(said, row["score"])
             metrics = record.read_json(judged / "metrics.json")
             chain.judges.add(metrics["backend"])
             chain.short_of += metrics.get("short_of", [])

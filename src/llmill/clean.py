@@ -163,6 +163,11 @@ def _parts(stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
             yield Left([folder], name, BUSY, False)
         elif name not in stages:
             yield Left([folder], name, NO_STAGE, True)
+        elif (folder / scratch.ENDED).exists():
+            ended = record.read_json(folder / scratch.ENDED)
+            taken = ownership.is_in_dvc(Path(ended["result"]), ended["record"])
+            why = f"finished; DVC {'has the result' if taken else 'does not have the result yet'}"
+            yield Left([folder], name, why, taken)
         elif _newest(folder) < _newest(Path(stages[name].out)):
             yield Left([folder], name, "the stage has its result", True)
         else:

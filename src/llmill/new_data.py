@@ -4,13 +4,14 @@ The form is told by the ending and by the names of columns; what a person means 
 known, so the lines are a proposal.
 """
 
+import filecmp
 import json
 import re
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -61,7 +62,7 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
         raise UserError(f"{path}: no such file")
     if delimiter is not None:
         delimiter = _character(delimiter)
-    own = path if path.parts[:1] == (OWN,) else _free(Path(OWN, path.name))
+    own = path if path.parts[:1] == (OWN,) else _free(Path(OWN, path.name), path)
     options = {"encoding": encoding} if encoding else {}
     if endings.of(path.name) in TEXTS:
         finding = _text(path, {"file": str(own), **options})
@@ -287,10 +288,15 @@ def _texts_now() -> list[Any]:
     ]
 
 
-def _free(own: Path) -> Path:
-    """A place for a copy, where no file is lost."""
-    places = (own.with_stem(f"{own.stem}-{n}") for n in count(2))
-    return own if not own.exists() else next(each for each in places if not each.exists())
+def _free(own: Path, path: Path) -> Path:
+    """A place for a copy, where no file is lost; that of a copy that is there."""
+    stem, dot, ending = own.name.partition(".")
+    places = (own.with_name(f"{stem}-{n}{dot}{ending}") for n in count(2))
+    return next(
+        each
+        for each in chain([own], places)
+        if not each.exists() or filecmp.cmp(each, path, shallow=False)
+    )
 
 
 def _filled(*cells: str | None) -> bool:

@@ -28,7 +28,7 @@ def test_a_mean_over_seeds_changes_as_it_does_and_not_as_its_first_seed():
     hits = {("a", n): 1.0 for n in range(86)} | {("a", n): 0.0 for n in range(86, 100)}
     before = {**hits} | {("a", n): 1.0 for n in range(86, 90)}
     paired = items.paired(*(items.Measure("share", each, True) for each in (before, hits)))
-    seeds = Row(Figure("a", "accuracy", "Group", "all", "share", 0.90, 0.94), paired)
+    seeds = Row(Figure("classify.all", "accuracy", "Group", "all", "share", 0.90, 0.94), paired)
     assert cells.figure(seeds)[3:5] == ("+4.0", "0 / 4 of 100, first seed")
-    alone = Row(Figure("a", "accuracy", "Group", "all", "share", 0.90, 0.86), paired)
+    alone = Row(Figure("classify.all", "accuracy", "Group", "all", "share", 0.90, 0.86), paired)
     assert cells.figure(alone)[3:5] == ("-4.0 (-8.6 to +0.7)", "0 / 4 of 100")

@@ -20,7 +20,14 @@ def test_a_cache_of_hard_links_is_refused_and_other_links_are_not(tmp_path, monk
     subprocess.run([*words, "config", *local, "cache.type", "reflink,hardlink"], check=True)
     with pytest.raises(UserError, match=re.escape(f".dvc/{where}: cache.type has hardlink")):
         dvc.refuse_hard_links()
-    subprocess.run([*words, "config", *local, "cache.type", "symlink"], check=True)
+    if not local:
+        subprocess.run([*words, "config", "--local", "cache.type", "copy"], check=True)
+        dvc.refuse_hard_links()  # what is local goes before
+        subprocess.run([*words, "config", "--local", "--unset", "cache.type"], check=True)
+    with pytest.raises(UserError) as refusal:
+        dvc.refuse_hard_links()
+    (advice,) = re.findall(r"`dvc (config .*)`, then `dvc checkout --relink`$", str(refusal.value))
+    subprocess.run([*words, *advice.split()], check=True)
     dvc.refuse_hard_links()
 
 

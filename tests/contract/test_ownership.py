@@ -72,6 +72,13 @@ def test_a_result_that_dvc_did_not_take_is_llmills_without_its_record(tmp_path, 
         ownership.refuse_foreign(out)
 
 
+def test_a_link_that_leads_nowhere_is_somebody_s(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("out").symlink_to("/nonexistent/disk")
+    with pytest.raises(UserError, match="llmill did not make it"):
+        ownership.refuse_foreign(Path("out"))
+
+
 def test_without_a_lock_file_nothing_is_known_to_be_llmills(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("out").mkdir()

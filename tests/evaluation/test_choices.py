@@ -19,6 +19,7 @@ from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.templates import ALPACA, PLAIN
 from llmill.text.template import Template
+from llmill.text.tokenizer import Tokenizer
 from tests.evaluation.toys import Bigram, bytes_tokenizer, decoder
 
 SUM = Question("number_theory", "What is 1 + 1?", ["1", "2", "3", "4"], 1)
@@ -73,6 +74,24 @@ def test_in_a_template_a_choice_is_scored_as_the_answer_is_learnt(source, before
     first = learnt.index(True)
     slowly = continuation_logprobs(likes, [(ids[:first], ids[first : first + sizes[2]])], 1)
     assert [found.logprobs[0][2]] == pytest.approx(slowly)
+
+
+def test_where_a_space_joins_the_answer_s_first_word_no_word_goes_unscored():
+    """The prompt ends with the space, of which the conversation makes one token with the word."""
+    tokenizer = Tokenizer(
+        {**{bytes([b]): b for b in range(255)}, b" P": 255}
+    )  # the toy has 257 ids
+    source = "{{ messages[0].content }} says: {% if not add_generation_prompt %}{{ messages[1].content }}{% endif %}"
+    template = Template(source, tokenizer)
+    model = decoder(block_size=256)
+    found = template_scores(model, template, [Question("c", "Who", ["Pa", "Ne"], 1)], 2)
+    assert found.sizes["byte"] == [[3, 3]]
+    assert found.sizes["token"] == [[2, 3]]
+    expected = [
+        continuation_logprobs(model, [([*b"Who says:"], answer)], 1)[0]
+        for answer in ([255, ord("a")], [*b" Ne"])
+    ]
+    assert found.logprobs == [pytest.approx(expected)]
 
 
 def test_questions_may_have_other_numbers_of_choices_side_by_side():

@@ -55,6 +55,11 @@ def test_an_answer_of_several_words_is_looked_for_as_it_stands():
         ("法国的首都是巴黎。", ["巴黎", "罗马"], True),
         ("法国的首都是巴黎或罗马。", ["巴黎", "罗马"], False),
         ("เมืองหลวงคือกรุงเทพ", ["กรุงเทพ", "ปารีส"], True),
+        ("ประเทศเปรูอยู่ใน", ["เปรู", "ลาว"], True),
+        ("共有42个", ["42", "41"], True),
+        ("共有142个", ["42", "41"], False),
+        ("首都是Paris。", ["Paris", "Rome"], True),
+        ("首都是Parisian。", ["Paris", "Rome"], False),
         ("रामा", ["राम", "सीता"], False),  # a vowel sign makes another word of it
     ],
 )

@@ -26,7 +26,9 @@ while os.path.exists("hold"):
     Path("held").touch()
     time.sleep(0.05)
 chosen = SimpleNamespace(**{name: getattr(tree, name) for name in stage.params})
-job = SimpleNamespace(out=record.temporary_sibling(Path(stage.out)), stages=stages)
+job = SimpleNamespace(
+    out=record.temporary_sibling(Path(stage.out)), stages=stages, say=print
+)
 importlib.import_module(f"llmill.stages.{stage.name}").run(chosen, job)
 inputs = record.hash_inputs(stage.deps)
 record.write(job.out, stage.address, params.values(tree, stage.params), inputs)

@@ -63,6 +63,12 @@ stages:
     deps: [input.txt, data/code/tokenize.json]
     outs: ["${paths.data}/tokenize"]
 """
+CODE = """
+  code:
+    cmd: python -m llmill code
+    deps: [src/llmill]
+    outs: ["${paths.data}/code"]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -364,7 +370,7 @@ def test_a_result_of_what_was_edited_while_it_ran_is_not_kept(toy, file, old, ne
     code, _, err = finish(process)
     assert (code, err) == (
         1,
-        f"llmill: tokenize: {named} edited while it ran, so its result is not kept; the same "
+        f"llmill: tokenize: {named} changed while it ran, so its result is not kept; the same "
         "command runs it as it is now\n",
     )
     assert not (toy / "data/tokenize").exists()
@@ -377,9 +383,46 @@ def test_a_result_of_what_was_edited_while_it_ran_is_not_kept(toy, file, old, ne
 def test_an_edit_of_another_section_or_of_a_comment_while_it_runs_costs_nothing(toy):
     process = held(toy, **UNTRACKED)
     file = toy / "params.yaml"
-    file.write_text(file.read_text().replace("  shots: 2", "  shots: 1") + "# more\n")
+    file.write_text(file.read_text().replace("  shots: 2", "  shots: one") + "# more\n")
+    (toy / "input.txt.tmp").write_text("a copy under way")
     (toy / "hold").unlink()
     assert finish(process)[0] == 0
+
+
+def test_parameters_that_cannot_be_read_at_the_end_cost_the_result_but_no_step(toy):
+    process = held(toy, **UNTRACKED)
+    file = toy / "params.yaml"
+    before = file.read_text()
+    file.write_text("tokenize: [\n")
+    (toy / "hold").unlink()
+    code, _, err = finish(process)
+    assert code == 1
+    assert err.startswith("llmill: params.yaml: not YAML")
+    assert err.endswith("; so the result of tokenize is not kept\n")
+    file.write_text(before)
+    assert "step 1" not in finish(start(toy, **UNTRACKED))[1]
+
+
+def test_source_that_dvc_commit_has_accepted_runs(toy):
+    """Under DVC, which holds its locks then."""
+    file = toy / "dvc.yaml"
+    file.write_text(DVC + CODE)
+    dvc(toy, "init", "--no-scm", "-q")
+    dvc(toy, "commit", "-f", "-q", "code")
+    module = toy / "src/llmill/stages/tokenize.py"
+    module.write_text(module.read_text() + "CHANGED = 1\n")
+    failed = start(toy, sys.executable, "-m", "dvc", "repro", "-s", "tokenize", **UNTRACKED)
+    assert "the source was edited after" in finish(failed)[2]
+    dvc(toy, "commit", "-f", "-q", "code")
+    assert "step 1" in dvc(toy, "repro", "-s", "tokenize", **UNTRACKED)
+
+
+def test_a_missing_file_of_code_is_one_line(toy):
+    (toy / "data/code/tokenize.json").unlink()
+    code, _, err = finish(start(toy, **UNTRACKED))
+    assert code == 1
+    assert err.startswith("llmill: data/code/tokenize.json: missing; ")
+    assert err.count("\n") == 1
 
 
 def test_source_that_stage_code_has_not_read_does_not_run(toy):

@@ -4,6 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from mlflow.exceptions import RESOURCE_DOES_NOT_EXIST, MlflowException
 
 from llmill.runner import tracking
 from llmill.runner.tracking import Track, guarded
@@ -28,7 +29,7 @@ def test_the_reason_that_tracking_is_off_is_shown_on_one_line_and_once(capsys):
 
 
 class Server:
-    """MLflow that keeps what it was told, and refuses a metric called `nan` and a run called `lost`."""
+    """MLflow that keeps what it was told, refuses a metric called `nan`, and lacks some runs."""
 
     def __init__(self):
         self.told = []
@@ -45,10 +46,13 @@ class Server:
     def MlflowClient(self):
         return self
 
-    def set_terminated(self, run_id, status):
+    def get_run(self, run_id):
         if run_id == "lost":
-            raise ValueError("Run with id=lost not found")
-        self.told.append(("set_terminated", run_id, status))
+            raise MlflowException("Run with id=lost not found", RESOURCE_DOES_NOT_EXIST)
+        if run_id == "locked":
+            raise MlflowException("the database is locked")
+        stage = "deleted" if run_id == "deleted" else "active"
+        return SimpleNamespace(info=SimpleNamespace(lifecycle_stage=stage))
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def server(tmp_path, monkeypatch) -> Server:
     return mlflow
 
 
-@pytest.mark.parametrize("left", ['{"run_id": "lost"}', ""])
+@pytest.mark.parametrize("left", ['{"run_id": "lost"}', '{"run_id": "deleted"}', ""])
 def test_a_run_that_is_not_on_the_server_any_more_is_begun_anew(tmp_path, server, left):
     (tmp_path / tracking.RUN_FILE).write_text(left)
     track = Track(tmp_path)
@@ -70,6 +74,15 @@ def test_a_run_that_is_not_on_the_server_any_more_is_begun_anew(tmp_path, server
     assert not track.off
     assert json.loads((tmp_path / tracking.RUN_FILE).read_text()) == {"run_id": "new"}
     assert ("log_params", {"mill.seed": 1}) in server.told
+
+
+def test_a_run_that_cannot_be_read_just_now_is_not_lost(tmp_path, server, capsys):
+    (tmp_path / tracking.RUN_FILE).write_text('{"run_id": "locked"}')
+    track = Track(tmp_path)
+    track.start("world", "mill", {}, {})
+    assert track.off
+    assert "the database is locked" in capsys.readouterr().err
+    assert json.loads((tmp_path / tracking.RUN_FILE).read_text()) == {"run_id": "locked"}
 
 
 def test_a_run_is_closed_as_what_became_of_it_though_a_call_before_failed(tmp_path, server, capsys):
@@ -90,6 +103,8 @@ def test_a_name_with_signs_that_mlflow_refuses_is_written_without_them(tmp_path,
 
 def test_a_password_in_the_server_s_address_is_not_shown(monkeypatch):
     monkeypatch.setenv(tracking.URI, "http://user:secret@host:5000")
+    assert tracking.shown_uri() == "http://host:5000"
+    monkeypatch.setenv(tracking.URI, "http://user:p@ss@host:5000")
     assert tracking.shown_uri() == "http://host:5000"
     said = tracking.describe(ValueError("no reply from http://user:secret@host:5000/api"))
     assert said == "no reply from http://host:5000/api"

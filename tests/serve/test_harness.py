@@ -49,7 +49,7 @@ def test_as_many_stop_strings_are_taken_as_tasks_have(parrot):
 def test_the_harness_itself_gets_the_same_through_the_server(
     server, tmp_path, batch_size, num_concurrent
 ):
-    pytest.importorskip("lm_eval", reason="lm_eval is not installed (llmill[harness])")
+    pytest.importorskip("lm_eval", reason="lm_eval is not installed (`pip install '.[harness]'`)")
     from lm_eval.api.instance import Instance
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 

@@ -184,7 +184,9 @@ def test_a_redirect_that_leads_nowhere_is_said_in_a_line(desk, monkeypatch):
 def test_without_botocore_the_line_says_what_to_install(desk, monkeypatch):
     monkeypatch.setitem(sys.modules, "botocore", None)
     monkeypatch.setitem(sys.modules, "botocore.exceptions", None)
-    assert "s3:// needs botocore; pip install 'llmill[s3]'" in refused(desk, a_file(HERE))
+    assert "s3:// needs botocore; in the repository, `pip install '.[s3]'`" in refused(
+        desk, a_file(HERE)
+    )
 
 
 STORE = """\

@@ -86,11 +86,14 @@ def test_a_result_that_dvc_s_cache_did_not_take_is_no_success(toy):
     )
     dvc.chmod(0o755)
     path = os.pathsep.join([str(dvc.parent), os.environ["PATH"]])
-    code, lines = run(toy, 0, LLMILL_BRIEF="1", PATH=path)
-    assert code == 1
-    assert any("ERROR: failed to transfer" in line for line in lines)
-    assert "toy: DVC's cache did not take it; mend the cache, then `dvc commit toy`" in lines
-    assert not (toy / "toy.made").exists()
+    advice = "llmill: DVC's cache did not take the result; mend it, then `dvc repro -f --single-item toy`"
+    for brief in ({}, {"LLMILL_BRIEF": "1"}):
+        code, lines = run(toy, 0, PATH=path, **brief)
+        assert code == 1
+        assert any("ERROR: failed to transfer" in line for line in lines)
+        assert advice in lines
+        assert advice in (toy / "toy.log").read_text().splitlines()
+        assert not (toy / "toy.made").exists()
 
 
 def test_otherwise_the_terminal_gets_all_that_the_log_gets(toy):

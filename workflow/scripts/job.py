@@ -22,6 +22,9 @@ from llmill.contract.printable import duration
 from llmill.contract.record import SCRATCH
 
 NOT_KEPT = b"ERROR: failed to transfer"
+LOST = (
+    "llmill: DVC's cache did not take the result; mend it, then `dvc repro -f --single-item {}`\n"
+)
 RUNS = re.compile(r"Running stage '.*':$")
 RESTORED = re.compile(r"Stage '.*' is cached - skipping run, checking out outputs$")
 NOISE = re.compile(
@@ -48,9 +51,9 @@ class Terminal:
         elif RESTORED.match(text):
             self.what = "restored from DVC's cache"
         elif self.brief and not NOISE.match(text):
-            self._write(line)
+            self.write(line)
         if not self.brief:
-            self._write(line)
+            self.write(line)
 
     def end(self, code: int, log: Path) -> None:
         """What became of the stage."""
@@ -63,9 +66,10 @@ class Terminal:
     def say(self, text: str) -> None:
         """A line of our own."""
         if self.brief:
-            self._write(f"{self.stage}: {text}\n".encode())
+            self.write(f"{self.stage}: {text}\n".encode())
 
-    def _write(self, line: bytes) -> None:
+    def write(self, line: bytes) -> None:
+        """Whole lines, as they are."""
         try:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
@@ -102,7 +106,10 @@ def main(stage: str, made: str, log: Path) -> int:
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
     if lost and not code:  # DVC says so, and takes the result all the same
         code = 1
-        terminal.say(f"DVC's cache did not take it; mend the cache, then `dvc commit {stage}`")
+        line = LOST.format(stage).encode()
+        with log.open("ab") as file:
+            file.write(line)
+        terminal.write(line)
     if code == 0:
         log.with_suffix(".made").write_text(f"{made}\n")
         # DVC may have restored the stage, or left it as it was, after other jobs made parts of it.

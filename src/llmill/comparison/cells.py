@@ -91,7 +91,11 @@ def _figure(figure: Figure, paired: Paired | None) -> Cells:
 
 
 def _is_other(paired: Paired, figure: Figure) -> bool:
-    """Whether what was written of each item makes another change than the figures do."""
+    """Whether a classifier's figure is a mean over seeds, of which the first alone wrote its
+    predictions: then they make another change.
+    """
+    if not figure.key.startswith("classify."):
+        return False
     old, new = form.value_of(figure.before), form.value_of(figure.after)
     change = form.value_of(paired.difference)
     if old is None or new is None or change is None:  # a run between lost its figures

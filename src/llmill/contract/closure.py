@@ -21,6 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 
 PACKAGE = "llmill"
+STAGE = "code"  # which writes down what the code of every other is
 LOCK = Path("requirements.lock")
 LEFT = ("~", ".tmp", ".orig", ".rej", ".bak", ".save", ".swp", ".pyc", "#")
 Code = dict[str, dict[str, str]]
@@ -43,7 +44,7 @@ class SourceTree:
 
     def __init__(self, root: Path = Path("src")):
         self.root = root
-        self._files = [f for f in files_under(root / PACKAGE) if not _is_left(f.name)]
+        self._files = [f for f in files_under(root / PACKAGE) if not is_left(f.name)]
         self.modules = {self._name(f): f for f in self._files if f.suffix == ".py"}
         self._known: dict[str, Module] = {}
 
@@ -98,7 +99,7 @@ def _read(name: str, file: Path) -> Module:
     return Module(name, file, _sha256(tree), bool(_without_docstring(tree.body)), names)
 
 
-def _is_left(name: str) -> bool:
+def is_left(name: str) -> bool:
     """Whether an editor or a merge left the file beside another."""
     return name.startswith((".", "#")) or name.endswith(LEFT)
 

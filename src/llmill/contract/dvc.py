@@ -20,17 +20,20 @@ def refuse_hard_links() -> None:
     """Raises `UserError` where DVC's cache gives its files by hard links: they are read-only, and a
     record that it restores keeps its old time, so Snakemake takes what is stale for new.
     """
-    for file in CONFIGS:
+    kinds, where, local = "", CONFIGS[0], ""
+    for file, option in zip(CONFIGS, ("", " --local"), strict=True):  # the second goes before
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(file, encoding="utf-8")
         except (configparser.Error, ValueError):
             continue  # DVC says what is wrong with it
-        if "hardlink" in parser.get("cache", "type", fallback=""):
-            raise UserError(
-                f"{file}: cache.type has hardlink, with which Snakemake cannot tell what is stale; "
-                "`dvc config cache.type reflink,symlink,copy` changes it"
-            )
+        if parser.has_option("cache", "type"):
+            kinds, where, local = parser.get("cache", "type"), file, option
+    if "hardlink" in kinds:
+        raise UserError(
+            f"{where}: cache.type has hardlink, with which Snakemake cannot tell what is stale; "
+            f"`dvc config{local} cache.type reflink,symlink,copy`, then `dvc checkout --relink`"
+        )
 
 
 @functools.cache

@@ -6,6 +6,7 @@ rest; a kill in between leaves a folder without it, which is known by DVC's list
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def refuse_foreign(folder: Path) -> None:
     try:
         record.refuse_foreign(folder)
     except UserError as error:
-        if not folder.exists():  # another job has just removed it
+        if not os.path.lexists(folder):  # another job has just removed it
             return
         if not (folder.is_dir() and _is_rest_of_result(folder)):
             raise UserError(

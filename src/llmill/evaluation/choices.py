@@ -8,11 +8,12 @@ character of the choice, so that length does not; lm-evaluation-harness calls th
 from array import array  # a list of 10 million ids takes ten times the memory
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
 
+from llmill.contract.errors import UserError
 from llmill.evaluation.multiple_choice import Shots, cloze_prompt, letter_prompt
 from llmill.evaluation.scoring import Ids, Progress, continuation_logprobs, in_silence
 from llmill.evaluation.units import TooLong, Unit
@@ -120,17 +121,26 @@ def template_scores(
     """How likely each choice is as the assistant's answer, with the space that the template may put
     before it and without the token that ends it.
     """
-    requests = [[_answer(template, q.question, each) for each in q.choices] for q in questions]
+    requests = [_answers(template, question) for question in questions]
     texts = [[template.tokenizer.decode(ids) for _, ids in of_one] for of_one in requests]
     return _scored(model, requests, texts, 0, batch_size, progress)
 
 
-def _answer(template: Template, question: str, choice: str) -> Request:
-    """What is read before the answer, and the answer, as they are learnt."""
-    ids, learnt = template.learnt([message("user", question), message("assistant", choice)])
-    special, first = template.tokenizer.special.values(), learnt.index(True)
-    answer = zip(ids[first:], learnt[first:], strict=True)
-    return ids[:first], [i for i, is_learnt in answer if is_learnt and i not in special]
+def _answers(template: Template, question: Question) -> list[Request]:
+    """What is read before each choice, and the choice as it is learnt, from the first token on that
+    the prompt does not settle. Raises `UserError` where a template learns nothing of an answer.
+    """
+    asked, special = message("user", question.question), template.tokenizer.special.values()
+    read = [template.prompt([asked])]
+    for choice in question.choices:
+        ids, learnt = template.learnt([asked, message("assistant", choice)])
+        of_answer = [n for n, i in enumerate(ids) if learnt[n] and i not in special]
+        read.append(ids[: of_answer[-1] + 1] if of_answer else [])
+    alike = takewhile(lambda tokens: len({*tokens}) == 1, zip(*read, strict=False))
+    first = sum(1 for _ in alike)
+    if not all(len(ids) > first for ids in read[1:]):
+        raise UserError(f"{template.where}: nothing of an answer is learnt, so none can be scored")
+    return [(ids[:first], ids[first:]) for ids in read[1:]]
 
 
 def longest(questions: Sequence[Question]) -> list[int]:

@@ -21,6 +21,8 @@ from llmill.text import words
 from llmill.text.template import Template
 from llmill.text.tokenizer import Tokenizer
 
+MARKS = regex.compile(r"\p{M}+$")  # at the end
+OTHER = rf"[[\w]--{words.LETTER}]"  # what goes on with a word of a script that has spaces
 WRITTEN = 24  # tokens of a free answer
 
 
@@ -67,11 +69,12 @@ def _whole(choice: str) -> "regex.Pattern[str]":
     """Finds a choice where it is no part of a longer word or number."""
     # Behind a word a line is no sign, and a point no fraction's: 1914-1918, is...42.
     sign_or_fraction = r"(?<!\d[.,])(?<!^[-−.])(?<![^\w.][-−.])"
-    # Scripts without spaces put words side by side; a mark still belongs to the letter before it.
-    first, last = (bool(words.SPACELESS.match(choice[at])) for at in (0, -1))
-    before = "" if first else r"(?<![\w\p{M}])" + sign_or_fraction * choice[0].isdigit()
-    after = r"(?!\p{M})" if last else r"(?![\w\p{M}])" + r"(?![.,]\d)" * choice[-1].isdigit()
-    return regex.compile(before + regex.escape(choice) + after)
+    # Scripts without spaces put words side by side; a mark belongs to the letter before it.
+    first, last = choice[0], MARKS.sub("", choice)[-1:]
+    spaceless = words.SPACELESS.fullmatch
+    before = "" if spaceless(first) else rf"(?<!{OTHER})" + sign_or_fraction * first.isdigit()
+    after = "" if spaceless(last) else rf"(?!{OTHER})" + r"(?![.,]\d)" * last.isdigit()
+    return regex.compile(rf"(?V1){before}{regex.escape(choice)}(?!\p{{M}}){after}")
 
 
 def of_others(texts: Sequence[str], questions: Sequence[Question]) -> float:

@@ -167,8 +167,7 @@ def intervals(
     counts: Counts, resamples: int, confidence: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The percentiles of each strength over what `resample` draws, and how many resamples had
-    no finite strengths, and so are left out: in them some player won every outcome, or lost every
-    one. NaN if that is so of all resamples.
+    no finite strengths, and so are left out (see `groups`). NaN if that is so of all resamples.
     """
     drawn = resample(counts, resamples, seed)
     whole = [

@@ -24,6 +24,7 @@ from llmill.contract.job import STATE, Job
 from llmill.runner import audit, cost, launcher, params, scratch, skipping, streams, unchanged
 from llmill.runner.stopping import Stop, signals
 from llmill.runner.tracking import RUN_FILE, Track, mark_killed
+from llmill.runner.unchanged import Given
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class RunRequest:
     results: Path  # the root, of logs and costs, too
     resume_anyway: bool
     skipped: str | None  # why nothing is run
+    given: Given  # what a person may edit meanwhile
 
 
 def execute(
@@ -56,7 +58,7 @@ def execute(
         raise UserError(_unknown(name, variant, pipeline.variants(stages, name)))
     stage = stages[address]
     ownership.refuse_foreign(Path(stage.out))
-    values = params.values(tree, stage.params)
+    values, given = params.values(tree, stage.params), unchanged.given(stage, stages)
     why = skipping.reason(stage) or skipping.switched_off(stage, values)
     process_count = launcher.process_count(tree, name)
     if process_count > 1 and not why and not processes.started():
@@ -83,6 +85,7 @@ def execute(
         results,
         resume_anyway,
         why,
+        given,
     )
     try:
         with begin(request) as job, audit.only(stage):
@@ -111,7 +114,7 @@ def _lead(request: RunRequest) -> Iterator[Job]:
             with _tracked(track, request, job, inputs) as finished:
                 yield job
                 request.stop.ignore()
-                unchanged.refuse_edits(stage, request.stages, parameters, inputs)
+                unchanged.refuse_edits(stage, request.stages, request.given)
                 sha256 = record.write(job.out, stage.address, parameters, inputs)
                 finished(sha256, record.outputs(job.out))
         except BaseException:

@@ -35,7 +35,7 @@ RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
 EXPERIMENT_TAG = "dvc.experiment"  # as `dvc exp` names it
 PARENT_TAG = "llmill.parent."  # before the stage of the run that made an input
-USER = re.compile(r"//[^/@\s]*@")  # and password, in an address
+USER = re.compile(r"//[^/\s]*@")  # and password, in an address
 NAMED = re.compile(r"[^\w. /:-]")  # what MLflow refuses in a name
 SYSTEM = "system/"  # before the names of figures of the machine
 DIGEST_LENGTH = 36  # what MLflow's column holds
@@ -130,9 +130,18 @@ class Track:
         """The run that a killed stage left; none if it is not on this server any more."""
         try:
             left = str(json.loads(self._file.read_text())["run_id"])
-            _mlflow().MlflowClient().set_terminated(left, "KILLED")
-        except Exception:  # of a file, of its content, of each kind of store
+        except (OSError, ValueError, KeyError, TypeError):  # no file, or half of one
             return None
+        client = _mlflow().MlflowClient()
+        try:
+            gone = client.get_run(left).info.lifecycle_stage == "deleted"
+        except Exception as error:  # MLflow's own, of which each kind of store has others
+            if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            gone = True
+        if gone:
+            return None
+        client.set_terminated(left, "KILLED")
         return left
 
     @guarded
