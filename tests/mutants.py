@@ -600,8 +600,8 @@ MUTANTS = [
     Mutant(
         "the token that ends an answer is scored with a choice",
         "evaluation/choices.py",
-        "if is_learnt and i not in special]",
-        "if is_learnt]",
+        "if learnt[n] and i not in special]",
+        "if learnt[n]]",
         "evaluation/test_choices.py",
     ),
     Mutant(
@@ -621,8 +621,8 @@ MUTANTS = [
     Mutant(
         "an edit of a parameter while a stage runs is taken for what made its result",
         "runner/unchanged.py",
-        "if then.get(name) != now.get(name)]",
-        "if False]",
+        "_differing(before.values, after.values) + ",
+        "",
         "runner/test_stage.py",
     ),
     Mutant(
