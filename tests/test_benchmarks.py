@@ -19,7 +19,7 @@ NAMES = {file.stem for file in (ROOT / "benchmarks").glob("*.py")} - ELSEWHERE
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_a_benchmark_fits_the_code_that_it_imports(name, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")  # as if it ran as a script
-    importlib.import_module(f"benchmarks.{name}")
+    assert importlib.import_module(f"benchmarks.{name}").__doc__
 
 
 def test_the_gpu_checks_compute_on_a_cpu_what_the_cpu_computes():

@@ -33,7 +33,7 @@ def test_a_cache_of_hard_links_is_refused_and_other_links_are_not(tmp_path, monk
 
 def test_without_settings_or_with_broken_ones_nothing_is_said(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    dvc.refuse_hard_links()
+    assert dvc.refuse_hard_links() is None
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[cache\ntype hardlink")
-    dvc.refuse_hard_links()
+    assert dvc.refuse_hard_links() is None

@@ -81,7 +81,9 @@ def test_a_signal_lets_answers_end_and_is_no_error(folder, signum):
 def test_an_idle_server_stops_at_once_though_a_connection_is_kept_open(monkeypatch):
     monkeypatch.setattr(run, "GRACE", 3600)
     with httpx.Client(timeout=60) as client, serving(random_models()) as server:
-        client.get(f"{server.url}/v1/models")
+        assert client.get(f"{server.url}/v1/models").status_code == 200
+        assert server.open_connections() == 1
+    assert server.open_connections() == 0  # and its thread has ended
 
 
 def test_a_signal_before_the_server_runs_is_not_lost(folder):

@@ -11,9 +11,10 @@ from typing import Any
 
 from llmill.comparison.cache import Cache
 from llmill.comparison.made import Made, producer
+from llmill.contract import closure
 
 MISSING = "not there"  # of what only one side has
-CODE = "code"  # the stage that writes what each stage's code is
+CODE = closure.STAGE
 MOST_WAYS = 1000  # in which one cached run is looked at
 
 Sides = dict["Change", bool]  # whether each change has its value of after
