@@ -1,0 +1,227 @@
+"""What speedruns of GPT-2 found since the preset's recipe, each alone against it at equal time: run
+stage `tokenize` of a preset first.
+
+    python benchmarks/modern.py --steps 300 --out modern.jsonl
+
+A run's time is its steps times what a step takes of the preset's, measured in turns; so a busy
+machine moves no figure. A training that the file has is not run again.
+"""
+
+import json
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, median, stdev
+from typing import Annotated, Any
+
+import torch
+import typer
+from additions import Additions, SeparateMuon, Varied
+from recipes import folder, shape_of
+from torch import Tensor
+
+from llmill.contract import runtime
+from llmill.model.transformer import Transformer
+from llmill.runner import params
+from llmill.runner.tree import Params
+from llmill.text.shards import Shards
+from llmill.text.tokenizer import Tokenizer
+from llmill.training import optimizer, parallel
+from llmill.training.batches import Windows
+from llmill.training.losses import token_loss
+from llmill.training.muon import Muon
+from llmill.training.optimizer import PEAK, Optimizers
+from llmill.training.schedule import factor
+from llmill.training.settings import Training
+from llmill.training.validation import loss_over
+
+TRIAL = 12  # steps that are timed
+THIRDS = 3  # of a run: a phase each
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A recipe: the preset's with one thing changed."""
+
+    additions: Additions | None = None
+    schedule: dict[str, Any] = field(default_factory=dict)
+    separate: bool = False  # Muon takes queries, keys and values as three matrices
+    averaged: float = 0.0  # the last share of the steps, whose weights' mean is kept
+    batch: tuple[float, ...] = (1.0,) * THIRDS  # of the preset's, by phase
+    window: tuple[float, ...] = (1.0,) * THIRDS  # shorter ones, and so many more of them
+
+
+PRESET = "the preset's recipe"
+FINDINGS = {
+    PRESET: Finding(),
+    "value embeddings": Finding(Additions(value_embeddings=True)),
+    "a gate for each head": Finding(Additions(head_gates=True)),
+    "a gain of queries and keys": Finding(Additions(qk_gain=True)),
+    "the embedding in each block": Finding(Additions(first_stream=True)),
+    "smeared embeddings": Finding(Additions(smear=True)),
+    "logits capped at 15": Finding(Additions(soft_cap=15.0)),
+    "z-loss 1e-4": Finding(Additions(z_loss=1e-4)),
+    "Muon: q, k, v apart": Finding(separate=True),
+    "cosine": Finding(schedule={"decay": "cosine"}),
+    "linear": Finding(schedule={"decay": "linear"}),
+    "stable, decay over a fifth": Finding(schedule={"decay_share": 0.2}),
+    "mean of the last tenth": Finding(averaged=0.1),
+    "constant, mean of the last third": Finding(schedule={"min_factor": 1.0}, averaged=1 / 3),
+    "batch 1/2, 1, 3/2": Finding(batch=(0.5, 1.0, 1.5)),
+    "windows of 1/4, 1/2, 1": Finding(window=(0.25, 0.5, 1.0)),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What every recipe is tried on."""
+
+    preset: Params
+    train: Shards
+    held_out: Shards
+    tokenizer: Tokenizer
+
+    def trained(self, finding: Finding, steps: int, seed: int) -> tuple[Transformer, float]:
+        """A model after so many steps, and the seconds that they took."""
+        settings, shape = self.preset.pretrain, shape_of(self.preset)
+        training, n_ids = settings.training, self.train.n_vocab
+        schedule = training.schedule.model_copy(update=finding.schedule)
+        runtime.start(seed, settings.threads)
+        model = (
+            Varied(shape, n_ids, finding.additions)
+            if finding.additions
+            else Transformer(shape, n_ids)
+        )
+        optimizers = _optimizers(model, training, finding.separate)
+        batches = self._batches(finding, steps, seed)
+        kept: list[Tensor] = []
+        from_step = steps - round(finding.averaged * steps)
+        model.train()
+        begun = time.perf_counter()
+        for step, batch in enumerate(batches):
+            optimizer.set_rate(optimizers, factor(step, schedule, steps))
+            (token_loss(model, batch) / batch.weight).backward()
+            parallel.clip(model, training.grad_clip)
+            for each in optimizers:
+                each.step()
+                each.zero_grad(set_to_none=True)
+            if step >= from_step:
+                kept = _mean(kept, model, step - from_step)
+        took = time.perf_counter() - begun
+        with torch.no_grad():
+            for parameter, average in zip(model.parameters(), kept, strict=False):
+                parameter.copy_(average)
+        return model.eval(), took
+
+    def _batches(self, finding: Finding, steps: int, seed: int) -> Iterable:
+        block, size = shape_of(self.preset).block_size, self.preset.pretrain.training.batch_size
+        rows: dict[int, Windows] = {}
+        done: dict[int, int] = {}
+        for step in range(steps):
+            phase = step * THIRDS // steps
+            length = round(block * finding.window[phase])
+            count = round(size * finding.batch[phase] / finding.window[phase])
+            windows = rows.setdefault(length, Windows(self.train, length, seed))
+            yield windows.get(done.get(length, 0), count)
+            done[length] = done.get(length, 0) + count
+
+    def loss(self, model: Transformer) -> float:
+        """Nats a token over the whole validation split."""
+        block = model.config.block_size
+        measured = loss_over(model, self.held_out, block, self.tokenizer, at_most=None)
+        return measured["validation_loss"]
+
+
+def _optimizers(model: Transformer, training: Training, separate: bool) -> Optimizers:
+    built = optimizer.build(model, training.optimizer)
+    if separate:
+        (matrices,) = [each for each in built if isinstance(each, Muon)]
+        (group,) = matrices.param_groups
+        apart = SeparateMuon(group["params"], group["lr"], group["weight_decay"])
+        apart.param_groups[0][PEAK] = group[PEAK]
+        built[built.index(matrices)] = apart
+    return built
+
+
+@torch.no_grad()
+def _mean(kept: list[Tensor], model: Transformer, before: int) -> list[Tensor]:
+    """The mean of the weights of so many steps before, and of these."""
+    if not kept:
+        return [p.detach().clone() for p in model.parameters()]
+    torch._foreach_lerp_(kept, [p.detach() for p in model.parameters()], 1 / (before + 1))
+    return kept
+
+
+def shares_of_time(bench: Bench, names: list[str], rounds: int) -> dict[str, float]:
+    """What a step of each takes of the preset's: the median of rounds in which they take turns."""
+    ratios: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds):
+        turns = random.Random(number).sample(names, len(names))
+        took = {name: bench.trained(FINDINGS[name], TRIAL, number)[1] for name in turns}
+        for name in names:
+            ratios[name].append(took[name] / took[PRESET])
+    return {name: median(each) for name, each in ratios.items()}
+
+
+def kept_in(file: Path, key: dict[str, Any], make: Callable[[], Any]) -> Any:
+    """What the file has under the key; else what is made, which it has from then on."""
+    lines = file.read_text().splitlines() if file.exists() else []
+    for line in map(json.loads, lines):
+        if line["key"] == key:
+            return line["value"]
+    value = make()
+    with file.open("a") as opened:
+        opened.write(json.dumps({"key": key, "value": value}) + "\n")
+    return value
+
+
+def main(
+    file: Annotated[Path, typer.Option("--params", help="Of the run.")] = Path("params.yaml"),
+    steps: Annotated[int, typer.Option(help="Of the preset's recipe.")] = 300,
+    seeds: int = 3,
+    first_seed: int = 1,
+    rounds: Annotated[int, typer.Option(help="In which steps are timed.")] = 7,
+    only: Annotated[list[str] | None, typer.Option(help="These findings alone.")] = None,
+    out: Annotated[Path, typer.Option(help="Keeps what is done.")] = Path("modern.jsonl"),
+) -> None:
+    """For each finding: time of a step, steps in the preset's time, loss, difference by seed."""
+    preset = params.load(file)
+    tokenizer = Tokenizer.load(folder(preset, "tokenizer") / "bpe")
+    block = shape_of(preset).block_size
+    train, held_out = (
+        Shards.for_windows(folder(preset, "tokenize") / split, tokenizer, block)
+        for split in ("train", "validate")
+    )
+    bench = Bench(preset, train, held_out, tokenizer)
+    names = [PRESET, *(only or [name for name in FINDINGS if name != PRESET])]
+    timed = {"preset": preset.name, "names": names, "rounds": rounds}
+    shares = kept_in(out, timed, lambda: shares_of_time(bench, names, rounds))
+    losses: dict[str, list[float]] = {name: [] for name in names}
+    for seed in range(first_seed, first_seed + seeds):
+        for name in names:
+            n = round(steps / shares[name])
+
+            def loss(name: str = name, n: int = n, seed: int = seed) -> float:
+                return bench.loss(bench.trained(FINDINGS[name], n, seed)[0])
+
+            key = {"preset": preset.name, "name": name, "steps": n, "seed": seed}
+            losses[name].append(kept_in(out, key, loss))
+            print(f"seed {seed}: {name}: {losses[name][-1]:.4f}", flush=True)
+    for name in names:
+        print(row(name, shares[name], round(steps / shares[name]), losses[name], losses[PRESET]))
+
+
+def row(name: str, share: float, steps: int, own: list[float], preset: list[float]) -> str:
+    """A line of the table."""
+    less = [a - b for a, b in zip(own, preset, strict=True)]
+    each = ", ".join(f"{x:+.4f}" for x in less)
+    spread = f" ± {stdev(less) / len(less) ** 0.5:.4f}" if len(less) > 1 else ""
+    return (
+        f"| {name} | {share:.3f} | {steps} | {mean(own):.4f} | {mean(less):+.4f}{spread} | {each} |"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
