@@ -77,6 +77,9 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         ("a.jsonl", '{"prompt": "Say café", "completion": "café"}\n'.encode("cp1252"), {"encoding": "cp1252"}, "instruction: {file: own/a.jsonl, encoding: cp1252}"),
         ("web.jsonl.gz", gzip.compress(b'{"text": "a page"}\n'), {}, "text: [world, {file: own/web.jsonl.gz, format: documents}]"),
         ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
+        ("a.csv", "message,spam\nhello you,ham\nwin it,spam\nhi there,ham\n", {}, "classification: {file: own/a.csv, text: message, label: spam}"),
+        ("a.csv", '"Review\ntext",label\nhello you,1\nhi there,2\n', {}, 'classification: {file: own/a.csv, text: "Review\\ntext", label: label}'),
+        ("a.jsonl", '{"instruction": "Say hi", "output": null, "category": "x"}\n', {}, "instruction: {file: own/a.jsonl}"),
     ],
 )  # fmt: skip
 def test_each_form_gets_the_lines_of_its_role(capsys, name, content, how, line):
@@ -100,13 +103,12 @@ def test_pairs_are_counted_with_those_that_prefer_nothing(capsys):
 def test_questions_are_described_and_their_lines_are_what_the_parameters_take(capsys):
     rows = "question,A,B,C,answer,subject\nWhich is it?,tree,stone,,B,wood\nwhich is IT?,tree,stone,,B,wood\n"
     lines = report(capsys, "quiz.csv", rows + "Who?,me,you,they,A,people\n")
-    assert lines[:6] == [
+    assert lines[:5] == [
         "quiz.csv: multiple-choice questions, 120 bytes",
         "rows: 3, 1 of them repeats",
         "subjects: 2: wood 2, people 1",
         "choices: 2 to 3",
         "questions in words: half up to 3, 95 % up to 3, longest 3",
-        "",
     ]
     presets.change(shlex.split(lines[-1].removeprefix("or: "))[3:])
     asked = params.load().download.mmlu
@@ -144,6 +146,22 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
         ),
         ("p.jsonl", '{"prompt": "hi", "chosen": "yes"}\n', "line 1: no key 'rejected'"),
         (
+            "dolly.jsonl",
+            '{"instruction": "hi", "context": "", "response": "yes", "category": "x"}\n',
+            "line 1: no key 'output' beside 'instruction'",
+        ),
+        (
+            "tasks.jsonl",
+            '{"instruction": "hi", "output": 3, "category": "x"}\n',
+            "line 1: 'output' is int",
+        ),
+        ("a.csv", "body,label\nhello,1\nhi,1\n", "all of 2 rows are of one class"),
+        (
+            "a.json",
+            '{"text": {"0": "hello"}, "label": {"0": "a"}}',
+            "one class; in pandas, write rows by orient='records'",
+        ),
+        (
             "mmlu.csv",
             'Which?,"a "good" tree",stone,B\nWho?,me,you,A\n',
             r"mmlu.csv, line 1: not CSV \('\,' expected after '\"'\)",
@@ -158,6 +176,16 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
 def test_a_file_that_no_stage_reads_is_refused(capsys, name, content, said):
     with pytest.raises(UserError, match=said):
         report(capsys, name, content)
+
+
+def test_subjects_too_small_for_the_worked_examples_are_named(capsys):
+    rows = ["question,A,B,answer,subject", *(f"Which is {i}?,tree,stone,B,wood" for i in range(4))]
+    lines = report(capsys, "quiz.csv", "\n".join([*rows, "Who?,me,you,A,people"]))
+    assert params.load().mmlu.shots == 2
+    assert lines[5] == (
+        "warning: people: fewer than 4 questions, half of which may be worked examples; mmlu.shots "
+        "is 2: lower it, or name a file `dev:`"
+    )
 
 
 def test_a_folder_is_told_from_a_file_that_is_not_there(tmp_path):

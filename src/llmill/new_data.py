@@ -34,12 +34,19 @@ LABELS = ("label", "labels", "class", "category", "target", "topic", "queue", "i
 MOST_CLASSES = 1000  # a column of more different values is not proposed as the label
 QUOTES = {"quotes": False}
 PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # what YAML takes for a text without marks
+USUAL = {*LABELS, *classification.NAMES, "id", "subject", "body", "title", "review", "comment"}
 SHOWN = 10  # classes, columns
 ASKED = ("question", "q", "query", "prompt", "stem")
 RIGHT = ("answer", "answers", "correct", "correct_answer", "right", "solution", "label", "key")
 CHOICES = ("choices", "options", "endings")  # a list in one column
 CHOICE = re.compile(r"(?:choice|option|answer|ending)?[ _-]*(?:[a-j]|[0-9]|10)")
 SUBJECTS = ("subject", "topic", "category")
+INSTRUCTIONS = [  # keys that no other form has together
+    *([name] for name in instruction.CONVERSATIONS),
+    ["instruction", "output"],
+    ["instruction", "response"],
+    ["prompt", "completion"],
+]
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,7 @@ def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
     try:
         entries = preference.read_raw(path, source.get("encoding"))
     except UserError:
-        if _has_key(path, source, preference.ANSWERS):
+        if any(_has_keys(path, source, [name]) for name in preference.ANSWERS):
             raise
         return None
     undecided = sum(entry.undecided for entry in entries)
@@ -142,7 +149,7 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
     try:
         entries = instruction.read_raw(path, source.get("encoding"))
     except UserError:  # another table, or a broken one: reading it as such says what is wrong
-        if _has_key(path, source, instruction.CONVERSATIONS):
+        if any(_has_keys(path, source, names) for names in INSTRUCTIONS):
             raise
         return None
     keys = Counter(normal(f"{entry.task}\n{entry.output}") for entry in entries)
@@ -155,10 +162,10 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
     return Finding(lines, "instruction", source)
 
 
-def _has_key(path: Path, source: dict[str, str], names: Sequence[str]) -> bool:
-    """Whether the first row has one of these, so that the file can be of no other form."""
+def _has_keys(path: Path, source: dict[str, str], names: Sequence[str]) -> bool:
+    """Whether the first row has all of these, so that the file can be of no other form."""
     _, row = next(iter(rows.read(path, source.get("encoding"))))
-    return isinstance(row, dict) and not row.keys().isdisjoint(names)
+    return isinstance(row, dict) and row.keys() >= set(names)
 
 
 def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
@@ -179,6 +186,8 @@ def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
     subjects = Counter(question.subject for question in questions)
     sizes = sorted({len(question.choices) for question in questions})
     largest = ", ".join(f"{name} {n:,}" for name, n in subjects.most_common(SHOWN))
+    shots = params.load().mmlu.shots
+    few = [name for name, n in subjects.items() if n < 2 * shots]
     lines = [
         f"{path}: multiple-choice questions, {path.stat().st_size:,} bytes",
         f"rows: {len(questions):,}, {len(questions) - len(keys):,} of them repeats",
@@ -186,6 +195,11 @@ def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
         f"choices: {sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else ""),
         *_lengths("questions", [question.question for question in questions]),
     ]
+    if few:
+        lines.append(
+            f"warning: {', '.join(few[:SHOWN])}: fewer than {2 * shots} questions, half of which "
+            f"may be worked examples; mmlu.shots is {shots}: lower it, or name a file `dev:`"
+        )
     return Finding(lines, "mmlu", source | (columns or {}))
 
 
@@ -237,6 +251,9 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
     pairs = zip(frame[text], frame[label], strict=True)
     messages = [Message(name.strip(), cell) for cell, name in pairs if _filled(cell, name)]
     counts = Counter(message.label for message in messages)
+    if len(counts) < 2:
+        hint = "; in pandas, write rows by orient='records'" if _is_by_columns(path, frame) else ""
+        raise UserError(f"{path}: all of {len(frame):,} rows are of one class{hint}")
     keys = Counter(normal(message.text) for message in messages)
     largest = ", ".join(f"{name} {n:,}" for name, n in counts.most_common(SHOWN))
     lines += [
@@ -266,13 +283,23 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
             raise error from None
         if set(frame.iloc[:, -1]) <= set(multiple_choice.LETTERS):  # a quiz, as MMLU's files are
             multiple_choice.read_table(path, path.stem, encoding)  # says what is wrong with it
-    if path.suffix in tables.DELIMITERS and _repeats_a_name(frame):
+    if path.suffix in tables.DELIMITERS and _is_data(list(frame.columns), frame):
         frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
     return frame, quotes
 
 
-def _repeats_a_name(frame: pd.DataFrame) -> bool:
-    return any(_names_one(frame, name) and name in set(frame[name]) for name in frame.columns)
+def _is_data(names: Sequence[Any], frame: pd.DataFrame) -> bool:
+    """Whether the first row is one of data: one of its cells stands again below itself, and none is
+    a usual name of a column.
+    """
+    if {str(name).strip().casefold() for name in names} & USUAL:
+        return False
+    return any(_names_one(frame, name) and name in set(frame[name]) for name in names)
+
+
+def _is_by_columns(path: Path, frame: pd.DataFrame) -> bool:
+    """Whether a file of JSON has one object of columns in place of objects of rows."""
+    return path.suffix == ".json" and len(frame) == 1
 
 
 def _names_one(frame: pd.DataFrame, name: Any) -> bool:

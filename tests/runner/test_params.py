@@ -326,6 +326,8 @@ BAD = [  # rates, weights and time-outs that are no numbers
     ("mmlu.confidence", 0.9999999999999999, "mmlu.confidence = 0.9999999999999999: Input should be less than or equal to 0.9999"),
     ("pretrain.samples.temperature", 1e-9, "temperature = 1e-09: 0 (always the likeliest token), or 0.0001 or more"),
     # texts
+    ("prepare.contamination.words", 3, "shortest 4 is more than words 3, so nothing would be looked for"),
+    ("contamination.shortest", 14, "shortest 14 is more than words 13"),
     ("name", "a\x1b[2Jb", r"name = 'a\x1b[2Jb': the control character '\x1b' is no text"),
     ("name", "", "name = '': String should have at least 1 character"),
     ("name", "x" * 251, "xxx': String should have at most 250 characters"),

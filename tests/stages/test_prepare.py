@@ -210,6 +210,44 @@ def test_pairs_are_split_by_prompt_and_stay_with_the_instruction_that_asks_the_s
         assert asked == {text for text in rows if text.startswith("say")}
 
 
+def test_a_note_beside_the_data_is_no_data(raw):
+    before = metrics(run(raw, "before"))
+    write(raw / "instruction/LICENCE", "Do as you please.")
+    assert metrics(run(raw)) == before
+
+
+def chat(*said: str) -> list[dict]:
+    return [
+        {"role": role, "content": text}
+        for role, text in zip(("user", "assistant") * len(said), said, strict=False)
+    ]
+
+
+def test_what_a_conversation_begins_with_is_in_its_split_whatever_the_system_says(raw):
+    """Of each conversation three rows: its first turn, the whole, and the whole after a system's
+    text; and a pair of answers to its first question and to its last.
+    """
+    (raw / "instruction/tasks.json").unlink()
+    talks = [(f"What is {i}?", "A number.", "Which?", f"It is {i}.") for i in range(60)]
+    brief = [{"role": "system", "content": "Be brief."}]
+    rows = [each for t in talks for each in (chat(*t[:2]), chat(*t), brief + chat(*t))]
+    write(raw / "instruction/chats.json", json.dumps([{"messages": row} for row in rows]))
+    prompts = [each for t in talks for each in (chat(*t[:1]), chat(*t[:3]))]
+    pairs = [
+        {"prompt": p, "chosen": chat("", "Yes.")[1:], "rejected": chat("", "No.")[1:]}
+        for p in prompts
+    ]
+    write(raw / "preference/pairs.json", json.dumps(pairs))
+    out = run(raw, instruction=WORLD.prepare.instruction.model_copy(update={"test_share": 0.3}))
+    for split, rows in prepared_pairs(out).items():
+        entries = instruction.read(out / f"instruction/{split}.jsonl")
+        first = Counter(
+            entry.messages[0 if len(entry.earlier) != 3 else 1]["content"] for entry in entries
+        )
+        assert set(first.values()) == {3}
+        assert {row.asked[0]["content"] for row in rows} == set(first)
+
+
 def test_pairs_that_prefer_nothing_or_repeat_are_left_out_and_counted(raw):
     first = pairs()[0]
     same = {**first, "rejected": f"{first['chosen']}\n"}
@@ -387,7 +425,11 @@ def test_conversations_are_prepared_with_their_earlier_messages(raw):
             '[{"instruction": "x", "output": ""}, {"instruction": "y", "output": " "}]',
             "no instructions; in each of 2 the response is empty",
         ),
-        ("instruction/second.json", "[]", r"expected one file of data, found 2"),
+        (
+            "instruction/second.json",
+            "[]",
+            r"expected one file of .*, found second.json, tasks.json",
+        ),
         ("mmlu/test/rivers_test.csv", "Q?,a,A\n", "row 1: 3 fields"),
         ("preference/pairs.json", '[{"prompt": "x", "chosen": "y"}]', "entry 1 .*'rejected'"),
         (
@@ -568,7 +610,8 @@ def test_own_questions_are_split_into_those_asked_and_worked_examples(raw):
     write(raw / "mmlu/quiz.csv", "\n".join(["q,x,y,right", *rows]))
     out = run(raw)
     assert metrics(out)["mmlu"] == {
-        "subjects": 1, "rows": 21, "duplicates": 1, "dev": 5, "val": 0, "test": 15,
+        "subjects": 1, "rows": 21, "duplicates": 1, "contradictory": 0, "ambiguous": 0,
+        "dev": 5, "val": 0, "test": 15,
     }  # fmt: skip
     (first, *_) = multiple_choice.read(out / "mmlu/test.jsonl")
     assert (first.subject, first.choices, first.answer) == ("quiz", ["tree", "stone"], 1)

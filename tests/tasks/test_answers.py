@@ -29,7 +29,7 @@ def test_an_answer_is_answer_and_else_output(tmp_path):
     [
         ('{"instruction": "a"}', "a.jsonl, line 2: neither 'answer' nor 'output'; a row of answers has"),
         ('{"answer": "a"}', "a.jsonl, line 2: no 'instruction'; a row of answers has instruction"),
-        ('{"instruction": "a", "answer": null}', "line 2: 'answer' is NoneType, expected text"),
+        ('{"instruction": "a", "answer": null}', "line 2: 'answer' is null, expected text"),
         ('"a"', "line 2: 'a' is no object with instruction and answer"),
     ],
 )  # fmt: skip

@@ -67,6 +67,15 @@ def test_a_line_break_in_quotes_stays_and_marks_that_do_not_pair_are_text(tmp_pa
     assert read(tmp_path, b'ham\t"hello" he said\nspam\t"win\n')[0].text == '"hello" he said'
 
 
+def test_marks_that_pair_across_rows_are_text(tmp_path):
+    content = b'ham\t"Call me\nspam\twin it\nham\tand she said bye"\n'
+    assert [row.text for row in read(tmp_path, content)] == [
+        '"Call me',
+        "win it",
+        'and she said bye"',
+    ]
+
+
 def test_numbers_are_labels(tmp_path):
     labels = [row.label for row in read(tmp_path, b"0\tzero\n1\tone\n2\ttwo\n")]
     assert labels == ["0", "1", "2"]

@@ -54,7 +54,7 @@ def test_half_a_character_is_replaced_and_a_whole_one_kept():
             [{**USER, "content": [{"type": "image_url"}]}, LO],
             "a part of type 'image_url', expected",
         ),
-        ([{**USER, "content": [{"type": "text"}]}, LO], "message 1: 'text' is NoneType"),
+        ([{**USER, "content": [{"type": "text"}]}, LO], "message 1: 'text' is null"),
         ([{"from": "human"}, LO], "message 1: no key 'value'"),
         (["Hi", LO], "message 1: expected an object with role and content"),
     ],

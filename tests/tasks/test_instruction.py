@@ -74,6 +74,35 @@ def test_several_turns_are_an_instruction_behind_earlier_messages(tmp_path, entr
     assert read_entry.task == "Be brief.\nName a metal.\nTin.\nAnd another?\n"
 
 
+def test_a_missing_response_is_an_empty_one_whatever_it_is_written_as(tmp_path):
+    entries = [{**GOOD, "output": None}, {"prompt": "Name a metal.", "completion": None}]
+    assert read(tmp_path, entries) == [Instruction("Name a metal.", "", "")] * 2
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {**GOOD, "system": "Be brief."},
+        {"prompt": "Name a metal.", "completion": "Tin.", "system": "Be brief."},
+        {"system": "Be brief.", "conversations": [{"from": k, "value": v} for k, v in SAID.items()]},
+        {"system": "Be brief.", "messages": [BRIEF, USER, TIN]},
+    ],
+)  # fmt: skip
+def test_a_system_text_beside_the_messages_stands_in_front_of_them(tmp_path, entry):
+    assert read(tmp_path, [entry]) == [Instruction("Name a metal.", "", "Tin.", earlier=[BRIEF])]
+
+
+def test_a_history_is_what_was_said_before(tmp_path):
+    entry = {
+        "instruction": "And another?",
+        "output": "Iron.",
+        "history": [["Name a metal.", "Tin."]],
+    }
+    (found,) = read(tmp_path, [{**entry, "system": "Be brief."}])
+    assert found.messages == [BRIEF, USER, TIN, AND, IRON]
+    assert read(tmp_path, [{**GOOD, "history": []}]) == [Instruction("Name a metal.", "", "Tin.")]
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
     [
@@ -82,7 +111,11 @@ def test_several_turns_are_an_instruction_behind_earlier_messages(tmp_path, entr
         ([GOOD, {"question": "x"}], "entry 2 of 2: none of the forms that are read: instruction"),
         ([GOOD, "text"], "entry 2 of 2: expected an object"),
         ([{**GOOD, "output": 3}], "entry 1 of 1: 'output' is int"),
-        ([{**GOOD, "output": None}], "entry 1 of 1: 'output' is NoneType"),
+        ([{**GOOD, "history": ["x"]}], "'history', 1: expected a question and its answer"),
+        ([{**GOOD, "history": [["x", " "]]}], "'history', message 2: 'content' is empty"),
+        ([{"messages": [BRIEF, USER, TIN], "system": "x"}], "'system' beside messages that have an"),
+        ([{"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]}],
+         "message 2: calls of tools are not read; remove the conversation"),
         ([{**GOOD, "input": 3}], "entry 1 of 1: 'input' is int"),
         ([{**GOOD, "instruction": " "}], "entry 1 of 1: 'instruction' is empty"),
         ([{**GOOD, "wrong": "x"}], "entry 1 of 1: 'wrong' is str"),
@@ -98,7 +131,7 @@ def test_several_turns_are_an_instruction_behind_earlier_messages(tmp_path, entr
         ([{"messages": [USER, {**TIN, "role": "tool"}]}], "message 2: unknown role 'tool'; one of"),
         ([{"messages": [USER, {**TIN, "role": None}]}], "message 2: unknown role None"),
         ([{"messages": [USER, {**TIN, "content": " "}]}], "message 2: 'content' is empty"),
-        ([{"messages": [USER, {**TIN, "content": None}]}], "message 2: 'content' is NoneType"),
+        ([{"messages": [USER, {**TIN, "content": None}]}], "message 2: 'content' is null"),
         ([{"messages": [USER, {"role": "assistant"}]}], "message 2: no key 'content'"),
         ([{"messages": [USER, "x"]}], "message 2: expected an object with role and content"),
         ([{"messages": [{"role": "user", "content": [{"type": "image_url"}]}, TIN]}],

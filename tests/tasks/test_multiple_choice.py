@@ -35,6 +35,7 @@ def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path)
         (b"\n \n", "no questions in it"),
         (b"Q?,a,b,c,d,4\n", "row 1: answer '4', allowed are A, B, C, D \\(or 0 to 3\\)"),
         (b"question,A,B,reply\nQ?,a,b,c\n", "row 1: answer 'reply'"),
+        (b"question,A,B,answer,Answer \nQ?,a,b,A,B\n", "2 columns 'answer'; rename one"),
         (b"question,B,C,answer\nQ?,a,b,A\n", "row 2: choice 1 of 3 is empty"),
         (b"question,choices,answer\nQ?,a b,A\n", "row 2: choices 'a b', needed is a list"),
         (b'Q?,a,b,c,d,A\n"The word "lamp" means",a,b,c,d,A', "line 2: not CSV .* written twice"),
@@ -141,9 +142,13 @@ FORM = {
 }  # fmt: skip
 
 
-def own(folder, content, name="quiz.csv", **form):
+def own_with_counts(folder, content, name="quiz.csv", **form):
     (folder / name).write_text(content)
-    return multiple_choice.read_own(folder, {**FORM, "file": f"own/{name}", **form})[0]
+    return multiple_choice.read_own(folder, {**FORM, "file": f"own/{name}", **form})
+
+
+def own(folder, content, name="quiz.csv", **form):
+    return own_with_counts(folder, content, name, **form)[0]
 
 
 NAMES = {"question": "Frage", "choices": ["eins", "zwei", "drei"], "answer": "Lösung"}
@@ -188,6 +193,17 @@ def test_worked_examples_are_drawn_up_to_five_of_a_subject_and_never_asked(tmp_p
     assert {question.question for part in parts.values() for question in part} == {
         f"Which is {i}?" for i in range(15)
     }
+
+
+def test_of_contradicting_answers_the_most_frequent_stays_and_ambiguous_questions_go(tmp_path):
+    rows = [
+        "Which?,tree,stone,ice,A", *["which?,Tree,stone,ice,B"] * 2,
+        "Who?,me,me,you,A", "When?,now,now,then,C", *["Where?,here,there,no,B"] * 2,
+    ]  # fmt: skip
+    parts, counts = own_with_counts(tmp_path, "\n".join(["question,A,B,C,answer", *rows]))
+    found = {q.question: q.answer for part in parts.values() for q in part}
+    assert found == {"Which?": 1, "When?": 2, "Where?": 1}
+    assert counts == {"rows": 7, "duplicates": 3, "contradictory": 1, "ambiguous": 1}
 
 
 def test_worked_examples_may_be_a_file_of_their_own(tmp_path):

@@ -1,5 +1,6 @@
 """Files of rows: told by what they hold, in the encodings that programs write."""
 
+import gzip
 import json
 
 import pyarrow
@@ -75,12 +76,27 @@ DEEP = b"[" * 200_000 + b"]" * 200_000
         (b"[\n\xe9]", "not UTF-8 at byte 2"),
         (b"\x00\xff\xfe[a", "not text in UTF-8 at byte 1 but a binary file"),
         (b"PAR1 and no more", "not a Parquet file that can be read"),
+        (gzip.compress(b'{"a": 1}'), r"compressed; unpack it first \(gunzip, unzstd\)"),
     ],
 )
 def test_what_holds_no_rows_is_one_line(tmp_path, content, said):
     with pytest.raises(UserError, match=rf"data\.json(, row \d)?: {said}") as refused:
         read(tmp_path, content)
     assert "\n" not in str(refused.value)
+
+
+def in_parquet(folder, columns, names):
+    file = folder / "data.parquet"
+    parquet.write_table(pyarrow.Table.from_arrays(columns, names), file)
+    return file
+
+
+def test_a_date_beyond_the_calendar_and_two_columns_of_a_name_are_said(tmp_path):
+    far = pyarrow.array([10_000_000], pyarrow.int32()).cast(pyarrow.date32())
+    with pytest.raises(UserError, match=r"data\.parquet: not a Parquet file that can be read"):
+        rows.read(in_parquet(tmp_path, [far], ["day"]))
+    with pytest.raises(UserError, match=r"data\.parquet: two columns 'a'; rename one"):
+        rows.read(in_parquet(tmp_path, [pyarrow.array([1])] * 2, ["a", "a"]))
 
 
 def test_a_line_that_is_not_json_is_named(tmp_path):

@@ -1,6 +1,6 @@
 import unicodedata
 
-from llmill.tasks.split import distinct, part, split
+from llmill.tasks.split import distinct, opening, part, split, whole
 
 
 def shares(rows, validate_share=0.1, test_share=0.2):
@@ -51,3 +51,18 @@ def test_shares_of_nothing_leave_a_split_empty():
 
 def test_of_rows_alike_the_first_stays():
     assert distinct(["A b", "c", "a  B ", "C", "a, b"], str) == ["A b", "c", "a, b"]
+
+
+def test_a_conversation_goes_with_the_shortest_one_that_it_begins_with():
+    short, long, longer = ["Hi"], ["hi ", "Yes?", "Why"], ["HI", "yes?", "why", "So.", "Ah"]
+    other = ["Hi", "Who?", "Me"]
+    known = {whole(said) for said in (short, long, longer, other)}
+    assert {opening(said, known) for said in (short, long, longer, other)} == {"hi"}
+    known.remove("hi")
+    assert opening(long, known) == opening(longer, known) == whole(long)
+    assert opening(other, known) == whole(other) != whole(long)
+
+
+def test_messages_are_told_apart_by_where_they_end():
+    assert whole(["a", "b c"]) != whole(["a b", "c"])
+    assert whole(["a", "b"]) != whole(["a b"])

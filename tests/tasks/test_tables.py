@@ -59,6 +59,9 @@ def test_quotation_marks_may_be_text(tmp_path):
     assert rows(path, quotes=False) == [('"Hi', "1"), ('you" all', "2")]
     with pytest.raises(UserError, match="quotes: false"):
         rows(path)
+    path = file(tmp_path, "b.tsv", 'text\tlabel\n"Hi\t1\nyou\t2\nall"\t1\n')
+    with pytest.raises(UserError, match="line 4: a cell in quotation marks holds whole rows"):
+        rows(path)
 
 
 JSON = [{"label": 1, "text": "a"}, {"text": "b", "label": 2.0}, {"text": None, "label": True}, {}]

@@ -39,7 +39,7 @@ def _column(value: Any) -> Any:
         raise ValueError("a column is its name, or its number from 1")
     if isinstance(value, int) and not 1 <= value <= MOST_COLUMNS:
         raise ValueError(f"columns are counted from 1 to {MOST_COLUMNS}")
-    return value if isinstance(value, int) else _without_control(value)
+    return value if isinstance(value, int) else _without_control(value, "\r\n\t")
 
 
 def _several(value: Any) -> Any:

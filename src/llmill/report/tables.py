@@ -128,6 +128,7 @@ def _left_out(counts: Mapping[str, Any]) -> str:
         "without_label",
         "without_response",
         "undecided",
+        "ambiguous",
     )
     out = [f"{counts[key]:,} {words(key)}" for key in reasons if counts.get(key)]
     return "; ".join(out) or "none"

@@ -53,7 +53,10 @@ def _named_once(role: str, names: list[str], key: str, weights: Mapping[str, flo
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
-        raise ValueError(f"download.{role} names '{twice}' twice; {key} repeats a source")
+        raise ValueError(
+            f"download.{role} names '{twice}' twice; {key} repeats a source, and a file is named "
+            "by what stands before its first dot"
+        )
 
 
 def _tokenizer(tree: "Params") -> None:

@@ -23,8 +23,9 @@ from llmill.contract.parts import Part
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference, split
+from llmill.tasks.conversation import said
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.split import distinct, part
+from llmill.tasks.split import distinct, opening, part, whole
 from llmill.text import intake, local, parquet, sources
 from llmill.text.cleaning import KEPT, Cleaned
 from llmill.text.contamination import EvaluationTexts
@@ -239,8 +240,9 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
 
 
 def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared:
-    """Check, deduplicate, split and mix the instructions. Entries that ask the same stay together;
-    those to learn from are repeated by the weight of their source.
+    """Check, deduplicate, split and mix the instructions. Entries that ask the same stay together,
+    and with conversations that go on from there; those to learn from are repeated by the weight of
+    their source.
     """
     files = the_files(folder)
     read = [
@@ -256,11 +258,16 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
     shares = settings.instruction
     weights = {source: 1.0 for source, _, _ in files} | shares.weights
     once = {source: float(weight > 0) for source, weight in weights.items()}
+    asked = {whole(said(entry.asked)) for entry, _ in unique}
+    drawn = split.split(
+        unique,
+        lambda each: opening(said(each[0].asked), asked),
+        shares.validate_share,
+        shares.test_share,
+    )
     parts: Splits = {
-        name: repeated(drawn, identity, weights if name == "train" else once)
-        for name, drawn in split.split(
-            unique, lambda each: each[0].task, shares.validate_share, shares.test_share
-        ).items()
+        name: repeated(rows, identity, weights if name == "train" else once)
+        for name, rows in drawn.items()
     }
     refuse_empty(parts, where, "prepare.instruction")
     (out / "instruction").mkdir()
@@ -283,19 +290,20 @@ def prepare_preferences(
     folder: Path, form: Form, settings: Prepare, entries: Splits, out: Path
 ) -> Prepared:
     """Check, deduplicate and split the pairs of answers. Those of one prompt stay together, and
-    with the instruction that asks the same: what is held out from one training is from both.
+    with the instruction that asks the same or begins so: what is held out from one training is from
+    both.
     """
     file, encoding = the_file(folder, form)
     rows = preference.read_raw(file, encoding)
     decided = [row for row in rows if not row.undecided]
     unique = distinct(decided, lambda row: f"{row.task}\n{row.chosen}\n{row.rejected}")
-    part_of = {normal(each.task): name for name in SPLITS for each in entries[name]}
-    shares = settings.preference
+    part_of = {whole(said(each.asked)): name for name in SPLITS for each in entries[name]}
+    shares, asked = settings.preference, {whole(said(row.asked)) for row in unique}
     parts: Splits = {name: [] for name in SPLITS}
     for row in unique:
-        key = normal(row.task)
-        drawn = part(key, shares.validate_share, shares.test_share)
-        parts[part_of.get(key, drawn)].append(row)
+        contents = said(row.asked)
+        drawn = part(opening(contents, asked), shares.validate_share, shares.test_share)
+        parts[part_of.get(opening(contents, part_of), drawn)].append(row)
     if not unique:
         raise UserError(f"{file}: no pairs; in each of {len(rows)} both answers are the same")
     refuse_empty(parts, file, "prepare.preference")
@@ -315,8 +323,7 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     """
     left_out: Metrics = {}
     if form:
-        parts, rows = multiple_choice.read_own(folder, form)
-        left_out = {"rows": rows, "duplicates": rows - sum(map(len, parts.values()))}
+        parts, left_out = multiple_choice.read_own(folder, form)
     else:
         parts = {name: multiple_choice.read_raw(folder, name) for name in multiple_choice.SPLITS}
     (out / "mmlu").mkdir()

@@ -16,10 +16,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
+from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.contract.parts import Part, Parts
 from llmill.contract.values import Section
@@ -131,6 +133,11 @@ def in_parallel(store: Parts, work: list[Part], processes: int) -> Iterator[Path
                     here[number] = store.made(work[number])
             for number, made in enumerate(elsewhere):
                 yield here[number] if number in here else made.result()
+        except BrokenProcessPool:
+            raise UserError(
+                "tokenize: a process ended early, most likely for want of memory; lower "
+                "tokenize.processes"
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)
 

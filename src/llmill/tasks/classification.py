@@ -14,6 +14,7 @@ from typing import Any
 
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl
+from llmill.tasks.rows import rows_within
 from llmill.text.encoding import decode
 from llmill.text.identity import normal
 from llmill.text.tokenizer import Tokenizer
@@ -149,7 +150,7 @@ def read_raw_tests(folder: Path) -> dict[str, list[Message]]:
 
 def _quoted(text: str) -> list[tuple[int, str, str, str]] | None:
     """The rows as a spreadsheet wrote them, fields in quotation marks where they need some; None
-    where the marks are text, since not every one that begins a field has its end.
+    where the marks are text: one that begins a field has no end, or its end is in another row.
     """
     if '\t"' not in text:
         return None
@@ -157,7 +158,7 @@ def _quoted(text: str) -> list[tuple[int, str, str, str]] | None:
     rows = []
     try:
         for fields in reader:
-            if fields and len(fields) != 2:
+            if fields and (len(fields) != 2 or rows_within(fields, "\t")):
                 return None
             if fields:
                 rows.append((reader.line_num, fields[0], "\t", fields[1]))

@@ -4,7 +4,7 @@ ShareGPT write them.
 Every answer comes right after a text of the user's; what follows the last answer is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from llmill.contract.elsewhere import quoted
@@ -23,11 +23,29 @@ def message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
+def said(messages: Sequence[Message]) -> list[str]:
+    """What user and assistant say."""
+    return [each["content"] for each in messages if each["role"] != "system"]
+
+
 def text(value: Any, key: str, where: str) -> str:
     """A string that UTF-8 can hold."""
     if not isinstance(value, str):
-        raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected text")
+        kind = "null" if value is None else type(value).__name__
+        raise UserError(f"{where}: '{key}' is {kind}, expected text")
     return without_halves(value)
+
+
+def with_system(entry: Mapping[str, Any], messages: list[Message], where: str) -> list[Message]:
+    """The messages behind the text that some datasets have under `system` beside them."""
+    given = entry.get("system")
+    content = "" if given is None else text(given, "system", where)
+    first = message("system", content)
+    if not content.strip() or first in messages:
+        return messages
+    if any(each["role"] == "system" for each in messages):
+        raise UserError(f"{where}: 'system' beside messages that have another one; remove either")
+    return [first, *messages]
 
 
 def content(value: Any, key: str, where: str) -> str:
@@ -73,6 +91,8 @@ def _read(value: Any, where: str) -> Message:
     role = SAME.get(given, given) if isinstance(given, str) else given
     if role not in ROLES:
         raise UserError(f"{where}: unknown role {quoted(given)}; one of {', '.join(ROLES)}")
+    if value.get("tool_calls") and not value[names[1]]:
+        raise UserError(f"{where}: calls of tools are not read; remove the conversation")
     written = content(value[names[1]], names[1], where)
     if not written.strip():
         raise UserError(f"{where}: '{names[1]}' is empty; remove the message or write one")

@@ -2,8 +2,9 @@
 
 Raw: rows in one of these forms, each told by its keys: `messages` (OpenAI's), `conversations`
 (ShareGPT's), `instruction`, `input` and `output` (Alpaca's), `prompt` and `completion`; optional
+`system` (a text in front), `history` (pairs of a question and its answer, beside Alpaca's),
 `kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong ones). Other keys are not
-read.
+read. No response is an empty one.
 """
 
 from collections.abc import Iterable
@@ -70,6 +71,7 @@ def _instruction(entry: Any, where: str) -> Instruction:
         key: [conversation.text(t, key, where) for t in _list(entry, key, where)] for key in LISTS
     }
     earlier, task, about, answer = _turn(entry, where)
+    earlier = conversation.with_system(entry, earlier, where)
     return Instruction(
         task,
         about,
@@ -101,8 +103,19 @@ def _turn(entry: dict[str, Any], where: str) -> tuple[list[Message], str, str, s
         raise UserError(f"{where}: '{task}' is empty; remove the entry or write one")
     given = entry.get("input") if task == "instruction" else None
     about = "" if given is None else conversation.text(given, "input", where)
-    output = conversation.text(entry[answer], answer, where)
-    return [], instruction, about if about.strip() else "", output
+    output = "" if entry[answer] is None else conversation.text(entry[answer], answer, where)
+    earlier = _history(entry, where) if task == "instruction" else []
+    return earlier, instruction, about if about.strip() else "", output
+
+
+def _history(entry: dict[str, Any], where: str) -> list[Message]:
+    """The turns before the last one, each a question and its answer."""
+    turns: list[Any] = []
+    for number, pair in enumerate(_list(entry, "history", where), 1):
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise UserError(f"{where}, 'history', {number}: expected a question and its answer")
+        turns += [message("user", pair[0]), message("assistant", pair[1])]
+    return conversation.messages(turns, f"{where}, 'history'") if turns else []
 
 
 def _joined(entry: dict[str, Any], where: str) -> list[Any]:
@@ -123,7 +136,7 @@ def _list(entry: dict[str, Any], key: str, where: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected a list of texts")
+        raise UserError(f"{where}: '{key}' is {type(value).__name__}, expected a list")
     return value
 
 

@@ -10,19 +10,18 @@ number from 0), and `subject` where the file's name is not it; or what `Named` s
 import contextlib
 import csv
 import difflib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl, rows
-from llmill.tasks.split import distinct
 from llmill.text import endings
 from llmill.text.encoding import decode, without_halves
-from llmill.text.identity import fraction
+from llmill.text.identity import fraction, normal
 
 SPLITS = ("dev", "val", "test")
 LETTERS = "ABCDEFGHIJ"
@@ -48,6 +47,11 @@ class Question:
         """What identifies it: MMLU asks "Which of these is true?" of many choices."""
         return "\n".join((self.question, *self.choices))
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether the right choice stands there twice."""
+        return self.choices.count(self.choices[self.answer]) > 1
+
 
 @dataclass(frozen=True)
 class Named:
@@ -69,10 +73,14 @@ class Named:
 USUAL = Named()
 
 
-def read_own(folder: Path, form: Mapping[str, Any]) -> tuple[dict[str, list[Question]], int]:
-    """The different questions of a table by split, and how many rows there were; `form`:
-    `OwnQuestions`' fields.
+def read_own(
+    folder: Path, form: Mapping[str, Any]
+) -> tuple[dict[str, list[Question]], dict[str, int]]:
+    """The different questions of a table by split, and how many rows there were and were left out;
+    `form`: `OwnQuestions`' fields.
 
+    A question that came with several answers keeps the most frequent, of equals the first; one
+    whose right choice stands there twice is left out, since no pick of it would be counted fairly.
     Worked examples come from a file of their own; else of each subject up to five questions, half
     of them at most, are drawn by their content.
     """
@@ -82,17 +90,41 @@ def read_own(folder: Path, form: Mapping[str, Any]) -> tuple[dict[str, list[Ques
         for file in (form["dev"], form["file"])
         if file is not None
     ]
-    questions = distinct([each for table in tables for each in table], lambda q: q.task)
+    rows = [question for table in tables for question in table]
+    settled, contradictory = _settled(rows)
+    kept = {key: each for key, each in settled.items() if not each.ambiguous}
     if form["dev"] is None:
         by_subject = defaultdict(list)
-        for question in questions:
+        for question in kept.values():
             by_subject[question.subject].append(question)
         dev = [question for group in by_subject.values() for question in _drawn(group)]
     else:
-        dev = distinct(tables[0], lambda q: q.task)
+        keys = dict.fromkeys(normal(question.task) for question in tables[0])
+        dev = [kept[key] for key in keys if key in kept]
     learnt_from = {question.task for question in dev}
-    test = [question for question in questions if question.task not in learnt_from]
-    return {"dev": dev, "val": [], "test": test}, sum(map(len, tables))
+    test = [question for question in kept.values() if question.task not in learnt_from]
+    counts = {
+        "rows": len(rows),
+        "duplicates": len(rows) - len(settled),
+        "contradictory": contradictory,
+        "ambiguous": len(settled) - len(kept),
+    }
+    return {"dev": dev, "val": [], "test": test}, counts
+
+
+def _settled(rows: Iterable[Question]) -> tuple[dict[str, Question], int]:
+    """The different questions by their normal form, and how many came with several answers."""
+    first: dict[str, Question] = {}
+    answers: dict[str, Counter[int]] = defaultdict(Counter)
+    for question in rows:
+        key = normal(question.task)
+        first.setdefault(key, question)
+        answers[key][question.answer] += 1
+    settled = {
+        key: replace(question, answer=answers[key].most_common(1)[0][0])
+        for key, question in first.items()
+    }
+    return settled, sum(len(each) > 1 for each in answers.values())
 
 
 def _drawn(questions: Sequence[Question]) -> list[Question]:
@@ -141,11 +173,22 @@ def _csv(file: Path, encoding: str | None, columns: Named) -> Iterator[rows.Plac
     n = len(first) - 2 if len(first) >= FEWEST + 2 else 4
     header = first if columns != USUAL else _header(first, columns)
     names = header or ["question", *LETTERS[:n], "answer"]
+    _refuse_repeated(file, names, columns)
     for number, cells in filled[bool(header) :]:
         if len(cells) != len(names):
             needed = ", ".join(names)
             raise UserError(f"{file}, row {number}: {len(cells)} fields, needed are {needed}")
         yield f"{file}, row {number}", dict(zip(names, cells, strict=True))
+
+
+def _refuse_repeated(file: Path, names: Sequence[str], columns: Named) -> None:
+    """One of two columns of a name that is read would be read, and the other not."""
+    spelt = [name.strip().lower() for name in names]
+    wanted = columns.needed | {(columns.subject or "subject").lower()}
+    wanted |= {name.lower() for name in columns.choices or (*LETTERS, "choices")}
+    twice = next((name for name in spelt if name in wanted and spelt.count(name) > 1), None)
+    if twice:
+        raise UserError(f"{file}: {spelt.count(twice)} columns '{twice}'; rename one")
 
 
 def _cells(text: str, file: Path, columns: Named) -> list[list[str]]:

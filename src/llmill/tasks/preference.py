@@ -2,7 +2,8 @@
 
 Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with
 `chosen` and `rejected`; or of two conversations, `chosen` and `rejected`, that differ in their last
-answer, with or without the prompt beside them. Other keys are not read.
+answer, with or without the prompt beside them; optional `system`, a text in front. Other keys are
+not read.
 """
 
 from collections.abc import Iterable
@@ -64,7 +65,8 @@ def _preference(entry: Any, where: str) -> Preference:
     also, rejected = _answered(before, entry["rejected"], f"{where}, 'rejected'")
     if asked != also:
         raise UserError(f"{where}: 'chosen' and 'rejected' answer different messages")
-    return Preference(before if asked == _plain(before) else asked, chosen, rejected)
+    asked = before if asked == _plain(before) else asked
+    return Preference(conversation.with_system(entry, asked, where), chosen, rejected)
 
 
 def _before(entry: dict[str, Any], where: str) -> list[Message]:

@@ -5,6 +5,7 @@ it holds, whatever its name ends with.
 import csv
 import io
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from llmill.contract.errors import UserError
 from llmill.text.encoding import decode, without_halves
 
 PARQUET = b"PAR1"
+PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
 LONGEST_CELL = 1 << 28  # characters
 
 Placed = tuple[str, Any]  # where a row stands, for a message about it, and the row
@@ -30,6 +32,8 @@ def read(path: Path, encoding: str | None = None) -> list[Placed]:
             f"{path}: missing; correct the path of a file of your own, or run stage download again "
             "for a file of a source"
         ) from None
+    if content.startswith(PACKED):
+        raise UserError(f"{path}: compressed; unpack it first (gunzip, unzstd)")
     if content.startswith(PARQUET) or path.suffix == ".parquet":
         rows = _of_parquet(content, path)
     else:
@@ -50,6 +54,19 @@ def separated(text: str, delimiter: str, quotes: bool = True) -> Any:
     if not quotes:
         return csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
     return csv.reader(lines, delimiter=delimiter, strict=True)
+
+
+def rows_within(cells: Sequence[str], delimiter: str) -> bool:
+    """Whether a cell holds the end of one row and the beginning of another: marks of two rows that
+    are text were taken for both ends of a quoted cell.
+    """
+    others = len(cells) - 1
+    for number, each in enumerate(cells):
+        first, *between = (line.count(delimiter) for line in each.split("\n"))
+        ends = bool(between) and (first, between[-1]) == (others - number, number)
+        if ends and all(count == others for count in between[:-1]):
+            return True
+    return False
 
 
 def cell(value: Any, where: str) -> str | None:
@@ -111,8 +128,12 @@ def _of_parquet(content: bytes, path: Path) -> list[Placed]:
     from pyarrow import parquet
 
     try:
-        rows = parquet.read_table(io.BytesIO(content)).to_pylist()
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        table = parquet.ParquetFile(io.BytesIO(content)).read()
+        twice = next((n for n in table.column_names if table.column_names.count(n) > 1), None)
+        if twice is not None:
+            raise UserError(f"{path}: two columns '{twice}'; rename one")
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path}: not a Parquet file that can be read ({reason})") from None
     return [(f"{path}, row {number} of {len(rows)}", row) for number, row in enumerate(rows, 1)]

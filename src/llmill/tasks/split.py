@@ -1,11 +1,13 @@
 """Repeats out, then train, validate and test: by content alone, so that nothing is in two of them.
 
-A row stays where it is when others are added or when the share of another split changes.
+A row stays where it is when others are added or when the share of another split changes; but a
+conversation goes where a shorter one goes that it begins with.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TypeVar
 
+from llmill.contract.record import sha256_text
 from llmill.text.identity import fraction, normal
 
 NAMES = ("train", "validate", "test")
@@ -37,3 +39,24 @@ def split(
     for row in rows:
         parts[part(normal(key(row)), validate_share, test_share)].append(row)
     return parts
+
+
+def beginnings(said: Sequence[str]) -> list[str]:
+    """What identifies a conversation up to each of its messages; up to the first, its text."""
+    found = [normal(said[0])]
+    for content in said[1:]:
+        found.append(sha256_text(f"{found[-1]}\n{normal(content)}"))
+    return found
+
+
+def whole(said: Sequence[str]) -> str:
+    """What identifies a conversation."""
+    return beginnings(said)[-1]
+
+
+def opening(said: Sequence[str], known: Container[str]) -> str:
+    """The shortest beginning that is a known conversation, else the whole: what learns the longer
+    one learns the answer that is asked for in the shorter.
+    """
+    each = beginnings(said)
+    return next((one for one in each if one in known), each[-1])

@@ -87,6 +87,8 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
         for row in reader:
             if row and table and len(row) != len(table[0]):
                 raise csv.Error(f"{len(row)} columns where the first row has {len(table[0])}")
+            if quotes and delimiter == "\t" and len(row) > 1 and rows.rows_within(row, delimiter):
+                raise csv.Error("a cell in quotation marks holds whole rows")
             if row:
                 if header and not table:
                     _refuse_single_column(path, row, delimiter)

@@ -1,5 +1,6 @@
 """What stage `download` wrote into the folder of a role: its sources, and the file of each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,8 @@ def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
     found = []
     for entry in entries:
         paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
-        if len(paths) != 1:
-            raise UserError(f"{listed}: {entry['name']}: expected one file, found {len(paths)}")
-        found.append((source_name(entry), paths[0], entry.get("own", {}).get("encoding")))
+        path = _only(paths, f"{listed}: {entry['name']}")
+        found.append((source_name(entry), path, entry.get("own", {}).get("encoding")))
     return found
 
 
@@ -44,8 +44,18 @@ def source_name(entry: dict[str, Any]) -> str:
 
 
 def one_file(folder: Path) -> Path:
-    """The one file of a role besides `sources.json`."""
+    """The one file of rows of a role, besides `sources.json` and notes."""
     files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
-    if len(files) != 1:
-        raise UserError(f"{folder}: expected one file of data, found {len(files)}")
-    return files[0]
+    return _only(files, str(folder))
+
+
+def _only(files: Sequence[Path], where: str) -> Path:
+    """The one file of rows; others beside it are notes, such as a licence."""
+    data = [path for path in files if path.suffix in endings.ROWS]
+    if len(data) != 1:
+        names = ", ".join(path.name for path in files) or "none"
+        raise UserError(
+            f"{where}: expected one file of {', '.join(endings.ROWS)}, found {names}; list the "
+            "others as sources of their own"
+        )
+    return data[0]

@@ -1,8 +1,8 @@
 """What counts as a repeated document, and as one that holds a test."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llmill.contract.values import Section, Words
 
@@ -24,3 +24,12 @@ class Contamination(Section):
 
     words: Words
     shortest: Words  # texts of fewer words are looked for as whole documents only
+
+    @model_validator(mode="after")
+    def shortest_is_no_longer(self) -> Self:
+        if self.shortest > self.words:
+            raise ValueError(
+                f"shortest {self.shortest} is more than words {self.words}, so nothing would be "
+                "looked for inside documents"
+            )
+        return self
