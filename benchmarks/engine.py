@@ -20,7 +20,7 @@ from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.stopping import Stop
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import Windows
 from llmill.training.loop import Work, fit
 from llmill.training.losses import token_loss

@@ -25,7 +25,7 @@ from llmill.model.settings import Model
 from llmill.model.shapes import SHAPES
 from llmill.model.transformer import Transformer
 from llmill.runner import params
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import Windows, windows
 from llmill.training.loop import Work
 from llmill.training.losses import token_loss

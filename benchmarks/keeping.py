@@ -18,17 +18,17 @@ import yaml
 
 from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
-from llmill.evaluation import knowledge
-from llmill.evaluation.answers import answers
-from llmill.evaluation.choices import Asking, cloze_scores
-from llmill.evaluation.exact_match import same
+from llmill.evaluation.judging.answers import answers
+from llmill.evaluation.matching.exact_match import same
+from llmill.evaluation.multiple_choice import knowledge
+from llmill.evaluation.multiple_choice.choices import Asking, cloze_scores
 from llmill.model import checkpoint, lora
 from llmill.model.transformer import Transformer
 from llmill.stages import instruct
 from llmill.stages.knowledge import ONE_FACT
 from llmill.stages.settings.instruct import Instruct
 from llmill.tasks.multiple_choice import Question, read
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from llmill.training import replay
 from llmill.training.best import weights_of
 from llmill.training.interpolation import load_between

@@ -26,8 +26,8 @@ from llmill.contract import runtime
 from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.tree import Params
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training import optimizer, parallel
 from llmill.training.batches import Windows
 from llmill.training.losses import token_loss

@@ -25,9 +25,9 @@ from typing import Annotated, Any
 import typer
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.choices import Asking, letter_scores
-from llmill.evaluation.multiple_choice import letter_prompt, shots_by_subject
-from llmill.evaluation.scoring import continuation_logprobs
+from llmill.evaluation.inference.scoring import continuation_logprobs
+from llmill.evaluation.multiple_choice.choices import Asking, letter_scores
+from llmill.evaluation.multiple_choice.prompts import letter_prompt, shots_by_subject
 from llmill.models import language_model
 from llmill.tasks.multiple_choice import LETTERS, Question, read_raw
 

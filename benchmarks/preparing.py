@@ -29,12 +29,12 @@ from rich.table import Table
 from llmill.contract.parts import Parts
 from llmill.stages.prepare import text_parts, work_folder, write_text
 from llmill.stages.settings.prepare import Prepare
-from llmill.text import documents, parquet
-from llmill.text.cleaning import Cleaned
-from llmill.text.contamination import EvaluationTexts
-from llmill.text.documents import Document
-from llmill.text.intake import text_files
-from llmill.text.spool import Spool
+from llmill.text.corpus import documents, parquet
+from llmill.text.corpus.cleaning import Cleaned
+from llmill.text.corpus.contamination import EvaluationTexts
+from llmill.text.corpus.documents import Document
+from llmill.text.corpus.intake import text_files
+from llmill.text.corpus.spool import Spool
 
 SCALES = (1, 4, 16)  # times the corpus
 SEED = 0

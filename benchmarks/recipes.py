@@ -18,8 +18,8 @@ from llmill.model.shapes import GPT2
 from llmill.model.transformer import Transformer
 from llmill.runner import params
 from llmill.runner.tree import Params
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.settings import Optimizer, Schedule
 from llmill.training.validation import loss_over
 

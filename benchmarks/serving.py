@@ -31,7 +31,7 @@ import typer
 from llmill.model import checkpoint
 from llmill.model.transformer import Transformer
 from llmill.runner import params
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 SEED = 0

@@ -18,7 +18,7 @@ from llmill.contract.hardware import Runtime
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.runner import params
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import windows
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer

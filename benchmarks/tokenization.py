@@ -24,8 +24,8 @@ from rich.table import Table
 
 from llmill.contract.parts import Part, Parts
 from llmill.stages.tokenize import encode, in_parallel
-from llmill.text import documents, parquet
-from llmill.text.tokenizer import END_OF_TEXT, Tokenizer, from_gpt2, train
+from llmill.text.corpus import documents, parquet
+from llmill.text.tokenization.tokenizer import END_OF_TEXT, Tokenizer, from_gpt2, train
 
 PASSAGE_WORDS = 400  # as in the presets
 SHARDS = 2  # of a copy of the corpus

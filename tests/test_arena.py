@@ -10,8 +10,8 @@ from rich.console import Console
 
 from llmill.arena import print_arena
 from llmill.contract.errors import UserError
-from llmill.evaluation.judge import grade
-from llmill.evaluation.judges import folder_of
+from llmill.evaluation.judging.judge import grade
+from llmill.evaluation.judging.judges import folder_of
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.rank import read

@@ -14,7 +14,7 @@ from llmill.model.generate import generate
 from llmill.models import LanguageModel
 from llmill.stages import export
 from llmill.tasks.templates import ALPACA
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 from tests.serve.served import parrot
 

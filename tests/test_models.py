@@ -19,7 +19,7 @@ from llmill.model.transformer import Transformer
 from llmill.serve.served import opened
 from llmill.stages import export
 from llmill.tasks.templates import ALPACA, CHATML
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder, headed
 from tests.model import ggufs
 from tests.model.test_checkpoint import save_adapter

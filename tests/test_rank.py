@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.ranking import Outcome
+from llmill.evaluation.statistics.ranking import Outcome
 from llmill.rank import print_ranking, read, wins
 
 COLUMNS = ["model_a", "model_b", "winner"]

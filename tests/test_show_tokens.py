@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from llmill import __main__
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.conftest import ROOT, preset_text
 
 BYTES = {bytes([n]): n for n in range(256)}

@@ -272,7 +272,9 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
 
 
 def test_a_change_of_code_is_seen_by_both_and_touches_only_what_can_change(first):
-    module = first.root / "src/llmill/evaluation/agreement.py"  # which stage judge alone imports
+    module = (
+        first.root / "src/llmill/evaluation/statistics/agreement.py"
+    )  # which stage judge alone imports
     text = module.read_text()
     module.write_text(text + "\nA_CHANGE = 1\n")
     try:

@@ -18,9 +18,9 @@ from llmill import rank
 from llmill.contract import destination, pipeline, printable, record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
-from llmill.evaluation import arena, judge
-from llmill.evaluation.arena import Known, Scores
-from llmill.evaluation.judges import mean_scores
+from llmill.evaluation.judging import arena, judge
+from llmill.evaluation.judging.arena import Known, Scores
+from llmill.evaluation.judging.judges import mean_scores
 from llmill.report.form import DASH
 from llmill.runner import params
 from llmill.tasks import answers, instruction, jsonl

@@ -12,12 +12,12 @@ from llmill import models
 from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
-from llmill.evaluation import bits_per_byte
-from llmill.evaluation.bits_per_byte import TextLoss
-from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Draws
+from llmill.evaluation.language import bits_per_byte
+from llmill.evaluation.language.bits_per_byte import TextLoss
+from llmill.evaluation.statistics.intervals import CONFIDENCE, RESAMPLES, Draws
 from llmill.models import LanguageModel
 from llmill.report import form
-from llmill.text import readers, wikitext
+from llmill.text.files import readers, wikitext
 
 WINDOW = 2048  # tokens, of a model that reads more: logits of half a window take memory
 LOGITS = 1 << 26  # in memory at once, roughly

@@ -13,14 +13,14 @@ from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
 from llmill.evaluation.classification import BATCH_SIZE
-from llmill.evaluation.scoring import head_outputs
+from llmill.evaluation.inference.scoring import head_outputs
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
 from llmill.models import LanguageModel
 from llmill.tasks import classification
 from llmill.tasks.conversation import Message, message
-from llmill.text.stream import TextStream
+from llmill.text.tokenization.stream import TextStream
 
 HELP = (
     "/reset forgets what was said, /system TEXT sets the system message, /settings shows and sets "

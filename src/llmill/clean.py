@@ -24,7 +24,7 @@ from llmill.contract.pipeline import Stage
 from llmill.report import form
 from llmill.runner import params, scratch, tracking
 from llmill.runner.tree import Params
-from llmill.text import fetch, sources
+from llmill.text.download import fetch, sources
 
 DOWNLOAD = "download"  # the stage
 FINGERPRINT = re.compile(r"[0-9a-f]{16}")

@@ -157,7 +157,7 @@ def judge_pairs(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="A file in src/llmill/evaluation/prompts. Default: pair-1, or "
+            help="A file in src/llmill/evaluation/judging/prompts. Default: pair-1, or "
             "pair-without-reference-1 if no answer has a reference."
         ),
     ] = None,

@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
-from llmill.evaluation.scoring import Progress, continuations
+from llmill.evaluation.inference.scoring import Progress, continuations
 from llmill.model.generate import Choice, Writer
 from llmill.models import LanguageModel, language_model
-from llmill.text.stream import TextStream
+from llmill.text.tokenization.stream import TextStream
 
 BATCH_SIZE = 64  # texts read in one pass, where lm_eval says none, or auto
 WRITTEN = 8  # texts written together, at most: each holds keys and values

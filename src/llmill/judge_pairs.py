@@ -10,9 +10,9 @@ from typing import Any
 from llmill.contract import destination, printable, record
 from llmill.contract.countdown import Countdown
 from llmill.contract.errors import UserError
-from llmill.evaluation import completions, judge_client
-from llmill.evaluation.judge_client import Pair
-from llmill.evaluation.statistics import CONFIDENCE, Interval
+from llmill.evaluation.judging import completions, judge_client
+from llmill.evaluation.judging.judge_client import Pair
+from llmill.evaluation.statistics.intervals import CONFIDENCE, Interval
 from llmill.runner import params
 from llmill.tasks import answers, jsonl
 from llmill.tasks.answers import Answer, Answers, Task

@@ -19,9 +19,9 @@ from llmill.model.int8 import in_int8
 from llmill.model.transformer import Transformer
 from llmill.model.weights_folder import opened
 from llmill.runner import params
-from llmill.text import model_tokenizer
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import model_tokenizer
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 CLASSIFIER = "ForSequenceClassification"
 

@@ -25,9 +25,10 @@ from llmill.runner import params
 from llmill.stages.settings.download import OWN
 from llmill.tasks import classification, instruction, multiple_choice, preference, rows, tables
 from llmill.tasks.classification import Message
-from llmill.text import documents, endings, readers
+from llmill.text.corpus import documents
+from llmill.text.files import endings, readers
 from llmill.text.identity import normal
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 TEXTS = (".txt", ".md")  # besides rows of text, which are told by their columns
 LABELS = ("label", "labels", "class", "category", "target", "topic", "queue", "intent", "sentiment")

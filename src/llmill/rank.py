@@ -11,9 +11,9 @@ from rich.text import Text
 
 from llmill.contract import elsewhere, printable
 from llmill.contract.errors import UserError
-from llmill.evaluation import ranking
-from llmill.evaluation.ranking import Outcome
-from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES
+from llmill.evaluation.statistics import ranking
+from llmill.evaluation.statistics.intervals import CONFIDENCE, RESAMPLES
+from llmill.evaluation.statistics.ranking import Outcome
 from llmill.report.form import DASH
 from llmill.tasks import tables
 

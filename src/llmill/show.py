@@ -26,8 +26,8 @@ from llmill.runner import params
 from llmill.runner.tree import Params
 from llmill.stages import classify, grader, instruct, prefer, pretrain
 from llmill.tasks import preference
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.batches import NOWHERE, Batch, Batches, Rows, Span
 from llmill.training.loop import length
 from llmill.training.masking import Masked

@@ -7,8 +7,8 @@ from llmill.contract import pipeline, printable
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.runner import params
-from llmill.text import model_tokenizer
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import model_tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def print_tokens(text: str, model: str | None = None) -> None:

@@ -86,7 +86,7 @@ def verify_stage(stage: Stage) -> Verified:
 
 def pin_sources(download: Path) -> None:
     """Write the hashes of what was got into `sources.yaml`, where they were not known."""
-    from llmill.text import sources
+    from llmill.text.download import sources
 
     got = sources.got(sources.read(), download)
     if not got:

@@ -15,8 +15,8 @@ import numpy as np
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.evaluation import length_control
-from llmill.evaluation.length_control import Controlled, Rows
+from llmill.evaluation.statistics import length_control
+from llmill.evaluation.statistics.length_control import Controlled, Rows
 from llmill.tasks import rows, tables
 
 REFERENCE, TIE, MODEL = 1.0, 1.5, 2.0

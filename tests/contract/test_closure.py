@@ -176,7 +176,7 @@ def test_trainings_follow_torch_and_the_world_its_tables():
 
 def test_what_a_judge_is_asked_is_code_of_its_stage_and_of_no_training():
     names = ("pair-1", "pair-without-reference-1", "score-1", "score-2")
-    prompts = {f"llmill/evaluation/prompts/{name}.txt" for name in names}
+    prompts = {f"llmill/evaluation/judging/prompts/{name}.txt" for name in names}
     assert prompts <= closure.code_of(source(), "judge", LOCK)["tables"].keys()
     for stage in ("pretrain", "instruct", "mmlu", "grader"):
         assert not prompts & closure.code_of(source(), stage, LOCK)["tables"].keys()

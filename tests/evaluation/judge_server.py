@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from llmill.evaluation.settings import JudgeServer
+from llmill.evaluation.judging.settings import JudgeServer
 
 KEY = "LLMILL_TEST_KEY"
 HANG, CRASH = (0, "hang"), (0, "crash")  # in the place of an answer: none comes, or half of one

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from llmill.evaluation.agreement import alpha, kappa, kendall, of_judge, spearman
+from llmill.evaluation.statistics.agreement import alpha, kappa, kendall, of_judge, spearman
 
 NAN = math.nan
 PUBLISHED = [  # Krippendorff 2011, section D: 4 observers, 12 units

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from llmill.evaluation import arena, ranking
-from llmill.evaluation.arena import Game, Known
-from llmill.evaluation.ranking import Outcome
+from llmill.evaluation.judging import arena
+from llmill.evaluation.judging.arena import Game, Known
+from llmill.evaluation.statistics import ranking
+from llmill.evaluation.statistics.ranking import Outcome
 
 SUM, HI = ("Add.", "1 + 1"), ("Greet me.", "")
 TASKS = {SUM: Known(("2", "two"), ("3",)), HI: Known(("Good day to you.",))}

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from llmill.contract.errors import Stopped, UserError
-from llmill.evaluation import asking, completions
-from llmill.evaluation.asking import ask, wanted
+from llmill.evaluation.judging import asking, completions
+from llmill.evaluation.judging.asking import ask, wanted
 from tests.evaluation.judge_server import CRASH, HANG, chat, serving, settings
 from tests.waiting import until
 

@@ -6,9 +6,9 @@ import random
 import pytest
 import torch
 
-from llmill.evaluation import bits_per_byte
-from llmill.evaluation.bits_per_byte import TextLoss, nats, stretches
-from llmill.evaluation.scoring import continuation_logprobs
+from llmill.evaluation.inference.scoring import continuation_logprobs
+from llmill.evaluation.language import bits_per_byte
+from llmill.evaluation.language.bits_per_byte import TextLoss, nats, stretches
 from tests.evaluation.toys import bigram, decoder
 
 DRAWS = {"confidence": 0.95, "resamples": 50, "seed": 1}

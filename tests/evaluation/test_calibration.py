@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llmill.evaluation import calibration
+from llmill.evaluation.statistics import calibration
 
 
 def logits(*chances: float) -> np.ndarray:

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from llmill.evaluation.choices import (
+from llmill.evaluation.inference.scoring import continuation_logprobs
+from llmill.evaluation.multiple_choice.choices import (
     Asking,
     Scores,
     cloze_scores,
@@ -13,13 +14,12 @@ from llmill.evaluation.choices import (
     most_shared,
     template_scores,
 )
-from llmill.evaluation.multiple_choice import cloze_prompt, letter_prompt
-from llmill.evaluation.scoring import continuation_logprobs
+from llmill.evaluation.multiple_choice.prompts import cloze_prompt, letter_prompt
 from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.templates import ALPACA, PLAIN
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.evaluation.toys import Bigram, bytes_tokenizer, decoder
 
 SUM = Question("number_theory", "What is 1 + 1?", ["1", "2", "3", "4"], 1)

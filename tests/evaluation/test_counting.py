@@ -2,10 +2,10 @@
 
 import pytest
 
-from llmill.evaluation import statistics
-from llmill.evaluation.choices import Scores
-from llmill.evaluation.clusters import clusters_of
-from llmill.evaluation.counting import Counting, mean_over_groups
+from llmill.evaluation.multiple_choice.choices import Scores
+from llmill.evaluation.multiple_choice.counting import Counting, mean_over_groups
+from llmill.evaluation.statistics import intervals
+from llmill.tasks.clusters import clusters_of
 from llmill.tasks.multiple_choice import Question
 
 PASSAGE = "This is about the following.\nLong ago there was a king.\n"
@@ -32,8 +32,8 @@ def test_without_clusters_the_interval_is_wilsons():
     questions = [asked(str(i), 0) for i in range(10)]
     counting = Counting(questions, {"s": "easy"}, range(10), 0.95)
     found = counting.of([0] * 7 + [1] * 3)
-    assert found["all"] == statistics.share(7, 10, 0.95)
-    assert found["levels"] == {"easy": statistics.share(7, 10, 0.95)}
+    assert found["all"] == intervals.share(7, 10, 0.95)
+    assert found["levels"] == {"easy": intervals.share(7, 10, 0.95)}
 
 
 def test_ten_questions_of_two_passages_say_little():
@@ -73,8 +73,8 @@ def test_a_mean_over_subjects_that_ask_about_the_same_is_no_surer_than_one_subje
 def test_a_mean_over_subjects_that_share_no_entity_joins_their_intervals():
     right, subjects = [True, False, True, True], ["a", "a", "b", "b"]
     found = mean_over_groups(right, subjects, range(4), confidence=0.95)
-    each = [statistics.share(1, 2, 0.95), statistics.share(2, 2, 0.95)]
-    assert found == statistics.mean_of_shares(each)
+    each = [intervals.share(1, 2, 0.95), intervals.share(2, 2, 0.95)]
+    assert found == intervals.mean_of_shares(each)
 
 
 def test_a_mean_over_subjects_about_the_same_is_as_unsure_as_one_of_them():
@@ -82,7 +82,7 @@ def test_a_mean_over_subjects_about_the_same_is_as_unsure_as_one_of_them():
     right = [i % 2 == 0 for i in range(50)] * 3
     subjects = ["a"] * 50 + ["b"] * 50 + ["c"] * 50
     found = mean_over_groups(right, subjects, [*range(50)] * 3, confidence=0.95)
-    one = statistics.clustered_share(right[:50], range(50), confidence=0.95)
+    one = intervals.clustered_share(right[:50], range(50), confidence=0.95)
     assert (found["value"], found["n"]) == (0.5, 150)
     assert found["low"] == pytest.approx(one["low"], abs=0.005)
     assert found["high"] == pytest.approx(one["high"], abs=0.005)

@@ -7,12 +7,12 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from llmill.evaluation import statistics
-from llmill.evaluation.agreement import kappa, spearman
 from llmill.evaluation.classification import compare, figures
-from llmill.evaluation.counting import mean_over_groups
-from llmill.evaluation.diversity import distinct
-from llmill.evaluation.statistics import Interval
+from llmill.evaluation.language.diversity import distinct
+from llmill.evaluation.multiple_choice.counting import mean_over_groups
+from llmill.evaluation.statistics import intervals
+from llmill.evaluation.statistics.agreement import kappa, spearman
+from llmill.evaluation.statistics.intervals import Interval
 
 DATA_SETS = 300
 DRAWN = {"confidence": 0.95, "resamples": 100, "seed": 1}
@@ -28,15 +28,15 @@ def logistic(x):
 
 def shares(rng: np.random.Generator, right: float, n: int) -> Drawn:
     for hits in rng.binomial(n, right, DATA_SETS):
-        yield statistics.share(int(hits), n, 0.95), right
+        yield intervals.share(int(hits), n, 0.95), right
 
 
 def means_of_shares(rng: np.random.Generator, *rights: float) -> Drawn:
     """Of subjects of 5, 10, 15... questions."""
     sizes = [5 * (i + 1) for i in range(len(rights))]
     for hits in rng.binomial(sizes, rights, (DATA_SETS, len(rights))):
-        each = [statistics.share(int(k), n, 0.95) for k, n in zip(hits, sizes, strict=True)]
-        yield statistics.mean_of_shares(each), float(np.mean(rights))
+        each = [intervals.share(int(k), n, 0.95) for k, n in zip(hits, sizes, strict=True)]
+        yield intervals.mean_of_shares(each), float(np.mean(rights))
 
 
 def clustered(rng: np.random.Generator, right: float, clusters: int, alike: float) -> Drawn:
@@ -46,7 +46,7 @@ def clustered(rng: np.random.Generator, right: float, clusters: int, alike: floa
         of = np.repeat(np.arange(clusters), rng.integers(1, 9, clusters))
         easy = rng.beta(right * shape, (1 - right) * shape, clusters)
         hits = rng.random(len(of)) < easy[of]
-        yield statistics.clustered_share(hits.tolist(), of.tolist(), confidence=0.95), right
+        yield intervals.clustered_share(hits.tolist(), of.tolist(), confidence=0.95), right
 
 
 def clustered_differences(
@@ -59,7 +59,7 @@ def clustered_differences(
         together, alone = (rng.choice(3, size, p=odds) for size in (clusters, len(of)))
         outcome = np.where(rng.random(len(of)) < alike, together[of], alone)
         before, after = (outcome == 1).tolist(), (outcome == 0).tolist()
-        found = statistics.paired_difference(before, after, of.tolist(), confidence=0.95)
+        found = intervals.paired_difference(before, after, of.tolist(), confidence=0.95)
         yield found, gained - lost
 
 
@@ -82,14 +82,14 @@ def scores(rng: np.random.Generator, n: int, full: float) -> Drawn:
     truth = 100 * (full + (1 - full) * 0.1)
     for _ in range(DATA_SETS):
         values = np.where(rng.random(n) < full, 100.0, 100 * rng.beta(1, 9, n))
-        yield statistics.bounded_mean(values.tolist(), 100, 0.95), truth
+        yield intervals.bounded_mean(values.tolist(), 100, 0.95), truth
 
 
 def gains(rng: np.random.Generator, n: int) -> Drawn:
     """Differences of two scores: most none, some of all the points."""
     for _ in range(DATA_SETS):
         values = rng.choice([0.0, -100.0, 100.0, 30.0], n, p=[0.6, 0.05, 0.25, 0.1])
-        yield statistics.mean(values.tolist(), **DRAWN), 23.0
+        yield intervals.mean(values.tolist(), **DRAWN), 23.0
 
 
 def differences(rng: np.random.Generator, n: int, gained: float, lost: float) -> Drawn:
@@ -98,14 +98,14 @@ def differences(rng: np.random.Generator, n: int, gained: float, lost: float) ->
     for _ in range(DATA_SETS):
         drawn = rng.choice(4, n, p=[gained, lost, left, left])
         before, after = zip(*(outcomes[i] for i in drawn), strict=True)
-        yield statistics.paired_difference(before, after, confidence=0.95), gained - lost
+        yield intervals.paired_difference(before, after, confidence=0.95), gained - lost
 
 
 def differences_apart(rng: np.random.Generator, first: float, second: float) -> Drawn:
     """Of the shares of two samples of 60 and 40."""
     for hits in rng.binomial((60, 40), (first, second), (DATA_SETS, 2)):
-        each = [statistics.share(int(k), n, 0.95) for k, n in zip(hits, (60, 40), strict=True)]
-        yield statistics.difference(*each), first - second
+        each = [intervals.share(int(k), n, 0.95) for k, n in zip(hits, (60, 40), strict=True)]
+        yield intervals.difference(*each), first - second
 
 
 def distinct_tokens(rng: np.random.Generator, texts: int) -> Drawn:
@@ -130,7 +130,7 @@ def areas(rng: np.random.Generator, right: int, others: int, apart: float) -> Dr
     known = [1.0] * right + [0.0] * others
     for seed in range(DATA_SETS):
         given = rng.normal(0, 1, right + others) + apart * np.array(known)
-        yield statistics.pairs_right(known, given.tolist(), **{**DRAWN, "seed": seed}), truth
+        yield intervals.pairs_right(known, given.tolist(), **{**DRAWN, "seed": seed}), truth
 
 
 def labels(rng: np.random.Generator, n: int, recall: float, false: float) -> Drawn:
@@ -156,7 +156,7 @@ def seeds(rng: np.random.Generator, runs: int, n: int, easy: float, apart: float
     for _ in range(DATA_SETS):
         skill = easy + rng.normal(0, apart, (runs, 1)) + rng.normal(0, 1, (1, n))
         right = rng.random((runs, n)) < logistic(skill)
-        yield statistics.crossed(right_share, ones, right, **DRAWN), truth
+        yield intervals.crossed(right_share, ones, right, **DRAWN), truth
 
 
 def judges(rng: np.random.Generator, n: int, apart: float) -> Drawn:
@@ -166,7 +166,7 @@ def judges(rng: np.random.Generator, n: int, apart: float) -> Drawn:
     for _ in range(DATA_SETS):
         good, kind = rng.normal(0, 1, n), rng.normal(0, apart, (3, 1))
         given = 100 * logistic(1 + good + kind + rng.normal(0, 0.5, (3, n)))
-        yield statistics.mean_over_runs(given.tolist(), 100, 0.95), truth
+        yield intervals.mean_over_runs(given.tolist(), 100, 0.95), truth
 
 
 def areas_of_judges(rng: np.random.Generator, right: int, others: int, apart: float) -> Drawn:
@@ -183,7 +183,7 @@ def areas_of_judges(rng: np.random.Generator, right: int, others: int, apart: fl
         skill = apart + rng.normal(0, 0.3, (3, 1))
         given = answers + skill * known + rng.normal(0, noise, (3, len(known)))
         draws = {**DRAWN, "seed": seed}
-        yield statistics.pairs_right(known.tolist(), *given.tolist(), **draws), truth
+        yield intervals.pairs_right(known.tolist(), *given.tolist(), **draws), truth
 
 
 def rank_correlations(rng: np.random.Generator, n: int, correlation: float) -> Drawn:
@@ -193,7 +193,7 @@ def rank_correlations(rng: np.random.Generator, n: int, correlation: float) -> D
     for _ in range(DATA_SETS):
         first, second = rng.normal(0, 1, (2, n))
         columns = [first, correlation * first + apart * second]
-        yield statistics.bootstrap_share(spearman, columns, n, -1.0, **FEW), truth
+        yield intervals.bootstrap_share(spearman, columns, n, -1.0, **FEW), truth
 
 
 def kappas(rng: np.random.Generator, n: int, alike: float) -> Drawn:
@@ -201,8 +201,8 @@ def kappas(rng: np.random.Generator, n: int, alike: float) -> Drawn:
     for _ in range(DATA_SETS):
         first, second = rng.random((2, n)) < 0.7
         columns = [first, np.where(rng.random(n) < alike, first, second)]
-        least = statistics.beside_commonest(columns[1])
-        yield statistics.bootstrap_share(kappa, columns, least, -1.0, **FEW), alike
+        least = intervals.beside_commonest(columns[1])
+        yield intervals.bootstrap_share(kappa, columns, least, -1.0, **FEW), alike
 
 
 KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {

@@ -5,14 +5,14 @@ import random
 import numpy as np
 import pytest
 
-from llmill.evaluation.diversity import (
+from llmill.evaluation.language.diversity import (
     distinct,
     figures,
     longest_runs,
     of_one_length,
     repeated,
 )
-from llmill.evaluation.statistics import share
+from llmill.evaluation.statistics.intervals import share
 
 
 def ids(*texts):

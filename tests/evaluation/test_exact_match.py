@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmill.evaluation.exact_match import same
+from llmill.evaluation.matching.exact_match import same
 
 
 @pytest.mark.parametrize(

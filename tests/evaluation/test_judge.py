@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from llmill.evaluation.judge import grade, grade_by_all
-from llmill.evaluation.judges import every, folder_of, mean_scores, scores_by_seed
+from llmill.evaluation.judging.judge import grade, grade_by_all
+from llmill.evaluation.judging.judges import every, folder_of, mean_scores, scores_by_seed
 from llmill.model import checkpoint as checkpoints
 from llmill.model.checkpoint import Checkpoint
 from llmill.tasks import grading

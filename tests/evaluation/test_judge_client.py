@@ -5,10 +5,10 @@ import json
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import asking, judge_client
-from llmill.evaluation.completions import Reply
-from llmill.evaluation.judge_client import Pair
-from llmill.evaluation.statistics import share
+from llmill.evaluation.judging import asking, judge_client
+from llmill.evaluation.judging.completions import Reply
+from llmill.evaluation.judging.judge_client import Pair
+from llmill.evaluation.statistics.intervals import share
 from tests.evaluation.judge_server import KEY, chat, serving, settings
 
 ROWS = [

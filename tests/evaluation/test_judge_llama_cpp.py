@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import asking, completions, judge_client
+from llmill.evaluation.judging import asking, completions, judge_client
 from tests.conftest import ROOT
 from tests.evaluation.judge_server import CRASH, HANG, chat, serving, settings
 

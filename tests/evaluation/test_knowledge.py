@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from llmill.evaluation.knowledge import holds, in_template, of_others, written
+from llmill.evaluation.multiple_choice.knowledge import holds, in_template, of_others, written
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.templates import ALPACA
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from tests.evaluation.toys import bytes_tokenizer, decoder
 
 CAPITAL = Question("places", "What is the capital of France?", ["Rome", "Paris", "Lima", "Par"], 1)

@@ -6,9 +6,16 @@ from random import Random
 import pytest
 import torch
 
-from llmill.evaluation.last_words import Guess, LastWord, figures, guesses, last_word, perplexity
-from llmill.evaluation.scoring import continuations
-from llmill.evaluation.writing import greedy
+from llmill.evaluation.inference.scoring import continuations
+from llmill.evaluation.inference.writing import greedy
+from llmill.evaluation.language.last_words import (
+    Guess,
+    LastWord,
+    figures,
+    guesses,
+    last_word,
+    perplexity,
+)
 from tests.evaluation.toys import bigram, bytes_tokenizer, decoder
 
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from llmill.evaluation import length_control
-from llmill.evaluation.length_control import Rows, controlled, interval, standardised
+from llmill.evaluation.statistics import length_control
+from llmill.evaluation.statistics.length_control import Rows, controlled, interval, standardised
 
 DRAWS = {"confidence": 0.95, "resamples": 20, "seed": 1}
 PREFERENCE = np.array([0.1, 1, 0, 0.5, 0.9, 0.2, math.nan, 1, 0.05, 0.7, 0, 0.3])

@@ -1,6 +1,6 @@
 """Windows of a text, and how much of them is reproduced by a model that is known exactly."""
 
-from llmill.evaluation.memorisation import figures, reproduced, windows
+from llmill.evaluation.language.memorisation import figures, reproduced, windows
 from tests.evaluation.toys import bigram, bytes_tokenizer, shards_of
 
 ALPHABET = "abcdefgh"

@@ -4,13 +4,13 @@ grammar.
 
 import numpy as np
 
-from llmill.evaluation.minimal_pairs import (
+from llmill.evaluation.language.minimal_pairs import (
     Preference,
     figures,
     preferences,
     sentences_in,
 )
-from llmill.evaluation.ngrams import Unigram
+from llmill.evaluation.language.ngrams import Unigram
 from tests.evaluation.toys import bigram, bytes_tokenizer, shards_of
 
 FLAT = Unigram(np.ones(257))

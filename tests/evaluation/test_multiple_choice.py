@@ -5,7 +5,7 @@ import random
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.multiple_choice import (
+from llmill.evaluation.multiple_choice.prompts import (
     at_most,
     chance,
     cloze_prompt,

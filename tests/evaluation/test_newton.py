@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from llmill.evaluation import newton
+from llmill.evaluation.statistics import newton
 
 WON = np.array([3.0, 1.0, 2.0])  # of 4, in each of three rows
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from llmill.evaluation import ngrams
-from llmill.evaluation.ngrams import Bigram, Unigram
+from llmill.evaluation.language import ngrams
+from llmill.evaluation.language.ngrams import Bigram, Unigram
 from tests.evaluation.toys import shards_of
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import parity
-from llmill.evaluation.parity import Answer, Question, compare, question
+from llmill.evaluation.inference import parity
+from llmill.evaluation.inference.parity import Answer, Question, compare, question
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.generate import generate
 from llmill.tasks.templates import ALPACA

@@ -4,8 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import prompts
-from llmill.evaluation.judge_client import PAIRED, REFERENCE, SCORED
+from llmill.evaluation.judging import prompts
+from llmill.evaluation.judging.judge_client import PAIRED, REFERENCE, SCORED
 from tests.evaluation.judge_server import settings
 
 # A version that has been used stays as it is: another wording is another file.

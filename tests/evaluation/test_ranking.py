@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from llmill.evaluation import ranking
-from llmill.evaluation.ranking import Outcome
+from llmill.evaluation.statistics import ranking
+from llmill.evaluation.statistics.ranking import Outcome
 
 # The American League's East Division of 1987 (Agresti, Categorical Data Analysis, 2002, table
 # 10.10): how often the team of the row beat that of the column, of 13 games each.

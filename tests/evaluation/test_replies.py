@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmill.evaluation import replies
+from llmill.evaluation.judging import replies
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from llmill.evaluation.rouge import longest_common, rouge_l
+from llmill.evaluation.matching.rouge import longest_common, rouge_l
 
 
 @pytest.mark.parametrize(

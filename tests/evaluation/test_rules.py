@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmill.evaluation.rules import decide, number
+from llmill.evaluation.matching.rules import decide, number
 
 REFERENCE = "The capital of France is Paris."
 LISTS = {"paraphrases": ["Paris", "It is Paris."], "wrong": ["It is Rome."]}

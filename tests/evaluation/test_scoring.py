@@ -6,7 +6,11 @@ import pytest
 import torch
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.scoring import continuation_logprobs, equal_length_batches, head_outputs
+from llmill.evaluation.inference.scoring import (
+    continuation_logprobs,
+    equal_length_batches,
+    head_outputs,
+)
 from tests.evaluation.toys import decoder, headed
 
 

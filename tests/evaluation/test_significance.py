@@ -5,7 +5,7 @@ import itertools
 import pytest
 from scipy import stats
 
-from llmill.evaluation.significance import mcnemar, sign_flips
+from llmill.evaluation.statistics.significance import mcnemar, sign_flips
 
 
 def test_flips_of_clusters_of_one_are_mcnemars_test():

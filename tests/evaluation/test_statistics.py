@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmill.evaluation import statistics
+from llmill.evaluation.statistics import intervals
 
 DRAWN = {"confidence": 0.95, "resamples": 500, "seed": 1}
 
@@ -18,7 +18,7 @@ def rounded(interval):
 
 def test_wilson_interval_of_81_in_263_is_the_published_one():
     # Newcombe 1998, table I, method 3
-    assert rounded(statistics.share(81, 263, 0.95)) == {
+    assert rounded(intervals.share(81, 263, 0.95)) == {
         "value": 0.308,
         "low": 0.2553,
         "high": 0.3662,
@@ -29,30 +29,30 @@ def test_wilson_interval_of_81_in_263_is_the_published_one():
 def test_wilson_interval_agrees_with_scipy():
     for right, n, confidence in [(1, 29, 0.95), (15, 148, 0.9), (97, 100, 0.99)]:
         theirs = stats.binomtest(right, n).proportion_ci(confidence, method="wilson")
-        ours = statistics.share(right, n, confidence)
+        ours = intervals.share(right, n, confidence)
         assert (ours["low"], ours["high"]) == pytest.approx((theirs.low, theirs.high))
 
 
 def test_all_right_is_not_certain_and_ends_at_exactly_one():
-    found = statistics.share(20, 20, 0.95)
+    found = intervals.share(20, 20, 0.95)
     assert (found["value"], found["high"]) == (1.0, 1.0)
     assert 0.83 < found["low"] < 0.85
 
 
 def test_none_right_begins_at_exactly_zero():
-    assert statistics.share(0, 20, 0.95)["low"] == 0.0
+    assert intervals.share(0, 20, 0.95)["low"] == 0.0
 
 
 def test_a_share_of_nothing_may_be_anything():
     nothing = {"value": 0.0, "low": 0.0, "high": 1.0, "n": 0, "covers": "items"}
-    assert statistics.share(0, 0, 0.95) == nothing
+    assert intervals.share(0, 0, 0.95) == nothing
 
 
 def test_items_of_clusters_of_one_have_about_wilsons_interval():
     right = [True] * 180 + [False] * 20
-    alone = statistics.clustered_share(right, range(200), confidence=0.95)
+    alone = intervals.clustered_share(right, range(200), confidence=0.95)
     assert rounded(alone) == {"value": 0.9, "low": 0.8501, "high": 0.9346, "n": 200}
-    assert rounded(statistics.share(180, 200, 0.95)) == rounded(alone) | {
+    assert rounded(intervals.share(180, 200, 0.95)) == rounded(alone) | {
         "low": 0.8506,
         "high": 0.9343,
     }
@@ -61,47 +61,47 @@ def test_items_of_clusters_of_one_have_about_wilsons_interval():
 def test_items_that_are_right_together_count_as_one():
     right = [False] * 50 + [True] * 150  # by fives: 10 clusters wrong, 30 right
     fives = [i // 5 for i in range(200)]
-    together = statistics.clustered_share(right, fives, confidence=0.95)
-    as_one = statistics.clustered_share([*right[::5]], range(40), confidence=0.95)
+    together = intervals.clustered_share(right, fives, confidence=0.95)
+    as_one = intervals.clustered_share([*right[::5]], range(40), confidence=0.95)
     assert together == as_one | {"n": 200}
     assert together["covers"] == "items"
 
 
 def test_clusters_that_are_all_right_count_as_one_item_each():
-    found = statistics.clustered_share([True] * 60, ["a", "b", "c"] * 20, confidence=0.95)
+    found = intervals.clustered_share([True] * 60, ["a", "b", "c"] * 20, confidence=0.95)
     t = stats.t.ppf(0.975, 2)
     assert rounded(found) == {"value": 1.0, "low": round(3 / (3 + t**2), 4), "high": 1.0, "n": 60}
 
 
 @pytest.mark.parametrize("right", [[], [True], [True, False]])
 def test_one_cluster_says_nothing_of_others(right):
-    found = statistics.clustered_share(right, ["a"] * len(right), confidence=0.95)
+    found = intervals.clustered_share(right, ["a"] * len(right), confidence=0.95)
     assert (found["low"], found["high"], found["n"]) == (0.0, 1.0, len(right))
 
 
 def test_wilson_covers_the_truth_about_as_often_as_it_says():
     draws = np.random.default_rng(0).binomial(110, 0.9, 2000)
-    found = [statistics.share(int(k), 110, 0.95) for k in draws]
+    found = [intervals.share(int(k), 110, 0.95) for k in draws]
     covered = np.mean([f["low"] <= 0.9 <= f["high"] for f in found])
     assert 0.93 < covered < 0.97
 
 
 def test_the_mean_of_shares_weighs_each_the_same():
-    shares = [statistics.share(1, 2, 0.95), statistics.share(100, 100, 0.95)]
-    found = statistics.mean_of_shares(shares)
+    shares = [intervals.share(1, 2, 0.95), intervals.share(100, 100, 0.95)]
+    found = intervals.mean_of_shares(shares)
     assert found["value"] == 0.75
     assert found["n"] == 102
     assert 0.5 < found["low"] < 0.75 < found["high"] < 1.0
 
 
 def test_the_mean_of_one_share_has_its_interval():
-    share = statistics.share(3, 4, 0.95)
-    assert statistics.mean_of_shares([share]) == pytest.approx(share)
+    share = intervals.share(3, 4, 0.95)
+    assert intervals.mean_of_shares([share]) == pytest.approx(share)
 
 
 def test_bootstrap_of_a_mean_is_near_the_normal_interval():
     values = np.random.default_rng(3).normal(50, 10, 400)
-    found = statistics.mean(values, **DRAWN)
+    found = intervals.mean(values, **DRAWN)
     assert found["value"] == pytest.approx(values.mean())
     assert found["high"] - found["low"] == pytest.approx(2 * 1.96 * 10 / 20, rel=0.15)
     assert found["n"] == 400
@@ -109,19 +109,19 @@ def test_bootstrap_of_a_mean_is_near_the_normal_interval():
 
 def test_the_same_seed_gives_the_same_interval_and_another_one_another():
     values = list(range(30))
-    again = statistics.mean(values, **DRAWN)
-    assert statistics.mean(values, **DRAWN) == again
-    assert statistics.mean(values, **{**DRAWN, "seed": 2}) != again
+    again = intervals.mean(values, **DRAWN)
+    assert intervals.mean(values, **DRAWN) == again
+    assert intervals.mean(values, **{**DRAWN, "seed": 2}) != again
 
 
 def test_a_bootstrap_keeps_rows_together():
     first = np.random.default_rng(4).normal(0, 100, 50)
-    found = statistics.bootstrap(lambda a, b: (a - b).mean(), [first + 1, first], **DRAWN)
+    found = intervals.bootstrap(lambda a, b: (a - b).mean(), [first + 1, first], **DRAWN)
     assert (found["low"], found["high"]) == pytest.approx((1.0, 1.0))
 
 
 def test_scores_that_are_all_full_may_have_been_others():
-    found = statistics.bounded_mean([100.0] * 20, 100, 0.95)
+    found = intervals.bounded_mean([100.0] * 20, 100, 0.95)
     t = stats.t.ppf(0.975, 19)
     assert rounded(found) == {
         "value": 100.0,
@@ -133,24 +133,24 @@ def test_scores_that_are_all_full_may_have_been_others():
 
 @pytest.mark.parametrize("values", [[], [40.0]])
 def test_one_score_says_nothing_of_others(values):
-    found = statistics.bounded_mean(values, 100, 0.95)
+    found = intervals.bounded_mean(values, 100, 0.95)
     assert (found["low"], found["high"], found["n"]) == (0.0, 100, len(values))
 
 
 def test_pairs_that_are_all_in_order_are_as_sure_as_their_rarer_kind():
-    found = statistics.pairs_right([1] * 5 + [0] * 100, [0.9] * 5 + [0.1] * 100)
+    found = intervals.pairs_right([1] * 5 + [0] * 100, [0.9] * 5 + [0.1] * 100)
     t = stats.t.ppf(0.975, 4)
     assert rounded(found) == {"value": 1.0, "low": round(5 / (5 + t**2), 4), "high": 1.0, "n": 500}
 
 
 def test_a_bootstrap_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one observation"):
-        statistics.mean([], **DRAWN)
+        intervals.mean([], **DRAWN)
 
 
 def test_pairs_of_equal_known_score_are_not_counted_and_ties_count_half():
     # unequal pairs: (0,1) right, (0,1') tied, each for one 0: 2 pairs
-    found = statistics.pairs_right([0, 1, 1], [0.2, 0.9, 0.2])
+    found = intervals.pairs_right([0, 1, 1], [0.2, 0.9, 0.2])
     assert (found["value"], found["n"]) == (0.75, 2)
 
 
@@ -164,7 +164,7 @@ def test_pairs_right_agrees_with_counting():
         for i, j in itertools.combinations(range(40), 2)
         if known[i] != known[j]
     ]
-    found = statistics.pairs_right(known.tolist(), predicted.tolist())
+    found = intervals.pairs_right(known.tolist(), predicted.tolist())
     assert found["value"] == pytest.approx(np.mean(points))
     assert found["n"] == len(points)
     assert found["low"] < found["value"] < found["high"]
@@ -173,19 +173,19 @@ def test_pairs_right_agrees_with_counting():
 def test_pairs_are_the_same_however_many_are_in_memory(monkeypatch):
     rng = np.random.default_rng(1)
     known, runs = rng.integers(0, 3, 40), rng.normal(size=(2, 40))
-    whole = statistics.pairs_right(known, *runs, **DRAWN)
-    monkeypatch.setattr(statistics, "PAIRS", 130)  # three rows of forty
-    assert rounded(statistics.pairs_right(known, *runs, **DRAWN)) == rounded(whole)
+    whole = intervals.pairs_right(known, *runs, **DRAWN)
+    monkeypatch.setattr(intervals, "PAIRS", 130)  # three rows of forty
+    assert rounded(intervals.pairs_right(known, *runs, **DRAWN)) == rounded(whole)
 
 
 def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_together():
     known, run = [0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6]
-    one = statistics.pairs_right(known, run, **DRAWN)
-    alike = statistics.pairs_right(known, run, run, **DRAWN)  # nothing varies over runs
+    one = intervals.pairs_right(known, run, **DRAWN)
+    alike = intervals.pairs_right(known, run, run, **DRAWN)  # nothing varies over runs
     assert rounded(alike) == rounded(one)
     assert (one["covers"], alike["covers"]) == ("items", "both")
     ordered = [1, 2, 3, 4, 5, 6]
-    found = statistics.pairs_right(known, ordered, ordered[::-1], **DRAWN)  # nothing over items
+    found = intervals.pairs_right(known, ordered, ordered[::-1], **DRAWN)  # nothing over items
     spread = stats.t.ppf(0.975, 1) ** 2 / 1  # half right with a variance of 1/4: as of one trial
     half = np.sqrt(spread * (0.25 + spread / 4)) / (1 + spread)
     low, high = round(0.5 - half, 4), round(0.5 + half, 4)
@@ -194,7 +194,7 @@ def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_to
 
 def test_a_mean_over_runs_adds_the_variance_over_runs_to_that_over_items():
     runs = [[10.0, 20.0, 60.0], [30.0, 40.0, 80.0]]  # means 30 and 50; of items 20, 30, 70
-    found = statistics.mean_over_runs(runs, 100, 0.95)
+    found = intervals.mean_over_runs(runs, 100, 0.95)
     of_runs, of_items = 0.02 / 2, 0.07 / 3
     both = of_runs + of_items
     t = stats.t.ppf(0.975, both**2 / (of_runs**2 / 1 + of_items**2 / 2))
@@ -208,18 +208,18 @@ def test_a_mean_over_runs_adds_the_variance_over_runs_to_that_over_items():
         "n": 3,
     }
     assert found["covers"] == "both"
-    assert statistics.mean_over_runs(runs[:1], 100, 0.95) == statistics.bounded_mean(
+    assert intervals.mean_over_runs(runs[:1], 100, 0.95) == intervals.bounded_mean(
         runs[0], 100, 0.95
     )
 
 
 def test_of_one_item_a_mean_over_runs_says_nothing_of_others():
-    found = statistics.mean_over_runs([[40.0], [60.0]], 100, 0.95)
+    found = intervals.mean_over_runs([[40.0], [60.0]], 100, 0.95)
     assert found == {"value": 50.0, "low": 0.0, "high": 100, "n": 1, "covers": "both"}
 
 
 def test_of_one_item_a_figure_over_runs_that_agree_says_nothing_of_others():
-    found = statistics.crossed(
+    found = intervals.crossed(
         lambda truth, run: float((truth == run).mean()), [1], [[1], [1]], **DRAWN
     )
     assert found["value"] == 1.0
@@ -227,7 +227,7 @@ def test_of_one_item_a_figure_over_runs_that_agree_says_nothing_of_others():
 
 
 def test_no_unequal_pair_may_be_anything():
-    assert statistics.pairs_right([1, 1], [0, 1])["n"] == 0
+    assert intervals.pairs_right([1, 1], [0, 1])["n"] == 0
 
 
 def test_flat_names_the_numbers_as_mlflow_takes_them():
@@ -237,7 +237,7 @@ def test_flat_names_the_numbers_as_mlflow_takes_them():
         "counts": [1, 2],
         "backend": "grader",
     }
-    assert statistics.flat(nested) == {"all": 0.5, "by.a _b_.n": 2}
+    assert intervals.flat(nested) == {"all": 0.5, "by.a _b_.n": 2}
 
 
 def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
@@ -248,7 +248,7 @@ def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
         return float((truth == run).mean())
 
     def width(runs):
-        found = statistics.crossed(right, truth, runs, confidence=0.95, resamples=500, seed=1)
+        found = intervals.crossed(right, truth, runs, confidence=0.95, resamples=500, seed=1)
         assert found["n"] == 200
         return found["value"], found["high"] - found["low"]
 
@@ -263,7 +263,7 @@ def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():
 def test_a_difference_of_independent_figures_joins_their_intervals():
     first = {"value": 0.5, "low": 0.2, "high": 0.9, "n": 10, "covers": "items"}
     second = {"value": 0.25, "low": -0.05, "high": 0.65, "n": 20, "covers": "items"}
-    found = statistics.difference(first, second)
+    found = intervals.difference(first, second)
     assert [found["value"], found["low"], found["high"]] == pytest.approx([0.25, -0.25, 0.75])
     assert (found["n"], found["covers"]) == (30, "items")
 
@@ -273,9 +273,9 @@ def test_the_interval_of_a_difference_covers_it():
     covered = 0
     for _ in range(400):
         first, second = (
-            statistics.share(rng.binomial(n, p), n, 0.95) for n, p in ((40, 0.1), (60, 0.3))
+            intervals.share(rng.binomial(n, p), n, 0.95) for n, p in ((40, 0.1), (60, 0.3))
         )
-        found = statistics.difference(first, second)
+        found = intervals.difference(first, second)
         covered += found["low"] <= -0.2 <= found["high"]
     assert 0.92 <= covered / 400 <= 0.98
 
@@ -284,17 +284,17 @@ def test_a_jackknife_is_that_of_the_mean():
     """Of a mean it is the usual standard error, s over the root of n."""
     values = np.array([1.0, 2.0, 4.0, 9.0])
     without = [(values.sum() - value) / 3 for value in values]
-    found = statistics.jackknife(float(values.mean()), without, 0.95)
+    found = intervals.jackknife(float(values.mean()), without, 0.95)
     half = 1.959964 * values.std(ddof=1) / 2
     assert [found["value"], found["low"], found["high"]] == pytest.approx([4, 4 - half, 4 + half])
     none = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 0, "covers": "items"}
-    assert statistics.jackknife(1.0, [], 0.95) == none
+    assert intervals.jackknife(1.0, [], 0.95) == none
 
 
 def test_a_difference_of_clusters_of_one_is_that_of_items():
     before, after = [True] * 3 + [False] * 9, [False] + [True] * 8 + [False] * 3
-    alone = statistics.paired_difference(before, after, confidence=0.95)
-    assert statistics.paired_difference(before, after, range(12), confidence=0.95) == alone
+    alone = intervals.paired_difference(before, after, confidence=0.95)
+    assert intervals.paired_difference(before, after, range(12), confidence=0.95) == alone
 
 
 def test_a_difference_of_pairs_that_gain_together_is_that_of_half_as_many():
@@ -302,8 +302,8 @@ def test_a_difference_of_pairs_that_gain_together_is_that_of_half_as_many():
     one = [(0, 1)] * 40 + [(1, 0)] * 20 + [(1, 1)] * 140
     before, after = ([bool(x[i]) for x in one for _ in "ab"] for i in (0, 1))
     halves = [i // 2 for i in range(400)]
-    found = statistics.paired_difference(before, after, halves, confidence=0.95)
-    half = statistics.paired_difference(before[::2], after[::2], confidence=0.95)
+    found = intervals.paired_difference(before, after, halves, confidence=0.95)
+    half = intervals.paired_difference(before[::2], after[::2], confidence=0.95)
     assert (found["value"], found["n"]) == (0.1, 400)
     assert found["low"] == pytest.approx(half["low"], abs=0.002)
     assert found["high"] == pytest.approx(half["high"], abs=0.002)
@@ -311,8 +311,8 @@ def test_a_difference_of_pairs_that_gain_together_is_that_of_half_as_many():
 
 def test_where_no_item_of_a_cluster_changed_clusters_are_counted():
     none, of = [False] * 100, [i // 10 for i in range(100)]
-    found = statistics.paired_difference(none, none, of, confidence=0.95)
-    ten = statistics.paired_difference(none[:10], none[:10], confidence=0.95)
+    found = intervals.paired_difference(none, none, of, confidence=0.95)
+    ten = intervals.paired_difference(none[:10], none[:10], confidence=0.95)
     assert found["high"] > ten["high"] > 0.2
-    one = statistics.paired_difference(none, none, [0] * 100, confidence=0.95)
+    one = intervals.paired_difference(none, none, [0] * 100, confidence=0.95)
     assert (one["low"], one["high"]) == (-1.0, 1.0)

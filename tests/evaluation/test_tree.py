@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from llmill.evaluation import tree
+from llmill.evaluation.inference import tree
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from tests.evaluation.toys import SHAPE, decoder

@@ -1,7 +1,7 @@
 """Texts that a model writes in groups, of a model that is known exactly."""
 
-from llmill.evaluation import writing
-from llmill.evaluation.writing import greedy
+from llmill.evaluation.inference import writing
+from llmill.evaluation.inference.writing import greedy
 from tests.evaluation.toys import bigram, bytes_tokenizer
 
 

@@ -9,9 +9,9 @@ import torch
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
-from llmill.text import shards
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import shards
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 SHAPE = Model(
     n_layer=2, n_head=2, n_kv_head=2, n_embd=16, block_size=64, causal=True, norm="layernorm", norm_weight=True,

@@ -71,7 +71,7 @@ def shape(model: Any) -> dict[str, Any]:
 
 def bytes_tokens(count: int) -> dict[str, Any]:
     """Metadata of a tokenizer of so many bytes and an end behind them."""
-    from llmill.text.tokenizer import spelt
+    from llmill.text.tokenization.tokenizer import spelt
 
     return {
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",

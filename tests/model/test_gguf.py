@@ -12,7 +12,7 @@ import torch
 from llmill.contract.errors import UserError
 from llmill.model import gguf
 from llmill.model.generate import generate
-from llmill.text import model_tokenizer
+from llmill.text.tokenization import model_tokenizer
 from tests.conftest import ROOT
 from tests.model import ggufs
 from tests.model.test_huggingface import LLAMA3, gpt2, llama

@@ -9,8 +9,9 @@ from llmill.model import gguf
 from llmill.model.gguf_out import Said, lacking, rounded, save
 from llmill.model.settings import RotaryScaling
 from llmill.model.transformer import Transformer
-from llmill.text import gguf_file, gguf_tokenizer, patterns
-from llmill.text.tokenizer import Tokenizer, train
+from llmill.text.files import gguf_file
+from llmill.text.tokenization import gguf_tokenizer, patterns
+from llmill.text.tokenization.tokenizer import Tokenizer, train
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.model.test_transformer import GPT2, LLAMA, MODERN
 from tests.text.test_tokenizer import TEXTS

@@ -10,7 +10,7 @@ from llmill.model.checkpoint import Checkpoint
 from llmill.model.gguf_out import Said
 from llmill.model.weights_folder import opened
 from llmill.stages import export
-from llmill.text import model_tokenizer
+from llmill.text.tokenization import model_tokenizer
 from tests.evaluation.toys import bytes_tokenizer, decoder
 
 TEMPLATE = "{{ messages[0]['content'] }}"  # names no token, so nothing is set before it

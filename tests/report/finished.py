@@ -9,7 +9,7 @@ import pytest
 
 from llmill.contract import pipeline, record
 from llmill.contract.pipeline import Stage
-from llmill.evaluation import statistics
+from llmill.evaluation.statistics import intervals
 from llmill.runner import params
 from llmill.stages import report as stage
 from tests.conftest import ROOT, preset
@@ -95,7 +95,7 @@ def report(root: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 
 def share(value: float, n: int) -> dict[str, float]:
-    return statistics.share(round(value * n), n, 0.95)
+    return intervals.share(round(value * n), n, 0.95)
 
 
 def download(folder: Path, variant: None) -> None:
@@ -236,7 +236,7 @@ def grader(folder: Path, variant: None) -> None:
     ]
     record.write_json(folder / "heldout.json", rows)
     known, predicted = [r["score"] for r in rows], [r["predicted"] for r in rows]
-    found = {"pairs_right": statistics.pairs_right(known, predicted, resamples=50)}
+    found = {"pairs_right": intervals.pairs_right(known, predicted, resamples=50)}
     found |= {"paraphrases_right": share(0.9, 200), "paraphrases_rouge_l": share(0.5, 200)}
     found["above_another"] = share(0.99, 300)
     given = {"reference": 77.0, "another": 66.0, "constant": 45.0, "empty": 31.0}

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from llmill.evaluation.statistics import share
+from llmill.evaluation.statistics.intervals import share
 from llmill.report import evaluations, tables
 
 

@@ -566,10 +566,10 @@ def test_an_import_of_what_the_code_does_not_name_fails_under_audit(toy):
     module = toy / "src/llmill/stages/tokenize.py"
     module.write_text(
         module.read_text() + "\n_run = run\ndef run(params, job):\n    _run(params, job)\n"
-        '    __import__("importlib").import_module("llmill.evaluation.newton")\n'
+        '    __import__("importlib").import_module("llmill.evaluation.statistics.newton")\n'
     )
     write_code(toy, "tokenize")
     done = finish(start(toy, LLMILL_AUDIT="1", **UNTRACKED))
     assert done[0] == 1
-    assert "llmill.evaluation.newton" in done[2]
+    assert "llmill.evaluation.statistics.newton" in done[2]
     assert not (toy / "data/tokenize").exists()

@@ -22,7 +22,7 @@ from llmill.serve.run import Server, listener
 from llmill.serve.served import Served
 from llmill.serve.worker import Worker
 from llmill.tasks.templates import ALPACA
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder
 from tests.waiting import until
 

@@ -5,7 +5,7 @@ import pytest
 from llmill.models import LanguageModel
 from llmill.serve.served import Served
 from llmill.tasks import templates
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from tests.evaluation.toys import alpaca_prompt, decoder
 from tests.serve.served import END, TOKENIZER, alone, serving
 

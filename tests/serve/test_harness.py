@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from llmill.evaluation.scoring import continuation_logprobs
-from llmill.text import tokenizer_json
+from llmill.evaluation.inference.scoring import continuation_logprobs
+from llmill.text.tokenization import tokenizer_json
 from tests.serve.served import END, TOKENIZER
 
 PAIRS = [(b"Two and two", b" is four"), (b"One", b"x"), (b"One two three four", b" f")]

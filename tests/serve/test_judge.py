@@ -3,8 +3,8 @@
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.evaluation import judge_client
-from llmill.evaluation.settings import JudgeServer
+from llmill.evaluation.judging import judge_client
+from llmill.evaluation.judging.settings import JudgeServer
 from tests.evaluation import judge_server
 from tests.evaluation.judge_server import KEY
 from tests.serve.served import parrots, serving

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from llmill.contract import record, skipped
-from llmill.evaluation.statistics import clustered_share
+from llmill.evaluation.statistics.intervals import clustered_share
 from llmill.stages.contamination import run
 from llmill.stages.settings.contamination import Contamination
 from llmill.tasks import classification, instruction, multiple_choice, preference
@@ -15,8 +15,8 @@ from llmill.tasks.conversation import message
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.preference import Preference
-from llmill.text import parquet
-from llmill.text.documents import Document
+from llmill.text.corpus import parquet
+from llmill.text.corpus.documents import Document
 from tests.jobs import Job
 
 SETTINGS = Contamination(words=5, shortest=3, threshold=0.5, reach=8, confidence=0.95)

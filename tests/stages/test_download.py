@@ -12,7 +12,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 from llmill.stages.download import Parameters, run
 from llmill.stages.settings.download import Download, OwnQuestions, OwnTable, OwnText
-from llmill.text import sources, transfer
+from llmill.text.download import sources, transfer
 from llmill.world.settings import World
 from tests.conftest import ROOT
 from tests.jobs import Job

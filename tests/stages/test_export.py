@@ -10,8 +10,8 @@ import torch
 from llmill import models
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.evaluation import parity
-from llmill.evaluation.scoring import head_outputs
+from llmill.evaluation.inference import parity
+from llmill.evaluation.inference.scoring import head_outputs
 from llmill.model import architectures, checkpoint, huggingface
 from llmill.model.generate import generate
 from llmill.model.heads import ClassModel
@@ -23,8 +23,8 @@ from llmill.stages.settings.export import Export
 from llmill.tasks import classification
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML, PLAIN
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer, train
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer, train
 from tests.evaluation.toys import SMOLLM2, alpaca_prompt, bytes_tokenizer, decoder, masked
 from tests.jobs import Job
 from tests.model.test_checkpoint import save_adapter

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
-from llmill.evaluation.statistics import pairs_right
+from llmill.evaluation.statistics.intervals import pairs_right
 from llmill.model import checkpoint
 from llmill.model.settings import Adapter
 from llmill.stages.grader import encode, predict, responses, run

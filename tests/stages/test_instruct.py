@@ -4,7 +4,7 @@ import pytest
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.evaluation.answers import answers
+from llmill.evaluation.judging.answers import answers
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.settings import Adapter
@@ -22,8 +22,8 @@ from llmill.stages.instruct import (
 )
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML, PLAIN
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.losses import token_loss
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 from tests.stages.trainee import foundation, instructions, job, smoke

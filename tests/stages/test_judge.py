@@ -9,8 +9,8 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.evaluation.judges import folder_of
-from llmill.evaluation.statistics import pairs_right
+from llmill.evaluation.judging.judges import folder_of
+from llmill.evaluation.statistics.intervals import pairs_right
 from llmill.model import checkpoint
 from llmill.stages.judge import decided, histogram, least_by_kind, run, short_of
 from llmill.stages.settings.judge import Bar, Judge
@@ -281,7 +281,7 @@ def test_how_the_server_was_asked_and_what_it_took_stand_beside_the_scores(paths
         run(params("openai", server.url, samples=2, prompt="score-2", price=price), job)
         assert '{"reason": "...", "score": 0}' in server.asked[0]["messages"][0]["content"]
     metrics, scores = written(job, "metrics.json"), written(job, "scores.json")
-    file = ROOT / "src/llmill/evaluation/prompts/score-2.txt"
+    file = ROOT / "src/llmill/evaluation/judging/prompts/score-2.txt"
     spread = metrics["server"].pop("spread")
     assert (spread["value"], spread["n"]) == (pytest.approx(200**0.5), 1)
     assert metrics["server"] == {

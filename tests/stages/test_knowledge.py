@@ -14,7 +14,7 @@ from llmill.stages.settings.knowledge import Knowledge
 from llmill.tasks import multiple_choice
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.templates import ALPACA
-from llmill.text import shards
+from llmill.text.tokenization import shards
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.jobs import Job
 

@@ -9,7 +9,7 @@ import torch
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
-from llmill.evaluation.answers import answers
+from llmill.evaluation.judging.answers import answers
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.settings import Adapter
@@ -19,8 +19,8 @@ from llmill.tasks import preference
 from llmill.tasks.conversation import message
 from llmill.tasks.preference import Preference
 from llmill.tasks.templates import ALPACA, CHATML
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.preference import Measured, Pair
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer
 from tests.stages.trainee import (

@@ -13,9 +13,9 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 from llmill.stages import prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference
-from llmill.text import parquet
-from llmill.text.contamination import EvaluationTexts
-from llmill.text.intake import TextFile
+from llmill.text.corpus import parquet
+from llmill.text.corpus.contamination import EvaluationTexts
+from llmill.text.corpus.intake import TextFile
 from llmill.text.words import WORD
 from tests.conftest import preset
 from tests.jobs import Job

@@ -14,8 +14,8 @@ from llmill.model import checkpoint, huggingface
 from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
 from llmill.stages.pretrain import run
-from llmill.text import shards
-from llmill.text.shards import Shards
+from llmill.text.tokenization import shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.masking import Masked, masked_windows
 from llmill.training.validation import loss_by_source, loss_over, masked_loss_over
 from tests.evaluation.toys import bytes_tokenizer, decoder

@@ -9,7 +9,7 @@ import pytest
 
 from llmill.contract import record
 from llmill.contract.errors import UserError
-from llmill.evaluation import statistics
+from llmill.evaluation.statistics import intervals
 from llmill.stages.report import gains
 from tests.report import finished
 
@@ -311,11 +311,11 @@ def test_a_gain_in_scores_by_several_judges_covers_their_seeds():
     # By the first judge +10, +20 and +100, by the second +20, +30 and +100.
     assert found["value"] == pytest.approx((130 + 150) / 6)
     assert (found["n"], found["covers"]) == (3, "both")
-    less = statistics.mean_over_runs([[110, 120, 200], [120, 130, 200]], 200, 0.95)
+    less = intervals.mean_over_runs([[110, 120, 200], [120, 130, 200]], 200, 0.95)
     assert (found["low"], found["high"]) == (less["low"] - 100, less["high"] - 100)
     one = {
         model: [{k: v for k, v in row.items() if k != "by_seed"} for row in rows]
         for model, rows in scores.items()
     }
     alone = gains(SimpleNamespace(variants=variants, records=records, scores=one))["instruct"]
-    assert alone == statistics.mean([15.0, 25.0, 100.0], confidence=0.95, resamples=100, seed=1)
+    assert alone == intervals.mean([15.0, 25.0, 100.0], confidence=0.95, resamples=100, seed=1)

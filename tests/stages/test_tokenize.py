@@ -16,10 +16,10 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 from llmill.stages import tokenize
 from llmill.stages.settings.tokenize import Tokenize
-from llmill.text import parquet
-from llmill.text.documents import Document
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.corpus import parquet
+from llmill.text.corpus.documents import Document
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.conftest import ROOT, preset
 from tests.jobs import Job
 from tests.waiting import ended

@@ -6,9 +6,9 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.stages import tokenizer as stage
-from llmill.text import parquet
-from llmill.text.documents import Document
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.corpus import parquet
+from llmill.text.corpus.documents import Document
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.conftest import preset
 from tests.jobs import Job
 from tests.model import ggufs

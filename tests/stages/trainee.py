@@ -12,9 +12,10 @@ from llmill.tasks.conversation import message
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.preference import Preference
 from llmill.tasks.templates import ALPACA
-from llmill.text import parquet, shards
-from llmill.text.documents import Document
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.corpus import parquet
+from llmill.text.corpus.documents import Document
+from llmill.text.tokenization import shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.conftest import preset
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.jobs import Job

@@ -7,7 +7,7 @@ from llmill.contract.errors import UserError
 from llmill.tasks import classification
 from llmill.tasks.classification import Message
 from llmill.tasks.split import distinct, split
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def read(folder, content: bytes):

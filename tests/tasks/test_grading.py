@@ -1,7 +1,7 @@
 """What the embedded judge reads, also where there is no room for all of it."""
 
 from llmill.tasks import grading
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer({bytes([b]): b for b in range(256)})
 END = 256

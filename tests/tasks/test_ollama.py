@@ -2,7 +2,7 @@
 
 from llmill.tasks.ollama import modelfile
 from llmill.tasks.templates import ALPACA, PLAIN
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.evaluation.toys import SMOLLM2, bytes_tokenizer
 
 

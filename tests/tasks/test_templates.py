@@ -4,8 +4,8 @@ from llmill.contract.errors import UserError
 from llmill.tasks import templates
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.templates import ALPACA, CHATML, PLAIN
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.evaluation.toys import bytes_tokenizer
 
 WITH_INPUT = (

@@ -8,14 +8,15 @@ import pytest
 from llmill.contract.record import sha256_text
 from llmill.stages import prepare
 from llmill.tasks.split import part
-from llmill.text import batches, intake, parquet, sorting, words
-from llmill.text.cleaning import Cleaned
-from llmill.text.contamination import EvaluationTexts
-from llmill.text.documents import Document
-from llmill.text.duplicates import Bands
+from llmill.text import words
+from llmill.text.corpus import batches, intake, parquet, sorting
+from llmill.text.corpus.cleaning import Cleaned
+from llmill.text.corpus.contamination import EvaluationTexts
+from llmill.text.corpus.documents import Document
+from llmill.text.corpus.duplicates import Bands
+from llmill.text.corpus.mixture import copies
+from llmill.text.corpus.spool import Spool
 from llmill.text.identity import normal
-from llmill.text.mixture import copies
-from llmill.text.spool import Spool
 from tests.conftest import preset
 from tests.text.test_duplicates import crowded, near_in_memory, prose
 

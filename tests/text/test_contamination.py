@@ -1,8 +1,8 @@
 import random
 import unicodedata
 
-from llmill.text.batches import Hashes, batches
-from llmill.text.contamination import EvaluationTexts
+from llmill.text.corpus.batches import Hashes, batches
+from llmill.text.corpus.contamination import EvaluationTexts
 from llmill.text.settings import Contamination
 
 SETTINGS = Contamination(words=6, shortest=3)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text import documents
+from llmill.text.corpus import documents
 from tests.conftest import ROOT
 
 BOOK = (
@@ -50,7 +50,7 @@ def test_a_line_of_a_million_spaces_ends_soon(tmp_path):
     (tmp_path / "a.txt").write_text("a" + " " * 1_000_000 + "b" + " " * 1_000_000 + "\nc")
     code = """
 from pathlib import Path
-from llmill.text import documents
+from llmill.text.corpus import documents
 (one,) = documents.read([Path("a.txt")], "mine", "paragraphs", 1)
 print(len(one.text), one.text[-3:].encode())
 """

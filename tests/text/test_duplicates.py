@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from datasketch import MinHash, MinHashLSH
 
-from llmill.text import batches, duplicates, sorting, words
-from llmill.text.batches import Hashes
+from llmill.text import words
+from llmill.text.corpus import batches, duplicates, sorting
+from llmill.text.corpus.batches import Hashes
 from llmill.text.settings import NearDuplicates
 
 SETTINGS = NearDuplicates(shingle_words=5, similarity=0.8, permutations=128)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text.encoding import decode
+from llmill.text.files.encoding import decode
 
 FILE = Path("own/a.csv")
 TEXT = "label,text\nspam,Café für 5 €\nham,日本語 👍\n"

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text import transfer
-from llmill.text.fetch import fetch, fetch_all, mirror, missing
-from llmill.text.sources import File
+from llmill.text.download import transfer
+from llmill.text.download.fetch import fetch, fetch_all, mirror, missing
+from llmill.text.download.sources import File
 from tests.text.refusals import refused
 from tests.text.server import (
     behave,
@@ -221,8 +221,8 @@ def test_two_processes_fetch_a_file_once(server, desk):
 def another_process(server, desk, name):
     desk.to.parent.mkdir(parents=True, exist_ok=True)
     program = (
-        "from pathlib import Path; from llmill.text import fetch, transfer\n"
-        "from llmill.text.sources import File\n"
+        "from pathlib import Path; from llmill.text.download import fetch, transfer\n"
+        "from llmill.text.download.sources import File\n"
         f"file = File(path='a.txt', bytes={SIZE}, sha256='{SHA256}',"
         f" urls=['{server.url}/a.txt'])\n"
         "say = lambda text: print(text, flush=True)\n"

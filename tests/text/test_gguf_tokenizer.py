@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text import gguf_file, gguf_tokenizer, model_tokenizer
+from llmill.text.files import gguf_file
+from llmill.text.tokenization import gguf_tokenizer, model_tokenizer
 from tests.model import ggufs
 from tests.text.test_hf_tokenizer import SAMPLES, drawn, gpt2, llama3, same, smollm2
 

@@ -11,8 +11,8 @@ import pytest
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llmill.contract.errors import UserError
-from llmill.text import hf_tokenizer, patterns, tokenizer_json
-from llmill.text.tokenizer import train
+from llmill.text.tokenization import hf_tokenizer, patterns, tokenizer_json
+from llmill.text.tokenization.tokenizer import train
 from tests.text.test_tokenizer import STRANGE, TEXTS
 
 SAMPLES = [
@@ -229,7 +229,7 @@ def test_gpt2s_ranks_are_known_by_their_length(tmp_path, real_data):
 
 
 def test_gpt2s_whole_vocabulary_as_a_tokenizer_json(tmp_path, real_data):
-    from llmill.text.tokenizer import from_gpt2
+    from llmill.text.tokenization.tokenizer import from_gpt2
 
     known = from_gpt2(real_data / "gpt2_bpe")
     tokenizer_json.write(known, tmp_path / "tokenizer.json")

@@ -5,7 +5,7 @@ from datetime import datetime
 import jinja2
 import pytest
 
-from llmill.text import jinja
+from llmill.text.tokenization import jinja
 
 RICH = """\
 {%- set state = namespace(n=0, seen=[]) %}

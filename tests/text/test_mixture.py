@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from llmill.contract.record import sha256_text
-from llmill.text import sorting
-from llmill.text.documents import Document
+from llmill.text.corpus import sorting
+from llmill.text.corpus.documents import Document
+from llmill.text.corpus.mixture import Mixture, copies
 from llmill.text.identity import fraction
-from llmill.text.mixture import Mixture, copies
 
 
 @pytest.fixture(autouse=True)

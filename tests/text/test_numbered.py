@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmill.text import numbered
+from llmill.text.download import numbered
 
 
 @pytest.mark.parametrize(

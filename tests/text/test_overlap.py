@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llmill.text import overlap
-from llmill.text.overlap import Document, Item, Overlap, Place
+from llmill.text.corpus import overlap
+from llmill.text.corpus.overlap import Document, Item, Overlap, Place
 from llmill.text.words import split
 
 TEXT = "alpha beta gamma delta epsilon zeta eta theta"

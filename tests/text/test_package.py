@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text import package, transfer
-from llmill.text.fetch import fetch
-from llmill.text.sources import File
+from llmill.text.download import package, transfer
+from llmill.text.download.fetch import fetch
+from llmill.text.download.sources import File
 
 WEIGHTS = b"GGUF and four-bit numbers" * 1000
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()

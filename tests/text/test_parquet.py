@@ -3,8 +3,8 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.contract.record import sha256_file
-from llmill.text import parquet
-from llmill.text.documents import Document
+from llmill.text.corpus import parquet
+from llmill.text.corpus.documents import Document
 
 DOCUMENTS = [Document(f"text {i} é", "mine", f"{i:064x}") for i in range(5)]
 

@@ -1,4 +1,4 @@
-from llmill.text.passages import passages
+from llmill.text.corpus.passages import passages
 
 
 def test_paragraphs_are_put_together_near_the_asked_length():

@@ -2,7 +2,7 @@
 
 import sys
 
-from llmill.text.progress import progress
+from llmill.text.download.progress import progress
 
 
 def test_a_log_gets_a_line_at_each_tenth_of_a_large_source():

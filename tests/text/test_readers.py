@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text import endings, readers
+from llmill.text.files import endings, readers
 
 ROWS = [{"id": 1, "text": "Çafé\none"}, {"id": 2, "text": ""}, {"text": None}, {"text": "two"}]
 TEXTS = ["Çafé\none", "", "two"]

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from llmill.text import transfer
-from llmill.text.fetch import fetch, mirror
-from llmill.text.sources import File
+from llmill.text.download import transfer
+from llmill.text.download.fetch import fetch, mirror
+from llmill.text.download.sources import File
 from tests.text.refusals import refused
 from tests.text.server import serving, status
 

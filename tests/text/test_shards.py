@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text import shards
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import shards
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 BYTES = Tokenizer({bytes([b]): b for b in range(256)})  # every byte is a token, and 256 ends a text
 TEXTS = [["ab", "", "cdé"], ["f"], ["ghijk", "l"]]

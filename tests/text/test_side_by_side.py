@@ -8,8 +8,8 @@ from functools import partial
 
 import pytest
 
-import llmill.text.side_by_side as module
-from llmill.text.side_by_side import side_by_side
+import llmill.text.download.side_by_side as module
+from llmill.text.download.side_by_side import side_by_side
 
 
 def test_results_come_in_the_order_of_the_calls_whichever_ends_first():
@@ -78,7 +78,7 @@ def test_of_several_failures_the_first_call_s_is_raised_and_without_calls_nothin
 
 WAITING = """
 import os, signal, threading
-from llmill.text.side_by_side import side_by_side
+from llmill.text.download.side_by_side import side_by_side
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 def call():
     os.write(1, b"begun\\n")

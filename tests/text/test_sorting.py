@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from llmill.text import sorting
-from llmill.text.sorting import Sorted
+from llmill.text.corpus import sorting
+from llmill.text.corpus.sorting import Sorted
 
 
 @pytest.mark.parametrize("memory", [1000, 4000, 1 << 23])

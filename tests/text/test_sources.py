@@ -8,8 +8,8 @@ import yaml
 from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.stages.settings.download import Download
-from llmill.text import sources
-from llmill.text.sources import chosen, got, pin, read
+from llmill.text.download import sources
+from llmill.text.download.sources import chosen, got, pin, read
 from llmill.world.settings import World
 from tests.conftest import ROOT
 

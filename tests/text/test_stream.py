@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from llmill.text.stream import TextStream
+from llmill.text.tokenization.stream import TextStream
 
 
 def shown(tokens: list[bytes], stop: tuple[str, ...] = ()) -> list[str]:

@@ -9,9 +9,9 @@ import pytest
 
 from llmill.contract.errors import UserError
 from llmill.tasks.templates import ALPACA, CHATML, PLAIN
-from llmill.text import template, tokenizer_json
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer, train
+from llmill.text.tokenization import template, tokenizer_json
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer, train
 from tests.evaluation.toys import SMOLLM2, bytes_tokenizer
 
 START, END = 257, 258

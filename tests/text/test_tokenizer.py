@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text.tokenizer import Tokenizer, from_gpt2, learn, merged, train
+from llmill.text.tokenization.tokenizer import Tokenizer, from_gpt2, learn, merged, train
 
 TEXTS = ["the theme of the thesis is the theory\n", "don't they thank the thin thing? 1 22 333 "]
 STRANGE = [
@@ -91,7 +91,7 @@ def test_what_is_long_takes_time_in_proportion():
     """
     code = """
 import random
-from llmill.text.tokenizer import Tokenizer, as_ranks, learn, train
+from llmill.text.tokenization.tokenizer import Tokenizer, as_ranks, learn, train
 letters = "".join(random.Random(1).choices("abcdefgh", k=1_000_000))
 learnt = train([letters], 300)
 spaces = (" " * 9_999 + "a") * 1_000
@@ -155,7 +155,7 @@ def test_a_damaged_file_is_named_with_what_to_do(small, tmp_path, name, content)
 
 def test_training_again_in_another_process_gives_the_same_tokens(small, tmp_path):
     code = (
-        "import sys, pathlib; from llmill.text.tokenizer import train;"
+        "import sys, pathlib; from llmill.text.tokenization.tokenizer import train;"
         f"train({TEXTS!r}, 264).save(pathlib.Path(sys.argv[1]))"
     )
     for seed in ("1", "2"):

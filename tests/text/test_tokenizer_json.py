@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from llmill.text import tokenizer_json
-from llmill.text.tokenizer import END_OF_TEXT, Tokenizer, train
+from llmill.text.tokenization import tokenizer_json
+from llmill.text.tokenization.tokenizer import END_OF_TEXT, Tokenizer, train
 from tests.text.test_tokenizer import TEXTS
 
 SAMPLES = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from llmill.text.wikitext import detokenized, pages, words
+from llmill.text.files.wikitext import detokenized, pages, words
 
 FILE = (
     " \n = A Village = \n \n It has 1 @,@ 500 people . \n \n = = History = = \n \n Old . \n"

@@ -5,7 +5,7 @@ import torch
 
 from llmill.contract.hardware import Runtime
 from llmill.tasks.templates import ALPACA
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from llmill.training.drift import Drift
 from tests.evaluation.toys import bytes_tokenizer, decoder
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from llmill.model.cross_entropy import IGNORE
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import Rows, Windows, collate_texts, windows
 from llmill.training.losses import token_loss
 from llmill.training.packing import (

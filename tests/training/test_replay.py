@@ -8,7 +8,7 @@ import torch
 from torch.optim import AdamW
 
 from llmill.contract.errors import Stopped, UserError
-from llmill.text import shards
+from llmill.text.tokenization import shards
 from llmill.training.batches import Batch
 from llmill.training.loop import fit
 from llmill.training.replay import Replay, opened

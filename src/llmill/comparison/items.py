@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmill.comparison.outputs import Read
-from llmill.evaluation import significance, statistics
-from llmill.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
+from llmill.evaluation.statistics import intervals, significance
+from llmill.evaluation.statistics.intervals import CONFIDENCE, RESAMPLES, Interval
 
 SEED = 1
 RIGHT, AFTER = "_right", "_after"  # how columns of rights and wrongs end
@@ -70,14 +70,14 @@ def paired(before: Measure, after: Measure) -> Paired | None:
 def _p(gains: Sequence[float], clusters: Sequence[Hashable]) -> float:
     if len(set(clusters)) == len(gains):
         return significance.mcnemar(gains.count(1), gains.count(-1))
-    return significance.sign_flips([round(s) for s in statistics.cluster_sums(gains, clusters)])
+    return significance.sign_flips([round(s) for s in intervals.cluster_sums(gains, clusters)])
 
 
 def _difference(gains: Sequence[float], clusters: Sequence[Hashable], of_rights: bool) -> Interval:
     if of_rights:
         was, is_now = [gain < 0 for gain in gains], [gain > 0 for gain in gains]
-        return statistics.paired_difference(was, is_now, clusters, confidence=CONFIDENCE)
-    return statistics.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED)
+        return intervals.paired_difference(was, is_now, clusters, confidence=CONFIDENCE)
+    return intervals.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED)
 
 
 def measures(address: str, read: Read) -> Measures:

@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llmill.evaluation.scoring import Progress, head_outputs, in_silence
-from llmill.evaluation.significance import mcnemar
-from llmill.evaluation.statistics import (
+from llmill.evaluation.inference.scoring import Progress, head_outputs, in_silence
+from llmill.evaluation.statistics.intervals import (
     Draws,
     bootstrap_share,
     crossed,
     paired_difference,
     share,
 )
+from llmill.evaluation.statistics.significance import mcnemar
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from llmill.evaluation import statistics
 from llmill.evaluation.items import Asked
-from llmill.text.overlap import Overlap
+from llmill.evaluation.statistics import intervals
+from llmill.text.corpus.overlap import Overlap
 from llmill.text.words import split
 
 SHOWN = 40  # words of an example
@@ -28,9 +28,9 @@ def figures(
     shares = share_of_runs(found, found.names)[numbers]
     answers = list(answered(found, asked, numbers).values())
 
-    def share(right: Iterable[bool]) -> statistics.Interval:
+    def share(right: Iterable[bool]) -> intervals.Interval:
         hits = np.fromiter(right, dtype=bool)
-        return statistics.share(int(hits.sum()), len(hits), confidence)
+        return intervals.share(int(hits.sum()), len(hits), confidence)
 
     return {
         "items": len(numbers),
@@ -74,7 +74,7 @@ def with_and_without(
     clusters: Sequence[Hashable],
     threshold: float,
     confidence: float,
-) -> dict[str, statistics.Interval]:
+) -> dict[str, intervals.Interval]:
     """The share right of all items, of those that overlap, of those that do not, and of those that
     are not above the threshold. Of each item: `right` says it, `shares` are of its runs,
     `clusters` what it shares with others. (N,)
@@ -86,7 +86,7 @@ def with_and_without(
         "below_threshold": shares <= threshold,
     }
     return {
-        name: statistics.share_of_items(
+        name: intervals.share_of_items(
             right[rows].tolist(), [clusters[i] for i in np.flatnonzero(rows).tolist()], confidence
         )
         for name, rows in chosen.items()

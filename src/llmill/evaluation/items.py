@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from llmill.contract import record, skipped
-from llmill.evaluation.clusters import clusters_of
 from llmill.tasks import classification, instruction, multiple_choice, preference
 from llmill.tasks.classification import Message
+from llmill.tasks.clusters import clusters_of
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.preference import Preference
-from llmill.text import parquet
-from llmill.text.overlap import Document, Item
+from llmill.text.corpus import parquet
+from llmill.text.corpus.overlap import Document, Item
 from llmill.text.words import split
 
 QUESTIONS, INSTRUCTIONS, MESSAGES = "questions", "instructions", "messages"

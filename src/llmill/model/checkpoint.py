@@ -23,7 +23,7 @@ from llmill.model import lora, vocabulary, weights
 from llmill.model.heads import ClassModel, Reads, ScoreModel
 from llmill.model.settings import Adapter, Model
 from llmill.model.transformer import Transformer, twin
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 AnyModel = lora.AnyModel
 Shared = dict[Path, Transformer]  # foundations by their folders

@@ -22,8 +22,8 @@ from llmill.model.options import Config, Options
 from llmill.model.settings import Model, RotaryScaling
 from llmill.model.transformer import Transformer, scaled
 from llmill.model.weights import Stored, Weights
-from llmill.text import gguf_file
-from llmill.text.gguf_file import Gguf
+from llmill.text.files import gguf_file
+from llmill.text.files.gguf_file import Gguf
 
 Turning = Callable[[Tensor, int], Tensor]  # rows of heads, and how many a head has
 SLOWER = "rope_freqs.weight"  # factors of rotary positions for a longer context

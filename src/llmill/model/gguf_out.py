@@ -18,8 +18,8 @@ from llmill.contract.values import GgufNumbers
 from llmill.model import gguf, huggingface
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
-from llmill.text import gguf_tokenizer
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import gguf_tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter

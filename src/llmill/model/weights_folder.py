@@ -11,8 +11,8 @@ from llmill.contract.model_folder import CONFIG, Form, form, gguf_file
 from llmill.model import checkpoint, gguf, huggingface
 from llmill.model.checkpoint import AnyModel
 from llmill.model.settings import Model
-from llmill.text import gguf_file as gguf_files
-from llmill.text import gguf_tokenizer, template
+from llmill.text.files import gguf_file as gguf_files
+from llmill.text.tokenization import gguf_tokenizer, template
 
 
 @dataclass(frozen=True)

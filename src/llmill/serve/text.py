@@ -15,7 +15,7 @@ from llmill.model.generate import Drawn, Writer
 from llmill.model.transformer import Transformer
 from llmill.serve.refusal import Refusal
 from llmill.serve.served import Order
-from llmill.text.stream import TextStream
+from llmill.text.tokenization.stream import TextStream
 
 SLICE = 128  # tokens that are read at once
 POSITIONS = 64  # whose logits are held at once

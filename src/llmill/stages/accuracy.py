@@ -21,9 +21,9 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import calibration, statistics
 from llmill.evaluation import classification as measured
 from llmill.evaluation.classification import Labels, numbers
+from llmill.evaluation.statistics import calibration, intervals
 from llmill.stages.settings.accuracy import Accuracy
 from llmill.tasks import classification
 
@@ -69,7 +69,7 @@ def run(params: Parameters, job: Job) -> None:
         name: columns(rows) for name, rows in classification.read_tests(folder, labels).items()
     }
     runtime.start(settings.seed, settings.threads)
-    draws: statistics.Draws = {
+    draws: intervals.Draws = {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seed": settings.seed,
@@ -238,8 +238,8 @@ def by_size(
     truth: Labels,
     labels: Labels,
     positive: str,
-    draws: statistics.Draws,
-) -> dict[str, statistics.Interval]:
+    draws: intervals.Draws,
+) -> dict[str, intervals.Interval]:
     """The learning curve: test accuracy by the number of messages that were learnt from."""
     return {
         size: measured.figures_of_runs(
@@ -269,7 +269,7 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]
     job.track.table("predictions", flat)
-    job.track.metrics(statistics.flat(metrics))
+    job.track.metrics(intervals.flat(metrics))
     for name, figures in {**metrics["variants"], **metrics["baselines"]}.items():
         right = figures["accuracy"]
         job.say(

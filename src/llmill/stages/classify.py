@@ -25,7 +25,7 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.scoring import frozen_outputs, head_outputs
+from llmill.evaluation.inference.scoring import frozen_outputs, head_outputs
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ClassModel, Upper, freeze

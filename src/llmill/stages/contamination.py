@@ -17,7 +17,7 @@ import numpy as np
 from llmill.contract import record, skipped
 from llmill.contract.values import Section
 from llmill.evaluation import contamination as measured
-from llmill.evaluation import items, statistics
+from llmill.evaluation import items
 from llmill.evaluation.items import (
     DOCUMENTS,
     INSTRUCTIONS,
@@ -26,8 +26,9 @@ from llmill.evaluation.items import (
     QUESTIONS,
     Asked,
 )
+from llmill.evaluation.statistics import intervals
 from llmill.stages.settings.contamination import Contamination
-from llmill.text.overlap import Overlap
+from llmill.text.corpus.overlap import Overlap
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -95,7 +96,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{**row, **row["example"], "found": str(row["found"])} for row in rows]
     job.track.table("items", [{k: v for k, v in row.items() if k != "example"} for row in flat])
-    job.track.metrics(statistics.flat(metrics))
+    job.track.metrics(intervals.flat(metrics))
     for name, each in metrics["kinds"].items():
         share = each["overlapping"]
         job.say(f"{name}: {share['value']:.1%} of {share['n']} overlap")

@@ -17,10 +17,10 @@ from llmill.contract import record
 from llmill.contract.known import NEWS, SOURCES, WORLD
 from llmill.contract.values import Section
 from llmill.stages.settings.download import Download, OwnFile, OwnText
-from llmill.text import fetch, local, sources, transfer
-from llmill.text.progress import progress
-from llmill.text.sources import ROLES, File, Source
-from llmill.text.transfer import Network
+from llmill.text.download import fetch, local, sources, transfer
+from llmill.text.download.progress import progress
+from llmill.text.download.sources import ROLES, File, Source
+from llmill.text.download.transfer import Network
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job

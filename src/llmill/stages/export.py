@@ -23,7 +23,7 @@ from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import TOKENIZER_CONFIG
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype, GgufNumbers, Section
-from llmill.evaluation import parity
+from llmill.evaluation.inference import parity
 from llmill.model import checkpoint, gguf_out, huggingface, peft_out
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.heads import ClassModel, ScoreModel
@@ -32,9 +32,9 @@ from llmill.report import card
 from llmill.stages.settings.export import Export
 from llmill.tasks import ollama
 from llmill.tasks.conversation import message
-from llmill.text import tokenizer_json
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import tokenizer_json
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job

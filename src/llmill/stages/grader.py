@@ -22,9 +22,9 @@ from torch import nn
 from llmill.contract import record, runtime
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.judges import folder_of
-from llmill.evaluation.rouge import rouge_l
-from llmill.evaluation.statistics import (
+from llmill.evaluation.judging.judges import folder_of
+from llmill.evaluation.matching.rouge import rouge_l
+from llmill.evaluation.statistics.intervals import (
     CONFIDENCE,
     Interval,
     flat,
@@ -40,8 +40,8 @@ from llmill.stages.settings.grader import Grader
 from llmill.tasks import grading, instruction
 from llmill.tasks.graded import Graded, graded, probes
 from llmill.tasks.instruction import Instruction
-from llmill.text import parquet
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.corpus import parquet
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.batches import Examples, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import score_loss

@@ -21,8 +21,8 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.answers import answers, refuse_no_room
-from llmill.evaluation.exact_match import same
+from llmill.evaluation.judging.answers import answers, refuse_no_room
+from llmill.evaluation.matching.exact_match import same
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.cross_entropy import IGNORE
@@ -30,7 +30,7 @@ from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from llmill.training import replay
 from llmill.training.batches import Example, Examples, at_once, collate_texts, learnt_example
 from llmill.training.best import best_row, weights_of

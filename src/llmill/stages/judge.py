@@ -21,19 +21,13 @@ import numpy as np
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import (
-    agreement,
-    completions,
-    judge,
-    judge_client,
-    prompts,
-    rules,
-    statistics,
-)
-from llmill.evaluation.exact_match import same
-from llmill.evaluation.judge_client import Verdict
-from llmill.evaluation.judges import mean_scores, scores_by_seed
-from llmill.evaluation.rouge import rouge_l
+from llmill.evaluation.judging import completions, judge, judge_client, prompts
+from llmill.evaluation.judging.judge_client import Verdict
+from llmill.evaluation.judging.judges import mean_scores, scores_by_seed
+from llmill.evaluation.matching import rules
+from llmill.evaluation.matching.exact_match import same
+from llmill.evaluation.matching.rouge import rouge_l
+from llmill.evaluation.statistics import agreement, intervals
 from llmill.stages.settings.judge import Bar, Judge
 from llmill.tasks import instruction
 
@@ -113,7 +107,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "scores.json", table)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("scores", table)
-    job.track.metrics(statistics.flat(metrics))
+    job.track.metrics(intervals.flat(metrics))
     job.say(
         f"mean {metrics['mean']['value']:.1f} of 100, {metrics['exact_match']['value']:.1%} exact"
     )
@@ -162,7 +156,7 @@ def about_server(given: Sequence[Verdict], settings: Judge) -> dict[str, Any]:
         "samples": settings.openai.samples,
         "replies": sum(len(each.replies) for each in given),
         "unread": sum(len(each.unread) for each in given),
-        **({"spread": statistics.mean(spreads, **drawn_by(settings))} if spreads else {}),
+        **({"spread": intervals.mean(spreads, **drawn_by(settings))} if spreads else {}),
         "tokens": completions.usage(
             (reply for each in given for reply in each.replies), settings.openai.price
         ),
@@ -198,8 +192,8 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     exact = sum(row["exact"] for row in table)
     return {
         **({"mean": mean_score(scored, settings.confidence)} if scored else {}),
-        "exact_match": statistics.share(exact, len(table), settings.confidence),
-        "rouge_l": statistics.bounded_mean(
+        "exact_match": intervals.share(exact, len(table), settings.confidence),
+        "rouge_l": intervals.bounded_mean(
             [row["rouge_l"] for row in table], 1, settings.confidence
         ),
         "n": len(table),
@@ -207,14 +201,12 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
     }
 
 
-def mean_score(scored: Sequence[Row], confidence: float) -> statistics.Interval:
+def mean_score(scored: Sequence[Row], confidence: float) -> intervals.Interval:
     """The mean; of several judges its interval covers what another seed would have made of them."""
-    return statistics.mean_over_runs(
-        list(scores_by_seed(scored, "score").values()), 100, confidence
-    )
+    return intervals.mean_over_runs(list(scores_by_seed(scored, "score").values()), 100, confidence)
 
 
-def drawn_by(settings: Judge) -> statistics.Draws:
+def drawn_by(settings: Judge) -> intervals.Draws:
     """How a bootstrap draws."""
     return {
         "confidence": settings.confidence,
@@ -223,7 +215,7 @@ def drawn_by(settings: Judge) -> statistics.Draws:
     }
 
 
-def telling_apart(table: Sequence[Row], draws: statistics.Draws) -> dict[str, Any]:
+def telling_apart(table: Sequence[Row], draws: intervals.Draws) -> dict[str, Any]:
     """In how many pairs of a right answer, by the rules, and another the judge gives the right one
     more (the area under the ROC curve); beside it, what the answer's length and ROUGE-L would give.
     Of several judges it is their mean, and what each reaches stands beside it.
@@ -238,18 +230,18 @@ def telling_apart(table: Sequence[Row], draws: statistics.Draws) -> dict[str, An
         "auc_longest": [[float(len(row["answer"])) for row in table]],
         "auc_rouge_l": [[row["rouge_l"] for row in table]],
     }
-    found = {name: statistics.pairs_right(right, *runs, **draws) for name, runs in by.items()}
+    found = {name: intervals.pairs_right(right, *runs, **draws) for name, runs in by.items()}
     if len(judges) == 1:
         return found
-    of_each = {s: statistics.pairs_right(right, run, **draws) for s, run in judges.items()}
+    of_each = {s: intervals.pairs_right(right, run, **draws) for s, run in judges.items()}
     return {**found, "auc_by_seed": of_each}
 
 
 def short_of(
     bar: Bar,
     grader: Row,
-    auc: statistics.Interval | None,
-    by_kind: Mapping[str, statistics.Interval],
+    auc: intervals.Interval | None,
+    by_kind: Mapping[str, intervals.Interval],
 ) -> list[str]:
     """What the embedded judge does not reach, in words. Its order of the answers counts where there
     are right answers and others; of a kind's few answers, where its whole interval is below.

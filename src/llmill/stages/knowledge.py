@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any
 from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.values import Section
-from llmill.evaluation import knowledge, statistics
-from llmill.evaluation.choices import Asking, cloze_scores, template_scores
-from llmill.evaluation.clusters import clusters_of
-from llmill.evaluation.multiple_choice import at_most, chance
+from llmill.evaluation.multiple_choice import knowledge
+from llmill.evaluation.multiple_choice.choices import Asking, cloze_scores, template_scores
+from llmill.evaluation.multiple_choice.prompts import at_most, chance
+from llmill.evaluation.statistics import intervals
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.knowledge import Knowledge
+from llmill.tasks.clusters import clusters_of
 from llmill.tasks.multiple_choice import Question, read
-from llmill.text.shards import Shards
-from llmill.text.template import Template
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.template import Template
 from llmill.training.validation import loss_by_source
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "questions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("questions", rows)
-    job.track.metrics(statistics.flat(metrics))
+    job.track.metrics(intervals.flat(metrics))
     for way in WAYS:
         each = metrics[way]
         job.say(
@@ -136,12 +137,12 @@ def compared(
     sure = settings.confidence
     pairs = list(zip(before, after, strict=True))
     return {
-        "before": statistics.share_of_items(before, clusters, sure),
-        "after": statistics.share_of_items(after, clusters, sure),
+        "before": intervals.share_of_items(before, clusters, sure),
+        "after": intervals.share_of_items(after, clusters, sure),
         "kept": sum(a and b for a, b in pairs),
         "lost": sum(a and not b for a, b in pairs),
         "gained": sum(b and not a for a, b in pairs),
-        "difference": statistics.paired_difference(before, after, clusters, confidence=sure),
+        "difference": intervals.paired_difference(before, after, clusters, confidence=sure),
     }
 
 

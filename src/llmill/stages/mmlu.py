@@ -21,15 +21,16 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.parts import Part
 from llmill.contract.values import Section
-from llmill.evaluation import choices, statistics
-from llmill.evaluation.choices import Asking, Scores, cloze_scores, letter_scores
-from llmill.evaluation.clusters import clusters_of
-from llmill.evaluation.counting import Counting
-from llmill.evaluation.mmlu_groups import GROUPS
-from llmill.evaluation.multiple_choice import at_most, chance, of_subjects, shots_by_subject
-from llmill.evaluation.units import Unit
+from llmill.evaluation.multiple_choice import choices
+from llmill.evaluation.multiple_choice.choices import Asking, Scores, cloze_scores, letter_scores
+from llmill.evaluation.multiple_choice.counting import Counting
+from llmill.evaluation.multiple_choice.mmlu_groups import GROUPS
+from llmill.evaluation.multiple_choice.prompts import at_most, chance, of_subjects, shots_by_subject
+from llmill.evaluation.multiple_choice.units import Unit
+from llmill.evaluation.statistics import intervals
 from llmill.model import checkpoint
 from llmill.stages.settings.mmlu import Mmlu
+from llmill.tasks.clusters import clusters_of
 from llmill.tasks.multiple_choice import LETTERS, Question, read
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "questions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("questions", rows)
-    job.track.metrics(statistics.flat(metrics))
+    job.track.metrics(intervals.flat(metrics))
     for name in scores:
         right, unseen = (metrics[name][key]["value"] for key in ("all", "blind"))
         job.say(

@@ -22,15 +22,15 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation import statistics
-from llmill.evaluation.answers import answers, refuse_no_room
+from llmill.evaluation.judging.answers import answers, refuse_no_room
+from llmill.evaluation.statistics import intervals
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
 from llmill.stages.settings.prefer import Prefer
 from llmill.tasks import instruction, preference, templates
 from llmill.tasks.conversation import Message, message
 from llmill.tasks.preference import Preference
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from llmill.training import replay
 from llmill.training.batches import Examples, learnt_example
 from llmill.training.drift import Drift
@@ -143,7 +143,7 @@ def run(params: Parameters, job: Job) -> None:
         "test_instructions": len(answered),
     }
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics({f"final_{k}": v for k, v in statistics.flat(metrics).items()})
+    job.track.metrics({f"final_{k}": v for k, v in intervals.flat(metrics).items()})
 
 
 def open_template(assistant: Checkpoint[Any]) -> Template:
@@ -219,8 +219,8 @@ def held_out(before: Measured, after: Measured, tests: Sequence[Pair]) -> dict[s
     chosen = Tensor([answer_length(pair.chosen) for pair in tests])  # (P,), tokens
     rejected = Tensor([answer_length(pair.rejected) for pair in tests])
 
-    def share(differences: Tensor) -> statistics.Interval:
-        return statistics.share(n_ahead(differences), len(tests), statistics.CONFIDENCE)
+    def share(differences: Tensor) -> intervals.Interval:
+        return intervals.share(n_ahead(differences), len(tests), intervals.CONFIDENCE)
 
     beside = {"longer_answer": share(chosen - rejected), "shorter_answer": share(rejected - chosen)}
     for name, found in (("before", before), ("after", after)):

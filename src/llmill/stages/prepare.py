@@ -26,15 +26,16 @@ from llmill.tasks import classification, instruction, multiple_choice, preferenc
 from llmill.tasks.conversation import said
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.split import distinct, opening, part, whole
-from llmill.text import intake, local, parquet, sources
-from llmill.text.cleaning import KEPT, Cleaned
-from llmill.text.contamination import EvaluationTexts
-from llmill.text.duplicates import Bands
+from llmill.text.corpus import intake, parquet
+from llmill.text.corpus.cleaning import KEPT, Cleaned
+from llmill.text.corpus.contamination import EvaluationTexts
+from llmill.text.corpus.duplicates import Bands
+from llmill.text.corpus.intake import TextFile, text_files
+from llmill.text.corpus.mixture import Mixture, repeated
+from llmill.text.corpus.spool import Spool
+from llmill.text.download import local, sources
+from llmill.text.download.listed import Form, read_sources, source_name, the_file, the_files
 from llmill.text.identity import normal
-from llmill.text.intake import TextFile, text_files
-from llmill.text.listed import Form, read_sources, source_name, the_file, the_files
-from llmill.text.mixture import Mixture, repeated
-from llmill.text.spool import Spool
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job

@@ -27,8 +27,8 @@ from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.settings import FromInit, Model, Shape
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.pretrain import Pretrain
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training import compilation, parallel
 from llmill.training.batches import Rows, Windows
 from llmill.training.loop import Work, fit, write_curve

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record
 from llmill.contract.values import Section
-from llmill.evaluation import statistics
-from llmill.evaluation.judges import scores_by_seed
+from llmill.evaluation.judging.judges import scores_by_seed
+from llmill.evaluation.statistics import intervals
 from llmill.report import figures, files, page, style, summary
 from llmill.report.files import Results
 from llmill.report.page import Image, Setting
@@ -58,7 +58,7 @@ def run(params: Parameters, job: Job) -> None:
     job.say(f"{len(images)} figures on {job.stage.out}/index.html")
 
 
-def gains(results: Results) -> dict[str, statistics.Interval]:
+def gains(results: Results) -> dict[str, intervals.Interval]:
     """By model, its mean score less the first model's on the same instructions, drawn in pairs."""
     if not results.variants["judge"]:
         return {}
@@ -75,16 +75,16 @@ def gains(results: Results) -> dict[str, statistics.Interval]:
     return differences
 
 
-def gain(less: Sequence[Sequence[float]], settings: Mapping[str, Any]) -> statistics.Interval:
+def gain(less: Sequence[Sequence[float]], settings: Mapping[str, Any]) -> intervals.Interval:
     """The mean of differences of scores; by several judges, (R, N), over their seeds as well."""
     if len(less) == 1:
-        return statistics.mean(
+        return intervals.mean(
             less[0],
             confidence=settings["confidence"],
             resamples=settings["bootstrap"],
             seed=settings["seed"],
         )
-    found = statistics.mean_over_runs(
+    found = intervals.mean_over_runs(
         [[100 + x for x in run] for run in less], 200, settings["confidence"]
     )
     found["value"] -= 100

@@ -15,24 +15,24 @@ from typing import TYPE_CHECKING, Any
 
 from llmill.contract import record, runtime
 from llmill.contract.values import Section
-from llmill.evaluation import (
+from llmill.evaluation.language import (
     bits_per_byte,
     diversity,
     last_words,
     memorisation,
     minimal_pairs,
-    statistics,
 )
-from llmill.evaluation.last_words import Guess
-from llmill.evaluation.ngrams import Bigram, Unigram, stretches
-from llmill.evaluation.statistics import Draws
+from llmill.evaluation.language.last_words import Guess
+from llmill.evaluation.language.ngrams import Bigram, Unigram, stretches
+from llmill.evaluation.statistics import intervals
+from llmill.evaluation.statistics.intervals import Draws
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.report import form
 from llmill.stages.settings.signals import Signals
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.world.minimal_pairs import candidates, unseen
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "metrics.json", metrics)
     for name, (_, rows) in found.items():
         job.track.table(name, rows)
-    job.track.metrics(statistics.flat(metrics))
+    job.track.metrics(intervals.flat(metrics))
     job.say(
         f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits per byte; "
         f"{form.number(metrics['last_words']['accuracy'], 'share')} of the last words; "

@@ -2,8 +2,8 @@
 
     python -m llmill tokenize
 
-In: the documents and the tokenizer. Out: `train/` and `validate/` (see `llmill.text.shards`), and
-`metrics.json`.
+In: the documents and the tokenizer. Out: `train/` and `validate/` (see
+`llmill.text.tokenization.shards`), and `metrics.json`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from llmill.contract.model_folder import BPE
 from llmill.contract.parts import Part, Parts
 from llmill.contract.values import Section
 from llmill.stages.settings.tokenize import Tokenize
-from llmill.text import parquet, shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.corpus import parquet
+from llmill.text.tokenization import shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job

@@ -15,8 +15,9 @@ from llmill.contract import record
 from llmill.contract.model_folder import BPE
 from llmill.contract.values import Section
 from llmill.stages.settings.tokenizer import TokenizerSection
-from llmill.text import model_tokenizer, parquet
-from llmill.text.tokenizer import from_gpt2, train
+from llmill.text.corpus import parquet
+from llmill.text.tokenization import model_tokenizer
+from llmill.text.tokenization.tokenizer import from_gpt2, train
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job

@@ -15,9 +15,9 @@ from typing import Any
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl
 from llmill.tasks.rows import rows_within
-from llmill.text.encoding import decode
+from llmill.text.files.encoding import decode
 from llmill.text.identity import normal
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 FORM = "a row is label<TAB>text"
 NAMES = {"label", "class", "category", "text", "message", "sms", "v1", "v2"}  # of columns

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
-from llmill.text.encoding import without_halves
+from llmill.text.files.encoding import without_halves
 
 Message = dict[str, str]  # role and content
 

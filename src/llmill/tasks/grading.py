@@ -6,7 +6,7 @@ question, without the words that every prompt begins with: the judge has no use 
 """
 
 from llmill.tasks.prompt import question
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def task(instruction: str, input: str) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl, rows
-from llmill.text import endings
-from llmill.text.encoding import decode, without_halves
+from llmill.text.files import endings
+from llmill.text.files.encoding import decode, without_halves
 from llmill.text.identity import fraction, normal
 
 SPLITS = ("dev", "val", "test")

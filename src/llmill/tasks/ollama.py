@@ -10,8 +10,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from llmill.text import jinja
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization import jinja
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 SYSTEM, USER, BOS = "a system's message", "a user's message", "<bos>"
 ROUND = [  # what our templates put before a message and behind it

@@ -16,7 +16,7 @@ import pandas as pd
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import rows
-from llmill.text.encoding import decode
+from llmill.text.files.encoding import decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 LIKELY = ",;\t|"  # what separates columns in the files of this world

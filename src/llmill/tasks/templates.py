@@ -6,8 +6,8 @@ from datetime import datetime
 
 from llmill.contract.errors import UserError
 from llmill.tasks.settings import TemplateName
-from llmill.text.template import Template
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 
 DAY = datetime(2026, 1, 1)  # what a template is told of the time: equal data give equal ids
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from llmill.model.cross_entropy import IGNORE
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 
 STRETCH = 32  # batches that are sorted by length together
 NOWHERE = -1  # the place, and the document, of a position that holds no token

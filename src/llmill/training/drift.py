@@ -13,7 +13,7 @@ from llmill.contract import runtime
 from llmill.contract.hardware import Runtime
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
-from llmill.text.template import Template
+from llmill.text.tokenization.template import Template
 from llmill.training.batches import Batch, collate_texts, learnt_example
 from llmill.training.preference import token_log_probabilities
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from llmill.model import vocabulary
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import (
     NOWHERE,
     Batch,

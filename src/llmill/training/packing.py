@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from llmill.text.shards import Shards
+from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import NOWHERE, Batch, Example, Rows, Span, collate_texts, pad
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from llmill.contract import processes, record
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.settings import Sampling
 
 

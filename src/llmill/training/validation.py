@@ -10,8 +10,8 @@ from torch import nn
 
 from llmill.model.cross_entropy import IGNORE, cross_entropy
 from llmill.model.transformer import Transformer
-from llmill.text.shards import Shards
-from llmill.text.tokenizer import Tokenizer
+from llmill.text.tokenization.shards import Shards
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.batches import at_once, windows
 from llmill.training.losses import token_loss
 from llmill.training.masking import masked_windows

@@ -18,7 +18,7 @@ from llmill.contract.elsewhere import is_below
 from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import GGUF
 from llmill.contract.values import Column, Columns, Line, Names, Retries, Seconds, Section
-from llmill.text import endings
+from llmill.text.files import endings
 from llmill.text.settings import TextFormat
 from llmill.world.settings import World
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from llmill.contract.values import Confidence, Resamples, Section, Seed, Threads
-from llmill.evaluation.settings import JudgeServer
+from llmill.evaluation.judging.settings import JudgeServer
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Points = Annotated[float, Field(ge=0, le=100)]

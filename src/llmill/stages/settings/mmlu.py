@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from llmill.contract.values import Batch, Confidence, Dtype, Line, Positive, Section, Threads
-from llmill.evaluation.units import TooLong
+from llmill.evaluation.multiple_choice.units import TooLong
 
 ShotCount = Annotated[int, Field(ge=0, le=5)]
 

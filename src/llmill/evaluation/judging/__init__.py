@@ -1,0 +1,1 @@
+"""Judges of answers, embedded and by server, and what they decide."""

@@ -1,0 +1,42 @@
+"""A language model's answers to instructions."""
+
+from typing import Any
+
+from llmill.contract.errors import UserError
+from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.evaluation.inference.writing import greedy
+from llmill.model.transformer import Transformer
+from llmill.tasks.instruction import Instruction
+from llmill.text.tokenization.template import Template
+
+
+def refuse_no_room(key: str, max_new_tokens: int, block_size: int) -> None:
+    """Raise `UserError` for answers that leave no token of the context to a prompt."""
+    if max_new_tokens >= block_size:
+        raise UserError(
+            f"params.yaml: {key} {max_new_tokens} leaves no room for a prompt in the {block_size} "
+            "tokens that the model reads"
+        )
+
+
+def answers(
+    model: Transformer,
+    template: Template,
+    entries: list[Instruction],
+    max_new_tokens: int,
+    progress: Progress = in_silence,
+) -> list[dict[str, Any]]:
+    """Greedy answers; a prompt too long for the context loses its left."""
+    room, tokenizer = model.config.block_size - max_new_tokens, template.tokenizer
+    prompts = [template.prompt(entry.asked)[-room:] for entry in entries]
+    written = greedy(model, tokenizer, prompts, max_new_tokens, progress)
+    return [
+        {
+            "instruction": entry.instruction,
+            "input": entry.input,
+            "output": entry.output,
+            "kind": entry.kind,
+            "answer": tokenizer.decode(ids).strip(),
+        }
+        for entry, ids in zip(entries, written, strict=True)
+    ]

@@ -1,0 +1,118 @@
+"""Chat completions of the OpenAI interface: the request, what a reply says, and what both take."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import httpx
+
+from llmill.contract import elsewhere
+from llmill.evaluation.judging import budget
+from llmill.evaluation.judging.budget import Usage
+from llmill.evaluation.judging.settings import JudgeServer, Price
+from llmill.text.files.encoding import without_halves
+
+TEXTS = ("text", "output_text")  # parts of a message that are its text; others are thoughts
+TEMPLATE = 256  # tokens that a server's template may put round a message, at most
+
+Request = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server said; `cut`: it was still writing at `max_tokens`."""
+
+    key: str  # of the request, by content
+    text: str
+    cut: bool
+    usage: Usage | None  # None if the server does not say
+
+
+def request(settings: JudgeServer, text: str, sample: int = 0) -> Request:
+    """What is sent; further samples differ by a seed of their own."""
+    return {
+        "model": settings.model,
+        "temperature": settings.temperature,
+        "seed": _seed(settings.seed, sample),
+        "max_tokens": settings.max_tokens,
+        "messages": [{"role": "user", "content": text}],
+    }
+
+
+def most(request: Request) -> Usage:
+    """What a request can take: a token is a byte at least."""
+    texts = (message["content"] for message in request["messages"])
+    return Usage(sum(len(text.encode()) for text in texts) + TEMPLATE, request["max_tokens"])
+
+
+def taken(reply: Reply, request: Request) -> Usage:
+    """What a request took, by the server; else what it can have taken."""
+    return most(request) if reply.usage is None else reply.usage
+
+
+def usage(replies: Iterable[Reply], price: Price) -> dict[str, int | float]:
+    """Tokens of the replies, of one to several equal requests once; how many came without a count;
+    and what the tokens cost, where there is a price.
+    """
+    once = {reply.key: reply.usage for reply in replies}
+    said = [each for each in once.values() if each is not None]
+    total = sum(said, budget.NOTHING)
+    cost = total.cost(price)
+    return {
+        "input": total.input,
+        "output": total.output,
+        "uncounted": len(once) - len(said),
+        **({} if cost is None else {"cost": cost}),
+    }
+
+
+def read(key: str, response: httpx.Response) -> Reply | None:
+    """The first choice, whole or in parts, or its refusal; a message without any text, as one of
+    thoughts alone, is an empty one. None for what is no completion.
+    """
+    try:
+        body = elsewhere.parsed(response.content)
+        choice = body["choices"][0]
+        message = choice["message"]
+    except (ValueError, KeyError, IndexError, TypeError):
+        return None
+    if not isinstance(message, dict):
+        return None
+    content = message.get("content")
+    if isinstance(content, list):
+        content = "".join(map(_text, content))
+    elif content is None:
+        content = message.get("refusal")
+    if not isinstance(content, str):
+        content = ""
+    text = without_halves(content)
+    return Reply(key, text, choice.get("finish_reason") == "length", _usage(body))
+
+
+def _usage(body: Mapping[str, Any]) -> Usage | None:
+    said = body.get("usage")
+    if not isinstance(said, dict):
+        return None
+    tokens_in, tokens_out = said.get("prompt_tokens"), said.get("completion_tokens")
+    if _is_count(tokens_in) and _is_count(tokens_out):
+        return Usage(tokens_in, tokens_out)
+    return None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _text(part: Any) -> str:
+    """What a part of a message adds to its text."""
+    if isinstance(part, dict) and part.get("type", "text") in TEXTS:
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
+
+
+def _seed(seed: int, sample: int) -> int:
+    """Samples of two seeds share none."""
+    if sample == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed} {sample}".encode()).digest()[:4]) >> 1

@@ -1,0 +1,70 @@
+"""A judge that is asked over HTTP."""
+
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from llmill.contract.values import (
+    Address,
+    Line,
+    Retries,
+    Seconds,
+    Section,
+    Seed,
+    Temperature,
+    Variable,
+    Written,
+)
+from llmill.evaluation.judging import prompts
+
+
+def _known(name: str) -> str:
+    known = prompts.names()
+    if name not in known:
+        raise ValueError(f"no prompt of this name; there are {', '.join(known)}")
+    return name
+
+
+PromptName = Annotated[str, AfterValidator(_known)]
+Samples = Annotated[int, Field(ge=1, le=100)]
+AtOnce = Annotated[int, Field(ge=1, le=100)]  # connections that httpx opens
+Money = Annotated[float, Field(ge=0, le=10**9)]
+Tokens = Annotated[int, Field(ge=1, le=10**12)]
+
+
+class Price(Section):
+    """Of a million tokens, in any currency."""
+
+    input: Money | None
+    output: Money | None
+
+
+class Budget(Section):
+    """What the replies of a run may take, kept ones among them; null for no limit."""
+
+    tokens: Tokens | None
+    cost: Money | None
+
+
+class JudgeServer(Section):
+    """A server with the OpenAI interface; the key is read from the environment."""
+
+    base_url: Address
+    model: Line
+    key_variable: Variable
+    prompt: PromptName
+    samples: Samples
+    temperature: Temperature
+    seed: Seed
+    max_tokens: Written
+    concurrency: AtOnce
+    retries: Retries
+    timeout: Seconds
+    price: Price
+    budget: Budget
+
+    @model_validator(mode="after")
+    def a_cost_has_prices(self) -> Self:
+        if self.budget.cost is not None and None in (self.price.input, self.price.output):
+            raise ValueError("budget.cost needs price.input and price.output")
+        return self

@@ -1,0 +1,1 @@
+"""Multiple-choice questions: how they are asked, scored and counted."""

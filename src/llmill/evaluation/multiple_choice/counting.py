@@ -1,0 +1,106 @@
+"""How many multiple-choice questions are picked right: over all, by level and by subject, with
+intervals in which questions about one entity or passage count together.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llmill.evaluation.multiple_choice.choices import Scores
+from llmill.evaluation.multiple_choice.units import UNITS, Unit
+from llmill.evaluation.statistics import calibration, intervals
+from llmill.tasks.multiple_choice import Question
+
+
+@dataclass(frozen=True)
+class Counting:
+    """The questions, the levels of subjects, the cluster of each question; how sure to be."""
+
+    questions: Sequence[Question]
+    levels: Mapping[str, str]
+    clusters: Sequence[Hashable]
+    confidence: float
+
+    def figures(self, scores: Scores, blind: Scores, headline: Unit) -> dict[str, Any]:
+        """Shares right by the headline's unit over all, as the mean over subjects, by level and by
+        subject; by every unit; without the question; and how far the probabilities of choices, by
+        their plain sums, are from how often they are right.
+        """
+        right = self._right(scores.picks(headline))
+        subject_of = [q.subject for q in self.questions]
+        answers = np.array([q.answer for q in self.questions])
+        return {
+            "all": self._share(right, range(len(right))),
+            "subject_mean": mean_over_groups(
+                right, subject_of, self.clusters, confidence=self.confidence
+            ),
+            "levels": self._levels(right),
+            "subjects": self._shares(right, subject_of),
+            "by": {unit: self.of(scores.picks(unit)) for unit in UNITS},
+            "blind": self.of(blind.picks(headline))["all"],
+            "calibration_error": round(calibration.expected_error(scores.logits(), answers), 6),
+        }
+
+    def of(self, picks: Sequence[int]) -> dict[str, Any]:
+        """The shares right over all and by level."""
+        right = self._right(picks)
+        return {"all": self._share(right, range(len(right))), "levels": self._levels(right)}
+
+    def _right(self, picks: Sequence[int]) -> list[bool]:
+        return [pick == q.answer for pick, q in zip(picks, self.questions, strict=True)]
+
+    def _levels(self, right: Sequence[bool]) -> dict[str, intervals.Interval]:
+        return self._shares(right, [self.levels.get(q.subject) for q in self.questions])
+
+    def _shares(
+        self, right: Sequence[bool], groups: Sequence[str | None]
+    ) -> dict[str, intervals.Interval]:
+        numbers = defaultdict(list)
+        for number, group in enumerate(groups):
+            if group is not None:
+                numbers[group].append(number)
+        return {group: self._share(right, which) for group, which in sorted(numbers.items())}
+
+    def _share(self, right: Sequence[bool], which: Sequence[int]) -> intervals.Interval:
+        hits, clusters = [right[i] for i in which], [self.clusters[i] for i in which]
+        return intervals.share_of_items(hits, clusters, self.confidence)
+
+
+def mean_over_groups(
+    right: Sequence[bool],
+    groups: Sequence[Hashable],
+    clusters: Sequence[Hashable],
+    *,
+    confidence: float,
+) -> intervals.Interval:
+    """The plain mean of the shares right of groups, such as subjects, each weighing the same.
+
+    Groups that share no cluster are independent: `mean_of_shares`. Else each item weighs 1 over
+    the groups and the items of its own, and all that items of a cluster add goes together.
+    """
+    rows: dict[Hashable, list[int]] = {}
+    for row, group in enumerate(groups):
+        rows.setdefault(group, []).append(row)
+    if len(set(zip(groups, clusters, strict=True))) == len(set(clusters)):
+        return intervals.mean_of_shares(
+            [
+                intervals.share_of_items(
+                    [right[i] for i in which], [clusters[i] for i in which], confidence
+                )
+                for which in rows.values()
+            ]
+        )
+    hits = np.asarray(right, dtype=float)
+    value = float(np.mean([hits[which].mean() for which in rows.values()]))
+    parts = np.empty_like(hits)
+    for which in rows.values():
+        n = len(which)
+        # Each item draws the share of its group towards itself, and the only one is all of it.
+        expected = hits[which].mean() if n > 1 else value
+        drawn = math.sqrt(n / (n - 1)) if n > 1 else 1.0
+        parts[which] = (hits[which] - expected) * drawn / (n * len(rows))
+    return intervals.clustered_sum(value, parts, clusters, confidence)

@@ -1,0 +1,1 @@
+"""Intervals, tests, ratings and agreement: numbers in, figures out, with nothing of models."""

@@ -1,0 +1,1 @@
+"""From documents to a corpus: passages, repeats, contamination, mixture, parquet."""

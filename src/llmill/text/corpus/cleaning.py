@@ -1,0 +1,98 @@
+"""Takes out of many documents what repeats another or holds an evaluation text.
+
+In: what `intake` wrote about the documents of each file, in order. Out: all documents in one spool,
+and of each why it is removed, if it is. Memory holds five bytes a document, and blocks of rows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llmill.text.corpus import duplicates, intake
+from llmill.text.corpus.batches import Hashes
+from llmill.text.corpus.spool import Spool
+from llmill.text.settings import NearDuplicates
+
+REASONS = ("exact_duplicate", "evaluation_text", "near_duplicate")
+EXACT, EVALUATION, NEAR = range(1, len(REASONS) + 1)
+KEPT = 0
+
+
+class Cleaned:
+    """Documents that were read, and what is to become of each."""
+
+    def __init__(
+        self,
+        parts: Iterable[tuple[str, Path]],
+        settings: NearDuplicates,
+        spool: Spool,
+        folder: Path,
+    ):
+        """`parts`: sources with folders that `intake.write` wrote, in order; `folder` takes what is
+        written on the way.
+        """
+        self.spool = spool
+        parts = list(parts)
+        exact = duplicates.Exact(folder)
+        sizes = []
+        for source, part in parts:
+            sizes.append(spool.add(part, source))
+            for digests in intake.rows(part, intake.DIGESTS, np.uint64, 2):
+                exact.add(digests)
+        self.reason = np.zeros(spool.n, dtype=np.uint8)  # why each is removed, or KEPT
+        for numbers in exact.repeats():
+            self.reason[numbers] = EXACT
+        self.words = np.zeros(spool.n, dtype=np.uint32)  # of each
+        near = duplicates.Near(settings, folder)
+        start, n_bands = 0, duplicates.Bands(settings).n
+        for (_, part), size in zip(parts, sizes, strict=True):
+            self._look(part, n_bands, start, near)
+            start += size
+        hashes = Hashes()
+        for number in near.repeats(lambda number: hashes.of(spool.text(number))):
+            self.reason[number] = NEAR
+
+    def _look(self, part: Path, n_bands: int, start: int, near: duplicates.Near) -> None:
+        """Mark what holds an evaluation text; hand on what shows which documents may be alike."""
+        blocks = zip(
+            intake.rows(part, intake.WORDS, np.uint32),
+            intake.rows(part, intake.HELD, np.bool_),
+            intake.rows(part, intake.BANDS, np.uint64, n_bands),
+            strict=True,
+        )
+        for words, held, keys in blocks:
+            end = start + len(words)
+            reason = self.reason[start:end]
+            reason[(reason == KEPT) & held[:, 0]] = EVALUATION
+            self.words[start:end] = words[:, 0]
+            left = np.flatnonzero(reason == KEPT)
+            near.add(start + left, words[left, 0], keys[left])
+            start = end
+
+    @property
+    def n_kept(self) -> int:
+        """How many are kept."""
+        return int((self.reason == KEPT).sum())
+
+    def by_source(self) -> dict[str, dict[str, Any]]:
+        """How many documents were read, removed by reason and kept, and the words of those."""
+        counts: Counter[tuple[str, int]] = Counter()
+        words: Counter[str] = Counter()
+        for number, (source, _) in enumerate(self.spool.named()):
+            reason = int(self.reason[number])
+            counts[source, reason] += 1
+            words[source] += int(self.words[number]) if reason == KEPT else 0
+        return {
+            source: {
+                "read": read,
+                **{name: counts[source, code] for code, name in enumerate(REASONS, 1)},
+                "kept": counts[source, KEPT],
+                "words": words[source],
+            }
+            for source, read in self.spool.read.items()
+        }

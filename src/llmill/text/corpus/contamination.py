@@ -1,0 +1,76 @@
+"""Finds documents that hold a text on which models are later tested."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+
+from llmill.text.corpus.batches import Batch
+from llmill.text.settings import Contamination
+from llmill.text.words import MULTIPLIER, WordHashes, hashes, runs
+
+
+class EvaluationTexts:
+    """Texts to look for: `words` consecutive words of a long one, the whole of a shorter one.
+
+    A text of fewer than `shortest` words is found only where it is the whole document.
+    """
+
+    def __init__(self, texts: Iterable[str], settings: Contamination):
+        self.texts = self.too_short = 0
+        self.words, self.shortest = settings.words, settings.shortest
+        table: WordHashes = {}
+        lengths: dict[int, list[np.ndarray]] = {}
+        for text in texts:
+            words = hashes(text, table)
+            if len(words):
+                length = min(len(words), self.words)
+                lengths.setdefault(length, []).append(runs(words, length))
+                self.texts += 1
+                self.too_short += length < self.shortest
+        self.runs = {n: _Runs(np.concatenate(parts)) for n, parts in sorted(lengths.items())}
+
+    @property
+    def sha256(self) -> str:
+        """The same for the same texts to look for, in any order."""
+        parts = [np.array([self.words, self.shortest])]
+        for length, run in self.runs.items():
+            parts += [np.array([length]), run.sorted]
+        return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+
+    def in_documents(self, batch: Batch) -> np.ndarray:
+        """Whether each document holds one of the texts. (documents,)"""
+        held = np.zeros(len(batch.ends), dtype=bool)
+        hashed = batch.words
+        for length in range(1, min(max(self.runs, default=0), len(batch.words)) + 1):
+            if length > 1:  # as `words.runs`, from those that are a word shorter
+                hashed = hashed[:-1] * MULTIPLIER
+                hashed += batch.words[length - 1 :]
+            if length not in self.runs:
+                continue
+            places = self.runs[length].places(hashed)
+            document = batch.document(places)
+            inside = places + length <= batch.ends[document]
+            if length < self.shortest:
+                inside &= batch.sizes[document] == length
+            held[document[inside]] = True
+        return held
+
+
+class _Runs:
+    """Runs of one length, to be found among many."""
+
+    def __init__(self, hashed: np.ndarray):
+        self.sorted = np.unique(hashed)
+        # Most runs of a document are in no text: a look into a table says so, a search is slower.
+        bits = len(self.sorted).bit_length() + 3
+        self.shift = np.uint64(64 - bits)
+        self.sieve = np.zeros(1 << bits, dtype=bool)
+        self.sieve[self.sorted >> self.shift] = True
+
+    def places(self, hashed: np.ndarray) -> np.ndarray:
+        """Where one of them stands."""
+        places = np.flatnonzero(self.sieve[hashed >> self.shift])
+        found = np.searchsorted(self.sorted, hashed[places])
+        found[found == len(self.sorted)] = 0
+        return places[self.sorted[found] == hashed[places]]

@@ -1,0 +1,218 @@
+"""Finds documents that repeat an earlier one, exactly or nearly; what is known of them is on disk.
+
+Candidates come from MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of
+Massive Datasets, chapter 3); what counts is then their similarity itself, not its estimate.
+
+A table of all bands would grow with the documents. So the bands are sorted on disk, which brings
+equal ones together; most are nowhere else. Documents that share one are then looked at in order.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from datasketch import MinHash, MinHashLSH
+
+from llmill.text.corpus.batches import Batch
+from llmill.text.corpus.sorting import Sorted
+from llmill.text.settings import NearDuplicates
+from llmill.text.words import MULTIPLIER, folded, runs
+
+MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again
+CROWD = 100  # of more documents that are alike and yet no duplicates, the later are not looked at
+DIGEST = 16  # bytes that stand for a text
+
+
+class Exact:
+    """Documents that come in order, and those that are, but for case and white space, an earlier
+    one.
+    """
+
+    def __init__(self, folder: Path):
+        self._rows = Sorted(folder / "digests", 3)
+        self._n = 0
+
+    def add(self, digests: np.ndarray) -> None:
+        """Take up the digests of the next documents. (n, 2) uint64"""
+        numbers = np.arange(self._n, self._n + len(digests), dtype=np.uint64)
+        self._rows.add(np.column_stack([digests, numbers]))
+        self._n += len(digests)
+
+    def repeats(self) -> Iterator[np.ndarray]:
+        """The numbers, from 0, of those that repeat one, some at a time."""
+        return (repeated[~first, 2] for repeated, first in _shared(self._rows))
+
+
+class Near:
+    """Documents that come in order, and those that are nearly an earlier one that was kept.
+
+    One without words is none. A document that is like `CROWD` others and repeats none of them is
+    kept, and later ones are not compared with it: the work for each document has a bound.
+    """
+
+    def __init__(self, settings: NearDuplicates, folder: Path):
+        self.settings, self.folder = settings, folder
+        self._rows = Sorted(folder / "bands", 2)
+
+    def add(self, numbers: np.ndarray, words: np.ndarray, keys: np.ndarray) -> None:
+        """Take up documents by number, how many words they have, and their bands.
+        (n,), (n,), (n, bands) uint64
+        """
+        some = words > 0  # all that are empty would be alike
+        each = np.repeat(numbers[some].astype(np.uint64), keys.shape[1])
+        self._rows.add(np.column_stack([keys[some].ravel(), each]))
+
+    def repeats(self, words: Callable[[int], np.ndarray]) -> Iterator[int]:
+        """The numbers of those that repeat one; `words` gives the words' hashes of a number."""
+        n, by_document = self._groups()
+        # Room for every document of a group, where those that are kept stand in order, as places in
+        # the file of their shingles. Behind the last is a 0: while one is to come, there is room.
+        kept = np.memmap(_room(self.folder / "kept", 8 * max(1, n)), np.int64, "r+")
+        with (self.folder / "shingles").open("w+b") as file:
+            for number, groups in by_document:
+                features = shingles(words(number), self.settings.shingle_words)
+                places = [_before_0(kept[group : group + CROWD]) for group in groups]
+                candidates = set(np.concatenate(places).tolist())
+                if any(self._alike(features, _read(file, at)) for at in candidates):
+                    yield number
+                elif len(candidates) < CROWD:
+                    at = _append(file, features)
+                    for group, before in zip(groups, places, strict=True):
+                        kept[group + len(before)] = at
+
+    def _groups(self) -> tuple[int, Iterator[tuple[int, list[int]]]]:
+        """How much room groups need, and of each document that is in some, where theirs begins."""
+        of_documents = Sorted(self.folder / "groups", 2)
+        n = group = 0
+        for rows, first in _shared(self._rows):
+            groups = np.maximum.accumulate(np.where(first, n + np.arange(len(rows)), group))
+            of_documents.add(np.column_stack([rows[:, 1], groups.astype(np.uint64)]))
+            n, group = n + len(rows), int(groups[-1])
+        pairs = ((number, group) for block in of_documents for number, group in block.tolist())
+        by_document = groupby(pairs, key=itemgetter(0))
+        return n, ((number, [group for _, group in pairs]) for number, pairs in by_document)
+
+    def _alike(self, one: np.ndarray, other: np.ndarray) -> bool:
+        return similarity(one, other) >= self.settings.similarity
+
+
+class Bands:
+    """Documents that share a band of their MinHash signatures are candidates."""
+
+    def __init__(self, settings: NearDuplicates):
+        index = MinHashLSH(
+            threshold=settings.similarity,
+            num_perm=settings.permutations,
+            weights=(FALSE, MISSED),
+        )
+        self.n, self.rows = index.b, index.r
+        self.length = settings.shingle_words
+        used = self.n * self.rows
+        self.factors, self.summands = MinHash(num_perm=settings.permutations).permutations[:, :used]
+
+    def keys(self, batch: Batch) -> np.ndarray:
+        """Each band of each document as a number; without meaning without words. (documents, n)"""
+        values, begins = self._values(batch)
+        values = _mixed((values >> np.uint64(32)).astype(np.uint32))
+        sketches = np.empty((len(begins), self.n * self.rows), dtype=np.uint64)
+        permuted = np.empty_like(values)
+        for i, (factor, summand) in enumerate(zip(self.factors, self.summands, strict=True)):
+            np.multiply(values, factor, out=permuted)
+            permuted += summand
+            sketches[:, i] = np.minimum.reduceat(permuted, begins)
+        bands = sketches.reshape(-1, self.n, self.rows)
+        keys = np.broadcast_to(np.arange(self.n, dtype=np.uint64), bands.shape[:2]).copy()
+        for i in range(self.rows):
+            keys = (keys ^ bands[:, :, i]) * MULTIPLIER
+            keys ^= keys >> np.uint64(32)
+        return keys
+
+    def _values(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """The shingles of each document one behind the other, and where each document's begin."""
+        counts = np.maximum(batch.sizes - self.length + 1, 1)
+        begins = np.cumsum(counts) - counts
+        values = np.zeros(counts.sum(), dtype=np.uint64)
+        long = batch.sizes >= self.length
+        hashed = runs(batch.words, self.length)
+        places = np.arange(len(hashed))
+        document = batch.document(places)
+        inside = places + self.length <= batch.ends[document]
+        values[np.repeat(long, counts)] = hashed[inside]
+        for i in np.flatnonzero(~long & (batch.sizes > 0)):
+            words = batch.words[batch.begins[i] : batch.ends[i]]
+            values[begins[i]] = runs(words, len(words))[0]
+        return values, begins
+
+
+def shingles(words: np.ndarray, length: int) -> np.ndarray:
+    """The different runs of `length` words, sorted; the whole of a shorter text."""
+    return np.unique(runs(words, max(1, min(length, len(words)))))
+
+
+def similarity(one: np.ndarray, other: np.ndarray) -> float:
+    """Jaccard similarity of two sorted sets: shared over all."""
+    shared = len(np.intersect1d(one, other, assume_unique=True))
+    return shared / max(1, len(one) + len(other) - shared)
+
+
+def digest(text: str) -> bytes:
+    """What a text is known by, but for case and white space, in `DIGEST` bytes."""
+    return hashlib.sha256(" ".join(folded(text).split()).encode()).digest()[:DIGEST]
+
+
+def _shared(rows: Sorted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Those rows of which another has the same, but for the last column, in order; and whether each
+    is the first of them.
+    """
+    held, held_same = np.empty((0, 0), dtype=np.uint64), False
+    for block in rows:
+        block = np.concatenate([held, block]) if len(held) else block
+        same = np.append(held_same, (block[1:, :-1] == block[:-1, :-1]).all(axis=1))
+        first = ~same[:-1] & same[1:]
+        chosen = same[:-1] | first
+        if chosen.any():
+            yield block[:-1][chosen], first[chosen]
+        held, held_same = block[-1:], same[-1]
+    if held_same:
+        yield held, np.array([False])
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    """As datasketch mixes what it permutes: the last step of MurmurHash3. (n,) uint32"""
+    values = (values ^ (values >> np.uint32(16))) * np.uint32(0x85EBCA6B)
+    values = (values ^ (values >> np.uint32(13))) * np.uint32(0xC2B2AE35)
+    return values ^ (values >> np.uint32(16))
+
+
+def _before_0(places: np.ndarray) -> np.ndarray:
+    zeros = np.flatnonzero(places == 0)
+    return places[: zeros[0]] if len(zeros) else places
+
+
+def _room(file: Path, size: int) -> Path:
+    """A file of so many zeros. Space is taken at once, where the system can: a full disk is an
+    error here, and would kill the process while the file is mapped.
+    """
+    with file.open("wb") as opened:
+        if size and hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(opened.fileno(), 0, size)
+        opened.truncate(size)
+    return file
+
+
+def _append(file: BinaryIO, features: np.ndarray) -> int:
+    """Where they stand, from 1 on, in numbers of eight bytes."""
+    at = file.seek(0, os.SEEK_END) // 8 + 1
+    file.write(np.uint64(len(features)).tobytes() + features.tobytes())
+    return at
+
+
+def _read(file: BinaryIO, at: int) -> np.ndarray:
+    file.seek(8 * (at - 1))
+    (n,) = np.frombuffer(file.read(8), dtype=np.uint64)
+    return np.frombuffer(file.read(8 * int(n)), dtype=np.uint64)

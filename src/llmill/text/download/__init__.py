@@ -1,0 +1,1 @@
+"""Where files come from and how they arrive: sources, mirrors, resumed transfers, hashes."""

@@ -1,0 +1,61 @@
+"""What stage `download` wrote into the folder of a role: its sources, and the file of each."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from llmill.contract import elsewhere, record
+from llmill.contract.errors import UserError
+from llmill.contract.known import SOURCES
+from llmill.text.files import endings
+
+Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
+
+
+def read_sources(folder: Path) -> list[dict[str, Any]]:
+    """What stage `download` says of a role: none where it is null."""
+    entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
+    return entries
+
+
+def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
+    """The one file of a role, and the encoding that one's own is said to have."""
+    if not form:
+        return one_file(folder), None
+    return folder / Path(form["file"]).name, form["encoding"]
+
+
+def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
+    """Name, file and encoding of each source of a role, of one file each."""
+    entries, listed = read_sources(folder), folder / SOURCES
+    if len(entries) == 1:
+        return [(source_name(entries[0]), *the_file(folder, entries[0].get("own")))]
+    found = []
+    for entry in entries:
+        paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
+        path = _only(paths, f"{listed}: {entry['name']}")
+        found.append((source_name(entry), path, entry.get("own", {}).get("encoding")))
+    return found
+
+
+def source_name(entry: dict[str, Any]) -> str:
+    """What a source is called in `params.yaml`."""
+    return endings.without(entry["own"]["file"]) if "own" in entry else entry["name"]
+
+
+def one_file(folder: Path) -> Path:
+    """The one file of rows of a role, besides `sources.json` and notes."""
+    files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
+    return _only(files, str(folder))
+
+
+def _only(files: Sequence[Path], where: str) -> Path:
+    """The one file of rows; others beside it are notes, such as a licence."""
+    data = [path for path in files if path.suffix in endings.ROWS]
+    if len(data) != 1:
+        names = ", ".join(path.name for path in files) or "none"
+        raise UserError(
+            f"{where}: expected one file of {', '.join(endings.ROWS)}, found {names}; list the "
+            "others as sources of their own"
+        )
+    return data[0]

@@ -1,0 +1,1 @@
+"""Files of text as people have them: endings, encodings, packings, forms."""

@@ -1,0 +1,127 @@
+"""The texts in somebody's file: the whole of a `.txt` or `.md`, a row each of a `.jsonl` or
+`.parquet`; all but the last may be packed as `.gz` or `.zst`.
+
+Whatever is broken, or is something else than its name says, is refused in one line with its row.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from llmill.contract import elsewhere
+from llmill.contract.errors import UserError
+from llmill.text.files import endings
+from llmill.text.files.encoding import decode
+
+COLUMN = "text"  # what the web corpora call it
+BATCH = 1024  # rows of a parquet file in memory at a time
+LINES = "a .jsonl has one object a line"
+
+Row = tuple[str, dict[str, Any]]  # with what an error calls it: its file and number
+
+
+def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]:
+    """The texts of a file in order, those that are null left out.
+
+    `column`: where the text of a row stands, `text` if None; `encoding`: of a text file, UTF-8 or
+    UTF-16 if None. Raises `UserError` naming file and row.
+    """
+    elsewhere.refuse_other_than_files(file)
+    form = endings.of(file.name)
+    if form == ".parquet":
+        return _parquet(file, column or COLUMN)
+    if form == ".jsonl":
+        return _column(rows(file, encoding), column or COLUMN)
+    return iter([decode(_unpacked(file), file, encoding)])
+
+
+def rows(file: Path, encoding: str | None) -> Iterator[Row]:
+    """The rows of a `.jsonl` or `.parquet`, each with what an error calls it."""
+    if endings.of(file.name) != ".parquet":
+        return _json_lines(decode(_unpacked(file), file, encoding), file)
+    table = (row for batch in _batches(file, None) for row in batch.to_pylist())
+    return ((f"{file}, row {number}", row) for number, row in enumerate(table, 1))
+
+
+def _unpacked(file: Path) -> bytes:
+    kind = endings.packing(file.name)
+    try:
+        with pa.input_stream(str(file), compression=kind) as stream:
+            return stream.read()
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{file}: not whole {kind or 'to read'} ({_reason(error)})") from None
+
+
+def _json_lines(text: str, file: Path) -> Iterator[Row]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line or line.isspace():
+            continue
+        where = f"{file}, row {number}"
+        try:
+            row = elsewhere.parsed(line)
+        except ValueError as error:
+            raise UserError(f"{where}: not JSON ({error}); {LINES}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: {_kind(row)}; {LINES}")
+        yield where, row
+
+
+def _column(table: Iterator[Row], column: str) -> Iterator[str]:
+    for where, row in table:
+        if column not in row:
+            raise UserError(f"{where}: {_absent(column, list(row))}")
+        value = row[column]
+        if not isinstance(value, str | None):
+            raise UserError(f"{where}: '{column}' is {_kind(value)}, needed is a text")
+        if value is not None:
+            yield value
+
+
+def _kind(value: Any) -> str:
+    kind = {list: "a list", dict: "an object", str: "a text", type(None): "null"}.get(type(value))
+    return kind or f"{elsewhere.quoted(value)}"
+
+
+def _parquet(file: Path, column: str) -> Iterator[str]:
+    for batch in _batches(file, column):
+        yield from (text for text in batch.column(0).to_pylist() if text is not None)
+
+
+def _batches(file: Path, column: str | None) -> Iterator[pa.RecordBatch]:
+    """A table by batches of rows: a column of text alone, or every column."""
+    try:
+        with pq.ParquetFile(file) as table:
+            if column is not None:
+                _check_column(table.schema_arrow, column, file)
+            yield from table.iter_batches(BATCH, columns=column and [column])
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not a whole parquet file ({_reason(error)})") from None
+
+
+def _check_column(schema: pa.Schema, column: str, file: Path) -> None:
+    if column not in schema.names:
+        raise UserError(f"{file}: {_absent(column, schema.names)}")
+    if schema.names.count(column) > 1:
+        raise UserError(f"{file}: {schema.names.count(column)} columns '{column}'; rename one")
+    kind = schema.field(column).type
+    value_kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(
+        is_text(value_kind)
+        for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    ):
+        raise UserError(f"{file}: column '{column}' holds {kind}, needed is text")
+
+
+def _absent(column: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(column, names, n=1)
+    listed = elsewhere.quoted(", ".join(names))
+    hint = f"did you mean '{near[0]}'?" if near else f"there are {listed}"
+    return f"no column '{column}'; {hint} (`column:` of its source names another)"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
