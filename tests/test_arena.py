@@ -69,7 +69,7 @@ def test_the_chain_s_models_meet_by_the_scores_of_stage_judge(repository):
     chain(repository, "instruct", rows("It is {n}."), [80, 80, 80, 5, 80, 80, 0, 50])
     out = repository / "outcomes.jsonl"
     lines = said(out=out)
-    assert "What no rule decides is rated by the embedded judge." in lines
+    assert "Answers that no rule decides are rated by the embedded judge." in lines
     assert "instruct 8 8 0 56.9" in lines  # answers, scored, empty, mean
     assert "8 outcomes on 8 instructions, 2 of them ties: less than 10 points apart" in lines
     assert "pretrain instruct 1 2 5" in lines
@@ -99,7 +99,7 @@ def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repos
     guess.write_text(json.dumps(rows("Perhaps {n}?", 4) + unknown + rows("?", 1)))
     out = repository / "outcomes.jsonl"
     lines = said(folder, guess, margin=0, out=out)
-    assert "What no rule decides is rated by the embedded judge." in lines
+    assert "Answers that no rule decides are rated by the embedded judge." in lines
     assert "nothing 8 8 8 0.0" in lines
     assert "guess: left out 1 to an instruction without a reference here" in lines
     assert "guess: left out 1 to an instruction answered before" in lines
@@ -127,7 +127,7 @@ def test_all_are_rated_by_words_where_no_one_judge_rates_all(
     guess = repository / "guess.json"
     guess.write_text(json.dumps(rows("Perhaps {n}?")))
     lines = said(guess)
-    assert f"What no rule decides is rated by ROUGE-L, as {because}." in lines
+    assert f"Answers that no rule decides are rated by ROUGE-L, because {because}." in lines
     # "It is 0." of words in common with itself, and "It is 11." two of three; "Perhaps 0?" 2 / 5.
     assert "instruct 8 8 0 83.3" in lines
     assert "guess 8 8 0 20.0" in lines
@@ -178,8 +178,8 @@ def test_of_a_task_that_stands_twice_the_first_reference_counts_for_all(reposito
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({}, "an arena needs two players, and there is nobody"),
-        ({"x.json": rows("{n}")}, "an arena needs two players, and there is x"),
+        ({}, "an arena needs two players, and there is only nobody"),
+        ({"x.json": rows("{n}")}, "an arena needs two players, and there is only x"),
         (
             {"x.json": rows("{n}"), "y.json": [{"instruction": "Sing.", "output": "La."}]},
             "no two of x, y answered the same instruction; answers are matched by",

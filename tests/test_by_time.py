@@ -40,6 +40,8 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(repository):
 
 def test_where_nothing_was_timed_one_line_says_so(repository):
     finished.write(repository)
-    with pytest.raises(UserError, match=r"^results/benchmarks: of no classifier it says what it t"):
+    with pytest.raises(
+        UserError, match=r"^results/benchmarks: no classifier has timings here; a st"
+    ):
         print_by_time(repository / "by_time.png")
     assert not (repository / "by_time.png").exists()

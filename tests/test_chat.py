@@ -254,9 +254,9 @@ def test_labels_come_with_their_probability(results):
     ("call", "reason"),
     [
         (lambda: open_talk("grader", SHORT), r"results/grader/checkpoint: no checkpoint; name a stage that was made"),
-        (lambda: open_talk("classify/all", SHORT), "no language model; a classifier answers to `classify-text`"),
-        (lambda: open_talk("masked/checkpoint", SHORT), "knows no next token; .* `snakemake --cores all accuracy`"),
-        (lambda: next(guess("pretrain", ["x"])), "pretrain: no classifier; name one as classify/all"),
+        (lambda: open_talk("classify/all", SHORT), "not a language model; use `classify-text` with a classifier"),
+        (lambda: open_talk("masked/checkpoint", SHORT), "cannot predict the next token; .* `snakemake --cores all accuracy`"),
+        (lambda: next(guess("pretrain", ["x"])), "pretrain: not a classifier; name one, such as classify/all"),
         (lambda: next(guess("classify/some", ["x"])), "classify/some: no model.s folder or file, and no stage; did you mean classify/lora?"),
         (lambda: SHORT.changed("top_k", "0"), "top_k = '0': top_k must be 1 or more"),
         (lambda: SHORT.changed("top_p", "0"), "top_p must be from 1e-06 to 1"),

@@ -137,7 +137,7 @@ def test_a_state_of_a_stage_that_is_gone_or_of_unknown_beginning_is_of_no_use(ca
         (state.parent / "lock").touch()
     listed = said(capsys)
     assert "dvc.yaml has no such stage" in listed
-    assert "nothing says what it was begun with" in listed
+    assert "its parameters are unknown" in listed
     said(capsys, remove=True)
     assert not gone.exists()
     assert not unknown.exists()

@@ -155,7 +155,9 @@ def test_a_draw_is_the_same_each_time_and_another_in_each_request(settings, draw
 
 
 def test_a_setting_that_is_not_there_is_refused():
-    with pytest.raises(UserError, match="a task writes with num_beams = 10, which is not there"):
+    with pytest.raises(
+        UserError, match="the task sets num_beams = 10, which llmill does not support"
+    ):
         written(("One", {"until": [], "num_beams": 10}))
 
 

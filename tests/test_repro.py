@@ -172,7 +172,7 @@ def test_no_command_replaces_or_removes_a_folder_of_somebody_else(tmp_path):
         ([sys.executable, "-c", EVERY_STAGE], len(theses)),
     ]:
         out = made.run(*words, check=False)
-        assert out.count("stands where a result belongs, but llmill did not make it") == refusals
+        assert out.count("llmill writes a result here, but did not create") == refusals
         assert "Traceback" not in out
         assert [thesis.read_text() for thesis in theses] == ["years"] * len(ALL[1:])
 

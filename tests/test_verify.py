@@ -37,5 +37,7 @@ def test_an_input_outside_the_repository_is_not_opened(tmp_path, monkeypatch, pa
     monkeypatch.chdir(tmp_path)
     Path("out").mkdir()
     record.write(Path("out"), "toy", {}, {path: "00"})
-    with pytest.raises(UserError, match=rf"^out/record\.json: '{path}' is no file's name inside"):
+    with pytest.raises(
+        UserError, match=rf"^out/record\.json: '{path}' is not the name of a file in"
+    ):
         verify_stage(SimpleNamespace(address="toy", out="out"))

@@ -60,7 +60,7 @@ def print_arena(
     if len(players) < 2:
         names = ", ".join(players) or "nobody"
         raise UserError(
-            f"an arena needs two players, and there is {names}: run the chain as far as stage "
+            f"an arena needs two players, and there is only {names}: run the chain as far as stage "
             "instruct, or name files of answers"
         )
     tasks = dict(chain.tasks)
@@ -159,8 +159,8 @@ def chosen(chain: Chain, more: bool) -> tuple[By, str]:
         because = "there is no embedded judge, which stage grader makes"
     if because is None:
         who = "the embedded judge" if more or "openai" not in chain.judges else "the server"
-        return "judge", f"What no rule decides is rated by {who}."
-    return "words", f"What no rule decides is rated by ROUGE-L, as {because}."
+        return "judge", f"Answers that no rule decides are rated by {who}."
+    return "words", f"Answers that no rule decides are rated by ROUGE-L, because {because}."
 
 
 def graded(rows: Sequence[Mapping[str, Any]], chain: Chain) -> list[float]:

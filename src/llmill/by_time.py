@@ -29,8 +29,8 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
     seconds = {name: last.seconds for name, last in took.items() if last}
     if not seconds:
         raise UserError(
-            f"{root / 'benchmarks'}: of no classifier it says what it took; they are timed where "
-            "they are made, not where DVC brings them"
+            f"{root / 'benchmarks'}: no classifier has timings here; a stage is timed when it "
+            "runs, not when DVC restores it"
         )
     table = Table("", title="Classifiers", title_justify="left")
     for head in ("accuracy", "interval", "covers", "trained parameters", "seconds", "MiB"):

@@ -189,10 +189,10 @@ def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     """The label that a classifier gives each text, and its probability."""
     folder = models.located(name)
     if not models.of_ours(folder):
-        raise UserError(f"{folder}: Hugging Face's; transformers' pipeline gives what it says")
+        raise UserError(f"{folder}: a Hugging Face model; use transformers' pipeline")
     loaded = checkpoint.load(folder)
     if not isinstance(loaded.model, ClassModel):
-        raise UserError(f"{name}: no classifier; name one as classify/all")
+        raise UserError(f"{name}: not a classifier; name one, such as classify/all")
     assert loaded.labels is not None and loaded.max_length is not None
     rows = [classification.encode(loaded.tokenizer, text, loaded.max_length) for text in texts]
     outputs = head_outputs(loaded.model, rows, BATCH_SIZE)  # (N, n_class)

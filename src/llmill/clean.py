@@ -138,7 +138,7 @@ def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
     if stage is None:
         return NO_STAGE, True
     if not (state / scratch.BEGUN).exists():
-        return "nothing says what it was begun with", True
+        return "its parameters are unknown", True
     if (state / scratch.ENDED).exists():
         ended = record.read_json(state / scratch.ENDED)
         if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):

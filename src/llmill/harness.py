@@ -208,7 +208,7 @@ class Harness(TemplateLM):
         values = normalize_gen_kwargs(settings, self.max_gen_toks)
         for name, value in values.items():
             if name not in READ and value != NEUTRAL.get(name):
-                raise UserError(f"a task writes with {name} = {value!r}, which is not there")
+                raise UserError(f"the task sets {name} = {value!r}, which llmill does not support")
         given = {name: values[name] for name in DRAWN_BY if values.get(name) is not None}
         temperature = float(values.get("temperature", 1.0)) if values["do_sample"] else 0.0
         most = values["max_gen_toks"]

@@ -38,9 +38,7 @@ def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None
     """
     everyone = ranking.groups(ranking.count(outcomes), strong=False)
     if len(everyone) > 1:
-        console.print(
-            f"{len(everyone)} groups that never met: a rating says nothing beside one of another."
-        )
+        console.print(f"{len(everyone)} groups never met; do not compare ratings across groups.")
     plain = ranking.elo(outcomes)
     for group in everyone:
         among = [each for each in outcomes if each.first in group]

@@ -36,7 +36,7 @@ def test_a_path_below_a_folder_has_plain_parts(tmp_path):
     listed = tmp_path / "sources.json"
     assert elsewhere.inside(tmp_path, "world/a.txt", listed) == tmp_path / "world/a.txt"
     for path in ("../a.txt", "world/../../a.txt", "/etc/passwd", "world//a.txt", "", 5, None):
-        with pytest.raises(UserError, match=r"sources\.json: .* is no file's name inside"):
+        with pytest.raises(UserError, match=r"sources\.json: .* is not the name of a file in"):
             elsewhere.inside(tmp_path, path, listed)
 
 

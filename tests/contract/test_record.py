@@ -87,7 +87,9 @@ def test_a_folder_without_a_record_is_never_replaced(tmp_path):
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years")
     made.mkdir()
-    with pytest.raises(UserError, match="download: stands where a result belongs"):
+    with pytest.raises(
+        UserError, match="download: llmill writes a result here, but did not create"
+    ):
         record.publish(made, foreign)
     assert (foreign / "thesis.txt").read_text() == "years"
     assert made.exists()

@@ -136,10 +136,10 @@ def test_what_knows_no_next_token_is_no_language_model_and_the_line_says_what_it
     with pytest.raises(UserError) as refused:
         load_language_model(saved(tmp_path / "m", masked()))
     assert str(refused.value) == (
-        f"{tmp_path}/m: a masked model (model.causal false) knows no next token; classifiers can "
+        f"{tmp_path}/m: a masked model (model.causal false) cannot predict the next token; train "
         "be made from it: `snakemake --cores all accuracy`"
     )
-    with pytest.raises(UserError, match="c: no language model; a classifier answers to `classify-"):
+    with pytest.raises(UserError, match="c: not a language model; use `classify-text` with a clas"):
         load_language_model(saved(tmp_path / "c", headed(2)))
 
 

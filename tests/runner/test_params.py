@@ -60,7 +60,7 @@ MISTAKES = [
     ("tokenizer.kind", "init", "tokenizer.vocab_size is null with tokenizer.kind init"),
     ("tokenizer.vocab_size", None, "tokenizer.vocab_size is null with tokenizer.kind init"),
     ("model", {"shape": "init"}, "model.shape init needs download.init"),
-    ("instruct.template", "weights", "instruct.template weights: the model begins from none"),
+    ("instruct.template", "weights", "instruct.template weights: the model does not start from weights"),
     ("instruct.template", "llama", "instruct.template"),
     ("model", {"shape": "init", "n_layer": 2}, "unknown parameter 'model.n_layer'; known: shape, block_size"),
     ("model", {"shape": "init", "dropout": 2.0}, "model.dropout = 2.0: Input should be less than 1"),

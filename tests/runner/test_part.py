@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("stage", "share", "said"),
     [
-        ("pretrain", "1-of-2", "pretrain: no stage whose work falls into parts; there is prepare, "
+        ("pretrain", "1-of-2", "pretrain: the work of this stage does not fall into parts; choose prepare, "
          "tokenize"),
         ("prepare", "3-of-2", "'3-of-2' is no share of the parts; write one as 3-of-8"),
         ("prepare", "0-of-2", "'0-of-2' is no share of the parts; write one as 3-of-8"),

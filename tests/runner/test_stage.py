@@ -228,7 +228,7 @@ def test_a_signal_saves_and_the_same_command_goes_on_in_the_same_run(toy, signum
     code, _, err = finish(process)
     assert code == 128 + signum
     assert err == (
-        f"llmill: signal {int(signum)}: stopping once what is under way is saved\n"
+        f"llmill: signal {int(signum)}: saving, then stopping\n"
         f"llmill: stopped by signal {int(signum)}; the same command continues from here\n"
     )
     assert runs(toy) == ["tokenize KILLED"]
@@ -457,7 +457,7 @@ def test_the_death_of_its_starter_stops_the_stage(toy, name):
     parent = held(toy, sys.executable, str(starter))
     (child,) = psutil.Process(parent.pid).children()
     parent.kill()
-    assert parent.stderr.readline().endswith("stopping once what is under way is saved\n")
+    assert parent.stderr.readline().endswith("saving, then stopping\n")
     (toy / "hold").unlink()
     until(lambda: ended(child))
     parent.communicate()

@@ -154,7 +154,7 @@ def test_the_weights_number_type_is_an_option(folder):
         (
             ["classify"],
             {},
-            "classify/checkpoint: no language model; a classifier answers to `classify-text`",
+            "classify/checkpoint: not a language model; use `classify-text` with a classifier",
         ),
         (["nowhere"], {}, "params.yaml: no such file"),
         ([], {KEY: ""}, "LLMILL_API_KEY: empty or not ASCII; unset it, or set it to a key"),

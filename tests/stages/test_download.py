@@ -281,7 +281,9 @@ def test_shards_of_a_pattern_come_as_files_of_their_source_and_are_pinned_as_a_l
     assert len(sources.pin(table, sources.got(sources.read(table), out))) == 12
     assert sources.read(table)["web"].files[11].sha256 == sha256(b"page 11\n")
     (desk.root / "in/7.txt").write_bytes(b"other\n")
-    with pytest.raises(UserError, match=r"^web/07\.txt: could not be had \(in/7\.txt: wrong cont"):
+    with pytest.raises(
+        UserError, match=r"^web/07\.txt: could not be downloaded \(in/7\.txt: wrong cont"
+    ):
         desk.run(text=["web"])
 
 

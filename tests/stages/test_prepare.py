@@ -414,7 +414,7 @@ def test_conversations_are_prepared_with_their_earlier_messages(raw):
         (
             "text/sources.json",
             json.dumps([{**SOURCES[0], "files": [{"path": "../../secret.txt"}]}]),
-            r"text/sources\.json: '\.\./\.\./secret\.txt' is no file's name inside",
+            r"text/sources\.json: '\.\./\.\./secret\.txt' is not the name of a file in",
         ),
         ("classification/SMSSpamCollection", "ham\tx\nspam\ty\n", "split .* is empty"),
         ("classification/SMSSpamCollection", "ham\tx\nno label\n", "row 2: no label"),

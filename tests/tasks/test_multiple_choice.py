@@ -27,7 +27,7 @@ def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path)
     ("content", "said"),
     [
         (b"Q?,a,b,c,d,A\nQ?,a,b,c,B\n", "row 2: 5 fields"),
-        (b"Q?,A\n", "row 1: 2 fields, needed are question, A, B, C, D, answer"),
+        (b"Q?,A\n", "row 1: 2 fields, expected question, A, B, C, D, answer"),
         (b"Q?,a,A\n", "row 1: 3 fields"),
         (b"Q?,1,2,3,4,5,6,7,8,9,10,11,A\n", "row 1: 13 fields|row 1: 11 choices, a question has"),
         (b"Q?,a,,c,d,A\n", "row 1: choice 2 of 4 is empty"),
@@ -37,7 +37,7 @@ def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path)
         (b"question,A,B,reply\nQ?,a,b,c\n", "row 1: answer 'reply'"),
         (b"question,A,B,answer,Answer \nQ?,a,b,A,B\n", "2 columns 'answer'; rename one"),
         (b"question,B,C,answer\nQ?,a,b,A\n", "row 2: choice 1 of 3 is empty"),
-        (b"question,choices,answer\nQ?,a b,A\n", "row 2: choices 'a b', needed is a list"),
+        (b"question,choices,answer\nQ?,a b,A\n", "row 2: choices 'a b', expected a list"),
         (b'Q?,a,b,c,d,A\n"The word "lamp" means",a,b,c,d,A', "line 2: not CSV .* written twice"),
         (b"Q?,a,b,c,\0,A\n", "row 1: a NUL character"),
         (b"Q?,a,b,c,d,E\n", "row 1: answer 'E', allowed are A, B, C, D"),

@@ -97,8 +97,8 @@ WHOLE = gzip.compress(LINES.encode(), mtime=0)
         ("a.jsonl", b'[{"text": "a"}]', "a.jsonl, row 1: a list; a .jsonl has one object a line"),
         ("a.jsonl", b'[\n{"text": "a"}\n]', "a.jsonl, row 1: not JSON ("),
         ("a.jsonl", b'"text"', "a.jsonl, row 1: a text; a .jsonl has one object a line"),
-        ("a.jsonl", b'{"text": ["a"]}', "a.jsonl, row 1: 'text' is a list, needed is a text"),
-        ("a.jsonl", b'{"text": 12}', "a.jsonl, row 1: 'text' is 12, needed is a text"),
+        ("a.jsonl", b'{"text": ["a"]}', "a.jsonl, row 1: 'text' is a list, expected text"),
+        ("a.jsonl", b'{"text": 12}', "a.jsonl, row 1: 'text' is 12, expected text"),
         ("a.jsonl", b'{"text": ' + b"[" * 200_000, "a.jsonl, row 1: not JSON (more than 64 objects"),
         ("a.jsonl", b'{"text": "\xe9"}', "a.jsonl, row 1: not UTF-8 at byte 10; set encoding to its own"),
         ("a.txt", WHOLE, "a.txt, row "),
@@ -121,7 +121,7 @@ def test_a_parquet_file_without_the_column_or_with_another_in_it_is_refused(tmp_
     content = parquet(tmp_path, tekst=["a"], n=[1])
     with pytest.raises(UserError, match=r"a\.parquet: no column 'text'; did you mean 'tekst'\?"):
         texts(tmp_path, "a.parquet", content)
-    with pytest.raises(UserError, match=r"a\.parquet: column 'n' holds int64, needed is text"):
+    with pytest.raises(UserError, match=r"a\.parquet: column 'n' holds int64, expected text"):
         texts(tmp_path, "a.parquet", content, "n")
     broken = bytearray(parquet(tmp_path, text=[str(i) * 50 for i in range(100)]))
     broken[40:1000] = bytes(960)

@@ -40,7 +40,7 @@ def is_below(path: Any) -> bool:
 def inside(folder: Path, path: Any, named_in: Path) -> Path:
     """What a path that stands in the file `named_in` means; raises `UserError` for a way out."""
     if not is_below(path):
-        raise UserError(f"{named_in}: {quoted(path)} is no file's name inside {folder}")
+        raise UserError(f"{named_in}: {quoted(path)} is not the name of a file in {folder}")
     return folder / path
 
 

@@ -2,7 +2,7 @@
 
 
 class UserError(Exception):
-    """A mistake that the user can mend: one line on stderr, exit code 1, no traceback."""
+    """A mistake that the user can fix: one line on stderr, exit code 1, no traceback."""
 
 
 class Stopped(BaseException):

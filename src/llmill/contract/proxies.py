@@ -31,7 +31,7 @@ def client(only: str | None = None, **options: Any) -> httpx.Client:
         ) from None
     except (ValueError, httpx.InvalidURL) as error:
         raise UserError(
-            f"no HTTP ({error}); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+            f"invalid proxy ({error}); check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
         ) from None
 
 

@@ -115,16 +115,16 @@ def temporary_sibling(folder: Path) -> Path:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises `UserError` where something stands in a result's place that llmill did not make: what
-    is no folder, or holds anything but no record.
+    """Raises `UserError` where something stands in a result's place that llmill did not make: a
+    file, or a folder that is not empty and has no record.
     """
     if not os.path.lexists(folder) or (folder / NAME).is_file():
         return
     if folder.is_dir() and not any(folder.iterdir()):
         return
     raise UserError(
-        f"{folder}: stands where a result belongs, but llmill did not make it (it holds no {NAME}) "
-        "and does not replace it; move it away, or name another root under paths in params.yaml"
+        f"{folder}: llmill writes a result here, but did not create this folder (it holds no "
+        f"{NAME}); move it away, or change paths in params.yaml"
     )
 
 

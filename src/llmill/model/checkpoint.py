@@ -187,11 +187,11 @@ def load_language_model(folder: Path, shared: Shared | None = None) -> Checkpoin
     """
     loaded = load(folder, shared)
     if not _has_transformer(loaded):
-        raise UserError(f"{folder}: no language model; a classifier answers to `classify-text`")
+        raise UserError(f"{folder}: not a language model; use `classify-text` with a classifier")
     if not loaded.model.config.causal:
         raise UserError(
-            f"{folder}: a masked model (model.causal false) knows no next token; classifiers can "
-            "be made from it: `snakemake --cores all accuracy`"
+            f"{folder}: a masked model (model.causal false) cannot predict the next token; train "
+            "classifiers from it: `snakemake --cores all accuracy`"
         )
     return loaded
 

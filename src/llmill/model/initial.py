@@ -54,8 +54,8 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
     loaded = source.load()
     if not isinstance(loaded, Transformer):
         raise UserError(
-            f"{source.said_in}: head {checkpoint.HEADS[type(loaded)]}; only what pretrain and "
-            "instruct make can be begun from"
+            f"{source.said_in}: head {checkpoint.HEADS[type(loaded)]}; training can start "
+            "only from a model that pretrain or instruct made"
         )
     if (config, n_vocab) == (stored, rows):
         return loaded

@@ -126,7 +126,7 @@ def _template(tree: "Params") -> None:
     """Whether one came with the weights is not known here."""
     if tree.instruct.template == "weights" and not hasattr(tree.model, "shape"):
         raise ValueError(
-            "instruct.template weights: the model begins from none; the others need none"
+            "instruct.template weights: the model does not start from weights; choose another one"
         )
 
 

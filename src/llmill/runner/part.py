@@ -31,14 +31,14 @@ def make_parts(name: str, share: str) -> None:
     known = {stage.address: stage for stage in stages.values() if stage.meta.parts}
     if name not in known:
         raise UserError(
-            f"{name}: no stage whose work falls into parts; there is {', '.join(known)}"
+            f"{name}: the work of this stage does not fall into parts; choose {', '.join(known)}"
         )
     stage = known[name]
     if skipping.reason(stage):
         return
     code = closure.code_of(closure.SourceTree(), name, closure.read_lock())
     if record.read_json(Path(stage.code[0])) != code:  # of which parts have their names
-        tell(name, f"share {share}: none made, since {stage.code[0]} is of other source")
+        tell(name, f"share {share}: skipped, because {stage.code[0]} is of different source code")
         return
     module = importlib.import_module(f"llmill.stages.{name}")
     parameters = params.select(tree, module.Parameters, stage)

@@ -82,7 +82,7 @@ class Stop:
         if not self._deferred:
             raise Stopped(self.signum)
         if first and processes.main():
-            _notice(f"llmill: signal {signum}: stopping once what is under way is saved\n")
+            _notice(f"llmill: signal {signum}: saving, then stopping\n")
 
 
 def _notice(line: str) -> None:

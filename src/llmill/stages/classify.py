@@ -178,11 +178,12 @@ def read(of: Run, model: ClassModel) -> Inputs:
         return ids
     tokens = sum(1 if model.head_alone else len(row) for split in splits for row, _ in split)
     mib = tokens * model.config.n_embd * 4 / MIB
-    what = f"what the frozen part makes of the messages, {mib:,.1f} MiB"
+    what = f"the frozen layers' features take {mib:,.1f} MiB"
     if mib > settings.features_mib:
-        of.job.say(f"{what}, is above classify.features_mib {settings.features_mib}: made anew")
+        limit = f"more than classify.features_mib ({settings.features_mib})"
+        of.job.say(f"{what}, {limit}: computed again at every step")
         return ids
-    of.job.say(f"{what}, is made once")
+    of.job.say(f"{what}: computed once")
     model.to(runtime.device(of.hardware)).eval()
     with runtime.autocast(of.hardware):  # as in training; what is measured is in float32
         learnt = frozen(model, data.train)

@@ -65,12 +65,12 @@ def run(params: Parameters, job: Job) -> None:
     called = architecture and architecture.called(loaded.labels is not None)
     reads_otherwise = isinstance(model, ClassModel) and (model.reads != "last" or model.both_ways)
     if architecture is None or called is None or reads_otherwise:
-        lacking = "architecture with these switches of `model`"
+        lacking = "has no architecture with these switches of `model`"
         if architecture is not None and called is None:
-            lacking = f"classifier of the architecture {architecture.model_type}"
+            lacking = f"has no classifier of the architecture {architecture.model_type}"
         elif architecture is not None:
-            lacking = "classifier but of the last token, which sees those before it"
-        job.say(f"not exported: transformers has no {lacking}")
+            lacking = "supports only causal classifiers that read the last token"
+        job.say(f"not exported: transformers {lacking}")
         # No error: what transformers lacks must not stop the chain.
         nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}
         record.write_json(job.out / "metrics.json", nothing)
@@ -213,7 +213,7 @@ def _not_tried(package: str, job: Job) -> str:
 
 def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
     same, tokens = figures["same"], figures["tokens"]
-    near = "" if same == tokens else ", the others are as near as its rounding"
+    near = "" if same == tokens else "; the others differ only by rounding"
     job.say(f"{who} loads it: {same} of {tokens} greedy tokens are llmill's{near}")
     return figures
 

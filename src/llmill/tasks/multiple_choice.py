@@ -177,7 +177,7 @@ def _csv(file: Path, encoding: str | None, columns: Named) -> Iterator[rows.Plac
     for number, cells in filled[bool(header) :]:
         if len(cells) != len(names):
             needed = ", ".join(names)
-            raise UserError(f"{file}, row {number}: {len(cells)} fields, needed are {needed}")
+            raise UserError(f"{file}, row {number}: {len(cells)} fields, expected {needed}")
         yield f"{file}, row {number}", dict(zip(names, cells, strict=True))
 
 
@@ -267,7 +267,7 @@ def _list(value: Any, where: str) -> list[Any]:
     with contextlib.suppress(ValueError):
         value = elsewhere.parsed(value) if isinstance(value, str) else value
     if not isinstance(value, list):
-        raise UserError(f"{where}: choices {elsewhere.quoted(value)}, needed is a list")
+        raise UserError(f"{where}: choices {elsewhere.quoted(value)}, expected a list")
     return value
 
 

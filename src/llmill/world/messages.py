@@ -88,5 +88,7 @@ def _distinct(patterns: Patterns, label: str, write: Write, count: int, rng: Ran
             break
         messages[write(order[turn % len(order)], label, rng)] = None
     if len(messages) < count:
-        raise UserError(f"download.world.messages: {count} of a label are too many; lower it")
+        raise UserError(
+            f"download.world.messages: the world has fewer than {count} per label; lower it"
+        )
     return list(messages)

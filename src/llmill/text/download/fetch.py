@@ -120,7 +120,7 @@ def _no_address(file: File, failures: list[tuple[str, Failure]]) -> str:
         hint = f"without a network, set {MIRROR} to a folder or base URL that holds {file.path}"
     else:
         hint = f"correct its entry in {FILE}, or set {MIRROR} to a folder or base URL that holds it"
-    return f"{file.path}: could not be had ({tried}); {hint}"
+    return f"{file.path}: could not be downloaded ({tried}); {hint}"
 
 
 def _is_remote(address: str) -> bool:

@@ -68,12 +68,12 @@ def refuse_other_config(where: str, folder: Path) -> None:
     if config.get("adapter") is not None and field == "head":
         raise UserError(
             f"{where}: {CONFIG} says that it is an adapter, whose foundation would stay behind; "
-            "begin from the merged model that stage export writes"
+            "start from the merged model that stage export writes"
         )
     if field == "head" and config["head"] != "next_token":
         raise UserError(
-            f"{where}: {CONFIG} says head {elsewhere.quoted(config['head'])}; only what pretrain "
-            "and instruct make can be begun from"
+            f"{where}: {CONFIG} says head {elsewhere.quoted(config['head'])}; training "
+            "can start only from a model that pretrain or instruct made"
         )
 
 

@@ -110,7 +110,7 @@ class File(TablePart):
             missing = next(name for name in PACKAGED if name not in said)
             raise ValueError(f"package, version and file go together; {missing} is missing")
         if not said and not self.urls:
-            raise ValueError("urls, or package, version and file: a file must be had somewhere")
+            raise ValueError("give urls, or package, version and file")
         return self
 
     @model_validator(mode="after")

@@ -76,7 +76,7 @@ def _column(table: Iterator[Row], column: str) -> Iterator[str]:
             raise UserError(f"{where}: {_absent(column, list(row))}")
         value = row[column]
         if not isinstance(value, str | None):
-            raise UserError(f"{where}: '{column}' is {_kind(value)}, needed is a text")
+            raise UserError(f"{where}: '{column}' is {_kind(value)}, expected text")
         if value is not None:
             yield value
 
@@ -113,7 +113,7 @@ def _check_column(schema: pa.Schema, column: str, file: Path) -> None:
         is_text(value_kind)
         for is_text in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     ):
-        raise UserError(f"{file}: column '{column}' holds {kind}, needed is text")
+        raise UserError(f"{file}: column '{column}' holds {kind}, expected text")
 
 
 def _absent(column: str, names: list[str]) -> str:
