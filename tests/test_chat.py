@@ -91,13 +91,14 @@ def test_an_assistant_is_one_however_it_is_named(results, name):
 def test_turns_that_do_not_fit_are_forgotten_from_the_oldest(results):
     talk = open_talk("instruct", SHORT)
     said(talk, "first", "second", "third")
-    template = talk.language.template
+    template, before = talk.language.template, list(talk.said)
     fourth = {"role": "user", "content": "fourth"}
-    assert len(template.prompt([*talk.said, fourth])) + 9 > 512
-    assert talk._ids("fourth") == template.prompt([*talk.said[2:], fourth])
+    assert len(template.prompt([*before, fourth])) + 9 > 512
+    assert talk._ids("fourth") == template.prompt([*before[2:], fourth])
+    assert talk.said == before[2:]
     talk.system = "Be brief."
     assert talk._ids("fourth") == template.prompt(
-        [{"role": "system", "content": "Be brief."}, *talk.said[2:], fourth]
+        [{"role": "system", "content": "Be brief."}, *before[2:], fourth]
     )
 
 
@@ -177,9 +178,30 @@ def test_a_broken_off_answer_is_remembered_as_far_as_it_went(results):
         if len(out) == 3:
             raise KeyboardInterrupt
 
-    converse(talk, ["Hi"], write)
+    refused = []
+    converse(talk, ["Hi"], write, refused.append)
     assert out[-2:] == [" ...", "\n"]
     assert talk.said[1]["content"] == bytes_tokenizer().decode(whole[:3])
+    assert not refused
+    out.clear()
+    with pytest.raises(KeyboardInterrupt):  # in a pipe it ends the whole talk
+        converse(talk, ["Hi", "again"], write)
+
+
+def test_turns_that_no_longer_fit_are_not_looked_at_again(results, monkeypatch):
+    """A prompt is made a few times for each text, however long the talk."""
+    talk = open_talk("instruct", Settings(max_new_tokens=1))
+    made = []
+    prompt = type(talk.language.template).prompt
+
+    def counted(self, messages):
+        made.append(len(messages))
+        return prompt(self, messages)
+
+    monkeypatch.setattr(type(talk.language.template), "prompt", counted)
+    said(talk, *["How are you today?"] * 40)
+    assert max(made[40:]) == max(made[-6:]) < 12
+    assert len(made) < 2 * 40 + 2
 
 
 def test_characters_of_several_bytes_come_out_whole(results, monkeypatch):

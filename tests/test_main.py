@@ -2,9 +2,12 @@
 started, too.
 """
 
+import contextlib
 import importlib.util
 import os
+import pty
 import re
+import select
 import subprocess
 import sys
 import tomllib
@@ -15,6 +18,7 @@ from typer.testing import CliRunner
 
 from llmill.__main__ import app
 from tests.conftest import ROOT, copy_source
+from tests.waiting import until
 
 SCRIPT = """
 import time
@@ -65,6 +69,83 @@ def test_one_of_several_processes_ends_without_waiting_for_destructors(end, code
     )
     assert (done.returncode, done.stdout) == (code, "trained\n")
     assert re.fullmatch(said, done.stderr, re.DOTALL)
+
+
+PRINTING = """
+from llmill import __main__
+from llmill.runner import streams
+
+def work():
+    {stage}
+    for number in range(200_000):
+        print("a line", flush=True)
+    open("done", "w").close()
+
+__main__.app = work
+__main__.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("stage", "code", "done"), [("pass", 128 + 13, False), ("streams.outlive()", 0, True)]
+)
+def test_a_command_that_only_prints_ends_with_its_reader_and_a_stage_does_not(
+    tmp_path, stage, code, done
+):
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRINTING.format(stage=stage)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout.readline() == b"a line\n"
+    process.stdout.close()
+    assert process.wait(120) == code
+    assert (tmp_path / "done").exists() == done
+
+
+def test_output_that_is_lost_is_no_success(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", PRINTING.format(stage="pass").replace("200_000", "1")],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    said = "llmill: output is lost from here on: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_a_line_typed_at_a_terminal_may_be_of_any_length(tmp_path):
+    pytest.importorskip("readline")
+    code = "from llmill.runner import typed\nprint(len(next(typed.lines('> '))))"
+    master, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "dumb", "COLUMNS": "80"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+    )
+    os.close(terminal)
+    said = b""
+
+    def read(seconds: float) -> None:
+        nonlocal said
+        with contextlib.suppress(OSError):  # of the terminal of a process that has ended
+            while select.select([master], [], [], seconds)[0]:
+                said += os.read(master, 10_000)
+
+    until(lambda: read(0.1) or b"> " in said)
+    for _ in range(50):  # a terminal holds no more than a page at once
+        os.write(master, b"x" * 100)
+        read(0.01)
+    os.write(master, b"\n")
+    until(lambda: b"5000\r\n" in said or read(0.1))
+    assert process.wait(60) == 0
+    os.close(master)
 
 
 def console_script(folder: Path) -> list[str]:

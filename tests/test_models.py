@@ -9,7 +9,7 @@ import torch
 
 from llmill import models
 from llmill.chat import Settings, guess, open_talk
-from llmill.contract import record
+from llmill.contract import record, skipped
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.model.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from llmill.serve.served import opened
 from llmill.stages import export
 from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text.tokenization.tokenizer import Tokenizer
+from tests.conftest import ROOT, preset_text
 from tests.evaluation.toys import SHAPE, bytes_tokenizer, decoder, headed
 from tests.model import ggufs
 from tests.model.test_checkpoint import save_adapter
@@ -185,7 +186,9 @@ def test_a_folder_that_is_no_language_model_is_refused_in_one_line(tmp_path):
     folder = published(tmp_path / "classifier", headed(2), labels=["ham", "spam"])
     with pytest.raises(UserError, match="classifier: GPT2ForSequenceClassification: no language"):
         models.language_model(str(folder))
-    with pytest.raises(UserError, match="classifier: Hugging Face's; transformers' pipeline"):
+    with pytest.raises(
+        UserError, match="classifier: a Hugging Face model; use transformers' pipeline"
+    ):
         list(guess(str(folder), ["text"]))
     bare = published(tmp_path / "bare", decoder())
     (bare / "tokenizer.json").unlink()
@@ -199,6 +202,25 @@ def test_a_checkpoint_of_ours_without_its_tokenizer_says_how_to_have_it_back(tmp
     shutil.rmtree(folder / "bpe")
     with pytest.raises(UserError, match=r"bpe.*missing; .*dvc"):
         models.language_model(str(folder))
+
+
+def test_a_mistyped_model_is_named_whether_or_not_there_are_stages(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^some/model: no such folder or file, and there are no stages here"):
+        models.located("some/model")
+    with pytest.raises(
+        UserError, match=r"^why is t.*\.\.\.: not a model's name \(File name too long"
+    ):
+        models.located("why is the sky blue? " * 20)
+
+
+def test_a_stage_that_was_skipped_says_why(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(preset_text("smoke"))
+    shutil.copy(ROOT / "dvc.yaml", tmp_path)
+    skipped.write(tmp_path / "results/classify/lora", "variants.lora is false")
+    with pytest.raises(UserError, match=r"^classify/lora: .* skipped: variants.lora is false$"):
+        models.located("classify/lora")
 
 
 @pytest.mark.parametrize("name", ["empty", "/nowhere/model"])

@@ -204,6 +204,12 @@ def test_set_changes_single_values_and_leaves_every_other_byte(here):
     assert (here / "params.yaml").read_text() == text
 
 
+def test_set_takes_any_yaml_where_it_is_put_between_braces(here):
+    presets.write("world", ['name="x #2"', "model=shape: gpt2-124m"], force=False)
+    tree = params.load()
+    assert (tree.name, tree.model.n_embd) == ("x #2", 768)
+
+
 def test_set_beside_a_name_changes_what_the_preset_says(here):
     changes = ["model={shape: init, block_size: 128}", "prepare.weights.world=0.5"]
     presets.write("continued", changes, force=False)
@@ -226,6 +232,7 @@ WRONG = [
     ("pretrain.seed=", "--set pretrain.seed=: expected key=value, such as"),
     ("=1", "--set =1: expected key=value"),
     ("report.title=[", "--set report.title=[: not YAML: line 1"),
+    ("report.title=Run #2", "--set report.title=Run #2: a comment begins at '#'; put quotes round"),
     ("model.shape=init", "params.yaml: unknown parameter 'model.n_layer'"),
     ("pretrain.training.epochs=1.0", "params.yaml: pretrain.training: give exactly one of max_steps and epochs"),
 ]  # fmt: skip

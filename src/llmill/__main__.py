@@ -45,6 +45,7 @@ def _add_stage(name: str) -> None:
     ) -> None:
         from llmill.runner.stage import execute
 
+        streams.outlive()
         execute(
             lambda: importlib.import_module(f"llmill.stages.{name}"), name, variant, resume_anyway
         )
@@ -62,6 +63,7 @@ def part(
     """Do a share of a stage's work ahead of it. Snakemake calls this (--set-scatter)."""
     from llmill.runner.part import make_parts
 
+    streams.outlive()
     make_parts(stage, share)
 
 
@@ -77,6 +79,7 @@ def main() -> None:
     try:
         launcher.run_to_the_end(_answer)
     finally:
+        streams.finish()
         gc.freeze()  # else Python looks through them as it ends: a second with torch and MLflow
 
 

@@ -106,6 +106,7 @@ class Talk:
             ids = template.prompt([*system, *self.said[start:], message("user", text)])
             if len(ids) <= room:
                 break
+        del self.said[:start]  # nor would it fit behind what comes
         return ids
 
     def _tokens(self, ids: list[int]) -> Iterator[int]:
@@ -138,8 +139,9 @@ def converse(
     write: Callable[[str], None],
     refuse: Callable[[UserError], None] | None = None,
 ) -> None:
-    """Answer line by line until they end or one is `/quit`; Ctrl-C breaks an answer off. `refuse`
-    is told what a template says of a text that it does not take; without it that is raised.
+    """Answer line by line until they end or one is `/quit`. For who types, Ctrl-C breaks an answer
+    off, and `refuse` is told what a template says of a text that it does not take; without `refuse`
+    both are raised.
 
     Control characters are escaped, in a pipe, too: many a pipe ends at a terminal.
     """
@@ -154,6 +156,8 @@ def converse(
                 for piece in talk.answer(text):
                     write(printable.lines(piece))
             except KeyboardInterrupt:
+                if refuse is None:
+                    raise
                 write(" ...")
             except UserError as error:
                 if refuse is None:

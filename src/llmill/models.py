@@ -9,7 +9,7 @@ import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmill.contract import elsewhere, pipeline
+from llmill.contract import elsewhere, pipeline, skipped
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, form, gguf_file, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
@@ -78,11 +78,16 @@ def located(name: str) -> Path:
     """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), this folder, or
     this GGUF file.
     """
-    for folder in (Path(name), Path(name, "checkpoint")):
-        if (folder / CONFIG).exists() or gguf_file(folder):
-            return folder
+    try:
+        for folder in (Path(name), Path(name, "checkpoint")):
+            if (folder / CONFIG).exists() or gguf_file(folder):
+                return folder
+    except OSError as error:  # too long a name
+        raise UserError(f"{name[:40]}...: not a model's name ({error.strerror})") from None
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
+    if not params.FILE.exists():
+        raise UserError(f"{name}: no such folder or file, and there are no stages here")
     stages = params.stages(params.load())
     try:
         checkpoint = pipeline.folder(stages, name) / "checkpoint"
@@ -90,6 +95,8 @@ def located(name: str) -> Path:
         raise UserError(f"{name}: no model's folder or file, {_others(name, stages)}") from None
     if (checkpoint / CONFIG).exists():
         return checkpoint
+    if reason := skipped.reason(checkpoint.parent):
+        raise UserError(f"{name}: the stage was skipped: {reason}")
     raise UserError(
         f"{checkpoint}: no checkpoint; name a stage that was made (`dvc repro` makes all), "
         "a variant as classify/all, or a model's folder"

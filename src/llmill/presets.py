@@ -31,6 +31,7 @@ WHOLE = {  # one value each, since their keys are no parameters: names of source
 }
 HEAD = re.compile(r"(?:#[^\n]*\n)+")  # the first comment of a file
 SAID = re.compile(r"# (needs|takes): (.*)")
+COMMENT = re.compile(r"\s#")
 CHANGE = re.compile(r"([\w-]+(?:\.[\w-]+)*)=(.+)", re.DOTALL)
 
 
@@ -179,11 +180,22 @@ def _written(word: str, value: str) -> str:
         meant = yaml_file.parse(value)
     except ValueError as error:
         raise UserError(yaml_file.one_line(f"--set {word}: not YAML: {error}")) from None
+    if _has_comment(value, meant):
+        raise UserError(
+            yaml_file.one_line(f"--set {word}: a comment begins at '#'; put quotes round the value")
+        )
     try:
-        same = "\n" not in value and yaml_file.parse(f"[{value}]") == [meant]
+        same = "\n" not in value and yaml_file.parse(f"{{x: {value}}}") == {"x": meant}
     except ValueError:
         same = False
     return value.strip() if same else json.dumps(meant, ensure_ascii=False, default=str)
+
+
+def _has_comment(value: str, meant: object) -> bool:
+    before, *behind = COMMENT.split(value, maxsplit=1)
+    with contextlib.suppress(ValueError):  # in quotation marks it is text
+        return bool(behind) and yaml_file.parse(before) == meant
+    return False
 
 
 def _read(file: Path) -> str:

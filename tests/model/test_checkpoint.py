@@ -131,13 +131,13 @@ def test_a_masked_model_without_the_id_of_its_mask_is_refused(tmp_path):
         load(tmp_path / "m")
 
 
-def test_what_knows_no_next_token_is_no_language_model_and_the_line_says_what_it_is_for(tmp_path):
+def test_a_masked_model_and_a_classifier_are_refused_as_language_models_with_their_use(tmp_path):
     assert load_language_model(saved(tmp_path / "d", decoder())).model.config.causal
     with pytest.raises(UserError) as refused:
         load_language_model(saved(tmp_path / "m", masked()))
     assert str(refused.value) == (
         f"{tmp_path}/m: a masked model (model.causal false) cannot predict the next token; train "
-        "be made from it: `snakemake --cores all accuracy`"
+        "classifiers from it: `snakemake --cores all accuracy`"
     )
     with pytest.raises(UserError, match="c: not a language model; use `classify-text` with a clas"):
         load_language_model(saved(tmp_path / "c", headed(2)))

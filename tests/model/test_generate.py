@@ -297,6 +297,20 @@ def test_logits_of_packed_bfloat16_are_not_rounded_to_it():
     assert (logits != logits.bfloat16().float()).any()
 
 
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_a_torch_without_onednn_multiplies_by_itself(kind, monkeypatch):
+    """As its builds for Apple's processors do, whose namespace lacks the operators."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops, "mkldnn", object())
+    monkeypatch.setattr("llmill.model.packed.FBGEMM", ())
+    monkeypatch.setattr("llmill.model.packed.LARGE", 0)
+    plain = model(MODERN).to(kind)
+    faster = packed(plain, 1)
+    assert {type(m) for m in faster.modules() if "Linear" in type(m).__name__} == {torch.nn.Linear}
+    ids = torch.tensor([[1, 2, 3]])
+    assert torch.equal(faster(ids), plain(ids))
+
+
 @needs_fbgemm
 @pytest.mark.parametrize("native", [True, False])
 def test_many_rows_are_multiplied_by_torch_where_it_has_instructions_for_it(native, monkeypatch):

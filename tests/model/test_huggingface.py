@@ -230,7 +230,7 @@ def test_a_file_cut_short_is_named(folder):
         ({"sliding_window": 64}, "sliding_window = 64: llmill does not know this option"),
         ({"hidden_act": "gelu"}, "hidden_act = 'gelu' is not supported, only 'silu'"),
         ({"head_dim": 16}, "head_dim = 16 is not supported, only None or 8"),
-        ({"attention_bias": True}, "mlp_bias = False is not supported, only True"),
+        ({"attention_bias": True}, "attention_bias = True and mlp_bias = False: llmill supports biases in"),
         ({"num_attention_heads": 5, "head_dim": None}, "not a shape of llmill's .*not divisible"),
         ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "rope_type = 'yarn' is not supported"),
         ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mscale": 2}}, "mscale = 2: llmill does not know"),

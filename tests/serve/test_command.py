@@ -156,7 +156,7 @@ def test_the_weights_number_type_is_an_option(folder):
             {},
             "classify/checkpoint: not a language model; use `classify-text` with a classifier",
         ),
-        (["nowhere"], {}, "params.yaml: no such file"),
+        (["nowhere"], {}, "nowhere: no such folder or file, and there are no stages here"),
         ([], {KEY: ""}, "LLMILL_API_KEY: empty or not ASCII; unset it, or set it to a key"),
         (["--host", "256.1.1.1"], {}, "256.1.1.1, port 0: "),
     ],

@@ -303,6 +303,8 @@ def test_fields_that_nothing_knows_are_passed_over_and_named_in_a_header(server)
     options = {"include_usage": True, "continuous_usage_stats": True}
     response = server.post("completions", **plain, stream=True, stream_options=options, cache=1)
     assert response.headers["Llmill-Ignored"] == "cache, stream_options.continuous_usage_stats"
+    nulls = {"include_usage": None, "include_obfuscation": None}
+    assert server.post("completions", **plain, stream=True, stream_options=nulls).status_code == 200
     many = {f"field_{number}": 1 for number in range(1000)}
     response = server.post("completions", **plain, **many)
     assert response.headers["Llmill-Ignored"].endswith(", field_19, ... (1000)")

@@ -162,6 +162,12 @@ def test_the_template_of_weights_that_passed_through_is_exported_with_them(tmp_p
     assert record.read_json(tmp_path / "model/tokenizer_config.json")["chat_template"] == "{{ 1 }}"
 
 
+def test_a_batch_of_prompts_is_padded_where_generation_does_not_go_on(paths, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(export(paths, tmp_path, "instruct"))
+    assert tokenizer(["abc", "d"], padding=True)["attention_mask"] == [[1, 1, 1], [0, 0, 1]]
+
+
 def test_bfloat16_halves_the_weights_and_the_card_says_that_they_were_rounded(paths, tmp_path):
     whole = (export(paths, tmp_path, "pretrain") / "model.safetensors").stat().st_size
     half = (export(paths, tmp_path, "instruct", "bfloat16") / "model.safetensors").stat().st_size

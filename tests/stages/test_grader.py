@@ -65,7 +65,7 @@ def test_a_scorer_may_be_an_adapter_with_its_heads_and_scores_as_the_checkpoint_
 def test_a_masked_foundation_is_refused_in_one_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     foundation(tmp_path, causal=False)
-    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+    with pytest.raises(UserError, match="next token; train classifiers from it: `snakemake"):
         run(smoke(), job(tmp_path))
 
 

@@ -90,7 +90,7 @@ def test_a_masked_foundation_is_refused_in_one_line_before_anything_is_written(
     foundation(tmp_path, causal=False)
     instructions(tmp_path)
     made = job(tmp_path)
-    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+    with pytest.raises(UserError, match="next token; train classifiers from it: `snakemake"):
         run(smoke(), made)
     assert list(made.out.iterdir()) == []
 

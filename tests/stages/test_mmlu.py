@@ -235,5 +235,5 @@ def test_no_questions_are_refused(paths, tmp_path):
 def test_a_masked_model_is_refused_in_one_line(paths, tmp_path):
     loaded = checkpoint.Checkpoint(masked(), bytes_tokenizer())
     checkpoint.save(tmp_path / "results/pretrain/checkpoint", loaded)
-    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+    with pytest.raises(UserError, match="next token; train classifiers from it: `snakemake"):
         run(params(), Job(tmp_path / "out", "pretrain"))

@@ -115,6 +115,20 @@ def test_shards_of_another_vocabulary_are_refused(world):
 def test_text_shorter_than_one_window_is_refused(world):
     with pytest.raises(UserError, match="are fewer than one window of 4096"):
         Shards.for_windows(world / "data/tokenize/validate", bytes_tokenizer(), 4096)
+    with pytest.raises(UserError, match="; add text, or lower"):
+        Shards.for_windows(world / "data/tokenize/train", bytes_tokenizer(), 10**7)
+
+
+def test_a_training_that_diverged_is_said_to_have(world):
+    tree = shape()
+    optimizer = tree.pretrain.training.optimizer.model_copy(
+        update={"lr": 1000.0, "muon_lr": 1000.0}
+    )
+    training = tree.pretrain.training.model_copy(update={"optimizer": optimizer})
+    with pytest.raises(
+        UserError, match=r"^the training diverged: validation loss \d+\.\d; lower the"
+    ):
+        run(changed(tree, training=training), job(world))
 
 
 def changed(tree, **pretrain):

@@ -47,3 +47,11 @@ def test_a_temporary_folder_or_cache_that_cannot_be_used_is_refused(
         "TORCHINDUCTOR_CACHE_DIR"
     )
     compilation.check(torch.device("cuda"))
+
+
+def test_a_machine_without_a_compiler_is_told_before_any_step(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"^params.yaml: pretrain.compile: .* a C\+\+ compiler"):
+        compilation.check(torch.device("cpu"))
+    compilation.check(torch.device("cuda"))

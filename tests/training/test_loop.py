@@ -109,7 +109,7 @@ def test_a_warm_up_that_takes_all_steps_is_warned_of(tmp_path):
     long = SETTINGS.schedule.model_copy(update={"warmup_steps": 12})
     _, _, made = train(tmp_path, SETTINGS.model_copy(update={"schedule": long}))
     assert made.said[0].startswith(
-        "warning: the warm-up (12 steps) takes all 12 steps, so the rate"
+        "warning: the warm-up (12 steps) takes all 12 steps, which end at 100% of the peak rate"
     )
     _, _, made = train(tmp_path / "shorter", SETTINGS)
     assert not any("warm-up" in line for line in made.said)

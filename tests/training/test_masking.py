@@ -176,6 +176,7 @@ def test_any_number_of_processes_reads_the_same_masks(monkeypatch, count):
         return batch
 
     alone, parts = step(), []
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("WORLD_SIZE", str(count))
     for rank in range(count):
         monkeypatch.setenv("RANK", str(rank))

@@ -114,7 +114,12 @@ def _llama_read(options: Options) -> Config:
     options.only("attention_dropout", 0.0, 0)
     options.only("rope_interleaved", False)
     bias = options.flag("attention_bias", False)
-    options.only("mlp_bias", bias)
+    of_mlp = options.flag("mlp_bias", False)
+    if of_mlp != bias:
+        raise UserError(
+            f"{options.file}: attention_bias = {bias} and mlp_bias = {of_mlp}: llmill supports "
+            "biases in both or in neither"
+        )
     return {
         **LLAMA,
         **_shared_read(options, 1e-6),

@@ -187,7 +187,10 @@ def load_language_model(folder: Path, shared: Shared | None = None) -> Checkpoin
     """
     loaded = load(folder, shared)
     if not _has_transformer(loaded):
-        raise UserError(f"{folder}: not a language model; use `classify-text` with a classifier")
+        what = "`classify-text` with a classifier"
+        if loaded.labels is None:
+            what = "`arena`, which asks this judge"
+        raise UserError(f"{folder}: not a language model; use {what}")
     if not loaded.model.config.causal:
         raise UserError(
             f"{folder}: a masked model (model.causal false) cannot predict the next token; train "

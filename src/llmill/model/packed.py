@@ -43,7 +43,7 @@ class HalfLinear(nn.Module):
     def __init__(self, linear: nn.Linear, out: torch.dtype):
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        self._out, self._native = out, torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self._out, self._native = out, _multiplies_bfloat16()
         bias = None if self.bias is None else self.bias.detach().float()
         self._packed = torch.ops.quantized.linear_prepack_fp16(self.weight.detach().float(), bias)
 
@@ -76,8 +76,13 @@ def _fastest(linear: nn.Linear, rows: int, is_head: bool) -> nn.Module:
     brief = linear.weight.dtype == torch.bfloat16
     if brief and torch.backends.quantized.engine in FBGEMM and linear.weight.abs().max() <= LARGEST:
         return HalfLinear(linear, torch.float32 if is_head else torch.bfloat16)
-    kinds = {torch.float32}
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        kinds.add(torch.bfloat16)
-    packable = torch.backends.mkldnn.is_available() and linear.weight.dtype in kinds
+    packable = torch.backends.mkldnn.is_available() and (
+        linear.weight.dtype == torch.float32 or (brief and _multiplies_bfloat16())
+    )
     return PackedLinear(linear, rows) if packable else linear
+
+
+def _multiplies_bfloat16() -> bool:
+    """Whether oneDNN does by itself; builds of torch without it lack even the question."""
+    there = torch.backends.mkldnn.is_available()
+    return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -74,6 +74,8 @@ class Model(Section):
             raise ValueError(f"n_head {self.n_head} is not divisible by n_kv_head {self.n_kv_head}")
         if self.position == "rotary" and (self.n_embd // self.n_head) % 2:
             raise ValueError("rotary positions need an even head size (n_embd / n_head)")
+        if self.position == "learned" and self.rotary_scaling is not None:
+            raise ValueError("rotary_scaling is of rotary positions; set it to null")
         return self
 
     def parameters(self, vocab_size: int) -> int:

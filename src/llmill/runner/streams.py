@@ -1,13 +1,15 @@
 """Standard output and error that outlive their reader, and their copy in a log; a standard input.
 
-A pipe whose reader died and a terminal that was closed refuse every further line. What is printed
-is then thrown away, and the work that prints it goes on.
+A pipe whose reader died and a terminal that was closed refuse every further line. Of a stage, what
+is printed is then thrown away, and the work goes on; a command that only prints ends with its
+reader.
 """
 
 import contextlib
 import errno
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TextIO
@@ -28,6 +30,22 @@ def survive() -> None:
                 setattr(sys, name, Surviving(stream))
 
 
+def outlive() -> None:
+    """Go on also where nobody reads the output any more: the work is not the output."""
+    Surviving.outlives = True
+
+
+def finish() -> None:
+    """Write what is held back. Exits with 1 where a command that only prints lost output."""
+    only_prints = not Surviving.outlives
+    outlive()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, Surviving):
+            stream.flush()
+    if Surviving.lost and only_prints:
+        sys.exit(1)
+
+
 def copy_to(log: Path, append: bool) -> None:
     """Write what both print from now on into a log, too, until the process ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +56,8 @@ class Surviving(io.TextIOWrapper):
     """A text stream over the same file, whose writes never fail."""
 
     copy: TextIO | None = None  # one for both streams
+    outlives = False  # whether the work goes on without a reader
+    lost = False  # whether output is, though somebody reads
 
     def __init__(self, stream: io.TextIOWrapper):
         super().__init__(
@@ -74,5 +94,10 @@ class Surviving(io.TextIOWrapper):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.fileno())
         os.close(nowhere)
-        if error.errno not in READER_GONE and self is sys.stdout:
+        if self is not sys.stdout:
+            return
+        if error.errno not in READER_GONE:
+            Surviving.lost = True
             print(f"llmill: output is lost from here on: {error.strerror}", file=sys.stderr)
+        elif error.errno == errno.EPIPE and not Surviving.outlives:
+            sys.exit(128 + signal.SIGPIPE)

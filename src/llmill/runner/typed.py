@@ -4,6 +4,7 @@ Bytes that are not UTF-8 become U+FFFD, the mark for an unknown character; a lin
 and the command goes on.
 """
 
+import contextlib
 import io
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,10 @@ def lines(prompt: str = "") -> Iterator[str]:
     """
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
+    if sys.stdin is not None and sys.stdin.isatty():
+        # Lines of any length, which a terminal by itself cuts, and keys that edit them.
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # `input` uses it
     number = 0
     while True:
         number += 1

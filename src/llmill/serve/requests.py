@@ -117,6 +117,14 @@ class StreamOptions(Fields):
     include_usage: bool = False
     include_obfuscation: bool = False  # padding of a stream against listeners: there is none
 
+    @model_validator(mode="before")
+    @classmethod
+    def without_nulls(cls, value: Any) -> Any:
+        """A null says what a field that is not there says."""
+        if not isinstance(value, dict):
+            return value
+        return {name: each for name, each in value.items() if each is not None}
+
 
 class ChatMessage(Fields):
     """A turn, or what the next one is put under."""
@@ -130,7 +138,11 @@ class ChatMessage(Fields):
         """An answer may be sent back as it came, with all that it did not have."""
         if not isinstance(value, dict):
             return value
-        return {k: v for k, v in value.items() if v is not None and v != [] and k != "name"}
+        return {
+            k: v
+            for k, v in value.items()
+            if v is not None and (v != [] or k == "content") and k != "name"
+        }
 
 
 class TextRequest(Fields):

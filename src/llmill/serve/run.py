@@ -1,6 +1,7 @@
 """The server's life: address, models, signals."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from llmill.serve.served import opened
 
 KEY_VARIABLE = "LLMILL_API_KEY"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+TAKEN = (errno.EADDRINUSE, errno.EACCES)  # another port may be free, or allowed
 GRACE = 10  # seconds that answers have to end in after a signal
 UNREAD = 5  # seconds more for a client to read what it got
 
@@ -100,4 +102,5 @@ def listener(host: str, port: int) -> socket.socket:
         reason = error.strerror
         if error.errno is not None and error.errno > 0:  # a name that is no address has none
             reason = os.strerror(error.errno)
-        raise UserError(f"{host}, port {port}: {reason}; --port takes another") from None
+        another = "; --port takes another" if error.errno in TAKEN else ""
+        raise UserError(f"{host}, port {port}: {reason}{another}") from None

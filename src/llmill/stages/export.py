@@ -224,6 +224,7 @@ def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": loaded.model.config.block_size,
         "clean_up_tokenization_spaces": False,
+        "padding_side": "left",  # `generate` goes on at the right
         **dict.fromkeys(("bos_token", "eos_token", "pad_token"), loaded.tokenizer.end_name),
     }
     if loaded.labels is not None:

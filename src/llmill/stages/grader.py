@@ -42,7 +42,7 @@ from llmill.tasks.graded import Graded, graded, probes
 from llmill.tasks.instruction import Instruction
 from llmill.text.corpus import parquet
 from llmill.text.tokenization.tokenizer import Tokenizer
-from llmill.training.batches import Examples, collate_labels
+from llmill.training.batches import Examples, at_once, collate_labels
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import score_loss
 from llmill.training.progress import Figures, Row
@@ -50,6 +50,7 @@ from llmill.training.progress import Figures, Row
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
+MEASURED = 64  # answers at once, at most
 TEXTS = 2000  # documents that passages are taken from
 
 Scored = list[tuple[list[int], float]]  # token ids and the known score
@@ -279,8 +280,9 @@ def predict(model: nn.Module, examples: Scored) -> list[float]:
     """Scores clamped to [0, 1]."""
     device = next(model.parameters()).device
     guesses: list[float] = []
-    for start in range(0, len(examples), 64):
-        batch = collate_labels(examples[start : start + 64], None)
+    size = at_once(MEASURED, max((len(ids) for ids, _ in examples), default=0))
+    for start in range(0, len(examples), size):
+        batch = collate_labels(examples[start : start + size], None)
         scores = model(*(x.to(device) for x in batch.inputs))  # (B, 1)
         guesses += scores[:, 0].clamp(0, 1).tolist()
     return guesses

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 
+LARGEST = 100.0  # nats a token; a guess among all tokens takes a tenth of it
+
+
 class Parameters(Section):
     """The sections of `params.yaml` that `dvc.yaml` lists for the stage."""
 
@@ -161,7 +164,10 @@ def _held_out_figures(
     whole = before.whole or measure(model, held_out, block, tokenizer, at_most=None)
     metrics: dict[str, Any] = dict(whole)
     if "validation_loss" in metrics:
-        metrics["perplexity"] = math.exp(metrics["validation_loss"])
+        loss = metrics["validation_loss"]
+        if loss > LARGEST:
+            raise UserError(f"the training diverged: validation loss {loss:.1f}; lower the rate")
+        metrics["perplexity"] = math.exp(loss)
     return metrics
 
 

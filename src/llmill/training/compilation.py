@@ -6,6 +6,7 @@ These are torch's and Python's libraries, its cache, and the folder of temporary
 
 import os
 import re
+import shutil
 import sysconfig
 import tempfile
 from collections.abc import Callable
@@ -35,11 +36,18 @@ def unusable() -> str | None:
 
 def check(device: torch.device) -> None:
     """Refuse to compile for a CPU where it would end in the compiler's own errors."""
-    folder = unusable() if device.type == "cpu" else None
-    if folder:
+    if device.type != "cpu":
+        return
+    if folder := unusable():
         raise UserError(
             f"params.yaml: pretrain.compile: torch.compile cannot use {folder}, whose path has a "
             f"space or a quote; set it to false, or move the environment, TMPDIR or {CACHE}"
+        )
+    compilers = (os.environ.get("CXX", "").partition(" ")[0], "g++", "clang++")
+    if not any(map(shutil.which, compilers)):
+        raise UserError(
+            "params.yaml: pretrain.compile: torch.compile needs a C++ compiler; install g++ or "
+            "clang++, name one in CXX, or set it to false"
         )
 
 

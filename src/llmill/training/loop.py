@@ -91,7 +91,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     if 0 < end <= settings.schedule.warmup_steps:
         job.say(
             f"warning: the warm-up ({settings.schedule.warmup_steps} steps) takes all {end} steps, "
-            "so the rate never falls; lower schedule.warmup_steps, or train longer"
+            f"which end at {end / settings.schedule.warmup_steps:.0%} of the peak rate; lower "
+            "schedule.warmup_steps, or train longer"
         )
     if best.in_vain(progress.curve, work.best):  # it had ended early before it was stopped
         end = progress.step

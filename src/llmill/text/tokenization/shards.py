@@ -127,9 +127,10 @@ class Shards:
                 f"{tokenizer.n_vocab}"
             )
         if shards.tokens <= block_size:
+            other = "raise prepare.validate_share" if folder.name == "validate" else "add text"
             raise UserError(
                 f"{folder}: {shards.tokens} tokens are fewer than one window of {block_size}; "
-                "add text, raise prepare.validate_share, or lower model.block_size"
+                f"{other}, or lower model.block_size"
             )
         return shards
 
