@@ -286,7 +286,7 @@ def memory(what):
 
 def read(folder):
     if "classifier" in folder:
-        return list(chat.guess(folder, ["a"]))
+        return chat.guess(folder, ["a"])
     return list(chat.open_talk(folder, chat.Settings(max_new_tokens=2)).answer("a"))
 
 good, bad = sys.argv[1].split(), sys.argv[2:]

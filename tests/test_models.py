@@ -189,7 +189,7 @@ def test_a_folder_that_is_no_language_model_is_refused_in_one_line(tmp_path):
     with pytest.raises(
         UserError, match="classifier: a Hugging Face model; use transformers' pipeline"
     ):
-        list(guess(str(folder), ["text"]))
+        guess(str(folder), ["text"])
     bare = published(tmp_path / "bare", decoder())
     (bare / "tokenizer.json").unlink()
     with pytest.raises(UserError, match="bare: no tokenizer beside the weights; it would be bpe/"):
@@ -206,7 +206,9 @@ def test_a_checkpoint_of_ours_without_its_tokenizer_says_how_to_have_it_back(tmp
 
 def test_a_mistyped_model_is_named_whether_or_not_there_are_stages(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^some/model: no such folder or file, and there are no stages here"):
+    with pytest.raises(
+        UserError, match=r"^some/model: no such folder or file, and there are no stages here"
+    ):
         models.located("some/model")
     with pytest.raises(
         UserError, match=r"^why is t.*\.\.\.: not a model's name \(File name too long"

@@ -50,6 +50,19 @@ SIBLINGS = {  # the one arrow inside a layer: a model's checkpoint holds its tok
     ("model", "text"),
     ("tasks", "text"),
 }
+BELOW = ("statistics", "matching", "inference")
+ROOMS = {  # folders of a package, and which others of it each may import
+    "evaluation": {
+        **dict.fromkeys(BELOW, ()),
+        **dict.fromkeys(("multiple_choice", "judging", "language"), BELOW),
+    },
+    "text": {
+        "files": (),
+        "download": ("files",),
+        "corpus": ("files", "download"),
+        "tokenization": ("files",),
+    },
+}
 DATA_STAGES = ("paths", "code", "download", "prepare", "tokenizer", "tokenize")
 DVC = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 TREE = preset("world")  # params.yaml may be anybody's own
@@ -75,6 +88,21 @@ def test_imports_point_down(module):
             or module in ("llmill.__main__", "llmill.commands", "llmill.model_commands")
         )
         assert allowed, f"{module} imports {other}"
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_folders_of_a_package_import_only_those_below_them(package):
+    rooms, seen = ROOMS[package], set()
+    for module in MODULES:
+        room = module.removeprefix(f"llmill.{package}.").partition(".")[0]
+        if not module.startswith(f"llmill.{package}.") or room not in rooms:
+            continue
+        seen.add(room)
+        for other in imports(module):
+            there = other.removeprefix(f"llmill.{package}.").partition(".")[0]
+            if other.startswith(f"llmill.{package}.") and there in rooms:
+                assert there == room or there in rooms[room], f"{module} imports {other}"
+    assert seen == set(rooms)
 
 
 def test_only_tracking_imports_mlflow():

@@ -12,13 +12,11 @@ from llmill import models
 from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
-from llmill.evaluation.classification import BATCH_SIZE
-from llmill.evaluation.inference.scoring import head_outputs
+from llmill.evaluation import classification
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, Writer
 from llmill.model.heads import ClassModel
 from llmill.models import LanguageModel
-from llmill.tasks import classification
 from llmill.tasks.conversation import Message, message
 from llmill.text.tokenization.stream import TextStream
 
@@ -189,7 +187,7 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
             return HELP
 
 
-def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
+def guess(name: str, texts: Iterable[str]) -> list[tuple[str, float]]:
     """The label that a classifier gives each text, and its probability."""
     folder = models.located(name)
     if not models.of_ours(folder):
@@ -197,8 +195,4 @@ def guess(name: str, texts: Iterable[str]) -> Iterator[tuple[str, float]]:
     loaded = checkpoint.load(folder)
     if not isinstance(loaded.model, ClassModel):
         raise UserError(f"{name}: not a classifier; name one, such as classify/all")
-    assert loaded.labels is not None and loaded.max_length is not None
-    rows = [classification.encode(loaded.tokenizer, text, loaded.max_length) for text in texts]
-    outputs = head_outputs(loaded.model, rows, BATCH_SIZE)  # (N, n_class)
-    for likely, label in zip(*outputs.softmax(dim=-1).max(dim=-1), strict=True):
-        yield loaded.labels[int(label)], float(likely)
+    return classification.predict(loaded, list(texts))

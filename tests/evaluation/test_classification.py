@@ -128,9 +128,11 @@ def test_a_prediction_does_not_depend_on_the_other_messages():
     rng = random.Random(5)
     texts = ["".join(rng.choices("abcdefgh ", k=rng.randint(0, 90))) for _ in range(60)]
     together = classification.predict(checkpoint, texts)
-    assert set(together) == set(LABELS)
-    assert [classification.predict(checkpoint, [text])[0] for text in texts] == together
-    assert classification.predict(checkpoint, texts[::-1]) == together[::-1]
+    assert {label for label, _ in together} == set(LABELS)
+    alone = [classification.predict(checkpoint, [text])[0] for text in texts]
+    for others in (alone, classification.predict(checkpoint, texts[::-1])[::-1]):
+        assert [label for label, _ in others] == [label for label, _ in together]
+        assert [p for _, p in others] == pytest.approx([p for _, p in together], abs=1e-6)
 
 
 def test_of_a_long_message_the_end_is_read():

@@ -164,7 +164,9 @@ def test_a_classifier_of_other_labels_is_refused(paths, tmp_path):
 
 def test_an_empty_split_is_refused(paths, tmp_path):
     (tmp_path / "data" / "prepare" / "classification" / "validate.jsonl").write_text("")
-    with pytest.raises(UserError, match=r"validate.jsonl: no messages; raise prepare"):
+    with pytest.raises(
+        UserError, match=r"validate.jsonl: no messages; change the shares in prepare"
+    ):
         run_in(paths, tmp_path / "out")
 
 

@@ -99,7 +99,7 @@ def test_further_tests_are_scored_as_the_checkpoint_labels_them(world, variant):
     made = trained(world, variant)
     (seed,) = record.read_json(made.out / "scores.json")["seeds"].values()
     loaded = checkpoint.load(made.out / "checkpoint")
-    said = classification.predict(loaded, [row.text for row in rows])
+    said = [label for label, _ in classification.predict(loaded, [row.text for row in rows])]
     assert [loaded.labels[x.index(max(x))] for x in seed["tests"]["more"]] == said
 
 
@@ -127,7 +127,8 @@ def test_classes_are_learnt_from_a_masked_foundation_pretrained_before(tmp_path,
     loaded = checkpoint.load(made.out / "checkpoint")
     assert (loaded.model.config.causal, loaded.max_length) == (False, 32)
     texts = ["abx", "abo", "hgfedcbax", "o"]
-    assert classification.predict(loaded, texts) == ["spam", "ham", "spam", "ham"]
+    said = [label for label, _ in classification.predict(loaded, texts)]
+    assert said == ["spam", "ham", "spam", "ham"]
 
 
 def test_a_message_longer_than_the_foundation_model_reads_is_refused(world):
@@ -201,7 +202,7 @@ def test_scores_are_what_the_classifier_says_of_the_messages_it_did_not_see(worl
         texts = [m.text for m in messages_of(world / f"data/prepare/classification/{split}.jsonl")]
         logits = torch.tensor(scores["seeds"]["1"][split])
         said = [scores["labels"][i] for i in logits.argmax(dim=-1).tolist()]
-        assert said == classification.predict(loaded, texts)
+        assert said == [label for label, _ in classification.predict(loaded, texts)]
     assert (
         scores["trainable_parameters"]
         == record.read_json(made.out / "metrics.json")["trainable_parameters"]
@@ -288,3 +289,4 @@ def test_the_token_that_is_read_is_kept_with_the_model(world):
     # <|endoftext|> is the first of every message, and sees nothing else.
     scores = record.read_json(first.out / "scores.json")["seeds"]["1"]["test"]
     assert len({tuple(row) for row in scores}) == 1
+    assert any("so every message reads the same" in line for line in first.said)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llmill.evaluation.inference.scoring import Progress, head_outputs, in_silence
+from llmill.evaluation.inference.scoring import head_outputs
 from llmill.evaluation.statistics.intervals import (
     Draws,
     bootstrap_share,
@@ -33,15 +33,14 @@ Pieces = Literal["words", "characters", "nothing"]
 ANALYZERS: dict[Pieces, str] = {"words": "word", "characters": "char"}  # scikit-learn's
 
 
-def predict(
-    classifier: Checkpoint[AnyModel], texts: Sequence[str], progress: Progress = in_silence
-) -> list[str]:
-    """The label that a checkpoint gives each text."""
+def predict(classifier: Checkpoint[AnyModel], texts: Sequence[str]) -> list[tuple[str, float]]:
+    """The label that a checkpoint gives each text, and its probability."""
     labels, length = classifier.labels, classifier.max_length
     assert labels is not None and length is not None, "a classifier has both"
     encoded = [classification.encode(classifier.tokenizer, text, length) for text in texts]
-    outputs = head_outputs(classifier.model, encoded, BATCH_SIZE, progress)  # (N, n_class)
-    return [labels[i] for i in outputs.argmax(dim=-1).tolist()]
+    outputs = head_outputs(classifier.model, encoded, BATCH_SIZE)  # (N, n_class)
+    likely, best = outputs.softmax(dim=-1).max(dim=-1)
+    return [(labels[i], p) for i, p in zip(best.tolist(), likely.tolist(), strict=True)]
 
 
 def majority(train: Labels, n: int) -> list[str]:

@@ -156,6 +156,11 @@ def classifier(of: Run, seed: int, body: Transformer) -> ClassModel:
     if of.variant == FROM_RANDOM:
         body = Transformer(body.config, body.vocab_size)
     reads = None if settings.reads == "auto" else settings.reads
+    if reads == "first" and settings.causal and body.config.causal:
+        of.job.say(
+            "warning: classify.reads first: the first token sees no other, so every message reads "
+            "the same; set classify.causal to false, or read the last"
+        )
     model = ClassModel(body, len(of.data.labels), reads, both_ways=not settings.causal)
     if of.variant == LORA:
         lora.refuse_unknown(settings.adapter, model.config, "params.yaml: classify.adapter")

@@ -209,7 +209,7 @@ def read_splits(folder: Path) -> dict[str, list[Message]]:
     for name, rows in splits.items():
         path = folder / f"{name}.jsonl"
         if not rows:
-            raise UserError(f"{path}: no messages; raise prepare.classification.{name}_share")
+            raise UserError(f"{path}: no messages; change the shares in prepare.classification")
         _refuse_strange(path, rows, learnt)
     return splits
 

@@ -49,8 +49,7 @@ def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> Non
     if best.figure not in curve[-1]:
         measured = ", ".join(name for name in curve[-1] if name.startswith("validation"))
         raise UserError(
-            f"params.yaml: best.figure {best.figure}: this training does not measure it; there is "
-            f"{measured}"
+            f"best.figure {best.figure}: this training does not measure it; there is {measured}"
         )
     if best_row(curve, best.figure) is curve[-1]:
         state.mkdir(parents=True, exist_ok=True)
