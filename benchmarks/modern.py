@@ -82,13 +82,14 @@ class Bench:
     train: Shards
     held_out: Shards
     tokenizer: Tokenizer
+    threads: int
 
     def trained(self, finding: Finding, steps: int, seed: int) -> tuple[Transformer, float]:
         """A model after so many steps, and the seconds that they took."""
         settings, shape = self.preset.pretrain, shape_of(self.preset)
         training, n_ids = settings.training, self.train.n_vocab
         schedule = training.schedule.model_copy(update=finding.schedule)
-        runtime.start(seed, settings.threads)
+        runtime.start(seed, self.threads)
         model = (
             Varied(shape, n_ids, finding.additions)
             if finding.additions
@@ -183,6 +184,7 @@ def main(
     seeds: int = 3,
     first_seed: int = 1,
     rounds: Annotated[int, typer.Option(help="In which steps are timed.")] = 7,
+    threads: Annotated[int | None, typer.Option(help="Default: the preset's.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="These findings alone.")] = None,
     out: Annotated[Path, typer.Option(help="Keeps what is done.")] = Path("modern.jsonl"),
 ) -> None:
@@ -194,9 +196,10 @@ def main(
         Shards.for_windows(folder(preset, "tokenize") / split, tokenizer, block)
         for split in ("train", "validate")
     )
-    bench = Bench(preset, train, held_out, tokenizer)
+    threads = threads or preset.pretrain.threads
+    bench = Bench(preset, train, held_out, tokenizer, threads)
     names = [PRESET, *(only or [name for name in FINDINGS if name != PRESET])]
-    timed = {"preset": preset.name, "names": names, "rounds": rounds}
+    timed = {"preset": preset.name, "names": names, "rounds": rounds, "threads": threads}
     shares = kept_in(out, timed, lambda: shares_of_time(bench, names, rounds))
     losses: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(first_seed, first_seed + seeds):
@@ -206,7 +209,8 @@ def main(
             def loss(name: str = name, n: int = n, seed: int = seed) -> float:
                 return bench.loss(bench.trained(FINDINGS[name], n, seed)[0])
 
-            key = {"preset": preset.name, "name": name, "steps": n, "seed": seed}
+            run = {"steps": n, "seed": seed, "threads": threads}
+            key = {"preset": preset.name, "name": name, **run}
             losses[name].append(kept_in(out, key, loss))
             print(f"seed {seed}: {name}: {losses[name][-1]:.4f}", flush=True)
     for name in names:

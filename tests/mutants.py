@@ -646,6 +646,48 @@ MUTANTS = [
         "",
         "evaluation/test_classification.py",
     ),
+    Mutant(
+        "a scheduler's variables make a single process one of several",
+        "contract/processes.py",
+        "if started() else alone",
+        "if True else alone",
+        "contract/test_processes.py",
+    ),
+    Mutant(
+        "of contradicting answers the first stays",
+        "tasks/multiple_choice.py",
+        "answers[key].most_common(1)[0][0]",
+        "question.answer",
+        "tasks/test_multiple_choice.py",
+    ),
+    Mutant(
+        "two rows are fused by marks that are text",
+        "tasks/classification.py",
+        "len(fields) != 2 or rows_within",
+        "len(fields) != 2 or False and rows_within",
+        "tasks/test_classification.py",
+    ),
+    Mutant(
+        "each text of a long talk costs as much as all before it",
+        "chat.py",
+        "        del self.said[:start]  # nor would it fit behind what comes\n",
+        "",
+        "test_chat.py",
+    ),
+    Mutant(
+        "a command that only prints goes on without its reader",
+        "runner/streams.py",
+        "elif error.errno == errno.EPIPE and not Surviving.outlives:",
+        "elif False:",
+        "test_main.py",
+    ),
+    Mutant(
+        "a batch of prompts is padded where the answers begin",
+        "stages/export.py",
+        '"padding_side": "left",',
+        '"padding_side": "right",',
+        "stages/test_export.py",
+    ),
 ]
 
 

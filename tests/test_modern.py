@@ -29,7 +29,7 @@ VOCAB, STEPS, SEED = 64, 6, 3
 def bench():
     ids = np.random.default_rng(0).integers(0, VOCAB, 20_000).astype(np.uint16)
     shards = engine.sequence(ids, VOCAB)
-    return modern.Bench(PRESET, shards, shards, tokenizer=None)
+    return modern.Bench(PRESET, shards, shards, None, PRESET.pretrain.threads)
 
 
 @pytest.fixture(scope="module")
