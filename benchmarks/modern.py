@@ -196,7 +196,9 @@ def main(
         Shards.for_windows(folder(preset, "tokenize") / split, tokenizer, block)
         for split in ("train", "validate")
     )
-    threads = threads or preset.pretrain.threads
+    shape, threads = shape_of(preset), threads or preset.pretrain.threads
+    if shape.n_kv_head != shape.n_head:
+        raise typer.BadParameter("queries, keys and values of one size are compared")
     bench = Bench(preset, train, held_out, tokenizer, threads)
     names = [PRESET, *(only or [name for name in FINDINGS if name != PRESET])]
     timed = {"preset": preset.name, "names": names, "rounds": rounds, "threads": threads}

@@ -663,14 +663,14 @@ MUTANTS = [
     Mutant(
         "two rows are fused by marks that are text",
         "tasks/classification.py",
-        "len(fields) != 2 or rows_within",
-        "len(fields) != 2 or False and rows_within",
+        'return None if fused([(label, rest) for _, label, _, rest in rows], "\\t") is not None else rows',
+        "return rows",
         "tasks/test_classification.py",
     ),
     Mutant(
         "each text of a long talk costs as much as all before it",
         "chat.py",
-        "        del self.said[:start]  # nor would it fit behind what comes\n",
+        "        self.begin = start\n",
         "",
         "test_chat.py",
     ),

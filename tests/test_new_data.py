@@ -77,6 +77,7 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         ("a.jsonl", '{"prompt": "Say café", "completion": "café"}\n'.encode("cp1252"), {"encoding": "cp1252"}, "instruction: {file: own/a.jsonl, encoding: cp1252}"),
         ("web.jsonl.gz", gzip.compress(b'{"text": "a page"}\n'), {}, "text: [world, {file: own/web.jsonl.gz, format: documents}]"),
         ("novel.txt", "It was late.\n\nNobody came.\n", {}, "text: [world, {file: own/novel.txt}]"),
+        ("a.csv", "comment,Great thing\nquestion,Who is it\ncomment,Not so great\nquestion,Why\n", {}, "classification: {file: own/a.csv, text: 2, label: 1}"),
         ("a.csv", "message,spam\nhello you,ham\nwin it,spam\nhi there,ham\n", {}, "classification: {file: own/a.csv, text: message, label: spam}"),
         ("a.csv", '"Review\ntext",label\nhello you,1\nhi there,2\n', {}, 'classification: {file: own/a.csv, text: "Review\\ntext", label: label}'),
         ("a.jsonl", '{"instruction": "Say hi", "output": null, "category": "x"}\n', {}, "instruction: {file: own/a.jsonl}"),
@@ -106,9 +107,9 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
     assert lines[:5] == [
         "quiz.csv: multiple-choice questions, 120 bytes",
         "rows: 3, 1 of them repeats",
-        "subjects: 2: wood 2, people 1",
+        "with several answers: 0; whose right choice stands there twice: 0",
+        "subjects: 2: wood 1, people 1",
         "choices: 2 to 3",
-        "questions in words: half up to 3, 95 % up to 3, longest 3",
     ]
     presets.change(shlex.split(lines[-1].removeprefix("or: "))[3:])
     asked = params.load().download.mmlu
@@ -156,6 +157,7 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
             "line 1: 'output' is int",
         ),
         ("a.csv", "body,label\nhello,1\nhi,1\n", "all of 2 rows are of one class"),
+        ("a.csv", "body,label\nhello,\nhi,\n", "no row has a label"),
         (
             "a.json",
             '{"text": {"0": "hello"}, "label": {"0": "a"}}',
@@ -182,7 +184,7 @@ def test_subjects_too_small_for_the_worked_examples_are_named(capsys):
     rows = ["question,A,B,answer,subject", *(f"Which is {i}?,tree,stone,B,wood" for i in range(4))]
     lines = report(capsys, "quiz.csv", "\n".join([*rows, "Who?,me,you,A,people"]))
     assert params.load().mmlu.shots == 2
-    assert lines[5] == (
+    assert lines[6] == (
         "warning: people: fewer than 4 questions, half of which may be worked examples; mmlu.shots "
         "is 2: lower it, or name a file `dev:`"
     )

@@ -232,6 +232,7 @@ WRONG = [
     ("pretrain.seed=", "--set pretrain.seed=: expected key=value, such as"),
     ("=1", "--set =1: expected key=value"),
     ("report.title=[", "--set report.title=[: not YAML: line 1"),
+    ("report.title=#1", "--set report.title=#1: a comment begins at '#'; put quotes round"),
     ("report.title=Run #2", "--set report.title=Run #2: a comment begins at '#'; put quotes round"),
     ("model.shape=init", "params.yaml: unknown parameter 'model.n_layer'"),
     ("pretrain.training.epochs=1.0", "params.yaml: pretrain.training: give exactly one of max_steps and epochs"),

@@ -73,6 +73,7 @@ class Talk:
     settings: Settings
     system: str = ""
     said: list[Message] = field(default_factory=list)  # turns: of the user's, then the answer
+    begin: int = 0  # what of it is looked at: what comes before did not fit
 
     def answer(self, text: str) -> Iterator[str]:
         """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
@@ -90,6 +91,11 @@ class Talk:
                 written = self.language.tokenizer.decode(answer)
                 self.said += [message("user", text), message("assistant", written)]
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.said.clear()
+        self.begin = 0
+
     def _ids(self, text: str) -> list[int]:
         """What is read before the answer: of an assistant with the latest turns that leave room for
         it in the context, or half of the context for a longer one.
@@ -100,11 +106,11 @@ class Talk:
         block = self.language.model.config.block_size
         room = block - min(self.settings.max_new_tokens, block // 2)
         system = [message("system", self.system)] if self.system else []
-        for start in range(0, len(self.said) + 1, 2):
+        for start in range(self.begin, len(self.said) + 1, 2):
             ids = template.prompt([*system, *self.said[start:], message("user", text)])
             if len(ids) <= room:
                 break
-        del self.said[:start]  # nor would it fit behind what comes
+        self.begin = start
         return ids
 
     def _tokens(self, ids: list[int]) -> Iterator[int]:
@@ -167,19 +173,19 @@ def converse(
 def _obeyed(talk: Talk, words: list[str]) -> str:
     match words:
         case ["/reset"]:
-            talk.said.clear()
+            talk.forget()
             return "forgotten"
         case ["/system", *_] if not talk.language.assistant:
             return NO_SYSTEM
         case ["/system", *text]:
-            talk.said.clear()
+            talk.forget()
             talk.system = " ".join(text)
             return "the system message is set, what was said forgotten"
         case ["/settings"]:
             return ", ".join(f"{e.name} {getattr(talk.settings, e.name)}" for e in fields(Settings))
         case ["/settings", name, value]:
             try:
-                talk.settings = talk.settings.changed(name, value)
+                talk.settings, talk.begin = talk.settings.changed(name, value), 0
             except UserError as error:
                 return str(error)
             return f"{name} {getattr(talk.settings, name)}"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from llmill.contract.errors import UserError
+from llmill.runner import streams
 from llmill.version import VERSION
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
@@ -165,6 +166,7 @@ def judge_pairs(
     """Have the judge behind a server compare two files of answers, each pair in both orders."""
     from llmill.judge_pairs import print_pairs
 
+    streams.outlive()  # the replies are paid for
     called = [first.stem, second.stem] if names is None else names.split(",")
     if len(called) != 2 or not all(called):
         raise UserError(f"--names {names}: two names, as in old,new")
@@ -234,6 +236,8 @@ def clean(
     """List what scratch/ holds that is no longer of use, and why; with --yes, remove it."""
     from llmill.clean import clean_scratch
 
+    if yes:
+        streams.outlive()
     clean_scratch(yes, downloads)
 
 

@@ -14,7 +14,7 @@ from llmill.commands import app
 from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
-from llmill.runner import typed
+from llmill.runner import streams, typed
 from llmill.serve.refusal import Limits
 
 WEIGHTS = typer.Option(
@@ -148,6 +148,7 @@ def serve(
     """Serve models over HTTP, in OpenAI's interface; docs/serving.md. LLMILL_API_KEY sets a key."""
     from llmill.serve.run import serve as run
 
+    streams.outlive()
     limits = Limits(batch, waiting, tokens, read, body, connections)
     run(models or ["instruct"], host, port, limits, dtype)
 
@@ -185,4 +186,5 @@ def harness(
         raise UserError("lm_eval is not installed; in the repository, `pip install '.[harness]'`")
     from llmill.harness import evaluate
 
+    streams.outlive()  # it writes its results at the end, perhaps after hours
     evaluate(model, dtype, context.args)

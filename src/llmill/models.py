@@ -87,7 +87,8 @@ def located(name: str) -> Path:
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
     if not params.FILE.exists():
-        raise UserError(f"{name}: no such folder or file, and there are no stages here")
+        what = "not a model" if Path(name).exists() else "no such folder or file"
+        raise UserError(f"{name}: {what}, and there are no stages here")
     stages = params.stages(params.load())
     try:
         checkpoint = pipeline.folder(stages, name) / "checkpoint"

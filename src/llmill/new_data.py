@@ -183,15 +183,18 @@ def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
     if columns is not None:
         named = multiple_choice.Named(**columns)
         questions = multiple_choice.read_table(path, path.stem, encoding, named)
-    keys = Counter(normal(question.task) for question in questions)
-    subjects = Counter(question.subject for question in questions)
+    settled, contradictory = multiple_choice.settled(questions)
+    kept = [question for question in settled.values() if not question.ambiguous]
+    subjects = Counter(question.subject for question in kept)
     sizes = sorted({len(question.choices) for question in questions})
     largest = ", ".join(f"{name} {n:,}" for name, n in subjects.most_common(SHOWN))
     shots = params.load().mmlu.shots
     few = [name for name, n in subjects.items() if n < 2 * shots]
     lines = [
         f"{path}: multiple-choice questions, {path.stat().st_size:,} bytes",
-        f"rows: {len(questions):,}, {len(questions) - len(keys):,} of them repeats",
+        f"rows: {len(questions):,}, {len(questions) - len(settled):,} of them repeats",
+        f"with several answers: {contradictory:,}; whose right choice stands there twice: "
+        f"{len(settled) - len(kept):,}",
         f"subjects: {len(subjects)}: {largest}{', ...' if len(subjects) > SHOWN else ''}",
         f"choices: {sizes[0]}" + (f" to {sizes[-1]}" if len(sizes) > 1 else ""),
         *_lengths("questions", [question.question for question in questions]),
@@ -254,7 +257,8 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
     counts = Counter(message.label for message in messages)
     if len(counts) < 2:
         hint = "; in pandas, write rows by orient='records'" if _is_by_columns(path, frame) else ""
-        raise UserError(f"{path}: all of {len(frame):,} rows are of one class{hint}")
+        what = f"all of {len(frame):,} rows are of one class" if counts else "no row has a label"
+        raise UserError(f"{path}: {what}{hint}")
     keys = Counter(normal(message.text) for message in messages)
     largest = ", ".join(f"{name} {n:,}" for name, n in counts.most_common(SHOWN))
     lines += [
@@ -293,9 +297,9 @@ def _is_data(names: Sequence[Any], frame: pd.DataFrame) -> bool:
     """Whether the first row is one of data: one of its cells stands again below itself, and none is
     a usual name of a column.
     """
-    if {str(name).strip().casefold() for name in names} & USUAL:
-        return False
-    return any(_names_one(frame, name) and name in set(frame[name]) for name in names)
+    again = [name for name in names if _names_one(frame, name) and name in set(frame[name])]
+    others = {str(name).strip().casefold() for name in names if name not in again}
+    return bool(again) and not others & USUAL
 
 
 def _is_by_columns(path: Path, frame: pd.DataFrame) -> bool:

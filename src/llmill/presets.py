@@ -31,7 +31,7 @@ WHOLE = {  # one value each, since their keys are no parameters: names of source
 }
 HEAD = re.compile(r"(?:#[^\n]*\n)+")  # the first comment of a file
 SAID = re.compile(r"# (needs|takes): (.*)")
-COMMENT = re.compile(r"\s#")
+COMMENT = re.compile(r"(?:^|\s)#")
 CHANGE = re.compile(r"([\w-]+(?:\.[\w-]+)*)=(.+)", re.DOTALL)
 
 

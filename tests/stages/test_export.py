@@ -343,7 +343,7 @@ def test_a_classifier_that_reads_otherwise_than_transformers_is_not_exported(pat
     job = Job(tmp_path / "out", "classify/all")
     run(SimpleNamespace(export=Export(dtype="float32", gguf=None, adapter="merged")), job)
     assert job.said == [
-        "not exported: transformers supports only causal classifiers that read the last token"
+        "not exported: transformers supports only causal gpt2 classifiers that read the last token"
     ]
     assert [p.name for p in job.out.iterdir()] == ["metrics.json"]
 

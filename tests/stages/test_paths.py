@@ -47,7 +47,7 @@ def test_a_folder_of_somebody_else_is_refused_by_name_wherever_it_stands(folder,
     thesis = folder / place / "thesis.txt"
     thesis.parent.mkdir(parents=True)
     thesis.write_text("years")
-    refusal = f"{place}: llmill writes a result here, but did not create this folder"
+    refusal = f"{place}: llmill writes a result here, but did not create what is there"
     with pytest.raises(UserError, match=re.escape(refusal)):
         run(folder)
     assert thesis.read_text() == "years"

@@ -248,6 +248,38 @@ def test_what_a_conversation_begins_with_is_in_its_split_whatever_the_system_say
         assert {row.asked[0]["content"] for row in rows} == set(first)
 
 
+def test_a_prompt_that_conversations_ask_on_the_way_is_learnt_from_where_they_are(raw):
+    """No conversation is of one turn, and each first question has two of them."""
+    (raw / "instruction/tasks.json").unlink()
+    rows = [
+        {"messages": chat(f"What is {i}?", "A number.", f"{which}?", f"It is {i}.")}
+        for i in range(90)
+        for which in ("Which", "Why")
+    ]
+    write(raw / "instruction/chats.json", json.dumps(rows))
+    pairs = [{"prompt": f"What is {i}?", "chosen": "Yes.", "rejected": "No."} for i in range(90)]
+    write(raw / "preference/pairs.json", json.dumps(pairs))
+    shares = {"test_share": 0.3, "validate_share": 0.3}
+    out = run(
+        raw,
+        instruction=WORLD.prepare.instruction.model_copy(update=shares),
+        preference=WORLD.prepare.preference.model_copy(update=shares),
+    )
+    splits = ("train", "validate", "test")
+    learnt = {
+        split: {
+            entry.messages[0]["content"]
+            for entry in instruction.read(out / f"instruction/{split}.jsonl")
+        }
+        for split in splits
+    }
+    assert learnt["train"] & learnt["test"]
+    for split, pairs in prepared_pairs(out).items():
+        earlier = set().union(*(learnt[each] for each in splits[: splits.index(split)]))
+        prompts = {pair.asked[0]["content"] for pair in pairs}
+        assert prompts == learnt[split] - earlier
+
+
 def test_pairs_that_prefer_nothing_or_repeat_are_left_out_and_counted(raw):
     first = pairs()[0]
     same = {**first, "rejected": f"{first['chosen']}\n"}
@@ -428,7 +460,7 @@ def test_conversations_are_prepared_with_their_earlier_messages(raw):
         (
             "instruction/second.json",
             "[]",
-            r"expected one file of .*, found second.json, tasks.json",
+            r"expected one file of data, found second.json, tasks.json; list each as a source of its own",
         ),
         ("mmlu/test/rivers_test.csv", "Q?,a,A\n", "row 1: 3 fields"),
         ("preference/pairs.json", '[{"prompt": "x", "chosen": "y"}]', "entry 1 .*'rejected'"),

@@ -76,6 +76,12 @@ def test_marks_that_pair_across_rows_are_text(tmp_path):
     ]
 
 
+def test_a_quoted_cell_may_hold_line_ends_and_tabs(tmp_path):
+    content = b'ham\t"see:\nprice\t5"\nspam\t"x"\nham\t"say ""hi"""\n'
+    rows = [(row.label, row.text) for row in read(tmp_path, content)]
+    assert rows == [("ham", "see:\nprice\t5"), ("spam", "x"), ("ham", 'say "hi"')]
+
+
 def test_numbers_are_labels(tmp_path):
     labels = [row.label for row in read(tmp_path, b"0\tzero\n1\tone\n2\ttwo\n")]
     assert labels == ["0", "1", "2"]

@@ -85,7 +85,7 @@ def test_a_missing_response_is_an_empty_one_whatever_it_is_written_as(tmp_path):
         {**GOOD, "system": "Be brief."},
         {"prompt": "Name a metal.", "completion": "Tin.", "system": "Be brief."},
         {"system": "Be brief.", "conversations": [{"from": k, "value": v} for k, v in SAID.items()]},
-        {"system": "Be brief.", "messages": [BRIEF, USER, TIN]},
+        {"system": "Be brief. ", "messages": [BRIEF, USER, TIN]},
     ],
 )  # fmt: skip
 def test_a_system_text_beside_the_messages_stands_in_front_of_them(tmp_path, entry):
@@ -100,7 +100,14 @@ def test_a_history_is_what_was_said_before(tmp_path):
     }
     (found,) = read(tmp_path, [{**entry, "system": "Be brief."}])
     assert found.messages == [BRIEF, USER, TIN, AND, IRON]
-    assert read(tmp_path, [{**GOOD, "history": []}]) == [Instruction("Name a metal.", "", "Tin.")]
+    for nothing in ([], None, ""):
+        assert read(tmp_path, [{**GOOD, "history": nothing}])[0].earlier == []
+    prompt = {
+        "prompt": "And another?",
+        "completion": "Iron.",
+        "history": [["Name a metal.", "Tin."]],
+    }
+    assert read(tmp_path, [prompt])[0].messages == [USER, TIN, AND, IRON]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +119,7 @@ def test_a_history_is_what_was_said_before(tmp_path):
         ([GOOD, "text"], "entry 2 of 2: expected an object"),
         ([{**GOOD, "output": 3}], "entry 1 of 1: 'output' is int"),
         ([{**GOOD, "history": ["x"]}], "'history', 1: expected a question and its answer"),
-        ([{**GOOD, "history": [["x", " "]]}], "'history', message 2: 'content' is empty"),
+        ([{**GOOD, "history": [["x", " "]]}], "'history', 1: the assistant's text is empty; remove"),
         ([{"messages": [BRIEF, USER, TIN], "system": "x"}], "'system' beside messages that have an"),
         ([{"messages": [USER, {"role": "assistant", "content": None, "tool_calls": [1]}]}],
          "message 2: calls of tools are not read; remove the conversation"),

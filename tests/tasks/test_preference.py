@@ -64,7 +64,8 @@ GOOD = {"prompt": "Name a metal.", "chosen": "Tin.", "rejected": "Wood."}
     ("entry", "said"),
     [
         ("x", "expected an object with prompt"),
-        ({**GOOD, "chosen": None}, "no key 'chosen'; expected are prompt"),
+        ({**GOOD, "chosen": None}, "'chosen' is null; expected are prompt"),
+        ({"prompt": "Name a metal.", "rejected": "Wood."}, "no key 'chosen'; expected are prompt"),
         ({"chosen": "Tin.", "rejected": "Wood."}, "no key 'prompt'"),
         ({**GOOD, "prompt": " "}, "'prompt' is empty"),
         ({**GOOD, "chosen": 3}, "'chosen', message 2: 'content' is int"),
@@ -84,3 +85,22 @@ def test_a_preference_that_does_not_fit_is_one_line_with_its_place(tmp_path, ent
 def test_the_real_file_with_alpacas_keys_is_read(real_data):
     entries = preference.read_raw(real_data / "instruct/instruction-data-with-preference.json")
     assert len(entries) == 1100
+
+
+def test_a_system_text_and_a_history_stand_in_front(tmp_path):
+    history = [["Name a metal.", "Tin."]]
+    rows = [
+        {"prompt": "And another?", "chosen": "Iron.", "rejected": "Wood."},
+        {"instruction": "And another?", "chosen": "Iron.", "rejected": "Wood."},
+    ]
+    file = tmp_path / "pairs.json"
+    file.write_text(
+        json.dumps([{**row, "system": "Be brief.", "history": history} for row in rows])
+    )
+    for pair in preference.read_raw(file):
+        assert [(m["role"], m["content"]) for m in pair.asked] == [
+            ("system", "Be brief."),
+            ("user", "Name a metal."),
+            ("assistant", "Tin."),
+            ("user", "And another?"),
+        ]

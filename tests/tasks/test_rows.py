@@ -95,7 +95,7 @@ def test_a_date_beyond_the_calendar_and_two_columns_of_a_name_are_said(tmp_path)
     far = pyarrow.array([10_000_000], pyarrow.int32()).cast(pyarrow.date32())
     with pytest.raises(UserError, match=r"data\.parquet: not a Parquet file that can be read"):
         rows.read(in_parquet(tmp_path, [far], ["day"]))
-    with pytest.raises(UserError, match=r"data\.parquet: two columns 'a'; rename one"):
+    with pytest.raises(UserError, match=r"data\.parquet: several columns 'a'; rename one"):
         rows.read(in_parquet(tmp_path, [pyarrow.array([1])] * 2, ["a", "a"]))
 
 

@@ -60,7 +60,7 @@ def test_quotation_marks_may_be_text(tmp_path):
     with pytest.raises(UserError, match="quotes: false"):
         rows(path)
     path = file(tmp_path, "b.tsv", 'text\tlabel\n"Hi\t1\nyou\t2\nall"\t1\n')
-    with pytest.raises(UserError, match="line 4: a cell in quotation marks holds whole rows"):
+    with pytest.raises(UserError, match="row 2: a cell in quotation marks holds whole rows"):
         rows(path)
 
 

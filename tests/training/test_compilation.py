@@ -49,9 +49,22 @@ def test_a_temporary_folder_or_cache_that_cannot_be_used_is_refused(
     compilation.check(torch.device("cuda"))
 
 
-def test_a_machine_without_a_compiler_is_told_before_any_step(monkeypatch):
-    monkeypatch.setenv("PATH", "")
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's own is another")
+def test_a_machine_without_the_compiler_that_torch_takes_is_told_before_any_step(
+    tmp_path, monkeypatch
+):
+    for name in ("clang++", "icpx"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    with pytest.raises(UserError, match=r"^params.yaml: pretrain.compile: .* a C\+\+ compiler"):
+    with pytest.raises(
+        UserError, match=r"^params.yaml: pretrain.compile: .* there is no g\+\+; in"
+    ):
         compilation.check(torch.device("cpu"))
     compilation.check(torch.device("cuda"))
+    monkeypatch.setenv("CXX", "icpx")
+    compilation.check(torch.device("cpu"))
+    monkeypatch.setenv("CXX", "ccache icpx")
+    with pytest.raises(UserError, match="there is no ccache icpx; install it"):
+        compilation.check(torch.device("cpu"))

@@ -123,7 +123,7 @@ def refuse_foreign(folder: Path) -> None:
     if folder.is_dir() and not any(folder.iterdir()):
         return
     raise UserError(
-        f"{folder}: llmill writes a result here, but did not create this folder (it holds no "
+        f"{folder}: llmill writes a result here, but did not create what is there (it holds no "
         f"{NAME}); move it away, or change paths in params.yaml"
     )
 

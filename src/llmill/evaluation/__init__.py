@@ -1,1 +1,1 @@
-"""Measuring finished models: intervals, likelihoods, classification, questions, and judges."""
+"""Evaluation of trained models: log-likelihoods, classification, questions, judges, intervals."""

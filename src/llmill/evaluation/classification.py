@@ -1,6 +1,6 @@
-"""Classifiers against the truth: predictions, figures with intervals, baselines, comparison.
+"""Classification metrics: predictions, metrics with intervals, baselines and comparisons.
 
-In: texts, labels, checkpoints. Out: predicted labels, and dicts of intervals.
+Input: texts, labels and checkpoints. Output: predicted labels, and dicts of intervals.
 """
 
 from collections import Counter
@@ -21,20 +21,20 @@ from llmill.evaluation.statistics.significance import mcnemar
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import classification
 
-BATCH_SIZE = 64  # of no influence on a prediction
+BATCH_SIZE = 64  # does not change a prediction
 STRENGTHS = (
     1.0,
     10.0,
     100.0,
-)  # inverse regularisation tried for the baseline, on the validation split
+)  # candidates for the baseline's inverse regularisation; the validation split chooses
 
 Labels = Sequence[str]
 Pieces = Literal["words", "characters", "nothing"]
-ANALYZERS: dict[Pieces, str] = {"words": "word", "characters": "char"}  # scikit-learn's
+ANALYZERS: dict[Pieces, str] = {"words": "word", "characters": "char"}  # scikit-learn's names
 
 
 def predict(classifier: Checkpoint[AnyModel], texts: Sequence[str]) -> list[tuple[str, float]]:
-    """The label that a checkpoint gives each text, and its probability."""
+    """Return the predicted label of each text and its probability."""
     labels, length = classifier.labels, classifier.max_length
     assert labels is not None and length is not None, "a classifier has both"
     encoded = [classification.encode(classifier.tokenizer, text, length) for text in texts]
@@ -44,20 +44,20 @@ def predict(classifier: Checkpoint[AnyModel], texts: Sequence[str]) -> list[tupl
 
 
 def majority(train: Labels, n: int) -> list[str]:
-    """The commonest label of the training split, `n` times; of equals the first in the alphabet."""
+    """Return the most frequent training label `n` times; ties go to the first in the alphabet."""
     counts = Counter(train)
     return [min(counts, key=lambda label: (-counts[label], label))] * n
 
 
 def rarer(train: Labels) -> str:
-    """The least common label of the training split; of equals the last in the alphabet."""
+    """Return the least frequent training label; ties go to the last in the alphabet."""
     counts = Counter(train)
     return max(counts, key=lambda label: (-counts[label], label))
 
 
 def pieces(texts: Sequence[str]) -> Pieces:
-    """What TF-IDF counts: words of two letters or digits and more, if any text has one; else
-    characters, as of emoji alone.
+    """Return what TF-IDF counts: words of at least two letters or digits if any text has one,
+    otherwise characters (for example in texts of emoji alone).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -74,11 +74,11 @@ def tfidf(
     test: Sequence[str],
     seed: int,
 ) -> tuple[list[str], float]:
-    """Logistic regression on TF-IDF of `pieces` and pairs of them: labels for `test`, and its
-    strength. Where the training texts hold nothing, the majority.
+    """Fit logistic regression on TF-IDF of `pieces` and pairs of them; return the labels of `test`
+    and the inverse regularisation. If the training texts hold nothing, predict the majority label.
 
-    scikit-learn's defaults, but for the inverse regularisation: the one of STRENGTHS that is best
-    on the validation split, since the default is far from it.
+    All settings are scikit-learn's defaults except the inverse regularisation, which is the one of
+    STRENGTHS with the best validation accuracy. The default is far from the best.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -105,7 +105,9 @@ def figures(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Accuracy; precision, recall and F1 of `positive`; macro F1; counts of truth by prediction."""
+    """Return accuracy, macro F1, the confusion counts (rows are the true labels), and precision,
+    recall and F1 of the label `positive`.
+    """
     rows, columns = numbers(truth, labels), numbers(predicted, labels)
     counts = _confusion(rows, columns, len(labels))
     at = labels.index(positive)
@@ -134,8 +136,8 @@ def figures_of_runs(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The same of several trainings: means over them, with intervals over trainings and texts; the
-    counts are those of the first.
+    """Return the metrics of `figures` as means over several trainings, with intervals that cover
+    trainings and texts. The confusion counts are those of the first training.
     """
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
     first = figures(truth, runs[0], labels, positive, **draws)
@@ -151,7 +153,7 @@ def figures_of_runs(
 
 
 def numbers(names: Labels, labels: Labels) -> np.ndarray:
-    """The number of each label, (N,)."""
+    """Return the index of each name in `labels`, (N,)."""
     return np.array([labels.index(name) for name in names])
 
 
@@ -161,9 +163,10 @@ def compare(
     second: Labels,
     confidence: float,
 ) -> dict[str, Any]:
-    """Two systems on the same texts: the difference of their accuracies, and McNemar's exact test.
+    """Compare two systems on the same texts: the difference of their accuracies (first minus
+    second), and McNemar's exact test.
 
-    The p-value is that of a fair coin for the texts that exactly one of them has right.
+    The p-value is that of a fair coin for the texts that exactly one system labels correctly.
     """
     right = [[p == t for p, t in zip(x, truth, strict=True)] for x in (first, second)]
     only_first = sum(a and not b for a, b in zip(*right, strict=True))
@@ -179,8 +182,10 @@ def compare(
 def _measures(
     truth: np.ndarray, n: int, at: int
 ) -> dict[str, Callable[[np.ndarray, np.ndarray], float]]:
-    """Functions of the numbers of the true and the predicted labels, of which there are `n`, on
-    texts that are drawn from those of `truth`. A draw that lacks a rare class says nothing of it.
+    """Return each metric as a function of true and predicted label numbers, (N,) each, in [0, n).
+
+    The texts of a call are a resample of those of `truth`. Macro F1 ignores a class that a
+    resample happens to lack.
     """
     absent = np.bincount(truth, minlength=n) == 0
 
@@ -204,7 +209,9 @@ def _measures(
 
 
 def _fewest(counts: np.ndarray, at: int) -> dict[str, int]:
-    """The messages that each measure hangs on: a single one of them wrong would move it most."""
+    """Return the number of messages that each metric depends on most: the smallest group in which
+    one error moves the metric most.
+    """
     by_label = counts.sum(axis=1)
     positive, predicted = max(1, int(by_label[at])), max(1, int(counts[:, at].sum()))
     return {
@@ -221,6 +228,6 @@ def _confusion(truth: np.ndarray, predicted: np.ndarray, n: int) -> np.ndarray:
 
 
 def _f1(confusion: np.ndarray) -> np.ndarray:
-    """F1 of each class; 0 for one that neither occurs nor is predicted."""
+    """Return the F1 of each class, (n_class,); 0 for one that neither occurs nor is predicted."""
     both = confusion.sum(axis=0) + confusion.sum(axis=1)
     return 2 * confusion.diagonal() / np.maximum(1, both)

@@ -1,8 +1,8 @@
-"""From what items have in common with the training text to figures: how many overlap, whether their
-answers stand there, too, and what models score with and without them.
+"""Metrics of the overlap of test items with the training text: how many items overlap, whether
+their answers occur there too, and what models score with and without them.
 
-An item overlaps if one of its runs of words occurs in the text; it is above the threshold if more
-than that share of its runs do.
+An item overlaps if at least one of its runs of words occurs in the text. It is above the threshold
+if the share of its runs that occur is larger than the threshold.
 """
 
 from collections import Counter
@@ -16,14 +16,16 @@ from llmill.evaluation.statistics import intervals
 from llmill.text.corpus.overlap import Overlap
 from llmill.text.words import split
 
-SHOWN = 40  # words of an example
+SHOWN = 40  # words in an example
 
 
 def figures(
     found: Overlap, asked: Asked, numbers: np.ndarray, threshold: float, confidence: float
 ) -> dict[str, Any]:
-    """Of the items with these numbers: how many overlap, by part of the text, too; and of those
-    that overlap and have an answer, with how many the right one and a wrong one are found.
+    """Return how many of the items `numbers` (N,) overlap, in total and by part of the text.
+
+    For items that overlap and have an answer, also return with how many of them the right answer
+    and a wrong answer are found.
     """
     shares = share_of_runs(found, found.names)[numbers]
     answers = list(answered(found, asked, numbers).values())
@@ -34,7 +36,7 @@ def figures(
 
     return {
         "items": len(numbers),
-        "whole": int((found.runs[numbers] == 1).sum()),  # one run, the whole item
+        "whole": int((found.runs[numbers] == 1).sum()),  # the only run is the whole item
         "without_words": int((found.words[numbers] == 0).sum()),
         "overlapping": share(shares > 0),
         "above_threshold": share(shares > threshold),
@@ -46,8 +48,9 @@ def figures(
 
 
 def answered(found: Overlap, asked: Asked, numbers: np.ndarray) -> dict[int, tuple[bool, bool]]:
-    """Of each item that overlaps and has an answer whether the right and whether a wrong one is
-    found with it: behind it in the text, or as the label of the message with its longest run.
+    """Return, for each item that overlaps and has an answer, whether the right answer and whether
+    a wrong one is found with it: after it in the text, or as the label of the message that
+    contains its longest run.
     """
     if not asked.labels:
         return {
@@ -64,7 +67,9 @@ def answered(found: Overlap, asked: Asked, numbers: np.ndarray) -> dict[int, tup
 
 
 def share_of_runs(found: Overlap, parts: Iterable[str]) -> np.ndarray:
-    """The share of each item's runs that occur in one of the parts; 0 of none. (items,)"""
+    """Return the share of each item's runs that occur in any of the parts, (items,); 0 for an item
+    without runs.
+    """
     return found.counts(found.bits(parts)) / np.maximum(found.runs, 1)
 
 
@@ -75,9 +80,11 @@ def with_and_without(
     threshold: float,
     confidence: float,
 ) -> dict[str, intervals.Interval]:
-    """The share right of all items, of those that overlap, of those that do not, and of those that
-    are not above the threshold. Of each item: `right` says it, `shares` are of its runs,
-    `clusters` what it shares with others. (N,)
+    """Return the accuracy on all items, on those that overlap, on those that do not, and on those
+    that are not above the threshold.
+
+    Per item, (N,): `right` is whether it is answered correctly, `shares` the share of its runs that
+    occur, `clusters` what it shares with other items.
     """
     chosen = {
         "all": shares >= 0,
@@ -94,7 +101,7 @@ def with_and_without(
 
 
 def matched(keys: Iterable[Hashable], items: Mapping[Hashable, Sequence[int]]) -> list[int]:
-    """The item of each key; of several with one key each in turn, and -1 where there is none."""
+    """Return the item of each key, or -1. Several items with one key are used in turn."""
     seen: Counter[Hashable] = Counter()
     numbers = []
     for key in keys:
@@ -105,8 +112,8 @@ def matched(keys: Iterable[Hashable], items: Mapping[Hashable, Sequence[int]]) -
 
 
 def described(found: Overlap, asked: Asked, numbers: np.ndarray) -> list[dict[str, Any]]:
-    """One row for each item that overlaps. Its example is the longest run, or the beginning of it,
-    with the first document that holds it.
+    """Return one row for each item that overlaps. Its example is the longest run (at most its first
+    SHOWN words) and the first document that contains it.
     """
     counts = {part: found.counts(found.bits([part])) for part in found.names}
     shares, answers = share_of_runs(found, found.names), answered(found, asked, numbers)
@@ -123,7 +130,7 @@ def described(found: Overlap, asked: Asked, numbers: np.ndarray) -> list[dict[st
                 **name,
                 "text": item.text,
                 "words": int(found.words[number]),
-                "run": int(found.length[number]),  # words of each
+                "run": int(found.length[number]),  # words in each run
                 "runs": int(found.runs[number]),
                 "found": {part: int(each[number]) for part, each in counts.items() if each[number]},
                 "share": round(float(shares[number]), 4),

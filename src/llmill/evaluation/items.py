@@ -1,5 +1,5 @@
-"""The items that models are tested on, each with a right and a wrong answer where it has some; and
-the text that they learn from, in parts.
+"""The test items, with a right and a wrong answer if they have answers, and the training text in
+parts. Stage `contamination` looks for the items in the text.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from llmill.text.words import split
 
 QUESTIONS, INSTRUCTIONS, MESSAGES = "questions", "instructions", "messages"
 DOCUMENTS, PREFERENCES = "documents", "preferences"
-TRIED = 20  # references of other tasks, to find one that is another text
+TRIED = 20  # references of other tasks that are tried as the wrong answer
 
 Row = TypeVar("Row")
 
@@ -31,13 +31,13 @@ class Asked:
 
     kind: str
     items: list[Item] = field(default_factory=list)
-    names: list[dict[str, Any]] = field(default_factory=list)  # what tells a reader which it is
-    keys: list[Hashable] = field(default_factory=list)  # what a result of a model names it by
-    labels: list[tuple[str, str]] = field(default_factory=list)  # the right one and a wrong one
-    clusters: list[Hashable] = field(default_factory=list)  # what they share, or their number
+    names: list[dict[str, Any]] = field(default_factory=list)  # describe the item to a reader
+    keys: list[Hashable] = field(default_factory=list)  # identify the item in a model's results
+    labels: list[tuple[str, str]] = field(default_factory=list)  # (right, wrong)
+    clusters: list[Hashable] = field(default_factory=list)  # an item without one has its number
 
     def add(self, item: Item, key: Hashable, cluster: Hashable = None, **name: Any) -> None:
-        """One more; `cluster` is what it shares with others."""
+        """Add an item; `cluster` is what it shares with other items."""
         self.clusters.append(len(self.items) if cluster is None else cluster)
         self.items.append(item)
         self.names.append(name)
@@ -45,7 +45,7 @@ class Asked:
 
 
 def asked(prepared: Path) -> Iterator[Asked]:
-    """The test items of every role that is there; further tests of messages are kinds."""
+    """Yield the test items of every role that has data. Each further test of messages is a kind."""
     if not skipped.reason(prepared / "mmlu"):
         folder = prepared / "mmlu"
         entities = record.read_json(folder / "entities.json")
@@ -60,8 +60,8 @@ def asked(prepared: Path) -> Iterator[Asked]:
 
 
 def of_questions(questions: Sequence[Question], entities: Mapping[str, str]) -> Asked:
-    """Questions with the right choice, and with the next one behind it that is another text;
-    `entities` are what they are about.
+    """Return questions with the right choice, and as the wrong answer the next choice that differs.
+    Questions about the same one of `entities` share a cluster.
     """
     found = Asked(QUESTIONS)
     for question, cluster in zip(questions, clusters_of(questions, entities), strict=True):
@@ -74,8 +74,8 @@ def of_questions(questions: Sequence[Question], entities: Mapping[str, str]) -> 
 
 
 def of_instructions(entries: Sequence[Instruction]) -> Asked:
-    """Tasks with their reference; the wrong answer is the first that is listed as one, else the
-    reference of the next task of that kind.
+    """Return tasks with their reference. The wrong answer is the first listed one that differs,
+    otherwise the reference of one of the next tasks of the same kind.
     """
     found = Asked(INSTRUCTIONS)
     by_kind: dict[str | None, list[str]] = {}
@@ -92,7 +92,7 @@ def of_instructions(entries: Sequence[Instruction]) -> Asked:
 
 
 def of_messages(kind: str, messages: Sequence[Message]) -> Asked:
-    """Messages with their label, and with the next one as the wrong one."""
+    """Return messages with their label; the wrong answer is the next label in the alphabet."""
     found = Asked(kind)
     labels = sorted({message.label for message in messages})
     following = dict(zip(labels, [*labels[1:], *labels[:1]], strict=True))
@@ -103,7 +103,9 @@ def of_messages(kind: str, messages: Sequence[Message]) -> Asked:
 
 
 def another(right: str, others: Iterable[str]) -> str:
-    """The first text of which neither begins the other, word by word; "" where there is none."""
+    """Return the first text such that neither it nor `right` begins with the other, word by word;
+    "" if there is none.
+    """
     words = split(right)
     for other in others:
         own = split(other)
@@ -114,8 +116,8 @@ def another(right: str, others: Iterable[str]) -> str:
 
 
 def learnt(prepared: Path) -> dict[str, Iterator[Document]]:
-    """What is trained on: documents, and the training rows of labelled data, read one by one. Of a
-    role that is null there is nothing.
+    """Return the training text by part: documents, and the training rows of labelled data. A role
+    that is null yields nothing. The iterators yield documents one by one.
     """
     return {
         DOCUMENTS: _documents(prepared / "text" / "train"),

@@ -1,1 +1,1 @@
-"""The model: one decoder by switches, its heads, generation, and the checkpoint folder."""
+"""The model: one transformer with switches, its heads, generation, and the checkpoint folder."""

@@ -1,7 +1,8 @@
-"""The architectures of transformers that are ours with some switches set: how each says them in its
-`config.json`, and where its tensors stand in ours.
+"""Architectures of Hugging Face's transformers that llmill's model can represent: how each one
+writes its switches in `config.json`, and where its tensors lie in llmill's.
 
-Every option of a config is read, known to change nothing, or refused by name (`options.py`).
+Every option of a config is either read, known to change nothing, or refused by name
+(`options.py`).
 """
 
 from collections.abc import Callable
@@ -20,29 +21,31 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Rows:
-    """One of their tensors: so many rows of ours, after a change that is its own inverse."""
+    """A tensor of transformers: this many rows of llmill's tensor, after a change that is its own
+    inverse.
+    """
 
     name: str
     rows: int
     change: Change | None = None
 
 
-Layout = dict[str, list[Rows]]  # our tensor: theirs, from its first row to its last
+Layout = dict[str, list[Rows]]  # llmill's tensor: transformers' tensors, from first row to last
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What transformers calls a model, and how it maps to ours."""
+    """An architecture of transformers and its mapping to llmill's model."""
 
-    name: str  # of the class of causal models
+    name: str  # the class of causal models
     model_type: str
-    read: Callable[[Options], Config]  # a config as the fields of our `Model`
+    read: Callable[[Options], Config]  # from a config to the fields of `Model`
     write: Callable[[Model], Config]
     layout: Callable[[Model, int], Layout]
-    classifier: str | None = None  # of the class of classifiers, where there is one
+    classifier: str | None = None  # the class of classifiers, if transformers has one
 
     def called(self, classifier: bool) -> str | None:
-        """The class of a causal model, or of a classifier."""
+        """Return the class name of a causal model, or of a classifier."""
         return self.classifier if classifier else self.name
 
 
@@ -53,7 +56,8 @@ def _gpt2_read(options: Options) -> Config:
         options.only(name, False)
     options.only("add_cross_attention", False)
     heads, width = options.whole("n_head"), options.whole("n_embd")
-    # One dropout for all: no logit depends on it, and `model.dropout` sets it for a training.
+    # llmill has one dropout for all three: no logit depends on it, and `model.dropout` sets it
+    # for training.
     dropout = options.number("resid_pdrop", 0.1)
     for name in ("embd_pdrop", "attn_pdrop"):
         options.number(name, 0.1)
@@ -187,7 +191,9 @@ def _nanochat_write(config: Model) -> Config:
 
 
 def _nanochat_layout(config: Model, vocab_size: int) -> Layout:
-    """Its rotary positions turn the other way: the halves of each head change places."""
+    """Return the layout. nanochat rotates in the opposite direction, so the halves of each head
+    are swapped.
+    """
     layout = _shared_layout(config, vocab_size, partial(_halves_swapped, size=_head_size(config)))
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}.mlp", f"model.layers.{i}.mlp"
@@ -197,7 +203,7 @@ def _nanochat_layout(config: Model, vocab_size: int) -> Layout:
 
 
 def _shared_read(options: Options, epsilon: float) -> Config:
-    """What Llama and nanochat call alike."""
+    """Read the options that Llama and nanochat share."""
     heads, width = options.whole("num_attention_heads"), options.whole("hidden_size")
     options.only("head_dim", None, width // heads)
     return {
@@ -225,7 +231,7 @@ def _shared_write(config: Model) -> Config:
 
 
 def _shared_layout(config: Model, vocab_size: int, of_qk: Change | None = None) -> Layout:
-    """Embedding, attention and head of Llama and nanochat."""
+    """Return the layout of embedding, attention and head of Llama and nanochat."""
     size = _head_size(config)
     layout = {"embedding.weight": [Rows("model.embed_tokens.weight", vocab_size)]}
     for i in range(config.n_layer):
@@ -245,7 +251,7 @@ def _head(config: Model, vocab_size: int) -> Layout:
 
 
 def _rotary_read(options: Options) -> Config:
-    """Rotary positions as transformers 5 writes them (`rope_parameters`), or as 4 did."""
+    """Read rotary positions as transformers 5 writes them (`rope_parameters`), or as 4 did."""
     new, old = options.section("rope_parameters"), options.section("rope_scaling")
     base = options.take("rope_theta", None)
     base = 10000.0 if base is None else base
@@ -280,7 +286,8 @@ def _rotary_write(config: Model) -> Config:
             "high_freq_factor": scaling.high_frequency_factor,
             "original_max_position_embeddings": scaling.original_block_size,
         }
-    # Readers older than transformers 5 look at the top, and else turn by 10,000, or unscaled.
+    # Readers older than transformers 5 read the top level; without it they assume a base of
+    # 10,000 and no scaling.
     top: Config = {"rope_parameters": rope, "rope_theta": config.rotary_base}
     if scaling is not None:
         top["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
@@ -288,12 +295,12 @@ def _rotary_write(config: Model) -> Config:
 
 
 def turned(matrix: Tensor) -> Tensor:
-    """GPT-2 stores matrices as (in, out)."""
+    """Transpose a matrix: GPT-2 stores matrices as (in, out), llmill as (out, in)."""
     return matrix.mT
 
 
 def _halves_swapped(rows: Tensor, size: int) -> Tensor:
-    """The halves of each head of `size` rows in each other's place."""
+    """Swap the halves of each head of `size` rows; (rows, ...) to (rows, ...)."""
     heads = rows.unflatten(0, (-1, 2, size // 2))
     return heads.flip(1).flatten(0, 2)
 

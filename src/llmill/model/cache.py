@@ -1,6 +1,6 @@
-"""Keys and values of what was read so far, for texts that go on token by token.
+"""Key-value cache for texts that are generated token by token.
 
-Rows are padded on the left, so that all end in the same column.
+Rows are padded on the left, so that all of them end in the same column.
 """
 
 from collections.abc import Sequence
@@ -8,25 +8,28 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-ROOM = 64  # columns that are added at a time
+ROOM = 64  # columns to allocate beyond what is needed
 
 
 class Cache:
-    """What each attention of a model has read of B texts; `first`, (B,), is where each begins."""
+    """Keys and values of B texts for each attention layer of a model. `first`, (B,), is the column
+    in which each text begins.
+    """
 
     def __init__(self, first: Tensor):
         self.first, self.used = first, 0
-        # (B, K, columns and room, D) each
+        # Keys and values, each (B, K, allocated columns, D).
         self.keys_values: dict[nn.Module, tuple[Tensor, Tensor]] = {}
 
     def places(self, t: int) -> Tensor:
-        """The position of each of the next T columns in its row, (B, T); of padding, zero."""
+        """Return the position of each of the next T columns in its text, (B, T); padding gets 0."""
         column = torch.arange(self.used, self.used + t, device=self.first.device)
         return (column - self.first[:, None]).clamp(min=0)
 
     def mask(self, t: int) -> Tensor | None:
-        """What each of the next T columns may look at, (B, 1, T, columns so far): itself and what
-        stands before it in its row. None where that is everything.
+        """Return the attention mask of the next T columns, (B, 1, T, columns with these T): each
+        one attends to itself and to the earlier columns of its text. Return None if that is every
+        column.
         """
         if t == 1 and not self.first.any():
             return None
@@ -36,8 +39,9 @@ class Cache:
         return (mask | (columns == columns[self.used :, None]))[:, None]  # padding sees itself
 
     def extended(self, attention: nn.Module, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of all columns so far, with those of the next T, (B, K, T, D). On the CPU
-        in float32: attention of one query is there two to five times as fast as in bfloat16.
+        """Append the keys and values of the next T columns, each (B, K, T, D), and return those of
+        all columns. The CPU stores them in float32, in which attention of one query is two to
+        five times as fast as in bfloat16.
         """
         end = self.used + k.size(2)
         if k.device.type == "cpu":
@@ -53,7 +57,7 @@ class Cache:
 
 
 def joined(parts: Sequence[tuple[Cache, list[int]]]) -> Cache:
-    """One cache of some rows of others, in this order, as narrow as its longest row."""
+    """Join the given rows of several caches, in this order, into one as wide as its longest row."""
     lengths = torch.cat([cache.used - cache.first[rows] for cache, rows in parts])
     used = int(lengths.max())
     result = Cache(used - lengths)
@@ -74,7 +78,7 @@ def joined(parts: Sequence[tuple[Cache, list[int]]]) -> Cache:
 
 
 def _wider(narrow: Tensor, used: int, columns: int) -> Tensor:
-    """The same columns with room behind them."""
+    """Return a copy of `narrow`, (B, K, columns, D), with `columns` allocated columns."""
     wide = narrow.new_zeros((*narrow.shape[:2], columns, narrow.size(3)))
     wide[:, :, :used] = narrow[:, :, :used]
     return wide

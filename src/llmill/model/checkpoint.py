@@ -1,9 +1,9 @@
 """The checkpoint folder: `config.json` (shape, kind and origin), `model.safetensors`, and the
 tokenizer's `bpe/`.
 
-Every later stage reads a model's shape and tokenizer from here, never from `params.yaml`. What a
-model is, it says itself, wherever its folder lies. An adapter's weights are its own alone; it names
-the folder of its foundation, and is read merged with it.
+Every later stage reads a model's shape and tokenizer from this folder, never from `params.yaml`, so
+a folder describes its model wherever it lies. The folder of an adapter holds only the adapter's
+weights. It names the folder of its foundation, and loading merges the two.
 """
 
 import os
@@ -26,7 +26,7 @@ from llmill.model.transformer import Transformer, twin
 from llmill.text.tokenization.tokenizer import Tokenizer
 
 AnyModel = lora.AnyModel
-Shared = dict[Path, Transformer]  # foundations by their folders
+Shared = dict[Path, Transformer]  # foundations by folder
 M = TypeVar("M", bound=AnyModel, covariant=True)
 Kind = Literal["foundation", "assistant", "classifier", "judge"]
 
@@ -36,30 +36,30 @@ KINDS: dict[type, Kind] = {
     ClassModel: "classifier",
     ScoreModel: "judge",
 }
-TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # the embedding once more
-BEGUN_FROM = "begun_from"  # in an adapter's weights, so that their hash stands for both
+TIED = {Transformer: "head.weight", ScoreModel: "knows.head.weight"}  # equal to the embedding
+BEGUN_FROM = "begun_from"  # stored in an adapter's weights, so that their hash covers both
 RESTORE = "`dvc checkout` restores it, or `dvc repro` of its stage makes it anew"
 
 
 class Config(Section):
-    """What `config.json` says."""
+    """The content of `config.json`."""
 
     model: Model
     vocab_size: Positive
     head: Literal["next_token", "class", "score"]
     labels: Annotated[list[str], Field(min_length=1)] | None
     max_length: Positive | None
-    # Checkpoints of before these were written say none of them.
+    # Checkpoints that are older than these fields lack them.
     kind: Kind | None = None
     template: str | None = None
     made_by: str | None = None
     begun_from: str | None = None
     weights_template: str | None = None
-    reads: Reads | None = None  # of a classifier; None as `ClassModel` takes it
+    reads: Reads | None = None  # for a classifier; None: the default of `ClassModel`
     both_ways: bool = False
-    # Of an adapter alone.
+    # Only for an adapter.
     adapter: Adapter | None = None
-    foundation: Line | None = None  # the folder of its foundation, seen from its own
+    foundation: Line | None = None  # folder of its foundation, relative to its own folder
 
     @model_validator(mode="after")
     def an_assistant_has_a_template(self) -> Self:
@@ -80,11 +80,11 @@ class Config(Section):
         return self
 
     def build(self) -> AnyModel:
-        """A new model of this shape."""
+        """Return a new model of this shape."""
         return self.headed(Transformer(self.model, self.vocab_size))
 
     def headed(self, body: Transformer) -> AnyModel:
-        """A transformer with a new head, where it is not that of the next token."""
+        """Put a new class or score head on a transformer; a next-token model stays as it is."""
         if self.head == "class":
             assert self.labels is not None, "a classifier has classes"
             return ClassModel(body, len(self.labels), self.reads, self.both_ways)
@@ -93,31 +93,31 @@ class Config(Section):
 
 @dataclass(frozen=True)
 class Checkpoint(Generic[M]):
-    """A model in evaluation mode on the CPU, its tokenizer, what it is and where it came from."""
+    """A model in evaluation mode on the CPU, with its tokenizer, kind and origin."""
 
     model: M
     tokenizer: Tokenizer
     labels: list[str] | None = None  # of a classifier
-    max_length: int | None = None  # tokens a classifier or a judge reads
-    template: str | None = None  # of an assistant: how a chat is put to it, in Jinja
+    max_length: int | None = None  # tokens that a classifier or a judge reads
+    template: str | None = None  # chat template of an assistant, in Jinja
     made_by: str | None = None  # the stage
     begun_from: str | None = None  # sha256 of the weights that its training began from
-    weights_template: str | None = None  # of a foundation: the one that came with those weights
-    adapter: lora.Stored | None = None  # what was learnt, where that is all that is stored
+    weights_template: str | None = None  # chat template that came with a foundation's weights
+    adapter: lora.Stored | None = None  # the trained tensors, if only these are stored
 
     @property
     def kind(self) -> Kind:
-        """What it is."""
+        """The kind of the model."""
         return "assistant" if self.template is not None else KINDS[type(self.model)]
 
     @property
     def chat_template(self) -> str | None:
-        """How a chat is put to it, if it was taught so here or before."""
+        """The chat template that the model was trained with, here or before; None without one."""
         return self.weights_template if self.template is None else self.template
 
 
 def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
-    """Write a checkpoint into a new folder."""
+    """Write a checkpoint to a new folder."""
     model = checkpoint.model
     body = model if isinstance(model, Transformer) else model.body
     folder.mkdir(parents=True)
@@ -149,11 +149,11 @@ def save(folder: Path, checkpoint: Checkpoint[AnyModel]) -> None:
 
 
 def load(folder: Path, shared: Shared | None = None) -> Checkpoint[AnyModel]:
-    """Read a checkpoint; raises `UserError` naming the file, for what is missing, damaged or does
-    not fit.
+    """Read a checkpoint. Raises `UserError`, which names the file, for one that is missing, damaged
+    or does not fit the others.
 
-    An adapter is merged into its foundation. With `shared` it is not: foundations are kept there,
-    and whatever is read with the same `shared` has the very same weights of them.
+    An adapter is merged into its foundation, unless `shared` is given. Foundations are then kept in
+    `shared`, and all checkpoints that are read with the same `shared` share these weights.
     """
     config = read_config(folder)
     tokenizer = Tokenizer.load(folder / BPE)
@@ -182,8 +182,8 @@ def load(folder: Path, shared: Shared | None = None) -> Checkpoint[AnyModel]:
 
 
 def load_language_model(folder: Path, shared: Shared | None = None) -> Checkpoint[Transformer]:
-    """Read a checkpoint of a model that says what the next token is; raises `UserError` for what
-    `load` refuses, a classifier, and a masked model.
+    """Read a checkpoint of a model that predicts the next token. Raises `UserError` for whatever
+    `load` refuses, for a classifier, a judge, and a masked model.
     """
     loaded = load(folder, shared)
     if not _has_transformer(loaded):
@@ -200,14 +200,14 @@ def load_language_model(folder: Path, shared: Shared | None = None) -> Checkpoin
 
 
 def weights_hash(folder: Path) -> str:
-    """sha256 of a checkpoint's weights, by which a model made from them names them. An adapter's
-    hold that of its foundation's.
+    """Return the sha256 of a checkpoint's weights file, by which a model that is trained from it
+    refers to it. An adapter's file holds the hash of its foundation.
     """
     return record.sha256_file(folder / WEIGHTS)
 
 
 def read_config(folder: Path) -> Config:
-    """`config.json`; raises `UserError` for one that does not say a model's shape."""
+    """Read `config.json`. Raises `UserError` for a file that does not give a model's shape."""
     file = folder / CONFIG
     try:
         return Config.model_validate(elsewhere.read_object(file))
@@ -223,7 +223,7 @@ def _has_transformer(loaded: Checkpoint[AnyModel]) -> TypeGuard[Checkpoint[Trans
 
 
 def _stored(model: AnyModel) -> dict[str, torch.Tensor]:
-    """The tensors to store: a tied head only once, as the embedding."""
+    """Return the tensors to store. A tied head is stored once, as the embedding."""
     tensors = model.state_dict()
     if model.config.tied and type(model) in TIED:
         tensors.pop(TIED[type(model)], None)
@@ -231,11 +231,11 @@ def _stored(model: AnyModel) -> dict[str, torch.Tensor]:
 
 
 def _refuse_other_weights(folder: Path, config: Config) -> None:
-    """Hold the weights' header against the config, before anything is made of its size."""
+    """Compare the header of the weights with the config, before memory of its size is allocated."""
     file = folder / WEIGHTS
     try:
         stored = weights.of_file(file)
-        if config.adapter is None:  # its shape is that of its foundation, which is there
+        if config.adapter is None:  # an adapter has the shape of its foundation, which is loaded
             stored.refuse_too_large(config.model, config.vocab_size, folder / CONFIG)
         expected = _expected(config)
         for name in sorted(expected.keys() | stored.tensors.keys()):
@@ -249,7 +249,7 @@ def _refuse_other_weights(folder: Path, config: Config) -> None:
 
 
 def _expected(config: Config) -> dict[str, torch.Tensor]:
-    """The tensors that the weights must hold, without the memory that they take."""
+    """Return the tensors that the weights must hold, on the meta device (without memory)."""
     with weights.without_memory():
         model = config.build()
         if config.adapter is None:
@@ -267,7 +267,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
-    """A model all of whose weights are in its folder."""
+    """Load a model whose folder holds all of its weights."""
     place = folder.resolve()
     if shared is not None and place in shared:
         return shared[place]
@@ -282,9 +282,9 @@ def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
 def _adapted(
     folder: Path, config: Config, settings: Adapter, shared: Shared | None
 ) -> tuple[AnyModel, lora.Stored]:
-    """A foundation with the adapter in a folder, and the adapter itself."""
+    """Load a foundation with the adapter of a folder, and return both."""
     place = _foundation_of(folder, config)
-    # An adapter below this one is merged: two in one layer are not held apart.
+    # If the foundation is an adapter itself, it is merged: a layer holds one adapter only.
     apart = shared if read_config(place).adapter is None else None
     body = load(place, apart).model
     if not isinstance(body, Transformer) or (body.config, body.vocab_size) != (
@@ -302,7 +302,7 @@ def _adapted(
 
 
 def _foundation_of(folder: Path, config: Config) -> Path:
-    """The folder of an adapter's foundation; raises `UserError` where another one lies there."""
+    """Return the folder of an adapter's foundation. Raises `UserError` if another lies there."""
     assert config.foundation is not None, "checked as it was read"
     place = Path(os.path.normpath(folder / config.foundation))
     file, own = place / WEIGHTS, folder / WEIGHTS
@@ -314,7 +314,7 @@ def _foundation_of(folder: Path, config: Config) -> Path:
     for each in (own, file):
         elsewhere.refuse_other_than_files(each)
     have, wanted = weights_hash(place), config.begun_from
-    # What the weights say cannot be of a ring of folders, for no hash holds itself.
+    # The weights hold the hash, so folders cannot refer to each other in a ring.
     if weights.metadata(own).get(BEGUN_FROM) != wanted:
         raise UserError(f"{own}: not the adapter that {folder / CONFIG} tells of; {RESTORE}")
     if have != wanted:

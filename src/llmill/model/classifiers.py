@@ -1,6 +1,7 @@
-"""The class head in folders of transformers: its labels in `config.json`, its tensor in ours.
+"""The class head in folders of Hugging Face's transformers: its labels in `config.json` and its
+tensor in llmill's model.
 
-Their `...ForSequenceClassification` is a decoder with a matrix without bias, `score`.
+transformers' `...ForSequenceClassification` is a decoder with a matrix `score` without bias.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from llmill.model.options import Config, Options
 
 
 def write(labels: Sequence[str]) -> Config:
-    """What a config says of a classifier's head."""
+    """Return the options of a config that describe a classifier's head."""
     return {
         "id2label": {str(i): label for i, label in enumerate(labels)},
         "label2id": {label: i for i, label in enumerate(labels)},
@@ -22,8 +23,8 @@ def write(labels: Sequence[str]) -> Config:
 
 
 def read(options: Options, architecture: Architecture) -> list[str]:
-    """The labels of a classifier, in the order of the head's rows; raises `UserError` for a folder
-    that holds none, or one of another kind.
+    """Read the labels of a classifier, in the order of the head's rows. Raises `UserError` for a
+    folder that does not hold a classifier, or holds one of another kind.
     """
     if architecture.classifier is None:
         raise UserError(
@@ -42,7 +43,7 @@ def read(options: Options, architecture: Architecture) -> list[str]:
 
 
 def layout(decoder: Layout, n_class: int) -> Layout:
-    """The layout of a `ClassModel` on a decoder of this layout, without the decoder's own head."""
+    """Return the layout of a `ClassModel` on a decoder of this layout, without its `lm_head`."""
     body = {f"body.{name}": parts for name, parts in decoder.items() if name != "head.weight"}
     return body | {"head.weight": [Rows("score.weight", n_class)]}
 

@@ -1,5 +1,5 @@
-"""What the last part of a row of ids has in common with the part before it: figures that are hard
-for a small model to learn to count, and easy to count.
+"""Figures of what the last part of a row of ids has in common with the part before it. A small
+model hardly learns to count them, and code counts them easily.
 """
 
 import math
@@ -10,19 +10,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FIGURES = 11  # that `compare` gives of a row
-SURPRISE = 10.0  # nats, about that of a token that nothing announces
+FIGURES = 11  # figures that `compare` returns per row
+SURPRISE = 10.0  # nats, about the loss of a token that nothing announces
 
 
 @torch.no_grad()
 def compare(idx: Tensor, lengths: Tensor, surprise: Tensor) -> Tensor:
-    """Figures of each row, (B, FIGURES), about 1 in size; from ids (B, T), of so many tokens each
-    (B,), and the surprise of each token in nats (B, T).
+    """Return figures of each row, (B, FIGURES), of a size near 1, from ids (B, T), their number of
+    tokens `lengths`, (B,), and the surprise of each token in nats, (B, T).
 
-    The parts of a row end with the same id, its last. Of the last part and the one before it: are
-    they the same; what share of the tokens of each is in the other, and of the pairs of neighbours;
-    what share of the longer do they begin and end alike; how many tokens has each that the other
-    lacks; how much longer is the last; and how surprising is its most surprising token.
+    The parts of a row all end with the row's last id. For the last part and the one before it, the
+    figures are: whether they are equal; the share of each part's tokens, and of its pairs of
+    neighbours, that the other part contains; the shares of the longer part that their common
+    beginning and their common end make up; the number of tokens of each part that the other lacks;
+    how much longer the last part is; and the surprise of its most surprising token.
     """
     rows = zip(idx, lengths.tolist(), surprise, strict=True)
     return torch.stack([_figures(row[:n], nats[:n]) for row, n, nats in rows])
@@ -52,13 +53,13 @@ def _figures(row: Tensor, surprise: Tensor) -> Tensor:
 
 
 def _share(some: Sequence[Any], others: Sequence[Any]) -> float:
-    """The share of some things that are among others."""
+    """Return the share of `some` that `others` contains."""
     among = set(others)
     return sum(each in among for each in some) / max(1, len(some))
 
 
 def _begin_alike(some: Sequence[int], others: Sequence[int]) -> float:
-    """The share of the longer that both begin with."""
+    """Return the length of the common beginning as a share of the longer sequence."""
     pairs = zip(some, others, strict=False)
     alike = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return alike / max(1, len(some), len(others))

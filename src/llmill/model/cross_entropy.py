@@ -1,5 +1,5 @@
-"""Cross-entropy of a linear head a chunk of positions at a time, so that logits of all positions
-never stand in memory; their gradient is made from each chunk while it is there.
+"""Cross-entropy of a linear head, one chunk of positions at a time. The logits of all positions are
+never in memory together; the gradient of each chunk is computed while its logits are there.
 """
 
 from typing import Any
@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-IGNORE = -100  # a target that is not learnt: prompt and padding
-CHUNK = {"cpu": 2**20, "cuda": 2**27}  # logits at once: what a cache holds, what a GPU is busy with
-LEAST = 256  # positions at once when learning: each chunk adds to the head's whole gradient
-ROUND = {"cpu": 1, "cuda": 64}  # GPUs multiply fastest where the vocabulary is a multiple of 64
+IGNORE = -100  # target of a position outside the loss: prompt and padding
+CHUNK = {"cpu": 2**20, "cuda": 2**27}  # logits per chunk: fit a CPU's cache, keep a GPU busy
+LEAST = 256  # positions per chunk in training: each chunk adds to the head's whole gradient
+ROUND = {"cpu": 1, "cuda": 64}  # GPUs multiply fastest if the vocabulary is a multiple of 64
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Nats that the head `weight`, (V, C), needs for each target, summed; those IGNOREd are free.
+    """Return the summed cross-entropy in nats of the head `weight`, (V, C); targets that equal
+    IGNORE do not count.
 
-    hidden (..., C), targets (...). Under autocast the products are of its number type, the rest is
-    float32.
+    `hidden` is (..., C), `targets` (...). Under autocast the matrix products use its number type;
+    the rest is float32.
     """
-    learning = torch.is_grad_enabled()  # inside `forward` it never is
+    learning = torch.is_grad_enabled()  # gradients are always off inside `forward`
     return _InChunks.apply(hidden.flatten(0, -2), weight, targets.flatten(), learning)
 
 
@@ -63,8 +64,9 @@ def _loss_and_gradients(
     learning: bool,
     of_head: bool,
 ) -> tuple[Tensor, tuple[Tensor, Tensor | None] | None]:
-    """The summed loss, and its gradients by hidden (N, C) and by the weight (V, C), if learning;
-    the latter only if wanted: an adapter leaves the head as it is.
+    """Return the summed loss and, if `learning`, its gradients with respect to `hidden`, (N, C),
+    and to `weight`, (V, C). The latter is computed only with `of_head`: an adapter does not train
+    the head.
     """
     loss = torch.zeros((), device=hidden.device)
     gradients = None
@@ -95,7 +97,7 @@ def _loss_and_gradients(
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """total += a @ b; float32 without a matrix in between."""
+    """Add a @ b to `total` in place; if number types are equal, without a temporary matrix."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     else:
@@ -103,6 +105,6 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 def _rounded_up(weight: Tensor, multiple: int) -> Tensor:
-    """With rows of zeros below, so that their number is such a multiple."""
+    """Append rows of zeros until the number of rows is a multiple of `multiple`."""
     missing = -len(weight) % multiple
     return torch.nn.functional.pad(weight, (0, 0, 0, missing)) if missing else weight

@@ -1,5 +1,5 @@
-"""From a file's tensors to a model: names, shapes and kinds of numbers are held against what the
-config says, then the model is made, and each tensor copied to its place.
+"""Build a model from a file's tensors: compare names, shapes and number types with the config, make
+the model, and copy each tensor to its place.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights
 
 AnyModel = TypeVar("AnyModel", Transformer, ClassModel)
-Names = Mapping[str, str]  # as the layout has a tensor, and as the file does
+Names = Mapping[str, str]  # name of a tensor in the layout, and in the file
 
 
 def filled(
@@ -26,10 +26,11 @@ def filled(
     names: Names,
     unused: tuple[str, ...] = (),
 ) -> AnyModel:
-    """A model with these weights, in evaluation mode, which is made once they are known to fit it.
+    """Return a model with these weights, in evaluation mode. The model is made only once they are
+    known to fit it.
 
-    Tensors whose names end as one of `unused` may be there and hold nothing. Raises `UserError` for
-    what is missing, too much, or of another shape or kind.
+    Tensors whose names end with one of `unused` may exist and are ignored. Raises `UserError` for
+    tensors that are missing, unknown, or of another shape or number type.
     """
     _refuse_other_names(stored, layout, names, unused)
     _refuse_other_shapes(stored, layout, names, weights.meta_shapes(make))
@@ -41,7 +42,7 @@ def filled(
 def _refuse_other_names(
     stored: Weights, layout: Layout, names: Names, unused: tuple[str, ...]
 ) -> None:
-    """Raises `UserError` for a tensor that is missing, or one too many."""
+    """Raise `UserError` for a missing or an unknown tensor."""
     expected = {part.name for parts in layout.values() for part in parts}
     for name in sorted(expected - names.keys()):
         raise UserError(f"{stored.folder}: {name}: no such tensor")
@@ -53,8 +54,8 @@ def _refuse_other_names(
 def _refuse_other_shapes(
     stored: Weights, layout: Layout, names: Names, shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
-    """Raises `UserError` for a tensor of another shape than the config says, or of numbers that are
-    no weights. `shapes` are those of our tensors.
+    """Raise `UserError` for a tensor of another shape than the config gives, or of a number type
+    that weights do not have. `shapes` are the shapes of llmill's tensors.
     """
     for target, parts in layout.items():
         for part in parts:
@@ -72,7 +73,7 @@ def _refuse_other_shapes(
 
 @torch.no_grad()
 def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights, names: Names) -> None:
-    """Copy every tensor to where it belongs."""
+    """Copy every tensor to its place in the model."""
     ours = model.state_dict()
     for target, parts in layout.items():
         first = 0

@@ -1,8 +1,8 @@
 """Generation: greedy or sampled continuations of a batch of prompts.
 
-Texts of any length stand in one batch, padded on the left; keys and values of what was read are
-kept, and each step reads one token a text. A text longer than the context is continued from its
-last `block_size` tokens, which every step then reads anew.
+One batch holds texts of any length, padded on the left. With the key-value cache, each step reads
+one token per text. A text longer than the context is continued from its last `block_size` tokens,
+which every step then reads again.
 """
 
 import math
@@ -17,20 +17,20 @@ from llmill.model.cache import Cache, joined
 from llmill.model.packed import packed
 from llmill.model.transformer import Transformer
 
-LEAST_TOP_P = 1e-6  # below it float32 leaves nothing to draw from
+LEAST_TOP_P = 1e-6  # below this, float32 leaves nothing to draw from
 
 
 @dataclass(frozen=True)
 class Choice:
-    """How the next token is chosen. Temperature 0 is greedy; limits of a draw apply one after the
-    other, as they stand here. Raises `ValueError` for what leaves nothing to choose from.
+    """How to choose the next token. Temperature 0 is greedy. The limits apply one after the other,
+    in the order of these fields. Raises `ValueError` for values that leave nothing to choose from.
     """
 
     temperature: float = 0.0
-    repetition_penalty: float = 1.0  # of tokens that the text holds: their logits over or times it
-    top_k: int | None = None  # the k most likely
-    top_p: float | None = None  # the most likely that together have this probability
-    min_p: float | None = None  # those at least this share as likely as the most likely
+    repetition_penalty: float = 1.0  # divides or multiplies the logits of tokens in the text
+    top_k: int | None = None  # keep the k most likely tokens
+    top_p: float | None = None  # keep the most likely tokens that together have this probability
+    min_p: float | None = None  # keep tokens at least this share as likely as the most likely one
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not LEAST_TEMPERATURE <= self.temperature < math.inf:
@@ -60,11 +60,11 @@ def generate(
     seed: int = 0,
     cached: bool = True,
 ) -> list[list[int]]:
-    """New tokens of each prompt, up to `max_new_tokens` or before `end_of_text` or another of
-    `ends`; an empty prompt begins a document. Prompt i draws with random numbers of its own, of
-    seed + i.
+    """Return the new token ids of each prompt: up to `max_new_tokens`, and without the
+    `end_of_text` or token of `ends` that stops them. An empty prompt begins a document. Prompt i
+    uses its own random numbers, with seed `seed + i`.
 
-    Without `cached` every step reads every text anew: the same tokens, slower.
+    Without `cached`, every step reads every text again, which gives the same tokens more slowly.
     """
     if not prompts:
         return []
@@ -83,7 +83,7 @@ def generate(
 
 @dataclass(frozen=True)
 class Drawn:
-    """The next token of a text, and the logits (V,) that it was drawn from, on the CPU."""
+    """The next token of a text, and the logits (V,) from which it was drawn, on the CPU."""
 
     token: int
     logits: Tensor
@@ -97,22 +97,23 @@ class _Text:
 
 
 class Writer:
-    """Texts that go on together, a token a step each; they join and leave between steps.
+    """Generates several texts together, one token per text and step. Texts join and leave between
+    steps.
 
-    What a text becomes is a function of its prompt, choice and seed, whoever is beside it, but for
-    the rounding of sums: products of more rows sum in another order, and a near tie may flip.
+    A text depends only on its prompt, choice and seed, not on the other texts, except for the
+    rounding of sums: a product of more rows sums in another order, and a near tie may flip.
     """
 
     def __init__(self, model: Transformer, cached: bool = True, expected: int = 8):
-        """`expected`: how many texts mostly go on together; others go on, too, but slower."""
+        """Pack the model for `expected` texts at once; other numbers of texts are slower."""
         self.model, self.packed = model, packed(model, expected)
         self._device = next(model.parameters()).device
         self._block, self._cached = model.config.block_size, cached
         self._texts: dict[int, _Text] = {}
         self._count = 0
         self._cache: Cache | None = None
-        self._rows: list[int] = []  # the texts that the cache holds, all but their last token
-        self._already: dict[int, Cache] = {}  # of texts that were read elsewhere, as far
+        self._rows: list[int] = []  # texts in the cache, which holds all but their last token
+        self._already: dict[int, Cache] = {}  # caches of new texts that were read elsewhere
 
     def begin(
         self,
@@ -121,9 +122,10 @@ class Writer:
         seed: int = 0,
         already: Cache | None = None,
     ) -> int:
-        """Add a text, to be read at the next step; returns its number. `already`: one row, which
-        holds all of a prompt but its last token, if the context holds it; the writer goes on with
-        that row.
+        """Add a text, which the next step reads, and return its number.
+
+        `already` is a cache of one row with all of the prompt but its last token, for a prompt that
+        fits the context. The writer continues from that row. Raises ValueError for an empty prompt.
         """
         if not prompt:
             raise ValueError("a prompt needs a token to go on from")
@@ -136,7 +138,7 @@ class Writer:
         return self._count
 
     def end(self, number: int) -> None:
-        """Leave a text as it is."""
+        """Stop a text and forget it."""
         del self._texts[number]
         self._already.pop(number, None)
         if not self._texts:
@@ -144,7 +146,7 @@ class Writer:
 
     @torch.inference_mode()
     def step(self) -> dict[int, Drawn]:
-        """The next token of every text, by number."""
+        """Draw the next token of every text; return it by the text's number."""
         samples = {}
         for number, logits in self._next_logits().items():
             text = self._texts[number]
@@ -154,8 +156,8 @@ class Writer:
         return samples
 
     def _next_logits(self) -> dict[int, Tensor]:
-        """Logits of the token after each text, (V,): what the cache holds goes on, new texts are
-        read into it, and those that the context cannot hold are read anew.
+        """Return the logits, (V,), after each text. Cached texts read one token, new texts are read
+        into the cache, and texts longer than the context are read again.
         """
         fits = {n: self._cached and len(t.ids) <= self._block for n, t in self._texts.items()}
         going = self._go_on([n for n in self._rows if fits.get(n)])
@@ -179,7 +181,9 @@ class Writer:
         return logits
 
     def _go_on(self, going: list[int]) -> list[int]:
-        """Let the cache hold these of its rows, and the texts that were read elsewhere; which."""
+        """Reduce the cache to the texts `going`, add the texts that were read elsewhere, and
+        return the numbers of its rows.
+        """
         if going == self._rows and not self._already:
             return going
         parts = [(cache, [0]) for cache in self._already.values()]
@@ -192,7 +196,9 @@ class Writer:
         return self._rows
 
     def _anew(self, numbers: list[int]) -> tuple[Tensor, Cache]:
-        """Read the last tokens of these texts, as many as the context holds."""
+        """Read the last tokens of these B texts, as many as the context holds. Return the logits,
+        (B, V), and the cache.
+        """
         texts = [self._texts[n].ids[-self._block :] for n in numbers]
         width = max(map(len, texts))
         rows = [[0] * (width - len(ids)) + ids for ids in texts]
@@ -201,14 +207,14 @@ class Writer:
         return self._read(torch.tensor(rows, device=self._device), cache), cache
 
     def _read(self, idx: Tensor, cache: Cache) -> Tensor:
-        """Logits after the last column of `idx`, (B, T), on the CPU: (B, V)."""
+        """Return the logits after the last column of `idx`, (B, T): (B, V), on the CPU."""
         last = torch.zeros_like(idx, dtype=torch.bool)
         last[:, -1] = True
         return self.packed(idx, last, cache=cache).float().cpu()
 
 
 def choose(logits: Tensor, ids: list[int], choice: Choice, random: torch.Generator) -> int:
-    """The next token of the text `ids`, by its logits, (V,)."""
+    """Choose the next token of the text `ids` from its logits, (V,)."""
     if choice.repetition_penalty != 1.0:
         logits = _less_of_the_same(logits, ids, choice.repetition_penalty)
     if choice.temperature == 0:
@@ -218,7 +224,7 @@ def choose(logits: Tensor, ids: list[int], choice: Choice, random: torch.Generat
         logits = logits.masked_fill(logits < logits.topk(choice.top_k).values[-1], -torch.inf)
     if choice.top_p is not None:
         ordered, order = logits.softmax(dim=-1).sort(descending=True)
-        beyond = order[ordered.cumsum(dim=-1) - ordered >= choice.top_p]  # enough without them
+        beyond = order[ordered.cumsum(dim=-1) - ordered >= choice.top_p]  # likelier ones suffice
         logits = logits.index_fill(0, beyond, -torch.inf)
     if choice.min_p is not None:
         likely = logits.softmax(dim=-1)
@@ -227,8 +233,8 @@ def choose(logits: Tensor, ids: list[int], choice: Choice, random: torch.Generat
 
 
 def _less_of_the_same(logits: Tensor, ids: list[int], penalty: float) -> Tensor:
-    """Positive logits of tokens in the text by the penalty, negative ones times it (Keskar et al.
-    2019).
+    """Divide positive logits, (V,), of tokens in the text by the penalty, and multiply negative
+    ones by it (Keskar et al. 2019).
     """
     tokens = torch.tensor(sorted(set(ids)))
     seen = logits[tokens]

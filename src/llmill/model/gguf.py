@@ -1,8 +1,8 @@
-"""Models in one file of llama.cpp's format, GGUF: published weights in.
+"""Read models from a single file in llama.cpp's format, GGUF.
 
-Its metadata are read as the options of a config are, and its tensors stand where the same
-architecture of transformers has them, under other names: `architectures.py` says the rest. Numbers
-that were quantised become float32 a few rows at a time.
+The metadata are read as the options of a config are. The tensors lie where the same architecture of
+transformers has them, under other names; `architectures.py` has the rest. Quantised numbers become
+float32, a few rows at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,16 +25,16 @@ from llmill.model.weights import Stored, Weights
 from llmill.text.files import gguf_file
 from llmill.text.files.gguf_file import Gguf
 
-Turning = Callable[[Tensor, int], Tensor]  # rows of heads, and how many a head has
+Turning = Callable[[Tensor, int], Tensor]  # takes the rows of all heads, and the rows per head
 SLOWER = "rope_freqs.weight"  # factors of rotary positions for a longer context
-LLAMA3_CONTEXT = 8192  # that Llama 3 was first trained on, of which its files say nothing
-QUERIES, KEYS = "attn_q", "attn_k"  # whose rows llama.cpp has in another order
+LLAMA3_CONTEXT = 8192  # original context of Llama 3, which its files do not give
+QUERIES, KEYS = "attn_q", "attn_k"  # llama.cpp stores their rows in another order
 
 
 def load(file: Path) -> Transformer:
-    """The model in a file, in evaluation mode, in float32 on the CPU.
+    """Load the model of a file, in evaluation mode, in float32 on the CPU.
 
-    Raises `UserError` for what is missing, too much, damaged or unknown.
+    Raises `UserError` for anything missing, superfluous, damaged or unknown.
     """
     source = gguf_file.read(file)
     config, vocab_size = _shape(source)
@@ -42,17 +42,17 @@ def load(file: Path) -> Transformer:
     stored.refuse_too_large(config, vocab_size, file)
     turned_back = layout(source.architecture, config, vocab_size, _turned_back)
     names = {name: name for name in stored.tensors}
-    unused = (SLOWER,) if config.rotary_scaling is not None else ()  # is in the shape by then
+    unused = (SLOWER,) if config.rotary_scaling is not None else ()  # already in the shape
     return filling.filled(
         lambda: Transformer(config, vocab_size), turned_back, stored, names, unused
     )
 
 
 def layout(architecture: str, config: Model, vocab_size: int, turned: Turning) -> Layout:
-    """Where the format has each of our tensors; queries and keys of rotary positions `turned`, with
-    the rows of a head.
+    """Return where the format has each of llmill's tensors. `turned` reorders the rows of queries
+    and keys with rotary positions, given the rows per head.
 
-    Matrices lie as ours do, GPT-2's too.
+    Matrices are stored as (out, in), as llmill has them, even for GPT-2.
     """
     import gguf
 
@@ -73,29 +73,31 @@ def layout(architecture: str, config: Model, vocab_size: int, turned: Turning) -
 
 
 def pairs_together(rows: Tensor, size: int) -> Tensor:
-    """The rows of each head of `size` as llama.cpp turns them: the two of a pair side by side."""
+    """Reorder the rows of each head of `size` as llama.cpp has them: the two rows of a pair side by
+    side. (rows, ...) to (rows, ...).
+    """
     return rows.unflatten(0, (-1, 2, size // 2)).transpose(1, 2).flatten(0, 2)
 
 
 def _turned_back(rows: Tensor, size: int) -> Tensor:
-    """The other way round."""
+    """Undo `pairs_together`."""
     return rows.unflatten(0, (-1, size // 2, 2)).transpose(1, 2).flatten(0, 2)
 
 
 def read_shape(file: Path) -> tuple[Model, int]:
-    """The shape that the metadata say, and the rows of the embedding."""
+    """Return the shape that the metadata give, and the number of rows of the embedding."""
     return _shape(gguf_file.read(file))
 
 
 @dataclass(frozen=True)
 class Quantised(Weights):
-    """The tensors of a file, whose numbers are made floats as they are read."""
+    """The tensors of a file, which are dequantised to floats when they are read."""
 
     source: Gguf
 
     @classmethod
     def of(cls, source: Gguf) -> "Quantised":
-        """Those of this file."""
+        """Return the tensors of this file."""
         tensors = {
             name: Stored(source.file, tuple(map(int, reversed(t.shape))), t.tensor_type.name)
             for name, t in source.tensors.items()
@@ -104,11 +106,11 @@ class Quantised(Weights):
 
     @property
     def size(self) -> int:
-        """Bytes of the numbers as float32: a quantised one may have two bits in the file."""
+        """Bytes of the tensors in float32; in the file, a quantised number may take two bits."""
         return 4 * sum(t.n_elements for t in self.source.tensors.values())
 
     def refuse_other_numbers(self, name: str) -> None:
-        """Raises `UserError` for numbers that the library cannot make floats."""
+        """Raise `UserError` for numbers that the library cannot convert to floats."""
         kind = self.source.tensors[name].tensor_type
         if not _known(kind):
             raise UserError(
@@ -117,7 +119,7 @@ class Quantised(Weights):
             )
 
     def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
-        """The rows of a tensor, a few at a time, or all at once."""
+        """Yield the rows of a tensor, a few at a time, or all at once if `whole`."""
         from gguf import dequantize
 
         tensor = self.source.tensors[name]
@@ -131,7 +133,7 @@ class Quantised(Weights):
 
 
 def _known(kind: object) -> bool:
-    """Whether the library makes floats of this type; integers are no weights."""
+    """Return whether the library converts this type to floats; integers are not weights."""
     import gguf
 
     simple = (gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16)
@@ -139,7 +141,9 @@ def _known(kind: object) -> bool:
 
 
 def _shape(source: Gguf) -> tuple[Model, int]:
-    """The shape and the rows of the embedding; every option of the architecture is then read."""
+    """Return the shape and the number of rows of the embedding, and read every option of the
+    architecture.
+    """
     prefix = f"{source.architecture}."
     own = {k.removeprefix(prefix): v for k, v in source.values.items() if k.startswith(prefix)}
     options = Options(source.file, own)
@@ -196,14 +200,14 @@ def _llama(options: Options, source: Gguf) -> Config:
 
 
 def slower(base: float, size: int, scaling: RotaryScaling) -> Tensor:
-    """How many times slower each pair turns, as the format has it in a tensor: (D/2,)."""
+    """Return how many times slower each pair turns, (D/2,), as the format stores it."""
     frequency = base ** (-torch.arange(0, size, 2).float() / size)
     return frequency / scaled(frequency, scaling)
 
 
 def _scaling(source: Gguf, options: Options, base: float, size: int) -> RotaryScaling | None:
-    """The scaling of Llama 3.1's kind that makes the factors in the file, if it has any; raises
-    `UserError` for factors of another kind.
+    """Return the Llama 3.1 scaling that gives the factors in the file, or None if it has none.
+    Raises `UserError` for factors of another kind.
     """
     before = options.whole("rope.scaling.original_context_length", None) or LLAMA3_CONTEXT
     if SLOWER not in source.tensors:
@@ -224,5 +228,7 @@ def _scaling(source: Gguf, options: Options, base: float, size: int) -> RotarySc
 
 
 def _short(number: float) -> float:
-    """The shortest decimal of a float32: what its maker wrote, 1e-05, not 9.999999747378752e-06."""
+    """Round to the shortest decimal of a float32: 1e-05, as its maker wrote it, not
+    9.999999747378752e-06.
+    """
     return float(str(np.float32(number)))

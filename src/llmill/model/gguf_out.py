@@ -1,6 +1,7 @@
-"""A language model as one file in llama.cpp's format, GGUF: weights, tokenizer and chat template.
+"""Write a language model as a single file in llama.cpp's format, GGUF: weights, tokenizer and chat
+template.
 
-What stands where is `gguf.py`'s business; the metadata are those that llama.cpp's own conversion
+`gguf.py` has the layout of the tensors. The metadata are those that llama.cpp's own conversion
 (convert_hf_to_gguf.py) writes.
 """
 
@@ -26,28 +27,28 @@ if TYPE_CHECKING:
 
 TYPES: dict[
     GgufNumbers, tuple[str, str]
-] = {  # the library's names of the numbers, and of the file's kind
+] = {  # the library's names of the number type, and of the file type
     "float16": ("F16", "MOSTLY_F16"),
     "bfloat16": ("BF16", "MOSTLY_BF16"),
     "q8_0": ("Q8_0", "MOSTLY_Q8_0"),
 }
 BLOCK = 32  # numbers of a row that q8_0 packs together
-# Tables of positions stay float32, as norms and biases do; the first is our name of one.
+# Tables of positions stay in float32, as norms and biases do. The first is llmill's own name.
 PRECISE = ("position.weight", "position_embd.weight", gguf.SLOWER)
-ARCHITECTURES = {"gpt2": "gpt2", "llama": "llama"}  # of transformers that llama.cpp has here
+ARCHITECTURES = {"gpt2": "gpt2", "llama": "llama"}  # by the model_type of transformers
 
 
 @dataclass(frozen=True)
 class Said:
-    """What a file says besides weights and tokens."""
+    """Metadata of a file besides its weights and tokens."""
 
     name: str
-    template: str | None  # how a chat is put to the model, in Jinja
-    begins: bool  # whether a text begins behind the token that ends one
+    template: str | None  # chat template, in Jinja
+    begins: bool  # whether a text begins with the token that ends a text
 
 
 def lacking(model: Transformer, tokenizer: Tokenizer) -> str | None:
-    """Why llama.cpp would not compute or cut as ours do, if it would not."""
+    """Return why llama.cpp would not compute or tokenize as llmill does; None if it would."""
     architecture = huggingface.fitting(model.config)
     if architecture is None or architecture.model_type not in ARCHITECTURES:
         return "llama.cpp has no architecture with these switches of `model`"
@@ -57,8 +58,8 @@ def lacking(model: Transformer, tokenizer: Tokenizer) -> str | None:
 def save(
     file: Path, model: Transformer, tokenizer: Tokenizer, said: Said, numbers: GgufNumbers
 ) -> None:
-    """Write the file, which must be one that llama.cpp has (`lacking`); raises `UserError` for
-    numbers that float16 does not hold.
+    """Write the file, for a model that llama.cpp supports (`lacking`). Raises `UserError` for
+    numbers that are too large for float16.
     """
     import gguf as library
 
@@ -84,7 +85,7 @@ def save(
 
 
 def _tensors(architecture: str, model: Transformer) -> Iterator[tuple[str, Tensor]]:
-    """Each tensor by its name there, in float32."""
+    """Yield each tensor of the file with its name there, in float32."""
     layout = gguf.layout(architecture, model.config, model.vocab_size, gguf.pairs_together)
     ours = model.state_dict()
     for name, parts in layout.items():
@@ -97,7 +98,9 @@ def _tensors(architecture: str, model: Transformer) -> Iterator[tuple[str, Tenso
 
 
 def rounded(name: str, tensor: Tensor, numbers: GgufNumbers) -> Tensor:
-    """One of our tensors with the numbers that a file of this kind has of it, in float32."""
+    """Round one of llmill's tensors to the numbers that a file of this type stores, in float32 and
+    of the same shape.
+    """
     import gguf as library
 
     used = library.GGMLQuantizationType[_type(name, tensor, numbers)]
@@ -106,11 +109,11 @@ def rounded(name: str, tensor: Tensor, numbers: GgufNumbers) -> Tensor:
 
 
 def _type(name: str, tensor: Tensor, numbers: GgufNumbers) -> str:
-    """The library's name of the numbers that a tensor gets, by our name of it or the file's."""
+    """Return the library's name of a tensor's number type; `name` is llmill's or the file's."""
     used = TYPES[numbers][0]
     if tensor.ndim == 1 or name in PRECISE:
         return "F32"
-    # Rows that are no whole number of blocks get what llama.cpp gives them.
+    # Rows that are not a whole number of blocks get float16, as llama.cpp gives them.
     return "F16" if used == "Q8_0" and tensor.shape[-1] % BLOCK else used
 
 

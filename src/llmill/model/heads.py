@@ -1,7 +1,7 @@
-"""Heads on a transformer: a class in place of the next token, or a score beside it.
+"""Heads on a transformer that predict a class or a score in place of the next token.
 
-Both read ids (B, T), padded on the right, and lengths (B,). Where attention is causal, padding
-behind the last token cannot change what is read there; where it is not, padding is hidden.
+Both take ids (B, T), padded on the right, and lengths (B,). With causal attention, padding after
+the last token cannot change the output at that token; without it, padding is masked.
 """
 
 import copy
@@ -16,17 +16,17 @@ from llmill.model.transformer import Transformer, View
 
 Reads = Literal["last", "first", "mean"]
 
-FROZEN_UP_TO = {"last_layer": 0, "last_block": 1, "last_two_blocks": 2}  # blocks that are trained
+FROZEN_UP_TO = {"last_layer": 0, "last_block": 1, "last_two_blocks": 2}  # number of trained blocks
 TRAINABLE = (*FROZEN_UP_TO, "all", "all_from_random")
 
 
 class ClassModel(nn.Module):
-    """A transformer with a linear head: ids (B, T), padded on the right, and lengths (B,) in; (B,
-    n_class) out.
+    """Transformer with a linear head that maps ids (B, T), padded on the right, and lengths (B,) to
+    logits (B, n_class).
 
-    The head reads the last token, the first, or the mean of all. By itself the last, the only one
-    that has seen the whole text; where all tokens have, since attention is not causal, the mean.
-    `both_ways` takes the causal mask away.
+    The head reads the last token, the first token, or the mean of all tokens. The default is the
+    last token with causal attention, because only this token attends to the whole text, and
+    otherwise the mean. `both_ways` removes the causal mask.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class ClassModel(nn.Module):
         self.body, self.config = body, body.config
         self.both_ways = both_ways or not body.causal
         self.reads: Reads = reads or ("mean" if self.both_ways else "last")
-        self.frozen = 0  # so many of the first blocks, and what is below them
+        self.frozen = 0  # number of frozen first blocks; the layers below them are frozen too
         if self.both_ways:
             body.look_both_ways()
         body.set_submodule("head", nn.Identity())
@@ -51,15 +51,15 @@ class ClassModel(nn.Module):
         return self.above(self.below(idx, lengths), lengths)
 
     def below(self, idx: Tensor, lengths: Tensor) -> Tensor:
-        """What the frozen part makes of the text: the stream that enters the first block that is
-        trained, (B, T, C); where the head alone is, what the head reads, (B, C).
+        """Return the output of the frozen part for ids (B, T) and lengths (B,): the input of the
+        first trained block, (B, T, C), or, if only the head is trained, its input, (B, C).
         """
         view = self._view(idx, lengths)
         x = self.body.through(self.body.enter(idx, view), view, 0, self.frozen)
         return self._read(self.body.norm(x), lengths) if self.head_alone else x
 
     def above(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The logits, (B, n_class), of what `below` gave."""
+        """Return the logits, (B, n_class), of an output of `below`."""
         if self.head_alone:
             return self.head(x)
         view = self._view(x[..., 0], lengths)
@@ -68,11 +68,13 @@ class ClassModel(nn.Module):
 
     @property
     def head_alone(self) -> bool:
-        """Whether nothing but the head is trained."""
+        """Whether only the head is trained."""
         return self.frozen == len(self.body.blocks)
 
     def train(self, mode: bool = True) -> "ClassModel":
-        """As every module's; but the frozen part reads a text always alike, so without dropout."""
+        """Set the training mode of all but the frozen part, which never uses dropout: its output
+        for a text is always the same.
+        """
         super().train(mode)
         if self.frozen:
             self.body.dropout.eval()
@@ -81,13 +83,13 @@ class ClassModel(nn.Module):
         return self
 
     def _view(self, idx: Tensor, lengths: Tensor) -> View:
-        if not self.both_ways:  # padding stands behind, where nothing that is read looks
+        if not self.both_ways:  # padding follows the text, which does not attend to it
             return self.body.view(idx)
         padding = _beyond(idx, lengths)
-        return self.body.view(idx, documents=padding.long())  # hides one from the other
+        return self.body.view(idx, documents=padding.long())  # padding as a document of its own
 
     def _read(self, hidden: Tensor, lengths: Tensor) -> Tensor:
-        """What the head reads of the stream, (B, C)."""
+        """Return the input of the head, (B, C), from the stream `hidden`, (B, T, C)."""
         if self.reads == "first":
             return hidden[:, 0]
         if self.reads == "last":
@@ -97,8 +99,8 @@ class ClassModel(nn.Module):
 
 
 class Upper(nn.Module):
-    """The part of a `ClassModel` that is trained, which reads what its frozen part made of a text.
-    Both share their parameters.
+    """The trained part of a `ClassModel`. It takes the output of the frozen part and lengths (B,),
+    returns logits (B, n_class), and shares its parameters with the `ClassModel`.
     """
 
     def __init__(self, model: ClassModel):
@@ -113,14 +115,15 @@ class Upper(nn.Module):
 
 
 class ScoreModel(nn.Module):
-    """A decoder with a score, (B, 1), of a row of parts that each end with the row's last token, of
-    which the last part is compared with the one before it.
+    """Decoder that maps ids (B, T), padded on the right, and lengths (B,) to a score (B, 1). A row
+    has parts that each end with the row's last id; the score compares the last part with the one
+    before it.
 
-    The score is made from the last token, from how surprising the tokens are, and from what the two
-    parts have in common: to count that is hard to learn, and easy to write down. Surprise is the
-    loss of each token after those before it, for a frozen copy of the decoder: what that one knows
-    shows there, and nowhere in the stream of a later token. It is averaged over positions that the
-    head chooses.
+    The score depends on the state of the last token, on the surprise of the tokens, and on figures
+    of what the two parts have in common (`compare`), which are hard to learn and easy to compute.
+    The surprise of a token is its loss, given the tokens before it, under a frozen copy of the
+    decoder. It shows what this copy knows, which the state of a later token does not show. The head
+    chooses the positions over which the surprise is averaged.
     """
 
     POOLS, HIDDEN = 4, 64
@@ -149,15 +152,15 @@ class ScoreModel(nn.Module):
 
     @torch.no_grad()
     def _surprise(self, idx: Tensor) -> Tensor:
-        """Nats of each token after those before it, (B, T); the first has none."""
-        self.knows.eval()  # no dropout, also while the rest is trained
+        """Return the loss of each token of ids (B, T) in nats, (B, T); the first token gets 0."""
+        self.knows.eval()  # without dropout even while the rest is trained
         logits = self.knows(idx[:, :-1]).transpose(1, 2).float()  # (B, V, T - 1)
         return F.pad(F.cross_entropy(logits, idx[:, 1:], reduction="none"), (1, 0))
 
 
 def freeze(model: ClassModel, trainable: str) -> None:
-    """Leave trainable the head alone; the last block, or two, and the final norm with it; or
-    everything.
+    """Freeze all of the model but its head, with `trainable` also its last block or two and the
+    final norm, or freeze nothing. Raises ValueError for a `trainable` that is not in TRAINABLE.
     """
     if trainable not in TRAINABLE:
         raise ValueError(f"trainable = {trainable!r}; one of {', '.join(TRAINABLE)}")
@@ -172,5 +175,5 @@ def freeze(model: ClassModel, trainable: str) -> None:
 
 
 def _beyond(idx: Tensor, lengths: Tensor) -> Tensor:
-    """Where there is padding, (B, T)."""
+    """Return the mask of the padding, (B, T), from ids (B, T) and lengths (B,)."""
     return torch.arange(idx.size(1), device=idx.device) >= lengths[:, None]

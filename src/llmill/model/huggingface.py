@@ -1,6 +1,6 @@
-"""Checkpoint folders of Hugging Face's transformers: published weights in, ours out.
+"""Read and write checkpoint folders of Hugging Face's transformers.
 
-Weights are safetensors only, never pickle; `architectures.py` says what stands where.
+Weights are safetensors only, never pickle; `architectures.py` has the layout of the tensors.
 """
 
 import logging
@@ -28,15 +28,15 @@ from llmill.model.weights import Weights
 LOG = logging.getLogger(__name__)
 HEAD = "lm_head.weight"
 EMBEDDINGS = ("model.embed_tokens.weight", "transformer.wte.weight")
-# Tensors of old files that hold no weights: masks of attention, angles of rotary positions.
+# Tensors of old files that are not weights: attention masks and angles of rotary positions.
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")
 
 
 def load(folder: Path) -> Transformer:
-    """The model in a folder, in evaluation mode, in float32 on the CPU. Beside it a piece of a
-    tensor is in memory, or one matrix where it must be turned.
+    """Load the model of a folder, in evaluation mode, in float32 on the CPU. Besides the model,
+    memory holds a piece of a tensor, or one whole matrix if its layout must change.
 
-    Raises `UserError` for what is missing, too much, damaged or unknown.
+    Raises `UserError` for anything missing, superfluous, damaged or unknown.
     """
     options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
     architecture = _architecture(options)
@@ -52,9 +52,10 @@ def load(folder: Path) -> Transformer:
 
 
 def read_shape(folder: Path) -> tuple[Model, int]:
-    """The shape that config and weights have, and the rows of the embedding.
+    """Return the shape that config and weights give, and the number of rows of the embedding.
 
-    A head that is another than the embedding is one of its own, whatever the config says of it.
+    A head whose numbers differ from the embedding's makes the model untied, whatever the config
+    says.
     """
     options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
     config, vocab_size = _shape(options, _architecture(options))
@@ -64,8 +65,8 @@ def read_shape(folder: Path) -> tuple[Model, int]:
 
 
 def load_classifier(folder: Path) -> tuple[ClassModel, list[str]]:
-    """The same for a classifier, and its labels. It reads the last token that it is told of;
-    transformers looks for the last one that is not padding.
+    """Load a classifier as `load` does, and its labels. It reads the last token that `lengths`
+    gives; transformers looks for the last token that is not padding.
     """
     options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
     architecture = _architecture(options)
@@ -90,10 +91,10 @@ def save(
     dtype: Dtype = "float32",
     labels: Sequence[str] | None = None,
 ) -> None:
-    """Write `config.json` and `model.safetensors` as transformers, 5 or newer, reads them.
+    """Write `config.json` and `model.safetensors` as transformers 5 or newer reads them.
 
-    `architecture` is that of the model's shape (`fitting`), `special` the ids of special tokens,
-    `labels` are those of a classifier.
+    `architecture` is the one that fits the model's shape (`fitting`), `special` holds the ids of
+    special tokens, and `labels` the labels of a classifier.
     """
     folder.mkdir(parents=True, exist_ok=True)
     body = model if isinstance(model, Transformer) else model.body
@@ -120,12 +121,12 @@ def save(
 
 
 def fitting(config: Model) -> Architecture | None:
-    """The architecture that has this shape: what it writes is read as the same."""
+    """Return the architecture whose config, once written, is read back as this shape, or None."""
     return next((each for each in ARCHITECTURES.values() if _same(each, config)), None)
 
 
 def _shape(options: Options, architecture: Architecture) -> tuple[Model, int]:
-    """The shape and the size of the vocabulary; every option is then read."""
+    """Return the shape and the size of the vocabulary, and read every option."""
     vocab_size = options.whole("vocab_size")
     values = architecture.read(options)
     for name in ("is_encoder_decoder", "is_decoder"):
@@ -145,12 +146,12 @@ def _say_passed(options: Options) -> None:
 
 
 def _say(options: Options, text: str) -> None:
-    """One line about a file that is read otherwise than it says."""
+    """Log one line about a file that llmill does not read as the file says."""
     LOG.warning("%s", printable.error(f"{options.file}: {text}"))
 
 
 def _has_other_head(stored: Weights) -> bool:
-    """Whether there is a head whose numbers are not those of the embedding."""
+    """Return whether there is a head whose numbers differ from the embedding's."""
     names = _names(stored)
     embedding = next((names[n] for n in EMBEDDINGS if n in names), None)
     head = names.get(HEAD)
@@ -165,13 +166,15 @@ def _has_other_head(stored: Weights) -> bool:
 
 
 def _filled(make: Callable[[], AnyModel], layout: Layout, stored: Weights, tied: bool) -> AnyModel:
-    """A model with these weights. A tied head may stand there once more."""
+    """Return a model with these weights. The file may repeat a tied head."""
     unused = (*BUFFERS, HEAD) if tied else BUFFERS
     return filling.filled(make, layout, stored, _names(stored), unused)
 
 
 def _names(stored: Weights) -> dict[str, str]:
-    """Names as the causal model has them, and as the file does: GPT-2's lacks their beginning."""
+    """Map a tensor's name in the causal model to its name in the file. Files of GPT-2 may lack the
+    prefix `transformer.`.
+    """
     bare = "wte.weight" in stored.tensors
     return {
         f"transformer.{name}" if bare and name != HEAD else name: name for name in stored.tensors
@@ -189,8 +192,8 @@ def _architecture(options: Options) -> Architecture:
 
 
 def _same(architecture: Architecture, config: Model) -> bool:
-    """Whether the config that is written for a shape says the same shape, but for what a trained
-    model does not use.
+    """Return whether the config that is written for a shape gives the same shape again, apart from
+    options that a trained model does not use.
     """
     try:
         theirs = Model(**architecture.read(Options(Path(CONFIG), architecture.write(config))))

@@ -1,8 +1,8 @@
-"""The weights that a training begins from: another training's, ours or of any maker, in the folder
-`init` of stage download, with the changes that `model: {shape: init, ...}` asks for.
+"""The weights that training begins from: llmill's or other published weights in the folder `init`
+of stage download, with the changes that `model: {shape: init, ...}` requests.
 
-A longer context: rotary positions go on at their base, learned ones get new rows, drawn from a
-normal distribution with the mean and spread that each column of the old ones has.
+For a longer context, rotary positions continue with their base. Learned positions get new rows,
+drawn from a normal distribution with the mean and standard deviation of each old column.
 """
 
 from pathlib import Path
@@ -17,13 +17,14 @@ from llmill.model.transformer import Transformer
 from llmill.model.weights import without_memory
 from llmill.model.weights_folder import opened
 
-PADDING = 128  # embeddings are padded to a multiple of this at most
+PADDING = 128  # embeddings are padded to a multiple of at most this number
 
 
 def shape(section: Model | FromInit, folder: Path) -> Model:
-    """The shape that `model` of params.yaml means; that of weights is read from their folder.
+    """Return the shape that `model` of params.yaml means. With `shape: init` it is read from the
+    weights in `folder`.
 
-    Raises `UserError` for another turning of positions that do not turn.
+    Raises `UserError` for changes of rotary positions if the weights have learned ones.
     """
     if not isinstance(section, FromInit):
         return section
@@ -38,11 +39,12 @@ def shape(section: Model | FromInit, folder: Path) -> Model:
 
 
 def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
-    """The weights in a folder, as a model of the shape `config` over `n_vocab` tokens, in
+    """Load the weights in a folder as a model of the shape `config` over `n_vocab` tokens, in
     evaluation mode on the CPU.
 
-    Rows of the embedding above the tokenizer's are padding, and cut off. Raises `UserError` for an
-    embedding of another tokenizer, and for all that the two readers refuse.
+    Rows of the embedding beyond the tokenizer's are padding and are cut off. Raises `UserError` for
+    an embedding of another tokenizer, for a model with another head, and for whatever the reader
+    refuses.
     """
     source = opened(folder)
     stored, rows = source.shape, source.rows
@@ -63,13 +65,13 @@ def load(folder: Path, config: Model, n_vocab: int) -> Transformer:
 
 
 def template(folder: Path) -> str | None:
-    """The chat template that came with the weights in a folder, if one did."""
+    """Return the chat template that came with the weights in a folder, or None."""
     return opened(folder).template
 
 
 def _refitted(loaded: Transformer, config: Model, n_vocab: int) -> Transformer:
-    """A model of another shape with the very tensors of the loaded one, but for those that change:
-    a second model is never in memory.
+    """Return a model of another shape that reuses the loaded tensors, except those that change, so
+    that memory never holds a second model.
     """
     with without_memory():
         model = Transformer(config, n_vocab)
@@ -84,7 +86,9 @@ def _refitted(loaded: Transformer, config: Model, n_vocab: int) -> Transformer:
 
 
 def _fitted(old: Tensor, rows: int) -> Tensor:
-    """So many rows of a tensor: the same, or a copy that is cut or has random rows behind."""
+    """Return a tensor with `rows` rows: `old` itself, or a copy that is cut or has random rows
+    appended.
+    """
     more = rows - len(old)
     if more == 0:
         return old

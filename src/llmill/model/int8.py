@@ -1,13 +1,13 @@
-"""Weights in eight bits, for a model that writes on the CPU.
+"""Eight-bit weights for a model that generates text on the CPU.
 
-A step is as fast as its weights are read, and these are a quarter of float32's. A row of weights
-has one scale. So has a row of what comes in, which is rounded as it comes, and FBGEMM multiplies
-whole numbers. A row's result does not depend on the rows beside it, as it would with torch's
-`linear_dynamic`, which has one scale for all of them.
+Reading the weights limits the speed of a step, and these weights take a quarter of the bytes of
+float32. Each row of weights has one scale. Each row of the input also has one; it is rounded when
+it arrives, and FBGEMM multiplies integers. A row's result does not depend on the other rows, as it
+would with torch's `linear_dynamic`, which has one scale for all of them.
 
-FBGEMM takes seven bits of what comes in: without VNNI's instructions it adds products in pairs of
-16 bits, which eight would overflow. Seven are too few for what a model knows, so a second row
-carries what the first rounding left over. The weights are read once for both.
+FBGEMM uses seven bits of the input: without VNNI instructions it adds products in pairs of 16 bits,
+which eight bits would overflow. Seven bits lose too much of what a model knows, so a second row
+holds the rest that the first rounding left over. The weights are read once for both rows.
 """
 
 import warnings
@@ -21,28 +21,28 @@ from llmill.model.packed import FBGEMM
 from llmill.model.quick_rotary import replace_rotary
 from llmill.model.transformer import Transformer, twin
 
-WEIGHT = 127  # the largest whole number that stands for a weight
-INPUT = 63  # the largest that stands for a number that comes in; it is held without a sign,
-ZERO = 64  # above this one
-FINER = 126  # times as fine are the steps of the second row: half a step is its largest number
-SMALLEST = 1e-30  # that is divided by: a row of zeros stays one
+WEIGHT = 127  # largest integer of a weight
+INPUT = 63  # largest integer of an input
+ZERO = 64  # zero point of an input, which is stored unsigned
+FINER = 126  # the second row's steps are this many times finer: its largest number is half a step
+SMALLEST = 1e-30  # smallest divisor, so that a row of zeros stays zero
 
 
 class Int8Linear(nn.Module):
-    """The product of a linear layer, with its weights in eight bits: (..., in) to (..., out), in
-    float32. Of the layer's own numbers it keeps the bias alone.
+    """Linear layer with eight-bit weights, (..., in) to (..., out), in float32. Of the original
+    layer it keeps only the bias.
     """
 
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self.bias = linear.bias
         self._packed = _packed(linear.weight.detach().float())
-        # A step calls it a hundred times: what is looked up once is not looked up again.
+        # Looked up once, because a step calls it a hundred times.
         self._product = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
 
     @property
     def weight(self) -> Tensor:
-        """The weights as they are multiplied by, (out, in), made anew each time."""
+        """The dequantised weights, (out, in), computed anew at each access."""
         weight: Tensor = torch.ops.quantized.linear_unpack(self._packed)[0].dequantize()
         return weight
 
@@ -56,13 +56,13 @@ class Int8Linear(nn.Module):
         return y * step if self.bias is None else torch.addcmul(self.bias, y, step)
 
     def __deepcopy__(self, memo: object) -> Self:
-        """The very same: nothing in it changes, so two models may have it."""
+        """Return this very layer: nothing in it changes, so two models can share it."""
         return self
 
 
 def in_int8(model: Transformer) -> Transformer:
-    """The model with its matrices and its head in eight bits; embedding, norms and biases are the
-    very same. Raises `UserError` where that cannot be computed.
+    """Return a copy of the model with its linear layers, head included, in eight bits. Embedding,
+    norms and biases are shared. Raises `UserError` where torch cannot compute this.
     """
     if torch.backends.quantized.engine not in FBGEMM:
         raise UserError(
@@ -79,11 +79,11 @@ def in_int8(model: Transformer) -> Transformer:
 
 
 def _packed(weight: Tensor) -> torch.ScriptObject:
-    """Weights, (out, in), as whole numbers times their row's scale, in FBGEMM's order."""
+    """Quantise weights, (out, in), to integers times a scale per row, packed in FBGEMM's order."""
     scale = weight.abs().amax(dim=1).clamp(min=SMALLEST) / WEIGHT  # (out,)
     whole = (weight / scale[:, None]).round().to(torch.int8)
     zero = torch.zeros(len(scale), dtype=torch.long)
-    with warnings.catch_warnings():  # torch will not keep such tensors for ever
+    with warnings.catch_warnings():  # torch warns that it will drop quantised tensors
         warnings.simplefilter("ignore", UserWarning)
         scaled = torch._make_per_channel_quantized_tensor(whole, scale.double(), zero, 0)
     packed: torch.ScriptObject = torch.ops.quantized.linear_prepack(scaled, None)

@@ -1,10 +1,10 @@
-"""Low-rank adapters (Hu et al. 2021): a frozen matrix W of the blocks becomes W + scale * B A, of
-which only A, (rank, in), and B, (out, rank), are learnt. With `dora` (Liu et al. 2024) the rows of
-that sum are scaled to lengths that are learnt, too.
+"""Low-rank adapters (Hu et al. 2021): a frozen matrix W of the blocks becomes W + scale * B A, and
+only A, (rank, in), and B, (out, rank), are trained. With `dora` (Liu et al. 2024) the rows of this
+sum are scaled to lengths that are trained as well.
 
-Query, key and value are one matrix of ours, and so are gate and up; each is a target with an A and
-a B of its own, as in models that hold them apart. The head of the next token is no target. A head
-of classes or scores is new, and learnt whole beside the adapters.
+llmill stores query, key and value in one matrix, and gate and up in another. Each of them is a
+target with its own A and B, as in models that store them separately. The next-token head is not a
+target. A class or score head is new, and is trained in full besides the adapters.
 
 Shapes: B batch, T time.
 """
@@ -24,14 +24,14 @@ from llmill.model.transformer import Transformer
 
 AnyModel = Transformer | ClassModel | ScoreModel
 
-ADAPTERS = "adapters"  # in the name of each of their parameters
-SHORTEST = 1e-12  # row that is divided by: one of zeros stays as it is
+ADAPTERS = "adapters"  # part of the name of each adapter parameter
+SHORTEST = 1e-12  # smallest divisor, so that a row of zeros stays zero
 
 
 @dataclass(frozen=True)
 class Stored:
-    """An adapter apart from its foundation: how it was added, what was learnt, by name, and the
-    folder of the checkpoint that it belongs to.
+    """An adapter without its foundation: its settings, the trained tensors by name, and the folder
+    of the checkpoint that it belongs to.
     """
 
     settings: Adapter
@@ -40,8 +40,9 @@ class Stored:
 
 
 class LowRank(nn.Module):
-    """The change of one target, whose frozen rows are `weight`, (out, in): what is added to what
-    they make of an input, (B, T, in) to (B, T, out). It begins as none, for B is zero.
+    """The low-rank change of one target with frozen rows `weight`, (out, in). It maps the layer's
+    input, (B, T, in), to the addition to its output, (B, T, out). The addition starts at zero,
+    because the matrix B does.
     """
 
     def __init__(self, weight: Tensor, settings: Adapter):
@@ -64,7 +65,7 @@ class LowRank(nn.Module):
         return ((ratio - 1) * F.linear(x, weight) + ratio * added).to(added.dtype)
 
     def merged(self, weight: Tensor) -> Tensor:
-        """The rows changed, (out, in)."""
+        """Return the rows with the change, (out, in)."""
         changed = weight + self._product()
         if self.magnitude is None:
             return changed
@@ -74,8 +75,8 @@ class LowRank(nn.Module):
         return self.b @ self.a * self.scale
 
     def _ratio(self, weight: Tensor, magnitude: Tensor) -> Tensor:
-        """The learnt length of each row over the one that it has, which counts as a constant (4.3
-        of the paper): (out,).
+        """Return the trained length of each row over its present length, (out,). The latter is
+        treated as a constant (section 4.3 of the paper).
         """
         with torch.no_grad():
             lengths = torch.linalg.norm(weight + self._product(), dim=1)
@@ -83,8 +84,8 @@ class LowRank(nn.Module):
 
 
 class AdaptedLinear(nn.Module):
-    """A frozen linear layer, some of whose targets have a low-rank change. It shares the weights
-    of the layer that it stands for.
+    """Frozen linear layer, (B, T, in) to (B, T, out), with a low-rank change of some targets. It
+    shares the weights of the layer that it replaces.
     """
 
     def __init__(self, linear: nn.Linear, rows: dict[str, int], settings: Adapter):
@@ -110,7 +111,7 @@ class AdaptedLinear(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """A plain layer that computes the same; the shared weights stay as they are."""
+        """Return a plain layer that computes the same. The shared weights do not change."""
         parts = []
         for target, weight in self._rows().items():
             if target not in self.adapters:
@@ -126,12 +127,14 @@ class AdaptedLinear(nn.Module):
         return linear
 
     def _rows(self) -> dict[str, Tensor]:
-        """The rows of each target, (out, in)."""
+        """Return the rows of each target, (out, in)."""
         return dict(zip(self.rows, self.weight.split(list(self.rows.values())), strict=True))
 
 
 def targets(config: Model) -> dict[str, dict[str, int]]:
-    """The layers of a block that can be adapted: the targets in each, and the rows of each."""
+    """Return the layers of a block that can be adapted, with the targets in each layer and the
+    number of rows of each target.
+    """
     size = config.n_embd // config.n_head
     shared = config.n_kv_head * size
     hidden = config.mlp_hidden
@@ -145,7 +148,7 @@ def targets(config: Model) -> dict[str, dict[str, int]]:
 
 
 def refuse_unknown(settings: Adapter, config: Model, named_in: str = "adapter") -> None:
-    """Raises `UserError` for a target that this shape does not have."""
+    """Raise `UserError` for a target that this shape does not have."""
     known = [target for rows in targets(config).values() for target in rows]
     strange = next((each for each in settings.targets if each not in known), None)
     if settings.targets != "all" and strange is not None:
@@ -156,10 +159,10 @@ def refuse_unknown(settings: Adapter, config: Model, named_in: str = "adapter") 
 
 
 def add(model: AnyModel, settings: Adapter) -> None:
-    """Freeze a model but for a new head, and put adapters on the targets of its blocks.
+    """Freeze a model except for a new head, and put adapters on the targets of its blocks.
 
-    Its logits stay as they are until a step is taken. Raises `UserError` for a target that this
-    shape does not have.
+    The logits do not change until the first training step. Raises `UserError` for a target that
+    this shape does not have.
     """
     refuse_unknown(settings, model.config)
     layers = targets(model.config)
@@ -175,24 +178,24 @@ def add(model: AnyModel, settings: Adapter) -> None:
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """What is learnt, by name: the adapters, and a new head."""
+    """Return the trained parameters by name: the adapters, and a new head if there is one."""
     return {name: p for name, p in model.named_parameters() if p.requires_grad}
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
-    """What of an adapted model is stored: the learnt tensors, on the CPU."""
+    """Return the tensors of an adapted model to store: copies of the trained ones, on the CPU."""
     return {name: p.detach().cpu().clone() for name, p in trainable(model).items()}
 
 
 def merge(model: nn.Module) -> None:
-    """Make a plain model of an adapted one, of the same logits but for rounding."""
+    """Turn an adapted model into a plain one in place; its logits change only by rounding."""
     for name, module in list(model.named_modules()):
         if isinstance(module, AdaptedLinear):
             model.set_submodule(name, module.merged().train(module.training))
 
 
 def taken(model: nn.Module, settings: Adapter | None, foundation: Path) -> Stored | None:
-    """Merge a trained model, and return what of it is stored; without settings none of both."""
+    """Merge a trained model and return its adapter. Without settings, do nothing, return None."""
     if settings is None:
         return None
     learnt = state(model)
@@ -201,7 +204,7 @@ def taken(model: nn.Module, settings: Adapter | None, foundation: Path) -> Store
 
 
 def restore(model: AnyModel, stored: Stored) -> None:
-    """Put a stored adapter on its foundation, with the head that was learnt beside it."""
+    """Put a stored adapter on its foundation, with the head that was trained with it."""
     add(model, stored.settings)
     wanted = trainable(model)
     assert wanted.keys() == stored.tensors.keys(), "of this shape"

@@ -1,5 +1,5 @@
-"""The options of a `config.json` of Hugging Face's, read strictly where they matter: each is asked
-for by name and kind, known to change nothing, or refused.
+"""The options of a Hugging Face `config.json`, read strictly where they matter: each option is
+requested by name and type, known to change nothing, or refused.
 """
 
 import sys
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 
-# Options that concern files, training or generation, not what the model computes.
+# Options of files, training or generation, which do not change what the model computes.
 NEUTRAL = {
     "_name_or_path", "architectures", "bos_token_id", "chunk_size_feed_forward", "dtype",
     "eos_token_id", "id2label", "initializer_range", "is_llama_config", "label2id", "model_type",
@@ -19,8 +19,8 @@ NEUTRAL = {
     "torch_dtype", "transformers_version", "use_cache",
 }  # fmt: skip
 
-# Others that say how files are had, how a text is written or who made them. They are passed over by
-# name, in one line, so that nobody thinks that they were obeyed.
+# More options of files, of generation, or of who made them. A line names those that are ignored, so
+# that nobody thinks that llmill follows them.
 PASSED = {
     "bad_words_ids", "begin_suppress_tokens", "decoder_start_token_id", "diversity_penalty",
     "do_sample", "early_stopping", "eos_token_ids", "finetuning_task", "forced_bos_token_id",
@@ -36,21 +36,21 @@ Config = dict[str, Any]
 
 
 class Options:
-    """A config.json that is read strictly: `done` refuses what nobody asked for."""
+    """A config.json that is read strictly: `done` refuses options that nobody requested."""
 
     def __init__(self, file: Path, values: Config):
         self.file, self.values = file, values
         self._left = values.keys() - NEUTRAL
 
     def take(self, name: str, *default: Any) -> Any:
-        """An option, or its default; raises `UserError` where there is neither."""
+        """Return an option or its default. Raises `UserError` if there is neither."""
         self._left -= {name}
         if name not in self.values and not default:
             raise UserError(f"{self.file}: {name} is missing")
         return self.values.get(name, *default)
 
     def whole(self, name: str, *default: None) -> Any:
-        """A number of things, from 1; null and absent are the same where there is a default."""
+        """Return an integer from 1. If there is a default, null and absent are the same."""
         value = self.take(name, *default)
         if value is None and default:
             return None
@@ -59,21 +59,21 @@ class Options:
         return value
 
     def number(self, name: str, *default: float) -> float:
-        """A finite number."""
+        """Return a finite number."""
         value = self.take(name, *default)
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
             self._refuse(name, value, "a number")
         return float(value)
 
     def flag(self, name: str, *default: bool) -> bool:
-        """Yes or no."""
+        """Return true or false."""
         value = self.take(name, *default)
         if not isinstance(value, bool):
             self._refuse(name, value, "true or false")
         return value
 
     def section(self, name: str) -> Config:
-        """Options of their own under one name; null and absent are none."""
+        """Return the options of an object under one name; for null or absent, an empty dict."""
         value = self.take(name, None)
         if value is None:
             return {}
@@ -85,7 +85,7 @@ class Options:
         raise UserError(f"{self.file}: {name} = {quoted(value)}: must be {expected}")
 
     def only(self, name: str, *allowed: Any) -> None:
-        """An option that may be absent or have one of these values."""
+        """Raise `UserError` unless an option is absent or has one of these values."""
         value = self.take(name, allowed[0])
         if value not in allowed:
             raise UserError(
@@ -95,13 +95,13 @@ class Options:
 
     @property
     def passed(self) -> list[str]:
-        """The options that nobody read and that change nothing of what the model computes."""
+        """The options that nobody read and that do not change what the model computes."""
         return sorted(
             name for name in self._left if name in PASSED or name.startswith(PASSED_BEGINNINGS)
         )
 
     def done(self) -> None:
-        """Raises `UserError` for the first option that was not read."""
+        """Raise `UserError` for the first option that was not read."""
         for name in sorted(self._left - set(self.passed)):
             raise UserError(
                 f"{self.file}: {name} = {quoted(self.values[name])}: llmill does not know this "

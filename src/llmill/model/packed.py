@@ -1,11 +1,11 @@
-"""Weights packed for products on the CPU, which generation and scoring are made of.
+"""Weights packed for matrix products on the CPU, in which generation and scoring spend their time.
 
-A product of few rows is as fast as its weights are read. torch's own reads them at a third to a
-half of the speed of oneDNN's with weights in its own order (benchmarks/generation.py), which
-torch.compile uses as well. With many rows, in float32, that is never slower, and more than twice as
-fast on AMD's processors with AVX-512, which torch's own does not use there. Few rows of weights in
-bfloat16 are read fastest by FBGEMM, on x86: it has them in float16 and sums in float32, and needs
-no instructions for bfloat16.
+Reading the weights limits the speed of a product of few rows. torch's own product reads them at a
+third to a half of the speed of oneDNN's product with weights in oneDNN's order
+(benchmarks/generation.py), which torch.compile uses as well. With many rows in float32, oneDNN's
+product is never slower, and is more than twice as fast on AMD processors with AVX-512, which
+torch's own product does not use there. For few rows in bfloat16 on x86, FBGEMM is fastest: it
+stores the weights in float16, sums in float32, and does not need bfloat16 instructions.
 """
 
 import torch
@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from llmill.model.transformer import Transformer, twin
 
-FEW = 64  # rows; with more, torch's own product in bfloat16 is as fast
-LARGE = 32 * 2**20  # bytes of weights; float32 of fewer stays in the cache, where either is as fast
+FEW = 64  # rows; with more rows, torch's own bfloat16 product is as fast
+LARGE = 32 * 2**20  # bytes of weights; fewer in float32 stay in the cache, where both are as fast
 LARGEST = torch.finfo(torch.float16).max
-FBGEMM = ("x86", "fbgemm")  # torch's engines that have it
+FBGEMM = ("x86", "fbgemm")  # torch's quantized engines that use it
 
 
 class PackedLinear(nn.Module):
-    """The product of a linear layer, whose weights it shares and holds once more, packed in the
-    order that suits `rows` rows.
+    """Linear layer, (..., in) to (..., out), with a second copy of the weights, packed in the order
+    that suits `rows` rows. It shares the weights of the original layer.
     """
 
     def __init__(self, linear: nn.Linear, rows: int):
@@ -35,9 +35,9 @@ class PackedLinear(nn.Module):
 
 
 class HalfLinear(nn.Module):
-    """The product of a linear layer in bfloat16, whose weights it shares and holds once more,
-    packed in float16: exactly, where they are 2^-17 or more, else to within 2^-25. The product is
-    rounded to `out`.
+    """Linear layer in bfloat16, (..., in) to (..., out), with a second copy of the weights, packed
+    in float16. The copy is exact for weights of 2^-17 or more, else within 2^-25. The layer shares
+    the weights of the original layer and rounds its output to `out`.
     """
 
     def __init__(self, linear: nn.Linear, out: torch.dtype):
@@ -54,10 +54,11 @@ class HalfLinear(nn.Module):
 
 
 def packed(model: Transformer, rows: int) -> Transformer:
-    """The model for generation or scoring, so many rows at a time: on the CPU, large or in
-    bfloat16, with packed products as far as there are faster ones, else the very same. Weights are
-    shared; a later change of them does not show in the packed ones. Logits of packed bfloat16 are
-    in float32.
+    """Return the model with packed linear layers for generation or scoring of `rows` rows at a
+    time, or the model itself if it is not on the CPU, or is neither large nor in bfloat16.
+
+    Layers without a faster product stay as they are. Weights are shared, but packed copies do not
+    follow later changes of them. The logits of packed bfloat16 models are in float32.
     """
     weights = [*model.parameters(), *model.buffers()]
     plain = all(type(w.data) is Tensor and w.device.type == "cpu" for w in weights)
@@ -72,7 +73,7 @@ def packed(model: Transformer, rows: int) -> Transformer:
 
 
 def _fastest(linear: nn.Linear, rows: int, is_head: bool) -> nn.Module:
-    """The fastest product with these weights."""
+    """Return the layer with the fastest product for these weights."""
     brief = linear.weight.dtype == torch.bfloat16
     if brief and torch.backends.quantized.engine in FBGEMM and linear.weight.abs().max() <= LARGEST:
         return HalfLinear(linear, torch.float32 if is_head else torch.bfloat16)
@@ -83,6 +84,8 @@ def _fastest(linear: nn.Linear, rows: int, is_head: bool) -> nn.Module:
 
 
 def _multiplies_bfloat16() -> bool:
-    """Whether oneDNN does by itself; builds of torch without it lack even the question."""
+    """Return whether oneDNN multiplies bfloat16 natively. Builds of torch without oneDNN lack the
+    operator to ask.
+    """
     there = torch.backends.mkldnn.is_available()
     return bool(there and torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -1,7 +1,8 @@
-"""An adapter as peft loads it: `adapter_config.json` and `adapter_model.safetensors`, on a model of
-transformers.
+"""Write an adapter as peft loads it, on a model of transformers: `adapter_config.json` and
+`adapter_model.safetensors`.
 
-Each of our targets is one of their layers, under the name that `architectures.py` has for its rows.
+Each of llmill's targets is a layer of transformers, with the name that `architectures.py` has for
+its rows.
 """
 
 from pathlib import Path
@@ -17,12 +18,14 @@ from llmill.model.architectures import Architecture, Rows
 from llmill.model.settings import Model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-BEFORE = "base_model.model."  # peft's wrappers
+BEFORE = "base_model.model."  # prefix of peft's wrappers
 TENSORS = {"a": "lora_A.weight", "b": "lora_B.weight", "magnitude": "lora_magnitude_vector"}
 
 
 def lacking(architecture: Architecture, config: Model) -> str | None:
-    """Why the adapters of a shape have no such form, if so: theirs must hold our targets apart."""
+    """Return why peft cannot load the adapters of a shape, or None if it can: transformers must
+    store each of llmill's targets in a layer of its own.
+    """
     if _layers(architecture, config) is None:
         return f"{architecture.model_type} holds query, key and value in one layer"
     return None
@@ -36,7 +39,7 @@ def save(
     base: str,
     dtype: Dtype = "float32",
 ) -> None:
-    """Write an adapter of a language model; `base` is where peft finds its foundation, exported."""
+    """Write an adapter of a language model. `base` is where peft finds its exported foundation."""
     layers = _layers(architecture, config)
     assert layers is not None, "asked before"
     settings = stored.settings
@@ -69,7 +72,7 @@ def save(
 
 
 def _layers(architecture: Architecture, config: Model) -> dict[str, Rows] | None:
-    """The layer of theirs of each of our adapters; None where they hold several in one."""
+    """Return the layer of transformers for each adapter, or None if one layer holds several."""
     layout = architecture.layout(config, 1)
     layers: dict[str, Rows] = {}
     for i in range(config.n_layer):

@@ -1,5 +1,5 @@
-"""The sections of `params.yaml` that say what a transformer is: its shape by switches, or that of
-the weights it begins from, with what may be changed.
+"""The sections of `params.yaml` that define a transformer: by switches, or by the weights that it
+begins from and the changes to them; and its adapters.
 """
 
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -23,8 +23,8 @@ S = TypeVar("S", bound=Section)
 
 
 class RotaryScaling(Section):
-    """Rotary positions for a longer context than the one trained on, as in Llama 3.1: slow pairs
-    turn `factor` times slower, fast ones as before, those between by degrees.
+    """Scaling of rotary positions for a longer context than in training, as in Llama 3.1. Slow
+    pairs turn `factor` times slower, fast pairs as before, and pairs in between gradually so.
     """
 
     factor: Annotated[float, Field(ge=1, le=10**6)]
@@ -40,10 +40,10 @@ class RotaryScaling(Section):
 
 
 class Model(Section):
-    """One transformer by switches; see `llmill.model.transformer`.
+    """A transformer defined by switches; see `llmill.model.transformer`.
 
-    Where a checkpoint says nothing of a switch, it is off, or as models were before it existed: so
-    a new one gets a default. `params.yaml` says every one.
+    A switch that a checkpoint lacks is off, or as models were before the switch existed. This is
+    why a new switch gets a default. `params.yaml` gives every switch.
     """
 
     n_layer: Annotated[int, Field(ge=1, le=4096)]
@@ -51,7 +51,7 @@ class Model(Section):
     n_kv_head: Annotated[int, Field(ge=1, le=4096)]
     n_embd: Annotated[int, Field(ge=1, le=2**17)]
     block_size: Context
-    causal: bool = True  # a token sees those before it; or the whole text
+    causal: bool = True  # true: a token attends to those before it; false: to the whole text
     norm: Literal["layernorm", "rmsnorm"]
     norm_weight: bool
     norm_epsilon: Annotated[float, Field(ge=1e-15, le=1)] = 1e-5
@@ -75,11 +75,11 @@ class Model(Section):
         if self.position == "rotary" and (self.n_embd // self.n_head) % 2:
             raise ValueError("rotary positions need an even head size (n_embd / n_head)")
         if self.position == "learned" and self.rotary_scaling is not None:
-            raise ValueError("rotary_scaling is of rotary positions; set it to null")
+            raise ValueError("rotary_scaling needs rotary positions; set it to null")
         return self
 
     def parameters(self, vocab_size: int) -> int:
-        """How many numbers its matrices hold."""
+        """Return the number of parameters in the matrices."""
         head = self.n_embd // self.n_head
         attention = self.n_embd * (2 * self.n_embd + 2 * self.n_kv_head * head)
         mlp = (3 if self.mlp == "swiglu" else 2) * self.n_embd * self.mlp_hidden
@@ -89,7 +89,7 @@ class Model(Section):
 
 
 def _whole(section: S) -> S:
-    """In `params.yaml` no switch is left to its default."""
+    """Raise ValueError for a field that is left to its default: `params.yaml` gives every one."""
     if isinstance(section, Model | Adapter):
         for name in type(section).model_fields:
             if name not in section.model_fields_set:
@@ -101,7 +101,7 @@ Target = Literal["query", "key", "value", "out", "gate", "up", "down"]
 
 
 def _refuse_unknown_targets(value: Any) -> Any:
-    """In one line, where a union of types would have one for each."""
+    """Raise ValueError in one line, where a union of types would give a line for each type."""
     known = get_args(Target)
     some = isinstance(value, list) and value and all(each in known for each in value)
     if value != "all" and not some:
@@ -110,20 +110,20 @@ def _refuse_unknown_targets(value: Any) -> Any:
 
 
 class Adapter(Section):
-    """Low-rank matrices beside the frozen ones of the blocks; see `llmill.model.lora`. Defaults are
-    as those of `Model`, for checkpoints alone: `LearntAdapter` is how `params.yaml` says it.
+    """Low-rank matrices beside the frozen ones of the blocks; see `llmill.model.lora`. As in
+    `Model`, defaults are only for checkpoints; `params.yaml` uses `LearntAdapter`.
     """
 
     rank: Annotated[int, Field(ge=1, le=2**14)]
     alpha: Annotated[float, Field(gt=0, le=10**6)]  # the change is scaled by alpha / rank
-    rank_stabilised: bool  # scaled by alpha / sqrt(rank) instead
+    rank_stabilised: bool  # true: scaled by alpha / sqrt(rank) instead
     targets: Annotated[Literal["all"] | list[Target], BeforeValidator(_refuse_unknown_targets)]
-    dropout: Share  # of what the low-rank matrices read
-    dora: bool = False  # rows scaled to lengths that are learnt, too
+    dropout: Share  # on the input of the low-rank matrices
+    dora: bool = False  # true: rows are scaled to lengths that are trained as well
 
     @property
     def scale(self) -> float:
-        """What the product of the two matrices is multiplied by."""
+        """The factor of the product of the two matrices."""
         return self.alpha / (self.rank**0.5 if self.rank_stabilised else self.rank)
 
 
@@ -131,8 +131,8 @@ LearntAdapter = Annotated[Adapter, AfterValidator(_whole)]
 
 
 class FromInit(Section):
-    """The shape of the weights in `download.init`. What is left out here stays as it is there;
-    `rotary_scaling: null` takes theirs away.
+    """The shape of the weights in `download.init`. Fields that are left out keep the weights'
+    value; `rotary_scaling: null` removes their scaling.
     """
 
     shape: Literal["init"]
@@ -142,19 +142,21 @@ class FromInit(Section):
     dropout: Share | None = None
 
     def applied(self, shape: Model) -> Model:
-        """A shape with the changes."""
+        """Return a shape with the changes of this section."""
         fields = self.model_dump(exclude={"shape"})
         changes = {k: v for k, v in fields.items() if v is not None or k == "rotary_scaling"}
         return Model(**shape.model_dump() | changes)
 
     @model_serializer(mode="wrap")
     def as_given(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """What was left out stays out of the record: `rotary_scaling: null` is a change."""
+        """Serialize only the given fields for the record, because `rotary_scaling: null` is a
+        change.
+        """
         return {k: v for k, v in serialize(self).items() if k in self.model_fields_set}
 
 
 def _kind_of_shape(fields: Any) -> str:
-    """Which of the two forms of `model` is meant."""
+    """Return the name of the form of `model` that is meant."""
     shape = fields.get("shape") if isinstance(fields, dict) else getattr(fields, "shape", None)
     return FromInit.__name__ if shape == "init" else Model.__name__
 

@@ -1,11 +1,12 @@
-"""Published models by name: `model: {shape: smollm2-135m, dropout: 0.1}` in `params.yaml` is a row
-of this table with changes. The name `init` stands for the shape of the weights in `download.init`.
+"""Shapes of published models by name. `model: {shape: smollm2-135m, dropout: 0.1}` in `params.yaml`
+is an entry of this table with changes. The name `init` means the shape of the weights in
+`download.init`.
 """
 
 from typing import Any
 
 Fields = dict[str, Any]
-INIT = "init"  # not in the table: the weights say it
+INIT = "init"  # not in the table: the weights give the shape
 
 GPT2: Fields = {
     "block_size": 1024, "causal": True, "norm": "layernorm", "norm_weight": True,
@@ -18,7 +19,7 @@ LLAMA: Fields = {
     "norm_embedding": False, "position": "rotary", "rotary_base": 10000.0, "rotary_scaling": None,
     "mlp": "swiglu", "qk_norm": False, "bias": False, "dropout": 0.0, "tied": False,
 }  # fmt: skip
-BERT: Fields = {  # in place of what GPT-2 has
+BERT: Fields = {  # replaces fields of GPT-2
     "block_size": 512, "causal": False, "norm_epsilon": 1e-12, "norm_embedding": True,
 }  # fmt: skip
 LLAMA32 = {
@@ -57,9 +58,8 @@ SHAPES: dict[str, Fields] = {
 
 
 def expand(fields: Any) -> Any:
-    """Fields of a model with `shape` replaced by what the name stands for; anything else as it is.
-
-    Raises `ValueError` for a name that is not in the table.
+    """Replace `shape` in the fields of a model with the fields of that name. Return anything else
+    unchanged. Raises `ValueError` for a name that is not in the table.
     """
     if not isinstance(fields, dict) or fields.get("shape") in (None, INIT):
         return fields

@@ -1,10 +1,10 @@
-"""One transformer file with switches: GPT-2's block and the small modern block differ in a handful
-of choices, and a masked model's from both in what a token may look at.
+"""One transformer with switches. GPT-2's block and the small modern block differ in a handful of
+choices; a masked model differs from both in which tokens a token attends to.
 
 GPT-2 (Radford et al. 2019): LayerNorm, learned positions, GELU, biases, dropout, tied embedding.
 Modern: parameter-free RMSNorm (also on the embedding), rotary positions (Su et al. 2021),
-normalised queries and keys, squared ReLU (So et al. 2021), no bias, untied head, output projections
-that begin at zero.
+normalised queries and keys, squared ReLU (So et al. 2021), no biases, an untied head, and output
+projections initialised to zero.
 
 Shapes: B batch, T time, C n_embd, H query heads, K key-value heads, D head size, V vocabulary.
 """
@@ -26,7 +26,7 @@ INIT_STD = 0.02
 
 
 class Norm(nn.Module):
-    """LayerNorm or RMSNorm over the last dimension, with or without weights."""
+    """LayerNorm or RMSNorm over the last dimension, (..., C), with or without weights."""
 
     def __init__(self, config: Model):
         super().__init__()
@@ -43,21 +43,23 @@ class Norm(nn.Module):
 
 
 class Rotary(nn.Module):
-    """Rotary positions: pairs (i, i + D/2) of a head turn by an angle that grows with position."""
+    """Rotary positions: rotate each pair (i, i + D/2) of a head by an angle that grows with
+    position.
+    """
 
     cos: Tensor  # (T, D/2)
     sin: Tensor
 
     def __init__(self, config: Model):
         super().__init__()
-        # Of a model without memory, too: arithmetic on the meta device imports torch's compiler.
+        # Even for a model on the meta device, where arithmetic would import torch's compiler.
         with torch.device("cpu"):
             angle = angles(config)
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
     def forward(self, x: Tensor, places: Tensor | None = None) -> Tensor:
-        """Turn x, (B, H, T, D), by its positions: from zero, or as `places`, (B, T), says."""
+        """Rotate x, (B, H, T, D), by its positions: counted from zero, or `places`, (B, T)."""
         if places is None:
             cos, sin = self.cos[: x.size(-2)], self.sin[: x.size(-2)]
         else:
@@ -67,7 +69,7 @@ class Rotary(nn.Module):
 
 
 def angles(config: Model) -> Tensor:
-    """By how much each pair turns at each position, (T, D/2), in radians."""
+    """Return the angle of each pair at each position, (T, D/2), in radians."""
     size = config.n_embd // config.n_head
     frequency = config.rotary_base ** (-torch.arange(0, size, 2).float() / size)  # (D/2,)
     if config.rotary_scaling is not None:
@@ -76,8 +78,9 @@ def angles(config: Model) -> Tensor:
 
 
 def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
-    """Angles per position, (D/2,), for a longer context (Llama 3.1): pairs that turn often within
-    the original context keep theirs, those that turn seldom turn `factor` times slower.
+    """Return the angles per position, (D/2,), for a longer context (Llama 3.1). Pairs that turn
+    often within the original context keep their angle; pairs that turn seldom turn `factor` times
+    slower.
     """
     turns = scaling.original_block_size * frequency / (2 * math.pi)
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
@@ -87,17 +90,17 @@ def scaled(frequency: Tensor, scaling: RotaryScaling) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """What each position of a batch may look at: everything before it, or, where the model is not
-    causal, everything; else what stands here.
+    """The positions that each position of a batch attends to. By default these are all positions
+    up to its own, or all positions if the model is not causal.
     """
 
-    mask: Tensor | None = None  # (B, 1, T, T): what may be looked at
-    places: Tensor | None = None  # (B, T): the position in its text, else counted from zero
-    cache: Cache | None = None  # what was read before, and is looked at, too
+    mask: Tensor | None = None  # (B, 1, T, T): True where a position may attend
+    places: Tensor | None = None  # (B, T): position within the text; by default counted from zero
+    cache: Cache | None = None  # keys and values of earlier tokens, which are attended to as well
 
 
 class Attention(nn.Module):
-    """Self-attention; several query heads may share a key-value head."""
+    """Self-attention, (B, T, C) to (B, T, C). Several query heads may share a key-value head."""
 
     def __init__(self, config: Model, rotary: nn.Module | None):
         super().__init__()
@@ -138,7 +141,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """GELU, squared ReLU, or SwiGLU (Shazeer 2020)."""
+    """Feed-forward layer with GELU, squared ReLU or SwiGLU (Shazeer 2020), (..., C) to (..., C)."""
 
     def __init__(self, config: Model):
         super().__init__()
@@ -160,7 +163,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and feed-forward, each normalised before and added to the stream."""
+    """Attention and feed-forward with pre-normalisation and residual connections, on (B, T, C)."""
 
     def __init__(self, config: Model, rotary: nn.Module | None):
         super().__init__()
@@ -174,24 +177,24 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A language model: token ids (B, T) in; logits (B, T, V) out: of the next token, or, where the
-    model is not causal, of the token at each position.
+    """Language model that maps token ids (B, T) to logits (B, T, V) of the next token, or of the
+    token at each position if the model is not causal.
     """
 
     def __init__(self, config: Model, vocab_size: int):
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
         self.causal = config.causal
-        self.recompute = False  # blocks anew in the backward pass, in place of their activations
+        self.recompute = False  # recompute the blocks in the backward pass to save memory
         self.embedding = nn.Embedding(vocab_size, config.n_embd)
         learned = config.position == "learned"
         self.position = nn.Embedding(config.block_size, config.n_embd) if learned else None
         self.norm0 = Norm(config) if config.norm_embedding else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
-        rotary = None if learned else Rotary(config)  # one, its tables are large
+        rotary = None if learned else Rotary(config)  # shared by all blocks: its tables are large
         self.blocks = nn.ModuleList(Block(config, rotary) for _ in range(config.n_layer))
         self.norm = Norm(config)
-        tied = {"device": "meta"} if config.tied else {}  # its own weight would be thrown away
+        tied = {"device": "meta"} if config.tied else {}  # the weight is replaced below
         self.head = nn.Linear(config.n_embd, vocab_size, bias=False, **tied)
         if config.tied:
             self.head.weight = self.embedding.weight
@@ -204,13 +207,13 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """The stream after the final norm, (B, T, C). Raises ValueError above `block_size`.
+        """Return the residual stream after the final norm, (B, T, C), for ids `idx`, (B, T).
 
-        `documents`, (B, T), numbers each position's document, in runs of equal numbers: a position
-        looks at its own document alone, whose first token is at position 0. With a cache, `idx`
-        goes on from what it holds; a model that is not causal has none, since every new token
-        changes what is made of those before it.
-        `noise` is that of `enter`.
+        `documents`, (B, T), is the number of each position's document, in runs of equal numbers.
+        A position attends only to its own document, whose first token is at position 0. With a
+        key-value cache, `idx` continues the cached tokens. `noise` is described in `enter`.
+        Raises ValueError for more than `block_size` tokens, and for a cache with a model that is
+        not causal: there, every new token changes the states of the tokens before it.
         """
         view = self.view(idx, documents, cache)
         hidden = self.norm(self.through(self.enter(idx, view, noise), view))
@@ -221,7 +224,7 @@ class Transformer(nn.Module):
     def view(
         self, idx: Tensor, documents: Tensor | None = None, cache: Cache | None = None
     ) -> View:
-        """What each position of a batch may look at; arguments and errors as in `hidden`."""
+        """Return what each position attends to; arguments and errors are those of `hidden`."""
         if cache is not None and not self.causal:
             raise ValueError("a model that is not causal reads a text as a whole, without a cache")
         t, before = idx.size(1), 0 if cache is None else cache.used
@@ -234,8 +237,10 @@ class Transformer(nn.Module):
         return View()
 
     def enter(self, idx: Tensor, view: View, noise: Tensor | None = None) -> Tensor:
-        """The stream before the first block, (B, T, C). While training, uniform noise is added to
-        the embeddings: up to `noise`, (B, T), in each number of a position, in both directions.
+        """Return the residual stream before the first block, (B, T, C), for ids `idx`, (B, T).
+
+        In training mode, uniform noise in [-noise, noise] is added to each number of a position's
+        embedding; `noise`, (B, T), gives the bound of each position.
         """
         x = self.embedding(idx)  # (B, T, C)
         if noise is not None and self.training:
@@ -246,7 +251,7 @@ class Transformer(nn.Module):
         return self.dropout(self.norm0(x))
 
     def through(self, x: Tensor, view: View, first: int = 0, end: int | None = None) -> Tensor:
-        """The stream after the blocks from `first` to before `end`, (B, T, C)."""
+        """Apply the blocks from `first` up to but not including `end` to x, (B, T, C)."""
         for block in self.blocks[first:end]:
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, view, use_reentrant=False)
@@ -263,11 +268,11 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         noise: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B, T, V); or (N, V) at the N positions where the mask `at`, (B, T), is true.
+        """Return logits (B, T, V), or (N, V) at the N positions where the mask `at`, (B, T), is
+        true.
 
-        With `documents`, (B, T), those of each document by itself; with a cache, going on from what
-        it holds; see `hidden`. With `targets`, (B, T) or (N,), in place of the logits their
-        cross-entropy in nats, summed. `noise` is that of `enter`.
+        With `targets`, (B, T) or (N,), return the sum of their cross-entropies in nats instead.
+        `documents` and `cache` are described in `hidden`, `noise` in `enter`.
         """
         hidden = self.hidden(idx, documents, cache, noise)
         hidden = hidden if at is None else hidden[at]
@@ -276,15 +281,16 @@ class Transformer(nn.Module):
         return cross_entropy(hidden, self.head.weight, targets)
 
     def look_both_ways(self) -> None:
-        """Let each token see the whole text, whatever it saw in training."""
+        """Remove the causal mask: every token attends to the whole text."""
         self.causal = False
         for module in self.modules():
             if isinstance(module, Attention):
                 module.causal = False
 
     def _initialise(self) -> None:
-        """GPT-2: normal 0.02, residual outputs scaled by depth. Untied: uniform by fan-in, residual
-        outputs zero.
+        """Initialise the weights. With a tied head as GPT-2: normal with standard deviation 0.02,
+        residual outputs scaled by depth. With an untied head: uniform by fan-in, residual outputs
+        zero.
         """
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
@@ -308,21 +314,23 @@ class Transformer(nn.Module):
 
 
 def twin(model: Transformer) -> Transformer:
-    """Another model with the very same weights: what is put in place of a part of one is not put
-    into the other.
+    """Return a copy of the model that shares its weights. Replacing a submodule of one model does
+    not change the other.
     """
     weights = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(weight): weight for weight in weights})
 
 
 def within(documents: Tensor, causal: bool) -> Tensor:
-    """What each position may look at, (B, 1, T, T): its document; if causal, up to itself."""
+    """Return the attention mask, (B, 1, T, T), that keeps each position within its document,
+    (B, T), and, if causal, to positions up to its own.
+    """
     same = documents[:, None, :, None] == documents[:, None, None, :]
     return same.tril() if causal else same
 
 
 def places_in(documents: Tensor) -> Tensor:
-    """The position of each token in its document, (B, T)."""
+    """Return the position of each token in its document, (B, T)."""
     row = torch.arange(documents.size(1), device=documents.device).expand_as(documents)
     begins = torch.ones_like(documents, dtype=torch.bool)
     begins[:, 1:] = documents[:, 1:] != documents[:, :-1]

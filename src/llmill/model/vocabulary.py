@@ -1,4 +1,4 @@
-"""The ids that a model knows: those of its tokenizer and, where it is not causal, one more, the
+"""The token ids of a model: the ids of its tokenizer and, if it is not causal, one more for the
 mask token, which no text encodes to.
 """
 
@@ -6,10 +6,10 @@ from llmill.model.settings import Model
 
 
 def mask_id(n_vocab: int) -> int:
-    """The id that stands for a hidden token: the first that the tokenizer does not have."""
+    """Return the id of the mask token: the first id that the tokenizer does not have."""
     return n_vocab
 
 
 def size(config: Model, n_vocab: int) -> int:
-    """How many ids a model of this shape knows, with a tokenizer of so many tokens."""
+    """Return the vocabulary size of a model of this shape with a tokenizer of `n_vocab` tokens."""
     return n_vocab if config.causal else mask_id(n_vocab) + 1

@@ -1,7 +1,7 @@
-"""The tensors of a model's folder: in one safetensors file, or in several with an index.
+"""The tensors of a model's folder, in one safetensors file or in several with an index.
 
-The headers of the files are read first, and a config is held against them before anything is made
-of the size that it asks for. Never pickle, which runs code.
+The headers of the files are read first, and the config is compared with them before memory of its
+size is allocated. Pickle files, which run code, are never read.
 """
 
 import contextlib
@@ -25,26 +25,26 @@ from llmill.model.settings import Model
 
 INDEX = "model.safetensors.index.json"
 ENDING = ".safetensors"
-PIECE = 2 * 2**20  # bytes of a tensor that are in memory beside the model at once
-NUMBERS = ("F64", "F32", "F16", "BF16")  # what weights may be stored as
+PIECE = 2 * 2**20  # bytes of a tensor that memory holds at once besides the model
+NUMBERS = ("F64", "F32", "F16", "BF16")  # number types of weights
 TABLES = 2**28  # bytes that the angles of positions may take, or as many as the weights
-LARGEST = 2**31 - 1  # of a size in a config
+LARGEST = 2**31 - 1  # largest size in a config
 DRAWS = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
-BLOCK_TENSORS = 4  # that every block has at least: two matrices of attention, two behind it
+BLOCK_TENSORS = 4  # fewest tensors of a block: two matrices of attention, two of feed-forward
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file's header says of a tensor."""
+    """A tensor as the header of its file describes it."""
 
     file: Path
     shape: tuple[int, ...]
-    kind: str  # of its numbers, in safetensors' words
+    kind: str  # number type, as safetensors names it
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a folder by name, read a piece at a time."""
+    """The tensors of a folder by name, which are read a piece at a time."""
 
     folder: Path
     tensors: dict[str, Stored]
@@ -55,8 +55,8 @@ class Weights:
         return sum(file.stat().st_size for file in {each.file for each in self.tensors.values()})
 
     def refuse_too_large(self, config: Model, vocab_size: int, named_in: Path) -> None:
-        """Raises `UserError` for a config, that of the file `named_in`, of more numbers than these
-        files can hold, so that no memory is asked for in vain.
+        """Raise `UserError` if the config in the file `named_in` needs more numbers than these
+        files can hold, before memory is allocated for them.
         """
         sizes = {**flat(config.model_dump()), "vocab_size": vocab_size}
         for name, value in sizes.items():
@@ -78,7 +78,7 @@ class Weights:
                 )
 
     def refuse_other_numbers(self, name: str) -> None:
-        """Raises `UserError` for a tensor whose numbers are no weights, but packed or counted."""
+        """Raise `UserError` for a tensor whose number type is not in NUMBERS: packed or integer."""
         stored = self.tensors[name]
         if stored.kind not in NUMBERS:
             raise UserError(
@@ -87,8 +87,8 @@ class Weights:
             )
 
     def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
-        """The rows of a tensor, a few at a time, or all at once. The file is opened anew for each,
-        since what was read of an open one stays in memory.
+        """Yield the rows of a tensor, a few at a time, or all at once if `whole`. The file is
+        opened again for each piece, because an open file keeps what was read in memory.
         """
         stored = self.tensors[name]
         row = 4 * max(1, math.prod(stored.shape[1:]))
@@ -99,21 +99,21 @@ class Weights:
 
 
 def of_folder(folder: Path) -> Weights:
-    """What the headers in a folder of Hugging Face's say; raises `UserError` for what is missing,
-    damaged or no file of weights.
+    """Read the headers in a Hugging Face folder. Raises `UserError` for files that are missing,
+    damaged, or not weights.
     """
     single = (folder / WEIGHTS).exists() or not (folder / INDEX).exists()
     return Weights(folder, _single(folder) if single else _indexed(folder))
 
 
 def of_file(file: Path) -> Weights:
-    """What a file's header says."""
+    """Read the header of one file."""
     return Weights(file.parent, _header(file))
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves new weights as they are: a draw on the meta device would import torch's compiler, a
-    second's work.
+    """Skips the initialisation of weights: on the meta device it would import torch's compiler,
+    which takes a second.
     """
 
     def __torch_function__(
@@ -125,25 +125,29 @@ class _Undrawn(TorchFunctionMode):
 
 @contextlib.contextmanager
 def without_memory() -> Iterator[None]:
-    """A model that is made here has shapes alone: its weights take no memory and are not drawn."""
+    """Make models in this context on the meta device: weights have shapes but no memory, and are
+    not initialised.
+    """
     with torch.device("meta"), _Undrawn():
         yield
 
 
 def metadata(file: Path) -> dict[str, str]:
-    """What a file's header says beside its tensors."""
+    """Return the metadata in a file's header."""
     with _opened(file) as opened:
         return opened.metadata() or {}
 
 
 def meta_shapes(make: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """The shape of each tensor of a model."""
+    """Return the shape of each tensor of a model, without allocating it."""
     with without_memory():
         return {name: tuple(tensor.shape) for name, tensor in make().state_dict().items()}
 
 
 def _numbers(config: Model, vocab_size: int) -> int:
-    """How many numbers a model of this shape has at least, without biases and a second head."""
+    """Return the least number of parameters of a model of this shape, without biases and an untied
+    head.
+    """
     c = config.n_embd
     block = 2 * c * c + 2 * c * config.mlp_hidden
     positions = config.block_size * c if config.position == "learned" else 0

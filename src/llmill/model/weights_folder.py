@@ -1,5 +1,5 @@
-"""The one door for a model's folder, or its file: whichever of the three forms it has, ours,
-Hugging Face's or GGUF, it is opened here and answers alike.
+"""Open a model's folder or file of any of the three forms, llmill's, Hugging Face's or GGUF, with
+the same result.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,19 @@ from llmill.text.tokenization import gguf_tokenizer, template
 
 @dataclass(frozen=True)
 class Opened:
-    """What a folder says of its model. The weights are read when they are asked for."""
+    """A model's folder. The weights are read only when `load` is called."""
 
     form: Form
-    said_in: Path  # the file that says it
+    said_in: Path  # the file with the description
     shape: Model
     rows: int  # of the embedding
-    template: str | None  # how a chat is put to it, in Jinja
-    begins: int | None  # the token that a text begins behind, where it names one
+    template: str | None  # chat template, in Jinja
+    begins: int | None  # the token that begins a text, if the folder names one
     load: Callable[[], AnyModel]
 
 
 def opened(place: Path) -> Opened:
-    """Raises `UserError` for what its reader refuses, in one line."""
+    """Open a model's folder or file. Raises a one-line `UserError` for what its reader refuses."""
     kind = form(place)
     return {"ours": _ours, "huggingface": _huggingface, "gguf": _gguf}[kind](place)
 

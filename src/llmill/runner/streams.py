@@ -36,13 +36,16 @@ def outlive() -> None:
 
 
 def finish() -> None:
-    """Write what is held back. Exits with 1 where a command that only prints lost output."""
-    only_prints = not Surviving.outlives
-    outlive()
+    """Write what is held back. Where a command that only prints would end well, it exits with an
+    error instead if its reader is gone or output was lost.
+    """
+    ends_well = getattr(sys.exc_info()[1], "code", sys.exc_info()[1]) in (None, 0)
+    if not ends_well:
+        outlive()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, Surviving):
             stream.flush()
-    if Surviving.lost and only_prints:
+    if Surviving.lost and not Surviving.outlives:
         sys.exit(1)
 
 

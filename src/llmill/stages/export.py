@@ -69,7 +69,8 @@ def run(params: Parameters, job: Job) -> None:
         if architecture is not None and called is None:
             lacking = f"has no classifier of the architecture {architecture.model_type}"
         elif architecture is not None:
-            lacking = "supports only causal classifiers that read the last token"
+            kind = architecture.model_type
+            lacking = f"supports only causal {kind} classifiers that read the last token"
         job.say(f"not exported: transformers {lacking}")
         # No error: what transformers lacks must not stop the chain.
         nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}

@@ -25,7 +25,7 @@ from llmill.stages.settings.prepare import Prepare
 from llmill.tasks import classification, instruction, multiple_choice, preference, split
 from llmill.tasks.conversation import said
 from llmill.tasks.instruction import Instruction
-from llmill.tasks.split import distinct, opening, part, whole
+from llmill.tasks.split import distinct, opening, part, placed, whole
 from llmill.text.corpus import intake, parquet
 from llmill.text.corpus.cleaning import KEPT, Cleaned
 from llmill.text.corpus.contamination import EvaluationTexts
@@ -298,12 +298,14 @@ def prepare_preferences(
     rows = preference.read_raw(file, encoding)
     decided = [row for row in rows if not row.undecided]
     unique = distinct(decided, lambda row: f"{row.task}\n{row.chosen}\n{row.rejected}")
-    part_of = {whole(said(each.asked)): name for name in SPLITS for each in entries[name]}
+    contents_of = {name: [said(each.asked) for each in entries[name]] for name in SPLITS}
+    part_of, within = placed(contents_of)
     shares, asked = settings.preference, {whole(said(row.asked)) for row in unique}
     parts: Splits = {name: [] for name in SPLITS}
     for row in unique:
         contents = said(row.asked)
-        drawn = part(opening(contents, asked), shares.validate_share, shares.test_share)
+        key = opening(contents, asked)
+        drawn = within.get(key) or part(key, shares.validate_share, shares.test_share)
         parts[part_of.get(opening(contents, part_of), drawn)].append(row)
     if not unique:
         raise UserError(f"{file}: no pairs; in each of {len(rows)} both answers are the same")

@@ -166,7 +166,10 @@ def _held_out_figures(
     if "validation_loss" in metrics:
         loss = metrics["validation_loss"]
         if loss > LARGEST:
-            raise UserError(f"the training diverged: validation loss {loss:.1f}; lower the rate")
+            raise UserError(
+                f"the training diverged: validation loss {loss:.1f}; lower "
+                "pretrain.training.optimizer.lr and muon_lr"
+            )
         metrics["perplexity"] = math.exp(loss)
     return metrics
 

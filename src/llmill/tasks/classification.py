@@ -14,7 +14,7 @@ from typing import Any
 
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl
-from llmill.tasks.rows import rows_within
+from llmill.tasks.rows import fused
 from llmill.text.files.encoding import decode
 from llmill.text.identity import normal
 from llmill.text.tokenization.tokenizer import Tokenizer
@@ -158,13 +158,13 @@ def _quoted(text: str) -> list[tuple[int, str, str, str]] | None:
     rows = []
     try:
         for fields in reader:
-            if fields and (len(fields) != 2 or rows_within(fields, "\t")):
+            if fields and len(fields) != 2:
                 return None
             if fields:
                 rows.append((reader.line_num, fields[0], "\t", fields[1]))
     except csv.Error:
         return None
-    return rows
+    return None if fused([(label, rest) for _, label, _, rest in rows], "\t") is not None else rows
 
 
 def _message(label: str, tab: str, text: str, where: str) -> Message:

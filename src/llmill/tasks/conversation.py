@@ -40,12 +40,13 @@ def with_system(entry: Mapping[str, Any], messages: list[Message], where: str) -
     """The messages behind the text that some datasets have under `system` beside them."""
     given = entry.get("system")
     content = "" if given is None else text(given, "system", where)
-    first = message("system", content)
-    if not content.strip() or first in messages:
+    first = messages[0] if messages else message("user", "")
+    is_there = first["role"] == "system" and first["content"].strip() == content.strip()
+    if is_there or not content.strip():
         return messages
     if any(each["role"] == "system" for each in messages):
         raise UserError(f"{where}: 'system' beside messages that have another one; remove either")
-    return [first, *messages]
+    return [message("system", content), *messages]
 
 
 def content(value: Any, key: str, where: str) -> str:

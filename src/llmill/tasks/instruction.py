@@ -2,7 +2,7 @@
 
 Raw: rows in one of these forms, each told by its keys: `messages` (OpenAI's), `conversations`
 (ShareGPT's), `instruction`, `input` and `output` (Alpaca's), `prompt` and `completion`; optional
-`system` (a text in front), `history` (pairs of a question and its answer, beside Alpaca's),
+`system` (a text in front), `history` (pairs of a question and its answer, where the rest is text),
 `kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong ones). Other keys are not
 read. No response is an empty one.
 """
@@ -104,18 +104,25 @@ def _turn(entry: dict[str, Any], where: str) -> tuple[list[Message], str, str, s
     given = entry.get("input") if task == "instruction" else None
     about = "" if given is None else conversation.text(given, "input", where)
     output = "" if entry[answer] is None else conversation.text(entry[answer], answer, where)
-    earlier = _history(entry, where) if task == "instruction" else []
-    return earlier, instruction, about if about.strip() else "", output
+    return history(entry, where), instruction, about if about.strip() else "", output
 
 
-def _history(entry: dict[str, Any], where: str) -> list[Message]:
-    """The turns before the last one, each a question and its answer."""
-    turns: list[Any] = []
-    for number, pair in enumerate(_list(entry, "history", where), 1):
+def history(entry: dict[str, Any], where: str) -> list[Message]:
+    """The turns before the last one, which some datasets have under `history`: pairs of a question
+    and its answer.
+    """
+    turns: list[Message] = []
+    pairs = _list(entry, "history", where) if entry.get("history") else []
+    for number, pair in enumerate(pairs, 1):
+        place = f"{where}, 'history', {number}"
         if not isinstance(pair, list) or len(pair) != 2:
-            raise UserError(f"{where}, 'history', {number}: expected a question and its answer")
-        turns += [message("user", pair[0]), message("assistant", pair[1])]
-    return conversation.messages(turns, f"{where}, 'history'") if turns else []
+            raise UserError(f"{place}: expected a question and its answer")
+        for role, cell in zip(("user", "assistant"), pair, strict=True):
+            content = conversation.text(cell, role, place)
+            if not content.strip():
+                raise UserError(f"{place}: the {role}'s text is empty; remove the pair or write it")
+            turns.append(message(role, content))
+    return turns
 
 
 def _joined(entry: dict[str, Any], where: str) -> list[Any]:

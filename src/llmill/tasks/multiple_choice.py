@@ -91,8 +91,8 @@ def read_own(
         if file is not None
     ]
     rows = [question for table in tables for question in table]
-    settled, contradictory = _settled(rows)
-    kept = {key: each for key, each in settled.items() if not each.ambiguous}
+    different, contradictory = settled(rows)
+    kept = {key: each for key, each in different.items() if not each.ambiguous}
     if form["dev"] is None:
         by_subject = defaultdict(list)
         for question in kept.values():
@@ -105,14 +105,14 @@ def read_own(
     test = [question for question in kept.values() if question.task not in learnt_from]
     counts = {
         "rows": len(rows),
-        "duplicates": len(rows) - len(settled),
+        "duplicates": len(rows) - len(different),
         "contradictory": contradictory,
-        "ambiguous": len(settled) - len(kept),
+        "ambiguous": len(different) - len(kept),
     }
     return {"dev": dev, "val": [], "test": test}, counts
 
 
-def _settled(rows: Iterable[Question]) -> tuple[dict[str, Question], int]:
+def settled(rows: Iterable[Question]) -> tuple[dict[str, Question], int]:
     """The different questions by their normal form, and how many came with several answers."""
     first: dict[str, Question] = {}
     answers: dict[str, Counter[int]] = defaultdict(Counter)
@@ -120,11 +120,11 @@ def _settled(rows: Iterable[Question]) -> tuple[dict[str, Question], int]:
         key = normal(question.task)
         first.setdefault(key, question)
         answers[key][question.answer] += 1
-    settled = {
+    found = {
         key: replace(question, answer=answers[key].most_common(1)[0][0])
         for key, question in first.items()
     }
-    return settled, sum(len(each) > 1 for each in answers.values())
+    return found, sum(len(each) > 1 for each in answers.values())
 
 
 def _drawn(questions: Sequence[Question]) -> list[Question]:

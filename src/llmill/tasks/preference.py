@@ -14,7 +14,7 @@ from typing import Any
 from llmill.contract.errors import UserError
 from llmill.tasks import conversation, jsonl, rows
 from llmill.tasks.conversation import Message, message
-from llmill.tasks.instruction import Instruction
+from llmill.tasks.instruction import Instruction, history
 
 ANSWERS = ("chosen", "rejected")
 FORMS = "prompt, chosen and rejected; or instruction, input, chosen and rejected"
@@ -59,7 +59,8 @@ def _preference(entry: Any, where: str) -> Preference:
         raise UserError(f"{where}: expected an object with {FORMS}")
     missing = next((key for key in ANSWERS if entry.get(key) is None), None)
     if missing:
-        raise UserError(f"{where}: no key '{missing}'; expected are {FORMS}")
+        how = f"'{missing}' is null" if missing in entry else f"no key '{missing}'"
+        raise UserError(f"{where}: {how}; expected are {FORMS}")
     before = _before(entry, where)
     asked, chosen = _answered(before, entry["chosen"], f"{where}, 'chosen'")
     also, rejected = _answered(before, entry["rejected"], f"{where}, 'rejected'")
@@ -75,14 +76,15 @@ def _before(entry: dict[str, Any], where: str) -> list[Message]:
     if isinstance(prompt, list):
         return conversation.messages(prompt, f"{where}, 'prompt'") if prompt else []
     if prompt is not None:
-        return [message("user", _filled(prompt, "prompt", where))]
+        return [*history(entry, where), message("user", _filled(prompt, "prompt", where))]
     if entry.get("instruction") is None:
         if all(isinstance(entry[key], list) for key in ANSWERS):
             return []
         raise UserError(f"{where}: no key 'prompt'; expected are {FORMS}")
     about = "" if entry.get("input") is None else conversation.text(entry["input"], "input", where)
     task = _filled(entry["instruction"], "instruction", where)
-    return Instruction(task, about if about.strip() else "", "").asked
+    earlier = history(entry, where)
+    return Instruction(task, about if about.strip() else "", "", earlier=earlier).asked
 
 
 def _answered(before: list[Message], answer: Any, where: str) -> tuple[list[Message], str]:

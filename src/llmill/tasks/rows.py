@@ -56,17 +56,27 @@ def separated(text: str, delimiter: str, quotes: bool = True) -> Any:
     return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
-def rows_within(cells: Sequence[str], delimiter: str) -> bool:
-    """Whether a cell holds the end of one row and the beginning of another: marks of two rows that
-    are text were taken for both ends of a quoted cell.
+def fused(table: Sequence[Sequence[str]], delimiter: str) -> int | None:
+    """The first row, from 0, with a cell that holds the end of one row and the beginning of
+    another: quotation marks of two rows that are text were taken for both ends of a quoted cell.
+    None where no row is like that.
+
+    Such a cell looks like rows of this table, and one of the fields in it stands in the same column
+    elsewhere, as a label does.
     """
-    others = len(cells) - 1
-    for number, each in enumerate(cells):
-        first, *between = (line.count(delimiter) for line in each.split("\n"))
-        ends = bool(between) and (first, between[-1]) == (others - number, number)
-        if ends and all(count == others for count in between[:-1]):
-            return True
-    return False
+    columns = [set(cells) for cells in zip(*table, strict=True)]
+    others = len(columns) - 1
+    for number, row in enumerate(table):
+        for place, each in enumerate(row):
+            first, *between = (line.split(delimiter) for line in each.split("\n"))
+            if not between or (len(first), len(between[-1])) != (others - place + 1, place + 1):
+                continue
+            behind = zip(columns[place + 1 :], first[1:], strict=True)
+            before = zip(columns[:place], between[-1][:-1], strict=True)
+            seen = any(field in column for column, field in (*behind, *before))
+            if seen and all(len(line) == others + 1 for line in between[:-1]):
+                return number
+    return None
 
 
 def cell(value: Any, where: str) -> str | None:
@@ -131,7 +141,7 @@ def _of_parquet(content: bytes, path: Path) -> list[Placed]:
         table = parquet.ParquetFile(io.BytesIO(content)).read()
         twice = next((n for n in table.column_names if table.column_names.count(n) > 1), None)
         if twice is not None:
-            raise UserError(f"{path}: two columns '{twice}'; rename one")
+            raise UserError(f"{path}: several columns '{twice}'; rename one")
         rows = table.to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         reason = str(error).splitlines()[0]

@@ -4,7 +4,7 @@ A row stays where it is when others are added or when the share of another split
 conversation goes where a shorter one goes that it begins with.
 """
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from llmill.contract.record import sha256_text
@@ -60,3 +60,15 @@ def opening(said: Sequence[str], known: Container[str]) -> str:
     """
     each = beginnings(said)
     return next((one for one in each if one in known), each[-1])
+
+
+def placed(splits: Mapping[str, Iterable[Sequence[str]]]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the split of each whole conversation, and of each of their beginnings. A beginning of
+    several is in the first split, in the order of `NAMES`, that has one of them.
+    """
+    wholes, within = {}, {}
+    for name in reversed(NAMES):
+        for said in splits[name]:
+            within.update(dict.fromkeys(beginnings(said), name))
+            wholes[whole(said)] = name
+    return wholes, within

@@ -87,8 +87,6 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
         for row in reader:
             if row and table and len(row) != len(table[0]):
                 raise csv.Error(f"{len(row)} columns where the first row has {len(table[0])}")
-            if quotes and delimiter == "\t" and len(row) > 1 and rows.rows_within(row, delimiter):
-                raise csv.Error("a cell in quotation marks holds whole rows")
             if row:
                 if header and not table:
                     _refuse_single_column(path, row, delimiter)
@@ -96,10 +94,15 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
     except csv.Error as error:
         hint = "; or, if quotation marks are text, say `quotes: false`" if quotes else ""
         raise UserError(
-            f"{path}, line {reader.line_num}: {error}, with delimiter {delimiter!r}; mend it{hint}"
+            f"{path}, line {reader.line_num}: {error}, with delimiter {delimiter!r}; fix it{hint}"
         ) from None
     if not table:
         raise UserError(f"{path}: an empty file")
+    if quotes and delimiter == "\t" and (number := rows.fused(table, delimiter)) is not None:
+        raise UserError(
+            f"{path}, row {number + 1}: a cell in quotation marks holds whole rows; if quotation "
+            "marks are text, say `quotes: false`"
+        )
     names = table.pop(0) if header else range(1, len(table[0]) + 1)
     return pd.DataFrame(table, columns=list(names), dtype=object)
 

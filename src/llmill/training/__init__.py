@@ -1,1 +1,1 @@
-"""Training: the one loop, its schedule, optimizer, losses, batches, and resuming."""
+"""Training: the loop, with its schedule, optimizer, losses and batches, and how it resumes."""

@@ -1,5 +1,5 @@
-"""Batches as pure functions of the step: the order follows from seed and epoch alone, so resuming
-needs only the step.
+"""Batches as pure functions of the step. The order depends only on the seed and the epoch, so
+resuming needs only the step.
 """
 
 from abc import ABC, abstractmethod
@@ -15,47 +15,47 @@ from torch.nn.utils.rnn import pad_sequence
 from llmill.model.cross_entropy import IGNORE
 from llmill.text.tokenization.shards import Shards
 
-STRETCH = 32  # batches that are sorted by length together
-NOWHERE = -1  # the place, and the document, of a position that holds no token
+STRETCH = 32  # number of batches that are sorted by length together
+NOWHERE = -1  # place and document of a position without a token
 
-TOKENS = 2**14  # read together where nothing is learnt
+TOKENS = 2**14  # most tokens per forward pass when nothing is trained
 
 Example = tuple[list[int], list[int]]  # token ids, and the target of each position
-Span = tuple[int, int]  # consecutive tokens of the shards: the first, and how many
+Span = tuple[int, int]  # consecutive tokens of the shards: index of the first, and their number
 
 
 def at_once(most: int, length: int) -> int:
-    """How many rows of a length to read together where nothing is learnt: fewer of long ones, so
-    that a training that fits into memory does not end at a validation.
+    """Return how many rows of a length to read together when nothing is trained: fewer if they are
+    long, so that training that fits into memory does not fail at a validation.
     """
     return max(1, min(most, TOKENS // max(1, length)))
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What the model takes, what the loss compares with, and the weight that the summed loss is
-    divided by.
-    """
+    """Inputs of the model, targets of the loss, and the weight by which the summed loss is divided."""
 
     inputs: tuple[Tensor, ...]
     targets: Tensor
     weight: float
-    tokens: int  # positions that hold one, so without padding
-    noise: Tensor | None = None  # (B, T): how far a training moves the embeddings (NEFTune)
+    tokens: int  # positions with a token, so without padding
+    noise: Tensor | None = None  # (B, T): bound of the noise on the embeddings (NEFTune)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """The same with every tensor changed."""
+        """Return the batch with `change` applied to every tensor."""
         inputs, targets = tuple(map(change, self.inputs)), change(self.targets)
         noise = None if self.noise is None else change(self.noise)
         return replace(self, inputs=inputs, targets=targets, noise=noise)
 
     def to(self, device: torch.device) -> Self:
-        """The same on the device."""
+        """Return the batch on the device."""
         return self.each(lambda tensor: tensor.to(device))
 
 
 class Batches(Protocol):
-    """The examples of a run: `n` make an epoch; `get` gives some of them, across epochs."""
+    """The examples of a run, `n` per epoch. `get` returns `count` of them, from number `start` of
+    the run on, across epochs.
+    """
 
     n: int
 
@@ -63,8 +63,8 @@ class Batches(Protocol):
 
 
 class Permutation:
-    """A permutation of `n` items per epoch: item `i` of the run is a function of seed and epoch
-    alone.
+    """A permutation of `n` items per epoch. Item `i` of the run depends only on the seed and the
+    epoch.
     """
 
     def __init__(self, n: int, seed: int):
@@ -72,11 +72,11 @@ class Permutation:
         self._epoch, self._permutation = -1, np.empty(0, dtype=np.int64)
 
     def items(self, start: int, count: int) -> list[int]:
-        """Items `start` to `start + count` of the run, across epochs."""
+        """Return items `start` to `start + count` of the run, across epochs."""
         return [self._item(i) for i in range(start, start + count)]
 
     def permutation(self, epoch: int) -> np.ndarray:
-        """The permutation of an epoch, (n,)."""
+        """Return the permutation of an epoch, (n,)."""
         return np.random.default_rng([self.seed, epoch]).permutation(self.n)
 
     def _item(self, index: int) -> int:
@@ -87,10 +87,11 @@ class Permutation:
 
 
 class LengthGroups(Permutation):
-    """An order whose batches hold items of nearly one length, so that little of them is padding.
+    """An order whose batches hold items of nearly the same length, with little padding.
 
-    The permutation of an epoch is cut into stretches of 32 batches; each is sorted by length, cut
-    into batches, and these are shuffled. The items of a batch that two epochs share stay as drawn.
+    The permutation of an epoch is cut into stretches of 32 batches. Each stretch is sorted by
+    length and cut into batches, which are then shuffled. The items of a batch that spans two epochs
+    stay as drawn.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int):
@@ -100,7 +101,7 @@ class LengthGroups(Permutation):
     def permutation(self, epoch: int) -> np.ndarray:
         items, size = super().permutation(epoch), self.batch_size
         shuffle = np.random.default_rng([self.seed, epoch, 1])
-        first = -epoch * self.n % size  # where the epoch's first batch of its own begins
+        first = -epoch * self.n % size  # start of the first batch within this epoch
         end = self.n - (self.n - first) % size
         for start in range(first, end, STRETCH * size):
             stretch = items[start : min(start + STRETCH * size, end)]
@@ -110,9 +111,9 @@ class LengthGroups(Permutation):
 
 
 class Rows(ABC):
-    """Rows of tokens to pretrain on: `row` says what each holds, `get` makes batches of them."""
+    """Rows of tokens for pretraining. `row` returns the spans of a row, `get` makes batches."""
 
-    padded = True  # whether some hold less than fits
+    padded = True  # whether some rows have padding
 
     def __init__(self, shards: Shards, n: int, block_size: int, seed: int, mask_documents: bool):
         self.shards, self.n, self.order = shards, n, Permutation(n, seed)
@@ -120,10 +121,10 @@ class Rows(ABC):
 
     @abstractmethod
     def row(self, number: int) -> list[Span]:
-        """What a row holds, from left to right: at most `block_size` + 1 tokens."""
+        """Return the spans of a row from left to right: at most `block_size` + 1 tokens."""
 
     def rows(self, start: int, count: int) -> list[list[Span]]:
-        """What each of so many rows of the run holds."""
+        """Return the spans of `count` rows of the run, from row `start` on."""
         return [self.row(n) for n in self.order.items(start, count)]
 
     def get(self, start: int, count: int) -> Batch:
@@ -132,7 +133,7 @@ class Rows(ABC):
 
 
 class Windows(Rows):
-    """Fixed windows over token shards, across documents."""
+    """Fixed windows over token shards, which may cross documents."""
 
     padded = False
 
@@ -144,29 +145,32 @@ class Windows(Rows):
 
 
 def windows(shards: Shards, block_size: int, numbers: Sequence[int]) -> Batch:
-    """These windows, (B, T) and shifted by one."""
+    """Return the windows of these numbers as a batch: inputs (B, T), and targets shifted by one."""
     rows = [[window(block_size, n)] for n in numbers]
     return collate_rows(shards, rows, block_size, mask_documents=False)
 
 
 def window(block_size: int, number: int) -> Span:
-    """Window n begins at token n * block_size; its last token is only a target."""
+    """Return the span of a window. Window n begins at token n * block_size; its last token is only
+    a target.
+    """
     return number * block_size, block_size + 1
 
 
 def collate_rows(
     shards: Shards, rows: Sequence[Sequence[Span]], block_size: int, mask_documents: bool
 ) -> Batch:
-    """Spans side by side in rows of T + 1 tokens, then padding: the target of a position is the
+    """Join spans in rows of T + 1 tokens, with padding at the end. The target of a position is the
     next token of its row.
 
-    Never learnt: the first token of a row, padding, and the token that a later part of a document
-    begins with (the part before ends with it, and teaches it). The first token of a document is
-    learnt from the <|endoftext|> beside it in the row; not so with `mask_documents`, which hides
-    documents from each other: nothing is then learnt from an <|endoftext|>, only to write it.
+    The loss mask leaves out the first token of a row, padding, and the token with which a later
+    part of a document begins (it is the last target of the part before). The first token of a
+    document is predicted from the <|endoftext|> before it in the row. With `mask_documents`,
+    documents do not attend to each other; an <|endoftext|> is then a target, but predicts nothing.
 
-    Inputs are ids (B, T); with `mask_documents` also where logits are asked for and the number of
-    each position's document, both (B, T), and the targets are those asked for, (N,).
+    Inputs are ids (B, T) and targets (B, T). With `mask_documents`, inputs also hold the loss mask
+    and the number of each position's document, both (B, T), and targets are those of the mask,
+    (N,).
     """
     ids, places = laid_out(shards, rows, block_size)
     tokens = torch.from_numpy(ids)  # (B, T + 1)
@@ -187,8 +191,8 @@ def collate_rows(
 def laid_out(
     shards: Shards, rows: Sequence[Sequence[Span]], block_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spans side by side in rows of T + 1 tokens: the id at each position, 0 where there is none,
-    and its place in the sequence, NOWHERE where there is none. (B, T + 1) each.
+    """Lay out spans side by side in rows of T + 1 tokens. Return the id at each position, or 0
+    without a token, and its place in the sequence, or NOWHERE without a token; (B, T + 1) each.
     """
     shape = (len(rows), block_size + 1)
     ids, places = np.zeros(shape, dtype=np.int64), np.full(shape, NOWHERE)
@@ -202,23 +206,23 @@ def laid_out(
 
 
 def documents_of(shards: Shards, places: np.ndarray) -> np.ndarray:
-    """The number of the document that holds each of these tokens of the sequence; NOWHERE, too."""
+    """Return the number of each token's document, in the shape of `places`; NOWHERE stays."""
     return np.where(places == NOWHERE, NOWHERE, np.searchsorted(shards.ends, places, side="right"))
 
 
 def begins_document(shards: Shards, places: np.ndarray) -> np.ndarray:
-    """Whether each of these tokens of the sequence is the first of its document."""
+    """Return whether each token is the first of its document, in the shape of `places`."""
     return (places == 0) | (shards.ends[np.searchsorted(shards.ends, places)] == places)
 
 
 def ids_length(example: tuple[list[int], Any]) -> int:
-    """Tokens of an example that is a pair of token ids and what is learnt of them."""
+    """Return the number of tokens of an example, a pair of token ids and targets or label."""
     return len(example[0])
 
 
 class Examples:
-    """Labelled examples of any kind, shuffled anew each epoch into batches of nearly one length,
-    and collated when asked for.
+    """Labelled examples of any kind, shuffled in each epoch into batches of nearly the same length,
+    and collated on demand.
     """
 
     def __init__(
@@ -237,7 +241,7 @@ class Examples:
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    """Rows of any length as one tensor (B, T), padded on the right."""
+    """Return rows of any length as one tensor (B, T), padded on the right with `value`."""
     out = torch.full((len(rows), max(map(len, rows))), value, dtype=torch.long)
     for i, row in enumerate(rows):
         out[i, : len(row)] = torch.tensor(row, dtype=torch.long)
@@ -245,8 +249,8 @@ def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
 
 
 def collate_texts(examples: Sequence[Example]) -> Batch:
-    """(ids, targets) pairs: padding and whatever is IGNOREd are never learnt, and the model is
-    asked for logits at the N other positions alone: inputs (B, T) twice, targets (N,).
+    """Collate (ids, targets) pairs. Inputs are the ids and the loss mask, both (B, T); targets are
+    the N positions of the mask, (N,). The mask leaves out padding and targets that equal IGNORE.
     """
     targets = pad([t for _, t in examples], IGNORE)
     learnt = targets != IGNORE
@@ -255,8 +259,8 @@ def collate_texts(examples: Sequence[Example]) -> Batch:
 
 
 def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor | None) -> Batch:
-    """(ids, label) pairs for a head. With class weights labels are classes, without they are
-    scores.
+    """Collate (ids, label) pairs for a head. Inputs are ids (B, T) and lengths (B,); targets are
+    labels (B,). Labels are classes if class weights are given, else scores.
     """
     idx = pad([ids for ids, _ in examples], 0)
     lengths = torch.tensor([len(ids) for ids, _ in examples])
@@ -267,8 +271,9 @@ def collate_labels(examples: Sequence[tuple[list[int], float]], weights: Tensor 
 
 
 def collate_kept(examples: Sequence[tuple[Tensor, int, int]], weights: Tensor) -> Batch:
-    """What a classifier's frozen part made of texts, (T, C) or (C,) each, their classes and their
-    tokens, for the part that is trained.
+    """Collate outputs of a classifier's frozen part, each (T, C) or (C,), with their classes and
+    numbers of tokens, for the trained part. Inputs are (B, T, C) or (B, C), and lengths (B,);
+    targets are (B,).
     """
     kept, labels, sizes = zip(*examples, strict=True)
     x = torch.stack(kept) if kept[0].dim() == 1 else pad_sequence(list(kept), batch_first=True)
@@ -278,8 +283,8 @@ def collate_kept(examples: Sequence[tuple[Tensor, int, int]], weights: Tensor) -
 
 
 def learnt_example(ids: Sequence[int], learnt: Sequence[bool], block_size: int) -> Example:
-    """Ids and next-token targets of a text of which some tokens are learnt, never the first; a long
-    one loses its left.
+    """Return ids and next-token targets of a text with a loss mask `learnt` per token. The first
+    token is never a target. A text longer than the context loses its beginning.
     """
     kept = ids[-(block_size + 1) :]
     pairs = zip(kept[1:], learnt[len(ids) - len(kept) + 1 :], strict=True)

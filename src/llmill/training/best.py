@@ -1,7 +1,7 @@
-"""The weights of the best validation, which a training may keep in place of its last; and whether
-the training goes on in vain.
+"""The weights of the best validation, which training may keep instead of its last weights, and
+early stopping.
 
-All of it follows from the curve, so a run that is resumed keeps and ends as it would have done.
+Both depend only on the curve, so a resumed run keeps the same weights and stops at the same step.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ HIGHER_IS_BETTER = ("exact_match",)
 
 
 def best_row(curve: Sequence[Row], figure: str) -> Row | None:
-    """The first of the rows with the best value of a figure, if any has it."""
+    """Return the first row with the best value of a figure, or None if no row has it."""
     rows = [row for row in curve if row.get(figure) is not None]
     if not rows:
         return None
@@ -29,7 +29,7 @@ def best_row(curve: Sequence[Row], figure: str) -> Row | None:
 
 
 def in_vain(curve: Sequence[Row], best: Best | None) -> bool:
-    """Whether the last `patience` validations were all no better than one before them."""
+    """Return whether none of the last `patience` validations was better than one before them."""
     if best is None or best.patience is None:
         return False
     rows = [row for row in curve if row.get(best.figure) is not None]
@@ -38,13 +38,13 @@ def in_vain(curve: Sequence[Row], best: Best | None) -> bool:
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of a model's weights on the CPU."""
+    """Return a copy of a model's weights on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
 def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> None:
-    """Write the weights down if the last row of the curve is the best. Raises `UserError` for a
-    figure that the training does not measure.
+    """Save the weights if the last row of the curve is the best. Raises `UserError` for a figure
+    that the training does not measure.
     """
     if best.figure not in curve[-1]:
         measured = ", ".join(name for name in curve[-1] if name.startswith("validation"))
@@ -57,5 +57,5 @@ def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> Non
 
 
 def restore(state: Path, model: nn.Module) -> None:
-    """Load the weights that were kept."""
+    """Load the weights that `keep` saved."""
     model.load_state_dict(safetensors.torch.load((state / FILE).read_bytes()))

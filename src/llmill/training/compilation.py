@@ -1,12 +1,13 @@
-"""torch.compile, and where it cannot work on a CPU: it hands its C++ compiler some folders
-unquoted.
+"""torch.compile, and a check of whether it can work on a CPU: it passes the paths of some folders
+to its C++ compiler without quotes.
 
-These are torch's and Python's libraries, its cache, and the folder of temporary files.
+These are the folders of torch's and Python's libraries, its cache, and the temporary folder.
 """
 
 import os
 import re
 import shutil
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable
@@ -18,24 +19,24 @@ from torch import nn
 
 from llmill.contract.errors import UserError
 
-CACHE = "TORCHINDUCTOR_CACHE_DIR"  # else below the folder of temporary files
-SPLITS = re.compile(r"[\s'\"\\]")  # where the command's words are told apart
+CACHE = "TORCHINDUCTOR_CACHE_DIR"  # by default, the cache is in the temporary folder
+SPLITS = re.compile(r"[\s'\"\\]")  # characters that split a path into several words
 
 
 def libraries() -> list[str]:
-    """Folders of the libraries that compiled code is linked with."""
+    """Return the folders of the libraries that compiled code is linked with."""
     python = sysconfig.get_config_var("LIBDIR")
     return [str(Path(torch.__file__).parent / "lib"), *filter(None, [python])]
 
 
 def unusable() -> str | None:
-    """The first folder whose path the compiler would not get in one piece."""
+    """Return the first folder whose path the compiler would not get in one piece, or None."""
     folders = [*libraries(), os.environ.get(CACHE, ""), tempfile.gettempdir()]
     return next((folder for folder in folders if SPLITS.search(folder)), None)
 
 
 def check(device: torch.device) -> None:
-    """Refuse to compile for a CPU where it would end in the compiler's own errors."""
+    """Raise `UserError` if compiling for this device would end in the compiler's own errors."""
     if device.type != "cpu":
         return
     if folder := unusable():
@@ -43,15 +44,16 @@ def check(device: torch.device) -> None:
             f"params.yaml: pretrain.compile: torch.compile cannot use {folder}, whose path has a "
             f"space or a quote; set it to false, or move the environment, TMPDIR or {CACHE}"
         )
-    compilers = (os.environ.get("CXX", "").partition(" ")[0], "g++", "clang++")
-    if not any(map(shutil.which, compilers)):
+    # torch takes the one program that CXX names, or the system's own.
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if not shutil.which(compiler):
         raise UserError(
-            "params.yaml: pretrain.compile: torch.compile needs a C++ compiler; install g++ or "
-            "clang++, name one in CXX, or set it to false"
+            f"params.yaml: pretrain.compile: torch.compile needs a C++ compiler, and there is no "
+            f"{compiler}; install it, name another in CXX, or set compile to false"
         )
 
 
 def compiled(model: nn.Module) -> Callable[..., Any]:
-    """The model as torch compiles it, to deterministic algorithms."""
+    """Return the model compiled by torch, with deterministic algorithms."""
     torch.use_deterministic_algorithms(True)
     return torch.compile(model)

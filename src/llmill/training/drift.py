@@ -1,7 +1,7 @@
-"""How far a model has gone from the one that it began from: the divergence KL(reference || model).
+"""How far a model has moved from the model that it began from: KL(reference || model).
 
-It is estimated on answers that the reference draws before the training, so that only how likely it
-found their tokens must be kept, and no second model.
+The divergence is estimated on answers that the reference draws before training. Only the
+log-probabilities of their tokens must be kept, not a second model.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ AT_ONCE = 32  # answers
 
 
 class Drift:
-    """Made with the reference; then tells of a model how far it is from it."""
+    """Measures how far a model is from the reference that this object was made with."""
 
     def __init__(
         self,
@@ -32,7 +32,9 @@ class Drift:
         seed: int,
         hardware: Runtime,
     ):
-        """Draw an answer to each prompt, of which the end is read where the context is short."""
+        """Draw an answer to each prompt. A prompt that is too long for the context loses its
+        beginning.
+        """
         block, ends = reference.config.block_size, template.tokenizer.ends
         cut = [ids[-(block - max_new_tokens) :] for ids in prompts]
         written = generate(
@@ -57,10 +59,11 @@ class Drift:
         self._known = [self._nats(reference, batch) for batch in self._batches]
 
     def __call__(self, model: nn.Module) -> float:
-        """Nats per answer: of each token p - 1 - log p, p its probability over the reference's.
+        """Return the estimated divergence in nats per answer: the sum of p - 1 - log p over its
+        tokens, where p is the ratio of a token's probability to the reference's.
 
-        Its mean over what the reference draws is the divergence, and it is never below zero
-        (Schulman 2020, "Approximating KL Divergence").
+        The mean of this estimator over the reference's draws is the divergence, and it is never
+        below zero (Schulman 2020, "Approximating KL Divergence").
         """
         total = 0.0
         for batch, known in zip(self._batches, self._known, strict=True):

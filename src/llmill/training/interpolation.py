@@ -1,5 +1,5 @@
-"""Weights between those before a training and those after it: part of what was learnt for much of
-what was known (Wortsman et al. 2022, arXiv 2109.01903).
+"""Interpolation of the weights before and after training, which gives up part of what was learned
+to keep much of what was known (Wortsman et al. 2022, arXiv 2109.01903).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +15,7 @@ from llmill.training.progress import Figures, Row
 def load_between(
     model: nn.Module, before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: float
 ) -> None:
-    """Load weights that lie at this share of the way from `before` to `after`."""
+    """Load the weights at the given share of the way from `before` to `after`."""
     model.load_state_dict(
         {name: torch.lerp(before[name], tensor, share) for name, tensor in after.items()}
     )
@@ -28,8 +28,8 @@ def load_best_between(
     measure: Callable[[nn.Module], Figures],
     figure: str,
 ) -> list[Row]:
-    """Measure the model at each share of the way from `before`, and leave it at the best. Returns a
-    row a share.
+    """Measure the model at each share of the way from `before`, and leave it at the best one.
+    Return one row per share.
     """
     after = weights_of(model)
     rows: list[Row] = []

@@ -1,8 +1,8 @@
-"""The one loop: pretraining, classification, instructions and scores differ in batches, loss and
-validation only.
+"""The training loop. Pretraining, classification, instructions and scores differ only in batches,
+loss and validation.
 
-In: a model, batches, a loss, a validation, settings. Out: the trained model and its curve, one row
-per interval.
+Input: a model, batches, a loss, a validation and settings. Output: the trained model and its curve,
+with one row per logging interval.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from llmill.contract.countdown import Countdown
     from llmill.contract.job import Job
 
-Validate = Callable[[nn.Module, int], Figures]  # model in evaluation mode, and the step
+Validate = Callable[[nn.Module, int], Figures]  # takes the model in evaluation mode, and the step
 
 
 @dataclass(frozen=True)
 class Work:
-    """What one training is made of, besides the model."""
+    """Everything that a training needs besides the model."""
 
     batches: Batches
     loss: Loss
@@ -55,21 +55,21 @@ class Work:
     spread: parallel.Kind = "ddp"
     compile: bool = False
     replay: Replay | None = None
-    best: Best | None = None  # null: the last state is kept; for a training in one process
-    begun: bool = False  # from trained weights: the curve has a row of step 0, validated
-    name: str = ""  # of several trainings of a stage: its state and its figures stand apart
+    best: Best | None = None  # null: keep the last state; only for training in one process
+    begun: bool = False  # starts from trained weights: the curve has a validated row of step 0
+    name: str = ""  # if a stage has several trainings: separates their states and figures
 
     def state(self, job: Job) -> Path:
-        """The folder of what it resumes from."""
+        """Return the folder of the states from which the training resumes."""
         return job.state / self.name
 
 
 def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> list[Row]:
-    """Train in place and return the curve. Continues from the newest state in the job's scratch
-    folder.
+    """Train the model in place and return the curve. Training continues from the newest state in
+    the job's scratch folder.
 
     Under torchrun every process calls this, inside `parallel.together`. Raises `UserError` for a
-    loss that is not finite, `Stopped` after saving.
+    loss that is not finite, and `Stopped` after a signal, once the state is saved.
     """
     device = runtime.device(work.hardware)
     settings, meter = work.settings, meter or Meter(0.0, 0.0)
@@ -78,7 +78,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     model.to(device)
     state = work.state(job)
     fresh = work.begun and resume.newest(state)[0] is None
-    first = [_first(model, work, job)] if fresh else []  # a sharded model must be trained first
+    # Before `wrap`: a sharded model cannot be validated until it has been trained.
+    first = [_first(model, work, job)] if fresh else []
     # Sharding replaces the parameters, so the optimizers are built after it.
     wrapped = parallel.wrap(model, work.spread)
     optimizers = optimizer.build(model, settings.optimizer)
@@ -94,34 +95,35 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             f"which end at {end / settings.schedule.warmup_steps:.0%} of the peak rate; lower "
             "schedule.warmup_steps, or train longer"
         )
-    if best.in_vain(progress.curve, work.best):  # it had ended early before it was stopped
+    if best.in_vain(progress.curve, work.best):  # the resumed run had already stopped early
         end = progress.step
     feed = Feed(work.batches, settings.batch_size, settings.grad_accum_steps, device)
     steps = feed.steps(progress.step, end)
-    # Losses still on the device: reading one would wait for it.
+    # These losses stay on the device, because reading one would wait for it.
     unread: list[Tensor] = []
     unread_replayed: list[Tensor] = []
     check = Check(device, state)
-    countdown = job.countdown(end, "steps", progress.step, lines=False)  # the log has the rows
+    # No lines of its own: the log has the rows of the curve.
+    countdown = job.countdown(end, "steps", progress.step, lines=False)
     note = ""
     meter.begin()
-    # A signal waits for the end of the step, so that what is saved is always a whole step.
+    # A signal waits for the end of the step, so that a saved state is always a whole step.
     with job.stop.deferred():
         while progress.step < end:
             with meter.part("data"):
                 micro = next(steps)
-            # Seeded anew at each step: a run that continues drops out what it would have dropped.
+            # Seeded again in each step, so that a resumed run has the same dropout.
             torch.manual_seed(_seed(work.seed, progress.step))
             model.train()
             optimizer.set_rate(optimizers, factor(progress.step, settings.schedule, end))
-            # All processes must stop at the same step, or the others would wait for one for ever.
+            # All processes must stop at the same step, or the others would wait forever.
             weight, tokens, stopped = _agreed(micro, job)
             unread.append(_backward(called, wrapped, micro, weight, work.loss, work, meter))
             if replayed := _replayed(work, progress.step, device):
                 (of_replayed,) = parallel.total([replayed.weight])
                 part = _backward(called, wrapped, [replayed], of_replayed, token_loss, work, meter)
                 unread_replayed.append(part)
-            nothing = weight == 0 and not replayed  # every target is masked
+            nothing = weight == 0 and not replayed  # the loss mask excludes every target
             with meter.part("optimizer"):
                 norm = parallel.clip(model, settings.grad_clip)
                 check(unread[-1], norm, progress.step)
@@ -137,7 +139,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             last = progress.step == end
             logging = progress.step % settings.log_every == 0 or last
             saving = progress.step % settings.checkpoint_every == 0 or last
-            # Before anything is written: no row and no state of a loss that is not finite.
+            # Checked before anything is written, so no row or state has a loss that is not finite.
             if logging or saving or stopped:
                 check.all()
                 progress.losses += parallel.total([float(x) for x in unread])
@@ -155,12 +157,12 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             if saving or stopped:
                 with meter.apart():
                     resume.save(state, model, optimizers, progress)
-            if logging:  # only now: a terminal or a tracker that is gone must not cost the state
+            if logging:  # after saving: a broken terminal or tracker must not cost the state
                 with meter.apart():
                     note = _tell(progress.curve[-1], figures, countdown, work, job)
             if stopped:
                 raise Stopped(stopped)
-        if stopped := _asked_to_stop(job):  # during the last step, whose state is saved
+        if stopped := _asked_to_stop(job):  # in the last step, whose state is saved
             raise Stopped(stopped)
     if work.best and end:
         best.restore(state, model)
@@ -168,7 +170,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
 
 
 def length(settings: Training, examples: int) -> int:
-    """Steps of a run: as given, or so many passes over the examples."""
+    """Return the number of steps: `max_steps`, or the steps of `epochs` passes over the examples.
+    """
     if settings.max_steps is not None:
         return settings.max_steps
     assert settings.epochs is not None, "the schema gives one of the two"
@@ -177,7 +180,7 @@ def length(settings: Training, examples: int) -> int:
 
 
 def write_curve(path: Path, curve: list[Row]) -> None:
-    """The curve as `curves.csv`; a figure that was not measured at a step is empty."""
+    """Write the curve as CSV. A figure that was not measured at a step is empty."""
     columns = list(dict.fromkeys(name for row in curve for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -189,9 +192,9 @@ def write_curve(path: Path, curve: list[Row]) -> None:
 
 
 class Check:
-    """Stops a training whose loss or gradient is not finite, before the optimizer.
+    """Stops training before the optimizer step if the loss or the gradient norm is not finite.
 
-    On a GPU one step later, so that the device is not waited for; nothing is saved in between.
+    On a GPU it stops one step later, to avoid waiting for the device; nothing is saved in between.
     """
 
     def __init__(self, device: torch.device, state: Path):
@@ -199,13 +202,13 @@ class Check:
         self._waiting: list[tuple[Tensor, Tensor, int]] = []
 
     def __call__(self, loss: Tensor, norm: Tensor, step: int) -> None:
-        """Take the figures of a step, look at those whose turn it is."""
+        """Add the figures of a step, and check those of the step that is due."""
         self._waiting.append((loss, norm, step))
         while len(self._waiting) > self._lag:
             self._look(*self._waiting.pop(0))
 
     def all(self) -> None:
-        """Look at those that still wait."""
+        """Check all figures that still wait."""
         while self._waiting:
             self._look(*self._waiting.pop(0))
 
@@ -218,13 +221,13 @@ class Check:
 
 
 def _seed(seed: int, step: int) -> int:
-    """For a step's random numbers: a function of run, step and process alone."""
+    """Return the random seed of a step, which depends only on run, step and process."""
     mixed = np.random.SeedSequence([seed, step, processes.rank()])
     return int(mixed.generate_state(1, np.uint64)[0])
 
 
 def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
-    """Of the step, over all processes: its weight, its tokens, and the signal to stop by, or 0."""
+    """Return the step's weight and tokens over all processes, and the signal to stop by, or 0."""
     own_weight = float(sum(batch.weight for batch in micro))
     own_tokens = sum(batch.tokens for batch in micro)
     own = [own_weight, own_tokens, job.stop.signum is not None]
@@ -233,13 +236,13 @@ def _agreed(micro: list[Batch], job: Job) -> tuple[float, int, int]:
 
 
 def _asked_to_stop(job: Job) -> int:
-    """The signal that any of the processes got, or 0; the same answer in all of them."""
+    """Return the signal that any of the processes got, or 0; the same in all processes."""
     (stops,) = parallel.total([job.stop.signum is not None])
     return _signal(job) if stops else 0
 
 
 def _signal(job: Job) -> int:
-    """The signal that this process got, or the one that torchrun would have passed on to it."""
+    """Return the signal that this process got, or the one that torchrun would have passed to it."""
     return job.stop.signum or signal.SIGTERM
 
 
@@ -252,9 +255,10 @@ def _backward(
     work: Work,
     meter: Meter,
 ) -> Tensor:
-    """Gradients of a step's batch; returns this process's part of the mean loss over all of it.
+    """Accumulate the gradients of a step's micro-batches, and return this process's part of the
+    mean loss of the whole step.
 
-    Wrapped models average gradients over the processes, so each scales its part up before.
+    Wrapped models average gradients over the processes, so each process scales its part up first.
     """
     parts: list[Tensor] = []
     for number, batch in enumerate(micro):
@@ -268,13 +272,13 @@ def _backward(
 
 
 def _replayed(work: Work, step: int, device: torch.device) -> Batch | None:
-    """What is learnt again at a step, if anything."""
+    """Return the batch to replay at a step, or None."""
     batch = work.replay.at(step) if work.replay else None
     return batch.to(device) if batch else None
 
 
 def _first(model: nn.Module, work: Work, job: Job) -> Row:
-    """The row of the curve before any step."""
+    """Validate before the first step, and return the row of step 0."""
     figures = _validated(model, work, 0)
     _track({"step": 0, **figures}, {}, work, job)
     job.say(f"{_called(work)}step 0 {' '.join(f'{k} {v:.4f}' for k, v in figures.items())}")
@@ -290,7 +294,7 @@ def _validated(model: nn.Module, work: Work, step: int) -> Figures:
 def _add_row(
     model: nn.Module, optimizers: Optimizers, work: Work, progress: Progress, end: int
 ) -> bool:
-    """One more row of the curve, validated where its turn is; returns whether it was."""
+    """Add a row to the curve, validate if it is due, and return whether it was validated."""
     row: Row = {
         "step": progress.step,
         "tokens": progress.tokens,
@@ -310,8 +314,8 @@ def _add_row(
 
 
 def _tell(row: Row, meters: Figures, countdown: Countdown, work: Work, job: Job) -> str:
-    """The tracker gets a row with the meters in one call, the log a line of it. Returns what a bar
-    shows of it.
+    """Send a row with the meters to the tracker in one call and a line to the log. Return the text
+    for the progress bar.
     """
     _track(row, meters, work, job)
     losses = " ".join(f"{k} {v:.4f}" for k, v in row.items() if k not in ("step", "tokens", "lr"))
@@ -339,7 +343,7 @@ def _restored(work: Work, job: Job, model: nn.Module, optimizers: Optimizers) ->
     if state is None:
         return Progress()
     progress = resume.restore(state, model, optimizers)
-    for row in progress.curve:  # a kill may have come between the state and the tracker
+    for row in progress.curve:  # the run may have been killed between saving and tracking
         _track(row, {}, work, job)
     job.say(f"{_called(work)}continues at step {progress.step}")
     return progress

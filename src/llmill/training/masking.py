@@ -1,7 +1,7 @@
-"""Masked rows (Devlin et al. 2019, BERT): some tokens of a row are hidden, and these are learnt
-from the text on both sides of them.
+"""Masked rows (Devlin et al. 2019, BERT): the model learns to predict hidden tokens of a row from
+the text on both sides of them.
 
-Which ones is a function of the seed and of the row's place in the run alone.
+The choice of tokens depends only on the seed and on the row's place in the run.
 """
 
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ from llmill.training.batches import (
     window,
 )
 
-CHOSEN = 0.15  # of the tokens of a row are learnt
-HIDDEN, REPLACED = 0.8, 0.1  # of these become the mask token, or any token; the others stay
-STREAM = 2  # of random numbers, apart from those that the order of rows is drawn from
-FIXED = 0  # the seed of what is validated on
+CHOSEN = 0.15  # share of a row's tokens that are targets
+HIDDEN, REPLACED = 0.8, 0.1  # shares of targets that become the mask token, or a random token
+STREAM = 2  # random stream, separate from the one that draws the order of rows
+FIXED = 0  # seed of the validation masks
 
 
 class Masked(Rows):
-    """The rows of a packing in its order, each masked anew whenever it comes.
+    """The rows of a packing, in its order, with a new mask each time.
 
-    The last token of a full row, elsewhere a target only, is left out: it is an <|endoftext|>, or
-    another row begins with it, save at the end of all rows.
+    The last token of a full row, which is only a target in next-token training, is left out. It is
+    an <|endoftext|>, or another row begins with it, except at the end of all rows.
     """
 
     def __init__(self, packed: Rows, end_of_text: int):
@@ -48,8 +48,9 @@ class Masked(Rows):
         return [span for span in spans if span[1] > 0]
 
     def get(self, start: int, count: int) -> Batch:
-        """Inputs as of `masked`; and where there is padding or documents are hidden from each other
-        the number of each position's document, (B, T), padding being one of its own.
+        """Return a batch as `masked` does. If there is padding, or documents do not attend to each
+        other, inputs also hold the number of each position's document, (B, T); padding counts as a
+        document of its own.
         """
         ids, places = laid_out(self.shards, self.rows(start, count), self.block_size)
         ids, places = ids[:, :-1], places[:, :-1]
@@ -67,7 +68,7 @@ class Masked(Rows):
 def masked_windows(
     shards: Shards, block_size: int, numbers: Sequence[int], end_of_text: int
 ) -> Batch:
-    """These windows, each masked the same way every time, whatever the seed of the run."""
+    """Return the windows of these numbers, with masks that do not depend on the run's seed."""
     ids, _ = laid_out(shards, [[window(block_size, n)] for n in numbers], block_size)
     random = [generator(FIXED, n) for n in numbers]
     present = np.ones((len(numbers), block_size), dtype=bool)
@@ -75,7 +76,7 @@ def masked_windows(
 
 
 def generator(seed: int, place: int) -> np.random.Generator:
-    """The random numbers of a row at this place of the run."""
+    """Return the random generator of the row at this place of the run."""
     return np.random.default_rng([seed, place, STREAM])
 
 
@@ -86,11 +87,11 @@ def masked(
     n_vocab: int,
     end_of_text: int,
 ) -> Batch:
-    """Rows of ids with some of their tokens hidden; `present` says which positions have one.
-    Never chosen: <|endoftext|> and padding.
+    """Hide some tokens of `ids`, (B, T); `present`, (B, T), marks positions with a token. Padding
+    and <|endoftext|> are never chosen.
 
-    Inputs are the ids to read and where logits are asked for, (B, T) both; targets the tokens that
-    stood there, (N,).
+    Inputs are the changed ids and the loss mask, both (B, T); targets are the original tokens at
+    the N positions of the mask, (N,).
     """
     input_ids, chosen = ids.copy(), np.zeros(ids.shape, dtype=bool)
     for row, rng in enumerate(random):
@@ -98,7 +99,7 @@ def masked(
         places = rng.permutation(text)[: max(1, round(CHOSEN * len(text)))]
         kind = rng.random(len(places))
         other = rng.integers(n_vocab - 1, size=len(places))
-        other += other >= end_of_text  # any token but that one
+        other += other >= end_of_text  # any token except <|endoftext|>
         hidden, replaced = kind < HIDDEN, (kind >= HIDDEN) & (kind < HIDDEN + REPLACED)
         input_ids[row, places[hidden]] = vocabulary.mask_id(n_vocab)
         input_ids[row, places[replaced]] = other[replaced]

@@ -1,7 +1,7 @@
-"""Meters of a training: tokens per second, FLOPs, utilisation, where the time goes, memory.
+"""Meters of training: tokens per second, FLOPs, utilisation, shares of time, memory.
 
-Every rate is an amount over a difference of two readings of one clock. The figures go to the
-tracker and the log, never into a result.
+Every rate is an amount divided by the difference of two readings of the same clock. The figures go
+to the tracker and the log, never into a result.
 """
 
 import contextlib
@@ -17,30 +17,30 @@ from llmill.model.transformer import Transformer
 from llmill.training.progress import Figures
 
 Clock = Callable[[], float]  # seconds
-PEAK_SIZE = {"cpu": 2048, "cuda": 8192}  # of the square matrices whose product stands for the peak
+PEAK_SIZE = {"cpu": 2048, "cuda": 8192}  # rows of the square matrices whose product is the peak
 PEAK_TRIES = 3
 
 
 class Meter:
-    """Reads the clock around the parts of a step, and gives the figures of an interval.
+    """Reads the clock around the parts of a step, and returns the figures of an interval.
 
-    On a GPU the parts are the time in which work was handed over, not in which it was done; the
-    interval as a whole is true on both.
+    On a GPU, the time of a part is the time to launch its work, not to complete it. The time of a
+    whole interval is exact on CPU and GPU.
     """
 
     def __init__(self, flops_per_token: float, peak: float, clock: Clock = time.perf_counter):
-        """`peak`: FLOP/s that the device reaches in a matrix product; 0 if not measured."""
+        """Start the meter. `peak` is the device's FLOP/s in a matrix product, 0 if not measured."""
         self._flops_per_token, self._peak, self._clock = flops_per_token, peak, clock
         self.begin()
 
     def begin(self) -> None:
-        """Begin an interval."""
+        """Start an interval."""
         self._begun, self._tokens = self._clock(), 0
         self._parts: dict[str, float] = {}
 
     @contextlib.contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Inside counts as time of this part: data, forward, backward, optimizer."""
+        """Count the time inside as time of this part: data, forward, backward or optimizer."""
         start = self._clock()
         try:
             yield
@@ -49,7 +49,7 @@ class Meter:
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
-        """Inside does not count at all: validation and saving are no training."""
+        """Exclude the time inside from the interval: validation and saving are not training."""
         start = self._clock()
         try:
             yield
@@ -57,11 +57,11 @@ class Meter:
             self._begun += self._clock() - start
 
     def count(self, tokens: int) -> None:
-        """So many tokens more were trained on."""
+        """Add the number of tokens of a step."""
         self._tokens += tokens
 
     def read(self) -> Figures:
-        """The figures of the interval; the next one begins."""
+        """Return the figures of the interval, and start the next one."""
         seconds = self._clock() - self._begun
         speed = self._tokens / seconds
         figures: Figures = {"tokens_per_second": speed, "peak_memory_bytes": float(peak_memory())}
@@ -73,9 +73,9 @@ class Meter:
 
 
 def flops_per_token(model: Transformer, head_share: float = 1.0) -> float:
-    """FLOPs of forward and backward for one token of a full context: 6N + 12 L C T (PaLM, appendix
-    B), N the parameters of matrix products: all matrices but the tables that are looked up. The
-    head counts for `head_share` of the positions: those that ask for logits.
+    """Return the FLOPs of forward and backward for one token of a full context: 6N + 12 L C T
+    (PaLM, appendix B). N counts the parameters in matrix products: all matrices except embedding
+    tables. The head counts for `head_share` of the positions, those that need logits.
     """
     config = model.config
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
@@ -88,8 +88,8 @@ def flops_per_token(model: Transformer, head_share: float = 1.0) -> float:
 def matrix_peak(
     device: torch.device, dtype: torch.dtype, clock: Clock = time.perf_counter
 ) -> float:
-    """FLOP/s of the fastest of a few square products, the device waited for; of random numbers,
-    since GPUs multiply equal ones faster.
+    """Return the FLOP/s of the fastest of a few square products, waiting for the device. The
+    numbers are random, because GPUs multiply equal numbers faster.
     """
     size = PEAK_SIZE[device.type]
     numbers = torch.rand(size, size, generator=torch.Generator().manual_seed(0)).to(device, dtype)
@@ -103,7 +103,7 @@ def matrix_peak(
 
 
 def peak_memory() -> int:
-    """Most bytes that were in use at once: on the GPU where there is one, else by the process."""
+    """Return the peak memory in bytes: of the GPU if torch uses one, else of the process."""
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

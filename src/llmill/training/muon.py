@@ -1,5 +1,5 @@
-"""Muon (Jordan 2024): each matrix moves along its momentum with all singular values drawn towards
-one, for all matrices of a shape in one batch.
+"""Muon (Jordan 2024): each matrix moves along its momentum, with all singular values moved towards
+one. All matrices of the same shape form a batch.
 """
 
 import math
@@ -16,15 +16,15 @@ from llmill.training import parallel
 A, B, C = 3.4445, -4.7750, 2.0315  # Jordan 2024: s -> As + Bs^3 + Cs^5 lifts small s the most
 EPS = 1e-7
 MOMENTUM = "momentum_buffer"
-BATCH_NUMBERS = 2**24  # a batch of matrices holds no more, for the memory; one matrix always fits
+BATCH_NUMBERS = 2**24  # limit of a batch of matrices, to save memory; a batch of one may exceed it
 
 
 class Muon(Optimizer):
-    """Muon over matrices, whole ones or DTensors; `torch.optim.Muon` with its default settings,
-    but in float32 on the CPU, in bfloat16 on a GPU.
+    """Muon over matrices, plain tensors or DTensors. It computes as `torch.optim.Muon` with its
+    default settings, but in float32 on the CPU and in bfloat16 on a GPU.
 
     A matrix (rows, cols) moves by lr * sqrt(max(1, rows / cols)), and decays by lr * weight_decay.
-    Raises `ValueError` for a parameter that is no matrix.
+    Raises `ValueError` for a parameter that is not a matrix.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Muon(Optimizer):
         super().__init__(params, settings)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As any optimizer's, for matrices only."""
+        """Add a parameter group, of matrices only."""
         super().add_param_group(param_group)
         for p in self.param_groups[-1]["params"]:
             if p.dim() != 2:
@@ -58,7 +58,7 @@ class Muon(Optimizer):
     def step(  # type: ignore[override]  # torch writes two overloads
         self, closure: Callable[[], float] | None = None
     ) -> float | None:
-        """Move every parameter that has a gradient; returns what the closure returns."""
+        """Update every parameter that has a gradient, and return the result of the closure."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -79,7 +79,7 @@ class Muon(Optimizer):
         torch._foreach_add_(params, parts, alpha=-rate)
 
     def _directions(self, params: list[Tensor], momentum: float, nesterov: bool) -> list[Tensor]:
-        grads = [p.grad for p in params if p.grad is not None]  # which all have
+        grads = [p.grad for p in params if p.grad is not None]  # all of them have one
         for p, grad in zip(params, grads, strict=True):
             if MOMENTUM not in self.state[p]:
                 self.state[p][MOMENTUM] = torch.zeros_like(grad)
@@ -89,8 +89,8 @@ class Muon(Optimizer):
 
 
 def orthogonalised(batch: Tensor, steps: int) -> Tensor:
-    """Matrices (N, rows, cols) with singular values drawn towards one: after five steps most lie
-    in [0.5, 1.3]. In float32 on the CPU, in bfloat16 on a GPU.
+    """Return matrices (N, rows, cols) with their singular values moved towards one: after five
+    steps most lie in [0.5, 1.3]. Computes in float32 on the CPU, in bfloat16 on a GPU.
     """
     rows, cols = batch.shape[1:]
     if rows > cols:
@@ -103,7 +103,7 @@ def orthogonalised(batch: Tensor, steps: int) -> Tensor:
 
 
 def _newton_schulz(x: Tensor, steps: int) -> Tensor:
-    """X -> AX + B(XX')X + C(XX')(XX')X, so many times."""
+    """Apply X -> AX + B(XX')X + C(XX')(XX')X to X, (N, rows, cols), `steps` times."""
     for _ in range(steps):
         gram = torch.bmm(x, x.mT)
         polynomial = torch.baddbmm(gram, gram, gram, beta=B, alpha=C)
@@ -112,11 +112,11 @@ def _newton_schulz(x: Tensor, steps: int) -> Tensor:
 
 
 def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
-    """The same in products of (rows, rows) only: all factors on X's left are polynomials of XX',
-    which follows from one step to the next as the left side of X does, twice.
+    """Compute the same with products of (rows, rows) matrices in between. All factors to the left
+    of X are polynomials P of XX', which a step thus changes to P(XX')P.
 
-    Fewer operations where 2 cols > 3 rows, for any number of steps; loses one digit more than
-    `_newton_schulz`, which float32 can spare and bfloat16 cannot.
+    This takes fewer operations if 2 cols > 3 rows, for any number of steps. It loses one digit more
+    than `_newton_schulz`, which float32 can afford and bfloat16 cannot.
     """
     gram = torch.bmm(x, x.mT)
     start = A * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
@@ -134,7 +134,7 @@ def _newton_schulz_small(x: Tensor, steps: int) -> Tensor:
 
 
 def _batches(params: list[Tensor]) -> Iterator[list[Tensor]]:
-    """Parameters of one shape together, in batches that the memory allows."""
+    """Group parameters by shape, into batches of at most BATCH_NUMBERS numbers."""
     shapes = defaultdict(list)
     for p in params:
         shapes[p.shape].append(p)

@@ -1,8 +1,7 @@
-"""NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings of what is learnt, so that
-a few instructions are not learnt by heart.
+"""NEFTune (Jain et al. 2023, arXiv 2310.05914): noise on the embeddings in training, so that a
+model does not learn a few instructions by heart.
 
-The numbers are drawn as those of dropout are, by the model and for each step anew; here is how
-large they may be.
+The model draws the noise in each step, as it draws dropout. This module gives its bounds.
 """
 
 import math
@@ -15,12 +14,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from llmill.training.batches import Batch, Example
 
-Rows = Sequence[Sequence[Example]]  # of texts side by side
+Rows = Sequence[Sequence[Example]]  # the texts of each row
 Collate = Callable[[Rows], Batch]
 
 
 def noisy(collate: Collate, alpha: float, width: int) -> Collate:
-    """The same batches with the noise that `bounds` says, of a model `width` numbers wide."""
+    """Wrap `collate` to add the noise of `bounds` to its batches; `width` is the model's n_embd."""
 
     def collated(rows: Rows) -> Batch:
         return replace(collate(rows), noise=bounds(rows, alpha, width))
@@ -29,8 +28,8 @@ def noisy(collate: Collate, alpha: float, width: int) -> Collate:
 
 
 def bounds(rows: Rows, alpha: float, width: int) -> Tensor:
-    """The largest number that is added at each position, (B, T): alpha / sqrt(L * width), where L
-    is the tokens of the position's own text, whatever stands beside it; 0 in padding.
+    """Return the largest noise at each position, (B, T): alpha / sqrt(L * width), where L is the
+    number of tokens of the position's own text; 0 in padding.
     """
     each = [[alpha / math.sqrt(len(ids) * width) for ids, _ in row for _ in ids] for row in rows]
     return pad_sequence([torch.tensor(row) for row in each], batch_first=True)

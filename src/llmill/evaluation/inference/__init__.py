@@ -1,1 +1,1 @@
-"""What a model makes of texts, many at a time: log-likelihoods, outputs of heads, continuations."""
+"""Batched inference: log-likelihoods, outputs of heads, and continuations."""

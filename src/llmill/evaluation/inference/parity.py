@@ -1,11 +1,12 @@
-"""Whether other programs make of an export what llmill makes of it: each that is installed loads
-the files and goes on greedily, through the template, and every token that it chose is held against
-our logits after the tokens before it. An answer that ends is gone on with behind its end, so that
-32 tokens are compared, or as many as the context has room for.
+"""Check that other programs compute from an export what llmill computes.
 
-A program rounds otherwise: llama.cpp multiplies in float16, bfloat16, or eight bits. So a token of
-theirs may be our second, where our logits of the two are nearer than that rounding; anything else
-is a mistake.
+Each installed program loads the files and generates greedily through the template. Every token that
+it chooses is compared with llmill's logits after the same tokens. If an answer ends early, it is
+continued after its end, until there are 32 tokens or the context is full.
+
+Programs round differently: llama.cpp multiplies in float16, bfloat16 or eight bits. Therefore a
+program may choose another token than llmill if llmill's logits of the two tokens differ by no more
+than that rounding. Anything else is an error.
 """
 
 import copy
@@ -28,27 +29,27 @@ from llmill.text.tokenization.template import Template
 
 TOKENS = 32
 MESSAGE, BEGINNING = "What is the capital of France?", "The capital of"
-# How far logits of two tokens may lie apart that are taken for each other: twice the difference
-# that was measured (SmolLM2-135M, five prompts), or more.
+# The largest difference of two logits that rounding may swap: at least twice the difference that
+# was measured (SmolLM2-135M, five prompts).
 FLOAT32 = 1e-3
 NEARNESS: dict[GgufNumbers, float] = {"float16": 0.02, "bfloat16": 0.15, "q8_0": 0.75}
 
 
 @dataclass(frozen=True)
 class Question:
-    """A text to go on from: of an assistant a user's message, else the beginning of a text; and the
-    ids that llmill makes of it.
+    """A prompt and its token ids in llmill: a user's message for an assistant, otherwise the
+    beginning of a text.
     """
 
     text: str
     chat: bool
     ids: list[int]
-    count: int  # tokens to write
+    count: int  # tokens to generate
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The ids that a program read, and those that it wrote."""
+    """The token ids that a program read as the prompt, and those that it generated."""
 
     read: list[int]
     tokens: list[int]
@@ -58,7 +59,7 @@ Figures = dict[str, int]
 
 
 def question(loaded: Checkpoint[Transformer]) -> Question | None:
-    """What a model is asked; None if its context has no room for an answer."""
+    """Return the prompt for a model, or None if its context has no room for an answer."""
     tokenizer, chat = loaded.tokenizer, loaded.chat_template is not None
     text = MESSAGE if chat else BEGINNING
     if loaded.chat_template is not None:
@@ -70,12 +71,14 @@ def question(loaded: Checkpoint[Transformer]) -> Question | None:
 
 
 def installed(package: str) -> bool:
-    """Whether a program is here to be asked."""
+    """Return whether a Python package is installed."""
     return importlib.util.find_spec(package) is not None
 
 
 def rounded(model: Transformer, change: Callable[[str, Tensor], Tensor]) -> Transformer:
-    """A copy of the model whose every tensor, by name, is as a file keeps it."""
+    """Return a copy of the model, in evaluation mode, with `change(name, tensor)` applied to every
+    tensor: the values that a file stores.
+    """
     made = copy.deepcopy(model)
     state = {name: change(name, tensor) for name, tensor in model.state_dict().items()}
     made.load_state_dict(state)
@@ -86,10 +89,10 @@ def rounded(model: Transformer, change: Callable[[str, Tensor], Tensor]) -> Tran
 def compare(
     model: Transformer, question: Question, answer: Answer, nearness: float, who: str
 ) -> Figures:
-    """Tokens that a program wrote, and how many of them are our own choice; raises `UserError`
-    where another is farther from ours than rounding explains.
+    """Count the tokens that a program generated, and those that llmill would choose, too. Raise
+    `UserError` if another token is farther from llmill's choice than `nearness`, in logits.
 
-    `model`: ours, its numbers rounded as the files have them.
+    `model` is llmill's, with weights rounded as in the files.
     """
     if len(answer.tokens) != question.count:
         raise UserError(
@@ -118,7 +121,7 @@ def compare(
 
 
 def by_transformers(folder: Path, question: Question) -> Answer:
-    """What `generate` of transformers says."""
+    """Generate with transformers."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -139,7 +142,7 @@ def by_transformers(folder: Path, question: Question) -> Answer:
 
     def write(ids: list[int], count: int) -> list[int]:
         idx = torch.tensor([ids])
-        every = torch.ones_like(idx)  # also the ends, by which it would pad
+        every = torch.ones_like(idx)  # or it would mask end tokens as padding
         written = model.generate(idx, attention_mask=every, max_new_tokens=count, do_sample=False)
         return list(written[0, len(ids) :].tolist())
 
@@ -147,7 +150,7 @@ def by_transformers(folder: Path, question: Question) -> Answer:
 
 
 def by_llama_cpp(file: Path, question: Question) -> Answer:
-    """What llama.cpp says, in the package xllamacpp, with keys and values kept in float32."""
+    """Generate with llama.cpp (package xllamacpp), with keys and values cached in float32."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -185,7 +188,9 @@ def by_llama_cpp(file: Path, question: Question) -> Answer:
 def _written(
     write: Callable[[list[int], int], list[int]], read: list[int], count: int
 ) -> list[int]:
-    """So many tokens after those read: what stops at an end, itself a token, is asked again."""
+    """Return `count` tokens after `read`. If generation stops at an end token, call `write` again
+    with that token in the prompt.
+    """
     tokens: list[int] = []
     while len(tokens) < count and (more := write([*read, *tokens], count - len(tokens))):
         tokens += more
@@ -193,7 +198,7 @@ def _written(
 
 
 def _said(client: httpx.Client, address: str, **fields: Any) -> dict[str, Any]:
-    """The answer of llama.cpp's own server, which has what the library does not show."""
+    """Send a request to llama.cpp's own server, which offers what the library does not expose."""
     reply = client.post(f"/{address}", json=fields, timeout=None)
     return dict(reply.raise_for_status().json())
 

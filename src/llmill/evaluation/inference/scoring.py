@@ -1,8 +1,8 @@
-"""Log-likelihood of continuations, and the batching that every evaluation shares.
+"""Log-likelihoods of continuations, outputs of heads, and the batching of both.
 
-Heads read inputs of equal length in one batch, so nothing is padded and no score depends on its
-neighbours; continuations are read as a tree. An input that occurs again is computed once, so equal
-texts get equal scores.
+A batch for a head has rows of equal length only. Therefore nothing is padded, and a score does not
+depend on the other rows. Continuations are read as a tree: an input that occurs several times is
+computed once, so equal texts get equal scores.
 """
 
 import math
@@ -20,17 +20,20 @@ from llmill.model.packed import packed
 from llmill.model.transformer import Transformer
 
 Ids = Sequence[int]
-Progress = Callable[[int, int], None]  # told how many are done, of how many
+Progress = Callable[[int, int], None]  # called with the number done and the total
 
 
 def in_silence(done: int, total: int) -> None:
-    """Progress that nobody looks at."""
+    """Ignore progress."""
 
 
 def equal_length_batches(
     rows: Sequence[Ids] | Sequence[Tensor], batch_size: int
 ) -> Iterator[list[int]]:
-    """Numbers of rows in batches of equal length, shortest first, else in the order given."""
+    """Yield batches of row numbers; all rows of a batch have equal length.
+
+    Shorter rows come first. Rows of equal length keep their order.
+    """
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     batch: list[int] = []
     for i in order:
@@ -49,19 +52,22 @@ def head_outputs(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> Tensor:
-    """What a class or score head says of each row of ids, or of what a classifier's frozen part
-    made of one: (N, n_class), on the CPU, in order.
+    """Return the outputs of a class or score head, (N, n_class), float32 on the CPU, in order.
+
+    Each row holds token ids (T,), or the features from a classifier's frozen part.
     """
     device = next(model.parameters()).device
     outputs = _outputs(model, rows, batch_size, device, progress)
     return torch.stack([output.float() for output in outputs])
 
 
-@torch.no_grad()  # what is made in inference mode cannot be learnt from
+@torch.no_grad()  # autograd cannot use tensors that are made in inference mode
 def frozen_outputs(
     model: ClassModel, rows: Sequence[Ids], batch_size: int, progress: Progress = in_silence
 ) -> list[Tensor]:
-    """What a classifier's frozen part makes of each row of ids, (T, C) or (C,), on the CPU."""
+    """Return the features of each row of ids from a classifier's frozen part, (T, C) or (C,) each,
+    on the CPU, in order.
+    """
     device = next(model.parameters()).device
     return _outputs(model.below, rows, batch_size, device, progress)
 
@@ -73,7 +79,7 @@ def _outputs(
     device: torch.device,
     progress: Progress,
 ) -> list[Tensor]:
-    """What is made of each row, in order, where rows of equal length go together."""
+    """Apply `call` to batches of rows of equal length; return its outputs in the order of rows."""
     done = 0
     outputs: list[Tensor] = [torch.empty(0)] * len(rows)
     for batch in equal_length_batches(rows, batch_size):
@@ -89,7 +95,7 @@ def _outputs(
 
 @dataclass(frozen=True)
 class LogLikelihood:
-    """A continuation's log-probability in nats, and whether each of its ids is the likeliest."""
+    """A continuation's log-likelihood in nats, and whether each of its ids is the most likely."""
 
     logprob: float
     greedy: bool
@@ -101,7 +107,7 @@ def continuation_logprobs(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> list[float]:
-    """The sum of log-probabilities of each continuation's ids after its context, in nats."""
+    """Return the log-likelihood in nats of each (context, continuation) pair's continuation."""
     return [scored.logprob for scored in continuations(model, pairs, batch_size, progress)]
 
 
@@ -112,11 +118,11 @@ def continuations(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> list[LogLikelihood]:
-    """How likely each continuation is after its context; `UserError` where that is no number.
+    """Score each continuation after its context. Raise `UserError` if a score is NaN.
 
-    A context that does not fit before its continuation loses its left. A continuation longer than
-    the window is scored in pieces of half a window, each after as much text before it as fits.
-    `batch_size` texts at most are read in one pass, what they share at their beginning once.
+    A context that does not fit before its continuation is cut on the left. A continuation longer
+    than the window is scored in pieces of half a window, each after as much preceding text as fits.
+    A pass reads at most `batch_size` texts, and a beginning that they share only once.
     """
     pieces = [_pieces(*pair, model.config.block_size) for pair in pairs]
     targets_of: dict[tree.Text, dict[tree.Text, None]] = {}
@@ -149,7 +155,9 @@ def continuations(
 
 
 def _pieces(context: Ids, continuation: Ids, window: int) -> list[tuple[tree.Text, tree.Text]]:
-    """(model input, targets at its last positions) of each stretch that is scored in one pass."""
+    """Split a continuation into pieces for one pass each; return (model input, targets at its last
+    positions) of each.
+    """
     if not context:
         raise ValueError("a continuation needs at least one id before it")
     text, start = [*context, *continuation], len(context)

@@ -1,8 +1,9 @@
-"""Texts that begin alike, read as a tree: what several share is computed once.
+"""Read texts as a prefix tree: a beginning that several texts share is computed once.
 
-In sorted order each text branches off the one before it where the two first differ. A pass reads a
-stretch of that order as one row of tokens, of which each looks at those before it in its own text
-alone. Keys and values of the first text of a pass are kept for the texts of the next that begin so.
+In sorted order, each text branches off the previous one where the two first differ. A pass reads
+some consecutive texts as one row of tokens. Each token attends only to the earlier tokens of its
+own text. The keys and values of the first text of a pass are cached for texts of the next pass that
+begin in the same way.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,35 +16,36 @@ from torch import Tensor
 from llmill.model.cache import Cache
 from llmill.model.transformer import Transformer, View
 
-Text = bytes  # ids, four bytes each, the highest first: sorts as the ids do
+Text = bytes  # ids as big-endian 32-bit integers, so bytes sort as the ids do
 Ids = np.ndarray  # (T,)
 
-TOKENS = 256  # that a pass reads, or a few more
+TOKENS = 256  # about so many new tokens per pass; a single text may have more
 
 
 def text(ids: Sequence[int]) -> Text:
-    """Ids in the form that is sorted."""
+    """Encode token ids as bytes that sort in the order of the ids."""
     return np.asarray(ids, dtype=">u4").tobytes()
 
 
 def ids(text: Text) -> Ids:
-    """The ids of a text, int64."""
+    """Decode the token ids of a text, (T,), int64."""
     return np.frombuffer(text, dtype=">u4").astype(np.int64)
 
 
 def read(
     model: Transformer, texts: Sequence[Text], ends: Sequence[int], batch_size: int
 ) -> Iterator[tuple[list[int], Tensor, list[Tensor]]]:
-    """The stream after the final norm at the last `ends[i]` positions of each text i.
+    """Yield the hidden states after the final norm at the last `ends[i]` positions of each text i.
 
-    For each pass: the numbers of its texts, up to `batch_size`; the stream at all these positions,
-    each once, (N, C); and for each of its texts which of the N are its own, in order.
+    Each pass yields the numbers of its texts (at most `batch_size`), the states at all these
+    positions without duplicates, (N, C), and for each text the rows of its own states among the N,
+    (ends[i],), in order.
     """
     device = next(model.parameters()).device
     cache, first = Cache(torch.zeros(1, dtype=torch.long, device=device)), b""
     for numbers in _passes(texts, batch_size):
         rows, lasts = [ids(texts[i]) for i in numbers], [ends[i] for i in numbers]
-        # Kept of the pass before: what all of these begin with, up to where an end is asked for.
+        # The cache keeps what all these texts begin with, but no position whose state is wanted.
         same = min(_shared(first, texts[numbers[0]]), _shared(first, texts[numbers[-1]]))
         cache.used = min(same, *(len(row) - n for row, n in zip(rows, lasts, strict=True)))
         tokens, paths = _branches(rows, cache.used)
@@ -58,7 +60,7 @@ def read(
 
 
 def _passes(texts: Sequence[Text], batch_size: int) -> Iterator[list[int]]:
-    """Numbers of texts in sorted order, as many as fit into a pass."""
+    """Yield the numbers of the texts of each pass, in sorted order."""
     numbers: list[int] = []
     before, tokens = b"", 0
     for i in sorted(range(len(texts)), key=texts.__getitem__):
@@ -74,8 +76,8 @@ def _passes(texts: Sequence[Text], batch_size: int) -> Iterator[list[int]]:
 
 
 def _branches(rows: Sequence[Ids], kept: int) -> tuple[Ids, list[Tensor]]:
-    """The tokens of sorted rows behind their first `kept`, those that rows share once, (T,); and of
-    each row the numbers of its tokens among these.
+    """Return the tokens of sorted rows after the first `kept`, shared ones once, (T,), and for each
+    row the positions of its tokens among them, (row length - kept,).
     """
     tokens, paths = [rows[0][kept:]], [torch.arange(len(rows[0]) - kept)]
     count = len(rows[0]) - kept
@@ -89,7 +91,9 @@ def _branches(rows: Sequence[Ids], kept: int) -> tuple[Ids, list[Tensor]]:
 
 
 def _sight(paths: Sequence[Tensor], kept: int, count: int) -> tuple[Tensor, Tensor]:
-    """What each of `count` tokens may look at, (T, kept + T), and its place in its text, (T,)."""
+    """Return the attention mask of `count` tokens, bool (T, kept + T), and the position of each in
+    its text, (T,).
+    """
     mask = torch.zeros(count, kept + count, dtype=torch.bool)
     mask[:, :kept] = True
     places = torch.zeros(count, dtype=torch.long)
@@ -100,7 +104,7 @@ def _sight(paths: Sequence[Tensor], kept: int, count: int) -> tuple[Tensor, Tens
 
 
 def _shared(first: Text, second: Text) -> int:
-    """How many ids two texts have in common at their beginning."""
+    """Return how many ids two texts share at their beginning."""
     return _same(np.frombuffer(first, ">u4"), np.frombuffer(second, ">u4"))
 
 

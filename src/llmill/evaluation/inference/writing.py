@@ -1,4 +1,4 @@
-"""What a language model writes greedily, some texts at a time."""
+"""Greedy generation in batches."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-AT_ONCE = 64  # each holds keys and values
+AT_ONCE = 64  # prompts per batch; each needs memory for keys and values
 
 
 def greedy(
@@ -17,7 +17,7 @@ def greedy(
     most: int,
     progress: Progress = in_silence,
 ) -> list[list[int]]:
-    """The ids behind each prompt, up to `most`, without the one that ends the text."""
+    """Generate greedily; return at most `most` ids per prompt, without the end token."""
     texts: list[list[int]] = []
     for start in range(0, len(prompts), AT_ONCE):
         texts += generate(

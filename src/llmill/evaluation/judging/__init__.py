@@ -1,1 +1,1 @@
-"""Judges of answers, embedded and by server, and what they decide."""
+"""Judges that score or compare answers: an embedded model, or a server."""

@@ -1,4 +1,4 @@
-"""A language model's answers to instructions."""
+"""Generate a language model's answers to instructions."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from llmill.text.tokenization.template import Template
 
 
 def refuse_no_room(key: str, max_new_tokens: int, block_size: int) -> None:
-    """Raise `UserError` for answers that leave no token of the context to a prompt."""
+    """Raise `UserError` if answers of `max_new_tokens` leave no token of the context for a prompt."""
     if max_new_tokens >= block_size:
         raise UserError(
             f"params.yaml: {key} {max_new_tokens} leaves no room for a prompt in the {block_size} "
@@ -26,7 +26,7 @@ def answers(
     max_new_tokens: int,
     progress: Progress = in_silence,
 ) -> list[dict[str, Any]]:
-    """Greedy answers; a prompt too long for the context loses its left."""
+    """Generate greedy answers, one row per entry. A prompt that is too long is cut on the left."""
     room, tokenizer = model.config.block_size - max_new_tokens, template.tokenizer
     prompts = [template.prompt(entry.asked)[-room:] for entry in entries]
     written = greedy(model, tokenizer, prompts, max_new_tokens, progress)

@@ -1,8 +1,9 @@
-"""Players whose answers to the same instructions are set against one another, two by two.
+"""Compare players in pairs on their answers to the same instructions.
 
-In: every player's answers, what is known of each task, and who rates what no rule decides. Out:
-scores from 0 to 100, and a game for each two players on each task that both answered. `row` is the
-form that `llmill rank` reads; whoever judges pairs in another way writes the same.
+Input: the answers of every player, the known answers of each task, and a function that rates what
+no rule decides. Output: scores from 0 to 100, and a game for every two players on every task that
+both answered. `llmill rank` reads the form of `Game.row`; other ways of judging pairs write it,
+too.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +18,14 @@ from llmill.tasks.answers import Task
 
 TIE = "tie"
 
-Players = Mapping[str, Mapping[Task, str]]  # their answers
-Scores = dict[str, dict[Task, float | None]]  # None: whoever was asked gave none
+Players = Mapping[str, Mapping[Task, str]]  # answers by player and task
+Scores = dict[str, dict[Task, float | None]]  # None: the rater gave no score
 Rate = Callable[[Sequence[Mapping[str, Any]]], Sequence[float | None]]
 
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a task: right answers, the reference first, and listed wrong ones."""
+    """The known answers of a task: right ones, with the reference first, and listed wrong ones."""
 
     right: tuple[str, ...]
     wrong: tuple[str, ...] = ()
@@ -32,7 +33,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Game:
-    """Two players on a task: the points of each, and what the first got, 1.0, 0.5 or 0.0."""
+    """Two players on a task: the points of each, and the score of the first, 1.0, 0.5 or 0.0."""
 
     first: str
     second: str
@@ -46,7 +47,7 @@ class Game:
 
     @property
     def row(self) -> dict[str, Any]:
-        """As `llmill rank` reads it."""
+        """The game as a row that `llmill rank` reads."""
         return {
             "model_a": self.first,
             "model_b": self.second,
@@ -59,14 +60,14 @@ class Game:
 
 
 def decided(answer: str, known: Known) -> bool | None:
-    """Whether an answer is right, if a rule can say."""
+    """Return whether an answer is right, or None if no rule decides."""
     return rules.decide(answer, known.right[0], known.right[1:], known.wrong)
 
 
 def undecided(
     players: Players, tasks: Mapping[Task, Known], scored: Mapping[tuple[Task, str], float | None]
 ) -> list[tuple[Task, str]]:
-    """The different answers that neither a rule decides nor somebody scored before."""
+    """Return the distinct (task, answer) pairs that no rule decides and that have no score yet."""
     asked = dict.fromkeys(each for answers in players.values() for each in answers.items())
     return [
         (task, answer)
@@ -81,8 +82,8 @@ def scores(
     scored: Mapping[tuple[Task, str], float | None],
     rate: Rate,
 ) -> Scores:
-    """The score of every answer to a task that is known: what it was given before, else 100 or 0
-    by the rules, else what `rate` gives, asked once about equal answers.
+    """Return the score of every answer to a known task: its earlier score if there is one,
+    otherwise 100 or 0 by the rules, otherwise the score from `rate`, which gets equal answers once.
     """
     rest = undecided(players, tasks, scored)
     asked = [
@@ -102,13 +103,13 @@ def scores(
 
 
 def by_words(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """ROUGE-L from 0 to 100: who rates where no judge does."""
+    """Rate answers by ROUGE-L, from 0 to 100, if there is no judge."""
     return [100 * rouge_l(row["answer"], row["output"]) for row in rows]
 
 
 def games(found: Scores, margin: float) -> list[Game]:
-    """A game for each two players and each task that both have a score for, task by task; points
-    that are less than `margin` apart, or equal, make a tie.
+    """Return a game for every two players and every task for which both have a score, task by task.
+    Points that are equal, or less than `margin` apart, give a tie.
     """
     tasks = dict.fromkeys(task for own in found.values() for task in own)
     played = []

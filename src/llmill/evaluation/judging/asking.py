@@ -1,7 +1,7 @@
-"""A server with the OpenAI interface is asked for completions, several at a time.
+"""Request chat completions from a server with the OpenAI interface, several at a time.
 
-Every reply is kept on disk by the content of its request, so nothing that was answered is asked
-again: neither for an equal request, nor by a second run, nor by two runs at once.
+Every reply is cached on disk by the content of its request. An answered request is not sent again:
+not for an equal request, not in a second run, and not in two simultaneous runs.
 """
 
 import contextlib
@@ -28,28 +28,28 @@ from llmill.evaluation.judging.budget import Purse, Spent, Usage
 from llmill.evaluation.judging.completions import Reply, Request
 from llmill.evaluation.judging.settings import JudgeServer
 
-BACKOFF = 1.0  # seconds before the first retry, doubled each time
-LONGEST_PAUSE = 30.0  # seconds before a retry, at most
-LONGEST_WAIT = 600.0  # seconds that a server may ask for
-GRACE = 5.0  # seconds that a stopped run waits for replies under way
-PASSING = {408, 409, 425, 429}  # and 5xx: worth another try
-GIVEN_UP = {408, 502, 504}  # of these by a gateway: the server behind it may have worked on
+BACKOFF = 1.0  # seconds before the first retry; doubles with each retry
+LONGEST_PAUSE = 30.0  # largest backoff, in seconds
+LONGEST_WAIT = 600.0  # longest wait that a server may request, in seconds
+GRACE = 5.0  # seconds that a stopped run waits for requests in flight
+PASSING = {408, 409, 425, 429}  # worth a retry, as are 5xx
+GIVEN_UP = {408, 502, 504}  # a gateway gave up; the server behind it may have used tokens
 UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
     httpx.ProxyError,
-)  # these took no tokens
+)  # the request was not sent, so it used no tokens
 
-Answer = tuple[str, Reply | Exception]  # by the request's key
+Answer = tuple[str, Reply | Exception]  # with the request's key
 
 
 class Unusable(Exception):
-    """The server gave no reply: away, refusing, or not speaking the interface."""
+    """The server gave no usable reply: it is away, refuses, or has another interface."""
 
 
 class Passing(Exception):
-    """No reply this time; `lost`: the server may have worked on one all the same."""
+    """A failure that a retry may fix. `lost`: the server may have used tokens all the same."""
 
     def __init__(self, message: str, lost: bool):
         super().__init__(message)
@@ -57,7 +57,7 @@ class Passing(Exception):
 
 
 class Stopping(Exception):
-    """Another request failed, so this one is not tried again."""
+    """Another request failed, so this one stops."""
 
 
 def ask(
@@ -67,10 +67,11 @@ def ask(
     what: str,
     progress: Progress = in_silence,
 ) -> list[list[Reply]]:
-    """The reply to each request, in the order of the groups; `what` a group is, in the plural.
+    """Return the reply to each request, in the order of the groups. `what` is the plural noun for a
+    group in messages.
 
-    Raises `UserError` if the server fails, or the budget could be exceeded; `cache` keeps what was
-    answered, also by requests that were under way.
+    Raise `UserError` if the server fails or if a request could exceed the budget. `cache` keeps all
+    replies, also those of requests that were in flight.
     """
     cache.mkdir(parents=True, exist_ok=True)
     keys = [[_key(settings, each) for each in group] for group in groups]
@@ -82,7 +83,7 @@ def ask(
     kept = _kept(cache, requests)
     if len(kept) < len(requests):
         with FileLock(cache.with_name(f"{cache.name}.lock")):
-            kept |= _kept(cache, requests.keys() - kept.keys())  # by a run that was asking
+            kept |= _kept(cache, requests.keys() - kept.keys())  # from a run that held the lock
             spent = (completions.taken(reply, requests[key]) for key, reply in kept.items())
             purse = Purse(settings.budget, settings.price, sum(spent, budget.NOTHING))
             rest = {key: each for key, each in requests.items() if key not in kept}
@@ -94,25 +95,27 @@ def ask(
 
 
 def url(settings: JudgeServer) -> str:
-    """Where completions are asked for."""
+    """Return the address for chat completions."""
     return settings.base_url.rstrip("/") + "/chat/completions"
 
 
 def wanted(retry_after: str | None, now: datetime | None = None) -> float:
-    """Seconds to wait by the header Retry-After, a number or a date; 0 for anything else."""
+    """Return the seconds to wait from the header Retry-After, which is a number or a date; 0 for
+    anything else.
+    """
     if retry_after is None:
         return 0.0
     with contextlib.suppress(ValueError):
         seconds = float(retry_after)
         return max(0.0, seconds) if math.isfinite(seconds) else 0.0
-    with contextlib.suppress(TypeError, ValueError):  # the first for a date without a zone
+    with contextlib.suppress(TypeError, ValueError):  # TypeError: a date without a zone
         until = parsedate_to_datetime(retry_after) - (now or datetime.now(UTC))
         return max(0.0, until.total_seconds())
     return 0.0
 
 
 class _Groups:
-    """Counts groups whose requests are all answered."""
+    """Report progress in groups whose requests are all answered."""
 
     def __init__(self, keys: list[list[str]], kept: Mapping[str, Reply], progress: Progress):
         self._left = [len({*names} - kept.keys()) for names in keys]
@@ -124,7 +127,7 @@ class _Groups:
         self._done = self._left.count(0)
 
     def answered(self, key: str) -> None:
-        """One more request is."""
+        """Count a request as answered."""
         for number in self._of[key]:
             self._left[number] -= 1
             if not self._left[number]:
@@ -140,7 +143,7 @@ def _ask(
     cache: Path,
     groups: _Groups,
 ) -> Unusable | Spent | None:
-    """Add the replies to what is kept. Returns the failure of the first request that has one."""
+    """Add the replies to `kept`. Return the failure of the first request that has one, or None."""
     todo: queue.SimpleQueue[tuple[str, Request]] = queue.SimpleQueue()
     for item in requests.items():
         todo.put(item)
@@ -167,11 +170,11 @@ def _ask(
                         groups.answered(key)
                     case key, error:
                         failures[key] = error
-        except BaseException:  # a signal
+        except BaseException:  # for example a signal
             asker.stop.set()
             ends = time.monotonic() + GRACE
             for thread in threads:
-                if thread.is_alive():  # one that was never started cannot be joined
+                if thread.is_alive():  # a thread that never started cannot be joined
                     thread.join(max(0.0, ends - time.monotonic()))
             raise
     first = next((failures[key] for key in requests if key in failures), None)
@@ -181,11 +184,11 @@ def _ask(
 
 
 class _Asker:
-    """What the threads of a run share."""
+    """The state that the threads of a run share."""
 
     def __init__(self, settings: JudgeServer, client: httpx.Client, purse: Purse, cache: Path):
         self._settings, self._client, self._purse, self._cache = settings, client, purse, cache
-        self._resume = 0.0  # when the server wants to be asked again, by the monotonic clock
+        self._resume = 0.0  # earliest next request by Retry-After, monotonic clock
         self.stop = threading.Event()
 
     def work(
@@ -193,7 +196,7 @@ class _Asker:
         todo: "queue.SimpleQueue[tuple[str, Request]]",
         answers: "queue.SimpleQueue[Answer | None]",
     ) -> None:
-        """Take requests until there are none, or one has failed; None says that it is over."""
+        """Process requests until none are left or one fails; then put None into `answers`."""
         while not self.stop.is_set():
             try:
                 key, request = todo.get_nowait()
@@ -203,20 +206,20 @@ class _Asker:
                 answers.put((key, self._reply(key, request)))
             except Stopping:
                 break
-            except Exception as error:  # raised by the thread that waits
+            except Exception as error:  # the thread that waits raises it
                 self.stop.set()
                 answers.put((key, error))
         answers.put(None)
 
     def _reply(self, key: str, request: Request) -> Reply:
-        """The server's reply, after retries of what may pass."""
+        """Return the server's reply; retry failures that may pass."""
         most, trouble = completions.most(request), ""
         for attempt in range(self._settings.retries + 1):
             self._pause(min(LONGEST_PAUSE, BACKOFF * 2 ** (attempt - 1)) if attempt else 0.0)
             self._purse.take(most)
             taken = budget.NOTHING
             try:
-                if self.stop.is_set():  # while others' replies were waited for
+                if self.stop.is_set():  # it may have changed while `take` waited
                     raise Stopping
                 reply = self._attempt(key, request)
                 taken = completions.taken(reply, request)
@@ -229,14 +232,14 @@ class _Asker:
         raise Unusable(f"{trouble}, {self._settings.retries + 1} times")
 
     def _pause(self, seconds: float) -> None:
-        """Wait so long, and as long as the server has asked any thread to."""
+        """Wait `seconds`, and longer if the server told any thread to wait longer."""
         until = time.monotonic() + seconds
         while (left := max(until, self._resume) - time.monotonic()) > 0:
             if self.stop.wait(left):
                 raise Stopping
 
     def _attempt(self, key: str, request: Request) -> Reply:
-        """The server's reply, kept."""
+        """Send the request once; cache and return the reply."""
         try:
             response = self._client.post(url(self._settings), json=request)
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:

@@ -1,5 +1,5 @@
-"""Tokens and what they cost, and a budget of both that is never exceeded: before a request is sent,
-the most that it can take is set aside.
+"""Token usage, its cost, and a budget for both. A request reserves the most that it can use before
+it is sent, so the budget is never exceeded.
 """
 
 import threading
@@ -12,7 +12,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and written."""
+    """Input and output tokens."""
 
     input: int
     output: int
@@ -25,11 +25,11 @@ class Usage:
 
     @property
     def tokens(self) -> int:
-        """Of both kinds."""
+        """The sum of input and output tokens."""
         return self.input + self.output
 
     def cost(self, price: Price) -> float | None:
-        """In the price's currency; None without one."""
+        """Return the cost in the currency of `price`; None if a price is missing."""
         if price.input is None or price.output is None:
             return None
         return (self.input * price.input + self.output * price.output) / MILLION
@@ -39,7 +39,7 @@ NOTHING = Usage(0, 0)
 
 
 class Spent(Exception):
-    """The next request could exceed the budget; `key` names the limit."""
+    """The next request could exceed the budget; `key` is the limit's parameter."""
 
     def __init__(self, message: str, key: str):
         super().__init__(message)
@@ -47,17 +47,17 @@ class Spent(Exception):
 
 
 class Purse:
-    """What is left of a budget, among several threads."""
+    """A budget that several threads share."""
 
     def __init__(self, budget: Budget, price: Price, spent: Usage):
-        """`spent`: what counts already."""
+        """`spent` is the usage so far."""
         self._budget, self._price = budget, price
         self._spent, self._held = spent, NOTHING
         self._changed = threading.Condition()
 
     def take(self, most: Usage) -> None:
-        """Set aside what a request takes at most; waits for what others have set aside, if that may
-        make room. Raises `Spent` where nothing can.
+        """Reserve the most that a request can use. If there is no room, wait until other requests
+        settle. Raise `Spent` if no other request holds a reservation.
         """
         with self._changed:
             while (short := self._short(most)) is not None:
@@ -67,14 +67,14 @@ class Purse:
             self._held += most
 
     def settle(self, most: Usage, used: Usage) -> None:
-        """Put back what was set aside, less what was used."""
+        """Release a reservation and record the actual usage."""
         with self._changed:
             self._held -= most
             self._spent += used
             self._changed.notify_all()
 
     def _short(self, most: Usage) -> Spent | None:
-        """Why the next request has no room."""
+        """Return why a request of `most` has no room, or None if it has."""
         then = self._spent + self._held + most
         tokens, cost = self._budget.tokens, self._budget.cost
         if tokens is not None and then.tokens > tokens:

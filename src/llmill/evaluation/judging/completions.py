@@ -1,4 +1,4 @@
-"""Chat completions of the OpenAI interface: the request, what a reply says, and what both take."""
+"""Chat completions of the OpenAI interface: requests, replies, and their token usage."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -13,24 +13,24 @@ from llmill.evaluation.judging.budget import Usage
 from llmill.evaluation.judging.settings import JudgeServer, Price
 from llmill.text.files.encoding import without_halves
 
-TEXTS = ("text", "output_text")  # parts of a message that are its text; others are thoughts
-TEMPLATE = 256  # tokens that a server's template may put round a message, at most
+TEXTS = ("text", "output_text")  # types of message parts that hold text, not thoughts
+TEMPLATE = 256  # most tokens that a server's template may add to a message
 
 Request = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server said; `cut`: it was still writing at `max_tokens`."""
+    """A server's reply; `cut` if it reached `max_tokens` before its end."""
 
     key: str  # of the request, by content
     text: str
     cut: bool
-    usage: Usage | None  # None if the server does not say
+    usage: Usage | None  # None if the server does not report it
 
 
 def request(settings: JudgeServer, text: str, sample: int = 0) -> Request:
-    """What is sent; further samples differ by a seed of their own."""
+    """Return the body of a request. Each sample has its own seed."""
     return {
         "model": settings.model,
         "temperature": settings.temperature,
@@ -41,19 +41,19 @@ def request(settings: JudgeServer, text: str, sample: int = 0) -> Request:
 
 
 def most(request: Request) -> Usage:
-    """What a request can take: a token is a byte at least."""
+    """Return the most that a request can use, given that a token is at least one byte."""
     texts = (message["content"] for message in request["messages"])
     return Usage(sum(len(text.encode()) for text in texts) + TEMPLATE, request["max_tokens"])
 
 
 def taken(reply: Reply, request: Request) -> Usage:
-    """What a request took, by the server; else what it can have taken."""
+    """Return the usage that the server reports, or the most that the request can have used."""
     return most(request) if reply.usage is None else reply.usage
 
 
 def usage(replies: Iterable[Reply], price: Price) -> dict[str, int | float]:
-    """Tokens of the replies, of one to several equal requests once; how many came without a count;
-    and what the tokens cost, where there is a price.
+    """Return the tokens of the replies, the number of replies without a usage (`uncounted`), and
+    the cost if there is a price. A reply to several equal requests counts once.
     """
     once = {reply.key: reply.usage for reply in replies}
     said = [each for each in once.values() if each is not None]
@@ -68,8 +68,8 @@ def usage(replies: Iterable[Reply], price: Price) -> dict[str, int | float]:
 
 
 def read(key: str, response: httpx.Response) -> Reply | None:
-    """The first choice, whole or in parts, or its refusal; a message without any text, as one of
-    thoughts alone, is an empty one. None for what is no completion.
+    """Return the text of the first choice, joined if it has parts, or its refusal. A message
+    without text (only thoughts) gives an empty text. None if the response is not a completion.
     """
     try:
         body = elsewhere.parsed(response.content)
@@ -105,14 +105,14 @@ def _is_count(value: Any) -> TypeGuard[int]:
 
 
 def _text(part: Any) -> str:
-    """What a part of a message adds to its text."""
+    """Return the text of a part of a message; "" if it has none."""
     if isinstance(part, dict) and part.get("type", "text") in TEXTS:
         part = part.get("text")
     return part if isinstance(part, str) else ""
 
 
 def _seed(seed: int, sample: int) -> int:
-    """Samples of two seeds share none."""
+    """Return the seed of a sample, by hash, so that nearby seeds share no samples."""
     if sample == 0:
         return seed
     return int.from_bytes(hashlib.sha256(f"{seed} {sample}".encode()).digest()[:4]) >> 1

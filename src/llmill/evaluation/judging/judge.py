@@ -1,5 +1,5 @@
-"""The embedded judge: answers scored from 0 to 100 by the model that stage `grader` trained, or by
-each of several (`judges.py`).
+"""The embedded judge: the model, or each of several (`judges.py`), that stage `grader` trained
+scores answers from 0 to 100.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,13 +12,13 @@ from llmill.model import checkpoint
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.tasks import grading
 
-BATCH_SIZE = 32  # of no influence on a score
+BATCH_SIZE = 32  # does not change a score
 
 
 def grade_by_all(
     folder: Path, rows: Sequence[Mapping[str, Any]], progress: Progress = in_silence
 ) -> list[list[float]]:
-    """The scores by every judge, a list each, as `grade` gives them."""
+    """Return the scores of `grade` by every judge, one list per judge."""
     folders = every(folder)
 
     def of(number: int) -> Progress:
@@ -32,7 +32,7 @@ def grade(
     rows: Sequence[Mapping[str, Any]],
     progress: Progress = in_silence,
 ) -> list[float]:
-    """The score of each row's `answer` beside its `output`, the reference, clamped to [0, 100]."""
+    """Score each row's `answer` against its reference `output`, clamped to [0, 100]."""
     block_size = grader.model.config.block_size
     texts = [
         grading.ids(

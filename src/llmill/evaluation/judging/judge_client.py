@@ -1,8 +1,9 @@
-"""A judge behind a server with the OpenAI interface: answers scored, or compared in pairs.
+"""Score answers, or compare them in pairs, with a judge on a server with the OpenAI interface.
 
-In: rows with instruction, input, output (the reference) and answer. Every reply is kept on disk by
-content, so a second run asks nothing. A reply that cannot be read is no score and no choice; one
-that was cut at `max_tokens` is not read: half a number is a number.
+Input: rows with instruction, input, output (the reference) and answer. Every reply is cached on
+disk by content, so a second run sends no requests. An unreadable reply gives neither a score nor a
+choice. A reply that was cut at `max_tokens` counts as unreadable, because half a number is also a
+number.
 """
 
 import statistics
@@ -22,35 +23,35 @@ Row = Mapping[str, Any]
 TASK = ("instruction", "input", "output")
 SCORED = {*TASK, "answer"}
 PAIRED = {*TASK, "answer_a", "answer_b"}
-REFERENCE = "output"  # what prompts of pairs may lack, and a row then need not have
+REFERENCE = "output"  # a prompt for pairs may lack it; a row then need not have it
 PAIR_PROMPT, WITHOUT_REFERENCE = "pair-1", "pair-without-reference-1"
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge says of one answer, a reply for each sample."""
+    """The judge's replies about one answer, one per sample."""
 
     replies: tuple[Reply, ...]
 
     @property
     def samples(self) -> list[int | None]:
-        """The score in each reply."""
+        """The score in each reply, or None."""
         return [None if reply.cut else replies.score(reply.text) for reply in self.replies]
 
     @property
     def score(self) -> float | None:
-        """The mean of what could be read; None if nothing could."""
+        """The mean of the scores that could be read, or None."""
         read = self._read
         return round(statistics.fmean(read), 4) if read else None
 
     @property
     def spread(self) -> float | None:
-        """The standard deviation of what could be read; None for less than two."""
+        """The standard deviation of the scores that could be read; None for fewer than two."""
         return statistics.stdev(self._read) if len(self._read) > 1 else None
 
     @property
     def unread(self) -> list[str]:
-        """The replies that are no score."""
+        """The replies that are not a score."""
         pairs = zip(self.replies, self.samples, strict=True)
         return [reply.text for reply, score in pairs if score is None]
 
@@ -61,16 +62,17 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Pair:
-    """What the judge says of the answers of two, A and B: what A gets (1.0 where it is better, 0.5
-    for a tie, 0.0 where B is) when it stands in the first place, and when in the second. Answers
-    that are equal are a tie without a reply.
+    """The judge's replies about the answers of A and B, one with A first and one with B first.
+
+    A gets 1.0 if it is better, 0.5 for a tie, 0.0 if B is better. Equal answers are a tie and have
+    no replies.
     """
 
     replies: tuple[Reply, ...]
 
     @property
     def orders(self) -> tuple[float | None, float | None]:
-        """What A gets in each place; None for a reply that is no choice."""
+        """What A gets in first and in second place; None for a reply that is not a choice."""
         if not self.replies:
             return replies.TIE, replies.TIE
         first, second = (
@@ -80,7 +82,7 @@ class Pair:
 
     @property
     def score(self) -> float | None:
-        """What A gets; a tie if the orders disagree, None if a reply could not be read."""
+        """What A gets: a tie if the orders disagree, None if a reply could not be read."""
         first, second = self.orders
         if first is None or second is None:
             return None
@@ -90,8 +92,8 @@ class Pair:
 def score(
     settings: JudgeServer, rows: Sequence[Row], cache: Path, progress: Progress = in_silence
 ) -> list[Verdict]:
-    """What the judge says of each row. `UserError` if the server fails or the budget is spent;
-    `cache` keeps what was answered.
+    """Return the judge's verdict on each row. Raise `UserError` if the server fails or the budget
+    is spent; `cache` keeps all replies.
     """
     prompt = prompts.read(settings.prompt, SCORED)
     groups = []
@@ -110,11 +112,11 @@ def pairs(
     progress: Progress = in_silence,
     prompt: str | None = None,
 ) -> list[Pair]:
-    """What the judge says of each answer of A beside that of B to the same task: one reply in each
-    order, whatever `samples` is. Raises as `score` does.
+    """Compare each answer of A with B's answer to the same task, one reply per order; `samples` is
+    ignored. Raise `UserError` as `score` does.
 
-    `rows_a`, `rows_b`: in the same order of tasks; the reference is A's. `prompt`: what
-    `pair_prompt` says, unless it is named.
+    `rows_a` and `rows_b` have the same tasks in the same order. The reference is from `rows_a`.
+    `prompt` is a name; the default is `pair_prompt`.
     """
     asked = prompts.read(prompt or pair_prompt(rows_a), PAIRED, {REFERENCE})
     groups = []
@@ -136,22 +138,22 @@ def pairs(
 
 
 def pair_prompt(rows: Sequence[Row]) -> str:
-    """The prompt for these rows: one that speaks of a reference where any row has one."""
+    """Return the prompt's name: the one with a reference if any row has a reference."""
     return PAIR_PROMPT if any(row[REFERENCE] for row in rows) else WITHOUT_REFERENCE
 
 
 def disagreement(judged: Sequence[Pair], confidence: float) -> Interval:
-    """The share of pairs, of those that were asked about and could be read, in which the orders
-    disagree.
+    """Return the share of pairs in which the two orders disagree, among pairs whose replies could
+    be read.
     """
     orders = [pair.orders for pair in judged if pair.replies and pair.score is not None]
     return share(sum(first != second for first, second in orders), len(orders), confidence)
 
 
 def first_place(judged: Sequence[Pair], confidence: float) -> Interval:
-    """The share of choices, in pairs that could be read, that fall on the answer in the first
-    place: a half, of a judge that does not look at the place. The two choices of a pair hang
-    together.
+    """Return the share of choices that fall on the answer in first place, without ties, in pairs
+    that could be read. A judge that ignores the order has one half. The interval treats the two
+    choices of a pair as a cluster.
     """
     chosen = [
         (choice == replies.FIRST, number)

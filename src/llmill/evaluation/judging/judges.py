@@ -1,31 +1,31 @@
-"""Several embedded judges that differ in their seed: where each lies, and their scores together.
+"""Several embedded judges that differ in their seed: their folders, and their scores together.
 
-No model is loaded here, so that stages `grader` and `report` depend on none of its scoring.
+This module loads no model, so that stages `grader` and `report` do not depend on scoring code.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-DIGITS = 4  # of a score, behind the point
-SEED = "seed_"  # begins the name of a further judge's folder, in that of the first
+DIGITS = 4  # decimals of a score
+SEED = "seed_"  # prefix of a further judge's folder, which is inside the first judge's folder
 
 
 def folder_of(folder: Path, seed: int) -> Path:
-    """The checkpoint of the judge of a further seed, in that of the first: what reads one reads
-    all of them.
+    """Return the checkpoint folder of a further seed, inside the first one's `folder`: whoever
+    reads the first judge reads all of them.
     """
     return folder / f"{SEED}{seed}"
 
 
 def every(folder: Path) -> list[Path]:
-    """The checkpoints of all judges: the first seed's, and those of further ones by seed."""
+    """Return the checkpoint folders of all judges: the first seed's, then the others by seed."""
     others = folder.glob(f"{SEED}*")
     return [folder, *sorted(others, key=lambda each: int(each.name.removeprefix(SEED)))]
 
 
 def mean_scores(scores: Sequence[Sequence[float]]) -> list[float]:
-    """What several judges give the answers: their means; of one judge its scores as they are."""
+    """Return the mean score of each answer over judges, rounded; one judge's scores unchanged."""
     if len(scores) == 1:
         return list(scores[0])
     return [round(sum(each) / len(each), DIGITS) for each in zip(*scores, strict=True)]
@@ -34,8 +34,8 @@ def mean_scores(scores: Sequence[Sequence[float]]) -> list[float]:
 def scores_by_seed(
     rows: Sequence[Mapping[str, Any]], what: Literal["score", "judge"]
 ) -> dict[str, list[float]]:
-    """What stage `judge` wrote of these answers, by the seed of the judge; of one judge under "".
-    Where a rule decides, every judge's `score` is the rule's.
+    """Return the scores that stage `judge` wrote, by the seed of the judge ("" for a single judge).
+    If a rule decides an answer, every judge's `score` is the rule's.
     """
     seeds = rows[0].get("by_seed", {})
     if not seeds:

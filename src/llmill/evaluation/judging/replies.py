@@ -1,16 +1,15 @@
-"""What a judge's reply says: a score from 0 to 100, or which of two answers is better.
+"""Parse a judge's reply: a score from 0 to 100, or which of two answers is better.
 
-A reply is read if it is the score or the choice, and nothing beside it but what says the same:
-`Score:`, `/100`, `.0`, marks of Markdown and quotes around it, a thought that ended before it
-(`</think>`), or an object of JSON whose only `score` or `winner` it is. Nothing is looked for in
-sentences.
+A reply is readable if it is the score or the choice alone. Allowed around it are `Score:`, `/100`,
+`.0`, Markdown marks and quotes, and a thought that ended before it (`</think>`). It may also be the
+only `score` or `winner` of a JSON object. Sentences are not searched.
 """
 
 import re
 
 from llmill.contract import elsewhere
 
-MARKS = r"[\s*_`\"'#]*+"  # possessive: a reply of marks alone is read through once
+MARKS = r"[\s*_`\"'#]*+"  # possessive, so a reply of marks alone is scanned once
 SCORE = re.compile(
     rf"{MARKS}(?:score{MARKS}[:=]{MARKS})?(100|[1-9]?[0-9])(?:\.0+)?(?:{MARKS}/{MARKS}100)?"
     rf"{MARKS}\.?{MARKS}",
@@ -28,14 +27,14 @@ FIRST, TIE, SECOND = 1.0, 0.5, 0.0
 
 
 def score(reply: str) -> int | None:
-    """The integer that is all a reply says (`87`, `**87**`, `{"score": 87}`), else None."""
+    """Return the score if it is all of the reply (`87`, `**87**`, `{"score": 87}`), else None."""
     match = SCORE.fullmatch(_said(reply, "score"))
     return int(match[1]) if match else None
 
 
 def choice(reply: str) -> float | None:
-    """What answer A gets (1.0 if it is better, 0.0 if B is, 0.5 for a tie) if that is all a reply
-    says (`A`, `[[B]]`, `**tie**`, `{"winner": "A"}`), else None.
+    """Return what answer A gets (1.0 if it is better, 0.0 if B is, 0.5 for a tie) if a choice is
+    all of the reply (`A`, `[[B]]`, `**tie**`, `{"winner": "A"}`), else None.
     """
     match = CHOICE.fullmatch(_said(reply, "winner"))
     if match is None:
@@ -44,14 +43,14 @@ def choice(reply: str) -> float | None:
 
 
 def _said(reply: str, name: str) -> str:
-    """What stands behind the thought; of an object of JSON, the value of that name."""
+    """Return the text after a thought; for a JSON object, its value of that name."""
     text = reply.rpartition(THOUGHT_ENDS)[2].strip()
     bare = text.strip("` \n").removeprefix("json").strip()
     return _only_value(bare, name) if bare.startswith("{") else text
 
 
 def _only_value(text: str, name: str) -> str:
-    """The value of that name in an object, as text; empty if there is none, or more than one."""
+    """Return the value of that name in a JSON object, as text; "" unless there is exactly one."""
     try:
         fields = elsewhere.parsed(text)
     except ValueError:

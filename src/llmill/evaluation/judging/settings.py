@@ -1,4 +1,4 @@
-"""A judge that is asked over HTTP."""
+"""Parameters of a judge on a server."""
 
 from typing import Annotated, Self
 
@@ -27,27 +27,27 @@ def _known(name: str) -> str:
 
 PromptName = Annotated[str, AfterValidator(_known)]
 Samples = Annotated[int, Field(ge=1, le=100)]
-AtOnce = Annotated[int, Field(ge=1, le=100)]  # connections that httpx opens
+AtOnce = Annotated[int, Field(ge=1, le=100)]  # httpx opens at most 100 connections
 Money = Annotated[float, Field(ge=0, le=10**9)]
 Tokens = Annotated[int, Field(ge=1, le=10**12)]
 
 
 class Price(Section):
-    """Of a million tokens, in any currency."""
+    """The price of a million tokens, in any currency."""
 
     input: Money | None
     output: Money | None
 
 
 class Budget(Section):
-    """What the replies of a run may take, kept ones among them; null for no limit."""
+    """The most that the replies of a run may use, cached ones included; null for no limit."""
 
     tokens: Tokens | None
     cost: Money | None
 
 
 class JudgeServer(Section):
-    """A server with the OpenAI interface; the key is read from the environment."""
+    """A server with the OpenAI interface. The environment variable `key_variable` holds its key."""
 
     base_url: Address
     model: Line

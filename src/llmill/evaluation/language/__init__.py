@@ -1,1 +1,1 @@
-"""Figures of a model's own language: bits per byte, last words, repetition, minimal pairs."""
+"""Metrics of language models: bits per byte, last words, repetition, minimal pairs."""

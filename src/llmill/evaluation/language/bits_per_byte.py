@@ -1,8 +1,8 @@
-"""Bits that a model needs for a byte of a text: a figure that compares across tokenizers.
+"""Bits per byte: a metric that you can compare across tokenizers.
 
-A text is read in windows that overlap by half: what does not fit into one is scored in stretches of
-half a window, each behind as much of the text before it as fits, so a token has at least half a
-window before it, where the text has. Beside it stands what gzip needs, which knows no language.
+A text longer than the window is scored in stretches of half a window, each after as much of the
+preceding text as fits. Therefore every token has at least half a window of context, if the text has
+so much before it. The baseline is gzip, which knows nothing about language.
 """
 
 import gzip
@@ -16,12 +16,12 @@ from llmill.evaluation.statistics import intervals
 from llmill.evaluation.statistics.intervals import Draws, Interval
 from llmill.model.transformer import Transformer
 
-LARGEST = 700.0  # nats of which a float holds the exponential
+LARGEST = 700.0  # nats; exp of more would overflow a float
 
 
 @dataclass(frozen=True)
 class TextLoss:
-    """A text's size, and its negative log-probability under a model, in nats."""
+    """A text's size, and its negative log-likelihood under a model, in nats."""
 
     nats: float
     tokens: int
@@ -30,7 +30,7 @@ class TextLoss:
 
 
 def text_loss(text: str, nats: float, tokens: int, words: int | None = None) -> TextLoss:
-    """A text; its words are what stands between white space, unless they were counted."""
+    """Return the loss and sizes of a text. By default, words are what white space separates."""
     n = len(text.split()) if words is None else words
     return TextLoss(nats, tokens, len(text.encode(errors="replace")), n)
 
@@ -42,7 +42,9 @@ def nats(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> list[float]:
-    """The negative log-probability of each text's ids but the first, which it begins behind."""
+    """Return each text's negative log-likelihood in nats, over all ids but the first, which is
+    context only.
+    """
     if window > model.config.block_size:
         raise ValueError(f"a window of {window} in a context of {model.config.block_size}")
     parts = [(i, part) for i, ids in enumerate(texts) for part in stretches(ids, window)]
@@ -54,17 +56,17 @@ def nats(
 
 
 def stretches(ids: Ids, window: int) -> list[tuple[Ids, Ids]]:
-    """What is scored of a text in one pass, each stretch behind what the model reads before it."""
+    """Split a text into (context, scored ids) for one pass each; the first id is context only."""
     step = window if len(ids) <= window + 1 else max(1, window // 2)
     return [
-        # Of what is scored the model reads all but the last token.
+        # The last scored token is not an input, so context and scored ids are up to window + 1.
         (ids[max(0, min(begin + step, len(ids)) - 1 - window) : begin], ids[begin : begin + step])
         for begin in range(1, len(ids), step)
     ]
 
 
 def of(texts: Sequence[TextLoss], draws: Draws) -> Interval | None:
-    """Bits per byte of these texts together, with an interval over texts; None of no bytes."""
+    """Return bits per byte over all texts, with an interval over texts; None without bytes."""
     told = [each for each in texts if each.n_bytes]
     if not told:
         return None
@@ -76,19 +78,19 @@ def of(texts: Sequence[TextLoss], draws: Draws) -> Interval | None:
 
 
 def nats_per_token(texts: Sequence[TextLoss]) -> float:
-    """Of these texts together."""
+    """Return the loss per token over all texts, in nats."""
     return sum(each.nats for each in texts) / max(1, sum(each.tokens for each in texts))
 
 
 def word_perplexity(texts: Sequence[TextLoss]) -> float | None:
-    """By the nats of a word of these texts together; None of no words, and beyond all floats."""
+    """Return exp(nats per word) over all texts; None without words or if it overflows a float."""
     words = sum(each.words for each in texts)
     each_word = sum(each.nats for each in texts) / words if words else math.inf
     return math.exp(each_word) if each_word < LARGEST else None
 
 
 def of_gzip(texts: Sequence[str]) -> float:
-    """Bits per byte of the texts as gzip packs them together, at its best."""
+    """Return the bits per byte of gzip at its best level, on all texts joined."""
     content = "\n".join(texts).encode(errors="replace")
     return 8 * len(gzip.compress(content, 9, mtime=0)) / max(1, len(content))
 
@@ -96,7 +98,7 @@ def of_gzip(texts: Sequence[str]) -> float:
 def figures(
     texts: Sequence[str], told: Sequence[TextLoss], counted: Sequence[TextLoss], draws: Draws
 ) -> dict[str, Any]:
-    """Of texts, a model's scores of them, and those of a unigram."""
+    """Return the metrics of texts from a model's losses `told` and a unigram's losses `counted`."""
     return {
         "all": of(told, draws),
         "unigram": of(counted, draws),

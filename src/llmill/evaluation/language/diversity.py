@@ -1,5 +1,5 @@
-"""How unlike each other texts are, how much they repeat themselves, and how much of them stands in
-the training text; of a model's samples and, beside them, of held-out text of the same lengths.
+"""Diversity of texts: how much they differ from each other, repeat themselves, and copy the
+training text. The baseline for a model's samples is held-out text of the same lengths.
 """
 
 from collections import Counter
@@ -12,21 +12,20 @@ from llmill.evaluation.inference.scoring import Ids
 from llmill.evaluation.statistics import intervals
 from llmill.evaluation.statistics.intervals import Draws, Interval
 
-MULTIPLIER = np.uint64(6364136223846793005)  # of a run's hash, modulo 2**64; odd
+MULTIPLIER = np.uint64(6364136223846793005)  # of the hash of a run, modulo 2**64; must be odd
 
 
 def of_one_length(first: Sequence[Ids], second: Sequence[Ids]) -> tuple[list[Ids], list[Ids]]:
-    """The texts in pairs of about one length, the longest together, both cut to the shorter."""
+    """Pair the texts by length, longest first, and cut both of a pair to the shorter length."""
     pairs = zip(*(sorted(texts, key=len, reverse=True) for texts in (first, second)), strict=False)
     cut = [(a[: len(b)], b[: len(a)]) for a, b in pairs]
     return [a for a, _ in cut], [b for _, b in cut]
 
 
 def distinct(texts: Sequence[Ids], n: int, confidence: float) -> Interval | None:
-    """Distinct runs of n tokens, over all runs of n tokens (Li et al. 2016); None of no runs.
+    """Return distinct n-grams / all n-grams (Li et al. 2016); None without n-grams.
 
-    A draw with replacement repeats texts and would make less of it, so the interval is the
-    jackknife's.
+    The interval is the jackknife's. A bootstrap repeats texts, which would lower the metric.
     """
     grams = [each for each in (ngrams(text, n) for text in texts) if each]
     of_texts = Counter(gram for each in grams for gram in set(each))
@@ -39,34 +38,35 @@ def distinct(texts: Sequence[Ids], n: int, confidence: float) -> Interval | None
         if len(each) < total
     ]
     found = intervals.jackknife(kinds / total, without, confidence)
-    if len(grams) < 2:  # one text says nothing of how others differ
+    if len(grams) < 2:  # one text does not show how others differ
         return {**found, "low": 0.0, "high": 1.0, "n": len(grams)}
-    if found["low"] == found["high"]:  # nothing varies, and yet another text might
+    if found["low"] == found["high"]:  # another text may still vary
         return intervals.share(kinds / total * len(grams), len(grams), confidence)
     return {**found, "low": max(0.0, found["low"]), "high": min(1.0, found["high"])}
 
 
 def repeated(text: Ids, n: int = 4) -> float:
-    """The share of a text's runs of n tokens that stood in it before (Welleck et al. 2020)."""
+    """Return the share of a text's n-grams that repeat an earlier one (Welleck et al. 2020)."""
     grams = ngrams(text, n)
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 
 
 def ngrams(text: Ids, n: int) -> list[tuple[int, ...]]:
-    """Every n tokens in a row, in order."""
+    """Return all n-grams of a text, in order."""
     return list(zip(*(text[i:] for i in range(n)), strict=False))
 
 
 def longest_runs(texts: Sequence[Ids], stretches: Iterable[np.ndarray]) -> list[int]:
-    """How many tokens in a row of each text stand so in one of the stretches of tokens, at most.
+    """Return the length of each text's longest run of tokens that occurs in one of the stretches,
+    (T,) each.
 
-    From one token on, what goes on equal is looked for among what was equal so far, by hash.
+    Runs grow by one token per step. Each step keeps the places whose runs have equal hashes.
     """
     longest = np.zeros(len(texts), dtype=np.int64)
     numbers = np.repeat(np.arange(len(texts)), [len(text) for text in texts])
     ours = np.array([token for text in texts for token in text], dtype=np.uint64)
     for stretch in stretches:
-        theirs = np.append(stretch, -1).astype(np.uint64)  # behind it stands what equals nothing
+        theirs = np.append(stretch, -1).astype(np.uint64)  # the end equals no token
         left, right = np.arange(len(ours)), np.arange(len(stretch))  # where equal runs begin
         left_hash, right_hash = np.zeros_like(ours), np.zeros_like(theirs[:-1])
         length = 0
@@ -88,8 +88,8 @@ def longest_runs(texts: Sequence[Ids], stretches: Iterable[np.ndarray]) -> list[
 def figures(
     texts: Sequence[Ids], longest: Sequence[int], copied: int, draws: Draws
 ) -> dict[str, Any]:
-    """Of texts and their longest runs in the training text: the share copied has one of at least
-    `copied` tokens.
+    """Return the metrics of texts. `longest` are their longest runs in the training text; a text is
+    copied if its run has at least `copied` tokens.
     """
     copies = sum(run >= copied for run in longest)
     return {
@@ -106,7 +106,7 @@ def figures(
 
 
 def _among(values: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which of the values are among the others."""
+    """Return which of the values (N,) are among the others, bool (N,)."""
     known = np.unique(others)
     if not len(known):
         return np.zeros(len(values), dtype=bool)

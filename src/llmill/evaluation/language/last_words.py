@@ -1,10 +1,10 @@
-"""The last word of a document, to be guessed from all that stands before it (LAMBADA's form,
-Paperno et al. 2016).
+"""Predict the last word of a document from all the text before it (the form of LAMBADA, Paperno et
+al. 2016).
 
-A document ends in a word behind a space, and marks; the marks are left out. What is longer than a
-word can be is none: a sentence in a script without spaces, or packed bytes. The guess is right if
-the likeliest tokens, one after the other, are those of the word. Beside it stand the same model's
-guess from the few words just before, and a bigram's: what they get needs no document.
+A document must end in a space, a word and optional punctuation, which is left out. A longer string
+is not a word: it may be a sentence in a script without spaces, or packed bytes. The guess is right
+if greedy decoding gives the tokens of the word. Two baselines need no document: the same model's
+guess from only the few words just before, and a bigram's guess.
 """
 
 import math
@@ -21,8 +21,8 @@ from llmill.evaluation.statistics.intervals import Draws, Interval
 from llmill.model.transformer import Transformer
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-NEAR = 3  # words just before the last one
-LONGEST = 40  # characters of a word
+NEAR = 3  # words of context for the model's baseline
+LONGEST = 40  # most characters of a word
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class LastWord:
 
     @property
     def near(self) -> str:
-        """The few words just before."""
+        """The few words just before the last one."""
         return " ".join(self.before.split()[-NEAR:])
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What a model takes for the last word, whether it is, and the word's log-probability."""
+    """A model's guess of the last word, whether it is right, and the word's log-likelihood."""
 
     text: str
     right: bool
@@ -48,7 +48,9 @@ class Guess:
 
 
 def last_word(document: str) -> LastWord | None:
-    """None of a document that does not end in a word behind a space and other words."""
+    """Split off the last word; None if the document does not end in other words, a space and a
+    word.
+    """
     before, _, word = document.rstrip(OUTER).rpartition(" ")
     plain = word[:1].isalnum() and not any(character.isspace() for character in word)
     plain = plain and len(word) <= LONGEST
@@ -62,14 +64,14 @@ def guesses(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> list[Guess]:
-    """The guess of the word behind each text; of a text that is too long the end is read."""
+    """Guess the word after each text of (text, word); only the end of a long text is read."""
     pairs = [
         ([tokenizer.end_of_text, *tokenizer.encode(a)], word_ids(tokenizer, b)) for a, b in shown
     ]
     scores = continuations(model, pairs, batch_size, progress)
-    # What is right was said. What else was said is written from as much text as was scored.
+    # A right guess is the word itself. Only wrong ones are generated, from the context scored.
     wrong = [pair for pair, score in zip(pairs, scores, strict=True) if not score.greedy]
-    window = model.config.block_size + 1  # the last token is read by none
+    window = model.config.block_size + 1  # the last token is not an input
     prompts = [ids[-max(1, window - len(word)) :] for ids, word in wrong]
     longest = max((len(word) for _, word in wrong), default=0)
     written = iter(greedy(model, tokenizer, prompts, longest))
@@ -81,12 +83,12 @@ def guesses(
 
 
 def word_ids(tokenizer: Tokenizer, word: str) -> list[int]:
-    """The tokens of a word behind a space."""
+    """Return the tokens of a word after a space."""
     return tokenizer.encode(f" {word}")
 
 
 def figures(guesses: Sequence[Guess], draws: Draws) -> dict[str, Any]:
-    """The share right and the perplexity of a word."""
+    """Return the accuracy, and the perplexity per word."""
     right = sum(each.right for each in guesses)
     return {
         "accuracy": intervals.share(right, len(guesses), draws["confidence"]),
@@ -95,7 +97,7 @@ def figures(guesses: Sequence[Guess], draws: Draws) -> dict[str, Any]:
 
 
 def perplexity(logprobs: Sequence[float], draws: Draws) -> Interval | None:
-    """By the mean log-probability of a word, in nats; None of no words, and beyond all floats."""
+    """Return exp(-mean log-likelihood of a word); None without words or if it overflows a float."""
     if not logprobs:
         return None
     nats = intervals.bootstrap(lambda each: -float(each.mean()), [logprobs], **draws)

@@ -1,8 +1,8 @@
-"""How much of its training text a model says by heart: windows that it goes on with greedily
-(Carlini et al. 2022), of the training text and of held-out text.
+"""Memorisation: how much of a window the model reproduces greedily after its beginning (Carlini et
+al. 2022), for windows of the training text and of held-out text.
 
-What it reproduces of held-out text it did not learn by heart: text that repeats itself is known, as
-far as it does. So the difference of the two is memorisation.
+A model can also reproduce held-out text, where text repeats itself, without having memorised it.
+Memorisation is therefore the difference between the two.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def windows(shards: Shards, length: int, count: int, seed: int) -> list[list[int]]:
-    """So many windows of `length` tokens, or fewer: one of each of some documents, at a place that
-    is drawn, as is the document. They hold no <|endoftext|>.
+    """Draw at most `count` windows of `length` tokens, each from another document, at random
+    positions. A window contains no <|endoftext|>.
     """
     begins = np.concatenate(([0], shards.ends[:-1])).astype(np.int64)
-    free = shards.ends - 1 - begins - length  # places after the first where a window fits
+    free = shards.ends - 1 - begins - length  # largest offset of a window; negative: too short
     rng = np.random.default_rng(seed)
     fit = np.flatnonzero(free >= 0)
     chosen = rng.choice(fit, min(count, len(fit)), replace=False)
@@ -39,8 +39,8 @@ def reproduced(
     prompt: int,
     progress: Progress = in_silence,
 ) -> list[float]:
-    """The share of each window's tokens behind the first `prompt` that the model writes at their
-    places, greedily.
+    """Return, for each window, the share of the tokens after the first `prompt` that greedy
+    generation gives in the same position.
     """
     longest = max(map(len, texts), default=prompt) - prompt
     written = greedy(model, tokenizer, [ids[:prompt] for ids in texts], longest, progress)
@@ -53,8 +53,8 @@ def reproduced(
 def figures(
     training: Sequence[float], held_out: Sequence[float], draws: Draws
 ) -> dict[str, dict[str, Any]]:
-    """The share of windows that were reproduced to the last token, and the mean share of tokens, of
-    both texts; and their difference.
+    """Return, for both texts, the share of windows that were reproduced entirely and the mean share
+    of tokens; and the differences of these metrics.
     """
 
     def of(shares: Sequence[float]) -> dict[str, Any]:

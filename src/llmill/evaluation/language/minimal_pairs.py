@@ -1,8 +1,7 @@
-"""Which of two sentences a model finds likelier: the right one, or one that is wrong in one thing.
+"""Minimal pairs: does a model give the right sentence a higher likelihood than one with an error?
 
-A sentence is scored whole, at the beginning of a document, by the sum of its tokens'
-log-probabilities. Beside it stands what needs no grammar: the sentence of fewer tokens, and the one
-that a unigram finds likelier.
+The score is the log-likelihood of the whole sentence at the beginning of a document. Two baselines
+need no grammar: the sentence with fewer tokens, and the one that a unigram finds more likely.
 """
 
 import re
@@ -17,14 +16,14 @@ from llmill.model.transformer import Transformer
 from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-Pair = tuple[str, str]  # the right sentence, the wrong one
-BETWEEN = re.compile(r"(?<=[.?!])\s+|\n+")  # sentences
-LONGEST = 100  # tokens of a sentence that is looked for
+Pair = tuple[str, str]  # (right sentence, wrong sentence)
+BETWEEN = re.compile(r"(?<=[.?!])\s+|\n+")  # separates sentences
+LONGEST = 100  # most tokens of a sentence that is searched for
 
 
 @dataclass(frozen=True)
 class Preference:
-    """1 where the right sentence is preferred, 0 where the wrong one, 0.5 where neither."""
+    """1 if the right sentence is preferred, 0 if the wrong one is, 0.5 if neither is."""
 
     model: float
     unigram: float
@@ -39,7 +38,7 @@ def preferences(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> list[Preference]:
-    """What the model, the length and the unigram say of each pair."""
+    """Return which sentence of each pair the model, the unigram and the length prefer."""
     ids = [tokenizer.encode(sentence) for pair in pairs for sentence in pair]
     requests = [([tokenizer.end_of_text], each) for each in ids]
     found = continuation_logprobs(model, requests, batch_size, progress)
@@ -54,7 +53,7 @@ def preferences(
 
 
 def sentences_in(shards: Shards, tokenizer: Tokenizer, wanted: Set[str]) -> set[str]:
-    """Which of these sentences stand in a text, as sentences of their own."""
+    """Return which of the wanted sentences occur in a text, as whole sentences."""
     found: set[str] = set()
     for tokens in stretches(shards, overlap=LONGEST):
         text = tokenizer.decode(tokens.tolist()).replace(tokenizer.end_name, "\n")
@@ -65,8 +64,8 @@ def sentences_in(shards: Shards, tokenizer: Tokenizer, wanted: Set[str]) -> set[
 def figures(
     phenomena: Sequence[str], told: Sequence[Preference], confidence: float
 ) -> dict[str, Any]:
-    """The share of right sentences that each prefers, by phenomenon of the pairs; and the means,
-    in which each phenomenon weighs the same. No pairs have no means.
+    """Return the share of pairs in which each prefers the right sentence, by phenomenon, and the
+    means over phenomena, which weigh the same. Without pairs, the means are None.
     """
     of_phenomenon: dict[str, list[dict[str, float]]] = {}
     for phenomenon, preference in zip(phenomena, told, strict=True):

@@ -1,7 +1,7 @@
-"""What counting tokens in the training text tells of a text: the baseline of models that read.
+"""Unigram and bigram models from token counts of the training text: the baselines.
 
-A unigram knows how often each token stands there, a bigram also what stands behind each; neither
-knows more of what came before.
+A unigram knows how often each token occurs. A bigram also knows which tokens follow each token.
+Neither uses any other context.
 """
 
 import math
@@ -13,40 +13,40 @@ import numpy as np
 from llmill.evaluation.inference.scoring import Ids
 from llmill.text.tokenization.shards import Shards
 
-AT_ONCE = 1 << 22  # tokens in memory
+AT_ONCE = 1 << 22  # tokens in memory at a time
 
 
 class Unigram:
-    """How likely each token is by its count, each seen once more than it was (Laplace)."""
+    """The probability of each token by its count, with add-one smoothing (Laplace)."""
 
     def __init__(self, counts: np.ndarray):
-        """`counts`: (V,), by token."""
+        """`counts` is (V,), by token."""
         self.probabilities = (counts + 1.0) / (counts.sum() + len(counts))  # (V,)
         self.logs = np.log(self.probabilities)
 
     @classmethod
     def of(cls, shards: Shards) -> "Unigram":
-        """That of a text."""
+        """Count the tokens of a text."""
         counts = np.zeros(shards.n_vocab, dtype=np.int64)
         for tokens in stretches(shards):
             counts += np.bincount(tokens, minlength=shards.n_vocab)
         return cls(counts)
 
     def logprob(self, ids: Ids) -> float:
-        """The sum of the tokens' log-probabilities, in nats; exact, so the same in any order."""
+        """Return the log-likelihood in nats. The sum is exact, so the order does not change it."""
         return math.fsum(self.logs[list(ids)])
 
 
 class Bigram:
-    """How likely each token is behind some others, by count; each pair is seen as often more as
-    the unigram says, once in all.
+    """The probability of each token after some tokens, by count. For smoothing, one count per
+    preceding token is spread by the unigram's probabilities.
     """
 
     def __init__(self, pairs: dict[tuple[int, int], int], unigram: Unigram):
-        """`pairs`: how often the second token stands behind the first."""
+        """`pairs` counts how often the second token follows the first."""
         self.pairs, self.unigram = pairs, unigram
         self.of_first: Counter[int] = Counter()
-        self.likeliest: dict[int, int] = {}  # of equals the smaller token
+        self.likeliest: dict[int, int] = {}  # ties: the smaller token
         for (first, second), n in sorted(pairs.items()):
             self.of_first[first] += n
             best = self.likeliest.get(first)
@@ -55,7 +55,7 @@ class Bigram:
 
     @classmethod
     def of(cls, shards: Shards, firsts: Collection[int], unigram: Unigram) -> "Bigram":
-        """That of a text, behind these tokens alone."""
+        """Count the tokens that follow any of `firsts` in a text."""
         wanted = np.zeros(shards.n_vocab, dtype=bool)
         wanted[sorted(firsts)] = True
         pairs: Counter[tuple[int, int]] = Counter()
@@ -67,7 +67,7 @@ class Bigram:
         return cls(dict(pairs), unigram)
 
     def logprob(self, before: int, ids: Ids) -> float:
-        """The sum of log-probabilities, each behind the token before it, in nats."""
+        """Return the log-likelihood of `ids` after the token `before`, in nats."""
         total = 0.0
         for token in ids:
             seen = self.pairs.get((before, token), 0) + self.unigram.probabilities[token]
@@ -76,14 +76,14 @@ class Bigram:
         return total
 
     def guesses(self, before: int, ids: Ids) -> bool:
-        """Whether the likeliest token behind each is the one that stands there."""
+        """Return whether each of `ids` is the most likely token after the one before it."""
         firsts = [before, *ids[:-1]]
         return all(self.likeliest.get(a) == b for a, b in zip(firsts, ids, strict=True))
 
 
 def stretches(shards: Shards, overlap: int = 0) -> Iterator[np.ndarray]:
-    """All tokens in order as int64, some millions at a time; each stretch begins with the last
-    `overlap` of the one before.
+    """Yield all tokens in order, int64 (T,), some millions at a time. Each stretch begins with the
+    last `overlap` tokens of the one before.
     """
     for start in range(0, shards.tokens, AT_ONCE):
         begin = max(0, start - overlap)

@@ -1,1 +1,1 @@
-"""Whether an answer is the right one, or how near it comes, by rule."""
+"""Compare answers with references by rule: exact match, numbers, ROUGE-L."""

@@ -1,25 +1,25 @@
-"""Whether an answer is the reference but for case, spaces and the marks around it."""
+"""Exact match: an answer equals its reference, ignoring case, spaces and outer punctuation."""
 
 import re
 import unicodedata
 
 from llmill.text.identity import UNSEEN
 
-OUTER = " \t\n.,;:!?\"'`“”„‘’«»()[]…。！？、，「」¿¡؟،؛।"  # no sign that changes a value: - + % $ °
+OUTER = " \t\n.,;:!?\"'`“”„‘’«»()[]…。！？、，「」¿¡؟،؛।"  # without - + % $ °, which change a value
 FRACTION = re.compile(rf"[{re.escape(OUTER.replace('.', ''))}]*\.\d")
 
 
 def normalise(text: str) -> str:
-    """One form of a text: composed characters, no case, single spaces, no outer punctuation unless
-    it holds nothing else, and nothing that does not show.
+    """Normalise a text: compose characters (NFC), fold case, collapse spaces, remove invisible
+    characters, and strip outer punctuation unless the text holds nothing else.
     """
     seen = UNSEEN.sub("", unicodedata.normalize("NFC", text))
     whole = " ".join(seen.casefold().split())
     bare = whole.strip(OUTER) or whole
-    # The point of `.5` is part of it.
+    # The point of `.5` is part of the number.
     return f".{bare}" if FRACTION.match(whole) else bare
 
 
 def same(answer: str, reference: str) -> bool:
-    """Whether the two are one answer. Nothing that says nothing matches."""
+    """Return whether two texts are equal after normalisation. Empty texts never match."""
     return normalise(answer) == normalise(reference) != ""

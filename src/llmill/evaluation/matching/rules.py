@@ -1,6 +1,4 @@
-"""Answers about which no judge need be asked: what the reference, the listed paraphrases and the
-listed wrong answers decide.
-"""
+"""Decide answers without a judge, by the reference, listed paraphrases and listed wrong answers."""
 
 import re
 from collections.abc import Iterable
@@ -14,11 +12,11 @@ NUMBER = re.compile(r"[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
 def decide(
     answer: str, reference: str, paraphrases: Iterable[str] = (), wrong: Iterable[str] = ()
 ) -> bool | None:
-    """Whether an answer is right; None if no rule can say.
+    """Return whether an answer is right; None if no rule decides.
 
-    Right: the reference or a paraphrase of it, but for case, spaces and outer marks; the same
-    number, where both are numbers. Wrong: nothing at all, marks alone where the reference says
-    something, a listed wrong answer, another number.
+    Right: the reference or a paraphrase, ignoring case, spaces and outer punctuation; the same
+    number as the reference. Wrong: an empty answer, punctuation alone if the reference holds more,
+    a listed wrong answer, another number than the reference.
     """
     if not normalise(answer):
         return False
@@ -35,7 +33,7 @@ def decide(
 
 
 def number(text: str) -> Decimal | None:
-    """The value of a text that is a number and nothing else; commas separate thousands."""
+    """Return the value of a text that is only a number, else None. Commas separate thousands."""
     bare = normalise(text)
     if not NUMBER.fullmatch(bare):
         return None

@@ -1,1 +1,1 @@
-"""Multiple-choice questions: how they are asked, scored and counted."""
+"""Multiple-choice questions: prompts, scores and accuracy."""

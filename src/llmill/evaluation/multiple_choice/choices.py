@@ -1,11 +1,11 @@
-"""How likely a model holds each choice of a question, and which it so picks.
+"""Score the choices of questions by log-likelihood, and pick the best one.
 
-The log-likelihood of a choice is a sum over its tokens. It decides as it is, or per token, byte or
-character of the choice, so that length does not; lm-evaluation-harness calls the first and the last
-`acc` and `acc_norm`. Of letters all four decide alike.
+The log-likelihood of a choice is a sum over its tokens. The pick is by this sum, or by the sum per
+token, byte or character, which corrects for length. lm-evaluation-harness calls the first `acc` and
+the last `acc_norm`. For letters, all four give the same pick.
 """
 
-from array import array  # a list of 10 million ids takes ten times the memory
+from array import array  # lists would take ten times the memory for 10 million ids
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, takewhile
@@ -24,13 +24,13 @@ from llmill.text import words
 from llmill.text.tokenization.template import Template
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-Request = tuple[Ids, Ids]  # what is read, and what is scored behind it
+Request = tuple[Ids, Ids]  # (context, continuation to score)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model makes of the choices of each question: log-likelihoods in nats, and the lengths
-    of what was scored; and what was left out of prompts for want of room.
+    """The log-likelihoods in nats of each question's choices, and their lengths by unit; and how
+    many examples were dropped and prompts were cut because they did not fit.
     """
 
     logprobs: list[list[float]]
@@ -39,7 +39,10 @@ class Scores:
     prompts_cut: int
 
     def picks(self, per: Unit = "sum") -> list[int]:
-        """The first of the best choices of each question, after rounding away the noise of sums."""
+        """Return the best choice of each question; the first one in a tie.
+
+        Scores are rounded first, because sums carry noise.
+        """
         picks = []
         for logprobs, sizes in zip(self.logprobs, self.sizes[per], strict=True):
             scores = [round(x / size, 5) for x, size in zip(logprobs, sizes, strict=True)]
@@ -47,13 +50,13 @@ class Scores:
         return picks
 
     def logits(self) -> np.ndarray:
-        """The log-likelihoods as a classifier's logits, (N, most choices); none is -inf."""
+        """Return the log-likelihoods as logits, (N, most choices); -inf for a missing choice."""
         most = max(map(len, self.logprobs))
         return np.array([row + [-np.inf] * (most - len(row)) for row in self.logprobs])
 
     @classmethod
     def together(cls, parts: Sequence[tuple[Sequence[int], "Scores"]]) -> "Scores":
-        """The scores of parts as those of all questions; beside each part the numbers of its."""
+        """Join the scores of parts, given as (numbers of its questions, scores) each."""
         order = np.argsort([i for numbers, _ in parts for i in numbers]).tolist()
 
         def put(lists: Iterable[list[Any]]) -> list[Any]:
@@ -71,11 +74,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Asking:
-    """How questions are put: after which examples, by which rule where a prompt is too long, and
-    whether blind, so that the choices are shown or scored without their question.
+    """How questions are asked: the worked examples, the rule for prompts that are too long, and
+    whether the question is hidden (`blind`), so that only its choices are shown or scored.
 
-    Too long a prompt loses its last examples one by one, then its left; or at once its left, as in
-    lm-evaluation-harness.
+    With "drop_shots", a prompt that is too long loses its last examples one by one, and is then cut
+    on the left. With "keep_last", it is cut on the left at once, as in lm-evaluation-harness.
     """
 
     shots: Shots
@@ -91,7 +94,7 @@ def letter_scores(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> Scores:
-    """How likely each letter is behind the question and its choices."""
+    """Score each letter after the question and its choices."""
     letters = [[f" {letter}" for letter in LETTERS[: len(q.choices)]] for q in questions]
     return _scores(
         model, tokenizer, questions, letters, letter_prompt, asking, batch_size, progress
@@ -106,7 +109,7 @@ def cloze_scores(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> Scores:
-    """How likely the text of each answer is behind the question."""
+    """Score the text of each choice after the question."""
     texts = [[f" {choice}" for choice in q.choices] for q in questions]
     return _scores(model, tokenizer, questions, texts, cloze_prompt, asking, batch_size, progress)
 
@@ -118,8 +121,8 @@ def template_scores(
     batch_size: int,
     progress: Progress = in_silence,
 ) -> Scores:
-    """How likely each choice is as the assistant's answer, with the space that the template may put
-    before it and without the token that ends it.
+    """Score each choice as the assistant's answer, with the space that the template may put before
+    it and without the token that ends it.
     """
     requests = [_answers(template, question) for question in questions]
     texts = [[template.tokenizer.decode(ids) for _, ids in of_one] for of_one in requests]
@@ -127,8 +130,8 @@ def template_scores(
 
 
 def _answers(template: Template, question: Question) -> list[Request]:
-    """What is read before each choice, and the choice as it is learnt, from the first token on that
-    the prompt does not settle. Raises `UserError` where a template learns nothing of an answer.
+    """Return (context, continuation) of each choice. The continuation begins at the first token
+    that the prompt does not determine. Raise `UserError` if a template trains on no answer token.
     """
     asked, special = message("user", question.question), template.tokenizer.special.values()
     read = [template.prompt([asked])]
@@ -144,12 +147,12 @@ def _answers(template: Template, question: Question) -> list[Request]:
 
 
 def longest(questions: Sequence[Question]) -> list[int]:
-    """Who knows nothing and takes the longest choice."""
+    """Pick the longest choice: a baseline that knows nothing."""
     return [int(np.argmax([len(choice) for choice in q.choices])) for q in questions]
 
 
 def most_shared(questions: Sequence[Question]) -> list[int]:
-    """Who knows nothing and takes the choice with most of its words in the question."""
+    """Pick the choice with the largest share of its words in the question: a baseline."""
     picks = []
     for q in questions:
         asked = set(words.split(q.question))
@@ -177,7 +180,7 @@ def _scores(
         fewest = 0 if asking.too_long == "drop_shots" else len(examples)
         for used in range(len(examples), fewest - 1, -1):
             text = prompt(question, examples[:used], asking.blind)
-            # As documents begin in training: after the end of another.
+            # In training, a document begins after the end of another one.
             context = array("I", [tokenizer.end_of_text, *tokenizer.encode(text)])
             if len(context) <= room:
                 break
@@ -194,8 +197,8 @@ def _scored(
     batch_size: int,
     progress: Progress,
 ) -> Scores:
-    """The scores of each question's texts. Bytes count the space before a choice, characters do
-    not, as in other programs.
+    """Score each question's texts. The space before a choice counts as a byte but not as a
+    character, as in other programs.
     """
     room = model.config.block_size + 1
     cut = sum(any(len(a) + len(b) > room for a, b in of_one) for of_one in requests)

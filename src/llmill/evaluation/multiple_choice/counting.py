@@ -1,5 +1,5 @@
-"""How many multiple-choice questions are picked right: over all, by level and by subject, with
-intervals in which questions about one entity or passage count together.
+"""Accuracy on multiple-choice questions: overall, by level and by subject. The intervals treat
+questions about one entity or passage as a cluster.
 """
 
 import math
@@ -18,7 +18,7 @@ from llmill.tasks.multiple_choice import Question
 
 @dataclass(frozen=True)
 class Counting:
-    """The questions, the levels of subjects, the cluster of each question; how sure to be."""
+    """The questions, the level of each subject, the cluster of each question, the confidence."""
 
     questions: Sequence[Question]
     levels: Mapping[str, str]
@@ -26,9 +26,9 @@ class Counting:
     confidence: float
 
     def figures(self, scores: Scores, blind: Scores, headline: Unit) -> dict[str, Any]:
-        """Shares right by the headline's unit over all, as the mean over subjects, by level and by
-        subject; by every unit; without the question; and how far the probabilities of choices, by
-        their plain sums, are from how often they are right.
+        """Return accuracies by the headline's unit: overall, as the mean over subjects, by level
+        and by subject. Add those by every unit, the blind one, and the expected calibration error
+        of the choices' probabilities (by plain sums).
         """
         right = self._right(scores.picks(headline))
         subject_of = [q.subject for q in self.questions]
@@ -46,7 +46,7 @@ class Counting:
         }
 
     def of(self, picks: Sequence[int]) -> dict[str, Any]:
-        """The shares right over all and by level."""
+        """Return the accuracy of picks, overall and by level."""
         right = self._right(picks)
         return {"all": self._share(right, range(len(right))), "levels": self._levels(right)}
 
@@ -77,10 +77,11 @@ def mean_over_groups(
     *,
     confidence: float,
 ) -> intervals.Interval:
-    """The plain mean of the shares right of groups, such as subjects, each weighing the same.
+    """Return the unweighted mean of the accuracies of groups, such as subjects.
 
-    Groups that share no cluster are independent: `mean_of_shares`. Else each item weighs 1 over
-    the groups and the items of its own, and all that items of a cluster add goes together.
+    Groups that share no cluster are independent, so `mean_of_shares` gives the interval. Otherwise
+    each item weighs 1 / (number of groups * items of its group), and the contributions of the items
+    of a cluster are summed.
     """
     rows: dict[Hashable, list[int]] = {}
     for row, group in enumerate(groups):
@@ -99,7 +100,7 @@ def mean_over_groups(
     parts = np.empty_like(hits)
     for which in rows.values():
         n = len(which)
-        # Each item draws the share of its group towards itself, and the only one is all of it.
+        # Each item pulls its group's share towards itself; a lone item is the whole share.
         expected = hits[which].mean() if n > 1 else value
         drawn = math.sqrt(n / (n - 1)) if n > 1 else 1.0
         parts[which] = (hits[which] - expected) * drawn / (n * len(rows))

@@ -1,9 +1,9 @@
-"""What a language model knows, asked in several ways: the likeliest choice behind the question, the
-same inside an assistant's template, and the value written freely behind either.
+"""Test what a language model knows by free generation, after the plain question or inside an
+assistant's template. (`choices.py` scores the choices in both.)
 
-Free writing is right where the text holds the right choice and no other. What another question's
-text would give is measured beside it: a text that lists values, or says one thing, earns nothing
-more than that.
+A generated text is right if it contains the right choice and none of the others. The baseline is
+the text generated for another question: a text that lists values, or always says the same, scores
+no more than this baseline.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,18 +21,18 @@ from llmill.text import words
 from llmill.text.tokenization.template import Template
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-MARKS = regex.compile(r"\p{M}+$")  # at the end
-OTHER = rf"[[\w]--{words.LETTER}]"  # what goes on with a word of a script that has spaces
-WRITTEN = 24  # tokens of a free answer
+MARKS = regex.compile(r"\p{M}+$")  # combining marks at the end
+OTHER = rf"[[\w]--{words.LETTER}]"  # continues a word in a script with spaces
+WRITTEN = 24  # most tokens of a free answer
 
 
 def in_template(template: Template) -> Callable[[Question], list[int]]:
-    """The ids of a question as an assistant is asked it."""
+    """Return a function that gives the ids of a question in an assistant's template."""
     return lambda question: template.prompt([message("user", question.question)])
 
 
 def behind_questions(tokenizer: Tokenizer) -> Callable[[Question], list[int]]:
-    """The ids of a question as texts ask it, behind the end of another document."""
+    """Return a function that gives the ids of a question as plain text at a document's beginning."""
     return lambda question: [tokenizer.end_of_text, *tokenizer.encode(cloze_prompt(question))]
 
 
@@ -43,7 +43,10 @@ def written(
     progress: Progress = in_silence,
     asked: Callable[[Question], list[int]] | None = None,
 ) -> list[str]:
-    """The first line that the model writes greedily behind each question, put as `asked` says."""
+    """Generate greedily after each question; return the first line of each text.
+
+    `asked` gives the ids of a question; the default is `behind_questions`.
+    """
     context = asked or behind_questions(tokenizer)
     prompts = [context(question) for question in questions]
     ids = greedy(model, tokenizer, prompts, WRITTEN, progress)
@@ -51,8 +54,8 @@ def written(
 
 
 def holds(text: str, question: Question) -> bool:
-    """Whether a text holds the right choice as whole words, and none of the others, of which those
-    that are a part of the right one may stand in it.
+    """Return whether a text contains the right choice as whole words, and no other choice. Another
+    choice may occur inside the right one.
     """
     right = normalise(question.choices[question.answer])
     others = {normalise(choice) for choice in question.choices} - {right, ""}
@@ -66,10 +69,10 @@ def holds(text: str, question: Question) -> bool:
 
 
 def _whole(choice: str) -> "regex.Pattern[str]":
-    """Finds a choice where it is no part of a longer word or number."""
-    # Behind a word a line is no sign, and a point no fraction's: 1914-1918, is...42.
+    """Compile a pattern that finds a choice unless it is part of a longer word or number."""
+    # After a word, a dash is not a sign and a point starts no fraction: 1914-1918, is...42.
     sign_or_fraction = r"(?<!\d[.,])(?<!^[-−.])(?<![^\w.][-−.])"
-    # Scripts without spaces put words side by side; a mark belongs to the letter before it.
+    # Scripts without spaces join words; a combining mark belongs to the letter before it.
     first, last = choice[0], MARKS.sub("", choice)[-1:]
     spaceless = words.SPACELESS.fullmatch
     before = "" if spaceless(first) else rf"(?<!{OTHER})" + sign_or_fraction * first.isdigit()
@@ -78,6 +81,6 @@ def _whole(choice: str) -> "regex.Pattern[str]":
 
 
 def of_others(texts: Sequence[str], questions: Sequence[Question]) -> float:
-    """The share of questions that the text of the next question would answer."""
+    """Return the share of questions that the text of the next question answers: the baseline."""
     turned = [*texts[1:], *texts[:1]]
     return sum(map(holds, turned, questions)) / max(1, len(questions))

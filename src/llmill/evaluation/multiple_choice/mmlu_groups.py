@@ -1,4 +1,4 @@
-"""MMLU's 57 subjects in the four groups of Hendrycks et al. 2021."""
+"""MMLU's 57 subjects in the four groups of Hendrycks et al. (2021)."""
 
 STEM = """
 abstract_algebra astronomy college_biology college_chemistry college_computer_science

@@ -1,7 +1,7 @@
-"""Which multiple-choice questions are asked, and how: MMLU's letter format and the cloze format.
+"""Select multiple-choice questions and build their prompts in the letter and the cloze format.
 
-Letter: the question with its choices in MMLU's own layout (Hendrycks et al. 2021). Cloze: the
-question alone, whose answer's text is to be likely. Both may come after worked examples.
+Letter: the question with its choices in MMLU's own layout (Hendrycks et al. 2021). Cloze: only the
+question, after which the text of each choice is scored. Worked examples may precede both.
 """
 
 import difflib
@@ -17,16 +17,16 @@ from llmill.tasks.multiple_choice import LETTERS, Question
 Shots = dict[str, list[Question]]  # the worked examples of each subject
 
 HEADER = "The following are multiple choice questions (with answers) about {}.\n\n"
-BLIND = "Answer:"  # of a question that is not shown
+BLIND = "Answer:"  # in place of a question that is hidden
 
 
 def chance(questions: Sequence[Question]) -> float:
-    """The share that one who guesses gets right."""
+    """Return the expected accuracy of guessing."""
     return sum(1 / len(question.choices) for question in questions) / len(questions)
 
 
 def of_subjects(questions: Sequence[Question], subjects: Sequence[str]) -> list[Question]:
-    """Only these subjects (all, if none is named); `UserError` for one that is not there."""
+    """Select these subjects (all if none is named). Raise `UserError` for an unknown one."""
     available = sorted({q.subject for q in questions})
     for name in subjects:
         if name not in available:
@@ -37,9 +37,9 @@ def of_subjects(questions: Sequence[Question], subjects: Sequence[str]) -> list[
 
 
 def at_most(questions: Sequence[Question], per_subject: int | None) -> list[Question]:
-    """The first `per_subject` of each subject by hash of the content, in the order given.
+    """Select the first `per_subject` questions of each subject by hash of their content.
 
-    Which they are depends on nothing else that is in the file.
+    The order is kept, and does not affect the selection.
     """
     if per_subject is None:
         return list(questions)
@@ -55,8 +55,8 @@ def at_most(questions: Sequence[Question], per_subject: int | None) -> list[Ques
 def shots_by_subject(
     dev: Sequence[Question], subjects: Iterable[str], shots: int, key: str = "shots"
 ) -> Shots:
-    """The first `shots` worked examples of each subject; `UserError` where there are fewer, which
-    names the parameter `key` of section `mmlu`.
+    """Return the first `shots` worked examples of each subject. Raise `UserError` if there are
+    fewer; its message names the parameter `key` of section `mmlu`.
     """
     by_subject: dict[str, list[Question]] = {subject: [] for subject in sorted(set(subjects))}
     for question in dev:
@@ -72,8 +72,8 @@ def shots_by_subject(
 
 
 def letter_prompt(question: Question, shots: Sequence[Question], blind: bool = False) -> str:
-    """MMLU's layout: a header, each example with its letter, the question, `Answer:`. A blind one
-    shows the choices without the question.
+    """Return a prompt in MMLU's layout: a header, each example with its letter, the question with
+    its choices, `Answer:`. A blind prompt leaves out the question but not its choices.
     """
     header = HEADER.format(question.subject.replace("_", " "))
     examples = "".join(f"{_block(shot)} {LETTERS[shot.answer]}\n\n" for shot in shots)
@@ -81,8 +81,8 @@ def letter_prompt(question: Question, shots: Sequence[Question], blind: bool = F
 
 
 def cloze_prompt(question: Question, shots: Sequence[Question] = (), blind: bool = False) -> str:
-    """Each example with its answer, and the question without its choices; a blind one without
-    itself, too.
+    """Return a prompt of the examples with their answers and the question without its choices. A
+    blind prompt leaves out the question, too.
     """
     examples = "".join(
         f"{prompt.question(shot.question)} {shot.choices[shot.answer]}\n\n" for shot in shots

@@ -1,7 +1,7 @@
-"""By what a choice's log-likelihood decides, and what a prompt without room loses."""
+"""Units by which a log-likelihood is divided, and rules for prompts that are too long."""
 
 from typing import Literal, get_args
 
-Unit = Literal["sum", "token", "byte", "character"]  # by which a log-likelihood decides
+Unit = Literal["sum", "token", "byte", "character"]  # that a log-likelihood is divided by
 UNITS: tuple[Unit, ...] = get_args(Unit)
-TooLong = Literal["drop_shots", "keep_last"]  # what a prompt loses that has no room
+TooLong = Literal["drop_shots", "keep_last"]  # rules for a prompt that is too long

@@ -1,1 +1,1 @@
-"""Intervals, tests, ratings and agreement: numbers in, figures out, with nothing of models."""
+"""Intervals, tests, ratings and agreement. The functions take numbers, not models."""

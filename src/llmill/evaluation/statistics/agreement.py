@@ -1,7 +1,7 @@
 """Agreement of raters: rank correlations, Cohen's kappa (1960), Krippendorff's alpha (2011); and
-how far a judge agrees with the rules, with other raters, and with the length of what it reads.
+how far a judge agrees with the rules, with other raters, and with the length of the answers.
 
-1 is agreement, 0 what chance gives. NaN where a rater says the same of everything.
+1 is perfect agreement, 0 is chance. The value is NaN if a rater gives everything the same rating.
 """
 
 import math
@@ -19,9 +19,9 @@ from llmill.evaluation.statistics.intervals import (
     bootstrap_share,
 )
 
-THRESHOLD = 50.0  # points from which on a score says right
+THRESHOLD = 50.0  # a score of at least so many points counts as "right"
 RESAMPLES = 300
-OTHERS = ("rules", "exact_match", "rouge_l")  # raters beside the judge
+OTHERS = ("rules", "exact_match", "rouge_l")  # raters that the judge is compared with
 
 Level = Literal["nominal", "ordinal", "interval"]
 Row = Mapping[str, Any]
@@ -29,7 +29,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of some columns, and of how few answers it hangs on."""
+    """A metric of columns (N,), and the smallest number of answers that it depends on."""
 
     of: Callable[..., float]
     columns: Sequence[Any]
@@ -37,7 +37,7 @@ class Measure:
 
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """The correlation of the ranks, those of equal values in the middle."""
+    """Return Spearman's rank correlation of (N,) and (N,); equal values get their mean rank."""
     from scipy.stats import rankdata
 
     middle = (len(first) + 1) / 2
@@ -47,14 +47,16 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def kendall(first: Sequence[float], second: Sequence[float]) -> float:
-    """Tau-b: pairs in the same order less those in the other one, corrected for ties."""
+    """Return Kendall's tau-b of (N,) and (N,): concordant minus discordant pairs, corrected for
+    ties.
+    """
     from scipy.stats import kendalltau
 
     return float(kendalltau(first, second).statistic)
 
 
 def kappa(first: Sequence[Any], second: Sequence[Any]) -> float:
-    """How much more often two raters say the same than their shares of each verdict would give."""
+    """Return Cohen's kappa of two raters' verdicts, (N,) each: agreement beyond chance."""
     one, other = np.asarray(first), np.asarray(second)
     n, verdicts = len(one), np.union1d(one, other)
     counts = [(int((one == said).sum()), int((other == said).sum())) for said in verdicts]
@@ -65,10 +67,10 @@ def kappa(first: Sequence[Any], second: Sequence[Any]) -> float:
 
 
 def alpha(ratings: Any, level: Level) -> float:
-    """Krippendorff's alpha of ratings (units, raters), NaN where a rater said nothing. A unit that
-    fewer than two rated counts for nothing.
+    """Return Krippendorff's alpha of ratings (units, raters); a missing rating is NaN. Units with
+    fewer than two ratings are ignored.
 
-    The differences of ordinal ratings are those of their ranks, of nominal ones 0 or 1.
+    The difference of two ordinal ratings is that of their ranks; of nominal ones it is 0 or 1.
     """
     from scipy.stats import rankdata
 
@@ -93,8 +95,9 @@ def alpha(ratings: Any, level: Level) -> float:
 
 
 def _apart(points: np.ndarray, count: np.ndarray | int) -> np.ndarray:
-    """The squared distances of every two points of a group, in both orders, (groups,); points
-    (groups, most, dimensions), 0 for those beyond the count of a group.
+    """Return the sum of squared distances over all ordered pairs of points of a group, (groups,).
+
+    `points` is (groups, most, dimensions), with zeros beyond the count of a group.
     """
     squares = (points**2).sum(axis=(1, 2))
     apart: np.ndarray = 2 * (count * squares - (points.sum(axis=1) ** 2).sum(axis=1))
@@ -102,11 +105,11 @@ def _apart(points: np.ndarray, count: np.ndarray | int) -> np.ndarray:
 
 
 def of_judge(table: Sequence[Row], confidence: float, seed: int) -> dict[str, Any]:
-    """How far the judge of these answers agrees with the rules, with exact match and with ROUGE-L,
-    each as scores from 0 to 100; alpha over all four; and its rank correlation with the length of
-    the answers, among those that are right by the rules and among the others.
+    """Return how far the judge agrees with the rules, exact match and ROUGE-L, each as scores from
+    0 to 100; alpha over all four; and the judge's rank correlation with the length of the answers,
+    for those that are right by the rules and for the others.
 
-    Answers that the judge was not asked about are left out, and so is what cannot be computed.
+    Answers that the judge did not score are left out, and so are metrics that are NaN.
     """
     draws: Draws = {"confidence": confidence, "resamples": RESAMPLES, "seed": seed}
     asked = [row for row in table if row["judge"] is not None]
@@ -125,7 +128,7 @@ def of_judge(table: Sequence[Row], confidence: float, seed: int) -> dict[str, An
 
 
 def _ratings(row: Row) -> tuple[float, ...]:
-    """What the judge and the others give an answer, of 100."""
+    """Return the scores of the judge and of OTHERS for an answer, from 0 to 100 or NaN."""
     rule = math.nan if row["rule"] is None else 100.0 * row["rule"]
     return row["judge"], rule, 100.0 * row["exact"], 100.0 * row["rouge_l"]
 
@@ -158,7 +161,7 @@ def _length(rows: Sequence[Row]) -> Measure:
 
 
 def _known(measures: Mapping[str, Measure], draws: Draws) -> dict[str, Interval]:
-    """Those that are numbers, with intervals over answers."""
+    """Compute the measures that are not NaN, with intervals over answers."""
     return {
         name: bootstrap_share(each.of, each.columns, each.least, -1.0, **draws)
         for name, each in measures.items()

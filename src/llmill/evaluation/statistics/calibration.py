@@ -1,25 +1,25 @@
-"""Whether a classifier is right as often as it says: expected calibration error, and the
-temperature that brings its probabilities nearest to the truth (Guo et al. 2017).
+"""Calibration of a classifier: expected calibration error, and temperature scaling (Guo et al.
+2017).
 
-In: logits (N, n_class) and the numbers of the true classes (N,).
+Input: logits (N, n_class) and the numbers of the true classes (N,).
 """
 
 import numpy as np
 
-BINS = 15  # of equal width, over how sure the classifier is
-COLDEST, HOTTEST = 0.05, 20.0  # where every message is right, no temperature is too cold
+BINS = 15  # of equal width, over the probability of the predicted class
+COLDEST, HOTTEST = 0.05, 20.0  # without errors, the best temperature would be 0
 
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Softmax of logits over a temperature, (N, n_class)."""
+    """Return softmax(logits / temperature), (N, n_class)."""
     scaled = logits / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
 
 
 def expected_error(logits: np.ndarray, truth: np.ndarray, temperature: float = 1.0) -> float:
-    """Mean distance, over bins of how sure the classifier is, between that and how often it is
-    right; each bin by its share of the messages.
+    """Return the expected calibration error: the mean over bins of the absolute difference between
+    confidence and accuracy, weighted by the messages in each bin.
     """
     chances = probabilities(logits, temperature)
     sure, right = chances.max(axis=1), chances.argmax(axis=1) == truth
@@ -29,7 +29,7 @@ def expected_error(logits: np.ndarray, truth: np.ndarray, temperature: float = 1
 
 
 def temperature(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The temperature of the least loss, between COLDEST and HOTTEST."""
+    """Return the temperature with the lowest log loss, between COLDEST and HOTTEST."""
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:

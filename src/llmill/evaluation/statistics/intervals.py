@@ -1,10 +1,10 @@
-"""Figures with intervals: `{"value", "low", "high", "n", "covers"}`. Random draws come from a seed.
+"""Metrics with intervals: `{"value", "low", "high", "n", "covers"}`. A seed fixes all resamples.
 
 A share of successes gets Wilson's interval (Wilson 1927), which stays inside [0, 1] and holds for
-few trials and for shares near 0 and 1. Whatever else lies between two ends gets Wilson's for as
-many trials as would be as unsure, with Student's t (as Korn and Graubard 1998 for clusters);
-anything without ends the percentile bootstrap over its observations (Efron 1979).
-`tests/evaluation/test_coverage.py` shows how often each kind holds the truth.
+few trials and for shares near 0 and 1. Any other bounded metric gets Wilson's interval for the
+number of trials that has the same variance, with Student's t (as Korn and Graubard 1998 for
+clusters). An unbounded metric gets the percentile bootstrap over observations (Efron 1979).
+`tests/evaluation/test_coverage.py` measures the coverage of each kind.
 """
 
 import math
@@ -16,13 +16,13 @@ from typing import Any, Literal, TypedDict
 import numpy as np
 
 Covers = Literal["items", "seeds", "both"]
-CONFIDENCE, RESAMPLES = 0.95, 1000  # of the figures whose stage has no parameter for it
-PAIRS = 2**22  # in memory at a time
+CONFIDENCE, RESAMPLES = 0.95, 1000  # for metrics whose stage has no parameter for them
+PAIRS = 2**22  # pairs in memory at a time
 
 
 class Interval(TypedDict):
-    """A figure with both ends of its interval and the number of observations; and what the interval
-    covers: other test items for the same model, the same items for models of other seeds, or both.
+    """A metric with its interval, its number of observations, and what the interval covers: other
+    test items for the same model, other seeds for the same items, or both.
     """
 
     value: float
@@ -33,7 +33,7 @@ class Interval(TypedDict):
 
 
 class Draws(TypedDict):
-    """How a bootstrap draws."""
+    """Arguments of a bootstrap."""
 
     confidence: float
     resamples: int
@@ -41,7 +41,7 @@ class Draws(TypedDict):
 
 
 def share(right: float, n: int, confidence: float) -> Interval:
-    """The share of `right` among `n` trials. Of no trials: 0, somewhere between 0 and 1."""
+    """Return right / n with Wilson's interval. Without trials, return 0 with [0, 1]."""
     if n == 0:
         return _interval(0.0, (0.0, 1.0), 0)
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
@@ -51,11 +51,12 @@ def share(right: float, n: int, confidence: float) -> Interval:
 def clustered_share(
     right: Sequence[bool], clusters: Sequence[Hashable], *, confidence: float
 ) -> Interval:
-    """The share of right ones among items of which those of one cluster (an entity, a passage) are
-    right together; `n` counts items.
+    """Return the share of right items, (N,), if items of a cluster (an entity, a passage) tend to
+    be right together. `n` counts items.
 
-    It counts no more trials than there are items, and one a cluster where all are right, or none.
-    It holds what it says from 5 clusters on; of fewer it is wider.
+    The effective number of trials is at most the number of items. If all items are right, or none
+    is, it is the number of clusters. The coverage is correct from 5 clusters on; with fewer, the
+    interval is wider.
     """
     n, hits = len(right), np.asarray(right, dtype=float)
     p = sum(right) / max(1, n)
@@ -65,17 +66,19 @@ def clustered_share(
 def clustered_sum(
     value: float, parts: np.ndarray, clusters: Sequence[Hashable], confidence: float
 ) -> Interval:
-    """A figure between 0 and 1, by what each item adds beyond what is expected of it, (N,)."""
+    """Return the interval of a metric in [0, 1] from each item's deviation from its expected
+    contribution, (N,).
+    """
     n, count = len(parts), len(set(clusters))
-    if count < 2:  # one cluster says nothing of others
+    if count < 2:  # one cluster does not show how others differ
         return _interval(value, (0.0, 1.0), n)
     variance = _clustered_variance(parts, clusters)
     return _interval(value, _as_unsure(value, variance, count, count - 1, confidence), n)
 
 
 def _clustered_variance(parts: np.ndarray, clusters: Sequence[Hashable]) -> float:
-    """Of the sum of what each item adds beyond what is expected of it, (N,): those of a cluster go
-    together. It is no less than if each stood alone.
+    """Return the variance of the sum of the items' deviations, (N,), by cluster; at least the
+    variance of independent items.
     """
     sums = cluster_sums(parts.tolist(), clusters)
     together = float((sums**2).sum()) * len(sums) / (len(sums) - 1)
@@ -83,7 +86,7 @@ def _clustered_variance(parts: np.ndarray, clusters: Sequence[Hashable]) -> floa
 
 
 def cluster_sums(values: Sequence[float], clusters: Sequence[Hashable]) -> np.ndarray:
-    """The sum over each cluster, in the order of their first items. (clusters,)"""
+    """Sum the values (N,) of each cluster, in the order of their first items, (clusters,)."""
     number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     return np.bincount([number[name] for name in clusters], values)
 
@@ -91,16 +94,16 @@ def cluster_sums(values: Sequence[float], clusters: Sequence[Hashable]) -> np.nd
 def share_of_items(
     right: Sequence[bool], clusters: Sequence[Hashable], confidence: float
 ) -> Interval:
-    """The share of right ones: `clustered_share` if some items share a cluster, else `share`."""
+    """Return `clustered_share` if some items share a cluster, else `share`."""
     if len(set(clusters)) == len(right):
         return share(sum(right), len(right), confidence)
     return clustered_share(right, clusters, confidence=confidence)
 
 
 def bounded_mean(values: Sequence[float], most: float, confidence: float) -> Interval:
-    """The mean of values from 0 to `most`, such as scores.
+    """Return the mean of values (N,) from 0 to `most`, such as scores.
 
-    Of values that are nearly all near one end it holds less than it says: 90 % of 20, for 95 %.
+    If nearly all values are near one end, the coverage is too low: 90 % for 20 values, not 95 %.
     """
     n = len(values)
     if n < 2:
@@ -112,9 +115,9 @@ def bounded_mean(values: Sequence[float], most: float, confidence: float) -> Int
 
 
 def mean_over_runs(runs: Sequence[Sequence[float]], most: float, confidence: float) -> Interval:
-    """The mean of values from 0 to `most` that several runs give the same items, (R, N), such as
-    the scores of several judges: what another seed and other items would change, as of `crossed`.
-    Of one run as of `bounded_mean`.
+    """Return the mean of values from 0 to `most` that several runs give the same items, (R, N),
+    such as scores of several judges. The interval covers seeds and items, as `crossed` does; for
+    one run it is that of `bounded_mean`.
     """
     if len(runs) == 1:
         return bounded_mean(runs[0], most, confidence)
@@ -134,9 +137,9 @@ def paired_difference(
     *,
     confidence: float,
 ) -> Interval:
-    """The share right after less that before, of the same items: Bonett and Price's adjusted Wald
-    interval (2012), which takes one more item to be gained and one to be lost. Where items share
-    clusters it is theirs for as many items as would be as unsure, with Student's t.
+    """Return the share right after minus the share right before, on the same items (N,), with
+    Bonett and Price's adjusted Wald interval (2012), which adds one gained and one lost item. If
+    items share clusters, it uses the number of items with the same variance, and Student's t.
     """
     n = len(before)
     gains = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
@@ -145,7 +148,7 @@ def paired_difference(
     items, z = float(n), NormalDist().inv_cdf(0.5 + confidence / 2)
     if clusters is not None and len(set(clusters)) < n:
         count = len(set(clusters))
-        if count < 2:  # one cluster says nothing of others
+        if count < 2:  # one cluster does not show how others differ
             return _interval(value, (-1.0, 1.0), n)
         apart = (gains - value) / n
         alone = float((apart**2).sum())
@@ -161,8 +164,8 @@ def paired_difference(
 def _as_unsure(
     p: float, variance: float, least: int, freedom: float, confidence: float
 ) -> tuple[float, float]:
-    """Both ends for a figure between 0 and 1, of which a variance is estimated with so many degrees
-    of freedom; where it shows none, as if of `least` trials.
+    """Return the limits of a metric p in [0, 1] from its variance, estimated with `freedom` degrees
+    of freedom; if the variance is 0, as for a share of `least` trials.
     """
     p = round(p, 12)  # the correlation of equal ranks is not exactly 1
     trials = p * (1 - p) / variance if variance > 1e-20 and 0 < p < 1 else least
@@ -172,9 +175,9 @@ def _as_unsure(
 def _over_both(
     each: np.ndarray, of_items: float, least: int, freedom: float, confidence: float
 ) -> tuple[float, float]:
-    """Both ends for the mean of a figure of several runs, (R,), of which the items alone give a
-    variance with so many degrees of freedom. The variance over runs is added, and the degrees of
-    freedom are joined (Satterthwaite 1946).
+    """Return the limits of the mean of a metric over runs, (R,): the variance over items, with
+    `freedom` degrees of freedom, plus the variance over runs, with joint degrees of freedom
+    (Satterthwaite 1946).
     """
     of_runs = float(each.var(ddof=1)) / len(each)
     both = of_runs + of_items
@@ -184,14 +187,14 @@ def _over_both(
 
 
 def _student(freedom: float, confidence: float) -> float:
-    """Standard errors of a two-sided interval by Student's t."""
-    from scipy.special import stdtrit  # a third of a second, for those who need it
+    """Return the number of standard errors in half a two-sided interval, by Student's t."""
+    from scipy.special import stdtrit  # slow: a third of a second
 
     return float(stdtrit(freedom, 0.5 + confidence / 2))
 
 
 def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
-    """Both ends for a share of `n` trials, at so many standard errors."""
+    """Return Wilson's limits of a share p of `n` trials, at z standard errors."""
     spread = z * z / n
     centre = (p + spread / 2) / (1 + spread)
     half = z * math.sqrt(p * (1 - p) / n + spread / (4 * n)) / (1 + spread)
@@ -206,9 +209,9 @@ def _interval(
 
 
 def mean_of_shares(shares: Sequence[Interval]) -> Interval:
-    """The plain mean of independent shares, each weighing the same; `n` counts their trials.
+    """Return the unweighted mean of independent shares; `n` counts their trials.
 
-    The interval joins theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
+    The interval combines theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
     """
     count = len(shares)
     value = sum(s["value"] for s in shares) / count
@@ -219,9 +222,9 @@ def mean_of_shares(shares: Sequence[Interval]) -> Interval:
 
 
 def difference(first: Interval, second: Interval) -> Interval:
-    """The first figure less the second, of independent observations; `n` counts both.
+    """Return the first metric minus the second, from independent observations; `n` counts both.
 
-    The interval joins theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
+    The interval combines theirs by the distances from value to limit (MOVER, Zou and Donner 2008).
     """
     value = first["value"] - second["value"]
     below = math.hypot(first["value"] - first["low"], second["high"] - second["value"])
@@ -231,8 +234,8 @@ def difference(first: Interval, second: Interval) -> Interval:
 
 
 def jackknife(value: float, without: Sequence[float], confidence: float) -> Interval:
-    """A figure by its values where one observation after the other is left out (Tukey 1958): for
-    what counts kinds, of which draws with replacement have fewer.
+    """Return the jackknife interval (Tukey 1958) from the values without one observation each,
+    (N,). Use it to count distinct things, of which bootstrap resamples have fewer.
     """
     n, values = len(without), np.asarray(without, dtype=float)
     spread = (n - 1) * float(values.var()) if n else 0.0
@@ -248,11 +251,11 @@ def bootstrap(
     resamples: int,
     seed: int,
 ) -> Interval:
-    """`statistic(*columns)` with the percentiles of its value on rows drawn with replacement.
+    """Return `statistic(*columns)` with its percentile bootstrap interval over rows.
 
-    Columns are parallel: a row stays together, so paired data stay paired. The percentiles are
-    those that make it as wide as Student's t would (Hesterberg 2015): so it holds what it says from
-    12 rows on, of very skewed ones from 40.
+    Columns are parallel, (N, ...) each: a row stays together, so paired data stay paired. The
+    percentiles are widened to match Student's t (Hesterberg 2015), so the coverage is correct from
+    12 rows on, or from 40 rows of very skewed data.
     """
     values = _resampled(statistic, columns, resamples, seed)
     n = len(columns[0])
@@ -274,9 +277,9 @@ def bootstrap_share(
     resamples: int,
     seed: int,
 ) -> Interval:
-    """A `statistic(*columns)` between 0 (`bottom`: -1 of a correlation) and 1 that is no plain
-    share, such as F1. Its variance is that of its value on rows drawn with replacement; where
-    nothing varies, it is as unsure as a share of `least` trials.
+    """Return a `statistic(*columns)` in [bottom, 1] that is not a plain share, such as F1 or a
+    correlation (`bottom` -1). Its variance is that over bootstrap resamples; if nothing varies, the
+    interval is that of a share of `least` trials.
     """
     values = _resampled(statistic, columns, resamples, seed)
     value, whole = float(statistic(*map(np.asarray, columns))), 1.0 - bottom
@@ -289,7 +292,7 @@ def bootstrap_share(
 def _resampled(
     statistic: Callable[..., float], columns: Sequence[Any], resamples: int, seed: int
 ) -> np.ndarray:
-    """The statistic on rows drawn with replacement, so many times."""
+    """Return the statistic of each resample of rows with replacement, (resamples,)."""
     arrays = [np.asarray(column) for column in columns]
     n = len(arrays[0])
     if n == 0:
@@ -309,11 +312,11 @@ def crossed(
     resamples: int,
     seed: int,
 ) -> Interval:
-    """The mean over runs of `statistic(truth, run)`, between 0 and 1; truth (N,) and runs (R, N).
-    What another seed and other items would change; where nothing varies, as of `least` trials (all
-    items).
+    """Return the mean over runs of `statistic(truth, run)` in [0, 1]; truth is (N,), runs (R, N).
+    The interval covers seeds and items. If nothing varies, it is that of a share of `least` trials
+    (default: all items).
 
-    It holds what it says from 3 runs on; of 2 that differ much, 85 % for 95.
+    The coverage is correct from 3 runs on. For 2 runs that differ much, it is 85 %, not 95 %.
     """
     truth, runs = np.asarray(truth), np.asarray(runs)
 
@@ -328,12 +331,12 @@ def crossed(
 
 
 def beside_commonest(values: Sequence[Any] | np.ndarray) -> int:
-    """How many are other than the commonest one."""
+    """Return how many of the values (N,) differ from the most frequent one."""
     return len(values) - max(np.unique(values, return_counts=True)[1].tolist(), default=0)
 
 
 def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: int) -> Interval:
-    """The mean of values that have no ends, with its bootstrap interval."""
+    """Return the mean of unbounded values (N,), with its bootstrap interval."""
     draws: Draws = {"confidence": confidence, "resamples": resamples, "seed": seed}
     return bootstrap(np.mean, [np.asarray(values, dtype=float)], **draws)
 
@@ -345,12 +348,12 @@ def pairs_right(
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """The share of pairs of unequal known score that the prediction orders alike; ties are half.
-    Of the predictions of several runs the mean, and what another seed would change as well.
+    """Return the share of pairs with unequal truth (N,) that the predictions (N,) order alike; a
+    tie counts as half. For several runs, return the mean; the interval then covers seeds, too.
 
-    The interval draws observations, not pairs: those of one observation go together. `n` counts
-    pairs. It is as unsure as the observations beside those of the commonest score: of 3 right
-    answers among many not even all pairs say much.
+    The interval resamples observations, not pairs; `n` counts pairs. Its degrees of freedom come
+    from the observations without the most frequent score: 3 right answers among many wrong ones
+    show little, even if all pairs are in order.
     """
     worth, n = np.asarray(truth, dtype=float), len(truth)  # (N,)
     if not len(set(worth)) > 1:
@@ -361,7 +364,7 @@ def pairs_right(
     pairs, in_order = 0, np.zeros(len(runs))
     total, right = np.zeros(resamples), np.zeros(resamples)
     rows = max(1, PAIRS // n)
-    for start in range(0, n, rows):  # every pair at once would take memory with the square of N
+    for start in range(0, n, rows):  # all pairs at once would need memory of order N**2
         these = slice(start, start + rows)
         above = (worth[these, None] > worth[None, :]).astype(np.float32)  # (rows, N)
         pairs += int(above.sum(dtype=np.int64))
@@ -374,7 +377,7 @@ def pairs_right(
         total += (times[:, these] * (times @ above.T)).sum(axis=1, dtype=np.float64)
         right += (times[:, these] * (times @ of_runs.T)).sum(axis=1, dtype=np.float64)
     each = [float(count) / pairs for count in in_order]
-    some = total > 0  # a draw of one known score only has no pairs
+    some = total > 0  # a resample with a single known score has no pairs
     values = right[some] / total[some]
     of_items, fewer = float(values.var()), beside_commonest(worth)
     freedom = max(1, fewer - 1)
@@ -385,10 +388,10 @@ def pairs_right(
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of a nested metrics dict under dotted names; an interval gives its value."""
+    """Return the numbers of a nested metrics dict under dotted names; for an interval, its value."""
     numbers: dict[str, float] = {}
     for key, item in metrics.items():
-        name = prefix + re.sub(r"[^\w. -]", "_", key)  # what MLflow takes
+        name = prefix + re.sub(r"[^\w. -]", "_", key)  # characters that MLflow accepts
         if isinstance(item, dict) and set(item) >= {"value", "low", "high"}:
             numbers[name] = item["value"]
         elif isinstance(item, dict):

@@ -1,13 +1,13 @@
-"""Length-controlled win rates: the win rate that answers as long as the reference's would have.
+"""Length-controlled win rates: the win rate if the model's answers were as long as the reference's.
 
 AlpacaEval 2's regression (Dubois et al. 2024, arXiv 2404.04475): the logit of a preference for the
-model is `model` + `length` tanh(d) + `difficulty` g. There d is how much longer the model's answer
-is than the reference's, in standard deviations of that over all instructions, and g is how hard the
-instruction is. The length-controlled win rate is the mean prediction with d at zero.
+model is `model` + `length` tanh(d) + `difficulty` g. Here d is how much longer the model's answer
+is than the reference's, in standard deviations over all instructions, and g is the difficulty of
+the instruction. The length-controlled win rate is the mean prediction with d at zero.
 
-Weak rows, where they are given, are preferences for answers of the reference model that was told
-to be brief or to be wordy, so of the same worth: they share `length` and `difficulty`, not `model`,
-and weigh `WEAK` of a row each. So a model gains little by cutting its own answers.
+Optional weak rows are preferences for answers of the reference model when it was told to be brief
+or wordy. Their quality is the same, so they share `length` and `difficulty`, but not `model`. Each
+has the weight `WEAK`. With them, a model gains little by shortening its own answers.
 """
 
 import math
@@ -22,18 +22,18 @@ from sklearn.linear_model import LogisticRegression
 
 from llmill.evaluation.statistics import intervals, newton
 
-PENALTIES = np.logspace(-4, 4, 10)  # inverse strengths of the penalty, one is chosen
+PENALTIES = np.logspace(-4, 4, 10)  # candidates for the inverse strength of the penalty
 FOLDS = 5
 WEAK = 0.1
-SEED = 123  # of liblinear's order of coordinates, AlpacaEval's
+SEED = 123  # AlpacaEval's, for liblinear's order of coordinates
 NEARLY_NONE = 1e-9  # a weight
-RIDGE = 0.05  # of the fits of the interval
+RIDGE = 0.05  # penalty of the fits for the interval
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Preferences (N,) from 0, the reference's answer, to 1, the model's; NaN for none. How much
-    longer the model's answers are, in standard deviations, and how hard the instructions are.
+    """Preferences (N,) from 0 (the reference's answer) to 1 (the model's), NaN if missing; how much
+    longer the model's answers are, (N,), in standard deviations; the difficulty, (N,).
     """
 
     preference: np.ndarray
@@ -42,27 +42,29 @@ class Rows:
 
     @property
     def design(self) -> np.ndarray:
-        """Without the model's own column, (N, 1 or 2)."""
+        """The design matrix without the model's own column, (N, 1 or 2)."""
         columns = [np.tanh(self.longer)]
         return np.column_stack(columns + ([] if self.difficulty is None else [self.difficulty]))
 
 
 @dataclass(frozen=True)
 class Controlled:
-    """The length-controlled win rate and its error in percent, and the terms of its logit."""
+    """The length-controlled win rate, its error and its interval, in percent; and the terms of the
+    logit.
+    """
 
     value: float
-    error: float  # of the mean prediction, as AlpacaEval gives it: it knows nothing of the terms'
-    low: float  # percentiles over instructions drawn anew, with terms learnt anew, hardly penalised
+    error: float  # standard error of the mean prediction, as AlpacaEval's: for fixed terms
+    low: float  # percentiles over resampled instructions, with terms refit almost unpenalised
     high: float
     model: float
     length: float
     difficulty: float | None
-    penalty: float  # the inverse strength that was chosen
+    penalty: float  # the chosen inverse strength
 
 
 def standardised(longer: Sequence[float]) -> np.ndarray:
-    """Differences in length over their standard deviation; zeros where all are the same."""
+    """Return differences in length (N,) / their standard deviation; zeros if all are equal."""
     apart = np.asarray(longer, dtype=float)
     spread = float(apart.std(ddof=1)) if len(apart) > 1 else 0.0
     return apart / spread if spread else np.zeros_like(apart)
@@ -71,7 +73,7 @@ def standardised(longer: Sequence[float]) -> np.ndarray:
 def controlled(
     rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
 ) -> Controlled:
-    """Fit the terms and predict; raises `ValueError` for fewer preferences than folds."""
+    """Fit the terms and predict. Raise `ValueError` for fewer preferences than folds."""
     told = int((~np.isnan(rows.preference)).sum())
     if told < FOLDS:
         raise ValueError(f"{told} preferences; the regression needs {FOLDS}")
@@ -95,13 +97,13 @@ def controlled(
 def interval(
     rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
-    """Percentiles in percent over instructions drawn anew, with the terms learnt anew; weak rows
-    stay as they are. Wilson's interval of a model that won nothing, or everything.
+    """Return percentiles, in percent, over resamples of the instructions, with the terms refit on
+    each; weak rows are not resampled. If a model won nothing or everything, use Wilson's interval.
     """
     design, target, weight = _learnt(rows, weak)
     own = _own(rows)[~np.isnan(rows.preference)]
     size, won = len(own), float(np.nansum(rows.preference))
-    if won in (0.0, size):  # no draw has another preference
+    if won in (0.0, size):  # all resamples would be equal
         share = intervals.share(int(won), size, confidence)
         return 100 * share["low"], 100 * share["high"]
     times = np.random.default_rng(seed).multinomial(
@@ -116,13 +118,13 @@ def interval(
 
 
 def _own(rows: Rows) -> np.ndarray:
-    """The model's rows, (N, F): length, difficulty if there is one, and the model itself."""
+    """Return the model's rows, (N, F): length, difficulty if there is one, and the model itself."""
     return np.column_stack([rows.design, np.ones(len(rows.preference))])
 
 
 def _learnt(rows: Rows, weak: Rows | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What has a preference, (M, F), with it and its weight, (M,); weak rows first, as AlpacaEval
-    has them.
+    """Return the rows that have a preference, (M, F), their preferences and their weights, (M,)
+    each. Weak rows come first, as in AlpacaEval.
     """
     design, target, weight = _own(rows), rows.preference, np.ones(len(rows.preference))
     if weak is not None:
@@ -135,8 +137,8 @@ def _learnt(rows: Rows, weak: Rows | None) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def _predicted(own: np.ndarray, terms: np.ndarray) -> np.ndarray:
-    """The chance of a preference for the model on each instruction at equal length, (N,) of terms
-    (F,), or (R, N) of (R, F).
+    """Return the probability of a preference for the model on each instruction at equal length:
+    (N,) from terms (F,), or (R, N) from terms (R, F).
     """
     level = own.copy()
     level[:, 0] = 0.0
@@ -145,9 +147,9 @@ def _predicted(own: np.ndarray, terms: np.ndarray) -> np.ndarray:
 
 
 def _unpenalised(design: np.ndarray, target: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Terms (R, F) for each row of weights (R, N), by Newton's method; a square penalty of `RIDGE`
-    keeps one-sided ones finite, and moves others by little. With the penalty that was chosen once,
-    95 % intervals held what they should 84 % of the time.
+    """Fit terms (R, F) for each row of weights (R, M), by Newton's method. A squared penalty of
+    `RIDGE` keeps one-sided resamples finite and changes others little. With the chosen absolute
+    penalty instead, the coverage of 95 % intervals was 84 %.
     """
 
     def slopes(terms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -161,15 +163,15 @@ def _unpenalised(design: np.ndarray, target: np.ndarray, weights: np.ndarray) ->
 
 
 def _fit(design: np.ndarray, target: np.ndarray, weight: np.ndarray, penalty: float) -> np.ndarray:
-    """Terms (F,) of the most likely fit with an absolute penalty on each, by liblinear.
+    """Fit terms (F,) by logistic regression with an absolute penalty (L1), with liblinear.
 
-    A preference between 0 and 1 is both a win and a loss, weighed by how much of each it is.
+    A preference between 0 and 1 becomes a win and a loss, weighted by its share of each.
     """
     both = np.concatenate([design, design])
     label = np.repeat([1, 0], len(target))
     weights = np.concatenate([weight * target, weight * (1 - target)])
     if not weights[label == 1].any() or not weights[label == 0].any():
-        # Of rows without weight liblinear sees nothing, and takes a lone class for the wins.
+        # liblinear ignores rows without weight, and takes a lone class for the wins.
         weights = np.maximum(weights, NEARLY_NONE)
     model = LogisticRegression(
         C=penalty, l1_ratio=1.0, solver="liblinear", fit_intercept=False, random_state=SEED
@@ -182,7 +184,7 @@ def _fit(design: np.ndarray, target: np.ndarray, weight: np.ndarray, penalty: fl
 
 
 def _chosen(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float:
-    """The penalty whose fits on four fifths lose the fewest nats on the fifth that was left out."""
+    """Return the penalty with the lowest held-out loss in cross-validation, in nats."""
     fold = _folds(len(target))
     losses = np.zeros((FOLDS, len(PENALTIES)))
     for left_out in range(FOLDS):
@@ -196,7 +198,7 @@ def _chosen(design: np.ndarray, target: np.ndarray, weight: np.ndarray) -> float
 
 
 def _folds(size: int) -> np.ndarray:
-    """The fold of each row (size,): dealt out from the last row on, as scikit-learn's GroupKFold
-    deals groups of one size, so that they are AlpacaEval's.
+    """Return the fold of each row, (size,), assigned in turn from the last row, as scikit-learn's
+    GroupKFold assigns groups of equal size. These are AlpacaEval's folds.
     """
     return np.arange(size)[::-1] % FOLDS

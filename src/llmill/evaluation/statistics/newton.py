@@ -1,19 +1,19 @@
-"""Newton's method for concave functions, many at once, such as the likelihoods of resamples."""
+"""Newton's method for many concave functions at once, such as likelihoods of resamples."""
 
 from collections.abc import Callable
 
 import numpy as np
 
-STEPS, LONGEST, NEAR = 100, 1.0, 1e-8  # at most, each in any direction, and the end
+STEPS, LONGEST, NEAR = 100, 1.0, 1e-8  # most steps, their largest component, the tolerance
 
 Slopes = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 def maxima(slopes: Slopes, start: np.ndarray) -> np.ndarray:
-    """Where each of R functions of F numbers is largest, (R, F), beginning from `start`, (R, F).
+    """Return the maximum point of each of R functions of F numbers, (R, F), from `start`, (R, F).
 
-    `slopes`: at points (R, F) the gradients, (R, F), and the negative second derivatives,
-    (R, F, F).
+    `slopes` takes points (R, F) and returns the gradients, (R, F), and the negative second
+    derivatives, (R, F, F).
     """
     at = start
     for _ in range(STEPS):

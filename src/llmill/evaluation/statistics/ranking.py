@@ -1,9 +1,9 @@
-"""Strengths from outcomes in pairs: Bradley and Terry's model (1952), with Davidson's ties (1970),
-on the scale of Elo's ratings; and plain Elo.
+"""Ratings from outcomes of pairs: Bradley and Terry's model (1952) with Davidson's ties (1970), on
+the scale of Elo ratings; and plain Elo.
 
-Of players i and j, i wins with a probability in proportion to exp(b_i), j to exp(b_j), and neither
-to nu exp((b_i + b_j) / 2). All orders of the outcomes give the same strengths; Elo's ratings change
-from one outcome to the next, so there the order counts.
+For players i and j, the probability that i wins is proportional to exp(b_i), that j wins to
+exp(b_j), and of a tie to nu exp((b_i + b_j) / 2). The strengths b do not depend on the order of the
+outcomes. Elo ratings do, because every outcome updates them.
 """
 
 import math
@@ -16,15 +16,15 @@ from scipy.sparse.csgraph import connected_components
 
 from llmill.evaluation.statistics import newton
 
-ELO = 400 / math.log(10)  # points of Elo's scale for a unit of strength
+ELO = 400 / math.log(10)  # Elo points per unit of strength
 MIDDLE = 1000.0  # the mean rating
-K = 4.0  # points that one outcome moves a rating of Elo's, as chat arenas take it
+K = 4.0  # most points that an outcome moves an Elo rating, as in chat arenas
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Two players, what the first got (1.0 for a win, 0.5 for a tie, 0.0 for a loss), and what they
-    were compared on, if several outcomes share it, such as an instruction.
+    """Two players, the score of the first (1.0 for a win, 0.5 for a tie, 0.0 for a loss), and what
+    they were compared on (such as an instruction) if outcomes share it.
     """
 
     first: str
@@ -35,9 +35,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Counts:
-    """Pairs of players that met, by number (P, 2), and how often the first, the second and neither
-    won: (P, 3), or (R, P, 3) of R resamples. `parts` are those of each of G things that outcomes
-    were about, (G, P, 3), where they all were about one.
+    """Pairs of players that met, by number (P, 2), and how often the first won, the second won, or
+    neither did: (P, 3), or (R, P, 3) for R resamples. If every outcome has an `about`, `parts` are
+    the counts for each of the G different ones, (G, P, 3).
     """
 
     players: list[str]
@@ -47,7 +47,7 @@ class Counts:
 
 
 def count(outcomes: Sequence[Outcome]) -> Counts:
-    """The outcomes of each pair; players stand in the order of their names."""
+    """Count the outcomes of each pair. Players are sorted by name."""
     players = sorted({name for each in outcomes for name in (each.first, each.second)})
     number = {name: n for n, name in enumerate(players)}
     met = [sorted((number[each.first], number[each.second])) for each in outcomes]
@@ -62,10 +62,12 @@ def count(outcomes: Sequence[Outcome]) -> Counts:
 
 
 def groups(counts: Counts, strong: bool) -> list[list[str]]:
-    """Players that can be compared, the largest group first. Weakly: by any chain of outcomes.
-    Strongly: each has a chain of wins over every other, else some strength is infinite (Ford 1957).
-    A tie joins two players as a win of each would, once some win is answered by a chain of wins
-    back: else the tie parameter may grow for ever, and strengths with it.
+    """Return the groups of players that can be compared, the largest first.
+
+    Weak groups are connected by any outcomes. In a strong group each player has a chain of wins to
+    every other one; otherwise some strength is infinite (Ford 1957). A tie counts as a win of both
+    if the group already has a cycle of wins. Without such a cycle, the tie parameter may grow
+    without bound, and the strengths with it.
     """
     won = counts.won
     if not strong:
@@ -79,7 +81,9 @@ def groups(counts: Counts, strong: bool) -> list[list[str]]:
 
 
 def _groups(counts: Counts, beat: np.ndarray, lost: np.ndarray, kind: str) -> list[list[str]]:
-    """Connected players; of which pairs a way leads from the first to the second, and back."""
+    """Return connected components of players. `beat` and `lost` (P,) mark the pairs with an edge
+    from the first player to the second, and back.
+    """
     (first, second), size = counts.pairs.T, len(counts.players)
     above = np.concatenate([first[beat], second[lost]])
     below = np.concatenate([second[beat], first[lost]])
@@ -93,7 +97,7 @@ def _groups(counts: Counts, beat: np.ndarray, lost: np.ndarray, kind: str) -> li
 
 
 def rateable(outcomes: Sequence[Outcome]) -> list[list[str]]:
-    """The groups of players to which the outcomes among them give finite strengths."""
+    """Return the groups of players whose outcomes among themselves give finite strengths."""
     found = groups(count(outcomes), strong=True)
     if len(found) == 1:
         return [part for part in found if len(part) > 1]
@@ -105,25 +109,25 @@ def rateable(outcomes: Sequence[Outcome]) -> list[list[str]]:
 
 
 def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
-    """Strengths b of mean 0, (..., N), and the tie parameter nu (...), 0 where nothing was a tie;
-    the most likely ones. Of resamples, each alone.
+    """Return the maximum-likelihood strengths b with mean 0, (N,), and tie parameter nu, 0 without
+    ties; for resamples (R, N) and (R,).
 
-    The players must be one strong group: else there is no such maximum.
+    The players must be one strong group; otherwise the likelihood has no maximum.
     """
     won = counts.won if counts.won.ndim == 3 else counts.won[None]
     ties = won[..., 2].sum(axis=1) > 0  # (R,)
     size = len(counts.players)
-    design = np.zeros((len(counts.pairs), 3, size + 1))  # of the logarithms: strengths, log nu
+    design = np.zeros((len(counts.pairs), 3, size + 1))  # of log-weights: strengths, log nu
     for number, (first, second) in enumerate(counts.pairs):
         design[number, 0, first] = design[number, 1, second] = 1.0
         design[number, 2, [first, second]] = 0.5
         design[number, 2, size] = 1.0
-    design = design[..., 1:]  # the first strength stands still at 0: only differences count
+    design = design[..., 1:]  # fix the first strength at 0: only differences count
     games = won.sum(axis=-1, keepdims=True)  # (R, P, 1)
 
     def slopes(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         gradient, curvature = _slopes(at, design, won, games, ties)
-        curvature[:, -1, -1] += ~ties  # where nothing is a tie, nu is not learnt
+        curvature[:, -1, -1] += ~ties  # without ties, nu is not fitted
         return gradient, curvature
 
     at = newton.maxima(slopes, np.zeros((len(won), size)))
@@ -136,7 +140,9 @@ def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
 def _slopes(
     at: np.ndarray, design: np.ndarray, won: np.ndarray, games: np.ndarray, ties: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The gradient of the log-likelihood, (R, N), and its negative second derivatives."""
+    """Return the gradient of the log-likelihood, (R, N), and its negative second derivatives,
+    (R, N, N).
+    """
     logits = np.einsum("rf,pcf->rpc", at, design)
     logits[~ties, :, 2] = -np.inf
     share = np.exp(logits - logits.max(axis=-1, keepdims=True))
@@ -148,8 +154,8 @@ def _slopes(
 
 
 def resample(counts: Counts, resamples: int, seed: int) -> Counts:
-    """The same number of outcomes, drawn from them with replacement, so many times; where all are
-    about something, as many things, each with all of its outcomes: they stand or fall together.
+    """Draw resamples of the outcomes with replacement, (R, P, 3). If every outcome has an `about`,
+    draw these instead, each with all of its outcomes, because those depend on each other.
     """
     rng = np.random.default_rng(seed)
     if counts.parts is not None:
@@ -166,8 +172,9 @@ def resample(counts: Counts, resamples: int, seed: int) -> Counts:
 def intervals(
     counts: Counts, resamples: int, confidence: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """The percentiles of each strength over what `resample` draws, and how many resamples had
-    no finite strengths, and so are left out (see `groups`). NaN if that is so of all resamples.
+    """Return the lower and upper percentile of each strength over resamples, (N,) each, and the
+    number of resamples that are left out because a strength is infinite (see `groups`). If all are
+    left out, the percentiles are NaN.
     """
     drawn = resample(counts, resamples, seed)
     whole = [
@@ -184,12 +191,12 @@ def intervals(
 
 
 def rating(strength: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Strengths on Elo's scale, about a mean of 1000."""
+    """Convert strengths (N,) to Elo's scale, with 1000 for strength 0."""
     return MIDDLE + ELO * np.asarray(strength)
 
 
 def elo(outcomes: Sequence[Outcome], k: float = K) -> dict[str, float]:
-    """Elo's ratings after all outcomes in their order, from 1000 each."""
+    """Return the Elo ratings after all outcomes in order; every player starts at 1000."""
     found = dict.fromkeys((n for each in outcomes for n in (each.first, each.second)), MIDDLE)
     for each in outcomes:
         apart = found[each.second] - found[each.first]

@@ -1,4 +1,4 @@
-"""Exact tests of two systems on the same items: whether one is right about more of them."""
+"""Exact tests of whether one of two systems is right on more of the same items."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The two-sided p-value of McNemar's exact test: that of a fair coin for the items that exactly
-    one of two systems has right (McNemar 1947).
+    """Return the two-sided p-value of McNemar's exact test (McNemar 1947): a fair coin for the
+    items on which exactly one of two systems is right.
     """
     n = only_first + only_second
-    ways = at_most = 1  # of n coins to show k heads, and to show k or fewer: exact, as integers
+    ways = at_most = 1  # ways to k heads in n tosses, and to k or fewer; exact integers
     for k in range(min(only_first, only_second)):
         ways = ways * (n - k) // (k + 1)
         at_most += ways
@@ -18,10 +18,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def sign_flips(gains: Sequence[int]) -> float:
-    """The two-sided p-value of the exact sign-flip test: how often what clusters gained in all is
-    so much, or more, if each had as well lost it (Fisher 1935). Of clusters of one, McNemar's.
+    """Return the two-sided p-value of the exact sign-flip test (Fisher 1935): the probability of a
+    total gain at least as large if each cluster's gain had a random sign. For clusters of one item
+    it is McNemar's test.
     """
-    odds = np.ones(1)  # of each sum, from the least on in steps of 2
+    odds = np.ones(1)  # probability of each sum, from the lowest in steps of 2
     for step in (abs(gain) for gain in gains if gain):
         wider = np.zeros(len(odds) + step)
         wider[:-step] += odds / 2

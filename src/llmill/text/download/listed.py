@@ -51,11 +51,9 @@ def one_file(folder: Path) -> Path:
 
 def _only(files: Sequence[Path], where: str) -> Path:
     """The one file of rows; others beside it are notes, such as a licence."""
-    data = [path for path in files if path.suffix in endings.ROWS]
-    if len(data) != 1:
-        names = ", ".join(path.name for path in files) or "none"
-        raise UserError(
-            f"{where}: expected one file of {', '.join(endings.ROWS)}, found {names}; list the "
-            "others as sources of their own"
-        )
-    return data[0]
+    rows = [path for path in files if path.suffix in endings.ROWS] or list(files)
+    if len(rows) != 1:
+        names = ", ".join(path.name for path in rows) or "none"
+        more = "; list each as a source of its own" if rows else ""
+        raise UserError(f"{where}: expected one file of data, found {names}{more}")
+    return rows[0]

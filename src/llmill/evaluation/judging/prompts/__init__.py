@@ -1,7 +1,7 @@
-"""What judges behind a server are asked, each version a file beside this one: `score-1.txt`.
+"""Prompts for judges on a server. Each version is a file in this folder, such as `score-1.txt`.
 
-In a file `{answer}` stands for the answer, other fields likewise; braces that are text are doubled.
-A version that has been used stays as it is; another wording is another file.
+`{answer}` in a file stands for the answer, and other fields likewise. Double any other brace. Do
+not edit a version that has been used; write another file instead.
 """
 
 import string
@@ -14,30 +14,30 @@ from llmill.contract.errors import UserError
 
 FOLDER = Path(__file__).parent
 ENDING = ".txt"
-NOTHING = "(none)"  # in the place of an empty text
+NOTHING = "(none)"  # replaces an empty text
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A version of the question, with the hash of its file."""
+    """A version of the prompt, with the hash of its file."""
 
     name: str
     text: str
     sha256: str
 
     def about(self, texts: Mapping[str, str | None]) -> str:
-        """The question about these texts, by the names of the fields."""
+        """Fill in the texts by the names of their fields."""
         return self.text.format_map({name: text or NOTHING for name, text in texts.items()})
 
 
 def names() -> list[str]:
-    """Every version."""
+    """Return the names of all versions."""
     return sorted(file.stem for file in FOLDER.glob(f"*{ENDING}"))
 
 
 def read(name: str, fields: Set[str], may_lack: Set[str] = frozenset()) -> Prompt:
-    """A version that has these fields, perhaps without those that it may lack, and no others;
-    raises `UserError` for one that has not.
+    """Read a version. Raise `UserError` if it is missing, or if its fields are not exactly `fields`
+    (those in `may_lack` are optional).
     """
     file = FOLDER / f"{name}{ENDING}"
     if name not in names():
