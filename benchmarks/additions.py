@@ -1,5 +1,5 @@
-"""What speedruns of GPT-2 found since the world preset's block, as changes of llmill's transformer:
-each is a switch of its own, and none touches the weights that the model begins with.
+"""Findings of GPT-2 speedruns that are newer than the world preset's block, as changes of llmill's
+transformer. Each has its own switch, and none changes the model's initial weights.
 """
 
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ from llmill.training.muon import Muon, orthogonalised
 
 @dataclass(frozen=True)
 class Additions:
-    """What a model has besides its preset's switches."""
+    """Switches of a model in addition to those of its preset."""
 
     value_embeddings: bool = False  # a table of values for each token, in every other block
-    head_gates: bool = False  # each head's output times a sigmoid of what the block reads
-    qk_gain: bool = False  # a learnt factor of each head's logits: normalised q and k have none
-    first_stream: bool = False  # each block reads its stream and the embedding, in learnt parts
-    smear: bool = False  # a learnt part of the embedding of the token before
+    head_gates: bool = False  # multiply each head's output by a sigmoid of the block's input
+    qk_gain: bool = False  # a trained factor of each head's logits, for normalised q and k
+    first_stream: bool = False  # each block reads a trained mix of its stream and the embedding
+    smear: bool = False  # add a trained share of the embedding of the token before
     soft_cap: float | None = None  # logits x -> cap * tanh(x / cap)
-    z_loss: float = 0.0  # times the squared log of the softmax's denominator, in training
+    z_loss: float = 0.0  # factor of the squared log of the softmax's denominator, in training
 
 
 class VariedAttention(nn.Module):
-    """llmill's attention with additions; in a training alone, so without a cache."""
+    """llmill's attention with additions, for training only, without a key-value cache."""
 
-    value: Tensor | None = None  # (B, T, K * D): of the tokens at hand
+    value: Tensor | None = None  # (B, T, K * D): value embeddings of the present tokens
 
     def __init__(self, attention: Attention, additions: Additions, width: int, looks_up: bool):
         super().__init__()
@@ -38,13 +38,13 @@ class VariedAttention(nn.Module):
         heads = attention.n_head
         self.mix = nn.Parameter(torch.tensor([0.5, 0.5])) if looks_up else None
         self.gain = nn.Parameter(torch.ones(heads, 1, 1)) if additions.qk_gain else None
-        # No child of the blocks, whose matrices Muon takes: a gate is not one of them.
+        # In a tuple, so that gates are not parameters of the blocks, whose matrices use Muon.
         self.gate = (nn.Linear(width, heads, bias=False),) if additions.head_gates else ()
         for gate in self.gate:
             nn.init.zeros_(gate.weight)
 
     def forward(self, x: Tensor, view: View) -> Tensor:
-        """As `Attention`: x, (B, T, C), in and out."""
+        """Map x, (B, T, C), to (B, T, C), as `Attention` does."""
         inner = self.inner
         b, t, c = x.shape
         heads = inner.qkv(x).view(b, t, -1, inner.size).transpose(1, 2)  # (B, H + 2K, T, D)
@@ -68,8 +68,8 @@ class VariedAttention(nn.Module):
 
 
 class Varied(Transformer):
-    """llmill's transformer with additions. It begins with the weights of one without, of the same
-    seed: what is added is made afterwards.
+    """llmill's transformer with additions. With the same seed, its initial weights are those of the
+    transformer without additions, because additions are made afterwards.
     """
 
     def __init__(self, config: Model, vocab_size: int, additions: Additions):
@@ -106,7 +106,7 @@ class Varied(Transformer):
         return x
 
     def forward(self, idx: Tensor, *args: object, targets: Tensor | None = None) -> Tensor:
-        """As `Transformer`, for windows alone: the summed loss of `targets`, (B, T)."""
+        """Return the summed loss of `targets`, (B, T), as `Transformer` does, for windows only."""
         cap, z_loss = self.additions.soft_cap, self.additions.z_loss
         if targets is None or (cap is None and not z_loss):
             return super().forward(idx, *args, targets=targets)
@@ -121,7 +121,7 @@ class Varied(Transformer):
 
 
 class SeparateMuon(Muon):
-    """Muon that takes queries, keys and values, (3 C, C), as three matrices."""
+    """Muon that treats queries, keys and values, (3 C, C), as three matrices."""
 
     @torch.no_grad()
     def _move(self, params: list[Tensor], group: dict) -> None:

@@ -1,5 +1,5 @@
-"""Tokens a second of the world preset's training step, alone and beside one busy process, with
-OpenMP's threads waiting as they do by themselves and as llmill tells them to.
+"""Tokens per second of the world preset's training step, alone and beside one busy process, with
+the default waiting of OpenMP's threads and with llmill's setting.
 
     python benchmarks/beside.py --rounds 5 --seconds 15
 """
@@ -26,7 +26,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Of steps, each time.")] = 15.0,
     seed: int = 1,
 ) -> None:
-    """For each way to wait: the median and the range, alone and beside the busy process."""
+    """Print the median and the range for each way to wait, alone and beside a busy process."""
     rng = random.Random(seed)
     speeds: dict[tuple[str, bool], list[float]] = {}
     for _ in range(rounds):
@@ -41,7 +41,7 @@ def main(
 
 
 def tokens_per_second(wait: str, busy: bool, seconds: float) -> float:
-    """Of a process of its own that trains for so long."""
+    """Return the speed of a separate process that trains for this many seconds."""
     kept = {k: v for k, v in os.environ.items() if k not in openmp.CHOSEN_BY_USER}
     other = subprocess.Popen([sys.executable, "-c", BUSY]) if busy else None
     try:
@@ -55,8 +55,8 @@ def tokens_per_second(wait: str, busy: bool, seconds: float) -> float:
 
 
 def steps(seconds: float) -> float:
-    """Tokens a second of the world's shape and batch, after a second of warm-up."""
-    import training  # loads torch, which reads the variables above as it starts
+    """Return tokens per second for the world's shape and batch, after a second of warm-up."""
+    import training  # loads torch, which reads the variables above at its start
 
     shape = training.Shape(4096, 8, training.SHAPES["small"].sizes)
     training.set_up(keep_memory=True)

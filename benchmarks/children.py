@@ -1,6 +1,7 @@
-"""Processes whose memory is measured."""
+"""Child processes whose memory is measured."""
 
 import multiprocessing
 
-# A spawned child's ru_maxrss begins at its parent's peak; one that a small server forks does not.
+# The ru_maxrss of a spawned child begins at its parent's peak; that of a child of a small fork
+# server does not.
 CHILDREN = multiprocessing.get_context("forkserver")

@@ -1,12 +1,13 @@
-"""The server crowded: connections that ask nothing, and one request that reads as much as it may.
+"""The server under crowding: connections without a request, and one request of the largest size.
 
 python benchmarks/crowding.py [--connections 300] [--descriptors 256] [--seconds 90]
 
-First, connections whose headers do not end are held open against a server that may have fewer
-descriptors than there are of them; one that the server ends is opened anew. Others ask meanwhile.
-Then one request of 256 prompts as long as the context is scored (`echo` and `logprobs`), and
-another client asks for 16 tokens again and again. The server is a process of its own on the
-loopback, with a random model of the world preset's shape; it is ended with the benchmark.
+First, connections whose headers never end are held open against a server that may have fewer
+descriptors than connections. A connection that the server closes is opened again. Meanwhile another
+client requests completions. Then one request of 256 prompts as long as the context is scored
+(`echo` and `logprobs`), while another client requests 16 tokens again and again. The server is a
+separate process on the loopback, with a random model of the world preset's shape. It ends with the
+benchmark.
 """
 
 import contextlib
@@ -39,7 +40,7 @@ HALF = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 def served(
     folder: Path, descriptors: int | None
 ) -> Iterator[tuple[psutil.Process, str, str, Path]]:
-    """The server's process, its URL, its model's name, its log."""
+    """Run a server; yield its process, its URL, the name of its model, and its log."""
     name = str(random_checkpoint(folder, vocabulary=4096))
     words = [sys.executable, "-m", "llmill", "serve", name, "--port", "0"]
     environment = {k: v for k, v in os.environ.items() if k != "LLMILL_API_KEY"}
@@ -74,7 +75,9 @@ def served(
 
 
 def asking(ask: Callable[[], object], end: Callable[[], bool]) -> tuple[list[float], int]:
-    """Seconds of each answer, and how many did not come, asked one behind another."""
+    """Send requests one after the other until `end`; return the seconds of each request and the
+    number of failed ones.
+    """
     took: list[float] = []
     failed = 0
     while not end():
@@ -89,13 +92,13 @@ def asking(ask: Callable[[], object], end: Callable[[], bool]) -> tuple[list[flo
 
 
 def completion(url: str, model: str) -> None:
-    """16 tokens, over a connection of its own."""
+    """Request 16 tokens over a new connection."""
     asked = {"model": model, "prompt": "One", "max_tokens": TOKENS, "seed": 1}
     httpx.post(f"{url}/v1/completions", json=asked, timeout=PATIENCE).raise_for_status()
 
 
 def half_open(url: str, count: int, stopped: threading.Event) -> int:
-    """Hold so many connections whose headers do not end; returns how often one was opened."""
+    """Hold `count` connections whose headers never end; return how often one was opened."""
     where = ("127.0.0.1", int(url.rpartition(":")[2]))
     held: list[socket.socket] = []
     opened = 0
@@ -198,7 +201,7 @@ def main(
     descriptors: Annotated[int, typer.Option(min=100, help="The server's.")] = 256,
     seconds: Annotated[float, typer.Option(min=1, max=600)] = 90,
 ) -> None:
-    """How others are served meanwhile, the log, and the memory."""
+    """Measure how other clients are served meanwhile, the log, and the memory."""
     with tempfile.TemporaryDirectory() as folder:
         crowded(Path(folder), connections, descriptors, seconds)
     with tempfile.TemporaryDirectory() as folder:

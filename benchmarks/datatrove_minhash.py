@@ -1,9 +1,10 @@
-"""Near duplicates of the parquet files in a folder by datatrove, in one process after the other.
+"""Remove near duplicates of the parquet files in a folder with datatrove, in a single process.
 
-python benchmarks/datatrove_minhash.py FOLDER OUT    # for preparing.py, where datatrove is
+python benchmarks/datatrove_minhash.py FOLDER OUT    # called by preparing.py, with datatrove
 
-Its published example with its defaults but for llmill's word shingles of five and a similarity near
-0.8: 14 buckets of 8 hashes. Prints peak MiB, CPU seconds and documents kept as JSON.
+This is datatrove's published example with its defaults, except for llmill's word shingles of five
+and a similarity near 0.8: 14 buckets of 8 hashes. It prints peak MiB, CPU seconds and the number of
+documents kept as JSON.
 """
 
 import json
@@ -25,7 +26,7 @@ from datatrove.pipeline.writers.parquet import ParquetWriter
 
 
 def main(folder: str, out: Path) -> None:
-    """The four steps, each as a pipeline of one task."""
+    """Run the four steps, each as a pipeline with one worker."""
     config = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
     signatures, buckets, removed = (str(out / name) for name in ("signatures", "buckets", "ids"))
     steps = [

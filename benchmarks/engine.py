@@ -1,5 +1,5 @@
-"""What time_to_loss.py, recipes.py and gpu.py share: tokens in memory as shards, recipes, and a
-training by llmill's engine outside of a stage.
+"""Shared by time_to_loss.py, recipes.py and gpu.py: tokens in memory as shards, recipes, and
+training with llmill's engine outside of a stage.
 """
 
 import tempfile
@@ -33,14 +33,14 @@ WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model and how it is trained."""
+    """A model's shape and its training settings."""
 
     model: Model
     training: Training
 
 
 def sequence(ids: np.ndarray, vocab: int) -> Shards:
-    """Tokens in memory as one shard of one document."""
+    """Return tokens in memory, (tokens,), as one shard with one document."""
     return Shards(
         vocab,
         len(ids),
@@ -55,7 +55,7 @@ def sequence(ids: np.ndarray, vocab: int) -> Shards:
 
 
 def schedule(**values: Any) -> Schedule:
-    """The world preset's schedule, changed."""
+    """Return the world preset's schedule with changes."""
     kept = params.load(WORLD).pretrain.training.schedule.model_dump()
     return Schedule(**kept | values)
 
@@ -63,7 +63,9 @@ def schedule(**values: Any) -> Schedule:
 def settings(
     steps: int, batch: int, optimizer: Optimizer, schedule: Schedule, every: int | None = None
 ) -> Training:
-    """`steps` steps, validated at the end alone; logged and saved so often, or there too."""
+    """Return settings for `steps` steps that validate only at the end, and log and save every
+    `every` steps, or by default only at the end.
+    """
     return Training(
         max_steps=steps, epochs=None, batch_size=batch, grad_accum_steps=1, grad_clip=1.0,
         optimizer=optimizer, schedule=schedule,
@@ -74,8 +76,8 @@ def settings(
 def train(
     model: nn.Module, work: Work, folder: Path, meter: Meter | None = None
 ) -> tuple[list[Figures], list[Figures]]:
-    """Train in place, from the state in the folder if there is one; returns the curve and what the
-    tracker gets of each row.
+    """Train in place, from the state in the folder if there is one. Return the curve, and the
+    figures that the tracker gets for each row.
     """
     tracked: list[Figures] = []
     job = SimpleNamespace(
@@ -89,7 +91,7 @@ def train(
 def trained(
     recipe: Recipe, shards: Shards, hardware: Runtime, threads: int, seed: int
 ) -> tuple[Transformer, float]:
-    """A new model after its training on windows of the shards, and the seconds that it took."""
+    """Train a new model on windows of the shards; return it and the seconds of its training."""
     runtime.start(seed, threads)
     model = Transformer(recipe.model, shards.n_vocab)
     rows = Windows(shards, recipe.model.block_size, seed)

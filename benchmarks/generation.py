@@ -1,5 +1,5 @@
-"""Speed of generation: llmill's beside transformers', GPT-2's shape of 124M with random weights; or
-of a model as in `chat`, beside llama.cpp's too.
+"""Speed of generation: llmill compared with transformers, in GPT-2's shape of 124M with random
+weights, or with a model as in `chat`, then also compared with llama.cpp.
 
 python benchmarks/generation.py
 python benchmarks/generation.py --model FOLDER
@@ -33,7 +33,7 @@ PROMPT, NEW = 32, 128  # tokens
 
 
 def peers(model: Transformer) -> nn.Module | None:
-    """The same weights in transformers; None where it is not installed."""
+    """Return the same weights in transformers, or None if it is not installed."""
     try:
         import transformers
     except ImportError:
@@ -47,8 +47,8 @@ def peers(model: Transformer) -> nn.Module | None:
 
 
 def llama_cpp(name: str, folder: Path, prompt: list[int]) -> Callable[[int], object] | None:
-    """The same weights in llama.cpp's eight bits (Q8_0), as many new tokens as are asked for; None
-    where xllamacpp is not installed.
+    """Return a function that generates a number of tokens with the same weights in llama.cpp's
+    eight bits (Q8_0), or None if xllamacpp is not installed.
     """
     try:
         import xllamacpp
@@ -66,7 +66,7 @@ def llama_cpp(name: str, folder: Path, prompt: list[int]) -> Callable[[int], obj
     server = xllamacpp.Server(params)
     client = httpx.Client(base_url=server.listening_address, trust_env=False, timeout=None)
 
-    def write(new: int, server: object = server) -> object:  # which ends when nobody holds it
+    def write(new: int, server: object = server) -> object:  # keeps the server alive
         asked = {"prompt": prompt, "n_predict": new, "temperature": 0, "ignore_eos": True}
         return client.post("/completion", json=asked | {"cache_prompt": False}).raise_for_status()
 
@@ -74,9 +74,7 @@ def llama_cpp(name: str, folder: Path, prompt: list[int]) -> Callable[[int], obj
 
 
 def written(writer: Writer, texts: list[list[int]], new: int) -> None:
-    """So many new tokens of each text by a writer that is there already, as chat and the server
-    have it.
-    """
+    """Generate `new` tokens of each text with an existing writer, as chat and the server do."""
     numbers = [writer.begin(ids) for ids in texts]
     for _ in range(new):
         writer.step()
@@ -85,7 +83,7 @@ def written(writer: Writer, texts: list[list[int]], new: int) -> None:
 
 
 def bandwidth(size: int) -> float:
-    """Bytes a second of reading memory once: the fastest of five sums over `size` bytes."""
+    """Return the bytes per second of reading memory: the fastest of five sums over `size` bytes."""
     numbers, seconds = torch.ones(size // 4), []
     for _ in range(5):
         begun = time.perf_counter()
@@ -99,7 +97,7 @@ def main(
     new: Annotated[int, typer.Option(help="Tokens to generate.")] = NEW,
     model: Annotated[str | None, typer.Option(help="As in chat; else random weights.")] = None,
 ) -> None:
-    """Tokens a second, medians of ratios taken round by round."""
+    """Print tokens per second, and medians of ratios taken round by round."""
     runtime.start(SEED, THREADS)
     whole = opened(model)
     theirs = peers(whole)
@@ -133,15 +131,15 @@ def main(
 
 
 def opened(name: str | None) -> Transformer:
-    """A model as in `chat`, or GPT-2's shape with random weights."""
+    """Return a model as in `chat`, or GPT-2's shape with random weights."""
     if name is not None:
         return models.language_model(name).model
     return Transformer(Model(**SHAPES["gpt2-124m"]), VOCAB).eval()
 
 
 def measure(tries: dict[str, Callable[[], object]], rounds: int, new: int, weights: int) -> None:
-    """Let all take turns in random order, after one round that does not count, and print what came
-    of it. `weights`: bytes in float32.
+    """Time all ways in turns, in random order, after one round that does not count, and print the
+    results. `weights` is the bytes of the weights in float32.
     """
     seconds: dict[str, list[float]] = {name: [] for name in tries}
     for turn in range(rounds + 1):
@@ -158,7 +156,9 @@ def measure(tries: dict[str, Callable[[], object]], rounds: int, new: int, weigh
 
 
 def ratios(name: str, rows: int, seconds: dict[str, list[float]]) -> str:
-    """The speed of one beside one text's: of llmill and transformers in float32, of llama.cpp."""
+    """Format the speed of a way relative to llmill and transformers in float32, and to llama.cpp,
+    each with a single text.
+    """
     said = []
     for base in ("llmill", "transformers", "llama.cpp, Q8_0"):
         if base in seconds and base != name:

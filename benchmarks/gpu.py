@@ -1,4 +1,4 @@
-"""What only a GPU can show: that it computes what the CPU does, resumes exactly, and its speed.
+"""Checks that need a GPU: that it computes as the CPU does, that it resumes exactly, and its speed.
 
 python benchmarks/gpu.py             # correct, curve, resume, speed, learn
 python benchmarks/gpu.py speed       # one of them
@@ -43,7 +43,7 @@ MUON = ADAMW.model_copy(update={"kind": "muon", "lr": 3e-3, "weight_decay": 0.0}
 
 @dataclass(frozen=True)
 class Try:
-    """Where to compute, and how large."""
+    """The device to compute on, and the size of the checks."""
 
     device: str
     tiny: bool
@@ -53,7 +53,7 @@ class Try:
 
     @property
     def training(self) -> Runtime:
-        """Of trainings: in bfloat16, but for a CPU that would take many times as long."""
+        """Runtime of trainings: in bfloat16, except on a CPU, which would be many times slower."""
         return self.hardware("auto" if self.tiny else "bfloat16")
 
     def size(self, full: int, tiny: int) -> int:
@@ -71,12 +71,12 @@ def gpt2(**changes: int) -> Model:
 
 
 def modern(**changes: int) -> Model:
-    """The switches of the world preset."""
+    """Return the switches of the world preset, with changes."""
     return Model(**params.load(WORLD).model.model_dump() | changes)
 
 
 def correct(its: Try) -> None:
-    """Loss and gradients beside float64 on the CPU, as ||made - wanted|| / ||wanted||."""
+    """Compare loss and gradients with float64 on the CPU, as ||made - wanted|| / ||wanted||."""
     text = tokens(1000, 20_000)
     for name, form in (("gpt2", gpt2), ("modern", modern)):
         exact = fresh(form(**SMALL, block_size=128), 1000).double()
@@ -102,7 +102,7 @@ def correct(its: Try) -> None:
 
 
 def figures(model: nn.Module, idx: Tensor, targets: Tensor) -> list[Tensor]:
-    """The loss of all logits at once, and the gradients."""
+    """Return the loss, from all logits at once, and the gradients; ids and targets are (B, T)."""
     logits = model(idx).flatten(0, 1)
     loss = nn.functional.cross_entropy(logits, targets.flatten(), reduction="sum")
     loss.backward()
@@ -114,7 +114,7 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 
 def curve(its: Try) -> None:
-    """Losses of the first 20 steps beside those of the CPU, in float32."""
+    """Compare the losses of the first 20 steps with those of the CPU, in float32."""
     losses = []
     for device in ("cpu", its.device):
         with tempfile.TemporaryDirectory() as folder:
@@ -126,14 +126,16 @@ def curve(its: Try) -> None:
 
 
 def resume(its: Try) -> None:
-    """The weights after 20 steps, and after going on from the state of step 10."""
+    """Compare the weights after 20 steps with those after resuming from the state of step 10."""
     with tempfile.TemporaryDirectory() as folder:
         weights, intervals = [], []
         for _ in range(2):
             model, work = small(its, its.training, 20, every=10)
             _, tracked = engine.train(model, work, Path(folder))
-            intervals.append(sum("tokens_per_second" in row for row in tracked))  # not the restored
-            for state in Path(folder).glob(f"{20:09d}*.json"):  # its last, which nothing follows
+            # Restored rows have no meters.
+            intervals.append(sum("tokens_per_second" in row for row in tracked))
+            # Without the marker of step 20, the second run resumes from step 10.
+            for state in Path(folder).glob(f"{20:09d}*.json"):
                 state.unlink()
             weights.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     same = "same bits" if torch.equal(*weights) else "DIFFERENT"
@@ -147,7 +149,7 @@ def small(its: Try, hardware: Runtime, steps: int, every: int) -> tuple[Transfor
 
 
 def speed(its: Try) -> None:
-    """gpt2-124m at 1,024 tokens, compiled: the last of three intervals."""
+    """Measure gpt2-124m at 1,024 tokens, compiled, in the last of three intervals."""
     shape = gpt2(**SMALL, block_size=64) if its.tiny else gpt2()
     vocab, steps = its.size(50257, 1000), its.size(60, 6)
     hardware = its.training
@@ -166,7 +168,7 @@ def speed(its: Try) -> None:
 
 
 def learn(its: Try) -> None:
-    """A short training on the built-in world, a token a byte: the training loss falls."""
+    """Train briefly on the built-in world, with a token per byte: the training loss falls."""
     world = params.load(WORLD).download.world
     text = "\n\n".join(text for texts in documents(world).values() for text in texts)
     ids = np.frombuffer(text.encode(), dtype=np.uint8).astype(np.uint16)
@@ -184,7 +186,7 @@ def fresh(shape: Model, vocab: int) -> Transformer:
 
 
 def tokens(vocab: int, count: int) -> Shards:
-    """Random tokens, each twice in a row so that there is something to learn."""
+    """Return random tokens, each twice in a row, so that there is something to learn."""
     ids = np.random.default_rng(SEED).integers(vocab, size=count // 2).repeat(2)
     return engine.sequence(ids.astype(np.uint16), vocab)
 
@@ -207,7 +209,7 @@ def main(
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
     tiny: Annotated[bool, typer.Option("--tiny", help="Sizes that a CPU can do.")] = False,
 ) -> None:
-    """Run the checks, each of which prints its figures."""
+    """Run the checks; each prints its figures."""
     for name in checks or CHECKS:
         CHECKS[name](Try(device, tiny))
 

@@ -1,10 +1,11 @@
-"""What an assistant keeps of its foundation's knowledge, by recipe: exact match on the validation
-tasks beside the validation questions about one fact, a row a share of the way between the two.
+"""How much of its foundation's knowledge an assistant keeps, by recipe: exact match on the
+validation tasks, and results on the validation questions about one fact, with a row for each share
+of the way from the foundation to the assistant.
 
     python -m benchmarks.keeping REPOSITORY --set replay=null --shares 0.8,1.0
 
-In: a clone with the foundation and the data of the world preset, which stay as they are. It takes
-two to six minutes of one core.
+REPOSITORY is a clone with the foundation and the data of the world preset, which it does not
+change. It takes two to six minutes on one core.
 """
 
 import json
@@ -48,7 +49,7 @@ def main(
     ] = None,
     shares: Annotated[str, typer.Option(help="Of the way from the foundation.")] = "1.0",
 ) -> None:
-    """Train an assistant as the parameters say, and measure it at each share."""
+    """Train an assistant with the given parameters, and measure it at each share."""
     settings = settings_of(repository / "params.yaml", changes or [])
     foundation = checkpoint.load_language_model(repository / "results/pretrain/checkpoint")
     model, data = foundation.model, repository / "data"
@@ -91,7 +92,7 @@ def main(
 
 
 def settings_of(file: Path, changes: list[str]) -> Instruct:
-    """Section instruct of a parameter file, with some values changed."""
+    """Return section instruct of a parameter file, with some values changed."""
     section: dict[str, Any] = yaml.safe_load(file.read_text())["instruct"]
     for change in changes:
         key, _, value = change.partition("=")
@@ -104,7 +105,7 @@ def settings_of(file: Path, changes: list[str]) -> Instruct:
 
 
 def right_by_kind(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Exact matches among tasks about a fact, among all others, and each kind's with its number."""
+    """Count exact matches: all, of tasks about facts, of the other tasks, and of each kind."""
     right, asked = Counter[str](), Counter[str]()
     for row in rows:
         group = "facts" if row["kind"] in FACTS else "skills"
@@ -115,7 +116,7 @@ def right_by_kind(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def known(model: Transformer, template: Template, questions: list[Question]) -> dict[str, Any]:
-    """The shares of questions that are answered: by cloze, and by what is written freely."""
+    """Return the shares of questions that are answered correctly, by cloze and in free text."""
     tokenizer = template.tokenizer
     picks = cloze_scores(model, tokenizer, questions, Asking({}), 64).picks("byte")
     texts = knowledge.written(model, tokenizer, questions)

@@ -1,5 +1,5 @@
-"""Time and memory of loading published weights: a folder in GPT-2's shape of 124M, as transformers
-writes it.
+"""Time and memory of loading published weights: a folder with GPT-2's shape of 124M, as
+transformers writes it.
 
 python benchmarks/loading.py
 """
@@ -24,14 +24,14 @@ VOCAB = 50257
 
 
 def write(folder: Path) -> None:
-    """Random weights as a folder of transformers."""
+    """Write random weights as a folder of transformers."""
     model = Transformer(Model(**SHAPES["gpt2-124m"]), VOCAB)
     special = {"eos_token_id": None, "bos_token_id": None}
     huggingface.save(folder, model, huggingface.fitting(model.config), special)
 
 
 def load(folder: Path) -> tuple[float, float]:
-    """Seconds, and bytes by which the process grew at its peak, from after all imports."""
+    """Return the seconds, and the bytes by which the process's peak grew after all imports."""
     torch.zeros(1).sum()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     begun = time.perf_counter()
@@ -45,7 +45,7 @@ def load(folder: Path) -> tuple[float, float]:
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Each in a process of its own.")] = 5,
 ) -> None:
-    """Load a file of 498 MB again and again."""
+    """Load a file of 498 MB repeatedly."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with CHILDREN.Pool(1) as pool:

@@ -1,10 +1,11 @@
-"""What speedruns of GPT-2 found since the preset's recipe, each alone against it at equal time: run
-stage `tokenize` of a preset first.
+"""Findings of GPT-2 speedruns that are newer than the preset's recipe, each compared alone with it
+at equal time. Run stage `tokenize` of a preset first.
 
     python benchmarks/modern.py --steps 300 --out modern.jsonl
 
-A run's time is its steps times what a step takes of the preset's, measured in turns; so a busy
-machine moves no figure. A training that the file has is not run again.
+The time of a run is its number of steps times the time of a step relative to the preset's step. The
+two are timed in turns, so a busy machine does not change the figures. Trainings that are in the
+file are not run again.
 """
 
 import json
@@ -37,20 +38,20 @@ from llmill.training.schedule import factor
 from llmill.training.settings import Training
 from llmill.training.validation import loss_over
 
-TRIAL = 12  # steps that are timed
-THIRDS = 3  # of a run: a phase each
+TRIAL = 12  # number of timed steps
+THIRDS = 3  # number of phases of a run
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A recipe: the preset's with one thing changed."""
+    """The preset's recipe with one change."""
 
     additions: Additions | None = None
     schedule: dict[str, Any] = field(default_factory=dict)
     separate: bool = False  # Muon takes queries, keys and values as three matrices
-    averaged: float = 0.0  # the last share of the steps, whose weights' mean is kept
-    batch: tuple[float, ...] = (1.0,) * THIRDS  # of the preset's, by phase
-    window: tuple[float, ...] = (1.0,) * THIRDS  # shorter ones, and so many more of them
+    averaged: float = 0.0  # keep the mean of the weights over this last share of the steps
+    batch: tuple[float, ...] = (1.0,) * THIRDS  # batch size over the preset's, by phase
+    window: tuple[float, ...] = (1.0,) * THIRDS  # window length over the preset's; same tokens
 
 
 PRESET = "the preset's recipe"
@@ -76,7 +77,7 @@ FINDINGS = {
 
 @dataclass(frozen=True)
 class Bench:
-    """What every recipe is tried on."""
+    """The preset, data and tokenizer that every recipe is tried on."""
 
     preset: Params
     train: Shards
@@ -85,7 +86,7 @@ class Bench:
     threads: int
 
     def trained(self, finding: Finding, steps: int, seed: int) -> tuple[Transformer, float]:
-        """A model after so many steps, and the seconds that they took."""
+        """Train a model for `steps` steps; return it and the seconds that the steps took."""
         settings, shape = self.preset.pretrain, shape_of(self.preset)
         training, n_ids = settings.training, self.train.n_vocab
         schedule = training.schedule.model_copy(update=finding.schedule)
@@ -129,7 +130,7 @@ class Bench:
             done[length] = done.get(length, 0) + count
 
     def loss(self, model: Transformer) -> float:
-        """Nats a token over the whole validation split."""
+        """Return the loss in nats per token over the whole validation split."""
         block = model.config.block_size
         measured = loss_over(model, self.held_out, block, self.tokenizer, at_most=None)
         return measured["validation_loss"]
@@ -148,7 +149,7 @@ def _optimizers(model: Transformer, training: Training, separate: bool) -> Optim
 
 @torch.no_grad()
 def _mean(kept: list[Tensor], model: Transformer, before: int) -> list[Tensor]:
-    """The mean of the weights of so many steps before, and of these."""
+    """Update the mean of the weights of `before` earlier steps with the model's weights."""
     if not kept:
         return [p.detach().clone() for p in model.parameters()]
     torch._foreach_lerp_(kept, [p.detach() for p in model.parameters()], 1 / (before + 1))
@@ -156,7 +157,9 @@ def _mean(kept: list[Tensor], model: Transformer, before: int) -> list[Tensor]:
 
 
 def shares_of_time(bench: Bench, names: list[str], rounds: int) -> dict[str, float]:
-    """What a step of each takes of the preset's: the median of rounds in which they take turns."""
+    """Return the time of a step of each recipe relative to the preset's: the median of rounds in
+    which they take turns.
+    """
     ratios: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         turns = random.Random(number).sample(names, len(names))
@@ -167,7 +170,7 @@ def shares_of_time(bench: Bench, names: list[str], rounds: int) -> dict[str, flo
 
 
 def kept_in(file: Path, key: dict[str, Any], make: Callable[[], Any]) -> Any:
-    """What the file has under the key; else what is made, which it has from then on."""
+    """Return the value under the key in the file. If there is none, make it and add it."""
     lines = file.read_text().splitlines() if file.exists() else []
     for line in map(json.loads, lines):
         if line["key"] == key:
@@ -188,7 +191,7 @@ def main(
     only: Annotated[list[str] | None, typer.Option(help="These findings alone.")] = None,
     out: Annotated[Path, typer.Option(help="Keeps what is done.")] = Path("modern.jsonl"),
 ) -> None:
-    """For each finding: time of a step, steps in the preset's time, loss, difference by seed."""
+    """Print for each finding: step time, steps in the preset's time, loss, difference by seed."""
     preset = params.load(file)
     tokenizer = Tokenizer.load(folder(preset, "tokenizer") / "bpe")
     block = shape_of(preset).block_size
@@ -220,7 +223,7 @@ def main(
 
 
 def row(name: str, share: float, steps: int, own: list[float], preset: list[float]) -> str:
-    """A line of the table."""
+    """Format a line of the table."""
     less = [a - b for a, b in zip(own, preset, strict=True)]
     each = ", ".join(f"{x:+.4f}" for x in less)
     spread = f" ± {stdev(less) / len(less) ** 0.5:.4f}" if len(less) > 1 else ""

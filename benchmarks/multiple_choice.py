@@ -1,15 +1,15 @@
-"""MMLU in letters through lm-evaluation-harness and through llmill: whether the choices are the
-same, how far log-likelihoods are apart, and questions a second, in one run on the same prompts.
+"""MMLU in letters with lm-evaluation-harness and with llmill, on the same prompts in one run: the
+share of equal choices, the largest difference of log-likelihoods, and questions per second.
 
     python benchmarks/multiple_choice.py FOLDER --data ../shared/data/mmlu --limit 20
 
-FOLDER is what stage `export` writes, which both can read. Needs `pip install 'llmill[harness]'`
-and transformers. Theirs is model `hf` with lm_eval's own task mmlu on the questions of the CSV
-files, without white space round questions and choices, unless `--raw`; `through` is lm_eval with
-llmill's model. In each subject all take turns in random order.
+FOLDER is written by stage `export`, and both can read it. Needs `pip install 'llmill[harness]'`
+and transformers. `theirs` is model `hf` with lm_eval's own task mmlu on the questions of the CSV
+files, without white space around questions and choices unless `--raw` is given; `through` is
+lm_eval with llmill's model. In each subject all take turns in random order.
 
-Theirs is slow, so `--keep FILE` writes it down, a subject at a time, and what the file has already
-is read in place of being run; its speed is then that of another run, and marked.
+`theirs` is slow. `--keep FILE` saves its results after each subject, and reads those that the file
+already has instead of running them; their speed is then from another run, and is marked.
 """
 
 import csv
@@ -37,13 +37,13 @@ SUBJECTS = (  # small ones, and one whose prompts are longer than 2,048 tokens
 )
 THEIRS = "theirs"
 KEPT = f"{THEIRS}, another run"
-Logprobs = list[list[float]]  # of each question its choices, in nats
-Row = tuple[str, list[str], int]  # a question, its choices, the number of the right one
+Logprobs = list[list[float]]  # for each question, the log-likelihoods of its choices, in nats
+Row = tuple[str, list[str], int]  # a question, its choices, the number of the correct choice
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a score depends on."""
+    """The settings that a score depends on."""
 
     model: str
     shots: int
@@ -52,11 +52,11 @@ class Settings:
 
 @dataclass
 class Measured:
-    """What one way says of a subject."""
+    """The results of one way for a subject."""
 
     logprobs: Logprobs
     seconds: float
-    cpu: float  # seconds of all threads, which other programs move less
+    cpu: float  # CPU seconds of all threads, which other programs affect less
 
     @property
     def speed(self) -> float:
@@ -65,16 +65,18 @@ class Measured:
 
 @dataclass
 class Comparison:
-    """Two ways over the same questions."""
+    """A comparison of two ways over the same questions."""
 
     questions: int = 0
-    same: int = 0  # choices
-    furthest: float = 0.0  # log-likelihoods, in nats
+    same: int = 0  # equal choices
+    furthest: float = 0.0  # largest difference of log-likelihoods, in nats
     seconds: float = 0.0
     cpu: float = 0.0
 
     def add(self, theirs: Logprobs, measured: Measured, left_out: set[int]) -> None:
-        """`left_out`: numbers of questions whose prompts differ, so that likelihoods must."""
+        """Add results of a subject. `left_out` has the numbers of questions whose prompts differ,
+        and so do their likelihoods.
+        """
         self.seconds += measured.seconds
         self.cpu += measured.cpu
         for number, (a, b) in enumerate(zip(theirs, measured.logprobs, strict=True)):
@@ -102,7 +104,7 @@ def main(
         bool, typer.Option(help="Theirs gets the files' rows, white space and all.")
     ] = False,
 ) -> None:
-    """Print a row for each subject and one for all."""
+    """Print a row for each subject and one for all subjects."""
     import torch
 
     torch.set_num_threads(threads)
@@ -136,7 +138,9 @@ def main(
 
 
 def questions_of(data: Path, split: str, subject: str) -> list[Question]:
-    """Those of one subject, as stage `prepare` reads them."""
+    """Return the questions of one subject, as stage `prepare` reads them. Raises `UserError` if
+    there are none.
+    """
     found = [each for each in read_raw(data, split) if each.subject == subject]
     if not found:
         raise UserError(f"{data / split}: no questions of {subject}")
@@ -144,8 +148,8 @@ def questions_of(data: Path, split: str, subject: str) -> list[Question]:
 
 
 def their_requests(data: Path, subject: str, shots: int, limit: int | None, raw: bool) -> list[Any]:
-    """lm_eval's requests of its own task, a choice each: of the questions as llmill reads them,
-    without white space around, or of the files' rows as they are.
+    """Return the requests of lm_eval's own task, one per choice. The questions are those that
+    llmill reads, without surrounding white space, or if `raw` the files' unchanged rows.
     """
     import lm_eval.tasks
 
@@ -172,21 +176,21 @@ def their_requests(data: Path, subject: str, shots: int, limit: int | None, raw:
 
 
 def raw_rows(data: Path, split: str, subject: str) -> list[Row]:
-    """The rows of a file as they are."""
+    """Return the unchanged rows of a file."""
     with open(data / split / f"{subject}_{split}.csv", newline="") as file:
         rows = [row for row in csv.reader(file) if row]
     return [(row[0], row[1:-1], LETTERS.index(row[-1])) for row in rows]
 
 
 def read_rows(data: Path, split: str, subject: str) -> list[Row]:
-    """The same as llmill reads them."""
+    """Return the rows of a file as llmill reads them."""
     return [(q.question, q.choices, q.answer) for q in questions_of(data, split, subject)]
 
 
 def other_prompts(
     questions: list[Question], examples: list[Question], requests: list[Any]
 ) -> set[int]:
-    """Numbers of questions whose prompt is not theirs to the letter."""
+    """Return the numbers of questions whose prompt differs from lm_eval's."""
     asked = iter(requests)
     found = set()
     for number, question in enumerate(questions):
@@ -200,7 +204,7 @@ def other_prompts(
 def their_ways(
     settings: Settings, requests: dict[str, list[Any]], batches: list[int]
 ) -> dict[str, Callable[[str], Logprobs]]:
-    """Their model `hf`, by the size of its batches."""
+    """Return lm_eval's model `hf` for each batch size."""
     from lm_eval.models.huggingface import HFLM
 
     harness = HFLM(
@@ -224,7 +228,7 @@ def our_ways(
     requests: dict[str, list[Any]],
     batch: int,
 ) -> dict[str, Callable[[str], Logprobs]]:
-    """llmill by itself, and as a model of lm_eval's."""
+    """Return llmill alone, and llmill as a model of lm_eval."""
     from llmill.harness import Harness
 
     language = language_model(settings.model)
@@ -250,7 +254,7 @@ def our_ways(
 
 
 def by_question(requests: list[Any], answers: list[tuple[float, bool]]) -> Logprobs:
-    """The choices of each question together."""
+    """Group the log-likelihoods of the choices by question."""
     grouped: dict[int, list[float]] = {}
     for request, (logprob, _) in zip(requests, answers, strict=True):
         grouped.setdefault(request.doc_id, []).append(logprob)
@@ -264,20 +268,20 @@ def timed(way: Callable[[str], Logprobs], name: str) -> Measured:
 
 
 def cut(measured: Measured, limit: int | None) -> Measured:
-    """The first questions of what was kept, at the same speed."""
+    """Return the first `limit` questions of a kept result, at the same speed."""
     logprobs = measured.logprobs[:limit]
     share = len(logprobs) / len(measured.logprobs)
     return Measured(logprobs, share * measured.seconds, share * measured.cpu)
 
 
 def write_kept(file: Path, settings: Settings, kept: dict[str, Measured]) -> None:
-    """Theirs so far."""
+    """Save lm_eval's results so far."""
     subjects = {name: asdict(each) for name, each in kept.items()}
     file.write_text(json.dumps({"settings": asdict(settings), "subjects": subjects}, indent=1))
 
 
 def read_kept(file: Path, settings: Settings) -> dict[str, Measured]:
-    """What is there; `UserError` if it was made with other settings."""
+    """Read saved results. Raises `UserError` if they were made with other settings."""
     if not file.exists():
         return {}
     content = json.loads(file.read_text())
@@ -287,9 +291,9 @@ def read_kept(file: Path, settings: Settings) -> dict[str, Measured]:
 
 
 def print_table(every: dict[str, dict[str, Measured]], others: dict[str, set[int]]) -> None:
-    """Of each subject and of all: prompts that are not theirs, the same choices and the greatest
-    difference (of ours where the prompts are equal), questions a second, and how many times theirs
-    ours does: by the clock, and by seconds of the processor.
+    """Print for each subject and for all: the number of differing prompts, the share of equal
+    choices and the largest difference (of `ours`, for equal prompts), questions per second, and the
+    speed of `ours` relative to `theirs`, by wall-clock time and by CPU time.
     """
     heads = ("subject", "questions", "other prompts", "same", "furthest", "same", "furthest")
     print(

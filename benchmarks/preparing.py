@@ -1,5 +1,5 @@
-"""Memory and speed of stage prepare's way with texts as the corpus grows, beside datatrove and
-text-dedup.
+"""Memory and speed of stage prepare's text processing as the corpus grows, compared with datatrove
+and text-dedup.
 
 python benchmarks/preparing.py --data ../shared/data
 """
@@ -36,7 +36,7 @@ from llmill.text.corpus.documents import Document
 from llmill.text.corpus.intake import text_files
 from llmill.text.corpus.spool import Spool
 
-SCALES = (1, 4, 16)  # times the corpus
+SCALES = (1, 4, 16)  # copies of the corpus
 SEED = 0
 WORD = re.compile(r"[A-Za-z]+")
 NOVELS, PASSAGES = "novels, cut into passages", "passages in parquet"
@@ -45,7 +45,7 @@ Measured = dict[str, float]  # MiB at the peak, CPU seconds, documents kept
 
 
 def passages(data: Path, settings: Prepare) -> list[Document]:
-    """The novels as the stage reads them."""
+    """Read the novels as the stage does."""
     files = sorted(data.glob("pretrain/gutenberg/*.txt"))
     if not files:
         sys.exit(f"{data}: no pretrain/gutenberg/*.txt; give --data or LLMILL_MIRROR")
@@ -53,8 +53,8 @@ def passages(data: Path, settings: Prepare) -> list[Document]:
 
 
 def altered(texts: list[str], copy: int) -> Iterator[str]:
-    """The texts with another word for each, the same everywhere: words and their numbers stay as
-    frequent, and no passage is like one of another copy. Copy 0 is as it is.
+    """Replace each word of the texts consistently by another one. Word frequencies keep their
+    distribution, and no passage resembles one of another copy. Copy 0 is unchanged.
     """
     words = sorted({word for text in texts for word in WORD.findall(text)})
     others = words.copy()
@@ -64,7 +64,7 @@ def altered(texts: list[str], copy: int) -> Iterator[str]:
 
 
 def make(folder: Path, passages: list[Document], copies: int) -> None:
-    """What stage download leaves in role text, as parquet: a file a copy."""
+    """Write what stage download leaves in role text, as parquet, with one file per copy."""
     (folder / "books").mkdir(parents=True)
     for copy in range(copies):
         texts = altered([passage.text for passage in passages], copy)
@@ -78,7 +78,7 @@ def make(folder: Path, passages: list[Document], copies: int) -> None:
 
 
 def novels(folder: Path, data: Path) -> None:
-    """The same as the novels are published."""
+    """Write what stage download leaves in role text, with the novels as they are published."""
     shutil.copytree(data / "pretrain/gutenberg", folder / "books")
     files = [{"path": f"books/{file.name}"} for file in sorted(folder.glob("books/*.txt"))]
     entry = {"name": "books", "format": "gutenberg", "files": files}
@@ -86,7 +86,7 @@ def novels(folder: Path, data: Path) -> None:
 
 
 def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> Measured:
-    """What the stage does with texts, in this process."""
+    """Process the texts as the stage does, in this process."""
     before = time.process_time()
     wanted, store = EvaluationTexts(evaluation, settings.contamination), Parts(out / "parts", "")
     files = text_files(raw)
@@ -101,7 +101,7 @@ def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> Me
 
 
 def measured(work: Callable[..., Measured], *words: object) -> Measured:
-    """Of a process of its own, or of one that it starts: see `children.py`."""
+    """Run the work in a new process (see `children.py`), and return its result."""
     here, there = CHILDREN.Pipe()
     child = CHILDREN.Process(target=answer, args=(there, work, *words))
     child.start()
@@ -112,12 +112,12 @@ def measured(work: Callable[..., Measured], *words: object) -> Measured:
 
 
 def answer(to: Connection, work: Callable[..., Measured], *words: object) -> None:
-    """Send what the work returns."""
+    """Send the result of the work."""
     to.send(work(*words))
 
 
 def datatrove(python: Path, raw: Path, out: Path) -> Measured:
-    """Its near duplicates alone, by its own steps, in an interpreter that has it."""
+    """Remove near duplicates only, with datatrove's own steps, in an interpreter that has it."""
     shutil.rmtree(out, ignore_errors=True)
     command = [str(python), str(DATATROVE), str(raw / "books"), str(out)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -128,7 +128,7 @@ def datatrove(python: Path, raw: Path, out: Path) -> Measured:
 
 
 def text_dedup(python: Path, raw: Path, out: Path) -> Measured:
-    """Its near duplicates alone, by its own command in one process, start included."""
+    """Remove near duplicates only, with text-dedup's command in one process, start included."""
     shutil.rmtree(out, ignore_errors=True)
     options = {
         "path": "parquet", "data_files": str(raw / "books/*.parquet"), "split": "train",
@@ -140,7 +140,7 @@ def text_dedup(python: Path, raw: Path, out: Path) -> Measured:
     command = [str(python), "-m", "text_dedup.minhash", *words]
     log = out.with_suffix(".log")
     with log.open("w") as file:
-        wide = {**os.environ, "COLUMNS": "200"}  # else its last number stands on a line of its own
+        wide = {**os.environ, "COLUMNS": "200"}  # keeps its last number on the same line
         child = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=wide)
         _, status, usage = os.wait4(child.pid, 0)
     said = log.read_text()
@@ -152,7 +152,7 @@ def text_dedup(python: Path, raw: Path, out: Path) -> Measured:
 
 
 def size(raw: Path) -> float:
-    """MB of text in it."""
+    """Return the MB of text in a corpus."""
     files = sorted((raw / "books").iterdir())
     if files[0].suffix == ".txt":
         return sum(file.stat().st_size for file in files) / 1e6
@@ -208,7 +208,7 @@ def main(
 
 
 def show(results: dict[tuple[str, str], list[Measured]], sizes: dict[str, float]) -> None:
-    """Medians over the rounds."""
+    """Print a table of medians over the rounds."""
     table = Table("corpus", "MB", "by", "documents kept", "peak MiB", "MB per CPU second")
     for (corpus, by), all_rounds in results.items():
         middle = {key: statistics.median(each[key] for each in all_rounds) for key in all_rounds[0]}

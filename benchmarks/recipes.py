@@ -1,4 +1,4 @@
-"""Validation loss of pretraining recipes at equal time, on the data of this repository: run stage
+"""Validation loss of pretraining recipes at equal time, on the data of this repository. Run stage
 `tokenize` of a preset first.
 
     python benchmarks/recipes.py --seconds 45
@@ -24,21 +24,23 @@ from llmill.training.settings import Optimizer, Schedule
 from llmill.training.validation import loss_over
 
 COSINE = {"decay": "cosine", "warmup_steps": 100, "decay_share": 1.0, "min_factor": 0.1}
-TRIAL = 12  # steps that tell how many fit into the time
+TRIAL = 12  # steps of a trial, which gives the number of steps that fit into the time
 
 
 def folder(preset: Params, stage: str) -> Path:
-    """Where a stage's result lies."""
+    """Return the folder of a stage's result."""
     return pipeline.folder(params.stages(preset), stage)
 
 
 def shape_of(preset: Params) -> Model:
-    """The shape of the model that the preset trains."""
+    """Return the shape of the model that the preset trains."""
     return initial.shape(preset.model, folder(preset, "download") / "init")
 
 
 def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule]]:
-    """The preset's own, with Muon at several rates; its form with AdamW; GPT-2's with AdamW."""
+    """Return the preset's recipe with Muon at several learning rates, its switches with AdamW, and
+    GPT-2's switches with AdamW.
+    """
     own, kept = shape_of(preset), preset.pretrain.training
     found = {}
     for rate in (1e-3, 3e-3):
@@ -59,7 +61,7 @@ def main(
     seconds: Annotated[float, typer.Option(help="Of training, for each recipe.")] = 45.0,
     seed: int = 1,
 ) -> None:
-    """For each recipe: its loss, the steps that fit into the time, the time that they took."""
+    """Print for each recipe: its loss, the steps that fit into the time, and their time."""
     preset = params.load(file)
     tokenizer = Tokenizer.load(folder(preset, "tokenizer") / "bpe")
     block, settings = shape_of(preset).block_size, preset.pretrain

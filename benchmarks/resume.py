@@ -1,12 +1,12 @@
-"""Kills trainings with SIGKILL at random moments, lets them go on, and compares every file of the
-finished results with those of one that nobody disturbed.
+"""Kill trainings with SIGKILL at random moments, resume them, and compare every file of the results
+with the files of an undisturbed training.
 
     python benchmarks/resume.py --kills 50
     python benchmarks/resume.py --kills 20 "classify@all classify.seeds=[1,2]" prefer
 
-A training is a stage of one process, and behind it changes of the parameters, as `llmill preset
---set` takes them. The undisturbed one is started as a user would; those that are killed are forks
-of this process, which has loaded what takes long to load.
+A training is a stage of one process, followed by changes of the parameters, as in `llmill preset
+--set`. The undisturbed training is started as a user would start it. The killed ones are forks of
+this process, which has already loaded the modules that are slow to load.
 """
 
 import faulthandler
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 LINKED = ("src", "own", "dvc.yaml", "requirements.lock", "sources.yaml")
 LOADED = ("mlflow.store.tracking.sqlalchemy_store", "llmill.training.loop", "llmill.runner.stage")
 FOLDERS = {"data": "data", "results": "results"}
-CHANGES = {  # of every training: short, on one thread, and often interrupted by itself
+CHANGES = {  # for every training: short, on one thread, and with frequent saves and validations
     "threads": 1,
     "training.max_steps": 80,
     "training.epochs": "null",
@@ -47,7 +47,7 @@ CHANGES = {  # of every training: short, on one thread, and often interrupted by
     "training.checkpoint_every": 4,
 }
 
-# By the module and the function of `llmill.training` that is under way; the first that fits.
+# Module and function of `llmill.training` that is running in each place; the first match counts.
 ELSEWHERE = "elsewhere"
 PLACES = {
     ELSEWHERE: {("loop", "_restored")},
@@ -57,7 +57,7 @@ PLACES = {
 }
 START = "start-up"
 AIMS = {START: 1, "save": 3, "validation": 2, "whenever": 4}  # of ten kills
-WITHIN = 0.02  # seconds from the moment that a save or a validation was seen
+WITHIN = 0.02  # most seconds between seeing a save or a validation and the kill
 
 
 def main(
@@ -66,9 +66,9 @@ def main(
     per_run: Annotated[int, typer.Option(help="Of one run, before it may finish.")] = 5,
     seed: Annotated[int, typer.Option(help="Of the moments.")] = 1,
 ) -> None:
-    """Exit code 1 if any finished result differs."""
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # inherited, until a stage can answer
-    os.environ["MLFLOW_TRACKING_URI"] = "none://"  # off: it would take most of a start
+    """Kill and compare trainings. Exit with code 1 if any finished result differs."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # forks inherit it until they can answer
+    os.environ["MLFLOW_TRACKING_URI"] = "none://"  # off, because it takes most of the start
     rng, differing = random.Random(seed), 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -85,7 +85,7 @@ def main(
 
 
 def differ(root: Path, stage: Stage, rng: random.Random, kills: int, per_run: int) -> int:
-    """Kill the runs of a training; returns how many of them ended otherwise."""
+    """Kill the runs of a training, and return how many of them ended with other files."""
     seconds = undisturbed(root, stage)
     whole = hashes(root, stage)
     print(f"  undisturbed: {len(whole)} files, {seconds:.1f} s from the first state", flush=True)
@@ -110,7 +110,7 @@ def differ(root: Path, stage: Stage, rng: random.Random, kills: int, per_run: in
 
 
 def prepare(root: Path, training: str) -> Stage:
-    """Write the parameters, the smoke preset's with changes, and run the stages before."""
+    """Write the parameters of the smoke preset with changes, and run the stages before this one."""
     address, *changes = re.split(r" (?=[\w.]+=)", training)
     stages = pipeline.load({"paths": FOLDERS}, root / "dvc.yaml")
     stage = stages[address]
@@ -129,9 +129,7 @@ def prepare(root: Path, training: str) -> Stage:
 
 
 def undisturbed(root: Path, stage: Stage) -> float:
-    """Run a stage to its end; returns the seconds of the processor from the first state of a
-    training on.
-    """
+    """Run a stage to its end. Return the CPU seconds since the first state of its training."""
     words = [stage.name, *filter(None, [stage.variant])]
     with said(root).open("w") as file:
         process = subprocess.Popen(
@@ -152,14 +150,14 @@ def undisturbed(root: Path, stage: Stage) -> float:
 
 
 def used(pid: int | None) -> float:
-    """The seconds of the processor that a process has had: no matter what runs beside it."""
+    """Return the CPU seconds of a process, which other processes do not affect."""
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system
 
 
 def forked(root: Path, stage: Stage) -> ForkProcess:
-    """Start a stage, its lines thrown away; asked by SIGUSR1 it says which functions are under way,
-    in a file of its own.
+    """Start a stage and discard its output. On SIGUSR1 it writes its running functions to the file
+    `said`.
     """
     said(root).write_bytes(b"")
     process = multiprocessing.get_context("fork").Process(target=run, args=(root, stage))
@@ -168,7 +166,7 @@ def forked(root: Path, stage: Stage) -> ForkProcess:
 
 
 def run(root: Path, stage: Stage) -> None:
-    """What a fork does."""
+    """Run a stage in a fork."""
     from llmill.__main__ import main as llmill
 
     file = said(root).open("w")
@@ -182,13 +180,13 @@ def run(root: Path, stage: Stage) -> None:
 
 
 def said(root: Path) -> Path:
-    """The standard error of the stage that was started last."""
+    """Return the file with the standard error of the stage that was started last."""
     return root / "said"
 
 
 def killed(root: Path, stage: Stage, rng: random.Random, longest: float) -> str:
-    """Kill a training at a random moment, or in what is aimed at; returns what was under way. One
-    that ends before is started anew from nothing.
+    """Kill a training at a random moment or in a chosen place, and return where it was. A training
+    that ends before the kill is started again from scratch.
     """
     (aim,) = rng.choices(list(AIMS), list(AIMS.values()))
     process = forked(root, stage)
@@ -211,7 +209,7 @@ def killed(root: Path, stage: Stage, rng: random.Random, longest: float) -> str:
 
 
 def doing(root: Path, process: ForkProcess) -> str:
-    """What a stage is doing: a place, or `ELSEWHERE` if it is in no training or not listening."""
+    """Return the place where a stage is, or `ELSEWHERE` if it is not training or not listening."""
     before, told = said(root).stat().st_size, ""
     if process.is_alive() and before:
         os.kill(process.pid or 0, signal.SIGUSR1)
@@ -223,13 +221,13 @@ def doing(root: Path, process: ForkProcess) -> str:
 
 
 def hashes(root: Path, stage: Stage) -> dict[str, str]:
-    """Of every file of the result, its record among them."""
+    """Return the hash of every file of the result, including its record."""
     folder = root / stage.out
     return {p.relative_to(folder).as_posix(): sha256_file(p) for p in files_under(folder)}
 
 
 def forget(root: Path, stage: Stage) -> None:
-    """Remove what the training made."""
+    """Remove the results and states of the training."""
     shutil.rmtree(root / stage.out, ignore_errors=True)
     shutil.rmtree(root / "scratch" / stage.address, ignore_errors=True)
 

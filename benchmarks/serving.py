@@ -1,12 +1,14 @@
-"""The server under load: concurrent streams, each answer checked against the one got alone.
+"""The server under load: concurrent streams, with each answer checked against the answer to the
+same prompt alone.
 
 python benchmarks/serving.py [--model results/instruct] [--streams 64] [--seconds 60]
 
-Without --model a random model of the world preset's shape is served. The server is a process of its
-own, so its memory is its own; it is ended with the benchmark.
+Without --model, a random model of the world preset's shape is served. The server is a separate
+process, so its memory is measured alone. It ends with the benchmark.
 
 Answers are the same up to the rounding of sums: a product of another number of rows sums in another
-order, so a near tie may flip, and a mixed answer of a model that has such ties is no mistake alone.
+order, so a near tie may flip. A mixed answer of a model with such ties is thus not an error by
+itself.
 """
 
 import asyncio
@@ -41,19 +43,19 @@ LONGEST_WAIT = 120.0  # seconds for an answer
 
 @dataclass
 class Tally:
-    """What came back."""
+    """Counts of the answers."""
 
     requests: int = 0
     tokens: int = 0
     errors: int = 0
     mixed: int = 0
-    different: int = 0  # answers, of those that the prompts get alone
+    different: int = 0  # number of different answers to the prompts alone
     reasons: set[str] = field(default_factory=set)
 
 
 def random_checkpoint(folder: Path, vocabulary: int = 256) -> Path:
-    """Random weights, large enough that greedy answers differ from prompt to prompt; the tokens are
-    bytes and pairs of bytes.
+    """Save a checkpoint with random weights, large enough that greedy answers differ between
+    prompts. The tokens are bytes and pairs of bytes.
     """
     torch.manual_seed(SEED)
     pairs = (bytes([first, second]) for first in range(256) for second in range(256))
@@ -70,7 +72,9 @@ def random_checkpoint(folder: Path, vocabulary: int = 256) -> Path:
 async def answer(
     client: httpx.AsyncClient, model: str, prompt: str, tokens: int
 ) -> tuple[str, int]:
-    """A greedy answer as it streams in, and its number of tokens."""
+    """Stream a greedy answer; return it and its number of tokens. Raises ValueError for an error of
+    the server.
+    """
     asked = {"model": model, "prompt": prompt, "max_tokens": tokens, "temperature": 0}
     asked |= {"stream": True, "stream_options": {"include_usage": True}}
     text, written = "", 0
@@ -90,7 +94,7 @@ async def answer(
 
 
 async def load(url: str, model: str, streams: int, seconds: float, tokens: int) -> Tally:
-    """So many streams for so long; each begins anew when it is answered."""
+    """Run `streams` streams for `seconds` seconds; each sends its next request when answered."""
     tally = Tally()
     limits = httpx.Limits(max_connections=streams)
     async with httpx.AsyncClient(base_url=url, timeout=LONGEST_WAIT, limits=limits) as client:
@@ -126,7 +130,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, max=3600)] = 60,
     tokens: Annotated[int, typer.Option(min=1, help="Of the longest answer.")] = 64,
 ) -> None:
-    """Requests, tokens a second, errors, mixed answers, and the server's memory."""
+    """Print requests, tokens per second, errors, mixed answers, and the server's memory."""
     with tempfile.TemporaryDirectory() as folder:
         name = model or str(random_checkpoint(Path(folder)))
         words = [sys.executable, "-m", "llmill", "serve", name, "--port", "0"]

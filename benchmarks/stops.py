@@ -1,5 +1,5 @@
-"""Stops trainings under `snakemake`, `dvc repro` and `make run` in every way that a person or a
-machine does, lets them go on, and compares the end with that of one that nobody disturbed.
+"""Stop trainings under `snakemake`, `dvc repro` and `make run` in every way that a person or a
+machine does, resume them, and compare the results with those of an undisturbed training.
 
     python benchmarks/stops.py --stops 40
 """
@@ -34,14 +34,14 @@ BEFORE = "data/tokenize/record.json"
 RECORD = "results/pretrain/record.json"
 STEPS, SAVE_EVERY, VALIDATE_EVERY = 1000, 10, 50
 PER_TRAINING = 5
-LONGEST = 120  # seconds until a training says a line, or ends after a stop
+LONGEST = 120  # most seconds until a training prints a line, or ends after a stop
 
 DRIVERS = {
     "snakemake": ["snakemake", "--cores", "2", RECORD],
     "dvc repro": ["dvc", "repro", "pretrain"],
     "make run": ["make", "run"],
 }
-# How it is stopped; what may be lost of the steps that it said; whether it says a last line.
+# For each way to stop: the most printed steps that may be lost, and whether it prints a last line.
 KINDS = {
     "Ctrl-C": (0, True),
     "Ctrl-C twice": (0, True),
@@ -67,20 +67,20 @@ print(json.dumps(found))
 
 @dataclass
 class Outcome:
-    """What a stop left."""
+    """The outcome of a stop."""
 
     driver: str
     kind: str
     in_save: bool
-    reached: int  # the last step that was said
-    line: bool  # "stopped by signal", on the terminal
+    reached: int  # the last step that was printed
+    line: bool  # whether the terminal showed "stopped by signal"
 
 
 def main(
     stops: Annotated[int, typer.Option(help="In all.")] = 40,
     seed: Annotated[int, typer.Option(help="Of ways and moments.")] = 1,
 ) -> None:
-    """Exit code 1 if anything was lost that must not be, or a training ended otherwise."""
+    """Stop trainings. Exit with code 1 if too much was lost, or if a training ended differently."""
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "a clone"
@@ -109,7 +109,7 @@ def main(
 
 
 def clone(root: Path) -> None:
-    """The tracked files in a repository of their own; its environment is this one's."""
+    """Copy the tracked files to a new repository that uses this repository's environment."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
     )
@@ -123,7 +123,7 @@ def clone(root: Path) -> None:
 
 
 def write(root: Path, tree: dict, number: int) -> None:
-    """Parameters of a training: the same weights and curve each time, another fingerprint."""
+    """Write the parameters of a training, with the same weights and curve but a new fingerprint."""
     tree["pretrain"]["samples"]["max_new_tokens"] = 4 + number
     (root / "params.yaml").write_text(yaml.safe_dump(tree))
 
@@ -136,7 +136,7 @@ def environment() -> dict[str, str]:
 
 
 def run(root: Path, *words: str) -> str:
-    """A command that must succeed."""
+    """Run a command that must succeed, and return its output."""
     done = subprocess.run(words, cwd=root, env=environment(), capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(words)}\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
@@ -144,12 +144,12 @@ def run(root: Path, *words: str) -> str:
 
 
 def finish(root: Path) -> None:
-    """Let the training end."""
+    """Run the training to its end."""
     run(root, *DRIVERS["snakemake"])
 
 
 def ending(root: Path) -> tuple[str, str]:
-    """Hashes of the weights and of the curve."""
+    """Return the hashes of the weights and of the curve."""
     folder = root / "results/pretrain"
     weights = folder / "checkpoint/model.safetensors"
     return sha256_file(weights), sha256_file(folder / "curves.csv")
@@ -158,7 +158,7 @@ def ending(root: Path) -> tuple[str, str]:
 def trained(
     root: Path, ways: list[tuple[str, str]], number: int, whole: tuple[str, str], rng: random.Random
 ) -> int:
-    """One training, stopped in these ways; the number of things that are wrong with it."""
+    """Run one training and stop it in these ways; return the number of errors found."""
     wrong, before = 0, None
     for driver, kind in ways:
         terminal = Terminal(DRIVERS[driver], root, environment())
@@ -179,7 +179,7 @@ def trained(
 
 
 def continued(terminal: Terminal, before: Outcome | None) -> int:
-    """Where the training goes on, and whether the stop before lost no more than it may."""
+    """Wait for the training to continue; return whether the stop before lost more than it may."""
     if before is None:
         return 0
     step = int(terminal.wait_for(r"continues at step (\d+)", LONGEST)[1])
@@ -196,7 +196,7 @@ def continued(terminal: Terminal, before: Outcome | None) -> int:
 
 
 def stopped(root: Path, terminal: Terminal, driver: str, kind: str, rng: random.Random) -> Outcome:
-    """Stop a training some steps from where it is, on a step or within a save."""
+    """Stop a training after some more steps, at a step or within a save."""
     aim = last_step(terminal) + rng.randint(10, 100)
     while last_step(terminal) < aim:
         time.sleep(0.005)
@@ -219,7 +219,7 @@ def stopped(root: Path, terminal: Terminal, driver: str, kind: str, rng: random.
 
 
 def driver_of(terminal: Terminal, driver: str) -> psutil.Process:
-    """The process of dvc or snakemake itself; of `make run` that of snakemake."""
+    """Return the process of dvc or snakemake; for `make run`, that of snakemake."""
     top = psutil.Process(terminal.process.pid)
     name = "dvc" if driver == "dvc repro" else "snakemake"
     for process in [top, *top.children(recursive=True)]:
@@ -234,7 +234,7 @@ def last_step(terminal: Terminal) -> int:
 
 
 def seen_saving(root: Path) -> bool:
-    """Wait for a state that is half written; one may be gone again before it is seen."""
+    """Wait for a half-written state, which may vanish before it is seen; return whether it was."""
     until = time.monotonic() + 5
     while time.monotonic() < until:
         if list(root.glob("scratch/pretrain/*/state/*.tmp")):
@@ -250,7 +250,7 @@ def wait_until_free(root: Path) -> None:
 
 
 def tracked(root: Path, tokens: int) -> list[list]:
-    """Status and steps of the MLflow runs of a training."""
+    """Return the status and the steps of the MLflow runs of a training."""
     printed = run(root, sys.executable, "-c", TRACKED.format(tokens=tokens))
     return json.loads(printed.splitlines()[-1])
 

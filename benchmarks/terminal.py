@@ -1,4 +1,4 @@
-"""A command in a terminal of its own: it gets what a person's keys and a closed window send."""
+"""Run a command in its own terminal, which can send what keys and a closed window send."""
 
 import contextlib
 import fcntl
@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 INTERRUPT = b"\x03"  # Ctrl-C
-STEP_SECONDS = 0.1  # between two looks at whether the window was closed
+STEP_SECONDS = 0.1  # seconds between two checks of whether the window was closed
 
 
 class Terminal:
-    """Runs the command as the foreground job of a new session; what it prints is kept."""
+    """Runs a command as the foreground job of a new session, and keeps its output."""
 
     def __init__(self, words: Sequence[str], folder: Path, environment: Mapping[str, str]):
         self._master, slave = pty.openpty()
@@ -41,12 +41,14 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """All that was printed so far."""
+        """The output so far."""
         with self._changed:
             return self._text
 
     def wait_for(self, pattern: str, seconds: float) -> re.Match[str]:
-        """The first match in what is printed; raises `TimeoutError` where none comes."""
+        """Wait for a match in the output and return the first one. Raises `TimeoutError` if none
+        comes.
+        """
 
         def ended() -> bool:
             return re.search(pattern, self._text) is not None or not self._reader.is_alive()
@@ -59,16 +61,16 @@ class Terminal:
         return found
 
     def press(self, keys: bytes = INTERRUPT) -> None:
-        """Type."""
+        """Press keys."""
         os.write(self._master, keys)
 
     def send(self, signum: signal.Signals) -> None:
-        """A signal to every process of the job."""
+        """Send a signal to every process of the job."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signum)
 
     def close(self) -> None:
-        """Close the window: the shell passes SIGHUP on to its job, and every later write fails."""
+        """Close the window: the shell passes SIGHUP to its job, and every later write fails."""
         self.send(signal.SIGHUP)
         self._closing = True
         self._reader.join()
@@ -90,7 +92,7 @@ class Terminal:
 
 
 def _take_terminal() -> None:
-    """In the child: standard input is the session's terminal, and no signal is ignored."""
+    """Make standard input the session's terminal in the child, and restore signal handlers."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_DFL)

@@ -1,5 +1,5 @@
 """Wall-clock time to a validation loss on the characters of tiny Shakespeare: the recipe of the
-world preset against the plain recipe of the field, both through llmill's engine.
+world preset compared with the plain recipe of the field, both with llmill's engine.
 
     python benchmarks/time_to_loss.py --data ../shared/data
 """
@@ -34,7 +34,7 @@ HARDWARE = Runtime(device="cpu", dtype="float32")
 
 
 def plain() -> engine.Recipe:
-    """The plain recipe of the field."""
+    """Return the plain recipe of the field."""
     return engine.Recipe(
         Model(
             **SHAPE, norm="layernorm", norm_weight=True, norm_embedding=False, position="learned",
@@ -49,7 +49,7 @@ def plain() -> engine.Recipe:
 
 
 def ours(steps: int, batch: int) -> engine.Recipe:
-    """The switches, optimizer and schedule of the world preset, in this shape."""
+    """Return the switches, optimizer and schedule of the world preset, in this shape."""
     world = params.load(WORLD)
     model, kept = world.model.model_dump() | SHAPE, world.pretrain.training
     return engine.Recipe(
@@ -66,7 +66,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Of our recipe.")] = 350,
     batch: int = 12,
 ) -> None:
-    """For each seed: the plain recipe, then ours; the ratio of their times and their losses."""
+    """Run the plain recipe and then ours for each seed; print their losses and ratios of times."""
     file = data / "pretrain/tinyshakespeare.txt"
     if not file.exists():
         sys.exit(f"{file}: missing; name the folder of the real data with --data")
@@ -86,7 +86,7 @@ def main(
 
 
 def characters(file: Path) -> list[Shards]:
-    """The text as numbers of its characters: nine tenths to train on, the rest held out."""
+    """Encode the text by characters: nine tenths are for training, the rest is held out."""
     text = file.read_text(encoding="utf-8")
     known = {c: i for i, c in enumerate(sorted(set(text)))}
     ids = np.array([known[c] for c in text], dtype=np.uint16)
@@ -97,14 +97,14 @@ def characters(file: Path) -> list[Shards]:
 def run(
     recipe: engine.Recipe, text: Shards, held_out: Shards, seed: int, threads: int
 ) -> tuple[float, float]:
-    """Validation loss in nats after training, and the seconds of training."""
+    """Train; return the validation loss in nats and the seconds of training."""
     model, seconds = engine.trained(recipe, text, HARDWARE, threads, seed)
     return loss_over(model.eval(), held_out), seconds
 
 
 @torch.inference_mode()
 def loss_over(model: Transformer, shards: Shards) -> float:
-    """Mean loss over all windows that do not overlap."""
+    """Return the mean loss in nats per token over all non-overlapping windows."""
     nats, tokens = 0.0, 0
     count = shards.n_windows(BLOCK)
     for start in range(0, count, 64):

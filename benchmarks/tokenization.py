@@ -1,4 +1,4 @@
-"""Speed and memory of stage tokenize beside plain tiktoken, on the twenty Gutenberg novels.
+"""Speed and memory of stage tokenize compared with plain tiktoken, on the twenty Gutenberg novels.
 
 python benchmarks/tokenization.py --data ../shared/data
 """
@@ -28,19 +28,20 @@ from llmill.text.corpus import documents, parquet
 from llmill.text.tokenization.tokenizer import END_OF_TEXT, Tokenizer, from_gpt2, train
 
 PASSAGE_WORDS = 400  # as in the presets
-SHARDS = 2  # of a copy of the corpus
-VOCAB_SIZE = 4096  # of the BPE that stands in for GPT-2's
-COPIES = (1, 4, 16)  # of the corpus, to see whether memory grows
+SHARDS = 2  # shards per copy of the corpus
+VOCAB_SIZE = 4096  # of the BPE that replaces GPT-2's
+COPIES = (1, 4, 16)  # copies of the corpus, to see whether memory grows
 SEED, PROCESSES = 0, 2
-# A spawned child's ru_maxrss begins at its parent's peak; one that a small server forks does not.
+# The ru_maxrss of a spawned child begins at its parent's peak; that of a child of a small fork
+# server does not.
 CHILDREN = multiprocessing.get_context("forkserver")
 PLAIN, ONE, TWO, BATCH = "tiktoken", "llmill", "llmill, 2 processes", "tiktoken, 2 threads"
 Run = Callable[[], object]
-Seconds = tuple[float, float]  # by the clock, and of CPU time
+Seconds = tuple[float, float]  # wall-clock time and CPU time
 
 
 def read(data: Path) -> list[documents.Document]:
-    """The novels as the passages that stage prepare makes of them."""
+    """Read the novels as the passages that stage prepare makes from them."""
     files = sorted(data.glob("pretrain/gutenberg/*.txt"))
     if not files:
         sys.exit(f"{data}: no pretrain/gutenberg/*.txt; give --data or LLMILL_MIRROR")
@@ -48,14 +49,14 @@ def read(data: Path) -> list[documents.Document]:
 
 
 def vocabulary(data: Path, found: list[documents.Document]) -> tuple[Tokenizer, str]:
-    """GPT-2's ranks where they lie beside the novels, or a small BPE of the novels."""
+    """Load GPT-2's ranks if they lie beside the novels, else train a small BPE on the novels."""
     if (data / "gpt2_bpe" / "vocab.bpe").exists():
         return from_gpt2(data / "gpt2_bpe"), "GPT-2's BPE"
     return train((d.text for d in found), VOCAB_SIZE), f"a BPE of {VOCAB_SIZE} tokens"
 
 
 def plain(tokenizer: Tokenizer) -> tiktoken.Encoding:
-    """tiktoken by itself, with the same ranks."""
+    """Return plain tiktoken with the same ranks."""
     return tiktoken.Encoding(
         "plain",
         pat_str=tokenizer.pattern,
@@ -65,7 +66,7 @@ def plain(tokenizer: Tokenizer) -> tiktoken.Encoding:
 
 
 def stage(bpe: Path, text: Path, out: Path, copies: int, processes: int) -> None:
-    """What the stage does with each shard of `copies` times the corpus."""
+    """Process each shard of `copies` copies of the corpus as the stage does."""
     shutil.rmtree(out, ignore_errors=True)
     work = [
         Part({"shard": shard.name, "copy": copy}, functools.partial(encode, bpe, shard))
@@ -77,7 +78,7 @@ def stage(bpe: Path, text: Path, out: Path, copies: int, processes: int) -> None
 
 
 def peak(bpe: Path, text: Path, out: Path, copies: int) -> float:
-    """MiB of one process that encodes `copies` times the corpus."""
+    """Return the peak MiB of one process that encodes `copies` copies of the corpus."""
     here, there = CHILDREN.Pipe()
     child = CHILDREN.Process(target=weigh, args=(there, bpe, text, out, copies))
     child.start()
@@ -86,13 +87,13 @@ def peak(bpe: Path, text: Path, out: Path, copies: int) -> float:
 
 
 def weigh(pipe: Connection, bpe: Path, text: Path, out: Path, copies: int) -> None:
-    """Send this process's ru_maxrss after the work."""
+    """Send this process's peak memory in MiB after the work."""
     stage(bpe, text, out, copies, processes=1)
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def take_turns(runs: dict[str, Run], rounds: int) -> dict[str, list[Seconds]]:
-    """Seconds of every run; each round has all of them in random order."""
+    """Return the seconds of every run. Each round has all runs in random order."""
     seconds: dict[str, list[Seconds]] = {name: [] for name in runs}
     order = random.Random(SEED)
     for _ in range(rounds):
@@ -106,7 +107,7 @@ def take_turns(runs: dict[str, Run], rounds: int) -> dict[str, list[Seconds]]:
 
 
 def table(title: str, megabytes: float, seconds: dict[str, list[Seconds]]) -> Table:
-    """A row for each way; ratios are taken round by round, then their median and quartiles."""
+    """Make a table with a row for each way, with the median and quartiles of ratios per round."""
     made = Table("way", "MB/s", "to tiktoken", "to llmill", "MB/CPU s", "to tiktoken", title=title)
     for name, taken in seconds.items():
         cells = []
@@ -127,7 +128,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=2, help="Times that each way is timed.")] = 9,
     copies: Annotated[int, typer.Option(min=1, help="Of the novels, for the timing.")] = 2,
 ) -> None:
-    """Time and weigh stage tokenize beside plain tiktoken."""
+    """Measure time and memory of stage tokenize compared with plain tiktoken."""
     found = read(data)
     texts = [document.text for document in found]
     megabytes = sum(len(text.encode()) for text in texts) * copies / 1e6

@@ -1,4 +1,4 @@
-"""Speed and memory of one training step: llmill's model beside transformers' and litgpt's.
+"""Speed and memory of one training step: llmill's model compared with transformers' and litgpt's.
 
 python benchmarks/training.py
 """
@@ -32,7 +32,7 @@ from llmill.model.transformer import Transformer
 
 THREADS, SEED, LR, BLOCK_SIZE = 2, 0, 1e-3, 256
 WARM_UP, MEMORY_STEPS = 3, 5  # steps
-SIDE = 2048  # two square matrices: the speed of their product is what can be reached
+SIDE = 2048  # rows of two square matrices; the speed of their product is taken as the peak
 REFERENCE, COMPILED = "transformers", "-compiled"
 PEERS = (REFERENCE, "litgpt")
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
@@ -43,41 +43,41 @@ Step = Callable[[], object]
 class Shape:
     vocab_size: int
     batch_size: int
-    sizes: dict[str, int]  # by the names that all of the libraries use
+    sizes: dict[str, int]  # by names that all of the libraries use
 
 
 SHAPES = {
     "small": Shape(1024, 16, {"n_embd": 128, "n_layer": 4, "n_head": 4}),
     "large": Shape(4096, 8, {"n_embd": 256, "n_layer": 6, "n_head": 8}),
 }
-TINY = Shape(64, 1, {"n_embd": 64, "n_layer": 1, "n_head": 2})  # to load what a step needs
+TINY = Shape(64, 1, {"n_embd": 64, "n_layer": 1, "n_head": 2})  # loads all that a step needs
 
 
 def llmill_modern(shape: Shape, **switches: Any) -> nn.Module:
-    """llmill's decoder with the switches of the preset `world`, or others."""
+    """Return llmill's transformer with the switches of the preset `world`, or with others."""
     form = yaml.safe_load(WORLD.read_text(encoding="utf-8"))["model"] | switches | shape.sizes
     form |= {"n_kv_head": form["n_head"], "mlp_hidden": 4 * form["n_embd"]}
     return Transformer(Model(**form | {"block_size": BLOCK_SIZE}), shape.vocab_size)
 
 
 def llmill_gpt2(shape: Shape) -> nn.Module:
-    """llmill's decoder with the switches that make GPT-2's block: like for like."""
+    """Return llmill's transformer with the switches of GPT-2's block, for a like-for-like test."""
     return llmill_modern(shape, **GPT2)
 
 
 def transformers(shape: Shape) -> nn.Module:
-    """GPT2LMHeadModel without dropout, with its default attention."""
+    """Return GPT2LMHeadModel without dropout, with its default attention."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     sizes = shape.sizes | {"vocab_size": shape.vocab_size, "n_positions": BLOCK_SIZE}
     form = {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0, "use_cache": False}
     model = GPT2LMHeadModel(GPT2Config(**sizes, **form, bos_token_id=None, eos_token_id=None))
-    model.loss_type = "ForCausalLM"  # what it takes without it, too, after a warning
+    model.loss_type = "ForCausalLM"  # the default, but set here it avoids a warning
     return model
 
 
 def litgpt(shape: Shape) -> nn.Module:
-    """litgpt's GPT as near to GPT-2 as it comes: rotary positions, for it has no learned ones."""
+    """Return litgpt's GPT, as close to GPT-2 as possible: it supports only rotary positions."""
     from litgpt.config import Config
     from litgpt.model import GPT
 
@@ -87,7 +87,7 @@ def litgpt(shape: Shape) -> nn.Module:
 
 
 class Bare(nn.Module):
-    """The products and the attention of GPT-2's form by torch's kernels, and nothing between."""
+    """The matrix products and attention of GPT-2's form with torch's kernels, and nothing else."""
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -104,7 +104,9 @@ class Bare(nn.Module):
         self.head.weight = self.embedding.weight
 
     def forward(self, idx: Tensor) -> Tensor:
-        """A number to go back from, of logits in chunks as large as llmill's."""
+        """Return a scalar for the backward pass from ids, (B, T), with logits in chunks as large as
+        llmill's.
+        """
         x = self.embedding(idx)
         for layer in self.layers:
             heads = layer["qkv"](x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D)
@@ -115,8 +117,8 @@ class Bare(nn.Module):
 
 
 class Plain(nn.Module):
-    """GPT-2's form in the fewest lines of torch, as nanoGPT has it: LayerNorm, learned positions,
-    GELU, a tied head.
+    """GPT-2's form in few lines of torch, as in nanoGPT: LayerNorm, learned positions, GELU, and a
+    tied head.
     """
 
     def __init__(self, shape: Shape):
@@ -131,7 +133,7 @@ class Plain(nn.Module):
         self.head.weight = self.embedding.weight
 
     def forward(self, idx: Tensor) -> Tensor:
-        """Logits, (B, T, V)."""
+        """Return logits, (B, T, V), from ids, (B, T)."""
         x = self.embedding(idx) + self.position(torch.arange(idx.size(1)))
         return self.head(self.norm(self.blocks(x)))
 
@@ -155,26 +157,26 @@ class PlainBlock(nn.Module):
 
 
 def chunked_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy, as llmill's models make it from targets."""
+    """Return the mean cross-entropy, which llmill's model computes from targets, (B, T)."""
     return model(idx, targets=targets) / targets.numel()
 
 
 def token_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of all logits at once."""
+    """Return the mean cross-entropy from all logits at once; targets are (B, T)."""
     return cross_entropy(model(idx).flatten(0, 1), targets.flatten())
 
 
 def no_loss(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
-    """Nothing more than the model makes."""
+    """Return the output of the model, without a loss."""
     return model(idx)
 
 
 def own_mean(model: nn.Module, idx: Tensor, targets: Tensor) -> Tensor:
-    """The same as transformers computes it itself, from labels that it shifts."""
+    """Return the mean cross-entropy as transformers computes it, from labels that it shifts."""
     return model(input_ids=idx, labels=idx).loss
 
 
-MODELS = {  # what builds it, its loss, the module it needs
+MODELS = {  # by name: constructor, loss, and required module
     "llmill-gpt2": (llmill_gpt2, chunked_mean, "llmill"),
     "llmill-modern": (llmill_modern, chunked_mean, "llmill"),
     "transformers": (transformers, own_mean, "transformers.models.gpt2.modeling_gpt2"),
@@ -187,7 +189,7 @@ Name = StrEnum("Name", list(MODELS))
 
 
 def set_up(keep_memory: bool) -> None:
-    """The same seed and threads for all; llmill's start also keeps freed memory."""
+    """Set the same seed and threads for all models; llmill's start also keeps freed memory."""
     if keep_memory:
         runtime.start(SEED, THREADS)
     torch.manual_seed(SEED)
@@ -195,7 +197,7 @@ def set_up(keep_memory: bool) -> None:
 
 
 def training(name: str, shape: Shape) -> Step:
-    """A model that takes training steps on random tokens."""
+    """Return a function that takes a training step of a new model on random tokens."""
     tokens = torch.randint(shape.vocab_size, (shape.batch_size, BLOCK_SIZE + 1))
     idx, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()  # (B, T)
     build, loss, _ = MODELS[name.removesuffix(COMPILED)]
@@ -213,7 +215,7 @@ def training(name: str, shape: Shape) -> Step:
 
 @contextmanager
 def child(name: str, shape: Shape, keep_memory: bool) -> Iterator[Callable[[], float]]:
-    """`training` in a process of its own; a step returns the MiB that were needed so far."""
+    """Run `training` in a new process; a step returns the MiB that were needed so far."""
     here, there = CHILDREN.Pipe()
     process = CHILDREN.Process(target=serve, args=(there, name, shape, keep_memory), daemon=True)
     process.start()
@@ -223,7 +225,7 @@ def child(name: str, shape: Shape, keep_memory: bool) -> Iterator[Callable[[], f
 
 
 def serve(pipe: Connection, name: str, shape: Shape, keep_memory: bool) -> None:
-    """Take a step whenever asked to; memory counts from after all imports, also late ones."""
+    """Take a step on each request. Memory counts from after all imports, including late ones."""
     set_up(keep_memory)
     training(name, TINY)()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -234,7 +236,9 @@ def serve(pipe: Connection, name: str, shape: Shape, keep_memory: bool) -> None:
 
 
 def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every step: all warm up, then each round has all of them in random order."""
+    """Return the seconds of every step. All models warm up, then each round has all of them in
+    random order.
+    """
     warm_up = [name for name in steps for _ in range(WARM_UP)]
     shuffled = random.Random(SEED).sample
     seconds: dict[str, list[float]] = {name: [] for name in steps}
@@ -247,7 +251,9 @@ def take_turns(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
 
 
 def flops(name: str, shape: Shape) -> float:
-    """Of a step: 6 N a token, N the parameters that take part in products, and attention's own."""
+    """Return the FLOPs of a step: 6 N per token, where N counts the parameters in matrix products,
+    and those of attention.
+    """
     layers = MODELS[name.removesuffix(COMPILED)][0](shape).modules()
     weights = [x.weight for x in layers if hasattr(x, "weight") and not isinstance(x, nn.Embedding)]
     n = sum(w.numel() for w in weights if w is not None and w.dim() == 2)
@@ -256,7 +262,7 @@ def flops(name: str, shape: Shape) -> float:
 
 
 def table(shape: Shape, seconds: dict[str, list[float]], memory: dict[str, float]) -> Table:
-    """A row for each model; ratios are taken round by round, then their median and quartiles."""
+    """Make a table with a row for each model, with the median and quartiles of ratios per round."""
     made = Table(
         "model", "tokens/s", "ratio", "quartiles", "utilisation", "MiB", "ratio", "first step"
     )
@@ -264,7 +270,7 @@ def table(shape: Shape, seconds: dict[str, list[float]], memory: dict[str, float
     tokens = shape.batch_size * BLOCK_SIZE
     for name in memory:
         speed = statistics.median(tokens / s for s in rounds[name])
-        work = flops(name, shape) / (2 * SIDE**3)  # in products of the two matrices
+        work = flops(name, shape) / (2 * SIDE**3)  # in units of the product of the two matrices
         pairs = zip(rounds["product"], rounds[name], strict=True)
         utilisation = statistics.median(work * best / s for best, s in pairs)
         cells = [f"{utilisation:.0%}", f"{memory[name]:.0f}", "-", f"{seconds[name][0]:.1f} s"]
@@ -279,7 +285,7 @@ def table(shape: Shape, seconds: dict[str, list[float]], memory: dict[str, float
 
 
 def installed(name: str) -> bool:
-    """Whether the model's library is there; a line if not."""
+    """Return whether the model's library is installed; print a line if it is not."""
     try:
         importlib.import_module(MODELS[name][2])
     except ImportError as error:
@@ -302,7 +308,7 @@ def main(
         bool, typer.Option(help="A process for each model; peers are without llmill's setting.")
     ] = False,
 ) -> None:
-    """Time and weigh a training step of llmill beside its peers."""
+    """Measure time and memory of a training step of llmill and its peers."""
     names = [name for name in only or MODELS if installed(name)]
     if compiled:
         names += [name + COMPILED for name in names if name.startswith("llmill")]

@@ -25,7 +25,7 @@ READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def stage_names() -> list[str]:
-    """The modules of `llmill.stages`: a stage is named like its module."""
+    """Return the modules of `llmill.stages`: a stage is named like its module."""
     package = importlib.import_module("llmill.stages")
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.ispkg)
 
@@ -68,10 +68,10 @@ def part(
 
 
 def main() -> None:
-    """Run a command; a user's mistake is one line and exit code 1, a signal ends in 128 + its
+    """Run a command. A user's mistake is one line and exit code 1, a signal ends in 128 + its
     number.
     """
-    # Imports make a million objects that stay; to look through them is a seventh of a start.
+    # Imports make a million objects that stay; scanning them takes a seventh of a start.
     gc.set_threshold(50_000)
     source.run_from_here()
     openmp.share_cores()
@@ -80,7 +80,7 @@ def main() -> None:
         launcher.run_to_the_end(_answer)
     finally:
         streams.finish()
-        gc.freeze()  # else Python looks through them as it ends: a second with torch and MLflow
+        gc.freeze()  # else Python scans them at exit: a second with torch and MLflow
 
 
 def _answer() -> None:
@@ -97,7 +97,7 @@ def _answer() -> None:
 
 
 def _what_the_disk_said(error: OSError) -> str:
-    """A full disk, or one that nobody may write to: the clone of somebody else, or a medium."""
+    """Explain a full disk, or one without write permission: another's clone, a read-only medium."""
     where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
     if error.errno in disk.FULL:
         return where + disk.SAID

@@ -1,7 +1,7 @@
-"""`llmill arena`: the chain's models, and answers from elsewhere, against one another.
+"""`llmill arena`: compare the chain's models, and answers from elsewhere, with one another.
 
-Each two that answered the same test instructions meet on each of them. The better score wins: a
-rule's where one decides, else the judge's, as stage `judge` gives them.
+Each two players that answered the same test instructions meet on each of them. The better score
+wins: a rule's score if one decides, else the judge's, as in stage `judge`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,13 +31,13 @@ By = Literal["judge", "words"]
 
 @dataclass
 class Chain:
-    """What the chain has: its models' answers, its tasks, and what its judge said."""
+    """Contents of the chain: its models' answers, its tasks, and its judge's scores."""
 
     players: dict[str, Answers] = field(default_factory=dict)
     tasks: dict[Task, Known] = field(default_factory=dict)
     scored: dict[tuple[Task, str], float | None] = field(default_factory=dict)
     judges: set[str] = field(default_factory=set)  # who gave the scores
-    short_of: list[str] = field(default_factory=list)  # what the embedded judge does not reach
+    short_of: list[str] = field(default_factory=list)  # bars that the embedded judge misses
     grader: Path | None = None  # its checkpoint
 
 
@@ -48,7 +48,7 @@ def print_arena(
     out: Path | None,
     console: Console | None = None,
 ) -> None:
-    """Print players, wins and ratings, and write the outcomes to `out`; raises `UserError` where no
+    """Print players, wins and ratings, and write the outcomes to `out`. Raises `UserError` if no
     two players meet.
     """
     console = console or Console()
@@ -103,16 +103,16 @@ def print_arena(
 
 
 def of_chain(stages: dict[str, Stage]) -> Chain:
-    """The models that stage `judge` judges, those of them that have answered."""
+    """Return the models that stage `judge` judges and that have answered."""
     chain = Chain()
     entries = pipeline.folder(stages, "prepare") / "instruction" / "test.jsonl"
     for entry in instruction.read(entries) if entries.exists() else ():
         key = answers.task(entry.instruction, entry.input)
         right = (entry.output, *entry.paraphrases)
-        # One that stands there twice keeps its first reference, as its first answer counts.
+        # A repeated task keeps its first reference, as its first answer counts.
         chain.tasks.setdefault(key, Known(right, tuple(entry.wrong)))
     for variant in pipeline.variants(stages, "judge"):
-        # Stage instruct has the foundation model answer, too.
+        # Stage instruct also has the foundation model answer.
         stage = "instruct" if variant == "pretrain" else variant
         file = pipeline.folder(stages, stage) / "answers" / f"{variant}.json"
         if not file.exists():
@@ -132,7 +132,7 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
 
 
 def elsewhere(paths: Sequence[Path], known: dict[str, Answers]) -> dict[str, Answers]:
-    """The players of files and folders, by the names of the files without their endings."""
+    """Return the players of files and folders, by the names of the files without their endings."""
     found: dict[str, Answers] = {}
     for file in (file for path in paths for file in answers.files(path)):
         name = printable.line(file.stem)
@@ -147,8 +147,8 @@ def elsewhere(paths: Sequence[Path], known: dict[str, Answers]) -> dict[str, Ans
 
 
 def chosen(chain: Chain, more: bool) -> tuple[By, str]:
-    """Who rates what no rule decides, one for all players, and why; `more` of it than stage `judge`
-    has scored, if there is.
+    """Return who rates what no rule decides, the same for all players, and why. `more`: whether
+    stage `judge` has not scored all of it.
     """
     because = None
     if chain.short_of:
@@ -164,7 +164,7 @@ def chosen(chain: Chain, more: bool) -> tuple[By, str]:
 
 
 def graded(rows: Sequence[Mapping[str, Any]], chain: Chain) -> list[float]:
-    """The embedded judge's scores, as stage `judge` gives them; it is not opened for nothing."""
+    """Return the embedded judge's scores, as in stage `judge`; it opens only if there are rows."""
     if not rows:
         return []
     if chain.grader is None:
@@ -173,7 +173,7 @@ def graded(rows: Sequence[Mapping[str, Any]], chain: Chain) -> list[float]:
 
 
 def met(players: dict[str, Answers], scores: Scores) -> Table:
-    """Each player's answers, and how they were scored."""
+    """Return a table of each player's answers, and how they were scored."""
     table = Table("", title="Players", title_justify="left")
     for head in ("answers", "scored", "empty", "mean score"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -187,7 +187,7 @@ def met(players: dict[str, Answers], scores: Scores) -> Table:
 
 
 def left_out(players: dict[str, Answers], scores: Scores) -> list[str]:
-    """What of the answers takes no part, and why; a line for each."""
+    """Return which answers do not take part, and why, one line for each reason."""
     lines = []
     for name, own in players.items():
         counts = {

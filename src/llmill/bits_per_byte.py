@@ -1,4 +1,4 @@
-"""`llmill bits-per-byte MODEL FILE...`: how well a model knows the text of files, by figures that
+"""`llmill bits-per-byte MODEL FILE...`: how well a model knows the text of files, by metrics that
 compare across tokenizers.
 """
 
@@ -19,7 +19,7 @@ from llmill.models import LanguageModel
 from llmill.report import form
 from llmill.text.files import readers, wikitext
 
-WINDOW = 2048  # tokens, of a model that reads more: logits of half a window take memory
+WINDOW = 2048  # tokens, if a model reads more: logits of half a window take memory
 LOGITS = 1 << 26  # in memory at once, roughly
 MOST_ROWS = 32
 HEADS = (
@@ -47,7 +47,7 @@ def print_bits(
     dtype: WeightType = "float32",
     console: Console | None = None,
 ) -> None:
-    """Print the figures of each file, and of all together; raises `UserError` for a file without
+    """Print the metrics of each file, and of all together. Raises `UserError` for a file without
     text, and for a window that the model cannot read.
     """
     texts = [list(readers.texts(file, column, encoding)) for file in files]
@@ -70,8 +70,8 @@ def print_bits(
 def score(
     language: LanguageModel, texts: list[str], window: int, of_wikitext: bool
 ) -> list[TextLoss]:
-    """Each text as the model reads it. Of WikiText's pages the text before it was cut into words is
-    read; words and bytes are those of the file.
+    """Return the loss of each text as the model reads it. WikiText's pages are read as the text was
+    before it was cut into words; words and bytes are those of the file.
     """
     read = [wikitext.detokenized(text) for text in texts] if of_wikitext else texts
     words = [wikitext.words(text) if of_wikitext else None for text in texts]
@@ -83,7 +83,7 @@ def score(
 
 
 def figures(names: list[str], scored: list[list[TextLoss]], texts: list[list[str]]) -> Table:
-    """A column each file; of several files also one of all."""
+    """Return a table with a column per file, and for several files also one of all."""
     columns = list(zip(names, scored, texts, strict=True))
     if len(columns) > 1:
         everything = [each for part in scored for each in part], [t for part in texts for t in part]

@@ -1,7 +1,7 @@
 """`python -m llmill results --by-time FILE`: how well and how fast each classifier was trained.
 
-Times differ between two runs of the same, so they are no part of a result, and the report, which is
-one, has none.
+Times differ between two identical runs. They are therefore not part of a result, and the report,
+which is a result, has none.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from llmill.runner import cost, params
 
 
 def print_by_time(file: Path, console: Console | None = None) -> None:
-    """Print the accuracy of each classifier beside what its stage took when it last ran here, and
-    draw it as PNG; raises `UserError` where nothing was measured, or none was timed.
+    """Print the accuracy of each classifier beside the cost of its stage's last run here, and draw
+    it as PNG. Raises `UserError` if nothing was measured, or nothing was timed.
     """
     destination.check(file)
     tree = params.load()

@@ -1,7 +1,7 @@
 """`python -m llmill chat` and `classify-text`: try a model in the terminal.
 
-A foundation model goes on with each text. The assistant gets each line as a message of the user's,
-after the system's and as many of the earlier turns as fit into its context.
+A foundation model continues each text. The assistant reads each line as a user's message, after the
+system message and as many of the earlier turns as fit into its context.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -30,7 +30,7 @@ NO_SYSTEM = "no assistant, so no system message; it goes on with each text"
 
 @dataclass(frozen=True)
 class Settings(Choice):
-    """How an answer is made; `Choice` says how each token is."""
+    """Settings of an answer; `Choice` says how each token is chosen."""
 
     max_new_tokens: int = 100
     seed: int = 1
@@ -43,8 +43,8 @@ class Settings(Choice):
             raise ValueError("seed must be of 64 bits")
 
     def changed(self, name: str, value: str) -> "Settings":
-        """With one of them changed; `none` takes a limit away. Raises `UserError` for what is no
-        setting, or no value of it.
+        """Return the settings with one changed; `none` removes a limit. Raises `UserError` for a
+        name that is not a setting, or an invalid value.
         """
         kinds = {each.name: each.type for each in fields(self)}
         if name not in kinds:
@@ -66,17 +66,17 @@ class Settings(Choice):
 
 @dataclass
 class Talk:
-    """A model and what was said so far, an assistant's system message in front."""
+    """A model and the conversation so far, with an assistant's system message in front."""
 
     language: LanguageModel
     writer: Writer
     settings: Settings
     system: str = ""
-    said: list[Message] = field(default_factory=list)  # turns: of the user's, then the answer
-    begin: int = 0  # what of it is looked at: what comes before did not fit
+    said: list[Message] = field(default_factory=list)  # turns: the user's message, then the answer
+    begin: int = 0  # where reading begins: the turns before it did not fit
 
     def answer(self, text: str) -> Iterator[str]:
-        """The answer, piece by piece; it is remembered when it is whole, or was broken off."""
+        """Yield the answer piece by piece; it is remembered when it is complete or interrupted."""
         answer: list[int] = []
         assistant = self.language.assistant
         stream = TextStream(self.language.tokenizer.decode_bytes, strip=assistant)
@@ -92,13 +92,13 @@ class Talk:
                 self.said += [message("user", text), message("assistant", written)]
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Forget the conversation."""
         self.said.clear()
         self.begin = 0
 
     def _ids(self, text: str) -> list[int]:
-        """What is read before the answer: of an assistant with the latest turns that leave room for
-        it in the context, or half of the context for a longer one.
+        """Return what is read before the answer. An assistant reads the latest turns that leave
+        room for the answer in the context, or half of the context for a longer answer.
         """
         template = self.language.template
         if template is None:
@@ -128,8 +128,8 @@ class Talk:
 def open_talk(
     name: str, settings: Settings, dtype: WeightType = "float32", system: str | None = None
 ) -> Talk:
-    """A talk with the model of this name; raises `UserError` as `language_model` does, and for a
-    system message to what is no assistant.
+    """Return a conversation with the model of this name. Raises `UserError` as `language_model`
+    does, and for a system message if the model is not an assistant.
     """
     language = models.language_model(name, dtype)
     if system and not language.assistant:
@@ -143,11 +143,11 @@ def converse(
     write: Callable[[str], None],
     refuse: Callable[[UserError], None] | None = None,
 ) -> None:
-    """Answer line by line until they end or one is `/quit`. For who types, Ctrl-C breaks an answer
-    off, and `refuse` is told what a template says of a text that it does not take; without `refuse`
-    both are raised.
+    """Answer line by line until the lines end or one is `/quit`. In interactive use, Ctrl-C
+    interrupts an answer, and `refuse` receives a template's error about a text that it does not
+    accept; without `refuse`, both are raised.
 
-    Control characters are escaped, in a pipe, too: many a pipe ends at a terminal.
+    Control characters are escaped, also in a pipe: many a pipe ends at a terminal.
     """
     for line in lines:
         text = line.rstrip("\n")
@@ -194,7 +194,7 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
 
 
 def guess(name: str, texts: Iterable[str]) -> list[tuple[str, float]]:
-    """The label that a classifier gives each text, and its probability."""
+    """Return the label that a classifier gives each text, and its probability."""
     folder = models.located(name)
     if not models.of_ours(folder):
         raise UserError(f"{folder}: a Hugging Face model; use transformers' pipeline")

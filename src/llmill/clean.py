@@ -1,9 +1,9 @@
-"""`llmill clean`: what runs have left in `scratch/` and no run will use again.
+"""`llmill clean`: find what runs have left in `scratch/` and no run will use again.
 
-A state is of no use where the parameters are others today, or its result is in DVC's cache; a
-download, where no source of `sources.yaml` is it; parts of a stage's work, where the stage has a
-later result. A state of other data stays, since a checkout may
-bring that data back. What a running process holds stays.
+A state is of no use if its parameters are not today's, or its result is in DVC's cache; a download,
+if it is not a source of `sources.yaml`; parts of a stage's work, if the stage has a later result. A
+state of other data stays, because a checkout may bring that data back. Anything that a running
+process holds stays.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ SPANS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 @dataclass(frozen=True)
 class Left:
-    """A folder of a run, or the files of a download, and why it may go or has to stay."""
+    """A folder of a run, or the files of a download, and why it may be removed or has to stay."""
 
     paths: list[Path]
     stage: str
@@ -46,7 +46,7 @@ class Left:
 
     @cached_property
     def stats(self) -> list[os.stat_result]:
-        """Of all files, down to the last folder; a running stage may take some away meanwhile."""
+        """Status of all files, down to the last folder; a running stage may remove some of them."""
         below = [
             Path(folder, name)
             for path in self.paths
@@ -70,14 +70,14 @@ class Left:
 
     @property
     def age(self) -> str:
-        """Since its newest file was written."""
+        """Time since its newest file was written."""
         newest = max((stat.st_mtime for stat in self.stats), default=time.time())
         seconds = max(0.0, time.time() - newest)
         return next((f"{seconds // n:.0f} {of}" for n, of in SPANS if seconds >= n), "new")
 
 
 def clean_scratch(remove: bool, downloads: bool) -> None:
-    """Print what is of no use, and `remove` it; with `downloads` every download is of none."""
+    """Print what is of no use, and `remove` it; with `downloads`, this includes every download."""
     tree = params.load()
     stages = params.stages(tree)
     if not scratch.ROOT.is_dir():
@@ -85,11 +85,11 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         return
     locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
     locks |= {folder.parent / "lock" for folder in scratch.ROOT.glob(f"*/{parts.FOLDER}*")}
-    for lock in locks if remove else []:  # a look makes nothing
+    for lock in locks if remove else []:  # listing creates nothing
         lock.parent.mkdir(exist_ok=True)
     with contextlib.ExitStack() as held:
         free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held, remove)}
-        if not remove:  # to look at it stops no stage from starting
+        if not remove:  # listing must not stop a stage from starting
             held.close()
         found = [
             *_states(tree, stages, free),
@@ -110,8 +110,8 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
 
 
 def _hold(lock: Path, held: contextlib.ExitStack, make: bool) -> bool:
-    """Whether no process is running the stage; then none will while this is held. A lock that
-    nobody has made nobody holds, and a look does not `make` it.
+    """Return whether no process is running the stage; then none will while the lock is held. A
+    missing lock is held by nobody, and it is not created without `make`.
     """
     if not make and not lock.exists():
         return True
@@ -123,7 +123,7 @@ def _hold(lock: Path, held: contextlib.ExitStack, make: bool) -> bool:
 
 
 def _states(tree: Params, stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
-    """The folder of each run that has left one."""
+    """Yield the folder of each run that has left one."""
     for state in sorted(scratch.ROOT.glob("*/*")):
         name = state.parent.name
         if FINGERPRINT.fullmatch(state.name) and (state.parent / "lock").exists():
@@ -134,7 +134,7 @@ def _states(tree: Params, stages: dict[str, Stage], free: set[str]) -> Iterator[
 
 
 def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
-    """Why it goes or stays, and whether it goes."""
+    """Return why a state is removed or stays, and whether it is removed."""
     if stage is None:
         return NO_STAGE, True
     if not (state / scratch.BEGUN).exists():
@@ -153,7 +153,7 @@ def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
 
 
 def _parts(stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
-    """Parts of a stage's work; a stage that has its result takes none."""
+    """Yield the parts of a stage's work; a stage that has its result does not use them."""
     for folder in sorted(scratch.ROOT.glob(f"*/{parts.GONE}")):
         if folder.parent.name in free:
             yield Left([folder], folder.parent.name, "a removal that was cut off", True)
@@ -175,7 +175,7 @@ def _parts(stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
 
 
 def _newest(folder: Path) -> float:
-    """When a file or folder in it was last written."""
+    """Return when a file or folder in it was last written."""
     newest = 0.0
     for path in folder.glob("*"):
         with contextlib.suppress(FileNotFoundError):  # a job is at work there
@@ -184,7 +184,7 @@ def _newest(folder: Path) -> float:
 
 
 def _downloads(everything: bool, free: set[str]) -> Iterator[Left]:
-    """The files of each download, whole or partial."""
+    """Yield the files of each download, whole or partial."""
     files = [file for source in sources.read().values() for file in source.files]
     named = {name for file in files for name in fetch.kept_as(file)}
     groups: dict[str, list[Path]] = {}
@@ -223,7 +223,9 @@ def _print(useless: list[Left], kept: list[Left]) -> None:
 
 
 def _remove(left: Left) -> None:
-    """A run that a kill left open in MLflow is closed first, as the stage's next start would do."""
+    """Remove it. A run that a kill left open in MLflow is closed first, as the stage's next start
+    would.
+    """
     for path in left.paths:
         with contextlib.suppress(Exception):
             if (run := path / tracking.RUN_FILE).exists():

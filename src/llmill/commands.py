@@ -1,6 +1,6 @@
 """The commands that choose parameters and look at data and results.
 
-What a command needs is imported as it is called, so that each begins at once.
+A command imports what it needs when it is called, so that each command starts at once.
 """
 
 from pathlib import Path
@@ -34,7 +34,7 @@ def llmill(
 
 
 def _presets(incomplete: str) -> list[str]:
-    """Those that a shell completes to."""
+    """Return the presets that a shell completes to."""
     from llmill import presets
 
     return sorted(f.stem for f in presets.FOLDER.glob("*.yaml") if f.stem.startswith(incomplete))

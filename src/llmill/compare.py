@@ -1,5 +1,5 @@
 """`llmill compare A B`: what differs between two states of the chain, or two MLflow runs, and which
-difference moved the figures.
+difference moved the metrics.
 """
 
 from pathlib import Path
@@ -22,9 +22,9 @@ def print_comparison(
     everything: bool = False,
     console: Console | None = None,
 ) -> None:
-    """Print both sides' differences, and write a page of them where `file` names one.
+    """Print the differences of both sides, and write a page of them if `file` names one.
 
-    Raises `UserError` for what cannot be compared, and, when all else is shown, for results that
+    Raises `UserError` for what cannot be compared, and, after all else is shown, for results that
     neither DVC's cache nor the work tree holds.
     """
     found = compared(before, after)
@@ -48,7 +48,7 @@ def _some(paths: list[str]) -> str:
 
 
 def compared(before: str, after: str) -> Comparison:
-    """Two revisions or experiments, or two MLflow runs."""
+    """Compare two revisions or experiments, or two MLflow runs."""
     old, new = revisions.find(before), revisions.find(after)
     if old and new:
         if old.commit == new.commit:

@@ -1,8 +1,8 @@
-"""A model of llmill's in lm-evaluation-harness (`lm_eval`), under the name `llmill`; and the
+"""A model of llmill's in lm-evaluation-harness (`lm_eval`), under the name `llmill`, and the
 command `llmill harness`, which runs it on tasks.
 
-Text becomes ids by lm_eval's own rules (`TemplateLM`), and of what is too long the last tokens are
-kept. lm_eval is an extra, `pip install '.[harness]'`; no stage imports this.
+Text becomes ids by lm_eval's own rules (`TemplateLM`); of a text that is too long, the last tokens
+are kept. lm_eval is an extra, `pip install '.[harness]'`; stages do not import this module.
 """
 
 import contextlib
@@ -28,19 +28,19 @@ from llmill.model.generate import Choice, Writer
 from llmill.models import LanguageModel, language_model
 from llmill.text.tokenization.stream import TextStream
 
-BATCH_SIZE = 64  # texts read in one pass, where lm_eval says none, or auto
+BATCH_SIZE = 64  # texts read in one pass, if lm_eval sets none, or auto
 WRITTEN = 8  # texts written together, at most: each holds keys and values
-LONGEST = 256  # tokens that are written where a task does not say how many, as in lm_eval
+LONGEST = 256  # tokens that are written if a task does not say how many, as in lm_eval
 DRAWN_BY = ("top_k", "top_p", "min_p", "repetition_penalty")
 READ = {"until", "max_gen_toks", "do_sample", "temperature", *DRAWN_BY}
-NEUTRAL = {"num_beams": 1}  # what is not there, and the value that asks for nothing else
+NEUTRAL = {"num_beams": 1}  # unsupported options, with the value that changes nothing
 
 Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A text to be written: the ids before it, at most so many more, and where it stops."""
+    """A text to be written: the ids before it, how many more at most, and where it stops."""
 
     prompt: list[int]
     most: int
@@ -50,19 +50,19 @@ class Wanted:
 
 
 def evaluate(model: str, dtype: WeightType, options: Sequence[str]) -> None:
-    """Run lm_eval's command on the model of this name; the options are its own."""
+    """Run lm_eval's command on the model with this name; the options are its own."""
     arguments = json.dumps({"model": model, "dtype": dtype})
     chosen = ["--model", "llmill", "--model_args", arguments, "--batch_size", "auto"]
-    sys.argv = ["lm_eval", "run", *chosen, *options]  # of an option that stands twice the last
+    sys.argv = ["lm_eval", "run", *chosen, *options]  # of a repeated option, the last one counts
     cli_evaluate()
 
 
 @register_model("llmill")
 class Harness(TemplateLM):
-    """A language model as lm_eval asks one.
+    """A language model as lm_eval calls one.
 
-    `model` is a name as in `chat`, or one that is open. With `add_bos_token` a text begins behind
-    the token that documents begin behind in training, as in lm_eval's own `hf`.
+    `model` is a name as in `chat`, or an open model. With `add_bos_token` a text begins after the
+    token that documents begin after in training, as in lm_eval's own `hf`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Harness(TemplateLM):
         device: str | None = None,
         max_batch_size: int | None = None,
     ):
-        """lm_eval hands the last two to every model; here models run on the CPU."""
+        """lm_eval passes the last two to every model; here models run on the CPU."""
         super().__init__()
         if isinstance(model, str):
             self._name, self._language = model, language_model(model, dtype)
@@ -93,7 +93,7 @@ class Harness(TemplateLM):
 
     @property
     def prefix_token_id(self) -> int:
-        """The token that a text begins behind."""
+        """The token that a text begins after."""
         return self._language.completed("")[0]
 
     @property
@@ -103,7 +103,7 @@ class Harness(TemplateLM):
 
     @property
     def max_gen_toks(self) -> int:
-        """Tokens that are written where a task does not say how many."""
+        """Tokens that are written if a task does not say how many."""
         return LONGEST
 
     @property
@@ -117,14 +117,14 @@ class Harness(TemplateLM):
         return self._name.replace("/", "__")
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
-        """The model's own, if one is to be used."""
+        """Return the model's own template, if one is to be used."""
         template = self._language.template
         return template.source if chat_template and template is not None else None
 
     def apply_chat_template(
         self, chat_history: Messages, add_generation_prompt: bool = True
     ) -> str:
-        """Messages as the model reads them before it answers, or goes on with the last of them."""
+        """Return messages as the model reads them before it answers or continues the last one."""
         template = self._language.template
         if template is None:
             raise UserError(
@@ -138,8 +138,8 @@ class Harness(TemplateLM):
     def tok_encode(
         self, string: str, add_special_tokens: bool | None = None, **kwargs: Any
     ) -> list[int]:
-        """Ids of a text, in which the name of a special token is that token: a chat template writes
-        it so.
+        """Return the ids of a text, in which the name of a special token is that token, because a
+        chat template writes it that way.
         """
         ids: list[int] = []
         for number, part in enumerate(self._special.split(string)):
@@ -156,7 +156,7 @@ class Harness(TemplateLM):
         disable_tqdm: bool = False,
         **kwargs: Any,
     ) -> list[tuple[float, bool]]:
-        """How likely each continuation is, and whether it would be written."""
+        """Return how likely each continuation is, and whether it would be written."""
         pairs = [
             (context or [self.prefix_token_id], continuation)
             for _, context, continuation in requests
@@ -172,8 +172,8 @@ class Harness(TemplateLM):
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
-        """How likely each whole text is; what is longer than the context in windows, each token in
-        one of them.
+        """Return how likely each whole text is. A text longer than the context is read in windows,
+        with each token in one of them.
         """
         windows: list[tuple[None, list[int], list[int]]] = []
         counts = []
@@ -190,7 +190,7 @@ class Harness(TemplateLM):
         return sums
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        """What the model writes to each context, up to a stop string, which is left out."""
+        """Return what the model writes to each context, up to a stop string, which is left out."""
         asked = [request.args for request in requests]
         wanted = [self._wanted(text, how, seed) for seed, (text, how) in enumerate(asked)]
         texts = [""] * len(wanted)
@@ -202,8 +202,8 @@ class Harness(TemplateLM):
         return texts
 
     def _wanted(self, context: str, settings: dict[str, Any], seed: int) -> Wanted:
-        """Of a context that is too long the last tokens, as many as leave room for the answer; half
-        the window, if the answer alone would fill it.
+        """Return what to write. Of a context that is too long, it has the last tokens that leave
+        room for the answer, or half the window if the answer alone would fill it.
         """
         values = normalize_gen_kwargs(settings, self.max_gen_toks)
         for name, value in values.items():
@@ -218,7 +218,9 @@ class Harness(TemplateLM):
         return Wanted(prompt, most, Choice(temperature, **given), seed, stop)
 
     def _written(self, wanted: Sequence[Wanted]) -> Iterator[tuple[int, str]]:
-        """Each text with its number, as they end; whoever waits takes the place of one that did."""
+        """Yield each text with its number, as they end; a waiting text takes the place of one that
+        ended.
+        """
         together = min(self._batch_size, WRITTEN)
         writer = Writer(self._language.model, expected=together)
         waiting = iter(enumerate(wanted))
@@ -248,7 +250,7 @@ class _Open:
         self._count = 0
 
     def ends_with(self, token: int, ends: frozenset[int]) -> bool:
-        """Whether nothing follows this token."""
+        """Return whether nothing follows this token."""
         if token in ends:
             return True
         self._count += 1
@@ -261,7 +263,7 @@ class _Open:
 
 @contextlib.contextmanager
 def _bar(what: str, silent: bool) -> Iterator[Progress]:
-    """A line that shows how many are done."""
+    """Show a line with how many are done."""
     with tqdm(desc=what, disable=silent) as line:
 
         def show(done: int, total: int) -> None:

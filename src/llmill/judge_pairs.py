@@ -1,5 +1,5 @@
-"""`llmill judge-pairs A B`: two files of answers to the same tasks, compared by a judge behind a
-server, each pair in both orders. Out: outcomes that `llmill rank` reads.
+"""`llmill judge-pairs A B`: a judge behind a server compares two files of answers to the same
+tasks, each pair in both orders. Output: outcomes that `llmill rank` reads.
 """
 
 from collections import defaultdict
@@ -27,7 +27,7 @@ def print_pairs(
     files: Sequence[Path], out: Path, names: Sequence[str], prompt: str | None = None
 ) -> None:
     """Ask the judge of `params.yaml`, write the outcomes, and print how it judged. Raises
-    `UserError` for files that share no task, and where the server fails.
+    `UserError` for files that share no task, and if the server fails.
     """
     if names[0] == names[1]:
         raise UserError(f"both are called '{names[0]}'; --names gives them names, as in old,new")
@@ -60,7 +60,9 @@ def print_pairs(
 
 
 def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
-    """Some pairs may lack an outcome; raises `UserError` if all do: the model cannot judge."""
+    """Raise `UserError` if all pairs lack an outcome: the model cannot judge. Some pairs may lack
+    one.
+    """
     asked = [pair for pair in judged if pair.replies]
     if asked and all(pair.score is None for pair in asked):
         raise UserError(
@@ -71,9 +73,9 @@ def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
 
 
 def matched(answers_a: Answers, answers_b: Answers) -> tuple[list[Row], list[Row]]:
-    """The answers of both to the same tasks, in the order of the first; those to a task that stands
-    there several times in turn, as often as in both. The reference is that of the first, or else
-    of the second.
+    """Return the answers of both to the same tasks, in the order of the first. Answers to a
+    repeated task are matched in turn, as often as it is in both. The reference is the first's, else
+    the second's.
     """
     waiting: defaultdict[Task, list[Answer]] = defaultdict(list)
     for answer in reversed(answers_b.every):
@@ -100,7 +102,7 @@ def _row(answer: Answer, reference: str | None) -> Row:
 def outcomes(
     judged: Sequence[Pair], tasks: Sequence[Row], names: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """A row for each pair that has an outcome, the two orders beside it."""
+    """Return a row for each pair that has an outcome, with the two orders beside it."""
     return [
         {
             "model_a": names[0],
@@ -116,7 +118,7 @@ def outcomes(
 
 
 def summary(judged: Sequence[Pair], names: Sequence[str]) -> str:
-    """Who won how often, and how the judge took the order of the answers."""
+    """Return who won how often, and how the order of the answers affected the judge."""
     scores = [pair.score for pair in judged]
     equal = sum(not pair.replies for pair in judged)
     orders = judge_client.disagreement(judged, CONFIDENCE)

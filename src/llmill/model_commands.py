@@ -1,6 +1,6 @@
 """The commands that use a model: they talk to it, serve it, and measure it on text.
 
-What a command needs is imported as it is called, so that each begins at once.
+A command imports what it needs when it is called, so that each command starts at once.
 """
 
 import importlib.util
@@ -113,7 +113,7 @@ def chat(
     refuse = None
     if sys.stdin.isatty():
         print(HELP)
-        refuse = _say  # whoever types may say it otherwise
+        refuse = _say  # an interactive user may rephrase it
     converse(talk, typed.lines("> "), lambda piece: print(piece, end="", flush=True), refuse)
 
 

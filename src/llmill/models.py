@@ -1,7 +1,7 @@
-"""A model by its name: a stage that made it, a checkpoint's folder, one of Hugging Face's, or a
-GGUF file.
+"""Open a model by its name: a stage that made it, a checkpoint's folder, a Hugging Face folder, or
+a GGUF file.
 
-So `chat` and `serve` find what they work with, and `classify-text` its folder.
+`chat` and `serve` find their models this way, and `classify-text` its folder.
 """
 
 import contextlib
@@ -28,14 +28,14 @@ CLASSIFIER = "ForSequenceClassification"
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model that writes, its tokenizer, and, if it was taught to answer messages, how they are
-    put to it.
+    """A model that writes, its tokenizer, and the template of messages if it was taught to answer
+    them.
     """
 
     model: Transformer
     tokenizer: Tokenizer
     template: Template | None = None
-    begins: int | None = None  # the token that a text begins behind, if not <|endoftext|>
+    begins: int | None = None  # the token that a text begins after, if not <|endoftext|>
 
     @property
     def assistant(self) -> bool:
@@ -43,7 +43,7 @@ class LanguageModel:
         return self.template is not None
 
     def completed(self, text: str) -> list[int]:
-        """What is read of a text that goes on: a document begins after <|endoftext|>."""
+        """Return the ids of a text to be continued: a document begins after <|endoftext|>."""
         end = self.tokenizer.end_of_text
         return [end if self.begins is None else self.begins, *self.tokenizer.encode(text)]
 
@@ -51,9 +51,9 @@ class LanguageModel:
 def language_model(
     name: str, dtype: WeightType = "float32", shared: checkpoint.Shared | None = None
 ) -> LanguageModel:
-    """That of a stage, or of a folder, with weights of this number type; raises `UserError` for
-    others. Adapters that are opened with the same `shared` have one foundation in memory; in int8
-    each is merged, and by itself.
+    """Return the language model of a stage or a folder, with weights of this number type. Raises
+    `UserError` for any other model. Adapters that are opened with the same `shared` have one
+    foundation in memory; in int8 each adapter is merged on its own.
     """
     folder = located(name)
     if dtype == "int8":
@@ -68,21 +68,21 @@ def language_model(
 
 
 def of_ours(folder: Path) -> bool:
-    """Whether a model's folder is a checkpoint of ours, also one that lost its tokenizer."""
+    """Return whether a model's folder is llmill's own checkpoint, even without its tokenizer."""
     if is_ours(folder) or form(folder) == "gguf":
         return is_ours(folder)
     return "model" in elsewhere.read_object(folder / CONFIG)
 
 
 def located(name: str) -> Path:
-    """The checkpoint's folder of a stage, of a stage's variant (`classify/all`), this folder, or
-    this GGUF file.
+    """Return the checkpoint's folder of a stage or of a stage's variant (`classify/all`), or the
+    named folder or GGUF file itself.
     """
     try:
         for folder in (Path(name), Path(name, "checkpoint")):
             if (folder / CONFIG).exists() or gguf_file(folder):
                 return folder
-    except OSError as error:  # too long a name
+    except OSError as error:  # the name is too long
         raise UserError(f"{name[:40]}...: not a model's name ({error.strerror})") from None
     if Path(name).is_absolute() or Path(name).is_dir():
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
@@ -105,7 +105,7 @@ def located(name: str) -> Path:
 
 
 def _others(name: str, stages: dict[str, pipeline.Stage]) -> str:
-    """Which stage may be meant, or which have made a model, in words."""
+    """Return in words which stage may be meant, or which stages have made a model."""
     by_name = {address.replace("@", "/"): stage for address, stage in stages.items()}
     if near := difflib.get_close_matches(name, by_name, n=1):
         return f"and no stage; did you mean {near[0]}?"
@@ -120,7 +120,7 @@ def _ours(folder: Path, shared: checkpoint.Shared | None) -> LanguageModel:
 
 
 def _published(place: Path) -> LanguageModel:
-    """A folder of Hugging Face's, or GGUF. It is an assistant if it has a chat template."""
+    """Return a Hugging Face or GGUF model. It is an assistant if it has a chat template."""
     if form(place) == "huggingface":
         _refuse_classifier(place)
     tokenizer = model_tokenizer.read(place)
@@ -130,9 +130,9 @@ def _published(place: Path) -> LanguageModel:
     valid = begins is not None and 0 <= begins < tokenizer.n_vocab
     template = _opened(source.template, tokenizer, place)
     end = None
-    with contextlib.suppress(UserError):  # a template that takes other conversations
+    with contextlib.suppress(UserError):  # a template for other conversations
         end = None if template is None else template.end()
-    if end is not None and end not in tokenizer.ends:  # of a turn, whatever ends a text
+    if end is not None and end not in tokenizer.ends:  # the end of a turn, whatever ends a text
         tokenizer = tokenizer.ending(end)
         template = _opened(source.template, tokenizer, place)
     return LanguageModel(model, tokenizer, template, begins if valid else None)

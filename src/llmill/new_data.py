@@ -1,7 +1,7 @@
-"""`llmill new-data FILE`: say what a file holds, and which lines of `params.yaml` take it in.
+"""`llmill new-data FILE`: report what a file holds, and which lines of `params.yaml` use it.
 
-The form is told by the ending and by the names of columns; what a person means by them is not
-known, so the lines are a proposal.
+The form is recognized by the ending and the names of columns. A person's intention is not known, so
+the lines are a proposal.
 """
 
 import filecmp
@@ -30,11 +30,11 @@ from llmill.text.files import endings, readers
 from llmill.text.identity import normal
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-TEXTS = (".txt", ".md")  # besides rows of text, which are told by their columns
+TEXTS = (".txt", ".md")  # besides rows of text, which are recognized by their columns
 LABELS = ("label", "labels", "class", "category", "target", "topic", "queue", "intent", "sentiment")
-MOST_CLASSES = 1000  # a column of more different values is not proposed as the label
+MOST_CLASSES = 1000  # a column with more different values is not proposed as the label
 QUOTES = {"quotes": False}
-PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # what YAML takes for a text without marks
+PLAIN = re.compile(r"[A-Za-z][\w./-]*")  # what YAML reads as a text without quotes
 USUAL = {*LABELS, *classification.NAMES, "id", "subject", "body", "title", "review", "comment"}
 SHOWN = 10  # classes, columns
 ASKED = ("question", "q", "query", "prompt", "stem")
@@ -52,7 +52,7 @@ INSTRUCTIONS = [  # keys that no other form has together
 
 @dataclass(frozen=True)
 class Finding:
-    """What a file is, line by line, and what `download.ROLE` is to be for it."""
+    """Description of a file, line by line, and the value of `download.ROLE` for it."""
 
     lines: list[str]
     role: str
@@ -60,7 +60,7 @@ class Finding:
 
 
 def print_report(path: Path, encoding: str | None = None, delimiter: str | None = None) -> None:
-    """What the file is, then the lines. Raises `UserError` for one that no stage could read."""
+    """Print what the file is, then the lines. Raises `UserError` if no stage can read it."""
     if path.is_dir():
         raise UserError(
             f"{path}: a folder; name each of its files, or put texts into one .jsonl file, a row "
@@ -95,7 +95,7 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
 
 
 def _text(path: Path, source: dict[str, str]) -> Finding:
-    """A file of text to learn from, besides what is learnt from now."""
+    """Return the finding for a text file to learn from, added to the present sources."""
     text = "".join(readers.texts(path, None, source.get("encoding")))
     parts = documents.paragraphs(documents.clean(text))
     if not parts:
@@ -111,7 +111,7 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
 
 
 def _documents(path: Path, source: dict[str, str]) -> Finding:
-    """Packed rows of text to learn from, besides what is learnt from now."""
+    """Return the finding for packed rows of text, added to the present sources."""
     texts = [text for text in readers.texts(path, None, source.get("encoding")) if text.strip()]
     if not texts:
         raise UserError(f"{path}: no text in it")
@@ -124,7 +124,7 @@ def _documents(path: Path, source: dict[str, str]) -> Finding:
 
 
 def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
-    """Preferences, if the file holds such: they may have an instruction's keys as well."""
+    """Return preferences, if the file holds them; they may have an instruction's keys as well."""
     if path.suffix not in (*tables.JSON, ".parquet"):
         return None
     try:
@@ -144,7 +144,7 @@ def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
 
 
 def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
-    """Instructions, if the file holds such."""
+    """Return instructions, if the file holds them."""
     if path.suffix not in (*tables.JSON, ".parquet"):
         return None
     try:
@@ -164,13 +164,13 @@ def _tasks(path: Path, source: dict[str, str]) -> Finding | None:
 
 
 def _has_keys(path: Path, source: dict[str, str], names: Sequence[str]) -> bool:
-    """Whether the first row has all of these, so that the file can be of no other form."""
+    """Return whether the first row has all of these, so that no other form is possible."""
     _, row = next(iter(rows.read(path, source.get("encoding"))))
     return isinstance(row, dict) and row.keys() >= set(names)
 
 
 def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
-    """Multiple-choice questions, if the file's columns, or MMLU's without names, are theirs."""
+    """Return multiple-choice questions, if the columns are theirs, or MMLU's without names."""
     if path.suffix not in endings.QUESTIONS:
         return None
     encoding = source.get("encoding")
@@ -208,7 +208,7 @@ def _questions(path: Path, source: dict[str, Any]) -> Finding | None:
 
 
 def _columns_of_questions(names: Sequence[str]) -> dict[str, Any] | None:
-    """What of a table is what of a question; None where something is lacking."""
+    """Return which columns hold which part of a question, or None if a part is missing."""
     by_name = {name.strip().lower(): name for name in names}
 
     def first(usual: Sequence[str]) -> str | None:
@@ -225,7 +225,7 @@ def _columns_of_questions(names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -> Finding:
-    """A table of texts with labels."""
+    """Return the finding for a table of texts with labels."""
     whole, quotes = _read(path, encoding, delimiter)
     options = {"encoding": encoding, "delimiter": delimiter, **({} if quotes else QUOTES)}
     frame = whole.loc[:, [_names_one(whole, name) for name in whole.columns]]
@@ -273,8 +273,8 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
 
 
 def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.DataFrame, bool]:
-    """The table, and whether quotation marks go round its cells. Where a name of its first row
-    stands again below itself, that row holds no names, and columns have numbers.
+    """Return the table, and whether its cells are quoted. If a name of its first row occurs again
+    below itself, that row does not hold names, and columns have numbers.
     """
     quotes = True
     try:
@@ -287,15 +287,15 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
         except UserError:
             raise error from None
         if set(frame.iloc[:, -1]) <= set(multiple_choice.LETTERS):  # a quiz, as MMLU's files are
-            multiple_choice.read_table(path, path.stem, encoding)  # says what is wrong with it
+            multiple_choice.read_table(path, path.stem, encoding)  # reports what is wrong with it
     if path.suffix in tables.DELIMITERS and _is_data(list(frame.columns), frame):
         frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
     return frame, quotes
 
 
 def _is_data(names: Sequence[Any], frame: pd.DataFrame) -> bool:
-    """Whether the first row is one of data: one of its cells stands again below itself, and none is
-    a usual name of a column.
+    """Return whether the first row is data: one of its cells occurs again below itself, and no
+    other is a usual name of a column.
     """
     again = [name for name in names if _names_one(frame, name) and name in set(frame[name])]
     others = {str(name).strip().casefold() for name in names if name not in again}
@@ -303,17 +303,17 @@ def _is_data(names: Sequence[Any], frame: pd.DataFrame) -> bool:
 
 
 def _is_by_columns(path: Path, frame: pd.DataFrame) -> bool:
-    """Whether a file of JSON has one object of columns in place of objects of rows."""
+    """Return whether a JSON file has one object of columns instead of objects of rows."""
     return path.suffix == ".json" and len(frame) == 1
 
 
 def _names_one(frame: pd.DataFrame, name: Any) -> bool:
-    """Whether a name is that of one column: spreadsheets write empty ones, several at times."""
+    """Return whether just one column has this name: spreadsheets write empty ones, even several."""
     return bool(str(name).strip()) and list(frame.columns).count(name) == 1
 
 
 def _texts_now() -> list[Any]:
-    """The sources of text that `params.yaml` names now."""
+    """Return the sources of text that `params.yaml` names now."""
     return [
         each if isinstance(each, str) else each.model_dump(exclude_defaults=True)
         for each in params.load().download.text
@@ -321,7 +321,7 @@ def _texts_now() -> list[Any]:
 
 
 def _free(own: Path, path: Path) -> Path:
-    """A place for a copy, where no file is lost; that of a copy that is there."""
+    """Return a place for a copy that overwrites no file, or that of an existing copy."""
     stem, dot, ending = own.name.partition(".")
     places = (own.with_name(f"{stem}-{n}{dot}{ending}") for n in count(2))
     return next(
@@ -345,13 +345,13 @@ def _described(name: Any, column: "pd.Series[Any]") -> str:
 
 
 def _text_column(frame: pd.DataFrame) -> Any:
-    """The one with the longest cells."""
+    """Return the column with the longest cells."""
     lengths = {name: sum(len(cell or "") for cell in frame[name]) for name in frame.columns}
     return max(lengths, key=lambda name: lengths[name], default=None)
 
 
 def _label_column(frame: pd.DataFrame, text: Any) -> Any:
-    """One of a usual name; else, of those that repeat, the one with the fewest values."""
+    """Return a column with a usual name, else the repeating one with the fewest values."""
     counts = {name: len(set(frame[name])) for name in frame.columns if name != text}
     usual = [name for name in counts if str(name).strip().casefold() in LABELS]
     several = [name for name, n in counts.items() if 2 <= n < min(MOST_CLASSES, len(frame))]
@@ -359,7 +359,7 @@ def _label_column(frame: pd.DataFrame, text: Any) -> Any:
 
 
 def _character(delimiter: str) -> str:
-    """What separates columns: one character, of which a tab may be written as \\t."""
+    """Return the character that separates columns; a tab may be written as \\t."""
     found = "\t" if delimiter == "\\t" else delimiter
     if len(found) != 1:
         raise UserError(f"--delimiter {delimiter!r}: a single character, e.g. ';' or '\\t'")
@@ -378,7 +378,7 @@ def _lengths(what: str, texts: Sequence[str]) -> Iterator[str]:
 
 
 def _tokens(texts: Sequence[str]) -> Iterator[str]:
-    """Lengths by the tokenizer of this chain, where there is one."""
+    """Yield lengths by this chain's tokenizer, if there is one."""
     folder = pipeline.folder(params.stages(params.load()), "tokenizer") / BPE
     if folder.is_dir():
         tokenizer = Tokenizer.load(folder)
@@ -390,7 +390,7 @@ def _tokens(texts: Sequence[str]) -> Iterator[str]:
 
 
 def _flow(value: Any) -> str:
-    """YAML on one line, plain where that means the same."""
+    """Return YAML on one line, unquoted where that means the same."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):

@@ -1,7 +1,7 @@
 """`llmill preset` lists the presets, writes one to `params.yaml`, or changes values there.
 
-`presets/world.yaml` is complete and commented; every other file in that folder holds what differs
-from it, and begins with comments that say what it is, what it needs and how long it takes.
+`presets/world.yaml` is complete and commented. Every other file in that folder holds what differs
+from it, and begins with comments on what it is, what it needs and how long it takes.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from llmill.runner.tree import Params
 
 FOLDER = Path("presets")
 BASE = "world"
-WHOLE = {  # one value each, since their keys are no parameters: names of sources
+WHOLE = {  # one value each, because their keys are names of sources, not parameters
     ("prepare", "weights"),
     ("prepare", "instruction", "weights"),
 }
@@ -37,7 +37,7 @@ CHANGE = re.compile(r"([\w-]+(?:\.[\w-]+)*)=(.+)", re.DOTALL)
 
 @dataclass(frozen=True)
 class About:
-    """What a preset's first lines say."""
+    """The description in a preset's first lines."""
 
     what: str
     needs: str
@@ -46,7 +46,7 @@ class About:
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """Every preset, the base first; raises `UserError` where there are none."""
+    """Return every preset, the base first. Raises `UserError` if there are none."""
     stems = {file.stem for file in folder.glob("*.yaml")}
     if BASE not in stems:
         todo = source.in_root(f"`git checkout {folder}` restores it")
@@ -55,7 +55,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 
 def text(name: str, folder: Path = FOLDER) -> str:
-    """The whole parameter file that a preset stands for."""
+    """Return the whole parameter file that a preset stands for."""
     presets = names(folder)
     if name not in presets:
         near = get_close_matches(name, presets, n=1)
@@ -66,12 +66,12 @@ def text(name: str, folder: Path = FOLDER) -> str:
 
 
 def load(name: str, folder: Path = FOLDER) -> Params:
-    """The parameters of a preset, checked."""
+    """Return the parameters of a preset, checked."""
     return params.check(yaml_file.parse(text(name, folder)), folder / f"{name}.yaml")
 
 
 def about(name: str, folder: Path = FOLDER) -> About:
-    """What a preset is; what its head does not say is empty."""
+    """Return the description of a preset; what its head does not say is empty."""
     content = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace")
     lines = match[0].splitlines() if (match := HEAD.match(content)) else []
     about = {m[1]: m[2] for m in map(SAID.fullmatch, lines) if m}
@@ -83,7 +83,7 @@ def about(name: str, folder: Path = FOLDER) -> About:
 def write(name: str, changes: list[str], force: bool) -> None:
     """Write a preset, with these changes, to `params.yaml`.
 
-    Raises `UserError` where that would lose what somebody wrote there, unless `force` says so.
+    Raises `UserError` if that would lose somebody's edits there, unless `force` is set.
     """
     content = changed(text(name), changes)
     params.check(yaml_file.parse(content), params.FILE if changes else FOLDER / f"{name}.yaml")
@@ -99,7 +99,7 @@ def write(name: str, changes: list[str], force: bool) -> None:
 
 
 def change(changes: list[str]) -> None:
-    """Change values of `params.yaml` where they stand."""
+    """Change values of `params.yaml` in place."""
     content = changed(_read(params.FILE), changes)
     params.check(yaml_file.parse(content), params.FILE)
     _write(content)
@@ -107,7 +107,9 @@ def change(changes: list[str]) -> None:
 
 
 def changed(content: str, changes: list[str]) -> str:
-    """A parameter file with each `key.key=value`; its value is YAML, and replaces the old one."""
+    """Return a parameter file with each `key.key=value`; its value is YAML and replaces the old
+    one.
+    """
     for word in changes:
         match = CHANGE.fullmatch(word)
         if not match:
@@ -128,14 +130,14 @@ def changed(content: str, changes: list[str]) -> str:
 
 
 def print_list() -> None:
-    """Print what there is: a table on a terminal, else a line a preset."""
+    """Print the presets: a table on a terminal, else one line per preset."""
     present = params.FILE.read_bytes() if params.FILE.is_file() else None
     rows = []
     for name in names():
         entry = about(name)
         try:
             mark = " *" if present == text(name).encode() else ""
-        except UserError as error:  # the others are listed all the same
+        except UserError as error:  # the other presets are still listed
             entry, mark = About(str(error), "", "", ""), ""
         rows.append([name + mark, entry.what, entry.needs, entry.takes])
     rows = [[printable.line(cell) for cell in row] for row in rows]
@@ -156,7 +158,7 @@ def print_list() -> None:
 
 
 def _applied(base: str, differing: str, file: Path) -> str:
-    """The base with a preset's values, and with its head in place of the base's."""
+    """Return the base with a preset's values, and with the preset's head in place of its own."""
 
     def whole(path: yaml_merge.Keys, keys: set[str]) -> bool:
         return path in WHOLE or (path == ("model",) and "shape" in keys)
@@ -170,12 +172,12 @@ def _applied(base: str, differing: str, file: Path) -> str:
 
 
 def _is_there(keys: tuple[str, ...], path: tuple[str, ...], _: object) -> bool:
-    """Whether a path is the one that is set: its value is replaced as a whole."""
+    """Return whether a path is the one that is set: its value is replaced as a whole."""
     return path == keys
 
 
 def _written(word: str, value: str) -> str:
-    """A value as it may stand between braces: as it was given, if it means the same there."""
+    """Return a value as it may stand between braces: as given, if it means the same there."""
     try:
         meant = yaml_file.parse(value)
     except ValueError as error:
@@ -200,7 +202,7 @@ def _has_comment(value: str, meant: object) -> bool:
 
 def _read(file: Path) -> str:
     yaml_file.load(file, source.in_root(params.MAKE), params.MOST_BYTES)
-    return file.read_bytes().decode()  # with its ends of lines
+    return file.read_bytes().decode()  # with its own line ends
 
 
 def _write(content: str) -> None:
@@ -211,7 +213,7 @@ def _write(content: str) -> None:
 
 
 def _is_safe(file: Path) -> bool:
-    """Whether nothing is lost with a file: git has it, or it is what a preset makes."""
+    """Return whether nothing is lost with a file: git has it, or a preset makes it."""
     if not file.exists():
         return True
     command = ["git", "--no-optional-locks", "status", "--porcelain", "--ignored", "--", str(file)]
@@ -225,5 +227,5 @@ def _is_safe(file: Path) -> bool:
 def _makes(name: str, content: bytes) -> bool:
     try:
         return text(name).encode() == content
-    except UserError:  # a preset that does not fit made nothing
+    except UserError:  # an invalid preset made nothing
         return False

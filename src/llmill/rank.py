@@ -1,4 +1,4 @@
-"""`llmill rank FILE`: players of any table of outcomes in pairs, by their ratings."""
+"""`llmill rank FILE`: rate the players of any table of outcomes in pairs."""
 
 import math
 from collections import Counter
@@ -25,16 +25,16 @@ TIE = ("tie", "tie (bothbad)", "both", "bothbad", "draw", "0.5")
 def print_ranking(
     file: Path, columns: list[str], console: Console | None = None, together: Sequence[str] = ()
 ) -> None:
-    """Print the ratings of the players of a table; raises `UserError` for one without outcomes.
-    Outcomes that share what stands in the columns `together` are drawn together for the intervals.
+    """Print the ratings of the players of a table. Raises `UserError` for a table without outcomes.
+    Outcomes with equal values in the columns `together` are drawn together for the intervals.
     """
     drawn = f"values of {' and '.join(together)}" if together else "outcomes"
     print_ratings(read(file, columns, together), console or Console(), drawn)
 
 
 def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None:
-    """Print the rating of every player with its interval, Elo's beside it, and what was drawn anew
-    for it. What cannot be rated is said and left out.
+    """Print every player's rating with its interval, the plain Elo rating beside it, and what was
+    resampled. Players that cannot be rated are named and left out.
     """
     everyone = ranking.groups(ranking.count(outcomes), strong=False)
     if len(everyone) > 1:
@@ -65,7 +65,7 @@ def print_ratings(outcomes: list[Outcome], console: Console, drawn: str) -> None
 
 
 def ratings(outcomes: list[Outcome], plain: dict[str, float], drawn: str) -> Table:
-    """The players of one strong group, the best first."""
+    """Return a table of the players of one strong group, the best first."""
     counts = ranking.count(outcomes)
     found, _ = ranking.strengths(counts)
     low, high, left_out = ranking.intervals(counts, RESAMPLES, CONFIDENCE, SEED)
@@ -94,8 +94,8 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float], drawn: str) -> Tab
 
 
 def wins(outcomes: list[Outcome]) -> Table:
-    """How often the first of each two players won, tied and lost against the second, in the order
-    in which they met.
+    """Return how often the first of each two players won, tied and lost against the second, in the
+    order in which they met.
     """
     tally: dict[tuple[str, str], Counter[float]] = {}
     for each in outcomes:
@@ -113,8 +113,8 @@ def wins(outcomes: list[Outcome]) -> Table:
 
 
 def read(file: Path, columns: list[str], together: Sequence[str] = ()) -> list[Outcome]:
-    """The outcomes, in the order of the rows: two names, and who won, and in more columns what they
-    are about.
+    """Return the outcomes in the order of the rows: two names, who won, and in further columns what
+    they are about.
     """
     elsewhere.refuse_other_than_files(file)
     frame = tables.read(file, [*columns, *together])
@@ -133,7 +133,7 @@ def read(file: Path, columns: list[str], together: Sequence[str] = ()) -> list[O
 
 
 def score(winner: str, first: str, second: str, where: str) -> float:
-    """What the first got: by the winner's name, by its column, or a tie."""
+    """Return what the first player got: by the winner's name, by its column, or a tie."""
     said = winner.casefold()
     if winner in (first, second):  # a player may be called `tie`, or `a`
         return float(winner == first)

@@ -1,4 +1,4 @@
-"""`python -m llmill results`: the headline figures of the last run, and where to look next."""
+"""`python -m llmill results`: the headline metrics of the last run, and where to look next."""
 
 from itertools import groupby
 
@@ -21,14 +21,14 @@ COMMANDS = {
 
 
 def print_table(console: Console | None = None) -> None:
-    """Print what stage `report` gathered; raises `UserError` where it has not run."""
+    """Print what stage `report` gathered. Raises `UserError` if it has not run."""
     folder = pipeline.folder(params.stages(params.load()), "report")
     rows = record.read_json(folder / FILE)
     if not rows:
         raise UserError(f"{folder / FILE}: holds no figures; `dvc repro report` makes it anew")
     console = console or Console()
     table = Table("", title="Results", title_justify="left")
-    # A column of its own where they differ: a narrow terminal has no room to spare.
+    # They have their own column if they differ: a narrow terminal has no room to spare.
     differ = len({form.covers(row["figure"]) for row in rows} - {form.DASH}) > 1
     for head in ("value", "interval", *(["covers"] if differ else []), "n"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -51,5 +51,5 @@ def print_table(console: Console | None = None) -> None:
 
 
 def _shown(text: str) -> str:
-    """Names come from the data: neither control characters nor rich's markup."""
+    """Escape control characters and rich's markup in a name, because names come from the data."""
     return escape(printable.line(text))

@@ -1,6 +1,6 @@
-"""`llmill runs`: MLflow's pages on the runs of this repository, at the address of their table.
+"""`llmill runs`: MLflow's pages for the runs of this repository, at the address of their table.
 
-`mlflow ui` by itself opens a page for traces, of which there are none.
+`mlflow ui` by itself opens a page for traces, which do not exist here.
 """
 
 import os
@@ -15,9 +15,9 @@ HOST = "127.0.0.1"
 
 
 def show_runs(port: int) -> None:
-    """Print the address, and become the server, unless the runs are on one that runs elsewhere.
+    """Print the address and become the server, unless the runs are on a server elsewhere.
 
-    Raises `UserError` where there are no runs yet, or the port is taken.
+    Raises `UserError` if there are no runs yet, or the port is taken.
     """
     experiment, uri = params.load().name, tracking.uri()
     if urlsplit(uri).scheme in ("http", "https"):
@@ -25,13 +25,13 @@ def show_runs(port: int) -> None:
         return
     _refuse_taken(port)
     print(address(f"http://{HOST}:{port}", experiment), flush=True)
-    # MLflow would start four workers, each with all of its imports; here looks one person.
+    # MLflow would start four workers, each with all of its imports; one user needs only one.
     words = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])
 
 
 def address(server: str, experiment: str) -> str:
-    """The table of an experiment's runs on a server; raises `UserError` if it has none."""
+    """Return the address of an experiment's runs on a server. Raises `UserError` if it has none."""
     number = tracking.experiment_id(experiment)
     if number is None:
         raise UserError(

@@ -1,6 +1,6 @@
 """`python -m llmill show-batch STAGE STEP`: print the batch of a step as the training reads it.
 
-The stage's own functions build the batches and the loop's own feed deals them out; texts are
+The stage's own functions build the batches, and the loop's own feed deals them out. Texts are
 decoded from the tensors that the model gets. Nothing is trained.
 """
 
@@ -58,8 +58,8 @@ def print_batch(
     rows: int | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print the rows of a step, from 0, all or the first so many: a line each in a terminal,
-    uncut in a pipe.
+    """Print the rows of a step, counted from 0, all or the first `rows`: one line each in a
+    terminal, uncut in a pipe.
 
     Raises `UserError` for a stage without batches, a step beyond the run, or inputs not made yet.
     """
@@ -88,7 +88,7 @@ def print_batch(
 
 
 def _refuse_other(stage: str, variant: str | None, stages: dict[str, Stage]) -> None:
-    """Raises `UserError` for a stage that trains nothing, or a variant that there is not."""
+    """Raise `UserError` for a stage that trains nothing, or a variant that does not exist."""
     if stage not in OPEN:
         raise UserError(f"{stage}: trains nothing; there is {', '.join(OPEN)}")
     of_name = [s for s in stages.values() if s.name == stage]
@@ -98,7 +98,7 @@ def _refuse_other(stage: str, variant: str | None, stages: dict[str, Stage]) -> 
 
 
 def summary(step_batches: list[Batch]) -> str:
-    """The size of a step, over its micro-batches."""
+    """Return the size of a step, over its micro-batches."""
     rows = sum(len(batch.inputs[0]) for batch in step_batches)
     positions = sum(batch.inputs[0].numel() for batch in step_batches)
     padding = 1 - sum(batch.tokens for batch in step_batches) / positions
@@ -154,14 +154,14 @@ OPEN = {
 
 
 def load_foundation(folder: Folder) -> checkpoint.Checkpoint[Transformer]:
-    """The foundation model, whose tokenizer and context the finetuning stages take, if it says what
-    the next token is.
+    """Return the foundation model, whose tokenizer and context the finetuning stages use, if it
+    predicts the next token.
     """
     return checkpoint.load_language_model(folder("pretrain") / "checkpoint")
 
 
 def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
-    """Rows of pretraining: the documents of each, and its text."""
+    """Yield rows of pretraining: the documents of each row, and its text."""
     ids, targets = batch.inputs[0], spread(batch)
     for i, spans in enumerate(rows.rows(first, len(ids))):
         size = sum(count for _, count in spans)
@@ -179,9 +179,9 @@ def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Ite
 
 
 def gaps(tokenizer: Tokenizer, read: list[int], targets: list[int]) -> Text:
-    """What is read; where a token is learnt it stands in brackets, behind what is read there."""
+    """Return the text that is read; a learnt token follows what is read there, in brackets."""
     text = Text()
-    pairs = zip(read, targets, strict=False)  # behind the last one read is padding
+    pairs = zip(read, targets, strict=False)  # padding follows the last one read
     for is_learnt, run in groupby(pairs, key=lambda pair: pair[1] != IGNORE):
         if not is_learnt:
             text += one_line(tokenizer, [token for token, _ in run])
@@ -195,7 +195,7 @@ def gaps(tokenizer: Tokenizer, read: list[int], targets: list[int]) -> Text:
 
 
 def sources(shards: Shards, spans: list[Span]) -> Iterator[str]:
-    """Where the tokens of a row come from, document by document."""
+    """Yield where the tokens of a row come from, document by document."""
     place = 0
     for start, count in spans:
         end = start + count
@@ -210,7 +210,7 @@ def sources(shards: Shards, spans: list[Span]) -> Iterator[str]:
 
 
 def texts(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
-    """Prompts and responses: what is learnt stands in brackets."""
+    """Yield prompts and responses, with what is learnt in brackets."""
     ids, targets = batch.inputs[0], spread(batch)
     for row, row_targets in zip(ids.tolist(), targets.tolist(), strict=True):
         size = max((i + 1 for i, target in enumerate(row_targets) if target != IGNORE), default=0)
@@ -220,7 +220,7 @@ def texts(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
 
 
 def conversations(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
-    """Rows of one conversation, or of several packed, each on a line of its own."""
+    """Yield rows of one conversation, or of several packed ones, each on its own line."""
     if len(batch.inputs) == 2:
         yield from texts(tokenizer, batch, first)
         return
@@ -237,7 +237,7 @@ def conversations(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Li
 
 
 def bracketed(tokenizer: Tokenizer, ids: list[int], targets: list[int]) -> Text:
-    """A text as it is read, with what is learnt in brackets."""
+    """Return a text as it is read, with what is learnt in brackets."""
     tokens = [(ids[0], False)]  # and whether each is learnt
     for read, target in zip([*ids[1:], IGNORE], targets, strict=False):
         tokens.append((read, False) if target == IGNORE else (target, True))
@@ -249,7 +249,7 @@ def bracketed(tokenizer: Tokenizer, ids: list[int], targets: list[int]) -> Text:
 
 
 def answers(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
-    """Pairs of answers, the chosen one before the rejected one, each in brackets."""
+    """Yield pairs of answers, the chosen one before the rejected one, each in brackets."""
     shown = list(texts(tokenizer, batch, first))
     half = len(shown) // 2
     for pair in zip(shown[:half], shown[half:], strict=True):
@@ -260,7 +260,7 @@ def answers(tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
 def labelled(
     tokenizer: Tokenizer, name: Callable[[float], str], batch: Batch, first: int
 ) -> Iterator[Lines]:
-    """Texts with a label: the label in brackets, which is what is learnt."""
+    """Yield texts with a label in brackets, which is what is learnt."""
     ids, lengths = batch.inputs
     for row, size, label in zip(
         ids.tolist(), lengths.tolist(), batch.targets.tolist(), strict=True
@@ -271,7 +271,7 @@ def labelled(
 
 
 def spread(batch: Batch) -> Tensor:
-    """The targets by position, (B, T), also where the batch has only those that are learnt."""
+    """Return the targets by position, (B, T), even if the batch has only those that are learnt."""
     if len(batch.inputs) == 1:
         return batch.targets
     ids, learnt = batch.inputs[:2]
@@ -279,7 +279,7 @@ def spread(batch: Batch) -> Tensor:
 
 
 def one_line(tokenizer: Tokenizer, ids: list[int]) -> Text:
-    """Decoded, with line ends and whatever else does not print escaped."""
+    """Return the decoded text, with line ends and anything else that does not print escaped."""
     text = tokenizer.decode(ids)
     pieces = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return Text("".join(pieces))

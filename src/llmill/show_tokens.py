@@ -12,7 +12,7 @@ from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def print_tokens(text: str, model: str | None = None) -> None:
-    """Print a line for each token: its id, and its piece in quotes, which show its spaces."""
+    """Print a line per token: its id, and its piece in quotes, which show its spaces."""
     tokenizer = _tokenizer(model)
     ids = tokenizer.encode(text)
     if not ids:
@@ -23,7 +23,7 @@ def print_tokens(text: str, model: str | None = None) -> None:
 
 
 def _tokenizer(model: str | None) -> Tokenizer:
-    """That of a model, or the one that stage `tokenizer` made."""
+    """Return the tokenizer of a model, or the one that stage `tokenizer` made."""
     if model is not None:
         return model_tokenizer.read(models.located(model))
     folder: Path = pipeline.folder(params.stages(params.load()), "tokenizer") / BPE
@@ -33,5 +33,5 @@ def _tokenizer(model: str | None) -> Tokenizer:
 
 
 def _shown(piece: bytes) -> str:
-    """A piece may end within a character: such bytes are shown as numbers."""
+    """Return a piece as text; it may end within a character, whose bytes are shown as numbers."""
     return printable.line(piece.decode("utf-8", errors="backslashreplace"))

@@ -1,8 +1,8 @@
 """`python -m llmill verify`: hash the chain again, from raw file to metric, and name the first
 broken link.
 
-Prints each stage's record hash beside the MLflow run and git commit that made it: these vary from
-run to run, so they stand in no hashed output.
+Prints each stage's record hash beside the MLflow run and git commit that made it. These vary from
+run to run, so hashed outputs do not contain them.
 """
 
 import sys
@@ -25,11 +25,11 @@ class Verified:
     """A stage whose links hold."""
 
     record: str  # hash
-    accepted: list[str]  # paths that differ from the record, and that DVC takes as they are
+    accepted: list[str]  # paths that differ from the record but that DVC accepts
 
 
 def verify_chain(pin: bool) -> None:
-    """Check every stage in order; raises `UserError` at the first broken link."""
+    """Check every stage in order. Raises `UserError` at the first broken link."""
     tree = params.load()
     stages = params.stages(tree)
     if pin:
@@ -48,10 +48,10 @@ def verify_chain(pin: bool) -> None:
 
 
 def _runs_that_are_here() -> dict[str, dict[str, str]]:
-    """The runs by record; none, with a line, where MLflow's server is away or cannot be read."""
+    """Return the runs by record; none, with a line, if MLflow's server is away or unreadable."""
     try:
         return runs_by_record()
-    except Exception as error:  # whatever MLflow meets, the hashes were compared all the same
+    except Exception as error:  # whatever MLflow raises, the hashes were compared
         line = printable.line(f"llmill: MLflow's runs cannot be read: {describe(error)}")
         print(line, file=sys.stderr, flush=True)
         return {}
@@ -85,7 +85,7 @@ def verify_stage(stage: Stage) -> Verified:
 
 
 def pin_sources(download: Path) -> None:
-    """Write the hashes of what was got into `sources.yaml`, where they were not known."""
+    """Write the hashes of the downloaded files into `sources.yaml`, where they were not known."""
     from llmill.text.download import sources
 
     got = sources.got(sources.read(), download)

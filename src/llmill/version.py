@@ -1,3 +1,3 @@
-"""The version, which `pyproject.toml` reads here; no stage imports it, so a new one redoes none."""
+"""The version, which `pyproject.toml` reads. Stages do not import it, so a new one redoes none."""
 
 VERSION = "0.1.0"

@@ -1,8 +1,8 @@
 """`llmill win-rate FILE`: how often a model's answer is preferred to another's, counted as
 AlpacaEval does, and how often it would be at equal length.
 
-A preference is 2 for the model's answer (`output_2`), 1 for the reference's (`output_1`), and
-anything between: 1.5 is a tie, and so is 0, as older files have it; 1.9 is the judge's nine to one.
+A preference is 2 for the model's answer (`output_2`), 1 for the reference's (`output_1`), or a
+value between: 1.5 is a tie, as is 0 in older files; 1.9 means nine to one by the judge.
 """
 
 import math
@@ -33,14 +33,16 @@ RESAMPLES, CONFIDENCE, SEED = 200, 0.95, 1
 
 @dataclass(frozen=True)
 class WinRate:
-    """The mean preference and its standard error, both in percent; NaN for the error of one."""
+    """The mean preference and its standard error, both in percent; the error of a single one is
+    NaN.
+    """
 
     value: float
     error: float
     wins: int
     ties: int
     losses: int
-    without: int  # of no preference, left out
+    without: int  # without a preference, left out
 
     def __str__(self) -> str:
         return (
@@ -50,7 +52,9 @@ class WinRate:
 
 
 def win_rate(preferences: list[float | None]) -> WinRate:
-    """Of all that has a preference; raises `ValueError` if none has."""
+    """Return the win rate over all entries with a preference. Raises `ValueError` if there are
+    none.
+    """
     told = [each for each in preferences if each is not None]
     if not told:
         raise ValueError("no preference")
@@ -65,8 +69,8 @@ def win_rate(preferences: list[float | None]) -> WinRate:
 
 
 def read(file: Path, column: str) -> list[float | None]:
-    """The preferences of a file of annotations, JSON, JSON lines or Parquet; raises `UserError`
-    with the place of one that is none.
+    """Return the preferences of a file of annotations: JSON, JSON lines or Parquet. Raises
+    `UserError` with the place of an invalid one.
     """
     elsewhere.refuse_other_than_files(file)
     found = []
@@ -83,8 +87,8 @@ def read(file: Path, column: str) -> list[float | None]:
 
 
 def longer(file: Path) -> np.ndarray:
-    """By how many standard deviations each answer of the model's is longer than the reference's,
-    in characters, (N,).
+    """Return by how many standard deviations each of the model's answers is longer than the
+    reference's, in characters, (N,).
     """
     apart = []
     for where, row in rows.read(file):
@@ -100,8 +104,8 @@ def longer(file: Path) -> np.ndarray:
 
 
 def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
-    """AlpacaEval's `df_gamed.csv`: preferences for answers of the reference model that was told to
-    be brief or wordy, and the difficulty of each of `size` instructions, (N,).
+    """Return AlpacaEval's `df_gamed.csv`: preferences for answers of the reference model that was
+    told to be brief or wordy, and the difficulty of each of `size` instructions, (N,).
     """
     elsewhere.refuse_other_than_files(file)
     frame = tables.read(file, [INDEX, PREFERENCE, LONGER, DIFFICULTY])
@@ -122,7 +126,7 @@ def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
 
 
 def _number(cell: Any, name: str, where: str) -> float:
-    """A cell's number; an empty one is a preference that nobody gave."""
+    """Return a cell's number; an empty cell is a preference that nobody gave."""
     if name == PREFERENCE and not cell:
         return math.nan
     try:
@@ -137,7 +141,7 @@ def _number(cell: Any, name: str, where: str) -> float:
 
 
 def controlled(file: Path, column: str, gamed: Path | None) -> Controlled:
-    """The length-controlled win rate of a file of annotations."""
+    """Return the length-controlled win rate of a file of annotations."""
     preferences = read(file, column)
     beside, difficulty = (None, None) if gamed is None else weak(gamed, len(preferences))
     worth = [math.nan if each is None else each - REFERENCE for each in preferences]
@@ -151,7 +155,7 @@ def controlled(file: Path, column: str, gamed: Path | None) -> Controlled:
 
 
 def described(found: Controlled) -> str:
-    """Two lines: the figure, and the terms of the regression."""
+    """Return two lines: the win rate, and the terms of the regression."""
     terms = f"model {found.model:+.3f}, tanh of the length {found.length:+.3f}"
     hard = (
         "no term for difficulty (--gamed has it)"
@@ -169,7 +173,7 @@ def described(found: Controlled) -> str:
 def print_win_rate(
     file: Path, column: str, length_controlled: bool = False, gamed: Path | None = None
 ) -> None:
-    """Print it."""
+    """Print the win rate, and on request the length-controlled one."""
     try:
         print(win_rate(read(file, column)))
     except ValueError:

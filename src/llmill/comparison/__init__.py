@@ -1,1 +1,1 @@
-"""Two results beside each other: what differs between them, and which difference moved a figure."""
+"""Compare two results: what differs between them, and which difference moved a metric."""

@@ -1,4 +1,4 @@
-"""What DVC keeps of results: files by their hash, and runs by their command. Only read."""
+"""Read what DVC keeps of results: files by their hash, and runs by their command."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from llmill.contract import elsewhere, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
 
-FOLDER = ".dir"  # at the end of the hash of one
+FOLDER = ".dir"  # how the hash of a folder ends
 
 
 class Cache:
-    """DVC's cache, and behind it the work tree, where a file of that hash may lie as well."""
+    """DVC's cache, and after it the work tree, which may also hold a file with a given hash."""
 
     def __init__(self, files: Path, runs: Path):
         self._files, self._runs = files, runs
@@ -26,7 +26,9 @@ class Cache:
         self._read: dict[Path, Made | None] = {}
 
     def read(self, md5: str, path: str) -> bytes | None:
-        """What the file of a hash holds; `path`: where it lay. None if nobody has it."""
+        """Return the content of the file with a hash, or None if nobody has it; `path`: where it
+        lay.
+        """
         cached = self._file(md5)
         if cached.is_file():
             return cached.read_bytes()
@@ -35,7 +37,7 @@ class Cache:
         return content if content is not None and _md5(content) == md5 else None
 
     def files(self, md5: str, path: str) -> dict[str, str] | None:
-        """The hashes of a folder's files by their names in it; None if nobody has the list."""
+        """Return the hashes of a folder's files by name, or None if nobody has the list."""
         if (md5, path) not in self._listed:
             cached = self._file(md5)
             content = cached.read_bytes() if cached.is_file() else None
@@ -45,11 +47,11 @@ class Cache:
         return self._listed[md5, path]
 
     def has(self, made: Made) -> bool:
-        """Whether the lists of all that a run left are known."""
+        """Return whether the lists of all files that a run left are known."""
         return all(self.files(md5, out) is not None for out, md5 in made.outs.items())
 
     def runs(self, commands: set[str]) -> list[Made]:
-        """The results that DVC's run cache has of these commands, the newest first."""
+        """Return the results of these commands in DVC's run cache, newest first."""
         files = [file for cmd in sorted(commands) for file in self._by_command.get(cmd, [])]
         newest = sorted(files, key=lambda file: (-file.stat().st_mtime, file))
         for file in newest:
@@ -58,7 +60,9 @@ class Cache:
         return [made for made in map(self._read.get, newest) if made]
 
     def hash_of(self, made: Made, path: str) -> str | None:
-        """The hash that a run gave to a file or folder of its output; None if nobody knows it."""
+        """Return the hash that a run gave to a file or folder of its output, or None if it is not
+        known.
+        """
         for out, md5 in made.outs.items():
             if path == out:
                 return md5
@@ -68,7 +72,7 @@ class Cache:
 
     @cached_property
     def _by_command(self) -> dict[str, list[Path]]:
-        """Its files by their first line, which is the command: most need not be parsed."""
+        """Files of the run cache by their first line, the command: most need not be parsed."""
         found: dict[str, list[Path]] = {}
         for file in sorted(self._runs.glob("*/*/*")):
             with file.open(encoding="utf-8", errors="replace") as lines:
@@ -82,8 +86,8 @@ class Cache:
 
 
 def open_cache() -> Cache:
-    """That of the repository; raises `UserError` where DVC has none. DVC's own `Repo` would write
-    into `.dvc` as it opens.
+    """Open the repository's cache. Raises `UserError` if DVC has none. DVC's own `Repo` would write
+    into `.dvc` when it opens.
     """
     from dvc.config import Config
     from dvc.exceptions import DvcException
@@ -99,13 +103,13 @@ def open_cache() -> Cache:
 
 
 def folder_hash(files: Mapping[str, str]) -> str:
-    """DVC's hash of a folder, by the hashes of its files."""
+    """Return DVC's hash of a folder, from the hashes of its files."""
     listed = [{"md5": files[name], "relpath": name} for name in sorted(files)]
     return _md5(json.dumps(listed, sort_keys=True).encode()) + FOLDER
 
 
 def hash_inside(files: Mapping[str, str], name: str) -> str | None:
-    """DVC's hash of a file or folder inside a folder; None where there is none."""
+    """Return DVC's hash of a file or folder inside a folder, or None if it does not exist."""
     if name in files:
         return files[name]
     below = {
@@ -115,7 +119,7 @@ def hash_inside(files: Mapping[str, str], name: str) -> str | None:
 
 
 def _parsed(file: Path) -> Any:
-    """A file of the run cache; None for one that is damaged."""
+    """Return the value of a file of the run cache, or None if it is damaged."""
     try:
         return yaml_file.parse(file.read_text(encoding="utf-8"))
     except ValueError:
@@ -123,7 +127,7 @@ def _parsed(file: Path) -> Any:
 
 
 def _listed(content: bytes) -> dict[str, str] | None:
-    """The files of a `.dir` file of the cache."""
+    """Return the files that a `.dir` file of the cache lists."""
     try:
         listed: Any = elsewhere.parsed(content)
         return {str(each["relpath"]): str(each["md5"]) for each in listed}

@@ -1,7 +1,7 @@
-"""What of the chain upstream of a stage can have moved its figures: the changes from which a way of
-files that differ leads to it, and the runs in DVC's cache that have some of these changes only.
+"""Find what upstream of a stage can have moved its metrics: the changes from which a path of
+differing files leads to it, and the runs in DVC's cache that have only some of these changes.
 
-A file that is the same on both sides carries nothing further, whatever changed upstream of it.
+A file that is the same on both sides passes nothing on, whatever changed upstream of it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,18 +13,18 @@ from llmill.comparison.cache import Cache
 from llmill.comparison.made import Made, producer
 from llmill.contract import closure
 
-MISSING = "not there"  # of what only one side has
+MISSING = "not there"  # for what only one side has
 CODE = closure.STAGE
-MOST_WAYS = 1000  # in which one cached run is looked at
+MOST_WAYS = 1000  # in which one cached run is interpreted
 
-Sides = dict["Change", bool]  # whether each change has its value of after
+Sides = dict["Change", bool]  # whether each change has its value after
 
 
 @dataclass(frozen=True, order=True)
 class Change:
-    """One thing that can move a figure by itself. `kind`: parameter, code, data, command; input, a
-    file that only one side's `dvc.yaml` lets the stage read; bytes, an input that a stage made of
-    the same on both sides, and yet with another content, as on another machine.
+    """One thing that can move a metric by itself. `kind`: parameter, code, data, command; input, a
+    file that only one side's `dvc.yaml` lets the stage read; bytes, an input that a stage made from
+    the same on both sides but with other content, as on another machine.
     """
 
     kind: str
@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Step:
-    """Two runs of a stage, of which the second has some changes more."""
+    """Two runs of a stage; the second has some more changes."""
 
     changes: frozenset[Change]
     before: Made
@@ -42,12 +42,12 @@ class Step:
 
 @dataclass(frozen=True)
 class Between:
-    """Why a stage's output differs: the changes upstream, and the way through the cache."""
+    """Why a stage's output differs: the changes upstream, and the path through the cache."""
 
     address: str
     changes: frozenset[Change]
-    own: frozenset[Change]  # those of the stage itself
-    steps: tuple[Step, ...]  # at least one; several where the cache holds runs between
+    own: frozenset[Change]  # changes of the stage itself
+    steps: tuple[Step, ...]  # at least one; several if the cache holds runs between
 
     @property
     def is_known(self) -> bool:
@@ -70,33 +70,35 @@ class Chains:
         return [address for address in self.before if address in self.after]
 
     def pair(self, address: str) -> tuple[Made, Made]:
-        """A stage that both sides have, before and after."""
+        """Return a stage that both sides have, before and after."""
         return self.before[address], self.after[address]
 
     def differing(self, address: str) -> list[str]:
-        """The dependencies whose content differs."""
+        """Return the dependencies whose content differs."""
         old, new = self.pair(address)
         paths = dict.fromkeys([*old.deps, *new.deps])
         return [path for path in paths if old.deps.get(path) != new.deps.get(path)]
 
     def maker(self, path: str) -> str | None:
-        """The stage, of both sides, whose output a path lies in."""
+        """Return the stage whose output a path is in, if it is the same on both sides."""
         found = producer(self.after, path)
         return found if found and found == producer(self.before, path) else None
 
     def own(self, address: str) -> dict[Change, tuple[Any, Any]]:
-        """What changed of the stage itself, with its values before and after."""
+        """Return what changed in the stage itself, with the values before and after."""
         pair = self.pair(address)
         found = {change: _values(change, pair) for change in self._own_of(address)}
         return {change: values for change, values in found.items() if values[0] != values[1]}
 
     def inputs(self, address: str) -> dict[str, str]:
-        """The stages that made the other dependencies that differ, by path."""
+        """Return the stages that made the other differing dependencies, by path."""
         made = {path: self.maker(path) for path in self.differing(address)}
         return {path: maker for path, maker in made.items() if maker and maker != CODE}
 
     def upstream(self, address: str) -> frozenset[Change]:
-        """Every change that a way of differing files leads from to the stage; its own are such."""
+        """Return every change from which a path of differing files leads to the stage, including
+        its own.
+        """
         if address not in self._upstream:
             found = frozenset(self.own(address))
             for maker in dict.fromkeys(self.inputs(address).values()):
@@ -105,7 +107,7 @@ class Chains:
         return self._upstream[address]
 
     def between(self, address: str, cache: Cache) -> Between:
-        """The longest way from before to after through runs that the cache holds."""
+        """Return the longest path from before to after through runs that the cache holds."""
         changes = self.upstream(address)
         old, new = self.pair(address)
         runs: dict[frozenset[Change], Made] = {}
@@ -134,7 +136,9 @@ class Chains:
                 yield Change("bytes", path)
 
     def _sides(self, address: str, run: Made, cache: Cache) -> Iterator[Sides]:
-        """On which side a run has each change upstream; nothing for one that is not between."""
+        """Yield on which side a run has each change upstream; nothing for a run that is not
+        between.
+        """
         old, new = self.pair(address)
         sides: Sides = {}
         own = [*self._own_of(address)]
@@ -156,8 +160,8 @@ class Chains:
     def _of_input(
         self, maker: str, path: str, contents: tuple[str, str, str | None], cache: Cache
     ) -> Iterator[Sides]:
-        """The same of an input that a stage of the chain made; `contents`: its hash before, after,
-        and in the run.
+        """Yield the sides of an input that a stage of the chain made. `contents`: its hash before,
+        after, and in the run.
         """
         old, new, md5 = contents
         if old == new == md5:
@@ -165,12 +169,12 @@ class Chains:
             return
         if md5 in (old, new):
             yield dict.fromkeys(self.upstream(maker), md5 == new)
-        # A run with some changes may have made the same: it says that these move nothing.
+        # A run with some changes may have made the same file, which shows that they move nothing.
         if old != new and md5 is not None:
             yield from self._makers(maker, path, md5, cache)
 
     def _makers(self, maker: str, path: str, md5: str, cache: Cache) -> list[Sides]:
-        """Every way in which a cached run of a stage has made a file of this content."""
+        """Return every way in which a cached run of a stage has made a file with this content."""
         if (maker, path, md5) not in self._placed:
             before, after = self.pair(maker)
             self._placed[maker, path, md5] = [
@@ -182,7 +186,7 @@ class Chains:
         return self._placed[maker, path, md5]
 
     def _made(self, address: str) -> dict[str, str]:
-        """The dependencies that stages made, on both sides, by path; code is none."""
+        """Return the dependencies that stages made on both sides, by path; code does not count."""
         old, new = self.pair(address)
         makers = {path: self.maker(path) for path in old.deps if path in new.deps}
         return {path: maker for path, maker in makers.items() if maker and maker != CODE}
@@ -203,7 +207,7 @@ def _after(sides: Sides) -> frozenset[Change]:
 
 
 def _joined(parts: tuple[Sides, ...]) -> Sides | None:
-    """All parts as one; None where two of them disagree on a change."""
+    """Join all parts into one; return None if two of them disagree on a change."""
     joined: Sides = {}
     for part in parts:
         if any(joined.get(change, side) != side for change, side in part.items()):
@@ -220,7 +224,9 @@ def _count(ways: list[list[Sides]]) -> int:
 
 
 def _longest(known: list[frozenset[Change]], last: frozenset[Change]) -> list[frozenset[Change]]:
-    """The longest rising row of sets that ends in `last`; of equals the first by name."""
+    """Return the longest ascending chain of sets that ends in `last`; among equals, the first by
+    name.
+    """
     best: dict[frozenset[Change], list[frozenset[Change]]] = {}
     for some in sorted(known, key=lambda each: (len(each), sorted(each))):
         below = [best[each] for each in best if each < some]

@@ -1,4 +1,4 @@
-"""The tables of a comparison as text in cells, the same in the terminal and on the page."""
+"""The tables of a comparison as cells of text, the same in the terminal and on the page."""
 
 from collections.abc import Iterable
 from itertools import groupby
@@ -13,14 +13,14 @@ from llmill.report import form
 
 MOST_STAGES = 3  # named beside a change
 FIGURE_HEAD = ("figure", "before", "after", "change", "gained / lost", "p")
-SHARED = " shared"  # items, where one side has others as well
-FIRST_SEED = ", first seed"  # items were written of that alone
+SHARED = " shared"  # items, if one side has others as well
+FIRST_SEED = ", first seed"  # only that seed's items were written
 ROUNDING = 1e-6
 Cells = tuple[str, ...]
 
 
 def by_kind(differences: Iterable[Difference]) -> dict[str, list[Cells]]:
-    """What changed by kind: name, before, after, stages."""
+    """Return what changed, by kind: name, before, after, stages."""
     groups: dict[str, list[Cells]] = {}
     for each in differences:
         values = plain(each.before), plain(each.after)
@@ -29,7 +29,7 @@ def by_kind(differences: Iterable[Difference]) -> dict[str, list[Cells]]:
 
 
 def of_stages(stages: list[str]) -> str:
-    """Some of them; variants of one stage as one."""
+    """Return some of the stages; if there are many, variants of one stage count as one."""
     names = [*dict.fromkeys(stage.partition("@")[0] for stage in stages)]
     shown = stages if len(stages) <= MOST_STAGES else names
     more = f" and {len(shown) - MOST_STAGES} more" if len(shown) > MOST_STAGES + 1 else ""
@@ -37,7 +37,9 @@ def of_stages(stages: list[str]) -> str:
 
 
 def stages(found: Comparison) -> list[Cells]:
-    """Stage, what changed of it, whose results it read that differ, its output."""
+    """Return for each stage its name, what changed in it, whose differing results it read, its
+    output.
+    """
     return [
         (row.address, ", ".join(row.changed) or form.DASH, of_stages(row.inputs), row.output)
         for row in found.stages
@@ -45,7 +47,7 @@ def stages(found: Comparison) -> list[Cells]:
 
 
 def headlines(found: Comparison) -> dict[str, list[Cells]]:
-    """The figures that moved, by group."""
+    """Return the metrics that moved, by group."""
     ordered = groupby(found.headlines, key=lambda row: row.figure.group)
     groups: dict[str, list[Cells]] = {}
     for group, rows in ordered:
@@ -54,12 +56,12 @@ def headlines(found: Comparison) -> dict[str, list[Cells]]:
 
 
 def others(rows: Iterable[Row]) -> list[Cells]:
-    """Name, before, after and change of a stage's other figures."""
+    """Return name, before, after and change of a stage's other metrics."""
     return [figure(row)[:4] for row in rows]
 
 
 def steps(reason: Reason) -> dict[str, list[Cells]]:
-    """By figure a row for each step: its changes, then as `FIGURE_HEAD` goes on."""
+    """Return for each metric one row per step: its changes, then the rest of `FIGURE_HEAD`."""
     groups: dict[str, list[Cells]] = {}
     for step in reason.figures:
         cells = (step.by, *_figure(step.figure, step.paired)[1:])
@@ -68,7 +70,7 @@ def steps(reason: Reason) -> dict[str, list[Cells]]:
 
 
 def figure(row: Row) -> Cells:
-    """The cells of `FIGURE_HEAD`."""
+    """Return the cells of `FIGURE_HEAD`."""
     return _figure(row.figure, row.paired)
 
 
@@ -79,7 +81,7 @@ def _figure(figure: Figure, paired: Paired | None) -> Cells:
         return (figure.name, *values, change, *(form.DASH,) * 2)
     apart = paired.only_before or paired.only_after
     change, of = _change(paired.difference, figure.unit), SHARED if apart else ""
-    if not apart and _is_other(paired, figure):  # the figure is a mean over seeds
+    if not apart and _is_other(paired, figure):  # the metric is a mean over seeds
         change, of = _difference(figure.before, figure.after, figure.unit), FIRST_SEED
     return (
         figure.name,
@@ -91,14 +93,14 @@ def _figure(figure: Figure, paired: Paired | None) -> Cells:
 
 
 def _is_other(paired: Paired, figure: Figure) -> bool:
-    """Whether a classifier's figure is a mean over seeds, of which the first alone wrote its
-    predictions: then they make another change.
+    """Return whether a classifier's metric is a mean over seeds, of which only the first wrote its
+    predictions: they then show another change.
     """
     if not figure.key.startswith("classify."):
         return False
     old, new = form.value_of(figure.before), form.value_of(figure.after)
     change = form.value_of(paired.difference)
-    if old is None or new is None or change is None:  # a run between lost its figures
+    if old is None or new is None or change is None:  # a run between lost its metrics
         return False
     return abs(new - old - change) > ROUNDING
 
@@ -109,7 +111,7 @@ def _difference(before: Any, after: Any, unit: str) -> str:
 
 
 def _change(difference: Any, unit: str) -> str:
-    """With its sign, in points of a share or of a gain in shares."""
+    """Return a change with its sign, in points for a share or a gain in shares."""
     if unit in ("share", "gain"):
         return form.with_interval(difference, "gain")
     value, bounds = form.value_of(difference), form.bounds_of(difference)
@@ -122,12 +124,12 @@ def _change(difference: Any, unit: str) -> str:
 
 
 def tests(found: Comparison) -> int:
-    """How many figures a test was made of."""
+    """Return how many metrics have a test."""
     return sum(row.paired is not None and row.paired.p is not None for row in found.headlines)
 
 
 def caption(found: Comparison) -> str:
-    """What the columns of a figure's table mean."""
+    """Return the meaning of the columns of a metric table."""
     if not any(row.paired for row in found.headlines):
         return "Neither side keeps items for these figures: intervals, where there are any."
     n = tests(found)

@@ -1,4 +1,4 @@
-"""Two revisions beside each other, from what git and DVC hold of them."""
+"""Compare two revisions, from what git and DVC hold of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ REPORT, SUMMARY, METRICS = "report", "summary.json", "metrics.json"
 
 @dataclass(frozen=True)
 class Row:
-    """A figure that moved, with both sides on the same items where their stages kept them."""
+    """A metric that moved, with both sides on the same items if their stages kept them."""
 
     figure: Figure
     paired: Paired | None
@@ -38,7 +38,7 @@ class Row:
 
 @dataclass
 class Comparison:
-    """All that is shown of two sides."""
+    """Everything that is shown of two sides."""
 
     titles: tuple[str, str]
     subjects: tuple[str, str]
@@ -46,8 +46,8 @@ class Comparison:
     stages: list[StageRow] = field(default_factory=list)
     n_stages: int = 0
     headlines: list[Row] = field(default_factory=list)
-    still: int = 0  # headline figures that did not move
-    alone: int = 0  # those of one side only
+    still: int = 0  # headline metrics that did not move
+    alone: int = 0  # headline metrics of one side only
     others: dict[str, list[Row]] = field(default_factory=dict)  # by stage
     reasons: list[Reason] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Comparison:
 
 
 def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
-    """Raises `UserError` for sides that are no two states of one pipeline."""
+    """Compare two revisions. Raises `UserError` unless the sides are two states of one pipeline."""
     sides = (before, after)
     locks = read(before), read(after)
     chains = Chains(*locks)
@@ -91,7 +91,7 @@ def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
 
 
 def read(side: Revision) -> dict[str, Made]:
-    """The `dvc.lock` of a revision, in the order of its `dvc.yaml`; raises `UserError` for one that
+    """Return the `dvc.lock` of a revision, in the order of its `dvc.yaml`. Raises `UserError` if it
     names no run.
     """
     lock = read_lock(_yaml(side, "dvc.lock"))
@@ -117,7 +117,7 @@ def _yaml(side: Revision, path: str) -> Any:
 
 
 def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
-    """What a side's lock does not say, or not of the parameters beside it."""
+    """Return notes on stages that a side's lock lacks, and on parameters that were edited since."""
     absent = [address for address in _stages(side) if address not in lock]
     edited = edited_since(side, lock, _yaml(side, "params.yaml"))
     notes = []
@@ -137,7 +137,7 @@ def _listed(lock: Mapping[str, Made]) -> str:
 
 
 class _Figures:
-    """Fills in figures, and why they moved: reads each result that differs once."""
+    """Fills in metrics, and why they moved; reads each differing result once."""
 
     def __init__(
         self,
@@ -148,13 +148,13 @@ class _Figures:
     ):
         self._chains, self._outputs, self._found, self._sides = chains, outputs, found, sides
         self._cache = outputs[0].cache
-        self._between = Outputs(self._cache)  # what is missing there is no fault of the sides
+        self._between = Outputs(self._cache)  # what is missing there is not counted for the sides
         self._reasons: dict[Any, tuple[Between, Values, Reason]] = {}
         self._measured: dict[tuple[str, ...], Measures] = {}
         self._metrics: dict[tuple[str, ...], Any] = {}
 
     def fill(self) -> None:
-        """All of them."""
+        """Fill in all of them."""
         chains, found = self._chains, self._found
         metrics = {
             address: self._of_pair(address)
@@ -232,7 +232,7 @@ class _Figures:
             ]
 
     def _file(self, change: Change) -> str:
-        """A file that holds a change."""
+        """Return a file that holds a change."""
         if change.kind != CODE:
             return "dvc.yaml" if change.kind == "command" else change.name
         stage = PurePosixPath(change.name).stem
@@ -254,7 +254,7 @@ class _Figures:
         return StepFigure(f"{figure.group}, {figure.name}", by, shown, paired)
 
     def _values(self, address: str) -> Values:
-        """The values of every change upstream of a stage."""
+        """Return the values of every change upstream of a stage."""
         found: Values = {}
         todo, seen = [address], {address}
         while todo:

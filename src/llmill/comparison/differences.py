@@ -1,4 +1,4 @@
-"""What differs between two chains: parameters, code, packages, data, commands; and each stage."""
+"""Find what differs between two chains: parameters, code, packages, data, commands; each stage."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ KINDS = ("parameter", "code", "package", "data", "input", "bytes", "command")  #
 
 @dataclass
 class Difference:
-    """One thing before and after, and the stages that it is of."""
+    """One thing before and after, and the stages that it belongs to."""
 
     kind: str
     name: str
@@ -34,8 +34,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class StageRow:
-    """A stage of which something differs: what changed of it, whose results it read that differ,
-    and what differs of its own.
+    """A stage with a difference: what changed in it, whose differing results it read, and what
+    differs in its own output.
     """
 
     address: str
@@ -50,7 +50,7 @@ def differences(
     outputs: tuple[Outputs, Outputs],
     notes: list[str],
 ) -> list[Difference]:
-    """Everything that somebody changed, by kind. What is not quite known goes into `notes`."""
+    """Return everything that somebody changed, by kind. Anything uncertain goes into `notes`."""
     found: dict[tuple[str, str], Difference] = {}
     codes: dict[str, tuple[str, str]] = {}
 
@@ -76,7 +76,7 @@ def differences(
         parts = [*_of_code(before, after)] if before and after else []
         for kind, name, *pair in parts:
             note(kind, name, (pair[0], pair[1]), stage)
-        if not parts:  # nobody has what it was
+        if not parts:  # nobody has the earlier code
             note(CODE, f"of {stage}", (_short(values[0]), _short(values[1])), stage)
     for name, versions in _packages(revisions).items():
         found.setdefault(("package", name), Difference("package", name, *versions))
@@ -84,7 +84,7 @@ def differences(
 
 
 def stage_rows(chains: Chains, cache: Cache) -> list[StageRow]:
-    """The stages of which anything differs, in the chain's order."""
+    """Return the stages in which anything differs, in the chain's order."""
     rows = []
     for address in dict.fromkeys([*chains.before, *chains.after]):
         if address not in chains.both:
@@ -102,7 +102,9 @@ def stage_rows(chains: Chains, cache: Cache) -> list[StageRow]:
 
 
 def edited_since(revision: Revision, chain: Mapping[str, Any], values: Any) -> list[str]:
-    """The parameters whose value in `params.yaml` is not the one that results were made with."""
+    """Return the parameters whose value in `params.yaml` is not the one that results were made
+    with.
+    """
     now = record.flat(values) if isinstance(values, dict) else {}
     used = {name: value for made in chain.values() for name, value in made.parameters.items()}
     return sorted(name for name, value in used.items() if now.get(name, MISSING) != value)
@@ -121,14 +123,14 @@ def _of_code(before: Code, after: Code) -> Iterator[tuple[str, str, Any, Any]]:
 
 
 class Codes:
-    """What the code of each stage of a revision was."""
+    """The code of each stage of a revision."""
 
     def __init__(self, revision: Revision, outputs: Outputs, notes: list[str]):
         self._revision, self._outputs, self._notes = revision, outputs, notes
 
     def read(self, path: str, md5: str) -> Code | None:
-        """By the file that stage `code` wrote, else by the revision's source; None if neither is
-        there.
+        """Return the code from the file that stage `code` wrote, else from the revision's source;
+        None if neither exists.
         """
         if self._outputs.cache.read(md5, path) is not None:
             value = self._outputs.json(md5, path)
@@ -144,7 +146,7 @@ class Codes:
 
     @cached_property
     def _of_source(self) -> dict[str, Code]:
-        """By stage; nothing of a source that cannot be read."""
+        """The code by stage; empty if the source cannot be read."""
         prefix = f"{closure.PACKAGE}.stages."
         locked = _locked(self._revision)
         with self._revision.source() as folder:
@@ -158,7 +160,7 @@ class Codes:
 
 
 def _packages(revisions: tuple[Revision, Revision]) -> dict[str, tuple[str, str]]:
-    """Every locked package whose version differs, also of those that no stage imports."""
+    """Return every locked package whose version differs, including those that no stage imports."""
     old, new = map(_locked, revisions)
     return {
         name: (old.get(name, MISSING), new.get(name, MISSING))
@@ -173,7 +175,7 @@ def _locked(revision: Revision) -> dict[str, str]:
 
 
 def _output(chains: Chains, address: str, cache: Cache) -> str:
-    """Whether a stage's output differs, and in which files."""
+    """Return whether a stage's output differs, and in which files."""
     old, new = chains.pair(address)
     if old.outs == new.outs:
         return "same"

@@ -1,4 +1,4 @@
-"""The figures of both sides: the report's headlines, each read from the `metrics.json` of the stage
+"""The metrics of both sides: the report's headlines, each read from the `metrics.json` of the stage
 that measured it, and every other number there.
 """
 
@@ -9,15 +9,15 @@ from typing import Any
 from llmill.report import form
 from llmill.report.about import ABOUT
 
-SAME = "The same, "  # how a group of the report's begins that is of the things of the one before
+SAME = "The same, "  # how a group of the report begins that continues the one before
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure before and after: an interval, a number, or None where a side has none."""
+    """One metric before and after: an interval, a number, or None if a side has none."""
 
-    key: str  # as `results/report/metrics.json` has it
-    address: str  # of the stage that measured it
+    key: str  # as in `results/report/metrics.json`
+    address: str  # the stage that measured it
     group: str
     name: str
     unit: str  # one of `form.number`'s
@@ -26,7 +26,7 @@ class Figure:
 
     @property
     def has_moved(self) -> bool:
-        """Whether both sides have it, with another value."""
+        """Whether both sides have it, with different values."""
         values = form.value_of(self.before), form.value_of(self.after)
         return None not in values and values[0] != values[1]
 
@@ -37,8 +37,8 @@ class Figure:
 
 
 def place(key: str, addresses: Collection[str]) -> tuple[str, list[str]]:
-    """The stage that measured a headline figure, and the paths in its `metrics.json` at which it
-    may stand; none for a figure that the report itself computes.
+    """Return the stage that measured a headline metric, and the possible paths in its
+    `metrics.json`; none for a metric that the report itself computes.
     """
     stage, _, rest = key.partition(".")
     if stage == "classify":
@@ -65,8 +65,9 @@ def place(key: str, addresses: Collection[str]) -> tuple[str, list[str]]:
 def headlines(
     rows: tuple[Any, Any], metrics: Mapping[str, tuple[Any, Any]], addresses: Collection[str]
 ) -> list[Figure]:
-    """The figures that the reports of both sides open with. `rows`: their `summary.json`; `metrics`
-    before and after, of the stages whose output differs. Others have the same figures.
+    """Return the metrics that open the reports of both sides. `rows`: their `summary.json`;
+    `metrics` before and after, of the stages whose output differs. Other stages have the same
+    metrics.
     """
     old, new = ({row["key"]: row for row in side} for side in map(_rows, rows))
     found, group = [], ""
@@ -74,12 +75,12 @@ def headlines(
         address, paths = place(key, addresses)
         shown = [each.get(key, {}).get("figure") for each in (old, new)]
         if paths and address in metrics:
-            # A report may be older than the stage behind it.
+            # A report may be older than the stage that it shows.
             read = [_at(side, paths) for side in metrics[address]]
             shown = [a if a is not None else b for a, b in zip(read, shown, strict=True)]
         elif paths and address in addresses:
             shown = [shown[0] if shown[0] is not None else shown[1]] * 2
-        if row["group"].startswith(SAME):  # as the group before, which may not have moved
+        if row["group"].startswith(SAME):  # named as the group before, which may not have moved
             group = f"{group.partition(',')[0]}, {row['group'].removeprefix(SAME)}"
         else:
             group = row["group"]
@@ -88,8 +89,8 @@ def headlines(
 
 
 def others(address: str, metrics: tuple[Any, Any]) -> list[Figure]:
-    """Every number that a stage measured and that moved, under its dotted name; also what only one
-    side measured, if the files of both are there.
+    """Return every number that a stage measured and that moved, under its dotted name; also those
+    that only one side measured, if the files of both exist.
     """
     if not all(isinstance(side, dict) for side in metrics):
         return []
@@ -102,7 +103,7 @@ def others(address: str, metrics: tuple[Any, Any]) -> list[Figure]:
 
 
 def at(key: str, address: str, metrics: Any) -> Any:
-    """A headline figure in the metrics of its stage."""
+    """Return a headline metric from the metrics of its stage."""
     return _at(metrics, place(key, {address})[1])
 
 
@@ -122,14 +123,14 @@ def _at(metrics: Any, paths: list[str]) -> Any:
 
 
 def _rows(summary: Any) -> list[dict[str, Any]]:
-    """Those of a `summary.json` that have the form of today."""
+    """Return the rows of a `summary.json` that have the present form."""
     wanted = {"key", "group", "name", "unit", "figure"}
     listed = summary if isinstance(summary, list) else []
     return [row for row in listed if isinstance(row, dict) and wanted <= row.keys()]
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Numbers and intervals under dotted names."""
+    """Return numbers and intervals under dotted names."""
     found: dict[str, Any] = {}
     for key, item in metrics.items():
         if isinstance(item, dict) and not form.bounds_of(item):

@@ -1,9 +1,9 @@
-"""What stages wrote of every single question, answer and message, paired by what was asked: a
-difference of two systems on the same items is known far better than two intervals tell.
+"""Pair what stages wrote about every single question, answer and message by what was asked. The
+difference of two systems on the same items is known far better than two intervals suggest.
 
-In: the files of both sides. Out: for each measure how many items were gained and lost, McNemar's
-exact test, and the mean difference with its interval over items. Questions about one entity or
-passage go together in both.
+Input: the files of both sides. Output: for each measure how many items were gained and lost,
+McNemar's exact test, and the mean difference with its interval over items. Questions about one
+entity or passage stay together in both.
 """
 
 from collections import Counter
@@ -16,38 +16,38 @@ from llmill.evaluation.statistics import intervals, significance
 from llmill.evaluation.statistics.intervals import CONFIDENCE, RESAMPLES, Interval
 
 SEED = 1
-RIGHT, AFTER = "_right", "_after"  # how columns of rights and wrongs end
+RIGHT, AFTER = "_right", "_after"  # endings of columns of rights and wrongs
 
-Item = tuple[Any, ...]  # what was asked; of equal ones with their number
-Measures = dict[str, "Measure"]  # by the key of their headline figure
+Item = tuple[Any, ...]  # what was asked, with a number among equal ones
+Measures = dict[str, "Measure"]  # by the key of their headline metric
 
 
 @dataclass
 class Measure:
-    """A figure of every item. A share counts rights and wrongs, or is one of each text."""
+    """A metric of every item. A share counts rights and wrongs, or is a value of each text."""
 
     unit: str
     values: dict[Item, float]
-    is_right: bool  # or wrong: nothing between
+    is_right: bool  # or wrong, with nothing between
     clusters: dict[Item, int] = field(default_factory=dict)  # of items that may share something
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Both sides on the items that both have. `difference`: after less before."""
+    """Both sides on the items that both have. `difference`: after minus before."""
 
     unit: str
     n: int
-    only_before: int  # items that one side has alone
+    only_before: int  # items that only one side has
     only_after: int
-    gained: int  # right after, and not before; higher, where there are values between
+    gained: int  # right only after; higher, for values between right and wrong
     lost: int
     difference: Interval
-    p: float | None  # McNemar's, of rights and wrongs; where items share clusters, of these
+    p: float | None  # of rights and wrongs: McNemar's; over clusters, if items share them
 
 
 def paired(before: Measure, after: Measure) -> Paired | None:
-    """Two systems on the items that both were asked; None if there are none."""
+    """Compare two systems on the items that both have; return None if there are none."""
     both = [item for item in before.values if item in after.values]
     if not both or before.is_right != after.is_right:
         return None
@@ -81,7 +81,7 @@ def _difference(gains: Sequence[float], clusters: Sequence[Hashable], of_rights:
 
 
 def measures(address: str, read: Read) -> Measures:
-    """What a stage wrote of every item; nothing of a stage that writes none, or in another form."""
+    """Return what a stage wrote of every item; empty if it writes none, or in another form."""
     stage, _, variant = address.partition("@")
     try:
         return OF_STAGE[stage](variant, read) if stage in OF_STAGE else {}
@@ -138,7 +138,7 @@ OF_STAGE = {"mmlu": _mmlu, "knowledge": _knowledge, "judge": _judge, "accuracy":
 
 
 def _items(rows: Any, names: tuple[str, ...]) -> Iterable[tuple[Item, dict[str, Any]]]:
-    """Rows with what was asked in them; the second of two equal ones is another item."""
+    """Yield rows with what was asked in them; the second of two equal rows is another item."""
     seen: Counter[Item] = Counter()
     for row in rows or []:
         asked = tuple(row.get(name) for name in names)
@@ -149,7 +149,7 @@ def _items(rows: Any, names: tuple[str, ...]) -> Iterable[tuple[Item, dict[str, 
 def _note(
     found: Measures, key: str, item: Item, value: Any, unit: str = "share", cluster: Any = None
 ) -> None:
-    """Keep a value of an item; a score that could not be read is none."""
+    """Keep a value of an item; a score that could not be read is left out."""
     if isinstance(value, bool | int | float):
         measure = found.setdefault(key, Measure(unit, {}, isinstance(value, bool)))
         measure.values[item] = float(value)

@@ -1,4 +1,4 @@
-"""Stages as DVC wrote down that they ran: in `dvc.lock`, and in its run cache."""
+"""Stages that ran, as DVC recorded them: in `dvc.lock`, and in its run cache."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Made:
 
 
 def read(entry: Any) -> Made | None:
-    """One entry; None for what does not have their form."""
+    """Return one entry, or None if it does not have the form of a stage."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str):
         return None
     files = entry.get("params")
@@ -28,14 +28,14 @@ def read(entry: Any) -> Made | None:
 
 
 def read_lock(tree: Any) -> dict[str, Made]:
-    """The stages of a `dvc.lock`, by address."""
+    """Return the stages of a `dvc.lock`, by address."""
     entries = tree.get("stages") if isinstance(tree, dict) else None
     found = {a: read(entry) for a, entry in (entries if isinstance(entries, dict) else {}).items()}
     return {address: made for address, made in found.items() if made}
 
 
 def producer(lock: Mapping[str, Made], path: str) -> str | None:
-    """The address of the stage that makes a path."""
+    """Return the address of the stage that makes a path."""
     return next(
         (
             address

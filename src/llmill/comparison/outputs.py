@@ -1,5 +1,5 @@
-"""What stages left, by the hashes of `dvc.lock`: a file is read from wherever DVC still has it, and
-what nobody has is remembered.
+"""Read what stages left, by the hashes of `dvc.lock`: a file is read from wherever DVC still has
+it, and files that nobody has are remembered.
 """
 
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from llmill.comparison.cache import Cache
 from llmill.comparison.made import Made
 from llmill.contract import elsewhere
 
-Read = Callable[[str], Any]  # the value of a JSON file of a result by its name; None without one
+Read = Callable[[str], Any]  # the value of a result's JSON file by its name, or None
 
 
 @dataclass
 class Outputs:
-    """Reads results; `missing`: what dvc.lock names and neither cache nor work tree holds."""
+    """Reader of results. `missing`: what dvc.lock names and neither cache nor work tree holds."""
 
     cache: Cache
     missing: list[str] = field(default_factory=list)
 
     def files(self, made: Made) -> dict[str, str]:
-        """Hashes by name of all that a run left."""
+        """Return hashes by name of everything that a run left."""
         found: dict[str, str] = {}
         for out, md5 in made.outs.items():
             listed = self.cache.files(md5, out)
@@ -31,7 +31,7 @@ class Outputs:
         return found
 
     def reader(self, made: Made) -> Read:
-        """Reads the JSON files of a run."""
+        """Return a function that reads the JSON files of a run."""
         files = self.files(made)
         ((out, _),) = [*made.outs.items()][:1] or [("", "")]
 
@@ -41,7 +41,7 @@ class Outputs:
         return read
 
     def json(self, md5: str, path: str) -> Any:
-        """The value of a JSON file; None for what is missing, or damaged."""
+        """Return the value of a JSON file, or None if it is missing or damaged."""
         content = self.cache.read(md5, path)
         if content is None:
             self._miss(path)

@@ -1,5 +1,5 @@
-"""The comparison as a page: one HTML file, in the style of the report, that asks nothing of the
-network.
+"""The comparison as a page: one HTML file, in the style of the report, that requests nothing from
+the network.
 """
 
 from pathlib import Path
@@ -14,13 +14,13 @@ TEMPLATE = "page.html.jinja"
 
 
 def render(found: Comparison) -> str:
-    """The whole page."""
+    """Return the whole page."""
     page = templates.page(TEMPLATE, {"with_code": with_code}, [Path(__file__).parent])
     return page.render(found=found, cells=cells, form=form)
 
 
 def with_code(text: str) -> Markup:
-    """A sentence, what stands between backticks in it as code."""
+    """Return a sentence with the text between backticks marked as code."""
     parts = text.split("`")
     shown = [Markup("<code>{}</code>").format(p) if i % 2 else p for i, p in enumerate(parts)]
     return Markup("").join(shown)

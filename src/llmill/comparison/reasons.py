@@ -1,4 +1,4 @@
-"""Which change moved the figures of a stage, in words; nothing is said that no run shows."""
+"""Explain in words which change moved the metrics of a stage; claim only what a run shows."""
 
 import json
 import shlex
@@ -17,7 +17,7 @@ MOST = 3  # changes that a line names
 
 @dataclass(frozen=True)
 class StepFigure:
-    """A figure before and after one step, and the same items at both."""
+    """A metric before and after one step, and the same items at both."""
 
     name: str
     by: str  # the changes of the step
@@ -27,7 +27,7 @@ class StepFigure:
 
 @dataclass
 class Reason:
-    """What is said of some stages with the same changes upstream."""
+    """The explanation for stages that have the same changes upstream."""
 
     addresses: list[str]
     said: str = ""
@@ -41,8 +41,8 @@ def said(
     addresses: list[str],
     files: Mapping[Change, str],
 ) -> str:
-    """The one line. `values`: of each change before and after; `files`: one of each change that is
-    no parameter.
+    """Return the explanation in one line. `values`: each change before and after; `files`: a file
+    for each change that is not a parameter.
     """
     changes = sorted(between.changes)
     if not changes:
@@ -65,7 +65,7 @@ def said(
 
 
 def named(changes: Iterable[Change], values: Mapping[Change, tuple[Any, Any]]) -> str:
-    """Changes in words."""
+    """Return changes in words."""
     listed = [_name(change, values[change]) for change in sorted(changes)]
     if len(listed) > MOST:
         listed = [*listed[: MOST - 1], f"{len(listed) - MOST + 1} more"]
@@ -79,8 +79,8 @@ def command(
     addresses: list[str],
     files: Mapping[Change, str],
 ) -> str:
-    """A run of the side before with one of the changes, a parameter's value or a file; none where
-    nobody can make one.
+    """Return a command that runs the side before with one of the changes, a parameter's value or a
+    file; "" if nobody can make such a run.
     """
     run, targets = "dvc exp run --temp", " ".join(addresses)
     near = sorted(between.changes, key=lambda change: (change not in between.own, change))
@@ -94,7 +94,7 @@ def command(
 
 
 def _override(name: str, before: Any, after: Any) -> str:
-    """As `-S` takes it; a key that is not there yet, or goes, is marked."""
+    """Return the argument of `-S`; a key that is new, or goes, is marked."""
     if after == MISSING:
         return f"'~{name}'"
     value = after if isinstance(after, str) else json.dumps(after, separators=(",", ":"))
@@ -116,7 +116,7 @@ def _name(change: Change, values: tuple[Any, Any]) -> str:
 
 
 def plain(value: Any) -> str:
-    """A value as params.yaml would have it."""
+    """Return a value as params.yaml would write it."""
     if value == MISSING:
         return MISSING
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

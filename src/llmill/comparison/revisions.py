@@ -1,5 +1,5 @@
-"""A state of the repository, read without touching the work tree: a commit, an experiment of DVC's
-(whose name is that of a git ref), or the work tree itself.
+"""A state of the repository, read without touching the work tree: a commit, a DVC experiment (whose
+name is that of a git ref), or the work tree itself.
 """
 
 import subprocess
@@ -12,28 +12,28 @@ from pathlib import Path
 
 from llmill.contract.errors import UserError
 
-WORKSPACE = "workspace"  # what DVC calls the work tree
+WORKSPACE = "workspace"  # DVC's name of the work tree
 EXPERIMENTS = "refs/exps"
-OF_DVC = "dvc: commit experiment "  # how the message of one begins
-OF_THE_QUEUE = ("apply", "celery", "exec", "stash", "temp")  # what DVC keeps beside them
+OF_DVC = "dvc: commit experiment "  # how an experiment's message begins
+OF_THE_QUEUE = ("apply", "celery", "exec", "stash", "temp")  # what DVC keeps beside the experiments
 
 
 @dataclass(frozen=True)
 class Revision:
-    """`commit`: its hash; None of the work tree."""
+    """A revision. `commit`: its hash, or None for the work tree."""
 
     asked: str
     commit: str | None
 
     @property
     def title(self) -> str:
-        """What was asked for, and the commit that this is."""
+        """The name that was asked for, and its commit."""
         short = self.commit and self.commit[:7]
         return f"{self.asked} ({short})" if short and short != self.asked else self.asked
 
     @property
     def subject(self) -> str:
-        """The first line of the commit's message; of an experiment, which has none of its own, the
+        """The first line of the commit's message. An experiment has none of its own; it has the
         commit that it began from.
         """
         if self.commit is None:
@@ -44,7 +44,9 @@ class Revision:
         return f"experiment from {began}" if line.startswith(OF_DVC) else line
 
     def read(self, path: str) -> bytes | None:
-        """What a file holds, its path from the folder worked in; None where there is none."""
+        """Return a file's content, or None if there is none; its path is relative to the working
+        folder.
+        """
         if self.commit is None:
             return Path(path).read_bytes() if Path(path).is_file() else None
         done = _run("cat-file", "blob", f"{self.commit}:./{path}")
@@ -52,7 +54,7 @@ class Revision:
 
     @contextmanager
     def source(self) -> Iterator[Path]:
-        """A folder with the revision's `src`, for the time being; it may hold none."""
+        """Yield a folder with the revision's `src`, if it has one, until the context ends."""
         if self.commit is None:
             yield Path.cwd()
             return
@@ -68,9 +70,9 @@ class Revision:
 
 
 def find(name: str) -> Revision | None:
-    """The revision or experiment of a name; None if git knows none.
+    """Return the revision or experiment with a name, or None if git knows none.
 
-    Raises `UserError` where several experiments have the name.
+    Raises `UserError` if several experiments have the name.
     """
     if name == WORKSPACE:
         return Revision(name, None)
@@ -90,8 +92,8 @@ def find(name: str) -> Revision | None:
 
 
 def _experiments() -> Iterator[tuple[str, list[str]]]:
-    """Commit and parts of the ref of each: refs, exps, two parts of the commit that it began from,
-    its name.
+    """Yield each experiment's commit and the parts of its ref: refs, exps, two parts of the commit
+    that it began from, its name.
     """
     for line in _git("for-each-ref", "--format=%(objectname) %(refname)", EXPERIMENTS).splitlines():
         commit, _, ref = line.partition(" ")

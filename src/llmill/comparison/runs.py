@@ -1,4 +1,4 @@
-"""Two MLflow runs of a stage beside each other, with the runs that made their inputs."""
+"""Compare two MLflow runs of a stage, with the runs that made their inputs."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from llmill.runner.tracking import EXPERIMENT_TAG, PARENT_TAG, RECORD_TAG, Kept
 
 MOST = 5  # runs of a name that an error lists
 COMMIT = "git.commit"
-APART = (EXPERIMENT_TAG, RECORD_TAG, COMMIT)  # tags that differ without a reason to move anything
+APART = (EXPERIMENT_TAG, RECORD_TAG, COMMIT)  # tags whose difference moves nothing
 SHORT = 8
 
 
 def find(name: str) -> Kept:
-    """The run of an id or a name; raises `UserError` where there is none, or several."""
+    """Return the run with an id or a name. Raises `UserError` if there is none, or several."""
     found = tracking.kept_runs(name)
     if not found:
         raise UserError(
@@ -35,7 +35,7 @@ def find(name: str) -> Kept:
 
 
 def compare(before: Kept, after: Kept) -> Comparison:
-    """Raises `UserError` for one run twice, and for runs of two stages."""
+    """Compare two runs. Raises `UserError` for the same run twice, and for runs of two stages."""
     if before.id == after.id:
         raise UserError(f"{before.name}: one MLflow run, so nothing differs")
     if _stage(before) != _stage(after):
@@ -66,7 +66,7 @@ def compare(before: Kept, after: Kept) -> Comparison:
 
 
 def _said(differences: list[Difference], alone: list[str]) -> str:
-    """Why figures differ; `alone`: the stages that stand upstream of one run only."""
+    """Return why metrics differ. `alone`: the stages upstream of only one run."""
     changes = [each for each in differences if each.kind != "tag"]
     names = ", ".join(map(_named, changes[:MOST]))
     if alone and not changes:
@@ -89,7 +89,7 @@ def _named(change: Difference) -> str:
 
 
 def _chain(run: Kept) -> dict[str, Kept]:
-    """The run and all that made its inputs, by stage."""
+    """Return the run and all runs that made its inputs, by stage."""
     found: dict[str, Kept] = {}
     todo = [run]
     while todo:
@@ -102,7 +102,7 @@ def _chain(run: Kept) -> dict[str, Kept]:
 
 
 def _differences(before: dict[str, Kept], after: dict[str, Kept]) -> list[Difference]:
-    """Parameters and inputs of all runs, and what else the tags tell."""
+    """Return the differing parameters and inputs of all runs, and what else their tags show."""
     found: dict[tuple[str, str], Difference] = {}
 
     def note(kind: str, stage: str, old: dict[str, Any], new: dict[str, Any]) -> None:
@@ -125,7 +125,9 @@ def _differences(before: dict[str, Kept], after: dict[str, Kept]) -> list[Differ
 
 
 def _inputs(run: Kept, chain: dict[str, Kept]) -> dict[str, str]:
-    """Short hashes of what no run of the chain made: what they made differs as they do."""
+    """Return short hashes of inputs that no run of the chain made; the others differ as their
+    makers do.
+    """
     listed = tracking.artifact(run, "inputs.json") or {}
     made = tuple(
         part for name in chain for part in (f"/{name.replace('@', '/')}/", f"/{name}/") if name
@@ -147,7 +149,9 @@ def _tags(run: Kept) -> dict[str, str]:
 
 
 def _reader(run: Kept) -> Read:
-    """Reads the tables that a stage gave to MLflow in the form of its own files."""
+    """Return a function that reads the tables that a stage gave to MLflow, in the form of its own
+    files.
+    """
 
     def read(name: str) -> Any:
         table = tracking.artifact(run, name)
@@ -167,7 +171,7 @@ def _reader(run: Kept) -> Read:
 
 
 def _rows(old: Measures, new: Measures, address: str) -> list[Row]:
-    """The means of every measure that both have, with the items in pairs."""
+    """Return the means of every measure that both have, with the items in pairs."""
     rows = []
     for key in old.keys() & new.keys():
         means = [sum(m.values.values()) / len(m.values) for m in (old[key], new[key])]

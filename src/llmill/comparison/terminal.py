@@ -11,14 +11,14 @@ from llmill.comparison.chain import Comparison
 from llmill.contract import printable
 
 MOST = 12  # changes of a kind that are shown
-NAME_WIDTH = 24  # of a figure's, at least
-WIDE = 116  # of a terminal that has room for every number in a line
+NAME_WIDTH = 24  # of a metric's name, at least
+WIDE = 116  # of a terminal with room for every number on one line
 CHANGE_HEAD = ("", "what", "before", "after", "of")
 STAGE_HEAD = ("stage", "changed", "reads what differs of", "output")
 
 
 def show(found: Comparison, console: Console, everything: bool) -> None:
-    """Print all of it; `everything`: also the figures that no report opens with."""
+    """Print the whole comparison; `everything`: also the metrics that no report opens with."""
     for name, title, subject in zip(("before", "after"), found.titles, found.subjects, strict=True):
         _say(console, f"{name:<7} {title}  {subject}")
     for note in found.notes:
@@ -95,7 +95,7 @@ def _table(
 
 
 def _grouped(console: Console, title: str, groups: Mapping[str, Sequence[cells.Cells]]) -> Table:
-    """Figures below the names of their groups."""
+    """Return a table of metrics below the names of their groups."""
     table = _empty(console, title, cells.FIGURE_HEAD, words=1)
     for group, rows in groups.items():
         table.add_section()
@@ -106,8 +106,8 @@ def _grouped(console: Console, title: str, groups: Mapping[str, Sequence[cells.C
 
 
 def _empty(console: Console, title: str, head: Sequence[str], words: int) -> Table:
-    """Words may be cut into lines; numbers only where a terminal is too narrow for all of them, or
-    they would leave no room for the words.
+    """Return an empty table. Words may wrap; numbers only if the terminal is too narrow for all of
+    them, or they would leave no room for the words.
     """
     table, wide = Table(title=title or None, title_justify="left"), console.width >= WIDE
     for number, name in enumerate(head):
@@ -123,8 +123,8 @@ def _empty(console: Console, title: str, head: Sequence[str], words: int) -> Tab
 
 
 def _texts(row: Iterable[str], stacked: bool = False) -> list[Text]:
-    """Names come from the data: neither control characters nor rich's markup. `stacked`: intervals
-    below their values, which takes half the width.
+    """Return cells without control characters or rich's markup, because names come from the data.
+    `stacked`: put intervals below their values, which takes half the width.
     """
     shown = [printable.line(cell) for cell in row]
     return [Text(cell.replace(" (", "\n(") if stacked else cell) for cell in shown]

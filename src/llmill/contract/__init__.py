@@ -1,3 +1,3 @@
-"""What lies below everything: the reader of dvc.yaml, records, the code of a stage, values, errors,
-the device.
+"""The lowest layer, used by all others: the reader of dvc.yaml, records, the code of a stage,
+values, errors and the device.
 """

@@ -1,9 +1,9 @@
-"""What the code of a stage is: the modules that it imports, directly or not, the tables and
-templates that lie beside them, and the locked packages that they import.
+"""Find the code of a stage: the modules that it imports, directly or indirectly, the tables and
+templates beside them, and the locked packages that they import.
 
-A module counts by its syntax tree without docstrings, comments and positions, so nothing that
-changes no behaviour changes it. Imports are read from the source: those of `if TYPE_CHECKING:` do
-not count, those inside functions do.
+A module is hashed by its syntax tree without docstrings, comments and positions, so an edit that
+does not change behaviour does not change the hash. Imports are read from the source: imports under
+`if TYPE_CHECKING:` do not count, imports inside functions do.
 """
 
 import ast
@@ -21,7 +21,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import files_under, sha256_file
 
 PACKAGE = "llmill"
-STAGE = "code"  # which writes down what the code of every other is
+STAGE = "code"  # the stage that records the code of every other stage
 LOCK = Path("requirements.lock")
 LEFT = ("~", ".tmp", ".orig", ".rej", ".bak", ".save", ".swp", ".pyc", "#")
 Code = dict[str, dict[str, str]]
@@ -30,7 +30,7 @@ WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDe
 
 @dataclass(frozen=True)
 class Module:
-    """One module of the package: what it holds and what it names in its imports."""
+    """One module of the package: its content and the names in its imports."""
 
     name: str
     file: Path
@@ -40,7 +40,7 @@ class Module:
 
 
 class SourceTree:
-    """The package as it lies in a folder, each module read once, when it is asked for."""
+    """The package in a folder. Each module is read once, when it is first needed."""
 
     def __init__(self, root: Path = Path("src")):
         self.root = root
@@ -49,7 +49,9 @@ class SourceTree:
         self._known: dict[str, Module] = {}
 
     def closure(self, name: str) -> list[Module]:
-        """The module and all of the package that it imports, directly or not, by name."""
+        """Return the module and every module of the package that it imports, directly or
+        indirectly, sorted by name.
+        """
         if name not in self.modules:
             raise UserError(f"{self.root / Path(*name.split('.'))}.py: no such module")
         seen: dict[str, Module] = {}
@@ -63,21 +65,21 @@ class SourceTree:
         return [seen[name] for name in sorted(seen) if seen[name].has_code]
 
     def module(self, name: str) -> Module:
-        """What a module holds. Raises `UserError` for one that Python cannot read."""
+        """Return one module. Raises `UserError` if Python cannot read it."""
         if name not in self._known:
             self._known[name] = _read(name, self.modules[name])
         return self._known[name]
 
     def tables(self, modules: list[Module]) -> list[Path]:
-        """The files beside these modules that are no modules; below a package, a folder that is
-        none belongs to it.
+        """Return the files beside these modules that are not modules. A folder below a package that
+        is not itself a package belongs to that package.
         """
         packages = {module.file.parent for module in modules}
         others = (f for f in self._files if f.suffix != ".py")
         return [f for f in others if self._package_of(f) in packages]
 
     def last_edit(self) -> int:
-        """When a file of it was written last, in nanoseconds."""
+        """Return when a file of the package was last written, in nanoseconds."""
         return max(file.stat().st_mtime_ns for file in self._files)
 
     def _name(self, file: Path) -> str:
@@ -100,14 +102,14 @@ def _read(name: str, file: Path) -> Module:
 
 
 def is_left(name: str) -> bool:
-    """Whether an editor or a merge left the file beside another."""
+    """Return whether an editor or a merge left this file beside another."""
     return name.startswith((".", "#")) or name.endswith(LEFT)
 
 
 def code_of(source: SourceTree, stage: str, locked: Mapping[str, str]) -> Code:
-    """Of a stage: hashes by module, hashes by table, versions by package.
+    """Return the code of a stage: hashes by module, hashes by table, versions by package.
 
-    Raises `UserError` for an import that neither the package, Python nor the lock file has.
+    Raises `UserError` for an import that is in neither the package, Python nor the lock file.
     """
     modules = source.closure(f"{PACKAGE}.stages.{stage}")
     versions: dict[str, str] = {}
@@ -126,7 +128,7 @@ def code_of(source: SourceTree, stage: str, locked: Mapping[str, str]) -> Code:
 
 
 def read_lock(file: Path = LOCK) -> dict[str, str]:
-    """Versions by the normal form of a package's name."""
+    """Return the locked versions by normalized package name."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -135,13 +137,13 @@ def read_lock(file: Path = LOCK) -> dict[str, str]:
 
 
 def locked_versions(lines: Iterable[str]) -> dict[str, str]:
-    """The same of a lock file's lines."""
+    """Return the locked versions from the lines of a lock file."""
     pairs = (line.partition("==") for line in lines if "==" in line)
     return {_normal(name): version.strip() for name, _, version in pairs}
 
 
 def _versions(module: Module, name: str, locked: Mapping[str, str]) -> dict[str, str]:
-    """The locked packages that give an import its name; several may share one."""
+    """Return the locked packages that provide an imported name; several may share one."""
     given = {_normal(package) for package in _distributions().get(name, [name])}
     locked_here = {package: locked[package] for package in sorted(given & locked.keys())}
     if not locked_here:
@@ -152,7 +154,7 @@ def _versions(module: Module, name: str, locked: Mapping[str, str]) -> dict[str,
 
 
 def installed(package: str) -> str | None:
-    """The version that is installed, without what a build adds to it (`+cpu`); None if none is."""
+    """Return the installed version without a build suffix (`+cpu`), or None if there is none."""
     try:
         return version(package).partition("+")[0]
     except PackageNotFoundError:
@@ -174,7 +176,7 @@ def _normal(package: str) -> str:
 
 
 def _imports(tree: ast.Module) -> Iterator[str]:
-    """Every dotted name that an import may load, but for those of type checking."""
+    """Yield every dotted name that an import may load, except imports for type checking."""
     for node in _nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -188,7 +190,7 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """The tree without the bodies of `if TYPE_CHECKING:`."""
+    """Yield the nodes of the tree without the bodies of `if TYPE_CHECKING:`."""
     todo = [tree]
     while todo:
         node = todo.pop()
@@ -196,7 +198,7 @@ def _nodes(tree: ast.AST) -> Iterator[ast.AST]:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.If) and _is_for_types(child):
                 todo += child.orelse
-            elif not isinstance(child, ast.expr | ast.expr_context):  # which hold no import
+            elif not isinstance(child, ast.expr | ast.expr_context):  # expressions hold no imports
                 todo.append(child)
 
 
@@ -219,15 +221,17 @@ def _sha256(tree: ast.Module) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A syntax tree as tuples: a node's class and its fields. Empty fields are left out, since
-    Python's versions differ in which there are; `kind` only tells u"" from "".
+    """Return a syntax tree as tuples of a node's class and its fields.
+
+    Empty fields are left out, because they differ between versions of Python; `kind` only
+    distinguishes u"" from "".
     """
     if isinstance(value, list):
         branches = (item.orelse if _is_for_types(item) else [item] for item in value)
         return [_plain(item) for items in branches for item in items]
     if not isinstance(value, ast.AST):
         return value
-    if isinstance(value, ast.JoinedStr):  # how adjacent parts are joined differs, too
+    if isinstance(value, ast.JoinedStr):  # versions also join adjacent parts differently
         return ("JoinedStr", [_plain(part) for part in _joined(value.values)])
     kind = type(value)
     kept: list[tuple[str, Any]] = []
@@ -248,7 +252,7 @@ def _by_name(fields: tuple[str, ...]) -> list[str]:
 
 
 def _joined(parts: list[ast.expr]) -> list[ast.expr]:
-    """Neighbouring texts of a formatted string as one."""
+    """Join neighbouring texts of a formatted string into one."""
     joined: list[ast.expr] = []
     for part in parts:
         last = joined[-1] if joined else None

@@ -1,7 +1,7 @@
-"""How far a stage is, and how long it still takes: a bar on a terminal, a line now and then in a
-log.
+"""Show how far a stage is and how long it still takes: a bar on a terminal, or an occasional line
+in a log.
 
-The bar goes to the terminal alone, past the streams that are copied into the stage's log.
+The bar goes to the terminal only, and bypasses the streams that are copied into the stage's log.
 """
 
 import os
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from llmill.contract import printable, processes
 
 TERMINAL = 2  # standard error
-REDRAWN = 0.2  # seconds, at the earliest
-SAID = 30.0  # seconds between two lines, where there is no bar
+REDRAWN = 0.2  # seconds, at least
+SAID = 30.0  # seconds between two lines without a bar
 WIDTH = 20  # characters of the bar
 ERASED = "\r\x1b[K"
 
@@ -21,7 +21,7 @@ _drawn = False  # whether the terminal's last line is a bar
 
 
 class Countdown:
-    """Counts up to `total` things, called `unit`."""
+    """Count up to `total` things, called `unit`."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Countdown:
         lines: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ):
-        """`start`: how many were done before; `lines`: whether a log gets lines, too."""
+        """`start`: how many were already done; `lines`: whether a log gets lines too."""
         self.address, self.total, self.unit, self.start = address, total, unit, start
         self._clock, self._begun = clock, clock()
         self._last = self._begun
@@ -40,7 +40,7 @@ class Countdown:
         self._lines = lines and processes.main() and not self._bar
 
     def at(self, done: int, note: str = "") -> None:
-        """So many are done; `note` stands beside the count."""
+        """Report that `done` things are done, with `note` beside the count."""
         now = self._clock()
         if self._bar and (now - self._last >= REDRAWN or done >= self.total):
             self._last = now
@@ -50,7 +50,7 @@ class Countdown:
             tell(self.address, self._text(done, note))
 
     def left(self, done: int) -> float:
-        """Seconds until the end, if it goes on as it did."""
+        """Return the seconds until the end at the speed so far."""
         new = done - self.start
         return (self._clock() - self._begun) / new * (self.total - done) if new else 0.0
 
@@ -72,7 +72,7 @@ class Countdown:
 
 
 def tell(address: str, text: str) -> None:
-    """One plain line of a stage, in place of a bar."""
+    """Print one plain line of a stage in place of a bar."""
     _clear()
     print(printable.line(f"{address}: {text}"), flush=True)
 
@@ -85,7 +85,9 @@ def _clear() -> None:
 
 
 def _write(text: str) -> bool:
-    """Whether the terminal took it; one that is gone costs the bar, not the work."""
+    """Write to the terminal and return whether it worked; a lost terminal loses the bar, not the
+    work.
+    """
     try:
         os.write(TERMINAL, text.encode())
     except OSError:

@@ -1,4 +1,4 @@
-"""Where a user wants a file: looked at before the work that fills it."""
+"""Check where a user wants a file, before the work that fills it."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from llmill.contract.errors import UserError
 
 
 def check(path: Path) -> None:
-    """Raises `UserError` for a folder, and for a file in a folder that is not there."""
+    """Raise `UserError` for a folder, and for a file in a folder that does not exist."""
     if path.is_dir():
         raise UserError(f"{path}: cannot be written: a folder; name a file in it")
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""A disk without room: how a system says it, and what a user is told."""
+"""A full disk: the system's error numbers, and the message for the user."""
 
 import errno
 

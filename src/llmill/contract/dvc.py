@@ -1,7 +1,7 @@
-"""What DVC says of the stages, where a record and the files of now disagree.
+"""Ask DVC about stages whose records disagree with the present files.
 
 `dvc commit` accepts an edit as one that changes nothing: it writes the new hashes into `dvc.lock`
-and leaves the results as they are. The records in them then name the files of before.
+and leaves the results as they are. Their records then still name the earlier files.
 """
 
 import configparser
@@ -17,16 +17,16 @@ CONFIGS = (Path(".dvc/config"), Path(".dvc/config.local"))
 
 
 def refuse_hard_links() -> None:
-    """Raises `UserError` where DVC's cache gives its files by hard links: they are read-only, and a
-    record that it restores keeps its old time, so Snakemake takes what is stale for new.
+    """Raise `UserError` if DVC's cache uses hard links. Hard-linked files are read-only, and a
+    record that DVC restores keeps its old time, so Snakemake takes stale results for new ones.
     """
     kinds, where, local = "", CONFIGS[0], ""
-    for file, option in zip(CONFIGS, ("", " --local"), strict=True):  # the second goes before
+    for file, option in zip(CONFIGS, ("", " --local"), strict=True):  # the second wins
         parser = configparser.ConfigParser(interpolation=None)
         try:
             parser.read(file, encoding="utf-8")
         except (configparser.Error, ValueError):
-            continue  # DVC says what is wrong with it
+            continue  # DVC reports what is wrong with it
         if parser.has_option("cache", "type"):
             kinds, where, local = parser.get("cache", "type"), file, option
     if "hardlink" in kinds:
@@ -38,7 +38,7 @@ def refuse_hard_links() -> None:
 
 @functools.cache
 def changed() -> frozenset[str]:
-    """The stages, by address, of which `dvc status` says that something changed. Takes seconds."""
+    """Return the addresses of the stages that `dvc status` reports as changed. Takes seconds."""
     words = [sys.executable, "-m", "dvc", "--wait-for-lock", "status", "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     try:
@@ -49,5 +49,5 @@ def changed() -> frozenset[str]:
 
 
 def accepted(stage: str) -> bool:
-    """Whether DVC takes the stage as it is, whatever its record says."""
+    """Return whether DVC accepts the stage as it is, whatever its record says."""
     return stage not in changed()

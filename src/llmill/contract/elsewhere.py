@@ -1,8 +1,8 @@
-"""Files that somebody else wrote, and the names in them: reading one ends soon, with what it holds
-or with one line about it.
+"""Read files that somebody else wrote, and the names in them. Reading ends soon, with the content
+or with one line about the problem.
 
-A name that stands in a file is that of a file beside it, or below it: never a way out of the
-folder. Links that lie in a folder are followed: caches are made of them, Hugging Face's and DVC's.
+A name in such a file must be that of a file beside it or below it, never of one outside the folder.
+Links inside a folder are followed, because the caches of Hugging Face and DVC consist of links.
 """
 
 import json
@@ -16,42 +16,42 @@ from llmill.contract import printable
 from llmill.contract.errors import UserError
 
 LARGEST = 1 << 28  # bytes of a text or JSON file; published tokenizers have up to 40 million
-DEEPEST = 64  # objects and lists in one another; what goes through them calls itself for each
+DEEPEST = 64  # nested objects and lists; code that walks them recurses once per level
 LONGEST_NAME = 255  # bytes, on most file systems
 LONGEST_QUOTE = 100  # characters of a value in an error's line
 
 
 def is_plain(name: Any) -> bool:
-    """Whether this is the name of a file, and no path."""
+    """Return whether `name` is the name of a file and not a path."""
     return (
         isinstance(name, str)
         and name not in ("", ".", "..")
         and not set(name) & set("/\\")
-        and printable.line(name) == name  # a NUL ends a name, and half a character makes none
+        and printable.line(name) == name  # a NUL ends a name, and a lone surrogate makes none
         and len(name.encode()) <= LONGEST_NAME
     )
 
 
 def is_below(path: Any) -> bool:
-    """Whether this is the path of something inside a folder, relative to it, written with `/`."""
+    """Return whether `path` stays inside a folder: relative to it and written with `/`."""
     return isinstance(path, str) and all(map(is_plain, path.split("/")))
 
 
 def inside(folder: Path, path: Any, named_in: Path) -> Path:
-    """What a path that stands in the file `named_in` means; raises `UserError` for a way out."""
+    """Resolve a path that is in the file `named_in`. Raises `UserError` if it leaves the folder."""
     if not is_below(path):
         raise UserError(f"{named_in}: {quoted(path)} is not the name of a file in {folder}")
     return folder / path
 
 
 def quoted(value: Any) -> str:
-    """A value as an error's line shows it."""
+    """Return a value as an error line shows it."""
     value_text = repr(value)
     return value_text if len(value_text) <= LONGEST_QUOTE else f"{value_text[:LONGEST_QUOTE]} ..."
 
 
 def problem(error: ValidationError) -> str:
-    """The first thing that does not fit a schema: where, the value, and what it must be."""
+    """Return the first mismatch with a schema: where it is, its value, and what it must be."""
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"])
     value_text = "" if isinstance(first["input"], dict | list) else f" = {quoted(first['input'])}"
@@ -60,8 +60,8 @@ def problem(error: ValidationError) -> str:
 
 
 def refuse_other_than_files(path: Path) -> None:
-    """Raises `UserError` unless there is a file to read: no folder, device or pipe, which may have
-    no end.
+    """Raise `UserError` unless the path is a file: not a folder, and not a device or pipe, which
+    may have no end.
     """
     try:
         kind = path.stat().st_mode
@@ -74,7 +74,7 @@ def refuse_other_than_files(path: Path) -> None:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What a file holds; raises `UserError` for one that is missing, none, or too large."""
+    """Return the bytes of a file. Raises `UserError` if it is missing, not a file, or too large."""
     refuse_other_than_files(path)
     size = path.stat().st_size
     if size > LARGEST:
@@ -86,7 +86,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """A text in UTF-8; raises `UserError` for anything else."""
+    """Return a text in UTF-8. Raises `UserError` for anything else."""
     try:
         return read_bytes(path).decode()
     except UnicodeDecodeError as error:
@@ -94,8 +94,8 @@ def read_text(path: Path) -> str:
 
 
 def parsed(text: str | bytes) -> Any:
-    """The value of a JSON text; raises `ValueError` with the reason, also for what is nested so
-    deeply that nobody can go through it.
+    """Return the value of a JSON text. Raises `ValueError` with the reason, also for values that
+    are nested too deeply to walk.
     """
     try:
         value = json.loads(text)
@@ -119,7 +119,7 @@ def _parts(item: Any) -> Any:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object; raises `UserError` for anything else."""
+    """Return a JSON object. Raises `UserError` for anything else."""
     try:
         value = parsed(read_bytes(path))
     except ValueError as error:

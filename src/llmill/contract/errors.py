@@ -1,4 +1,4 @@
-"""The one error a user may see: a single line that says what, where and what to do."""
+"""The errors that end a command. A user sees one line: what is wrong, where, and what to do."""
 
 
 class UserError(Exception):
@@ -8,8 +8,8 @@ class UserError(Exception):
 class Stopped(BaseException):
     """A signal asked the stage to stop; its state is saved. Exit code 128 + `signum`.
 
-    Like KeyboardInterrupt it is no `Exception`: a signal may arrive anywhere, and whoever goes on
-    after a failure, as tracking does, must not go on after this.
+    Like KeyboardInterrupt, it is not an `Exception`: a signal may arrive anywhere, and code that
+    continues after a failure, as tracking does, must not continue after this.
     """
 
     def __init__(self, signum: int):

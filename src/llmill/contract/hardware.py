@@ -1,4 +1,4 @@
-"""What a stage that computes with torch runs on; `runtime.py` has what follows from it."""
+"""The hardware settings of a stage that computes with torch; `runtime.py` applies them."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""What a stage is handed besides its parameters."""
+"""The object that the runner passes to a stage besides its parameters."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from typing import Any, Protocol
 from llmill.contract import parts, pipeline, processes, record
 from llmill.contract.countdown import Countdown, tell
 
-STATE = "state"  # below a stage's scratch folder: what a training resumes from
+STATE = "state"  # below a stage's scratch folder; a training resumes from it
 
 
 class Tracker(Protocol):
-    """Where figures are kept beside the files: the stage's MLflow run."""
+    """Tracking beside the files of a stage: its MLflow run."""
 
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        """Figures, of a step or of the whole."""
+        """Log metrics of one step or of the whole run."""
 
     def dataset(self, name: str, path: str, digest: str) -> None:
-        """A data set that went in, with its content hash as digest."""
+        """Log an input data set, with its content hash as digest."""
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Rows (samples, predictions) as a table."""
+        """Log rows (samples, predictions) as a table."""
 
     def picture(self, file: Path) -> None:
-        """A picture that the stage has written."""
+        """Log a picture that the stage has written."""
 
     def text(self, name: str, text: str) -> None:
-        """A text file."""
+        """Log a text file."""
 
 
 class StopRequest(Protocol):
-    """Whether somebody asked the stage to stop."""
+    """A request to stop the stage."""
 
-    signum: int | None  # the signal
+    signum: int | None  # the signal; None if there was none
 
     def deferred(self) -> contextlib.AbstractContextManager[None]:
-        """Inside, a signal is only noted: the work looks at `signum` where it can save."""
+        """Only note a signal inside this context: the work checks `signum` where it can save."""
 
 
 @dataclass
 class Job:
-    """What a stage is handed besides its parameters."""
+    """The folders, stages, tracker and stop request of one run of a stage."""
 
     stage: pipeline.Stage
     stages: dict[str, pipeline.Stage]
@@ -65,7 +65,7 @@ class Job:
 
     @property
     def downloads(self) -> Path:
-        """Where downloads, partial and finished, are kept."""
+        """The folder of downloads, partial and finished."""
         return record.SCRATCH / "downloads"
 
     @property
@@ -75,29 +75,29 @@ class Job:
 
     @property
     def state(self) -> Path:
-        """Where a training saves what it resumes from."""
+        """The folder where a training saves the state that it resumes from."""
         return self.scratch / STATE
 
     @property
     def parts(self) -> parts.Parts:
-        """Where parts of the stage's work lie, made by other jobs or by a run that was stopped."""
+        """The parts of the stage's work that other jobs or a stopped run have made."""
         code = record.to_json(record.hash_inputs(self.stage.code))
         return parts.Parts(self.scratch.parent / parts.FOLDER, record.sha256_text(code))
 
     def folder(self, name: str) -> Path:
-        """Where the result of a stage lies: `pretrain`, or a variant's as `classify/all`."""
+        """Return the folder of a stage's result: `pretrain`, or `classify/all` for a variant."""
         return pipeline.folder(self.stages, name)
 
     def variants(self, name: str) -> list[str]:
-        """The matrix values of a stage."""
+        """Return the matrix values of a stage."""
         return pipeline.variants(self.stages, name)
 
     def countdown(self, total: int, unit: str, start: int = 0, lines: bool = True) -> Countdown:
-        """A counter of the stage's work that a terminal shows as a bar."""
+        """Return a counter of the stage's work, which a terminal shows as a bar."""
         return Countdown(self.stage.address, total, unit, start, lines)
 
     def progress(self, unit: str) -> Callable[[int, int], None]:
-        """A function to be told how many of these are done, of how many."""
+        """Return a function that takes how many units are done, and the total."""
         countdown: Countdown | None = None
 
         def at(done: int, total: int) -> None:
@@ -108,6 +108,6 @@ class Job:
         return at
 
     def say(self, text: str) -> None:
-        """One plain line for a terminal or a log, from the first of several processes."""
+        """Print one plain line to a terminal or a log, from the first of several processes."""
         if processes.main():
             tell(self.stage.address, text)

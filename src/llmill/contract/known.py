@@ -1,5 +1,5 @@
-"""Names and numbers that several rooms know."""
+"""Names and numbers that several packages share."""
 
-WORLD, NEWS = "world", "news"  # the sources that are written here, not downloaded
-SOURCES = "sources.json"  # in the folder of each role: what stage `download` put there
+WORLD, NEWS = "world", "news"  # sources that are generated here, not downloaded
+SOURCES = "sources.json"  # in the folder of each role; stage `download` writes it
 GPT2_TOKENS = 50257

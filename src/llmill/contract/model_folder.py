@@ -1,5 +1,5 @@
-"""The folder of a model: what stands where, and which of three forms it is: ours, Hugging Face's,
-or one file in llama.cpp's format, GGUF.
+"""The folder of a model: the names in it, and which of three forms it has: llmill's own, Hugging
+Face's, or one file in llama.cpp's format, GGUF.
 """
 
 from pathlib import Path
@@ -9,15 +9,15 @@ from llmill.contract.errors import UserError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 TOKENIZER_CONFIG, CHAT_TEMPLATE = "tokenizer_config.json", "chat_template.jinja"  # Hugging Face's
-BPE = "bpe"  # our tokenizer's own folder, in a model's as in that of stage tokenizer
+BPE = "bpe"  # the tokenizer's folder, in a model's folder and in stage tokenizer's
 GGUF = ".gguf"
 
 Form = Literal["ours", "huggingface", "gguf"]
 
 
 def form(place: Path) -> Form:
-    """Of a folder, or of a file, which can only be GGUF. What is none of them counts as Hugging
-    Face's, whose reader says what is missing.
+    """Return the form of a folder, or of a file, which can only be GGUF. Anything else counts as
+    Hugging Face's, whose reader reports what is missing.
     """
     if is_ours(place):
         return "ours"
@@ -26,12 +26,14 @@ def form(place: Path) -> Form:
 
 
 def is_ours(folder: Path) -> bool:
-    """Our folders hold their tokenizer in a folder of its own; Hugging Face's hold files alone."""
+    """Return whether the tokenizer has a folder of its own, as in llmill's form; Hugging Face's
+    folders hold only files.
+    """
     return (folder / BPE).is_dir()
 
 
 def gguf_file(place: Path) -> Path | None:
-    """The GGUF file that this is or that lies in it; raises `UserError` where several do."""
+    """Return the GGUF file at this path or in it. Raises `UserError` if there are several."""
     if not place.is_dir():
         return place if place.suffix == GGUF and place.exists() else None
     files = sorted(place.glob(f"*{GGUF}"))

@@ -1,7 +1,7 @@
-"""Whose a folder is that stands in a result's place: llmill's own is replaced, another never.
+"""Decide whose folder stands in a result's place: llmill replaces its own, but never another.
 
-A result has a record. Snakemake removes that one file before a job, seconds before DVC removes the
-rest; a kill in between leaves a folder without it, which is known by DVC's list of its files.
+A result has a record. Snakemake removes the record before a job, seconds before DVC removes the
+rest. A kill in between leaves a folder without a record; DVC's list of its files identifies it.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ PUBLISHED = "published.json"  # in a stage's scratch folder
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises `UserError` for what llmill did not make, which would be lost."""
+    """Raise `UserError` for a folder that llmill did not make, because it would be lost."""
     try:
         record.refuse_foreign(folder)
     except UserError as error:
@@ -31,8 +31,8 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def _is_rest_of_result(folder: Path) -> bool:
-    """Whether every file in it is, by content, one of the result that `dvc.lock` names, or of the
-    last one that was put there, which DVC may not have any more, or not yet.
+    """Return whether every file in it is, by content, one of a known result: the one that
+    `dvc.lock` names, or the last one published here, which DVC may no longer have, or not yet.
     """
     files = {file.relative_to(folder).as_posix(): file for file in record.files_under(folder)}
     for listed, hashed in (
@@ -45,14 +45,14 @@ def _is_rest_of_result(folder: Path) -> bool:
 
 
 def note_published(scratch: Path, folder: Path) -> None:
-    """Write down which files were put into a result's place, in case its record gets lost."""
+    """Record which files were put into a result's place, in case its record gets lost."""
     outputs = record.read_json(folder / record.NAME)["outputs"]
     files = {name: each["sha256"] for name, each in outputs.items()}
     record.write_json(scratch / PUBLISHED, {"result": folder.as_posix(), "files": files})
 
 
 def listed_when_published(folder: Path) -> dict[str, str]:
-    """Names and hashes of those files; none where nothing was written down."""
+    """Return names and hashes of the published files; empty if nothing was recorded."""
     for file in record.SCRATCH.glob(f"*/{PUBLISHED}"):
         published = record.read_json(file)
         if published["result"] == folder.as_posix():
@@ -61,12 +61,12 @@ def listed_when_published(folder: Path) -> dict[str, str]:
 
 
 def is_in_dvc(folder: Path, record_md5: str) -> bool:
-    """Whether the result that DVC has for this folder is the one with this record."""
+    """Return whether the result that DVC has for this folder is the one with this record."""
     return listed_by_dvc(folder).get(record.NAME) == record_md5
 
 
 def listed_by_dvc(folder: Path) -> dict[str, str]:
-    """The files of a result by DVC's own list in its cache: names and hashes."""
+    """Return names and hashes of a result's files, by DVC's own list in its cache."""
     hashes = [out["md5"] for out in _outs() if out.get("path") == folder.as_posix()]
     if not hashes:
         return {}
@@ -87,6 +87,6 @@ def _outs() -> list[dict[str, Any]]:
 
 
 def md5_file(file: Path) -> str:
-    """Hash of a file as DVC names it."""
+    """Return the MD5 hash of a file, by which DVC names it."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "md5").hexdigest()

@@ -1,8 +1,8 @@
 """The parts of a stage's work that other jobs may do before the stage runs.
 
-A part is a folder under the hash of what it is made of, and it is whole as soon as it is there. A
-job ahead of the stage makes some (`llmill part`, which Snakemake scatters); the stage makes those
-that are missing. So a stage that was stopped goes on with the parts that it had made, too.
+A part is a folder named by the hash of its inputs, and it is complete as soon as it exists. A job
+before the stage makes some parts (`llmill part`, which Snakemake scatters); the stage makes the
+missing ones. A stage that was stopped therefore also continues with the parts it had made.
 """
 
 import contextlib
@@ -19,14 +19,14 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 
 FOLDER = "parts"  # below a stage's scratch folder
-GONE = f"{FOLDER}.gone"  # what is being removed
+GONE = f"{FOLDER}.gone"  # parts that are being removed
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one folder is made of, and how."""
+    """One part of the work: the values that it is made of, and the function that writes it."""
 
-    made_of: dict[str, Any]  # whatever changes what is written
+    made_of: dict[str, Any]  # everything that affects what is written
     write: Callable[[Path], None]  # into an empty folder
 
 
@@ -38,7 +38,7 @@ class Parts:
     code: str  # the hash of the stage's code
 
     def made(self, part: Part) -> Path:
-        """The part's folder; it is made if nobody has made it."""
+        """Return the part's folder; make it first if it does not exist."""
         name = record.sha256_text(record.to_json([self.code, part.made_of]))[:32]
         place = self.folder / name
         if place.is_dir():
@@ -65,9 +65,7 @@ class Parts:
 
 
 def remove(scratch: Path) -> None:
-    """Remove a stage's parts, all at once: a removal that is cut off leaves no part that lacks
-    files.
-    """
+    """Remove a stage's parts all at once: an interrupted removal leaves no incomplete part."""
     gone = scratch / GONE
     shutil.rmtree(gone, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
@@ -76,7 +74,9 @@ def remove(scratch: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """A machine that dies leaves no part whose files are cut off or missing."""
+    """Flush a path to disk, so that a machine that dies leaves no part with truncated or missing
+    files.
+    """
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)

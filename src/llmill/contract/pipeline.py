@@ -1,7 +1,7 @@
-"""Reads `dvc.yaml`, the one place where a stage's command, edges, outputs and needs stand.
+"""Read `dvc.yaml`, the only place that defines a stage's command, edges, outputs and needs.
 
-In: `dvc.yaml` and the values of `params.yaml`. Out: one `Stage` per stage and matrix value, in the
-file's order.
+Input: `dvc.yaml` and the values of `params.yaml`. Output: one `Stage` per stage and matrix value,
+in the order of the file.
 """
 
 import difflib
@@ -23,26 +23,26 @@ class _Entry(BaseModel):
 
 
 class Shown(_Entry):
-    """A file of the stage's folder that `snakemake --report` shows."""
+    """A file in the stage's folder that `snakemake --report` shows."""
 
     file: str
     category: str
-    caption: str  # a file of workflow/report
+    caption: str  # a file in workflow/report
     labels: dict[str, str] | None = None  # columns of the report's table; the file's name if none
 
 
 class Meta(_Entry):
-    """What a scheduler and the runner must know of a stage: its `meta`, which DVC carries and does
-    not look at.
+    """The needs of a stage that a scheduler and the runner must know: its `meta`, which DVC carries
+    along but does not read.
     """
 
-    mem_mb: PositiveInt | None = None  # None: what the profile gives every job
-    threads: PositiveInt = 1  # where the stage's section of params.yaml has none
-    gpu: NonNegativeInt = 0  # GPUs of each process, where runtime.device is cuda
-    priority: int = 0  # of what can start, the highest goes first
+    mem_mb: PositiveInt | None = None  # None: the profile's default
+    threads: PositiveInt = 1  # if the stage's section of params.yaml has none
+    gpu: NonNegativeInt = 0  # GPUs per process if runtime.device is cuda
+    priority: int = 0  # among jobs that can start, the highest goes first
     report: list[Shown] = []
     parts: bool = False  # whether other jobs may do parts of its work before it (runner/part.py)
-    null_roles: bool = False  # whether it runs where a role that it reads is null
+    null_roles: bool = False  # whether it runs if a role that it reads is null
 
 
 @dataclass(frozen=True)
@@ -53,31 +53,33 @@ class Stage:
     variant: str | None
     cmd: str
     deps: tuple[str, ...]
-    params: tuple[str, ...]  # sections, and switches as `variants.all`
+    params: tuple[str, ...]  # sections, and switches such as `variants.all`
     out: str
     meta: Meta = field(default_factory=Meta)
 
     @property
     def address(self) -> str:
-        """What DVC calls it: `classify@all`."""
+        """The name that DVC uses: `classify@all`."""
         return f"{self.name}@{self.variant}" if self.variant else self.name
 
     def log(self, results: Path) -> Path:
-        """What its last real run said, below the root of results; a skipped one leaves it alone."""
+        """Return the log of its last real run, below the root of results; a skip leaves it."""
         return results / "logs" / f"{self.address.replace('@', '-')}.log"
 
     def cost(self, results: Path) -> Path:
-        """What that run took."""
+        """Return the file with the cost of its last real run."""
         return results / "benchmarks" / f"{self.address.replace('@', '-')}.tsv"
 
     @property
     def sections(self) -> tuple[str, ...]:
-        """The sections of `params.yaml` that it is told."""
+        """The sections of `params.yaml` that the stage receives."""
         return tuple(name for name in self.params if "." not in name)
 
     @property
     def switches(self) -> tuple[str, ...]:
-        """Single values of `params.yaml`, as `variants.all`, without which it is left out."""
+        """Single values of `params.yaml`, such as `variants.all`; the stage is left out if one is
+        off.
+        """
         return tuple(name for name in self.params if "." in name)
 
     @property
@@ -92,7 +94,7 @@ class Stage:
 
 
 def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
-    """Stages by address. `values` fill the templates (the `paths` of `params.yaml`)."""
+    """Return the stages by address. `values` fill the templates (the `paths` of `params.yaml`)."""
     tree = yaml_file.load(file, source.in_root("work in the root of the repository"))
     if not isinstance(tree, dict) or not isinstance(entries := tree.get("stages"), dict):
         raise UserError(f"{file}: it has no stages; `git checkout {file}` restores it")
@@ -101,7 +103,7 @@ def load(values: dict[str, Any], file: Path = FILE) -> dict[str, Stage]:
 
 
 def addresses(tree: Any) -> list[str]:
-    """What DVC calls the stages that the values of a `dvc.yaml` list, whatever else they say."""
+    """Return DVC's names of the stages in the values of a `dvc.yaml`, whatever else they hold."""
     entries = tree.get("stages") if isinstance(tree, dict) else None
     found = []
     for name, entry in (entries if isinstance(entries, dict) else {}).items():
@@ -112,14 +114,14 @@ def addresses(tree: Any) -> list[str]:
 
 
 def variants(stages: dict[str, Stage], name: str) -> list[str]:
-    """The matrix values of a stage, in the file's order."""
+    """Return the matrix values of a stage, in the file's order."""
     return [s.variant for s in stages.values() if s.name == name and s.variant]
 
 
 def folder(stages: dict[str, Stage], name: str) -> Path:
-    """Where a stage's result lies: `pretrain`, or a variant's as `classify/all`.
+    """Return the folder of a stage's result: `pretrain`, or `classify/all` for a variant.
 
-    Raises `UserError` for what is no stage with one folder.
+    Raises `UserError` for a name that is not a stage with one folder.
     """
     by_name = {stage.address.replace("@", "/", 1): stage for stage in stages.values()}
     if name not in by_name:
@@ -130,12 +132,12 @@ def folder(stages: dict[str, Stage], name: str) -> Path:
 
 
 def producer(stages: dict[str, Stage], path: str) -> Stage | None:
-    """The stage whose folder holds `path`."""
+    """Return the stage whose folder holds `path`."""
     return next((s for s in stages.values() if path == s.out or path.startswith(s.out + "/")), None)
 
 
 def parents(stages: dict[str, Stage], stage: Stage) -> list[Stage]:
-    """The stages whose results this one reads, in the file's order; its code is none."""
+    """Return the stages whose results this one reads, in the file's order, except for its code."""
     producers = [producer(stages, path) for path in stage.data]
     return [each for each in stages.values() if each in producers]
 

@@ -1,9 +1,9 @@
-"""Text from elsewhere (a model's, a label, a server's reply, a path) as a terminal can show it.
+"""Show text from elsewhere (a model, a label, a server's reply, a path) safely on a terminal.
 
-A terminal obeys control characters: they move its cursor, recolour it, retitle its window, fill
-its clipboard. Here they become what a Python string writes in their place: `\\x1b`. So do the marks
-that reverse the order of what is read, the separators of lines and paragraphs, and halves of
-characters, which UTF-8 cannot hold. All other text stays as it is: emoji, Arabic, combining marks.
+A terminal obeys control characters: they move its cursor, change its colours and its title, and
+fill its clipboard. They are escaped as in a Python string: `\\x1b`. So are the marks that reverse
+the reading order, the separators of lines and paragraphs, and lone surrogates, which UTF-8 cannot
+hold. All other text stays as it is: emoji, Arabic, combining marks.
 """
 
 import logging
@@ -18,41 +18,41 @@ ONE_LINE = {
     for code in (*CONTROLS, *BIDI, *SEPARATORS, *SURROGATES)
 }
 LINES = {code: shown for code, shown in ONE_LINE.items() if chr(code) not in "\n\t"}
-LONGEST = 2000  # characters of an error's line: it may quote a file
+LONGEST = 2000  # characters of an error line, which may quote a file
 
 
 def line(text: str) -> str:
-    """A text on one line: line ends and tabs are escaped, too."""
+    """Return a text on one line, with line ends and tabs escaped too."""
     return text.translate(ONE_LINE)
 
 
 def lines(text: str) -> str:
-    """A text, or a piece of one, that keeps its line ends and tabs."""
+    """Escape a text, or a piece of one, but keep its line ends and tabs."""
     return text.translate(LINES)
 
 
 def error(text: str) -> str:
-    """An error's one line, cut where it quotes too much."""
+    """Return an error as one line, cut if it quotes too much."""
     text_line = line(text)
     return text_line if len(text_line) <= LONGEST else f"{text_line[:LONGEST]} ... (cut)"
 
 
 class Formatter(logging.Formatter):
-    """Log records, and the tracebacks in them, which quote what was asked."""
+    """Formatter that escapes log records and their tracebacks, which quote requests."""
 
     def format(self, record: logging.LogRecord) -> str:
         return lines(super().format(record))
 
 
 def logs() -> None:
-    """Let what is logged go to stderr, warnings and worse, escaped."""
+    """Log warnings and worse to stderr, escaped."""
     handler = logging.StreamHandler()
     handler.setFormatter(Formatter())
     logging.basicConfig(handlers=[handler])
 
 
 def duration(seconds: float) -> str:
-    """`7 s`, `3 min 12 s`, `5 h 40 min`."""
+    """Return a duration as `7 s`, `3 min 12 s` or `5 h 40 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,35 +1,35 @@
-"""Which of the processes of one stage this is; torchrun starts them (`launcher.py`), and the first
-one writes.
+"""Identify this process among those of one stage. torchrun starts them (`launcher.py`), and the
+first one writes.
 
-Schedulers set torchrun's variables, too, for programs that they start by themselves: without
-torchrun they mean nothing here.
+Schedulers set torchrun's variables, too, for programs that they start themselves. The variables
+count only if torchrun started this process.
 """
 
 import os
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return _told("RANK", 0)
 
 
 def local_rank() -> int:
-    """Its number among the processes of this machine: that of its GPU."""
+    """Return its number among the processes of this machine, which is the number of its GPU."""
     return _told("LOCAL_RANK", 0)
 
 
 def count() -> int:
-    """How many processes share the stage."""
+    """Return how many processes share the stage."""
     return _told("WORLD_SIZE", 1)
 
 
 def main() -> bool:
-    """Whether this is the process that tracks, prints and writes."""
+    """Return whether this is the process that tracks, prints and writes."""
     return rank() == 0
 
 
 def started() -> bool:
-    """Whether torchrun started this process."""
+    """Return whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 

@@ -1,5 +1,5 @@
-"""HTTP to elsewhere goes through the proxy that the environment names (HTTP_PROXY, HTTPS_PROXY,
-ALL_PROXY, NO_PROXY); this machine's own addresses are asked directly, for no proxy reaches them.
+"""HTTP through the proxy that the environment names (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY).
+Requests to this machine's own addresses go directly, because no proxy reaches them.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ THIS_MACHINE = ("all://localhost", "all://127.0.0.1", "all://[::1]")
 
 
 def client(only: str | None = None, **options: Any) -> httpx.Client:
-    """Connections with these options of httpx; `only`: the one address that they are for. Raises
+    """Return an httpx client with these options; `only` is the one address that it is for. Raises
     `UserError` for a proxy that cannot be used.
     """
     if only is not None and _is_here(only):
@@ -36,11 +36,11 @@ def client(only: str | None = None, **options: Any) -> httpx.Client:
 
 
 def through(url: str) -> str:
-    """`, through the proxy ADDRESS (VARIABLE)` where an address is reached so, else nothing."""
+    """Return `, through the proxy ADDRESS (VARIABLE)` if a proxy is used for this URL, else ""."""
     try:
         parts = urlsplit(url)
         direct = _is_here(url) or proxy_bypass(parts.hostname or "")
-    except ValueError:  # no address at all
+    except ValueError:  # not an address
         return ""
     proxies = getproxies()
     scheme = next((each for each in (parts.scheme, "all") if proxies.get(each)), None)
@@ -50,7 +50,7 @@ def through(url: str) -> str:
 
 
 def _is_here(url: str) -> bool:
-    """Whether this is an address of this machine alone."""
+    """Return whether this is an address of this machine only."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -64,19 +64,19 @@ def _is_here(url: str) -> bool:
 
 
 def _socks_variable() -> str:
-    """`NAME = ADDRESS` of the variable that names a SOCKS proxy."""
+    """Return `NAME = ADDRESS` of the variable that names a SOCKS proxy."""
     proxies = getproxies()
     scheme = next(each for each in (*SCHEMES, "all") if proxies.get(each, "").startswith("socks"))
     return f"{_variable(scheme)} = {_without_key(proxies[scheme])}"
 
 
 def _variable(scheme: str) -> str:
-    """The variable's name as it is set; of both, the one in small letters is read."""
+    """Return the variable's name as it is set; of both cases, the lower-case one is read."""
     name = f"{scheme}_proxy"
     return name if name in os.environ else name.upper()
 
 
 def _without_key(proxy: str) -> str:
-    """A proxy's address without the name and password in it."""
+    """Return a proxy's address without the name and password in it."""
     scheme, _, rest = proxy.rpartition("://")
     return f"{scheme or 'http'}://{rest.rpartition('@')[2]}"

@@ -1,5 +1,5 @@
-"""Records: what a stage was made from and what it made, by content; and writes that are whole or
-not at all.
+"""Records of what a stage was made from and what it made, by content; and writes that are complete
+or do not happen.
 
 `record.json` is written last; a folder without it is not a result.
 """
@@ -17,28 +17,28 @@ from llmill.contract.errors import UserError
 
 NAME = "record.json"
 SKIPPED = {"__pycache__"}
-SCRATCH = Path("scratch")  # what is no result: states, downloads, replies
+SCRATCH = Path("scratch")  # files that are not results: states, downloads, replies
 
 
 def sha256_text(text: str) -> str:
-    """Hash of a text's UTF-8 bytes, in hex."""
+    """Return the SHA-256 hash of a text's UTF-8 bytes, in hex."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Hash of a file's bytes, in hex."""
+    """Return the SHA-256 hash of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_under(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted, without bytecode."""
+    """Return every file below a folder, sorted, without bytecode."""
     found = (p for p in folder.rglob("*") if p.is_file() and not SKIPPED & set(p.parts))
     return sorted(found, key=lambda p: p.relative_to(folder).as_posix())
 
 
 def content_hash(path: Path) -> str:
-    """Hash of what a file or folder holds; of a folder: the names and hashes of its files."""
+    """Return the hash of a file's content, or of the names and hashes of a folder's files."""
     if path.is_dir():
         lines = (f"{sha256_file(p)}  {p.relative_to(path).as_posix()}\n" for p in files_under(path))
         return sha256_text("".join(lines))
@@ -48,12 +48,14 @@ def content_hash(path: Path) -> str:
 
 
 def to_json(value: Any) -> str:
-    """The one JSON form of everything written here."""
+    """Return the JSON form that all files written here share."""
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: a temporary sibling, flushed to disk, then renamed."""
+    """Write a file whole or not at all: write a temporary sibling, flush it to disk, then rename
+    it.
+    """
     temporary = path.with_name(path.name + ".tmp")
     with temporary.open("wb") as file:
         file.write(content)
@@ -68,7 +70,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of ours; raises `UserError` naming it."""
+    """Read one of our JSON files. Raises a `UserError` that names the file."""
     try:
         return elsewhere.parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -82,7 +84,7 @@ def read_json(path: Path) -> Any:
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
+    """Flatten `{"a": {"b": 1}}` to `{"a.b": 1}`."""
     flat_values: dict[str, Any] = {}
     for key, value in tree.items():
         name = f"{prefix}{key}"
@@ -91,7 +93,7 @@ def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def outputs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Bytes and hash of every file of a result, but for the record itself."""
+    """Return bytes and hash of every file of a result except the record itself."""
     return {
         p.relative_to(folder).as_posix(): {"bytes": p.stat().st_size, "sha256": sha256_file(p)}
         for p in files_under(folder)
@@ -100,14 +102,14 @@ def outputs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def write(folder: Path, stage: str, parameters: dict[str, Any], inputs: dict[str, str]) -> str:
-    """Write a result's record as its last file; returns the record's own hash."""
+    """Write a result's record as its last file; return the record's own hash."""
     value = {"stage": stage, "parameters": parameters, "inputs": inputs, "outputs": outputs(folder)}
     write_json(folder / NAME, value)
     return sha256_file(folder / NAME)
 
 
 def temporary_sibling(folder: Path) -> Path:
-    """An empty folder beside the final one, on the same disk."""
+    """Make an empty folder beside the final one, on the same disk."""
     temporary = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -115,8 +117,8 @@ def temporary_sibling(folder: Path) -> Path:
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises `UserError` where something stands in a result's place that llmill did not make: a
-    file, or a folder that is not empty and has no record.
+    """Raise `UserError` if something that llmill did not make stands in a result's place: a file,
+    or a folder that is not empty and has no record.
     """
     if not os.path.lexists(folder) or (folder / NAME).is_file():
         return
@@ -129,9 +131,10 @@ def refuse_foreign(folder: Path) -> None:
 
 
 def publish(temporary: Path, folder: Path) -> None:
-    """Put a complete folder in its place: the old aside, the new in place, the old removed.
+    """Put a complete folder in its place: move the old one aside, the new one in, remove the old
+    one.
 
-    Raises `UserError` where the old one is not llmill's.
+    Raises `UserError` if the old one is not llmill's.
     """
     refuse_foreign(folder)
     old = folder.with_name(folder.name + ".old.tmp")
@@ -143,5 +146,5 @@ def publish(temporary: Path, folder: Path) -> None:
 
 
 def hash_inputs(paths: Iterable[str]) -> dict[str, str]:
-    """Content hash of each declared input."""
+    """Return the content hash of each declared input."""
     return {path: content_hash(Path(path)) for path in paths}

@@ -12,7 +12,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Dtype
 
-# mallopt(3): what glibc maps anew for each allocation, and when it gives freed memory back.
+# mallopt(3): from which size glibc maps memory anew, and when it returns freed memory.
 MMAP_THRESHOLD, TRIM_THRESHOLD = -3, -1
 KEEP_UP_TO = 1 << 30  # bytes
 NUMBER_TYPES: dict[Dtype, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -23,15 +23,15 @@ def start(seed: int, threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    # As use_deterministic_algorithms does, without importing the compiler: a second of every stage.
+    # As use_deterministic_algorithms, but without importing the compiler, which takes a second.
     torch.set_deterministic_debug_mode("error")
-    # No result depends on it. To mypy a property of a module is no attribute.
+    # No result depends on it. mypy does not see a module's property as an attribute.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
 
 
 def device(runtime: Runtime) -> torch.device:
-    """The device to compute on; `auto` takes a GPU where there is one, each process its own."""
+    """Return the device to compute on; `auto` uses a GPU if there is one, one for each process."""
     if runtime.device == "cuda" and not torch.cuda.is_available():
         raise UserError(
             "runtime.device = 'cuda': no GPU is visible to torch; set it to auto or cpu"
@@ -50,8 +50,8 @@ def device(runtime: Runtime) -> torch.device:
 
 
 def dtype(runtime: Runtime) -> torch.dtype:
-    """The number type of matrix products; `auto` is bfloat16 where the device has instructions for
-    it, else float32.
+    """Return the number type of matrix products; `auto` is bfloat16 if the device has instructions
+    for it, else float32.
     """
     if runtime.dtype == "auto":
         return torch.bfloat16 if _multiplies_bfloat16(device(runtime)) else torch.float32
@@ -59,7 +59,7 @@ def dtype(runtime: Runtime) -> torch.dtype:
 
 
 def warning(runtime: Runtime) -> str | None:
-    """A line about number types that the device is slow at, if there is anything to say."""
+    """Return a line about a number type that is slow on the device, or None."""
     slow = runtime.dtype == "bfloat16" and not _multiplies_bfloat16(device(runtime))
     if not slow:
         return None
@@ -70,15 +70,15 @@ def warning(runtime: Runtime) -> str | None:
 
 
 def autocast(runtime: Runtime) -> contextlib.AbstractContextManager[None]:
-    """The context to run the model in: bfloat16 matrix products, or nothing for float32."""
+    """Return the context to run the model in: bfloat16 matrix products, or nothing for float32."""
     if dtype(runtime) == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device(runtime).type, dtype=torch.bfloat16)
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for it. Without, torch's products for the backward pass
-    take a hundred times as long as in float32 (Zen 3).
+    """Return whether the device has instructions for bfloat16. Without them, torch's products for
+    the backward pass take a hundred times as long as in float32 (Zen 3).
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -89,10 +89,10 @@ def _multiplies_bfloat16(device: torch.device) -> bool:
 
 
 def _keep_freed_memory() -> None:
-    """Let the process keep what it frees: each step allocates the same tensors again, and fresh
-    pages cost a quarter of the time. Linux with glibc; elsewhere nothing.
+    """Let the process keep the memory that it frees: each step allocates the same tensors again,
+    and fresh pages cost a quarter of the time. Only Linux with glibc is changed.
 
-    An older glibc maps whatever is larger than 32 MiB anew and refuses a higher threshold.
+    An older glibc maps anything larger than 32 MiB anew and refuses a higher threshold.
     """
     if sys.platform != "linux":
         return

@@ -1,7 +1,7 @@
-"""Whose code runs: that of the folder worked in, which is the code that DVC hashes.
+"""Make sure that the running code is that of the working folder, which is the code that DVC hashes.
 
-An environment's editable install names one clone. In another one, or in the copy that
-`dvc exp run --temp` works in, llmill would be imported from there.
+An environment's editable install names one clone. In another clone, or in the copy that `dvc exp
+run --temp` works in, Python would still import llmill from the first.
 """
 
 import os
@@ -13,11 +13,11 @@ import llmill
 from llmill.contract.errors import UserError
 
 HERE = Path("src/llmill")
-STARTED_ANEW = "LLMILL_STARTED_ANEW"  # in which folder, so that it happens once
+STARTED_ANEW = "LLMILL_STARTED_ANEW"  # the folder, so that it happens once
 
 
 def run_from_here() -> None:
-    """In a folder with a source of its own, start this command anew with it."""
+    """Start this command anew with the source of the working folder, if that has its own."""
     if not HERE.is_dir() or _is_here() or os.environ.get(STARTED_ANEW) == os.getcwd():
         return
     path = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
@@ -27,7 +27,7 @@ def run_from_here() -> None:
 
 
 def refuse_other_source() -> None:
-    """Raises `UserError` unless llmill was imported from `src` of the folder worked in."""
+    """Raise `UserError` unless llmill was imported from `src` of the working folder."""
     if not _is_here():
         raise UserError(
             "llmill was imported from another folder than ./src, whose code DVC hashes; "
@@ -36,8 +36,8 @@ def refuse_other_source() -> None:
 
 
 def in_root(otherwise: str) -> str:
-    """What to do where a file of the repository's root is missing: go there, if the root is above
-    the folder worked in.
+    """Return what to do if a file of the repository's root is missing: go to the root, if it is
+    above the working folder, else `otherwise`.
     """
     here = Path.cwd()
     root = next((f for f in (here, *here.parents) if _is_root(f)), here)

@@ -1,8 +1,8 @@
-"""What a single value in `params.yaml`, or of an option, may be, its type and its range; and the
-base of a section of them.
+"""Types and ranges of single values in `params.yaml` or of options, and the base class of a
+section.
 
-An upper end is far above what anybody uses and below what fills a machine or never ends: a slip of
-the pen is refused before anything runs.
+An upper end is far above any real use and below values that fill a machine or never end, so a
+typing mistake is refused before anything runs.
 """
 
 import re
@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 LEAST_TEMPERATURE = 1e-4  # below it float32 leaves nothing to draw from
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-MOST_COLUMNS = 10_000  # of a table
+MOST_COLUMNS = 10_000  # in a table
 NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"  # of an environment variable
 
 
@@ -51,14 +51,14 @@ def _several(value: Any) -> Any:
 def _address(url: str) -> str:
     parts = urlsplit(url)
     plain = parts.scheme in ("http", "https") and parts.hostname and not re.search(r"[\s?#]", url)
-    if not plain or parts.port == 0:  # `port` raises for one that is none
+    if not plain or parts.port == 0:  # `port` raises if it is invalid
         raise ValueError("an http:// or https:// address, without ? and #, such as http://host/v1")
     return url
 
 
 Positive = Annotated[int, Field(ge=1, le=10**9)]
 Natural = Annotated[int, Field(ge=0, le=10**9)]
-Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # scikit-learn takes none above
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # scikit-learn accepts no larger seed
 Threads = Annotated[int, Field(ge=1, le=512)]
 Processes = Annotated[int, Field(ge=1, le=4096)]
 Batch = Annotated[int, Field(ge=1, le=2**20)]
@@ -82,8 +82,8 @@ Line = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_with
 Title = Annotated[str, Field(min_length=1, max_length=250), AfterValidator(_without_control)]
 Prompt = Annotated[str, AfterValidator(_prompt)]
 Column = Annotated[str | int, BeforeValidator(_column)]
-Columns = Annotated[list[Column], BeforeValidator(_several)]  # one of them may stand without [ ]
-Names = Annotated[list[Line], BeforeValidator(_several)]  # of columns, likewise
+Columns = Annotated[list[Column], BeforeValidator(_several)]  # a single one needs no [ ]
+Names = Annotated[list[Line], BeforeValidator(_several)]  # of columns; a single one needs no [ ]
 Address = Annotated[Line, AfterValidator(_address)]
 Variable = Annotated[str, Field(pattern=NAME, max_length=100)]
 

@@ -1,4 +1,4 @@
-"""Number types that a model's weights are had in outside of the stages, by `--dtype`."""
+"""Number types for a model's weights outside of the stages, chosen with `--dtype`."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
-"""Reads a YAML file as DVC does: YAML 1.2, by ruamel.yaml's safe loader, so that `012` is twelve,
-`1e-3` a number, `yes` a word, and no key stands twice.
+"""Read a YAML file as DVC does: YAML 1.2, with ruamel.yaml's safe loader. `012` is twelve, `1e-3`
+is a number, `yes` is a word, and no key may occur twice.
 
-In: a file. Out: its values, or one line that says where it is wrong.
+Input: a file. Output: its values, or one line that says where it is wrong.
 """
 
 import copy
@@ -20,11 +20,13 @@ from llmill.contract import printable
 from llmill.contract.errors import UserError
 
 LONGEST_LINE = 400  # characters of an error
-MOST_VALUES = 100_000  # of a file, once its aliases (`*name`) are filled in
+MOST_VALUES = 100_000  # in a file, after its aliases (`*name`) are filled in
 
 
 def load(file: Path, missing: str, most_bytes: int | None = None) -> Any:
-    """The values of a file; `missing` says what to do where there is none. Raises `UserError`."""
+    """Return the values of a file; `missing` says what to do if it does not exist. Raises
+    `UserError`.
+    """
     try:
         if file.exists() and not file.is_file():
             raise UserError(f"{file}: not a file")
@@ -40,8 +42,8 @@ def load(file: Path, missing: str, most_bytes: int | None = None) -> Any:
 
 
 def parse(text: str) -> Any:
-    """The values of a text, the caller's own. Raises `ValueError` with a line number where there is
-    one.
+    """Return the values of a text, as the caller's own copy. Raises `ValueError`, with a line
+    number if there is one.
     """
     return copy.deepcopy(_parsed(text))
 
@@ -70,25 +72,27 @@ def _parsed(text: str) -> Any:
 
 
 def compose(text: str) -> Node | None:
-    """The nodes of a text, which know where they stand in it."""
+    """Return the nodes of a text, which know their positions in it."""
     return YAML(typ="safe").compose(text)
 
 
 def one_line(text: str) -> str:
-    """Text for a terminal: white space as single spaces, control characters escaped."""
+    """Return text for a terminal: white space as single spaces, control characters escaped."""
     line = printable.line(" ".join(text.split()))
     return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} ..."
 
 
 def _refuse_explosion(root: Node | None) -> None:
-    """Aliases of aliases make millions of values of a few lines, or a value inside itself."""
+    """Raise `ValueError` if aliases turn a few lines into millions of values, or nest a value in
+    itself.
+    """
     sizes: dict[int, float] = {}
 
     def size(node: Node) -> float:
         if isinstance(node, ScalarNode):
             return 1
         if id(node) not in sizes:
-            sizes[id(node)] = math.inf  # while it is counted: who meets it again is inside of it
+            sizes[id(node)] = math.inf  # while it is counted; meeting it again means a cycle
             sizes[id(node)] = 1 + sum(size(child) for child in _children(node))
         return sizes[id(node)]
 

@@ -1,9 +1,8 @@
-"""Changes values of a YAML text where they stand: what is not changed stays byte for byte, its
-comments, quotes, braces and spaces.
+"""Change values of a YAML text in place. Everything else stays byte for byte: comments, quotes,
+braces and spaces.
 
-In: a text, and a smaller one that holds what is to differ. Out: the whole text. `ruamel.yaml` says
-where each value stands. Its own way of writing a text anew is not used: that leaves `null` out and
-moves comments.
+Input: a text, and a smaller one with the changes. Output: the whole text. `ruamel.yaml` reports the
+position of each value. Its own writer is not used, because it drops `null` and moves comments.
 """
 
 import re
@@ -16,13 +15,13 @@ from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 from llmill.contract import yaml_file
 
 COMMENT = re.compile(r"[ \t]+#[^\r\n]*")
-Keys = tuple[str, ...]  # on the way to a value
-Whole = Callable[[Keys, set[str]], bool]  # whether a mapping there, of these keys, is one value
+Keys = tuple[str, ...]  # the path to a value
+Whole = Callable[[Keys, set[str]], bool]  # whether a mapping there, with these keys, is one value
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A `key: value` of a mapping, and where it stands in its text."""
+    """A `key: value` of a mapping, with its position in the text."""
 
     text: str
     key: ScalarNode
@@ -30,33 +29,33 @@ class Entry:
 
     @property
     def begin(self) -> int:
-        """Behind the colon."""
+        """Position after the colon."""
         return self.text.index(":", self.key.end_mark.index) + 1
 
     @property
     def end(self) -> int:
-        """Behind the value."""
+        """Position after the value."""
         return max(self.begin, _end(self.text, self.value))
 
     @property
     def comment_end(self) -> int:
-        """Behind the comment that follows in the line, if one does."""
+        """Position after the comment that follows on the line, if there is one."""
         comment = COMMENT.match(self.text, self.end)
         return comment.end() if comment else self.end
 
     @property
     def is_block(self) -> bool:
-        """Whether the value stands in lines of its own."""
+        """Whether the value stands on lines of its own."""
         return isinstance(self.value, CollectionNode) and not self.value.flow_style
 
 
 def merge(text: str, changes: str, whole: Whole) -> str:
-    """The text with the values of `changes` in place of its own.
+    """Return the text with the values of `changes` in place of its own.
 
-    A mapping is merged key by key, unless `whole` says that it is one value; that, a list and a
-    scalar are replaced. A value brings its comment, where one follows it in its line, and takes the
-    old one's place; else the old comment stays. A key that the text does not have is added behind
-    its neighbours. Raises `ValueError` where the text cannot be changed so (anchors, for one).
+    A mapping is merged key by key, unless `whole` says that it is one value. Such a mapping, a list
+    and a scalar are replaced. If a comment follows a new value on its line, it replaces the old
+    comment; otherwise the old comment stays. A key that the text does not have is added after its
+    neighbours. Raises `ValueError` if the text cannot be changed this way (anchors, for example).
     """
     goal = values(yaml_file.parse(text), yaml_file.parse(changes), whole)
     base, other = yaml_file.compose(text), yaml_file.compose(changes)
@@ -71,7 +70,7 @@ def merge(text: str, changes: str, whole: Whole) -> str:
 
 
 def values(base: Any, changes: Any, whole: Whole, path: Keys = ()) -> Any:
-    """What `merge` does, to the values that the texts stand for."""
+    """Do what `merge` does, but to the values that the texts stand for."""
     if not isinstance(base, dict) or not isinstance(changes, dict) or whole(path, set(changes)):
         return changes
     merged = {k: values(base.get(k), v, whole, (*path, str(k))) for k, v in changes.items()}
@@ -81,7 +80,7 @@ def values(base: Any, changes: Any, whole: Whole, path: Keys = ()) -> Any:
 def _edits(
     text: str, node: Node | None, changes: str, other: Node | None, whole: Whole, path: Keys = ()
 ) -> Iterator[tuple[int, int, str]]:
-    """From where to where there is to be another text, and which."""
+    """Yield each change: begin, end, and the new text between them."""
     here = {entry.key.value: entry for entry in _entries(text, node)}
     for new in _entries(changes, other):
         entry, where = here.get(new.key.value), (*path, new.key.value)
@@ -101,7 +100,7 @@ def _edits(
 
 
 def _added(text: str, node: Node | None, new: Entry) -> tuple[int, int, str]:
-    """An entry at the end of a mapping."""
+    """Return the edit that adds an entry at the end of a mapping."""
     written = f"{new.key.value}:{new.text[new.begin : new.comment_end]}"
     entries = _entries(text, node)
     if not isinstance(node, MappingNode):
@@ -125,7 +124,7 @@ def _is_mapping(node: Node) -> bool:
 
 
 def _end(text: str, node: Node) -> int:
-    """Where a value ends; for a block, ruamel.yaml says where the next one begins."""
+    """Return where a value ends; for a block, ruamel.yaml reports where the next one begins."""
     if isinstance(node, CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(text, last[1] if isinstance(last, tuple) else last)

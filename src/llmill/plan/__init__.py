@@ -1,1 +1,1 @@
-"""`llmill plan`: what `dvc repro` would do with every stage, why, and what that took last time."""
+"""`llmill plan`: what `dvc repro` would do with every stage, why, and what its last run took."""

@@ -1,9 +1,9 @@
-"""What `dvc repro` would do with every stage, without doing it: DVC's own objects, asked in DVC's
-own order.
+"""Find what `dvc repro` would do with every stage, without doing it, from DVC's own objects in
+DVC's own order.
 
-A stage that runs makes files that nobody has seen, so a stage behind it may run or not. Some can be
-foretold: stages `paths` and `code` write what the source of now says, and a record names the
-parameters and inputs of its run, so it differs where they do.
+A stage that runs makes files that are not known yet, so a later stage may or may not run. Some
+files can be predicted: stages `paths` and `code` write what the present source implies, and a
+record names the parameters and inputs of its run, so it differs if they do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Verdict = Literal["run", "may run", "restore", "leave"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What becomes of a stage, and why."""
+    """The outcome of a stage, and the reasons."""
 
     verdict: Verdict
     reasons: list[str]
@@ -45,35 +45,35 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Input:
-    """A dependency as a stage will find it, beside what `dvc.lock` says of it."""
+    """A dependency as a stage will find it, compared with `dvc.lock`."""
 
     path: str
-    differs: bool | None  # None: nobody knows before the stage that makes it has run
+    differs: bool | None  # None: not known before the stage that makes it has run
     reasons: list[str] = field(default_factory=list)
     after: str | None = None  # the stage that makes it, if its content is not known
-    is_new: bool = False  # so DVC has no result that was made from it
+    is_new: bool = False  # new, so DVC has no result that was made from it
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a stage that runs, or is restored, puts into its folder."""
+    """Contents of the folder of a stage that runs or is restored."""
 
     stage: str
     out: Output
-    folder: HashInfo | None = None  # of a restored one
-    files: dict[str, HashInfo] = field(default_factory=dict)  # those of a run that are foretold
-    record_differs: bool = False  # from the one that `dvc.lock` has
+    folder: HashInfo | None = None  # of a restored result
+    files: dict[str, HashInfo] = field(default_factory=dict)  # the predicted files of a run
+    record_differs: bool = False  # from the one in `dvc.lock`
     record_is_new: bool = False
 
     def name_of(self, dep: Dependency) -> str:
-        """The path of a dependency inside the folder."""
+        """Return the path of a dependency inside the folder."""
         return Path(dep.fs_path).relative_to(self.out.fs_path).as_posix()
 
 
 def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
-    """The outcome of each stage, by address.
+    """Return the outcome of each stage, by address.
 
-    Raises `UserError` where DVC is busy, cannot work, or would stop.
+    Raises `UserError` if DVC is busy, cannot work, or would stop.
     """
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
@@ -83,42 +83,42 @@ def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
         for stage in plan_repro(graph, collect_stages(repo, ["dvc.yaml"])):
             if stage.cmd:
                 dry_run.look_at(stage)
-            else:  # files of the user's own, taken as they are
+            else:  # the user's own files, taken as they are
                 _refuse_missing(stage)
         return {address: dry_run.outcomes[address] for address in stages}
 
 
 def _refuse_missing(stage: PipelineStage) -> None:
-    """What `dvc add` put under DVC, and nobody brought here: DVC would stop there."""
+    """Raise `UserError` for files of `dvc add` that nobody brought here: DVC would stop there."""
     for out in stage.outs:
         if not out.exists:
             raise UserError(f"{out}: it is not here; `dvc pull {out}` brings it")
 
 
 class DryRun:
-    """Looks at one stage after another, and keeps what the earlier ones will have made."""
+    """Looks at one stage after another, and keeps what the earlier stages will have made."""
 
     def __init__(self, repo: Repo, tree: Params, stages: dict[str, Stage]):
         self.outcomes: dict[str, Outcome] = {}
         self._repo, self._tree, self._stages = repo, tree, stages
         self._run_cache = RunCache(repo)
         self._made: list[Made] = []
-        self._foretold: dict[str, Any] = {}  # the values of foretold files, by hash
+        self._foretold: dict[str, Any] = {}  # the values of predicted files, by hash
         self._values: dict[str, dict[str, Any]] = {}  # parameters by the file that holds them
 
     def look_at(self, stage: PipelineStage) -> None:
-        """Find the outcome of a stage; those before it are known."""
+        """Find the outcome of a stage; the stages before it must be known."""
         if stage.frozen:  # DVC takes it as it is
             self.outcomes[stage.addressing] = Outcome("leave", [])
             return
-        listed = as_entry(stage)  # as in dvc.lock, before its inputs get the hashes of now
+        listed = as_entry(stage)  # as in dvc.lock, before its inputs get their present hashes
         is_listed = all(out.hash_info for out in stage.outs)
         wrong = [reason for out in stage.outs for reason in reasons.of_output(out)]
         inputs = [self._input(stage, dep) for dep in stage.deps]
         entries = self._entries(stage, inputs)
         differs = stage.cmd_changed or not is_listed or any(each.differs for each in inputs)
-        ways: dict[Verdict, Entry] = {}  # what may become of it, each with its result
-        if not differs:  # but for what is not known
+        ways: dict[Verdict, Entry] = {}  # possible outcomes, each with its result
+        if not differs:  # except for unknown inputs
             ways |= self._checked_out(stage, listed) if wrong else {"leave": listed}
         if any(each.after for each in inputs):
             ways |= {"run": {}}
@@ -136,17 +136,19 @@ class DryRun:
             self._made += self._unseen(stage, verdict, other, is_new=other and not entries)
 
     def _entries(self, stage: PipelineStage, inputs: list[Input]) -> list[Entry]:
-        """What DVC's run cache has of such inputs, newest first."""
+        """Return the results for these inputs in DVC's run cache, newest first."""
         unknown = {each.path for each in inputs if each.after}
         is_new = any(each.is_new for each in inputs)
         return [] if is_new else self._run_cache.entries(stage, unknown)
 
     def _checked_out(self, stage: PipelineStage, entry: Entry) -> dict[Verdict, Entry]:
-        """A result of the same inputs: DVC restores it if its cache still holds the files."""
+        """Return how a result of the same inputs comes back: restored if DVC's cache still holds
+        the files.
+        """
         return {"restore": entry} if self._run_cache.is_whole(stage, entry) else {"run": entry}
 
     def _input(self, stage: PipelineStage, dep: Dependency) -> Input:
-        """A dependency as it will be. DVC's object gets the hash of now, as before a run."""
+        """Return a dependency as it will be. DVC's object gets its hash, as before a run."""
         from dvc.dependency import ParamsDependency
 
         path, before = str(dep), dep.hash_info
@@ -170,7 +172,7 @@ class DryRun:
         return Input(path, True, [f"{path} changed"])
 
     def _set_parameters(self, dep: ParamsDependency) -> None:
-        """Give it the values of now. DVC would parse the whole file again for each stage."""
+        """Set its present values. DVC would parse the whole file again for each stage."""
         from dvc.dependency import ParamsDependency
         from dvc.dependency.param import read_param_file
 
@@ -187,7 +189,7 @@ class DryRun:
             dep.hash_info = dep.get_hash()
 
     def _maker(self, dep: Dependency) -> Made | None:
-        """The stage that changes what a dependency lies in."""
+        """Return the stage that changes the folder that a dependency is in."""
         inside = self._repo.fs.isin_or_eq
         return next((made for made in self._made if inside(dep.fs_path, made.out.fs_path)), None)
 
@@ -217,7 +219,7 @@ class DryRun:
     def _unseen(
         self, stage: PipelineStage, verdict: Verdict, record_differs: bool, is_new: bool
     ) -> Iterator[Made]:
-        """What a run makes: nobody knows it, but for what can be foretold."""
+        """Yield what a run makes, which is not known except for what can be predicted."""
         from dvc_data.hashfile.hash_info import HashInfo
 
         files = {}
@@ -230,8 +232,8 @@ class DryRun:
             yield Made(stage.addressing, out, None, files, record_differs, is_new)
 
     def _record_differs(self, stage: PipelineStage, inputs: list[Input]) -> bool:
-        """Whether the record of a run will surely be another: it names inputs and parameters, these
-        as the schema reads them.
+        """Return whether the record of a run will surely differ: it names inputs and parameters,
+        the latter as the schema reads them.
         """
         from dvc.dependency import ParamsDependency
 
@@ -244,7 +246,7 @@ class DryRun:
         return before is not None and record.to_json(before) != record.to_json(now)
 
     def _read(self, of: HashInfo) -> Any:
-        """A file of stage code by its hash; None if nobody has it."""
+        """Return a file of stage `code` by its hash, or None if nobody has it."""
         if of.value in self._foretold:
             return self._foretold[of.value]
         file = Path(self._repo.cache.local.oid_to_path(of.value)) if of else None
@@ -258,7 +260,7 @@ FORETOLD: dict[str, Callable[[Params, dict[str, Stage]], dict[str, Any]]] = {
 
 
 def recorded_parameters(file: Path) -> Any:
-    """What a record names; None if it is not there, or has the form of another version."""
+    """Return the parameters in a record, or None if it is missing or has another version's form."""
     try:
         saved = record.read_json(file)
     except UserError:

@@ -1,4 +1,4 @@
-"""DVC's repository, while no DVC command makes anything in it."""
+"""DVC's repository, while no DVC command works in it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @contextmanager
 def idle_repo() -> Iterator[Repo]:
-    """The locked repository. Raises `UserError` where DVC is at work, or cannot work.
+    """Yield the locked repository. Raises `UserError` if DVC is at work, or cannot work.
 
     While the command of a stage runs, DVC holds no lock but names its process in a file. It takes
-    the lock again for the result, and gives up after seconds: so the file is looked at first.
+    the lock again for the result, and gives up after seconds; therefore the file is checked first.
     """
     from dvc.exceptions import DvcException
     from dvc.lock import LockError

@@ -1,4 +1,4 @@
-"""Why DVC sees a stage as changed, in words: one line for each thing that changed."""
+"""Explain why DVC sees a stage as changed: one line for each thing that changed."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MISSING = object()
 
 
 def of_parameters(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Each value that differs: `judge.bootstrap 200, now 210`."""
+    """Return each value that differs: `judge.bootstrap 200, now 210`."""
     old, new = record.flat(before), record.flat(now)
     names = [name for name in old | new if old.get(name, MISSING) != new.get(name, MISSING)]
     return [_changed(name, old, new) for name in names]
 
 
 def of_code(before: Any, now: Any) -> list[str]:
-    """Each module, table and package that differs, from two files of stage code, as far as
-    they have the form of now.
+    """Return each module, table and package that differs between two files of stage `code`, if they
+    have the present form.
     """
     if not (_is_code(before) and _is_code(now)):
         return ["its code changed; what it was is not known"]
@@ -40,7 +40,7 @@ def of_code(before: Any, now: Any) -> list[str]:
 
 
 def of_output(out: Output) -> list[str]:
-    """What is wrong with a stage's folder, if anything is."""
+    """Return what is wrong with a stage's folder, if anything is."""
     status = out.status().get(str(out))
     if status is None:
         return []
@@ -52,7 +52,7 @@ def of_output(out: Output) -> list[str]:
 
 
 def _edited(out: Output) -> list[str]:
-    """The files of a folder that are not those that DVC put there."""
+    """Return the files of a folder that are not those that DVC put there."""
     from dvc_data.hashfile.build import build
     from dvc_data.hashfile.tree import Tree
 

@@ -1,5 +1,5 @@
-"""The results that DVC can check out in place of a run: that of `dvc.lock`, and those that its run
-cache knows by command, dependencies and parameters.
+"""The results that DVC can check out instead of a run: the one in `dvc.lock`, and those that its
+run cache knows by command, dependencies and parameters.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class RunCache:
         self._read: dict[Path, Entry] = {}
 
     def entries(self, stage: PipelineStage, unknown: set[str]) -> list[Entry]:
-        """The results for the stage's inputs, newest first; of those dependencies that are not
+        """Return the results for the stage's inputs, newest first. For dependencies that are not
         known yet, any content counts.
         """
         entry = as_entry(stage)
@@ -38,7 +38,7 @@ class RunCache:
         return [self._load(f) for f in sorted(files, key=lambda f: -f.stat().st_mtime)]
 
     def is_whole(self, stage: PipelineStage, entry: Entry) -> bool:
-        """Whether every file of a result is in DVC's cache."""
+        """Return whether every file of a result is in DVC's cache."""
         cached = self._repo.stage_cache._create_stage(entry, wdir=stage.wdir)
         return cached.outs_cached()
 
@@ -51,14 +51,14 @@ class RunCache:
 
 
 def as_entry(stage: PipelineStage) -> Entry:
-    """A stage with the hashes that its objects hold."""
+    """Return a stage with the hashes that its objects hold."""
     from dvc.stage.serialize import to_single_stage_lockfile
 
     return to_single_stage_lockfile(stage)
 
 
 def hash_in(entry: Entry, out: Output) -> HashInfo:
-    """The hash of a stage's output in one of its results."""
+    """Return the hash of a stage's output in one of its results."""
     from dvc_data.hashfile.hash_info import HashInfo
 
     return HashInfo("md5", next(o["md5"] for o in entry["outs"] if o["path"] == out.def_path))
@@ -69,7 +69,7 @@ def _names(file: Path, cmd: str) -> bool:
 
 
 def _key(entry: Entry, unknown: set[str]) -> str:
-    """What DVC names a result by, without these dependencies."""
+    """Return the key by which DVC names a result, without these dependencies."""
     from dvc.utils import dict_sha256
 
     deps = [dep for dep in entry.get("deps", []) if dep["path"] not in unknown]

@@ -1,4 +1,6 @@
-"""Prints the plan: a line a stage with what it took last time, the reasons below it, the total."""
+"""Print the plan: one line per stage with the cost of its last run, the reasons below it, and the
+total.
+"""
 
 import textwrap
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ TOTALS: dict[Verdict, str] = {  # in the order printed
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage, what becomes of it, and what its last run took."""
+    """A stage, its outcome, and the cost of its last run."""
 
     stage: Stage
     outcome: Outcome
@@ -30,7 +32,7 @@ class Planned:
 
 
 def print_plan(as_json: bool) -> None:
-    """Print what `dvc repro` would do; raises `UserError` where it would not begin."""
+    """Print what `dvc repro` would do. Raises `UserError` if it would not begin."""
     source.refuse_other_source()
     tree = params.load()
     stages = params.stages(tree)
@@ -52,7 +54,7 @@ def _as_json(each: Planned) -> dict[str, object]:
 
 
 def table(plan: list[Planned]) -> str:
-    """The plan for a terminal of 100 columns."""
+    """Return the plan for a terminal of 100 columns."""
     wide = max(len(each.stage.address) for each in plan)
     lines = [f"{'stage':{wide}}  {'dvc repro':9}  {'last run took':>14}  {'memory':>10}"]
     for each in plan:
@@ -91,7 +93,7 @@ def _totals(plan: list[Planned]) -> list[str]:
 
 
 def _spent(costs: list[Cost | None]) -> str:
-    """What stages took together the last time, one after another."""
+    """Return what the stages took together last time, one after another."""
     measured = [each for each in costs if each]
     if not measured:
         return ": nobody knows yet how long"

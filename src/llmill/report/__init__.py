@@ -1,1 +1,1 @@
-"""The report: reads what every stage left, draws it, and writes one page with everything in it."""
+"""The report: read the results of all stages, draw figures, and write one self-contained page."""

@@ -1,7 +1,7 @@
-"""What each stage is called and shown as: a row of the table brings a stage onto the page.
+"""How the report names and shows each stage. A row of `ABOUT` brings a stage onto the page.
 
-The rows stand here and not beside the stages' `run`: what a stage imports redoes it, so there a
-word of the page would train anew.
+The rows are here and not in the stages' modules, because a stage is redone if its code changes: a
+changed word of the page would start a training.
 """
 
 from dataclasses import dataclass
@@ -11,39 +11,39 @@ PAIRED = "same texts, in pairs"
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure that the page opens with. In `against`, what stands in braces is another figure of
-    the stage: `chance {chance}`.
+    """A metric at the top of the page. `against` may name another metric of the stage in braces:
+    `chance {chance}`.
     """
 
-    key: str  # for machines, behind the stage's
-    path: str  # in the stage's `metrics.json`: `cloze.after`
+    key: str  # machine-readable name, after the stage's
+    path: str  # in the stage's `metrics.json`, such as `cloze.after`
     name: str
-    unit: str  # one of `form.number`'s
+    unit: str  # a unit of `form.number`
     against: str = ""  # what to compare with
 
 
 @dataclass(frozen=True)
 class Note:
-    """A figure under the stage's box in the picture of the chain."""
+    """A metric below the stage's box in the picture of the chain."""
 
     path: str
     unit: str
     words: str = ""
-    variant: int = -1  # of several the last one's
+    variant: int = -1  # index of the variant; -1: the last
 
 
 @dataclass(frozen=True)
 class About:
-    """One stage. What is left out is not shown; a training is noted by its steps."""
+    """A stage on the page. Fields left out are not shown. A training's default note is its steps."""
 
-    model: str | None = None  # what it makes, in words
-    loss: str | None = None  # what its loss counts
-    heading: str = ""  # above its headline figures; of a variant with its model behind
+    model: str | None = None  # name of the model that it makes
+    loss: str | None = None  # unit of its loss
+    heading: str = ""  # of its headlines; for a variant, the model's name follows
     headlines: tuple[Headline, ...] = ()
     note: Note | None = None
 
 
-ABOUT: dict[str, About] = {  # in the order of their headline figures
+ABOUT: dict[str, About] = {  # in the order of their headlines
     "pretrain": About(
         model="foundation model",
         loss="nats per token",
@@ -172,16 +172,16 @@ NOTHING = About()
 
 
 def about(stage: str) -> About:
-    """Of a stage, also of one that has no row."""
+    """Return a stage's row of `ABOUT`, or an empty one."""
     return ABOUT.get(stage, NOTHING)
 
 
 def model_name(stage: str) -> str:
-    """A model by what it is, not by the stage that made it."""
+    """Return a name for the model that a stage makes."""
     return about(stage).model or stage.replace("_", " ")
 
 
 def loss_label(stage: str) -> str:
-    """The axis of a stage's loss, with its unit."""
+    """Return the axis label of a stage's loss, with its unit."""
     unit = about(stage).loss
     return f"loss, {unit}" if unit else "loss"

@@ -1,7 +1,7 @@
-"""The chain as a picture: which stage reads which, by the inputs of the records, laid out for SVG.
+"""The chain as a picture: lay out for SVG which stage reads which, by the inputs of the records.
 
-In: the folder and the inputs of each stage. Out: boxes and arrows with places, across for a screen,
-down for a phone.
+Input: the folder and the inputs of each stage. Output: boxes and arrows with positions, from left
+to right for a screen, or from top to bottom for a phone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 BOX_WIDTH, BOX_HEIGHT = 104, 44
-ACROSS = (34, 22)  # space between boxes along the chain, and beside each other
+ACROSS = (34, 22)  # gaps between boxes along the chain, and at a right angle to it
 DOWN = (26, 14)
 
-NEAR = 0.4  # rows from an arrow in which a box would hide it
+NEAR = 0.4  # a box hides an arrow within so many rows
 
 Parents = Mapping[str, set[str]]
-Node = str | tuple[str, str, int]  # a stage, or the gap at a depth through which an arrow leads
+Node = str | tuple[str, str, int]  # a stage, or a gap for an arrow: (start, end, depth)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """`boxes`: stage, x, y of the upper left corner; `arrows`: the path of each line."""
+    """`boxes` holds (stage, x, y of the upper left corner), `arrows` the SVG path of each line."""
 
     width: int
     height: int
@@ -29,7 +29,7 @@ class Picture:
 
 
 def parents(folders: Mapping[str, str], inputs: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """For each stage the stages whose folders hold something that it reads."""
+    """Return, for each stage, the stages whose folders contain one of its inputs."""
     return {
         stage: {
             other
@@ -41,7 +41,7 @@ def parents(folders: Mapping[str, str], inputs: Mapping[str, Iterable[str]]) -> 
 
 
 def direct(graph: Parents) -> dict[str, set[str]]:
-    """Without the arrows that a longer way already shows."""
+    """Remove the arrows that a longer path already implies (transitive reduction)."""
     above = {stage: _ancestors(graph, stage) for stage in graph}
     return {
         stage: {p for p in all_parents if not any(p in above[other] for other in all_parents)}
@@ -50,7 +50,7 @@ def direct(graph: Parents) -> dict[str, set[str]]:
 
 
 def across(graph: Parents) -> Picture:
-    """The chain from left to right."""
+    """Lay out the chain from left to right."""
     places, deepest, widest = _places(graph)
     along, beside = BOX_WIDTH + ACROSS[0], BOX_HEIGHT + ACROSS[1]
     boxes = {n: (2 + depth * along, round(2 + row * beside)) for n, (depth, row) in places.items()}
@@ -68,7 +68,7 @@ def across(graph: Parents) -> Picture:
 
 
 def down(graph: Parents) -> Picture:
-    """The chain from top to bottom."""
+    """Lay out the chain from top to bottom."""
     places, deepest, widest = _places(graph)
     along, beside = BOX_HEIGHT + DOWN[0], BOX_WIDTH + DOWN[1]
     boxes = {n: (round(2 + row * beside), 2 + depth * along) for n, (depth, row) in places.items()}
@@ -86,8 +86,8 @@ def down(graph: Parents) -> Picture:
 
 
 def _places(graph: Parents) -> tuple[dict[Node, tuple[int, float]], int, int]:
-    """Depth and row of each stage and of each gap, the number of depths, and the most that stand at
-    one.
+    """Return (depth, row) of each stage and gap, the number of depths, and the most nodes at one
+    depth.
     """
     depths = {stage: len(_longest(graph, stage)) for stage in graph}
     levels: dict[int, list[Node]] = {}
@@ -106,7 +106,7 @@ def _places(graph: Parents) -> tuple[dict[Node, tuple[int, float]], int, int]:
 
 
 def _rows(levels: Mapping[int, list[Node]]) -> tuple[dict[Node, float], int]:
-    """The row of each node, those of one depth in the middle; and the most at one depth."""
+    """Return the row of each node, centred per depth, and the most nodes at one depth."""
     widest = max(len(level) for level in levels.values())
     rows = {
         node: i + (widest - len(level)) / 2
@@ -117,7 +117,7 @@ def _rows(levels: Mapping[int, list[Node]]) -> tuple[dict[Node, float], int]:
 
 
 def _stops(graph: Parents, places: Mapping[Node, tuple[int, float]]) -> Iterator[list[Node]]:
-    """What each arrow leads from, through and to."""
+    """Yield the nodes of each arrow, from its start through gaps to its end."""
     for start, end in _arrows(graph):
         between = range(places[start][0] + 1, places[end][0])
         gaps: list[Node] = [(start, end, d) for d in between if (start, end, d) in places]
@@ -125,7 +125,7 @@ def _stops(graph: Parents, places: Mapping[Node, tuple[int, float]]) -> Iterator
 
 
 def _longest(graph: Parents, stage: str) -> list[str]:
-    """The longest way from a start of the chain to just above the stage."""
+    """Return the longest path from a start of the chain to a parent of the stage."""
     ways = [[*_longest(graph, parent), parent] for parent in sorted(graph[stage])]
     return max(ways, key=len, default=[])
 
@@ -138,7 +138,7 @@ def _ancestors(graph: Parents, stage: str) -> set[str]:
 
 
 def _arrows(graph: Parents) -> list[tuple[str, str]]:
-    """Every arrow, in the order of the stages."""
+    """Return all arrows, in the order of the stages."""
     return [
         (parent, stage) for stage, nearest in direct(graph).items() for parent in sorted(nearest)
     ]

@@ -1,5 +1,5 @@
-"""The tables of what language models were asked: questions, instructions and how their answers were
-judged, and what of all that stands in the text that they learnt.
+"""Tables of the evaluations of language models: questions, instructions with judged answers, and
+the overlap of both with the training text.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ LENGTHS = {"right": "right answers", "others": "other answers"}
 
 
 def questions(results: Results, groups: str) -> Table:
-    """Shares right by subject or by level: both formats, every model."""
+    """Accuracy by subject or by level, for both formats and every model."""
     models = results.variants["mmlu"]
     cells = {
         (model, kind): results.metrics[f"mmlu@{model}"].get(kind, {})
@@ -40,8 +40,8 @@ def questions(results: Results, groups: str) -> Table:
 
 
 def ways_to_pick(results: Results) -> Table:
-    """Shares of all questions right by what decides, and a baseline: in the row of a model the same
-    model without the question; the last rows are picks that no model makes.
+    """Accuracy on all questions by each unit, and a baseline: in a model's row, the same model
+    without the question. The last rows are picks without a model.
     """
     asked = results.metrics[f"mmlu@{results.variants['mmlu'][0]}"]
     units = list(form.at(asked, "cloze.by") or {})
@@ -77,8 +77,8 @@ def kinds(results: Results) -> Table:
 
 
 def agreement(results: Results) -> Table:
-    """How far the judge agrees with the other raters of each model's answers, all four together,
-    and the length of the answers.
+    """Agreement of the judge with the other raters of each model's answers, and its rank
+    correlation with the length of the answers.
     """
     rows: list[list[Cell]] = []
     for model in results.variants["judge"]:
@@ -111,7 +111,7 @@ def alphas(results: Results) -> Table:
 
 
 def judges(results: Results) -> Table:
-    """What each of several judges reaches, by seed, above their means; of one nothing."""
+    """Metrics of each of several judges, by seed, then their means; empty for a single judge."""
     grader = results.metrics["grader"]
     models = [
         m for m in results.variants["judge"] if "auc_by_seed" in results.metrics[f"judge@{m}"]
@@ -148,7 +148,7 @@ def overlaps(found: Mapping[str, Any]) -> Table:
 
 
 def with_and_without(found: Mapping[str, Any]) -> Table:
-    """Shares right with and without the items that overlap, where some do."""
+    """Accuracy with and without the items that overlap, if any do."""
     chosen = ("all", "overlapping", "without", "below_threshold")
     rows: list[list[Cell]] = [
         [
@@ -168,5 +168,5 @@ def with_and_without(found: Mapping[str, Any]) -> Table:
 
 
 def _of_some(share: Any) -> Any:
-    """A share; nothing for one of nothing, which tells nothing."""
+    """Return a share, or None if it has no observations."""
     return share if share and share["n"] else None

@@ -1,6 +1,6 @@
-"""The figures: functions from what was measured to a matplotlib figure, in whatever style is set.
+"""The figures: functions from metrics to a matplotlib figure, in the current style.
 
-Intervals are error bars, axes carry their unit, and no series is told from another by colour alone.
+Intervals are error bars, axes show their unit, and series never differ in colour alone.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,17 +19,17 @@ from llmill.report.files import Curve, stage_of
 from llmill.report.style import CHANCE, MARKERS, WIDTH
 from llmill.report.summary import SYSTEMS, system_name
 
-ROW = 0.3  # inches of height for one line of a list
-FRAME = 1.2  # and for title, axis and legend
-FEW, READABLE = 3, 10  # labels that stand beside each other, and whose counts can be read
-MOST_HIGH = 8.0  # inches of a table of labels
-LONGEST = 24  # characters of a label there
+ROW = 0.3  # inches of height per line of a list
+FRAME = 1.2  # inches for title, axis and legend
+FEW, READABLE = 3, 10  # most labels without rotation, and most labels with readable counts
+MOST_HIGH = 8.0  # most inches of a confusion matrix
+LONGEST = 24  # most characters of a label there
 
 Shares = Mapping[str, Any]  # intervals by name
 
 
 def loss(curves: Mapping[str, Curve]) -> Figure:
-    """Training and validation loss by step: the foundation model above, its offspring below."""
+    """Training and validation loss by step: the foundation model above, later stages below."""
     stages = list(dict.fromkeys(stage_of(address) for address in curves))
     first, others = stages[0], stages[1:]
     figure = _figure(6.4 if others else 3.4)
@@ -51,9 +51,10 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
 
 
 def _curves(axes: Axes, curves: Mapping[str, Curve], named: bool) -> None:
-    """A colour and marker for each variant; training thin, validation broken with markers.
+    """Draw the curves of variants: a colour and marker each, training as a thin line, validation as
+    a dashed line with markers.
 
-    The two lines are `named` once, for all panels; of variants only which is which.
+    Only the panel with `named` labels these two lines; the others label variants only.
     """
     for i, (address, curve) in enumerate(curves.items()):
         label = "training" if named else None
@@ -67,7 +68,7 @@ def _curves(axes: Axes, curves: Mapping[str, Curve], named: bool) -> None:
 
 
 def nothing(reason: str) -> Figure:
-    """In place of what a skipped stage would have measured."""
+    """A figure with the reason why its stage was skipped."""
     figure = _figure(1.2)
     axes = figure.subplots()
     axes.set_axis_off()
@@ -90,7 +91,7 @@ def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def by_parameters(variants: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Test accuracy of each classifier by the parameters that it trained, with intervals."""
+    """Test accuracy of each classifier by its number of trained parameters, with intervals."""
     trained = {name: measures.get("trainable_parameters") for name, measures in variants.items()}
     figure, axes = _accuracy_by(trained, variants)
     axes.set(title="Accuracy by what is trained", xlabel="trained parameters", xscale="log")
@@ -100,7 +101,7 @@ def by_parameters(variants: Mapping[str, Mapping[str, Any]]) -> Figure:
 def by_seconds(
     seconds: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
 ) -> Figure:
-    """The same by what the last run of each one's stage took, where that is known."""
+    """Test accuracy of each classifier by the seconds of its stage's last run, if known."""
     figure, axes = _accuracy_by(seconds, variants)
     axes.set(title="Accuracy by time", xlabel="seconds of the stage")
     axes.set_xlim(left=0)
@@ -110,7 +111,7 @@ def by_seconds(
 def _accuracy_by(
     amounts: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Figure, Axes]:
-    """A point for each classifier, over the amount of something that it takes."""
+    """Draw a point for each classifier over its amount of something."""
     figure = _figure(3.6)
     axes = figure.subplots()
     for i, (name, measures) in enumerate(variants.items()):
@@ -132,7 +133,7 @@ def _accuracy_by(
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
-    """Messages by true and predicted label; the colour is the share of the true label."""
+    """Confusion matrix: messages by true and predicted label, coloured by share of the true label."""
     few = len(labels) <= FEW
     figure = _figure(1.6 + min(1.1 * len(labels), MOST_HIGH), WIDTH * (0.62 if few else 1.0))
     axes = figure.subplots()
@@ -168,7 +169,7 @@ def _is_light(colour: Sequence[float]) -> bool:
 def questions(
     shares: Mapping[str, Mapping[str, Shares]], chance: float | None, what: str
 ) -> Figure:
-    """Shares of questions right, a panel for each format: `shares[format][model][name]`."""
+    """Accuracy on questions, `shares[format][model][name]`, with a panel for each format."""
     every = (values for models in shares.values() for values in models.values())
     names = list(dict.fromkeys(name for values in every for name in values))
     models = next(iter(shares.values()))
@@ -190,13 +191,13 @@ def questions(
 
 
 def _counted(name: str, shares: Mapping[str, Mapping[str, Shares]]) -> str:
-    """A name with its number of questions."""
+    """Return a name with its number of questions."""
     intervals = (values.get(name) for models in shares.values() for values in models.values())
     return f"{form.words(name)} ({form.trials(next((x for x in intervals if x), None))})"
 
 
 def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Mean score and exact match of each model with intervals, and how its scores are spread."""
+    """Mean score and exact match of each model with intervals, and histograms of its scores."""
     figure = _figure(4.8)
     panels = figure.subplot_mosaic(
         [["mean", "exact"], ["spread", "spread"]], height_ratios=[1, 1.6]
@@ -219,7 +220,7 @@ def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float]]]) -> None:
-    """Bars side by side in each bin, each model's as shares of its own answers."""
+    """Draw one bar per model in each bin, as shares of the model's own answers."""
     for i, (name, histogram) in enumerate(histograms.items()):
         edges, counts = histogram.get("edges", []), histogram.get("counts", [])
         if not counts:
@@ -239,7 +240,7 @@ def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float
 
 
 def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """The score the judge gives held-out responses, by how they were made and their worth."""
+    """The judge's scores of held-out responses, by their kind and known score."""
     kinds = sorted({(-row["score"], row["kind"]) for row in rows}, reverse=True)
     groups = [[r["predicted"] for r in rows if (-r["score"], r["kind"]) == kind] for kind in kinds]
     figure = _figure(FRAME + 0.45 * max(1, len(kinds)))
@@ -265,13 +266,13 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _colour(i: int) -> str:
-    """The colour of series `i` in the theme that is set."""
+    """Return the colour of series `i` in the current theme."""
     cycle = rcParams["axes.prop_cycle"].by_key()["color"]
     return cycle[i % len(cycle)]
 
 
 def _figure(height: float, width: float = WIDTH) -> Figure:
-    """An empty figure of so many inches, with room around and between its panels."""
+    """Return an empty figure with sizes in inches and padding around and between its panels."""
     room = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.03)
     return Figure(figsize=(width, height), layout=room)
 
@@ -283,7 +284,7 @@ def _intervals(
     annotate: bool = False,
     unit: str = "",
 ) -> None:
-    """Points with error bars in percent, a line for each of `names` from the top."""
+    """Draw points with error bars in percent, with one line for each of `names` from the top."""
     for i, (label, shares) in enumerate(series.items()):
         shift = 0.0 if annotate else 0.28 * (i - (len(series) - 1) / 2)
         values, below, above, heights = [], [], [], []
@@ -309,13 +310,13 @@ def _intervals(
 
 
 def _axis(words: str, figures: Iterable[Any]) -> str:
-    """A label that says what the intervals along the axis cover."""
+    """Return an axis label that states what the intervals cover."""
     over = form.over(figures)
     return f"{words} (interval {over})" if over else words
 
 
 def _scaled(item: Any, factor: float) -> Any:
-    """An interval in other units."""
+    """Multiply an interval by a factor, but not its `n`."""
     if not isinstance(item, dict):
         return item
     return {

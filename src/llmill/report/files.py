@@ -1,7 +1,7 @@
-"""Reads what the stages left: records, figures, curves, samples, scores; and the lock file.
+"""Read the results of the stages: records, metrics, curves, samples, scores; and the lock file.
 
-In: the folders of the stages. Out: one `Results`, which names a stage or variant by its address
-(`classify@all`).
+Input: the folders of the stages. Output: one `Results`, whose keys are addresses of stages or
+variants (`classify@all`).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 LOCK = Path("requirements.lock")
 CURVE = "curves.csv"
 
-Curve = list[dict[str, float]]  # a row holds only what was measured at its step
+Curve = list[dict[str, float]]  # a row holds only the metrics measured at its step
 
 
 @dataclass(frozen=True)
 class Results:
-    """All that is shown. Keys are addresses, but for `sources` (roles) and `scores` (models).
+    """All data of the report. Keys are addresses, except `sources` (roles) and `scores` (models).
 
-    Of a skipped stage `metrics` says why, and neither `variants` nor `curves` names it.
+    For a skipped stage, `metrics` gives the reason, and `variants` and `curves` do not contain it.
     """
 
     variants: Mapping[str, Sequence[str]]
@@ -46,18 +46,19 @@ class Results:
     packages: list[tuple[str, str]]
 
     def made(self, stage: str) -> list[str]:
-        """The addresses of a stage, without those that were skipped."""
+        """Return the addresses of a stage, without skipped ones."""
         return [a for a, m in self.metrics.items() if stage_of(a) == stage and SKIPPED not in m]
 
     def skipped(self, stage: str) -> str | None:
-        """Why a stage was skipped, in all of its variants; None for one that was made."""
+        """Return why all variants of a stage were skipped; None if any ran."""
         reasons = [m.get(SKIPPED) for a, m in self.metrics.items() if stage_of(a) == stage]
         return reasons[0] if reasons and all(reasons) else None
 
 
 def read(stages: Mapping[str, Stage], inputs: Collection[Path]) -> Results:
-    """Read all that stands in `inputs`; raises `UserError` naming the first file that is missing or
-    damaged. `stages` by address, in the order of the chain, without the one that reads.
+    """Read all results. Raise `UserError` for the first file that is missing or damaged.
+
+    `stages` are by address, in the order of the chain, without the stage that reads.
     """
     folders = {address: Path(stage.out) for address, stage in stages.items()}
     metrics = {a: record.read_json(f / "metrics.json") for a, f in folders.items()}
@@ -89,17 +90,17 @@ def read(stages: Mapping[str, Stage], inputs: Collection[Path]) -> Results:
 
 
 def stage_of(address: str) -> str:
-    """`classify@all` is of stage `classify`."""
+    """Return the stage of an address: `classify` for `classify@all`."""
     return address.partition("@")[0]
 
 
 def variant_of(address: str) -> str:
-    """`classify@all` is variant `all`; "" for a stage without variants."""
+    """Return the variant of an address: `all` for `classify@all`, "" without variants."""
     return address.partition("@")[2]
 
 
 def curve(path: Path) -> Curve:
-    """The rows of a `curves.csv`, as numbers, without the empty cells."""
+    """Read the rows of a `curves.csv` as numbers, without empty cells."""
     rows = csv.DictReader(_text(path).splitlines())
     try:
         return [{k: float(v) for k, v in row.items() if v} for row in rows]
@@ -108,14 +109,14 @@ def curve(path: Path) -> Curve:
 
 
 def packages(path: Path) -> list[tuple[str, str]]:
-    """Name and exact version of every package of a lock file."""
+    """Read the name and exact version of every package in a lock file."""
     lines = (line.strip() for line in _text(path).splitlines())
     pairs = (line.partition("==")[::2] for line in lines if line and not line.startswith("#"))
     return [(name, version) for name, version in pairs]
 
 
 def _sources(inputs: Iterable[Path]) -> list[Path]:
-    """What was downloaded, the text first."""
+    """Return the lists of downloaded sources, that of the text first."""
     files = (file for file in inputs if file.name == SOURCES)
     return sorted(files, key=lambda file: (file.parent.name != "text", file.parent.name))
 

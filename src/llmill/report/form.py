@@ -1,4 +1,4 @@
-"""How a figure is written: shares as percent, the interval behind the value, a dash for nothing."""
+"""Format metrics as text: shares in percent, the interval after the value, a dash if missing."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,9 +11,7 @@ SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def at(metrics: Any, path: str) -> Any:
-    """What stands at a path of names with dots between, of which a name may have some itself; None
-    where nothing does.
-    """
+    """Return the item at a path of names joined by dots, or None. A name may itself contain dots."""
     names = path.split(".")
     for count in range(1, len(names) + 1) if isinstance(metrics, dict) else ():
         inside = metrics.get(".".join(names[:count]))
@@ -24,15 +22,15 @@ def at(metrics: Any, path: str) -> Any:
 
 
 def value_of(item: Any) -> float | None:
-    """The number in an interval, or the number itself; None for what is not one."""
+    """Return the value of an interval, or the number itself; None for anything else."""
     if isinstance(item, dict):
         item = item.get("value")
     return float(item) if isinstance(item, int | float) else None
 
 
 def bounds_of(item: Any) -> tuple[float, float] | None:
-    """Both ends of an interval; None for what has none, as of a single observation, which says
-    nothing of others.
+    """Return both limits of an interval; None without one, or if they are equal because there is
+    only one observation.
     """
     if not isinstance(item, dict) or value_of(item) is None:
         return None
@@ -43,7 +41,7 @@ def bounds_of(item: Any) -> tuple[float, float] | None:
 
 
 def number(item: Any, unit: str) -> str:
-    """A value in its unit.
+    """Format a value in its unit.
 
     `share` 93.2 %; `gain` (of a share) +3.4; `points` 71.3; `count` 1,234,567; `short` 1.23
     million; `nats`, `bits` and `plain` to three decimals.
@@ -63,35 +61,35 @@ def number(item: Any, unit: str) -> str:
 
 
 def interval(item: Any, unit: str) -> str:
-    """`91.0 to 95.1`, without the sign of the unit; a dash where there is no interval."""
+    """Format an interval without a percent sign: `91.0 to 95.1`; a dash without an interval."""
     bounds = bounds_of(item)
     return " to ".join(number(x, unit).removesuffix(" %") for x in bounds) if bounds else DASH
 
 
 def with_interval(item: Any, unit: str) -> str:
-    """`93.2 % (91.0 to 95.1)`; only the value where there is no interval."""
+    """Format value and interval: `93.2 % (91.0 to 95.1)`; only the value without an interval."""
     value = number(item, unit)
     return f"{value} ({interval(item, unit)})" if bounds_of(item) else value
 
 
 def in_words(item: Any, unit: str) -> str:
-    """The same with what the interval covers: `93.2 % (91.0 to 95.1 over items)`."""
+    """Format also what the interval covers: `93.2 % (91.0 to 95.1 over items)`."""
     return with_interval(item, unit).replace(")", f" {over([item])}".rstrip() + ")")
 
 
 def covers(item: Any) -> str:
-    """What an interval covers; a dash for a number, and for a figure of before it was written."""
+    """Return what an interval covers; a dash for a number, or if an old file does not state it."""
     return COVERED.get(item.get("covers", ""), DASH) if bounds_of(item) else DASH
 
 
 def over(figures: Iterable[Any]) -> str:
-    """What the intervals of several figures cover: `over items`; "" where none has one."""
+    """Return what the intervals of several metrics cover: `over items`; "" without intervals."""
     said = dict.fromkeys(each for figure in figures if (each := covers(figure)) != DASH)
     return f"over {' or '.join(said)}" if said else ""
 
 
 def probability(p: Any) -> str:
-    """`= 0.034`, or `< 0.001`."""
+    """Format a p-value: `= 0.034`, or `< 0.001`."""
     value = value_of(p)
     if value is None:
         return f"= {DASH}"
@@ -99,17 +97,17 @@ def probability(p: Any) -> str:
 
 
 def unbroken(text: str) -> str:
-    """A cell that breaks between value and interval and nowhere else."""
+    """Let a cell break only between value and interval."""
     return " (".join(part.replace(" ", NO_BREAK) for part in text.split(" ("))
 
 
 def trials(item: Any) -> str:
-    """The number of observations behind an interval."""
+    """Format the number of observations of an interval."""
     return number(item.get("n"), "count") if isinstance(item, dict) else DASH
 
 
 def size(n_bytes: Any) -> str:
-    """A number of bytes: 804.3 kB."""
+    """Format a number of bytes: 804.3 kB."""
     value = value_of(n_bytes)
     if value is None:
         return DASH
@@ -120,11 +118,11 @@ def size(n_bytes: Any) -> str:
 
 
 def short(n: Any) -> str:
-    """A large count in three digits: 1.05 million."""
+    """Format a large count with three digits: 1.05 million."""
     value = value_of(n)
     if value is None:
         return DASH
-    rounded = float(f"{value:.3g}")  # so that 999.6 million is a billion
+    rounded = float(f"{value:.3g}")  # round first: 999.6 million is 1 billion
     for limit, word in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if rounded >= limit:
             times = rounded / limit
@@ -133,12 +131,12 @@ def short(n: Any) -> str:
 
 
 def words(name: str) -> str:
-    """A name of the data for reading: `one_fact` is one fact."""
+    """Format a name of the data for reading: `one_fact` becomes one fact."""
     return name.replace("_", " ")
 
 
 def plain(item: Any) -> str:
-    """A parameter or figure of unknown kind."""
+    """Format a parameter or metric of unknown type."""
     if item is None or item == [] or item == {}:
         return DASH
     if isinstance(item, bool):

@@ -1,6 +1,7 @@
-"""The page: one HTML file with everything in it, figures included. It asks nothing of the network.
+"""The page: one self-contained HTML file, figures included. It makes no network requests.
 
-In: what the stages left, the headline rows, the figures as PNG. Out: the text of `index.html`.
+Input: the results of the stages, the headline rows, the figures as PNG. Output: the text of
+`index.html`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,12 +14,12 @@ from llmill.report.files import Results, stage_of
 from llmill.report.summary import FORMATS, Row, system_name
 
 TEMPLATE = "page.html.jinja"
-SAMPLED_STEPS = 6  # shown of a training's samples, evenly from first to last
+SAMPLED_STEPS = 6  # steps whose samples are shown, evenly from first to last
 
 
 @dataclass(frozen=True)
 class Image:
-    """A figure in both themes, and what it shows in words."""
+    """A figure in both themes as PNG, and its alternative text."""
 
     light: bytes
     dark: bytes
@@ -27,7 +28,7 @@ class Image:
 
 @dataclass(frozen=True)
 class Setting:
-    """What the report itself was asked for."""
+    """The parameters of the report."""
 
     title: str
     examples: int
@@ -41,7 +42,7 @@ def render(
     images: Mapping[str, Image],
     setting: Setting,
 ) -> str:
-    """The whole page."""
+    """Render the page."""
     filters: dict[str, Callable[..., Any]] = {"data_uri": style.data_uri, "words": form.words}
     return templates.page(TEMPLATE, filters).render(
         title=setting.title,
@@ -64,7 +65,7 @@ def render(
 
 
 def pictures(results: Results) -> dict[str, chain.Picture]:
-    """The chain in both directions, joined as the records say; the report reads every stage."""
+    """Return the chain in both layouts, with arrows by the records; the report reads every stage."""
     inputs: dict[str, list[str]] = {}
     for address, record in results.records.items():
         inputs.setdefault(stage_of(address), []).extend(record.get("inputs", {}))
@@ -73,7 +74,7 @@ def pictures(results: Results) -> dict[str, chain.Picture]:
 
 
 def notes(results: Results) -> dict[str, str]:
-    """A few words under each stage of the picture."""
+    """Return the note below each stage of the picture."""
     accuracy = results.metrics["accuracy"]
     best = accuracy.get("variants", {}).get(accuracy.get("best"), {}).get("accuracy")
     files = (f for listed in results.sources.values() for entry in listed for f in entry["files"])
@@ -91,7 +92,7 @@ def notes(results: Results) -> dict[str, str]:
 
 
 def note(stage: str, results: Results) -> str:
-    """What the table names, or the number of steps; of several trainings how many."""
+    """Return the metric that `ABOUT` names, the number of variants, or the number of steps."""
     addresses, named = results.made(stage), about(stage).note
     if not addresses:
         return form.DASH
@@ -104,7 +105,7 @@ def note(stage: str, results: Results) -> str:
 
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:
-    """The parameters of each stage; the variants of a matrix share theirs."""
+    """Return the parameters of each stage; variants share theirs."""
     parameters: dict[str, tables.Table] = {}
     for address, record in results.records.items():
         parameters.setdefault(stage_of(address), tables.parameters(record.get("parameters", {})))
@@ -112,7 +113,7 @@ def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Tab
 
 
 def samples(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """What was written along training, by prompt: at most SAMPLED_STEPS steps, evenly."""
+    """Return the samples by prompt, from at most SAMPLED_STEPS steps, evenly spaced."""
     steps = sorted({row["step"] for row in rows})
     last, count = len(steps) - 1, min(SAMPLED_STEPS, len(steps))
     selected = {steps[round(i * last / max(1, count - 1))] for i in range(count)}
@@ -124,7 +125,7 @@ def samples(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, An
 
 
 def examples(scores: Sequence[Mapping[str, Any]], count: int) -> dict[str, list[Mapping[str, Any]]]:
-    """The best and the worst judged answers; of equals the first asked."""
+    """Return the best and the worst judged answers; ties keep their order."""
     judged = [row for row in scores if row.get("score") is not None]
     best = sorted(judged, key=lambda row: -row["score"])[:count]
     worst = sorted(judged, key=lambda row: row["score"])[:count]
@@ -132,7 +133,7 @@ def examples(scores: Sequence[Mapping[str, Any]], count: int) -> dict[str, list[
 
 
 def alt_texts(results: Results) -> dict[str, str]:
-    """What each figure shows, in words, for those who do not see it."""
+    """Return the alternative text of each figure, for readers who do not see it."""
     metrics, accuracy = results.metrics, results.metrics["accuracy"]
     losses = {a: metrics[a].get("validation_loss") for a in results.curves}
     right = {system_name(s): f.get("accuracy") for s, f in summary.systems(accuracy).items()}

@@ -1,6 +1,4 @@
-"""The tables of stage `signals`: each figure of the foundation model, with what to compare it with
-in a column beside.
-"""
+"""The tables of stage `signals`: metrics of the foundation model with their baselines."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +6,7 @@ from typing import Any
 from llmill.report import form
 from llmill.report.tables import Cell, Table, with_intervals
 
-# Name, unit, path; and of what to compare with its name and path.
+# Name, unit and path of each metric; name and path of its baselines.
 FIGURES: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("bits per byte, held-out documents", "bits", "bits_per_byte.all",
         {"unigram": "bits_per_byte.unigram", "gzip": "bits_per_byte.gzip"}),
@@ -41,7 +39,7 @@ WHO = {"model": "right", "unigram": "unigram", "shorter": "shorter sentence"}
 
 
 def figures(metrics: Mapping[str, Any]) -> Table:
-    """Every figure, and beside it what to compare it with."""
+    """All metrics with their baselines."""
     rows: list[Sequence[Cell]] = []
     for name, unit, path, beside in FIGURES:
         figure = form.at(metrics, path)
@@ -51,7 +49,7 @@ def figures(metrics: Mapping[str, Any]) -> Table:
 
 
 def minimal_pairs(metrics: Mapping[str, Any]) -> Table:
-    """The right sentences that each prefers, by phenomenon."""
+    """The share of right sentences that the model and each baseline prefer, by phenomenon."""
     phenomena = (form.at(metrics, "minimal_pairs.phenomena") or {}).items()
     rows: list[Sequence[Cell]] = [
         (

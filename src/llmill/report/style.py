@@ -1,4 +1,4 @@
-"""How figures look and become bytes: one style, two themes, the same bytes every time."""
+"""The style of figures in two themes, and their reproducible PNG bytes."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ from cycler import cycler
 from matplotlib import style
 from matplotlib.figure import Figure
 
-# Okabe and Ito (2008): told apart with every kind of colour vision, on white and on black.
+# Okabe and Ito (2008): distinct with every kind of colour vision, on white and on black.
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 ON_BLACK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -28,19 +28,19 @@ BASE = {
     "legend.frameon": False,
     "figure.dpi": 100,
     "svg.hashsalt": "llmill",
-    "text.parse_math": False,  # labels come from the data: a dollar sign is one
+    "text.parse_math": False,  # labels come from the data: show a dollar sign as it is
 }
 LIGHT, DARK = "light", "dark"
 INKS = {  # paper, ink, lines, series
     LIGHT: ("#ffffff", "#20262e", "#e3e6ea", SERIES),
     DARK: ("#181c21", "#dfe4ea", "#343b44", ON_BLACK),
 }
-WIDTH = 8.0  # inches, at 100 dots each: the width a figure is read at
-DOTS = 160  # per inch, in the file
+WIDTH = 8.0  # inches, at 100 dots per inch: the width at which a figure is read
+DOTS = 160  # per inch in the file
 
 
 def draw(figure: Callable[..., Figure], theme: str, *data: Any) -> Figure:
-    """The figure in a theme, whatever the settings of matplotlib on this machine are."""
+    """Draw a figure in a theme, regardless of matplotlib's settings on this machine."""
     paper, ink, line, series = INKS[theme]
     colours = {
         **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), paper),
@@ -54,12 +54,12 @@ def draw(figure: Callable[..., Figure], theme: str, *data: Any) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as PNG, without the version of matplotlib in it."""
+    """Return the figure as PNG, without matplotlib's version in its metadata."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=DOTS, metadata={"Software": None})
     return file.getvalue()
 
 
 def data_uri(image: bytes) -> str:
-    """A PNG inside a page."""
+    """Return a PNG as a data URI for a page."""
     return "data:image/png;base64," + base64.b64encode(image).decode()

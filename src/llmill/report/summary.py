@@ -1,7 +1,7 @@
-"""The headline figures: the same rows for the page, `dvc metrics show` and the end of `make run`.
+"""The headline metrics: the same rows for the page, `dvc metrics show` and the end of `make run`.
 
-In: what the stages measured. Out: rows with value, interval, number of observations, and what to
-compare with.
+Input: the metrics of the stages. Output: rows with value, interval, number of observations, and
+what to compare with.
 """
 
 import re
@@ -15,7 +15,7 @@ from llmill.report.files import Results, stage_of, variant_of
 
 SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF, logistic regression"}
 FORMATS = ("cloze", "letter")
-PROBES = {  # answers that look at no instruction
+PROBES = {  # mean scores by probe; only references depend on the instruction
     "reference": "what the judge gives to the references",
     "another": "to another task's reference",
     "constant": "to “It is true.”",
@@ -25,7 +25,7 @@ PROBES = {  # answers that look at no instruction
 
 @dataclass(frozen=True)
 class Row:
-    """One figure. `key` names it for machines, `unit` is one of `form.number`'s."""
+    """A metric with its machine-readable name `key`; `unit` is one of `form.number`."""
 
     key: str
     group: str
@@ -36,19 +36,19 @@ class Row:
 
 
 def system_name(system: str) -> str:
-    """A classifier for reading: its variant, or the baseline."""
+    """Return a readable name of a classifier or baseline."""
     return SYSTEMS.get(system, form.words(system))
 
 
 def systems(accuracy: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The figures of every classifier: the baselines, then the variants in their own order."""
+    """Return the metrics of every system: the baselines, then the variants in their own order."""
     baselines = accuracy.get("baselines", {})
     order = sorted(baselines, key=lambda name: (name not in SYSTEMS, [*SYSTEMS, name].index(name)))
     return {**{name: baselines[name] for name in order}, **accuracy.get("variants", {})}
 
 
 def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
-    """Every headline figure. `gains`: by model, its judge mean less the first model's."""
+    """Return all headline metrics. `gains` holds, by model, its mean score minus the first model's."""
     found: list[Row] = []
     for stage in ABOUT:
         if addresses := results.made(stage):
@@ -58,17 +58,17 @@ def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
 
 
 def flat(rows: list[Row]) -> dict[str, float]:
-    """The values by key, for `metrics.json`."""
+    """Return the values by key, for `metrics.json`."""
     return {row.key: v for row in rows if (v := form.value_of(row.figure)) is not None}
 
 
 def plain(rows: list[Row]) -> list[dict[str, Any]]:
-    """The rows as JSON values, for `summary.json`."""
+    """Return the rows as JSON values, for `summary.json`."""
     return [asdict(row) for row in rows]
 
 
 def sentence(results: Results) -> str:
-    """The whole run in one sentence, of what was not skipped."""
+    """Summarise the run, without skipped stages, in one sentence."""
     trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
     foundation = f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens"
@@ -101,7 +101,7 @@ def sentence(results: Results) -> str:
 
 
 def _declared(address: str, results: Results) -> Iterator[Row]:
-    """The rows of a stage that its row of the table names."""
+    """Yield the headlines that `ABOUT` lists for a stage."""
     stage, variant = stage_of(address), variant_of(address)
     shown, metrics = about(stage), results.metrics[address]
     group = f"{shown.heading}, {model_name(variant)}" if variant else shown.heading
@@ -116,7 +116,7 @@ def _declared(address: str, results: Results) -> Iterator[Row]:
 
 
 def _by_source(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
-    """Of a training that began from weights."""
+    """Yield the losses by source of a training that began from weights."""
     group = "Foundation model, loss by source, nats per token"
     for source, losses in results.metrics["pretrain"].get("by_source", {}).items():
         figure = {"value": losses["after"], "n": losses["tokens"]}
@@ -133,7 +133,7 @@ def _questions(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
             group = f"{kind.capitalize()} questions, {model_name(model)}"
             key = f"mmlu.{model}.{kind}"
             yield Row(key, group, "all questions", "share", shares.get("all"), chance)
-            # The letter format stays at chance, at every level.
+            # The letter format stays at chance at every level.
             levels = shares.get("levels", {}) if kind == "cloze" else {}
             for level, figure in levels.items():
                 yield Row(f"{key}.{level}", group, form.words(level), "share", figure, chance)
@@ -204,13 +204,13 @@ def _embedded(results: Results) -> bool:
 
 
 def judge_short_of(results: Results) -> list[str]:
-    """What the embedded judge does not reach: its means are not shown."""
+    """Return the limits that the embedded judge misses; if any, its mean scores are not shown."""
     judged = (results.metrics[f"judge@{model}"] for model in results.variants["judge"])
     return list(dict.fromkeys(short for m in judged for short in m.get("short_of", [])))
 
 
 FURTHER: dict[str, Callable[[Results, Mapping[str, Any]], Iterator[Row]]] = {
-    # What no row of the table can say.
+    # Rows that `ABOUT` cannot express.
     "pretrain": _by_source,
     "mmlu": _questions,
     "accuracy": _classification,

@@ -1,4 +1,4 @@
-"""The tables of the page: what stages measured, as text in cells; a dash for what is missing."""
+"""The tables of the page: the stages' metrics as text in cells, with a dash for a missing one."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,8 +29,8 @@ MAIN_PACKAGES = (
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text. The first `left` columns are words, the others figures. `over`: what all of
-    its intervals cover.
+    """Cells as text. The first `left` columns are words, the others numbers. `over` is what all
+    intervals cover.
     """
 
     head: Sequence[str]
@@ -39,12 +39,12 @@ class Table:
     over: str = ""
 
 
-Cell = str | tuple[Any, str]  # as it is, or a figure with its unit
+Cell = str | tuple[Any, str]  # text, or (metric, unit)
 
 
 def with_intervals(head: Sequence[str], rows: Iterable[Sequence[Cell]], left: int = 1) -> Table:
-    """A table of figures with their intervals. What these cover stands below it, or in a last
-    column where they do not all cover the same.
+    """Make a table of metrics with intervals. A note below states what they cover, or a last column
+    if they do not all cover the same.
     """
     cells = [list(row) for row in rows]
     over = [form.over(cell[0] for cell in row if not isinstance(cell, str)) for row in cells]
@@ -56,8 +56,8 @@ def with_intervals(head: Sequence[str], rows: Iterable[Sequence[Cell]], left: in
 
 
 def headlines(rows: Iterable[Row]) -> dict[str, list[tuple[str, ...]]]:
-    """The headline figures by group: name, value, interval, what it covers, observations, what to
-    compare with.
+    """Return the headline metrics by group, each as (name, value, interval, what it covers, number
+    of observations, what to compare with).
     """
     groups: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
@@ -69,7 +69,7 @@ def headlines(rows: Iterable[Row]) -> dict[str, list[tuple[str, ...]]]:
 
 
 def sources(results: Results) -> Table:
-    """What went in: a row for each source and role."""
+    """The sources, with a row for each role and source."""
     rows = []
     for role, entries in results.sources.items():
         for entry in entries:
@@ -81,7 +81,7 @@ def sources(results: Results) -> Table:
 
 
 def files(entries: Iterable[Mapping[str, Any]]) -> Table:
-    """Every file of a role with its hash."""
+    """All files of a role with their hashes."""
     rows = [
         (file.get("path", form.DASH), file.get("sha256") or form.DASH, form.size(file.get("bytes")))
         for entry in entries
@@ -99,7 +99,7 @@ def documents(prepared: Mapping[str, Any]) -> Table:
 
 
 def labelled(prepared: Mapping[str, Any]) -> Table:
-    """Rows of the labelled data: as they came, left out, and in each split."""
+    """Rows of the labelled data: in the source, left out, and in each split."""
     rows = []
     for name in ("classification", "instruction", "preference"):
         counts = prepared.get(name, {})
@@ -148,7 +148,7 @@ def contradictions(texts: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def labels(prepared: Mapping[str, Any]) -> Table:
-    """How often each label or kind stands in each split."""
+    """The count of each label or kind in each split."""
     rows = []
     for name in ("classification", "instruction"):
         splits = prepared.get(name, {})
@@ -174,7 +174,7 @@ def tokens(tokenized: Mapping[str, Any]) -> Table:
 
 
 def trainings(results: Results) -> Table:
-    """The end of every training."""
+    """The final metrics of every training."""
     rows = []
     for address in results.curves:
         metrics, last = results.metrics[address], (results.curves[address] or [{}])[-1]
@@ -187,7 +187,7 @@ def trainings(results: Results) -> Table:
 
 
 def continued(pretrained: Mapping[str, Any]) -> Table:
-    """Validation loss by source of a training that began from weights: before it, and after."""
+    """Validation loss by source, before and after a training that began from weights."""
     rows = [
         (
             source,
@@ -201,7 +201,7 @@ def continued(pretrained: Mapping[str, Any]) -> Table:
 
 
 def classifiers(accuracy: Mapping[str, Any]) -> Table:
-    """Every classifier and baseline by every measure."""
+    """All metrics of every classifier and baseline."""
     measures = ("accuracy", "precision", "recall", "f1", "macro_f1")
     rows: list[list[Cell]] = [
         [system_name(name), *((values.get(m), "share") for m in measures)]
@@ -213,7 +213,7 @@ def classifiers(accuracy: Mapping[str, Any]) -> Table:
 
 
 def further_tests(accuracy: Mapping[str, Any]) -> Table:
-    """Accuracy of every classifier and baseline on the further tests, a column each."""
+    """Accuracy of every classifier and baseline on the further tests, one column per test."""
     tests = accuracy.get("tests", {})
     rows: list[list[Cell]] = [
         [
@@ -227,7 +227,7 @@ def further_tests(accuracy: Mapping[str, Any]) -> Table:
 
 
 def variants(accuracy: Mapping[str, Any]) -> Table:
-    """What each variant trains, how sure it may be believed to be, and how chance moves it."""
+    """Trained parameters, calibration, and accuracy by seed of each variant."""
     rows: list[list[Cell]] = []
     for name, values in accuracy.get("variants", {}).items():
         calibration = values.get("calibration", {})
@@ -255,7 +255,7 @@ def variants(accuracy: Mapping[str, Any]) -> Table:
 
 
 def between(accuracy: Mapping[str, Any]) -> Table:
-    """Every two variants on the same messages."""
+    """Comparisons of every two variants on the same messages."""
     rows: list[list[Cell]] = [
         [
             f"{system_name(pair['first'])} less {system_name(pair['second'])}",
@@ -271,7 +271,7 @@ def between(accuracy: Mapping[str, Any]) -> Table:
 
 
 def learning_curve(accuracy: Mapping[str, Any]) -> Table:
-    """Accuracy by messages learnt from, of the variants that were trained on fewer, too."""
+    """Accuracy by number of training messages, for variants that have a learning curve."""
     rows: list[list[Cell]] = [
         [system_name(name), number(int(size), "count"), (share, "share")]
         for name, values in accuracy.get("variants", {}).items()
@@ -281,17 +281,17 @@ def learning_curve(accuracy: Mapping[str, Any]) -> Table:
 
 
 def parameters(sections: Mapping[str, Any]) -> Table:
-    """Every parameter of a stage under its dotted name."""
+    """All parameters of a stage under dotted names."""
     return Table(("parameter", "value"), list(_flat(sections, "")), left=2)
 
 
 def inputs(record: Mapping[str, Any]) -> Table:
-    """What a stage was made from, by content."""
+    """The inputs of a stage with their hashes."""
     return Table(("input", "sha256"), list(record.get("inputs", {}).items()), left=2)
 
 
 def main_packages(packages: Sequence[tuple[str, str]]) -> str:
-    """The packages that decide a result, with versions."""
+    """Return the packages that affect a result, with versions."""
     versions = {name.lower().replace("_", "-"): version for name, version in packages}
     return (
         ", ".join(f"{name} {versions[name]}" for name in MAIN_PACKAGES if name in versions)
@@ -300,7 +300,7 @@ def main_packages(packages: Sequence[tuple[str, str]]) -> str:
 
 
 def outputs(record: Mapping[str, Any]) -> str:
-    """How much a stage made."""
+    """Return the number, size and folders of a stage's output files."""
     entries = record.get("outputs", {})
     total = sum(entry.get("bytes", 0) for entry in entries.values())
     folders = sorted({PurePosixPath(name).parts[0] for name in entries})

@@ -1,4 +1,4 @@
-"""Pages from templates in HTML: the report's, and others that are made in its style."""
+"""Pages from HTML templates: the report's page, and others in its style."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ FOLDER = Path(__file__).parent
 def page(
     name: str, filters: Mapping[str, Callable[..., Any]], folders: Sequence[Path] = ()
 ) -> Template:
-    """The template of this name in the first of the folders that has it; the last is the report's
-    own. What is filled in is escaped, and what is not there is an error.
+    """Load a template from the first folder that has it; the report's own folder comes last. Values
+    are escaped, and a missing value is an error.
     """
     environment = Environment(
         loader=FileSystemLoader([*folders, FOLDER]),

@@ -1,1 +1,1 @@
-"""Runs a stage, from above: parameters, locks, scratch folders, tracking, processes, stopping."""
+"""The runner of a stage: parameters, locks, scratch folders, tracking, processes and stopping."""

@@ -1,7 +1,8 @@
-"""An audit of what a stage opens and imports: under the roots of data and results only what
-`dvc.yaml` declares for it, of llmill's own only what stage `code` wrote down.
+"""Audit what a stage opens and imports: under the roots of data and results only what `dvc.yaml`
+declares for it, and of llmill's own files only what stage `code` recorded.
 
-Off unless LLMILL_AUDIT is set (tests set it); an undeclared read would make DVC miss a change.
+The audit is off unless LLMILL_AUDIT is set (tests set it). An undeclared read would make DVC miss a
+change.
 """
 
 from __future__ import annotations
@@ -22,16 +23,18 @@ if TYPE_CHECKING:
     from llmill.contract.pipeline import Stage
 
 VARIABLE = "LLMILL_AUDIT"
-LOADED = frozenset(sys.modules)  # before any stage: the command line
+LOADED = frozenset(sys.modules)  # before any stage, by the command line
 RUNNER = "llmill.runner.stage"
 
-_allowed: set[Path] | None = None  # an audit hook cannot be removed, so it asks this
+_allowed: set[Path] | None = None  # an audit hook cannot be removed, so it checks this
 _watched: set[Path] = set()
 
 
 @contextlib.contextmanager
 def only(stage: Stage) -> Iterator[None]:
-    """Inside, opening an undeclared file raises; at the end, an undeclared module does."""
+    """Raise if an undeclared file is opened in this context, and at its end for an undeclared
+    module.
+    """
     global _allowed, _watched
     if not os.environ.get(VARIABLE):
         yield
@@ -53,11 +56,11 @@ def only(stage: Stage) -> Iterator[None]:
 
 
 def _code(stage: Stage) -> tuple[set[str], set[Path]]:
-    """The modules that the stage may import and the files of llmill that it may open."""
+    """Return the modules that the stage may import and the files of llmill that it may open."""
     source = SourceTree()
     listed = [record.read_json(Path(path)) for path in stage.code]
     allowed = {name for code in listed for name in code["modules"]}
-    if not stage.code:  # those before stage `code` depend on their source itself
+    if not stage.code:  # stages before `code` depend on their source directly
         allowed |= {module.name for module in source.closure(f"{PACKAGE}.stages.{stage.name}")}
     allowed |= {module.name for module in source.closure(RUNNER)}
     packages = (name for name, file in source.modules.items() if file.name == "__init__.py")

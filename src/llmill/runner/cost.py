@@ -1,4 +1,4 @@
-"""What a stage took, in the columns that Snakemake's benchmarks have."""
+"""The cost of a stage, in the columns of Snakemake's benchmarks."""
 
 import csv
 import datetime
@@ -16,15 +16,15 @@ from llmill.contract.errors import UserError
 
 @dataclass(frozen=True)
 class Cost:
-    """What is read of it."""
+    """The values that are read from a cost file."""
 
     seconds: float
-    memory: float  # MiB, the most at once
+    memory: float  # MiB, at its peak
 
 
 def write(file: Path) -> None:
-    """Seconds since the process began, most memory of it or of one that it started (MiB), and
-    seconds of the processor; of a training that was continued, those of its last process.
+    """Write seconds since the process began, peak memory of it or of one that it started (MiB), and
+    CPU seconds. For a training that was continued, they describe its last process.
     """
     own, started = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -43,7 +43,9 @@ def write(file: Path) -> None:
 
 
 def read(file: Path) -> Cost | None:
-    """What the last run took, if that is written down; raises `UserError` for another file."""
+    """Return the cost of the last run, or None if it was not recorded. Raises `UserError` for
+    another file.
+    """
     try:
         with file.open(encoding="utf-8", newline="") as opened:
             (row,) = csv.DictReader(opened, delimiter="\t")

@@ -1,4 +1,4 @@
-"""The checks between sections of `params.yaml`: what each allows alone may not go together."""
+"""Checks between sections of `params.yaml`: values that are valid alone may not fit together."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ MOST_NUMBERS = 10**12  # in a model, or in one value of a batch: 4 TB, more than
 
 
 def check(tree: "Params") -> None:
-    """Raises `ValueError` about the first sections that do not agree."""
+    """Raise `ValueError` about the first sections that do not agree."""
     roots.check(tree.paths.data, tree.paths.results)
     _sources(tree)
     _tokenizer(tree)
@@ -43,7 +43,7 @@ def _variants(tree: "Params") -> None:
 
 
 def _named_once(role: str, names: list[str], key: str, weights: Mapping[str, float]) -> None:
-    """Each source is named once, and what has a weight is one."""
+    """Check that each source is named once, and that each weight belongs to a source."""
     unknown = sorted(set(weights) - set(names))
     if unknown:
         known = ", ".join(names) or "null"
@@ -75,7 +75,9 @@ def _tokenizer(tree: "Params") -> None:
 
 
 def _weights_to_begin_from(tree: "Params") -> None:
-    """They bring their shape and their tokenizer, and they alone may pass through untrained."""
+    """Check starting weights: they bring their shape and tokenizer, and only they may stay
+    untrained.
+    """
     begun, named = tree.download.init, hasattr(tree.model, "shape")
     if named and begun is None:
         raise ValueError("model.shape init needs download.init: the weights to begin from")
@@ -99,7 +101,7 @@ def _weights_to_begin_from(tree: "Params") -> None:
 
 
 def _outside_of_what_is_made(tree: "Params") -> None:
-    """A folder of weights must outlive the run that begins from it."""
+    """Check that a folder of starting weights outlives the run that begins from it."""
     folder = tree.download.init_folder
     for name, root in tree.paths:
         if folder and Path(folder).resolve().is_relative_to(Path(root).resolve()):
@@ -110,7 +112,7 @@ def _outside_of_what_is_made(tree: "Params") -> None:
 
 
 def _objective(tree: "Params") -> None:
-    """Of weights to begin from it is not known here whether they are causal."""
+    """Check the objective. Whether starting weights are causal is not known here."""
     objective, samples = tree.pretrain.objective, tree.pretrain.samples
     causal = getattr(tree.model, "causal", None)
     if causal is not None and causal != (objective == "next_token"):
@@ -123,7 +125,7 @@ def _objective(tree: "Params") -> None:
 
 
 def _template(tree: "Params") -> None:
-    """Whether one came with the weights is not known here."""
+    """Check the template. Whether one came with the weights is not known here."""
     if tree.instruct.template == "weights" and not hasattr(tree.model, "shape"):
         raise ValueError(
             "instruct.template weights: the model does not start from weights; choose another one"
@@ -131,7 +133,7 @@ def _template(tree: "Params") -> None:
 
 
 def _lengths(tree: "Params") -> None:
-    """Of weights to begin from the context is not known here; the stages look at it again."""
+    """Check lengths against the context. That of starting weights is checked by the stages."""
     block = tree.model.block_size
     if block is None:
         return
@@ -147,7 +149,9 @@ def _lengths(tree: "Params") -> None:
 
 
 def _size(tree: "Params") -> None:
-    """By arithmetic, before anything is allocated. Weights to begin from exist, so they fit."""
+    """Check the size by arithmetic, before anything is allocated. Starting weights exist, so they
+    fit.
+    """
     model, vocab_size = tree.model, tree.tokenizer.vocab_size
     if hasattr(model, "shape") or vocab_size is None:
         return
@@ -168,7 +172,7 @@ def _size(tree: "Params") -> None:
 
 
 def _trainings(tree: "Params") -> Iterator[tuple[str, Training]]:
-    """The settings of each section that trains."""
+    """Yield the name and training settings of each section that trains."""
     for name, section in tree:
         training = getattr(section, "training", None)
         if isinstance(training, Training):

@@ -1,6 +1,7 @@
-"""Several processes of one stage: torchrun starts them, each runs the stage, the first one writes.
+"""Run one stage in several processes: torchrun starts them, each runs the stage, the first one
+writes.
 
-One machine needs nothing more than `processes` in the stage's section. On several, torchrun's own
+One machine needs only `processes` in the stage's section. On several machines, torchrun's own
 environment (`PET_NNODES`, `PET_RDZV_ENDPOINT`, ...) says where they meet: docs/scaling.md.
 """
 
@@ -26,16 +27,17 @@ if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
 LAUNCHER = "LLMILL_LAUNCHER"  # the process that started torchrun
-MISTAKE = "llmill: "  # a user's, in a line that begins so
-ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # torchrun reads there why a process failed
-NO_FILE = "<N/A>"  # in torchrun's record of a process that wrote none
-FOREIGN = {int(each) for each in signal.Signals} - {signal.SIGTERM}  # not torchrun's own
+MISTAKE = "llmill: "  # how a line about a user's mistake begins
+ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # torchrun reads from it why a process failed
+NO_FILE = "<N/A>"  # torchrun's mark for a process that wrote none
+FOREIGN = {int(each) for each in signal.Signals} - {signal.SIGTERM}  # torchrun does not send these
 
 
 def process_count(tree: Params, name: str) -> int:
-    """How many processes the stage's section asks for; refuses another number of started ones.
+    """Return how many processes the stage's section asks for. Refuses a different number of started
+    ones.
 
-    A section that spreads its work by itself, without torchrun, is not meant.
+    Sections that spread their work by themselves, without torchrun, count as one process.
     """
     count = getattr(tree, name).processes if name in LAYOUT else 1
     if processes.started() and processes.count() != count:
@@ -46,20 +48,21 @@ def process_count(tree: Params, name: str) -> int:
 
 
 def orphaned() -> bool:
-    """Whether the process that started this one among others has vanished."""
+    """Return whether torchrun started this process and the parent has vanished."""
     return processes.started() and os.environ.get(LAUNCHER, str(os.getppid())) != str(os.getppid())
 
 
 def launcher_reports() -> bool:
-    """Whether a launcher of ours says how this process and the others ended, once for all."""
+    """Return whether our launcher reports, once for all processes, how they ended."""
     return os.environ.get(LAUNCHER) == str(os.getppid())
 
 
 def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> None:
-    """Run `python -m llmill WORDS` in so many processes, over all nodes, until all have ended.
+    """Run `python -m llmill WORDS` in `number` processes, over all nodes, until all have ended.
     These signals are passed on to them.
 
-    One that fails takes the others with it; raises `UserError` or `Stopped` as it ended.
+    If one fails, the others are stopped. Raises `UserError` or `Stopped`, depending on how it
+    ended.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -67,7 +70,7 @@ def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> 
     from torch.distributed.run import config_from_args, parse_args
 
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun says so; the stage sets its own
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else torchrun warns; the stage sets its own
     os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = ",".join(s.name for s in signals)
     os.environ[LAUNCHER] = str(os.getpid())
     nodes = int(os.environ.get("PET_NNODES", "1"))
@@ -85,10 +88,10 @@ def launch(number: int, words: list[str], signals: Iterable[signal.Signals]) -> 
 
 
 def _cause(error: ChildFailedError, number: int) -> BaseException:
-    """What to say of processes that failed: what the first one said, or the signal that ended it.
+    """Return the error for failed processes: the first one's message, or the signal that ended it.
 
-    torchrun stops the others, by a signal of its own, and that says nothing. It notices a death up
-    to a second after the others do, who then say that their neighbour is gone.
+    torchrun stops the others with a signal of its own, which explains nothing. It notices a death
+    up to a second after the others do, and they then report that their neighbour is gone.
     """
     failures = error.failures.items()
     killed = [each for each in failures if -each[1].exitcode in FOREIGN]
@@ -112,12 +115,12 @@ def _cause(error: ChildFailedError, number: int) -> BaseException:
 
 
 def run_to_the_end(command: Callable[[], None]) -> None:
-    """Run a command; a process that torchrun started then ends at once, with the code and the words
-    that Python would end with.
+    """Run a command. A process that torchrun started then ends at once, with the exit code and
+    message that Python would end with.
 
-    Python itself would first free what the exception of a stopped training holds. There DDP's
-    destructor waits, with the interpreter's lock in its hand, for a thread of gloo that may be
-    waiting for this lock, so each way out is taken while the exception is still held.
+    Python itself would first free what the exception of a stopped training holds. There, DDP's
+    destructor waits, while it holds the interpreter's lock, for a thread of gloo that may be
+    waiting for this lock. Each exit is therefore taken while the exception is still held.
     """
     if not processes.started():
         command()
@@ -134,7 +137,8 @@ def run_to_the_end(command: Callable[[], None]) -> None:
 def _leave(code: object) -> NoReturn:
     """End as `sys.exit(code)` does, but without destructors and exit handlers.
 
-    None is needed: MLflow's run ends with the stage, and its threads with the run (`Track.finish`).
+    None of them is needed: MLflow's run ends with the stage, and its threads with the run
+    (`Track.finish`).
     """
     words = None if code is None or isinstance(code, int) else str(code)
     number = code if isinstance(code, int) else 0 if words is None else 1
@@ -147,7 +151,7 @@ def _leave(code: object) -> NoReturn:
 
 
 def _left_to_the_launcher(words: str) -> bool:
-    """Write why this process failed where torchrun reads it; False if that cannot be."""
+    """Write why this process failed where torchrun reads it. Returns False if that fails."""
     file = os.environ.get(ERROR_FILE)
     if not file:
         return False

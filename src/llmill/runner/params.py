@@ -1,5 +1,5 @@
-"""Reads `params.yaml`: `load` refuses what does not fit, in one line; `select` gives a stage the
-sections that it names, and nothing else.
+"""Read `params.yaml`. `load` refuses invalid values with one line; `select` gives a stage only the
+sections that it names.
 """
 
 import difflib
@@ -25,15 +25,15 @@ MOST_BYTES = 100_000  # twenty times the longest preset
 MAKE = "`llmill preset world` makes one"
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
-# The forms that a value may have: their names stand in pydantic's errors, of no use to a reader.
+# The forms of a value. pydantic's errors contain their names, which do not help a reader.
 FORMS: dict[str, Any] = {
     form.__name__: form for form in (Model, FromInit, OwnFile, OwnQuestions, OwnTable, OwnText)
 } | {NAMED: str}
 
 
 def select(tree: Params, kind: type[Kind], stage: Stage) -> Kind:
-    """The sections that a stage is told, typed; raises `UserError` where `dvc.yaml` lists others,
-    whose changes would then redo too much, or too little.
+    """Return the sections that a stage receives, typed. Raises `UserError` if `dvc.yaml` lists
+    others: a change would then redo too much or too little.
     """
     if set(kind.model_fields) != set(stage.sections):
         raise UserError(
@@ -44,7 +44,7 @@ def select(tree: Params, kind: type[Kind], stage: Stage) -> Kind:
 
 
 def values(tree: Params, names: Iterable[str]) -> dict[str, Any]:
-    """Sections, and of others single values, as plain values, for a record."""
+    """Return sections, or single values of them, as plain values for a record."""
     found: dict[str, Any] = {}
     for name in names:
         section, _, key = name.partition(".")
@@ -54,19 +54,17 @@ def values(tree: Params, names: Iterable[str]) -> dict[str, Any]:
 
 
 def stages(tree: Params, file: Path = pipeline.FILE) -> dict[str, Stage]:
-    """The stages of `dvc.yaml` below these roots, by address."""
+    """Return the stages of `dvc.yaml` below these roots, by address."""
     return pipeline.load({"paths": tree.paths.model_dump()}, file)
 
 
 def load(file: Path = FILE) -> Params:
-    """Read and check a parameter file; raises `UserError` with one line about the first thing that
-    does not fit.
-    """
+    """Read and check a parameter file. Raises `UserError` with one line about the first problem."""
     return check(yaml_file.load(file, source.in_root(MAKE), MOST_BYTES), file)
 
 
 def check(values: Any, file: Path) -> Params:
-    """The parameters of a file's values; raises `UserError` as `load` does."""
+    """Return the parameters from a file's values. Raises `UserError` as `load` does."""
     if not isinstance(values, dict):
         kind = "nothing" if values is None else type(values).__name__
         raise UserError(f"{file}: expected sections, found {kind}")
@@ -78,7 +76,7 @@ def check(values: Any, file: Path) -> Params:
 
 def _first(error: ValidationError) -> str:
     kind = error.errors()
-    unknown = [e for e in kind if e["type"] == "extra_forbidden"]  # before what it left missing
+    unknown = [e for e in kind if e["type"] == "extra_forbidden"]  # reported before a missing one
     first = (unknown or kind)[0]
     named = (str(part) for part in first["loc"] if part not in FORMS)
     where = ".".join(part for part in named if "[" not in part)  # pydantic's names of types
@@ -95,7 +93,7 @@ def _first(error: ValidationError) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value in few words, whatever its size."""
+    """Return a value in few words, whatever its size."""
     if isinstance(value, int) and abs(value) >= 10**30:
         return "a number of more than 30 digits"
     return SHORT.repr(value)

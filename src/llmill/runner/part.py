@@ -1,7 +1,8 @@
-"""Makes some of the parts of a stage's work, ahead of the stage and beside other jobs like this.
+"""Make some of the parts of a stage's work, before the stage runs and in parallel with similar
+jobs.
 
-In: a stage's name, and which of how many shares of its parts, as `3-of-8`. Out: those parts, below
-the stage's scratch folder.
+Input: a stage's name, and a share of its parts, as `3-of-8`. Output: those parts, below the stage's
+scratch folder.
 """
 
 import importlib
@@ -23,7 +24,7 @@ SHARE = re.compile(r"([1-9]\d{0,8})-of-([1-9]\d{0,8})")
 
 
 def make_parts(name: str, share: str) -> None:
-    """Make every part whose turn it is and that nobody has made."""
+    """Make every part of this share that does not exist yet."""
     source.refuse_other_source()
     number, n = _share(share)
     tree = params.load()
@@ -37,7 +38,7 @@ def make_parts(name: str, share: str) -> None:
     if skipping.reason(stage):
         return
     code = closure.code_of(closure.SourceTree(), name, closure.read_lock())
-    if record.read_json(Path(stage.code[0])) != code:  # of which parts have their names
+    if record.read_json(Path(stage.code[0])) != code:  # parts are named by it
         tell(name, f"share {share}: skipped, because {stage.code[0]} is of different source code")
         return
     module = importlib.import_module(f"llmill.stages.{name}")
@@ -47,7 +48,7 @@ def make_parts(name: str, share: str) -> None:
     scratch.use_parts(folder.parent)
     stop = Stop()
     stop.listen()
-    # The stage's own folder takes nothing; what it writes besides its parts is thrown away.
+    # Not the stage's own folder: what is written besides the parts is thrown away.
     out = Path(tempfile.mkdtemp(prefix="job.", dir=folder))
     job = Job(stage, stages, out, folder, Track(folder, off=True), stop)
     try:

@@ -1,23 +1,23 @@
 """The two roots in `params.yaml`, `paths.data` and `paths.results`: folders of the repository that
-stages may fill and empty. DVC removes a declared output before it runs a stage, so a root that is
-anything else is refused while the parameters are read.
+stages may fill and empty. DVC removes a declared output before it runs a stage, so any other root
+is refused while the parameters are read.
 """
 
 import re
 from pathlib import Path
 
-PART = re.compile(r"\w[\w.-]*")  # of a path; Snakemake's rules write it into a shell's command
+PART = re.compile(r"\w[\w.-]*")  # of a path; Snakemake's rules put it into a shell command
 LONGEST = 200  # characters
 # Folders of the repository itself, and those that its tools make.
 OWN = (
     *("benchmarks", "docs", "own", "presets", "profiles", "src", "tests", "workflow"),
     *("models", "scratch", "mlruns", "mlartifacts", "dvc_plots", "mlflow.db", "dvc.lock"),
 )
-IGNORED = (".tmp", ".egg-info")  # endings that DVC, or git, never looks at
+IGNORED = (".tmp", ".egg-info")  # endings that DVC or git ignores
 
 
 def check(data: str, results: str) -> None:
-    """Raises `ValueError`, in one line, for roots that are not two plain folders of their own."""
+    """Raise `ValueError`, in one line, unless the roots are two plain, separate folders."""
     for name, root in (("data", data), ("results", results)):
         wrong = _wrong(root) or _wrong_on_disk(Path(root))
         if wrong:
@@ -34,7 +34,7 @@ def check(data: str, results: str) -> None:
 
 
 def _wrong(root: str) -> str | None:
-    """What is wrong with the text."""
+    """Return what is wrong with the text, or None."""
     if root.startswith(("/", "~")) or re.match(r"[A-Za-z]:", root):
         return "not relative to the repository"
     parts = root.split("/")
@@ -50,7 +50,7 @@ def _wrong(root: str) -> str | None:
 
 
 def _wrong_on_disk(root: Path) -> str | None:
-    """What is wrong with what lies there: a file, or a link, which could lead anywhere."""
+    """Return what is wrong on disk: a file, or a link, which could lead anywhere."""
     for path in (root, *root.parents):
         if path.is_symlink():
             return f"'{path}' is a link"

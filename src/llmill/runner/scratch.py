@@ -1,8 +1,8 @@
-"""The private folder that a stage continues from after a stop: one for each set of parameters and
-data. `begun.json` in it says by which parameters, data and code it was begun.
+"""The private folder from which a stage continues after a stop: one for each set of parameters and
+data. `begun.json` in it records the parameters, data and code that it was begun with.
 
-DVC takes a result over only after its stage has ended; a stop before that makes DVC remove the
-result. So the state of a stage that DVC runs stays until DVC has the result.
+DVC takes over a result only after its stage has ended; if the stage stops before, DVC removes the
+result. The state of a stage that DVC runs therefore stays until DVC has the result.
 """
 
 import contextlib
@@ -23,17 +23,19 @@ from llmill.runner.tree import LAYOUT
 ROOT = record.SCRATCH
 BEGUN = "begun.json"
 ENDED = "ended.json"  # the result that was made from it
-NOT_EXACT = "not_exact.json"  # what differs from the beginning, where the user went on anyway
+NOT_EXACT = "not_exact.json"  # what has changed since the beginning, if the user continued anyway
 RESUME_ANYWAY = "LLMILL_RESUME_ANYWAY"
 DVC_RUNS = "DVC_STAGE"  # DVC sets it for the commands that it runs
 
-MOST_TOLD = 6  # differences that a line names
+MOST_TOLD = 6  # differences named in one line
 
 Begun = dict[str, dict[str, Any]]
 
 
 def folder(stage: Stage, parameters: dict[str, Any], inputs: dict[str, str]) -> Path:
-    """The scratch folder of these parameters and data; how the work is spread does not matter."""
+    """Return the scratch folder of these parameters and data; how the work is spread does not
+    matter.
+    """
     data = {path: inputs[path] for path in stage.data}
     what = [{name: _computed(name, values) for name, values in parameters.items()}, data]
     fingerprint = record.sha256_text(record.to_json(what))[:16]
@@ -49,7 +51,7 @@ def claim(
 ) -> Path:
     """Make the folder, or take over what an interrupted run left in it.
 
-    Refuses a state that other code saved, unless asked for; says what is left of runs of other
+    Refuses a state that other code saved, unless asked to resume. Reports interrupted runs of other
     parameters or data, and does not continue them.
     """
     state = folder(stage, parameters, inputs)
@@ -60,7 +62,7 @@ def claim(
         "data": {path: inputs[path] for path in stage.data},
         "code": _code(stage),
     }
-    if not (state / BEGUN).exists():  # a removal was cut off: nobody knows whose state this is
+    if not (state / BEGUN).exists():  # a removal was interrupted: the state's origin is unknown
         shutil.rmtree(state / STATE, ignore_errors=True)
     if (state / STATE).exists():
         before = record.read_json(state / BEGUN)
@@ -89,12 +91,12 @@ def claim(
 
 
 def use_parts(scratch: Path) -> None:
-    """Parts that a result was made from may be of use again: none is removed because of that."""
+    """Keep the parts that a result was made from, because they may be needed again."""
     (scratch / parts.FOLDER / ENDED).unlink(missing_ok=True)
 
 
 def end(folder: Path, out: Path) -> None:
-    """Give up the folder and the parts, now that the result is in its place; under DVC, a state and
+    """Remove the folder and the parts, now that the result is in its place; under DVC, a state and
     parts stay.
     """
     ownership.note_published(folder.parent, out)
@@ -115,8 +117,9 @@ def end(folder: Path, out: Path) -> None:
 
 
 def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> tuple[str, str]:
-    """What a state was begun with that is not so today, in words: parameters, and data. Both are
-    empty if a run of today goes on from it. Raises `UserError` where the data is missing.
+    """Return how today's parameters, and data, differ from those that a state was begun with, in
+    words. Both texts are empty if a run today continues from it. Raises `UserError` if the data is
+    missing.
     """
     before = record.read_json(state / BEGUN)
     was = {name: v for name, v in before["parameters"].items() if not _is_layout(name)}
@@ -133,7 +136,7 @@ def sweep() -> None:
             ended = record.read_json(file)
             if not ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
                 continue
-            # That takes a while, in which the stage itself may want to start.
+            # The check takes a while, and the stage itself may want to start.
             with FileLock(file.parents[1] / "lock", timeout=0):
                 if record.read_json(file) == ended:
                     _give_up(file.parent)
@@ -151,7 +154,7 @@ def _interrupted(folder: Path) -> bool:
 
 
 def _code(stage: Stage) -> dict[str, str]:
-    """What stage `code` wrote: a hash or a version by the name of a module, a table, a package."""
+    """Return what stage `code` wrote: a hash or version by the name of a module, table, package."""
     return {
         name: value
         for path in stage.code
@@ -170,7 +173,7 @@ def _is_layout(name: str) -> bool:
 
 
 def _told(file: Path, begun: Begun) -> str:
-    """What differs, in words: `pretrain.seed 1, now 2`, or the path of other data."""
+    """Return the differences in words: `pretrain.seed 1, now 2`, or the path of other data."""
     before = record.read_json(file)
     told = _values_told(before["parameters"], begun["parameters"])
     told += _data_told(before["data"], begun["data"])

@@ -1,6 +1,6 @@
-"""A stage whose data is not there, since a role of `download` is null, or that `params.yaml` has
-switched off, leaves a mark in place of its result: then what reads that is skipped, too, by either
-command.
+"""Skip a stage that has no data because a role of `download` is null, or that `params.yaml` has
+switched off. It leaves a mark in place of its result, so that either command also skips the stages
+that read it.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ METRICS = "metrics.json"
 
 
 def reason(stage: Stage) -> str | None:
-    """Why the stage is skipped: what the mark in a folder that it reads says. A stage that knows
-    null roles looks at them itself.
+    """Return why the stage is skipped, from the mark in a folder that it reads. A stage that knows
+    null roles checks them itself.
     """
     if stage.meta.null_roles:
         return None
@@ -24,7 +24,7 @@ def reason(stage: Stage) -> str | None:
 
 
 def switched_off(stage: Stage, parameters: Mapping[str, Any]) -> str | None:
-    """Why the stage is left out: a switch that is off."""
+    """Return why the stage is left out, namely a switch that is off, or None."""
     for name in stage.switches:
         section, _, key = name.partition(".")
         if not parameters[section][key]:
@@ -33,7 +33,7 @@ def switched_off(stage: Stage, parameters: Mapping[str, Any]) -> str | None:
 
 
 def run(why: str, job: Job) -> None:
-    """Leave the mark, and in place of each path that another stage reads something empty."""
+    """Leave the mark, and an empty file or mark at each path that another stage reads."""
     skipped.write(job.out, why)
     for path in sorted(_read_by_others(job)):
         place = job.out / path
@@ -49,7 +49,7 @@ def run(why: str, job: Job) -> None:
 
 
 def _read_by_others(job: Job) -> set[PurePosixPath]:
-    """Paths below the stage's folder that stand among the dependencies of a stage."""
+    """Return the paths below the stage's folder that some stage depends on."""
     out = PurePosixPath(job.stage.out)
     paths = {PurePosixPath(dep) for stage in job.stages.values() for dep in stage.deps}
     below = {path.relative_to(out) for path in paths if path.is_relative_to(out) and path != out}

@@ -1,8 +1,8 @@
-"""Runs one stage: checks, hashes, lock, tracking, the temporary folder, the record; then everything
-in its place.
+"""Run one stage: checks, hashes, lock, tracking, the temporary folder and the record; then move
+everything into place.
 
-In: a stage's name and variant and its `run` function. Out: the stage's folder, complete, or a one-
-line error.
+Input: a stage's name, variant and `run` function. Output: the stage's complete folder, or a
+one-line error.
 """
 
 import contextlib
@@ -29,14 +29,14 @@ from llmill.runner.unchanged import Given
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is known of a run before it has its folders."""
+    """Everything known about a run before it has its folders."""
 
     stage: pipeline.Stage
     stages: dict[str, pipeline.Stage]
     parameters: dict[str, Any]
     stop: Stop
     experiment: str
-    results: Path  # the root, of logs and costs, too
+    results: Path  # the root, also of logs and costs
     resume_anyway: bool
     skipped: str | None  # why nothing is run
     given: Given  # what a person may edit meanwhile
@@ -46,10 +46,10 @@ def execute(
     load: Callable[[], ModuleType], name: str, variant: str | None, resume_anyway: bool
 ) -> None:
     """Run a stage, its module's `run` with its `Parameters`, in the repository that is the working
-    folder. The module is loaded only where it runs, since that takes most of the time: not for a
-    stage that is skipped, nor where torchrun's processes run it.
+    folder. The module is loaded only where it runs, because loading takes most of the time: not for
+    a skipped stage, and not where torchrun's processes run it.
     """
-    gc.disable()  # until all is imported: it stays, and to look through it takes a while
+    gc.disable()  # until all is imported: imports stay, and scanning them takes a while
     source.refuse_other_source()
     tree = params.load()
     stages = params.stages(tree)
@@ -98,7 +98,7 @@ def execute(
 
 @contextlib.contextmanager
 def _lead(request: RunRequest) -> Iterator[Job]:
-    """The process that locks, tracks, and puts the folder in its place."""
+    """Lock, track, and put the folder in its place, as the first process."""
     stage, parameters = request.stage, request.parameters
     scratch.sweep()
     with _alone(scratch.ROOT / stage.address):
@@ -125,7 +125,7 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         scratch.end(folder, Path(stage.out))
         try:
             cost.write(stage.cost(request.results))
-        except OSError as error:  # the result stands, whatever it took
+        except OSError as error:  # the result is valid without it
             say(f"what it took is not written down: {error.strerror}")
 
 
@@ -137,7 +137,7 @@ def _unknown(name: str, variant: str | None, variants: list[str]) -> str:
 
 
 def _remove_rest(out: Path) -> None:
-    """Make place where a kill left a result of llmill's without its record."""
+    """Make room where a kill left one of llmill's results without its record."""
     ownership.refuse_foreign(out)
     if out.is_dir() and not (out / record.NAME).exists():
         shutil.rmtree(out)
@@ -145,7 +145,7 @@ def _remove_rest(out: Path) -> None:
 
 @contextlib.contextmanager
 def _follow(request: RunRequest) -> Iterator[Job]:
-    """Another process of the same stage: it computes, and leaves the rest to the first."""
+    """Compute as another process of the same stage, and leave the rest to the first."""
     stage = request.stage
     inputs = record.hash_inputs(stage.deps)
     folder = scratch.folder(stage, request.parameters, inputs)
@@ -170,8 +170,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _close_runs_of_the_dead(folder: Path) -> None:
-    """A run left open by a kill, under these parameters or others: nobody holds the stage's lock
-    any more.
+    """Close runs that a kill left open, under these parameters or others: nobody holds the stage's
+    lock any more.
     """
     for file in sorted(folder.glob(f"*/{RUN_FILE}")):
         with contextlib.suppress(
@@ -184,9 +184,9 @@ def _close_runs_of_the_dead(folder: Path) -> None:
 def _tracked(
     track: Track, request: RunRequest, job: Job, inputs: dict[str, str]
 ) -> Iterator[Callable[[str, dict[str, Any]], None]]:
-    """The stage's MLflow run, closed as what became of the stage."""
+    """Open the stage's MLflow run, and close it with the stage's outcome."""
     stop = request.stop
-    with stop.deferred():  # MLflow's imports would swallow what is raised in the middle of them
+    with stop.deferred():  # MLflow's imports would swallow an exception raised amid them
         track.start(request.experiment, job.stage.address, request.parameters, inputs)
         for path in job.stage.data:
             track.dataset(path, path, inputs[path])
@@ -200,7 +200,7 @@ def _tracked(
         stop.raise_if_asked()
         yield lambda sha256, outputs: track.finish("FINISHED", sha256, outputs)
     except (Stopped, KeyboardInterrupt):
-        stop.ignore()  # what ends a stage must not be cut off itself
+        stop.ignore()  # the ending must not be interrupted
         track.finish("KILLED")
         raise
     except BaseException:

@@ -1,4 +1,5 @@
-"""When a stage must stop: a signal, or the death of the `dvc` or `snakemake` that started it.
+"""Detect when a stage must stop: a signal, or the death of the `dvc` or `snakemake` that started
+it.
 
 Signals to those two do not reach the stage, so it watches them.
 """
@@ -23,8 +24,8 @@ STDERR = 2  # file descriptor
 
 
 def signals() -> list[signal.Signals]:
-    """The signals that stop a stage: Ctrl-C, a request to end, a closed terminal; not the last
-    under `nohup`, which has it ignored.
+    """Return the signals that stop a stage: Ctrl-C, a request to end, a closed terminal. The last
+    one is left out under `nohup`, which has it ignored.
     """
     handled = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -33,8 +34,8 @@ def signals() -> list[signal.Signals]:
 
 
 class Stop:
-    """The first signal, remembered for whoever saves at the end of a step; raised at once where
-    nobody does, and again with each later one, since Python drops what is raised in a destructor.
+    """The first signal, remembered for code that saves at the end of a step. Elsewhere it is raised
+    at once, and again with each later signal, because Python drops exceptions in a destructor.
     """
 
     def __init__(self) -> None:
@@ -43,7 +44,7 @@ class Stop:
         self._signals = signals()
 
     def listen(self) -> None:
-        """Take the signals, and watch the starters from a thread."""
+        """Handle the signals, and watch the starters from a thread."""
         for signum in self._signals:
             signal.signal(signum, self._receive)
         starters = _starters()
@@ -51,26 +52,26 @@ class Stop:
             threading.Thread(target=_watch, args=(starters,), daemon=True).start()
 
     def ignore(self) -> None:
-        """What comes now comes too late: the stage is over, one way or the other."""
+        """Ignore signals from now on: the stage is over, whether it succeeded or not."""
         for signum in self._signals:
             signal.signal(signum, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, a first signal is only remembered: the loop asks `signum`, saves, and raises
+        """Only remember a first signal in this context: the loop checks `signum`, saves, and raises
         `Stopped` itself.
         """
         self._deferred = True
         try:
             yield
         except BaseException:
-            self._ending = True  # what ends a stage must not be cut off itself
+            self._ending = True  # the ending must not be interrupted
             raise
         finally:
             self._deferred = False
 
     def raise_if_asked(self) -> None:
-        """Raise what was only remembered."""
+        """Raise `Stopped` for a signal that was only remembered."""
         if self.signum is not None:
             raise Stopped(self.signum)
 
@@ -86,13 +87,13 @@ class Stop:
 
 
 def _notice(line: str) -> None:
-    """Write past Python's buffers, which a signal may have interrupted half-way."""
+    """Write past Python's buffers, which a signal may have interrupted halfway."""
     with contextlib.suppress(OSError):
         os.write(STDERR, line.encode())
 
 
 def _starters() -> list[psutil.Process]:
-    """The ancestors that are dvc or snakemake, by the name of the program or of its script; and
+    """Return the ancestors that are dvc or snakemake, by the name of the program or its script, and
     torchrun, the parent of each of several processes.
     """
     if launcher.orphaned():

@@ -1,8 +1,7 @@
-"""Standard output and error that outlive their reader, and their copy in a log; a standard input.
+"""Standard output and error that outlive their reader, their copy in a log, and standard input.
 
-A pipe whose reader died and a terminal that was closed refuse every further line. Of a stage, what
-is printed is then thrown away, and the work goes on; a command that only prints ends with its
-reader.
+A pipe whose reader died and a closed terminal refuse every further line. A stage then discards its
+output and continues; a command that only prints ends with its reader.
 """
 
 import contextlib
@@ -18,26 +17,26 @@ READER_GONE = (errno.EPIPE, errno.EIO)
 
 
 def survive() -> None:
-    """Replace `sys.stdout` and `sys.stderr`; one that is closed already stays so. A standard input
-    that is closed is an empty one.
+    """Replace `sys.stdout` and `sys.stderr`; a stream that is already closed stays closed. A closed
+    standard input becomes an empty one.
     """
     if sys.stdin is None:
         sys.stdin = open(os.devnull)  # noqa: SIM115  # as long as the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, Surviving):
-            with contextlib.suppress(io.UnsupportedOperation):  # a file in memory needs no other
+            with contextlib.suppress(io.UnsupportedOperation):  # a file in memory needs none
                 setattr(sys, name, Surviving(stream))
 
 
 def outlive() -> None:
-    """Go on also where nobody reads the output any more: the work is not the output."""
+    """Continue even if nobody reads the output any more, because the work is not the output."""
     Surviving.outlives = True
 
 
 def finish() -> None:
-    """Write what is held back. Where a command that only prints would end well, it exits with an
-    error instead if its reader is gone or output was lost.
+    """Flush both streams. If a command that only prints would end well, it exits with an error
+    instead when its reader is gone or output was lost.
     """
     ends_well = getattr(sys.exc_info()[1], "code", sys.exc_info()[1]) in (None, 0)
     if not ends_well:
@@ -50,7 +49,7 @@ def finish() -> None:
 
 
 def copy_to(log: Path, append: bool) -> None:
-    """Write what both print from now on into a log, too, until the process ends."""
+    """Copy what both streams print from now on into a log, until the process ends."""
     log.parent.mkdir(parents=True, exist_ok=True)
     Surviving.copy = log.open("a" if append else "w", encoding="utf-8", errors="replace")
 
@@ -60,7 +59,7 @@ class Surviving(io.TextIOWrapper):
 
     copy: TextIO | None = None  # one for both streams
     outlives = False  # whether the work goes on without a reader
-    lost = False  # whether output is, though somebody reads
+    lost = False  # whether output was lost though somebody reads it
 
     def __init__(self, stream: io.TextIOWrapper):
         super().__init__(
@@ -72,7 +71,7 @@ class Surviving(io.TextIOWrapper):
         )
 
     def write(self, text: str) -> int:
-        """Write, or throw away."""
+        """Write the text, or discard it."""
         if self.copy is not None:
             with contextlib.suppress(OSError):
                 self.copy.write(text)
@@ -84,14 +83,16 @@ class Surviving(io.TextIOWrapper):
             return len(text)
 
     def flush(self) -> None:
-        """Flush, or throw away."""
+        """Flush, or discard what is held back."""
         try:
             super().flush()
         except OSError as error:
             self._let_go(error)
 
     def _let_go(self, error: OSError) -> None:
-        """Send what is held back and all that follows to nowhere; a full pipe empties again."""
+        """Discard what is held back and all that follows, but not for a full pipe, which empties
+        again.
+        """
         if isinstance(error, BlockingIOError):
             return
         nowhere = os.open(os.devnull, os.O_WRONLY)

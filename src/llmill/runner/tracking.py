@@ -1,7 +1,7 @@
-"""MLflow, and the only import of it: one run per stage that really ran.
+"""MLflow, which only this module imports: one run per stage that really ran.
 
-The run's id lies in the stage's scratch folder, so that a stage that was killed continues its run.
-A tracking failure never stops a stage: it is said once, and the rest of the run goes untracked.
+The run's id is in the stage's scratch folder, so that a stage that was killed continues its run. A
+tracking failure never stops a stage: it is reported once, and the rest of the run is untracked.
 """
 
 import contextlib
@@ -30,20 +30,20 @@ from llmill.contract.job import STATE
 
 URI = "MLFLOW_TRACKING_URI"
 SWITCH = "LLMILL_TRACKING"  # `off`: no runs, and MLflow is not imported
-DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # where no server is named
+DATABASE, ARTIFACTS = "mlflow.db", "mlruns"  # used if no server is named
 RUN_FILE = "mlflow_run.json"
 RECORD_TAG = "llmill.record"
 EXPERIMENT_TAG = "dvc.experiment"  # as `dvc exp` names it
-PARENT_TAG = "llmill.parent."  # before the stage of the run that made an input
-USER = re.compile(r"//[^/\s]*@")  # and password, in an address
-NAMED = re.compile(r"[^\w. /:-]")  # what MLflow refuses in a name
-SYSTEM = "system/"  # before the names of figures of the machine
-DIGEST_LENGTH = 36  # what MLflow's column holds
+PARENT_TAG = "llmill.parent."  # prefix of the stage whose run made an input
+USER = re.compile(r"//[^/\s]*@")  # user and password in an address
+NAMED = re.compile(r"[^\w. /:-]")  # characters that MLflow refuses in a name
+SYSTEM = "system/"  # prefix of the machine's metrics
+DIGEST_LENGTH = 36  # characters in MLflow's column
 
 
 def home() -> Path:
-    """The repository that keeps the runs. DVC deletes the copy in which it runs an experiment by
-    itself, and names the one that it was started in.
+    """Return the repository that keeps the runs. DVC deletes the copy in which it runs an
+    experiment by itself, and names the repository that it was started in.
     """
     here = Path.cwd()
     started_in = Path(os.environ.get("DVC_ROOT", here))
@@ -51,32 +51,32 @@ def home() -> Path:
 
 
 def uri() -> str:
-    """The tracking server: as the environment says, else a file at the root of the repository."""
+    """Return the tracking URI from the environment, else a file in the root of the repository."""
     return os.environ.get(URI) or own_uri()
 
 
 def shown_uri() -> str:
-    """The same without a password."""
+    """Return the tracking URI without its password."""
     return USER.sub("//", uri())
 
 
 def switched_off() -> bool:
-    """Whether the environment asks for no runs."""
+    """Return whether the environment switches tracking off."""
     return os.environ.get(SWITCH, "") == "off"
 
 
 def own_uri() -> str:
-    """That file."""
+    """Return the URI of the file in the root of the repository."""
     return f"sqlite:///{home() / DATABASE}"
 
 
 def describe(error: Exception) -> str:
-    """What MLflow says, short and on one line: its errors quote whole replies."""
+    """Return MLflow's message, short and on one line, because its errors quote whole replies."""
     return USER.sub("//", " ".join(str(error).split()))[:200]
 
 
 def guarded(call: Callable[..., None]) -> Callable[..., None]:
-    """Let a failing call switch tracking off, with one line, and go on."""
+    """Make a failing call switch tracking off, with one line, and continue."""
 
     @functools.wraps(call)
     def safely(self: "Track", *args: Any, **kwargs: Any) -> None:
@@ -97,13 +97,13 @@ def guarded(call: Callable[..., None]) -> Callable[..., None]:
 
 
 class Track:
-    """The MLflow run of one stage; none if it is off, or the environment says so."""
+    """The MLflow run of one stage; nothing is tracked if it is off, or the environment says so."""
 
     def __init__(self, scratch: Path, off: bool = False):
         self.off = off or switched_off()
         self._file = scratch / RUN_FILE
         self._state = scratch / STATE
-        self._logged: set[tuple[str, int]] = set()  # of a run that continues: names and steps
+        self._logged: set[tuple[str, int]] = set()  # names and steps in a run that continues
         self._opened = False
 
     @guarded
@@ -127,7 +127,7 @@ class Track:
         mlflow.log_dict(inputs, "inputs.json")
 
     def _left(self) -> str | None:
-        """The run that a killed stage left; none if it is not on this server any more."""
+        """Return the run that a killed stage left, or None if it is no longer on this server."""
         try:
             left = str(json.loads(self._file.read_text())["run_id"])
         except (OSError, ValueError, KeyError, TypeError):  # no file, or half of one
@@ -135,7 +135,7 @@ class Track:
         client = _mlflow().MlflowClient()
         try:
             gone = client.get_run(left).info.lifecycle_stage == "deleted"
-        except Exception as error:  # MLflow's own, of which each kind of store has others
+        except Exception as error:  # each kind of store has its own errors
             if getattr(error, "error_code", "") != "RESOURCE_DOES_NOT_EXIST":
                 raise
             gone = True
@@ -146,7 +146,7 @@ class Track:
 
     @guarded
     def dataset(self, name: str, path: str, digest: str) -> None:
-        """A data set that went in, with its content hash as digest."""
+        """Log an input data set, with its content hash as digest."""
         mlflow = _mlflow()
         from mlflow.data.code_dataset_source import CodeDatasetSource
         from mlflow.data.meta_dataset import MetaDataset
@@ -158,7 +158,7 @@ class Track:
 
     @guarded
     def parent(self, stage: str, record: str) -> None:
-        """The run that made an input, found by the hash of its record."""
+        """Link the run that made an input, found by the hash of its record."""
         mlflow = _mlflow()
         found = mlflow.search_runs(
             filter_string=f"tags.`{RECORD_TAG}` = '{record}'",
@@ -172,8 +172,8 @@ class Track:
 
     @guarded
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        """Figures of one interval, in one call. A run that continues after a kill repeats steps:
-        what it has of them already is left out.
+        """Log the metrics of one interval in one call. A run that continues after a kill repeats
+        steps; metrics that it already has are left out.
         """
         new = {k: float(v) for k, v in values.items() if (k, step) not in self._logged}
         if new:
@@ -181,7 +181,7 @@ class Track:
 
     @guarded
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
-        """Rows (samples, predictions) as an MLflow table."""
+        """Log rows (samples, predictions) as an MLflow table."""
         if rows:
             keys = dict.fromkeys(key for row in rows for key in row)
             columns = {key: [row.get(key) for row in rows] for key in keys}
@@ -189,27 +189,27 @@ class Track:
 
     @guarded
     def picture(self, file: Path) -> None:
-        """A picture that the stage has written."""
+        """Log a picture that the stage has written."""
         _mlflow().log_artifact(str(file))
 
     @guarded
     def text(self, name: str, text: str) -> None:
-        """A text file."""
+        """Log a text file."""
         _mlflow().log_text(text, name)
 
     @guarded
     def tag(self, name: str, value: str) -> None:
-        """A tag of the run."""
+        """Set a tag of the run."""
         _mlflow().set_tag(name, value)
 
     def finish(
         self, status: str, sha256: str | None = None, outputs: dict[str, Any] | None = None
     ) -> None:
-        """Close the run as FINISHED, FAILED or KILLED, also where an earlier call failed: MLflow
-        would count it as finished. What has a state to continue from keeps its run, too.
+        """Close the run as FINISHED, FAILED or KILLED, even if an earlier call failed: MLflow would
+        count it as finished. A stage with a state to continue from also keeps its run.
         """
         if self.off and self._opened:
-            with contextlib.suppress(Exception):  # the failure before was said
+            with contextlib.suppress(Exception):  # the earlier failure was reported
                 self._finish(status, sha256, outputs)
         else:
             guarded(Track._finish)(self, status, sha256, outputs)
@@ -225,8 +225,8 @@ class Track:
 
 
 def _open_experiment(name: str) -> None:
-    """Make it where it is missing. MLflow keeps the place of artifacts as an absolute path: where
-    the repository was moved, the paths move with it.
+    """Open the experiment; create it if it is missing. MLflow stores the location of artifacts as
+    an absolute path: if the repository was moved, the paths move with it.
     """
     mlflow = _mlflow()
     lock = home() / "scratch" / "mlflow.lock"
@@ -241,8 +241,8 @@ def _open_experiment(name: str) -> None:
 
 
 def _follow(database: Path, artifacts: Path) -> None:
-    """Let every experiment and run whose place is a folder of this name elsewhere lie in this one,
-    if its files do; the place of any other was chosen by somebody.
+    """Move the location of every experiment and run from a folder of this name elsewhere to this
+    one, if its files are here. Any other location was chosen by somebody.
     """
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
@@ -272,7 +272,7 @@ def _mlflow() -> Any:
 
 
 def mark_killed(run_file: Path) -> None:
-    """Mark the run that a vanished stage left open, unless it ended by itself."""
+    """Mark the run that a vanished stage left open as killed, unless it ended by itself."""
     mlflow = _mlflow()
     run_id = json.loads(run_file.read_text())["run_id"]
     client = mlflow.MlflowClient()
@@ -281,13 +281,13 @@ def mark_killed(run_file: Path) -> None:
 
 
 def _logged(client: Any, run_id: str) -> set[tuple[str, int]]:
-    """Names and steps of the figures that a run has, but for those of the machine."""
+    """Return names and steps of the metrics of a run, except those of the machine."""
     names = [n for n in client.get_run(run_id).data.metrics if not n.startswith(SYSTEM)]
     return {(name, at.step) for name in names for at in client.get_metric_history(run_id, name)}
 
 
 def experiment_id(name: str) -> str | None:
-    """The number of an experiment; None if it has no run yet, or the database is not there."""
+    """Return the id of an experiment, or None if it has no run yet or there is no database."""
     if uri() == own_uri() and not (home() / DATABASE).exists():
         return None
     try:
@@ -299,7 +299,7 @@ def experiment_id(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Kept:
-    """A run as MLflow keeps it: the last value of each figure, everything else as text."""
+    """A run as MLflow keeps it: the last value of each metric, everything else as text."""
 
     id: str
     name: str
@@ -307,11 +307,11 @@ class Kept:
     parameters: dict[str, str]
     metrics: dict[str, float]
     tags: dict[str, str]
-    artifacts: str  # where they lie
+    artifacts: str  # their location
 
 
 def kept_runs(name: str) -> list[Kept]:
-    """The runs of this id or name, the newest first; raises `UserError` where none can be read."""
+    """Return the runs with this id or name, newest first. Raises `UserError` on a failed read."""
     if uri() == own_uri() and not (home() / DATABASE).exists():
         return []
     quoted = name.replace("'", "")
@@ -340,18 +340,18 @@ def kept_runs(name: str) -> list[Kept]:
 
 
 def artifact(run: Kept, name: str) -> Any:
-    """The value of a JSON file of a run; None where it has none."""
+    """Return the value of a JSON file of a run, or None if it has no such file."""
     place = f"{run.artifacts}/{name}"
     try:
-        local = Path(place.removeprefix("file://"))  # as in a repository, where MLflow copies first
+        local = Path(place.removeprefix("file://"))  # as in a repository; MLflow copies first
         text = local.read_text() if local.is_file() else _mlflow().artifacts.load_text(place)
         return json.loads(text)
-    except Exception:  # MLflow has an error of its own for each kind of store
+    except Exception:  # each kind of store has its own errors
         return None
 
 
 def runs_by_record() -> dict[str, dict[str, str]]:
-    """Run id and git commit by the hash of the record that the run wrote."""
+    """Return run id and git commit by the hash of the record that the run wrote."""
     mlflow = _mlflow()
     runs = mlflow.search_runs(search_all_experiments=True, output_format="list")
     return {
@@ -366,7 +366,7 @@ def runs_by_record() -> dict[str, dict[str, str]]:
 
 
 def _surroundings() -> dict[str, str]:
-    """Tags about code and machine: what may vary while the outputs stay the same."""
+    """Return tags about code and machine, which may vary while the outputs stay the same."""
     torch = sys.modules.get("torch")
     gpu = torch.cuda.get_device_name() if torch and torch.cuda.is_available() else "none"
     experiment = os.environ.get("DVC_EXP_NAME")

@@ -1,5 +1,5 @@
-"""The whole tree of `params.yaml`, put together from the sections that stages own. The checks
-between sections: `cross_checks.py`.
+"""The whole tree of `params.yaml`, assembled from the sections that stages own. `cross_checks.py`
+has the checks between sections.
 """
 
 from typing import Self
@@ -31,7 +31,7 @@ from llmill.stages.settings.tokenizer import TokenizerSection
 
 
 class Params(Section):
-    """The whole tree. `name` is the MLflow experiment and no stage's parameter."""
+    """The whole tree. `name` is the MLflow experiment and not a parameter of any stage."""
 
     name: Title
     paths: Paths
@@ -62,7 +62,7 @@ class Params(Section):
         return self
 
 
-# By section: the keys that say how the work is spread, not what it is.
+# The keys of each section that say how the work is spread, not what it is.
 LAYOUT: dict[str, tuple[str, ...]] = {
     name: spread
     for name, field in Params.model_fields.items()

@@ -1,7 +1,7 @@
-"""What is typed or piped into a command, as text that every tokenizer reads.
+"""Read what is typed or piped into a command, as text that every tokenizer reads.
 
 Bytes that are not UTF-8 become U+FFFD, the mark for an unknown character; a line on stderr says so,
-and the command goes on.
+and the command continues.
 """
 
 import contextlib
@@ -16,13 +16,13 @@ REMEDY = "`iconv -f ENCODING -t UTF-8` converts what is in another encoding"
 
 
 def lines(prompt: str = "") -> Iterator[str]:
-    """Lines of standard input, asked for with a prompt at a terminal. Raises `UserError` for what
+    """Yield the lines of standard input, with a prompt at a terminal. Raises `UserError` if it
     cannot be read.
     """
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="surrogateescape")
     if sys.stdin is not None and sys.stdin.isatty():
-        # Lines of any length, which a terminal by itself cuts, and keys that edit them.
+        # Reads lines of any length, which a terminal by itself cuts, and adds keys that edit them.
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401  # `input` uses it
     number = 0
@@ -38,7 +38,7 @@ def lines(prompt: str = "") -> Iterator[str]:
 
 
 def text(words: str, where: str) -> str:
-    """What was typed, with U+FFFD for each byte that Python could not read."""
+    """Return what was typed, with U+FFFD for each byte that Python could not read."""
     plain = without_halves(words)
     wrong = sum(before != after for before, after in zip(words, plain, strict=True))
     if wrong:

@@ -1,5 +1,5 @@
-"""Whether what a stage was started with is still there. DVC looks at parameters and inputs after
-the stage has ended, and would take what was edited meanwhile for what made the result.
+"""Check that the inputs a stage was started with are unchanged. DVC hashes parameters and inputs
+after the stage has ended, and would take edits made meanwhile for what made the result.
 """
 
 import time
@@ -11,13 +11,13 @@ from llmill.contract import closure, pipeline, record, yaml_file
 from llmill.contract.errors import UserError
 from llmill.runner import params
 
-TRIES, PAUSE = 5, 1.0  # seconds between them: a file may be in the middle of being saved
+TRIES, PAUSE = 5, 1.0  # seconds between them; a file may be just being saved
 
 
 @dataclass(frozen=True)
 class Given:
-    """What a person may edit of what a stage is made from: values of `params.yaml`, and files of
-    inputs that no stage makes, by time and size.
+    """The inputs of a stage that a person may edit: values of `params.yaml`, and files that no
+    stage makes, by time and size.
     """
 
     values: dict[str, Any]
@@ -25,7 +25,7 @@ class Given:
 
 
 def given(stage: pipeline.Stage, stages: dict[str, pipeline.Stage]) -> Given:
-    """What is there now; raises `UserError` where it cannot be read."""
+    """Return the present values and files. Raises `UserError` if they cannot be read."""
     tree = yaml_file.load(params.FILE, "it was there when the stage began")
     values = {name: _at(tree, name.split(".")) for name in stage.params}
     inputs = [Path(path) for path in stage.deps if pipeline.producer(stages, path) is None]
@@ -39,7 +39,7 @@ def given(stage: pipeline.Stage, stages: dict[str, pipeline.Stage]) -> Given:
 
 
 def refuse_edits(stage: pipeline.Stage, stages: dict[str, pipeline.Stage], before: Given) -> None:
-    """Raises `UserError` where somebody has edited them while the stage ran."""
+    """Raise `UserError` if somebody has edited the values or files while the stage ran."""
     for again in reversed(range(TRIES)):
         try:
             after = given(stage, stages)
@@ -57,11 +57,11 @@ def refuse_edits(stage: pipeline.Stage, stages: dict[str, pipeline.Stage], befor
 
 
 def refuse_other_code(stage: pipeline.Stage) -> None:
-    """Raises `UserError` where the source that would run is not the one that stage `code` read."""
+    """Raise `UserError` if the source that would run is not the one that stage `code` read."""
     for file in map(Path, stage.code):
         read = record.read_json(file)
         source = closure.SourceTree()
-        if source.last_edit() <= file.stat().st_mtime_ns:  # to read all modules takes a while
+        if source.last_edit() <= file.stat().st_mtime_ns:  # reading all modules takes a while
             continue
         if read != closure.code_of(source, stage.name, closure.read_lock()) and not _accepted():
             raise UserError(
@@ -71,9 +71,10 @@ def refuse_other_code(stage: pipeline.Stage) -> None:
 
 
 def _accepted() -> bool:
-    """Whether `dvc commit` has taken the source of now as one that changes nothing.
+    """Return whether `dvc commit` has accepted the present source as one that changes nothing.
 
-    Not by `dvc status`: DVC itself may be running the stage, and would be in its way.
+    This does not run `dvc status`: DVC itself may be running the stage, and the command would be in
+    its way.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
@@ -82,7 +83,7 @@ def _accepted() -> bool:
         with Repo() as repo:
             (code,) = repo.stage.collect(closure.STAGE)
             return not any(dep.changed_checksum() for dep in code.deps)
-    except (DvcException, ValueError):  # no repository of DVC's, or no such stage in it
+    except (DvcException, ValueError):  # not a DVC repository, or no such stage in it
         return False
 
 

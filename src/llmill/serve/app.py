@@ -1,4 +1,4 @@
-"""The routes: the interface under `/v1`, and a page to talk from at `/`."""
+"""The routes: the interface under `/v1`, and a page for a conversation at `/`."""
 
 import asyncio
 import base64
@@ -21,9 +21,9 @@ from llmill.serve.replies import ChatReply, CompletionReply, Pending, Stream, no
 from llmill.serve.served import Order, Served, chat_orders, completion_orders
 from llmill.serve.worker import Worker
 
-BODY_SECONDS = 30  # to send a request in
-IGNORED = "Llmill-Ignored"  # the header that names fields which changed nothing
-DISREGARDED = 8  # times the size of a body, that is read of one too large before it is refused
+BODY_SECONDS = 30  # to send a request
+IGNORED = "Llmill-Ignored"  # the header that names fields without effect
+DISREGARDED = 8  # multiple of the limit that is read of a larger body before it is refused
 
 
 def create(
@@ -32,10 +32,10 @@ def create(
     key: str | None = None,
     hosts: frozenset[str] | None = None,
 ) -> FastAPI:
-    """The application; its worker, `app.state.worker`, runs as long as it does.
+    """Create the application; its worker, `app.state.worker`, runs as long as it does.
 
-    With a key, who asks for anything but the page must have it. With hosts, a request must name one
-    of them: a page of another server, whose name was pointed at this machine, does not.
+    With a key, every request except that for the page must have it. With hosts, a request must name
+    one of them; a page of another server whose name was pointed at this machine does not.
     """
     worker = Worker(models.values(), limits)
 
@@ -62,7 +62,7 @@ def create(
 
 
 def _model_routes(v1: APIRouter, models: Mapping[str, Served]) -> None:
-    """What is served."""
+    """Add the routes that list what is served."""
 
     @v1.get("/models")
     async def every_model() -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _model_routes(v1: APIRouter, models: Mapping[str, Served]) -> None:
 def _text_routes(
     v1: APIRouter, models: Mapping[str, Served], limits: Limits, worker: Worker
 ) -> None:
-    """What is asked for a text: it is read as orders, which the worker fills."""
+    """Add the routes that ask for a text. A request is read as orders, which the worker fills."""
 
     @v1.post("/completions")
     async def completions(request: Request) -> Response:
@@ -99,7 +99,7 @@ def _text_routes(
             body = requests.read(kind, content)
             return body, ordered(body, _served(models, body.model), limits)
 
-        return await asyncio.to_thread(read)  # the work of encoding holds up nobody
+        return await asyncio.to_thread(read)  # encoding must not hold up others
 
     async def answered(
         request: Request,
@@ -119,7 +119,7 @@ def _text_routes(
 
 
 def _served(models: Mapping[str, Served], name: str) -> Served:
-    """A model by its name; raises `Refusal` for another."""
+    """Return a model by its name. Raises `Refusal` for an unknown name."""
     if name in models:
         return models[name]
     message = f"the model {name!r} is not served; {', '.join(models)}"
@@ -127,7 +127,7 @@ def _served(models: Mapping[str, Served], name: str) -> Served:
 
 
 def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:
-    """What refuses a request whose Host header names none of these."""
+    """Return a check that refuses a request whose Host header names none of these hosts."""
     names = None if hosts is None else {in_url(host) for host in hosts}
 
     def check(request: Request) -> None:
@@ -140,7 +140,7 @@ def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:
 
 
 def has_key(key: str | None) -> Callable[[Request], None]:
-    """What refuses a request without this key."""
+    """Return a check that refuses a request without this key."""
 
     def check(request: Request) -> None:
         header = request.headers.get("authorization", "").encode("latin-1")
@@ -153,12 +153,12 @@ def has_key(key: str | None) -> Callable[[Request], None]:
 
 
 def in_url(host: str) -> str:
-    """A host as a URL and the Host header name it."""
+    """Return a host as a URL and the Host header write it."""
     return f"[{host}]" if ":" in host else host
 
 
 def _refusals(app: FastAPI) -> None:
-    """Every error in the interface's form."""
+    """Report every error in the interface's form."""
 
     def as_response(refused: Refusal) -> JSONResponse:
         return JSONResponse(refused.body(), refused.status, refused.headers)
@@ -184,7 +184,9 @@ def _refusals(app: FastAPI) -> None:
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
-    """The body of a JSON request. Another type is refused, since a foreign page could send that."""
+    """Return the body of a JSON request. Other types are refused, because a foreign page could send
+    them.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         message = f"Content-Type is {kind or 'missing'}; it must be application/json"
@@ -207,7 +209,7 @@ async def _body(request: Request, limits: Limits) -> bytes:
 
 
 def _page() -> tuple[str, str]:
-    """The page, and the policy under which it runs its own script and loads nothing else."""
+    """Return the page, and the policy that lets it run its own script and load nothing else."""
     content = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     script = re.findall(r"<script>(.*?)</script>", content, re.DOTALL)[0]
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,9 +1,9 @@
-"""Connections: how many are open at once, and how long one keeps its place without asking.
+"""Limit how many connections are open at once, and how long one keeps its place without a request.
 
-asyncio takes every connection that comes, and uvicorn waits for headers without end. Here a `Door`
-takes no more than the process has descriptors for: if all places are taken, the connection that has
-waited longest without a whole request goes, since an honest client sends its headers at once; if
-every one is being answered, new ones wait in the system's queue.
+asyncio accepts every connection, and uvicorn waits for headers without end. A `Door` accepts no
+more than the process has descriptors for. If all places are taken, the connection that has waited
+longest without a whole request is closed, because an honest client sends its headers at once. If
+every connection is being answered, new ones wait in the system's queue.
 """
 
 import asyncio
@@ -21,19 +21,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from llmill.contract.errors import UserError
 
 HEADERS = 10  # seconds for the headers of a request, or for the rest of one that is answered
-IDLE = 75  # seconds between requests: longer than clients wait, lest both end a connection at once
-UNREAD = 30  # seconds that a client may leave unread what it is sent
+IDLE = 75  # seconds between requests: longer than clients wait, lest both close it at once
+UNREAD = 30  # seconds that a client may leave data unread
 KEPT = 64  # descriptors for files and the loop
-QUEUE = 2048  # connections that the system lets wait
-AGAIN = 1.0  # seconds until connections are taken again, after one could not be
-QUIET = 60.0  # seconds between two lines of the log about places
-SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # of descriptors or memory
+QUEUE = 2048  # connections that wait in the system's queue
+AGAIN = 1.0  # seconds until connections are accepted again after a failure
+QUIET = 60.0  # seconds between two log lines about places
+SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}  # out of descriptors or memory
 LOG = logging.getLogger(__name__)
 
 
 def allowed(count: int) -> int:
-    """So many connections, or as many as leave descriptors for files. Raises `UserError` where that
-    is none.
+    """Return `count`, or as many connections as leave descriptors for files. Raises `UserError` if
+    that is none.
     """
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors == resource.RLIM_INFINITY:
@@ -45,10 +45,10 @@ def allowed(count: int) -> int:
 
 
 class Door:
-    """Takes connections from a listening socket, at most `most` at once."""
+    """Accepts connections from a listening socket, at most `most` at once."""
 
     def __init__(self, listening: socket.socket, most: int, make: Callable[["Door"], "Connection"]):
-        """`make` gives the protocol of a connection. It opens at once, in a running loop."""
+        """`make` returns the protocol of a connection. Opens at once, in a running loop."""
         self._listening, self._most, self._make = listening, most, make
         self._loop = asyncio.get_running_loop()
         self._open: set[Connection] = set()
@@ -61,33 +61,35 @@ class Door:
         self._loop.add_reader(listening, self._take)
 
     def waits(self, connection: "Connection") -> None:
-        """It begins to wait for a request."""
+        """Note that a connection begins to wait for a request."""
         self._waiting.pop(connection, None)
         self._waiting[connection] = None
 
     def request_came(self, connection: "Connection") -> None:
-        """It waits for none any more."""
+        """Note that a connection no longer waits for a request."""
         self._waiting.pop(connection, None)
 
     def lost(self, connection: "Connection") -> None:
-        """Its place is free."""
+        """Free a connection's place."""
         self.request_came(connection)
         self._open.discard(connection)
         if self._resting is not None:
             self._awake()
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more connections."""
         self._loop.remove_reader(self._listening)
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
 
     async def wait_closed(self) -> None:
-        """Nothing is left to wait for."""
+        """Return at once; nothing is left to wait for."""
 
     def _take(self) -> None:
-        """One connection; the loop comes again for the next, after whatever else is to be done."""
+        """Accept one connection; the loop calls again for the next, after whatever else is to be
+        done.
+        """
         if len(self._open) >= self._most:
             return self._make_room(f"all {self._most} connections are taken")
         try:
@@ -111,7 +113,7 @@ class Door:
             self.lost(connection)
 
     def _make_room(self, reason: str) -> None:
-        """Let go who waited longest, if anybody waits; the loop comes again when that is done."""
+        """Close the connection that waited longest, if any waits; the loop then calls again."""
         if not self._waiting:
             return self._rest(reason)
         self._tell(f"{reason}; who waited longest without a request is let go")
@@ -120,7 +122,7 @@ class Door:
         longest.transport.abort()
 
     def _rest(self, reason: str) -> None:
-        """Take no more until a place is free, or for a while."""
+        """Accept nothing until a place is free, or for a while."""
         self._tell(f"{reason}; new ones wait")
         self._loop.remove_reader(self._listening)
         self._resting = self._loop.call_later(AGAIN, self._awake)
@@ -137,14 +139,14 @@ class Door:
 
 
 class Connection(H11Protocol):
-    """HTTP/1.1 that ends unless a whole request comes in time, and its answer is read."""
+    """HTTP/1.1 that closes unless a whole request comes in time and its answer is read in time."""
 
     def __init__(self, door: Door, **of_uvicorn: Any):
         super().__init__(**of_uvicorn)
         self._door = door
         self._idle = False  # between two requests
-        self._limit: asyncio.TimerHandle | None = None  # of waiting for a request
-        self._reading: asyncio.TimerHandle | None = None  # of waiting for the client to read
+        self._limit: asyncio.TimerHandle | None = None  # limits the wait for a request
+        self._reading: asyncio.TimerHandle | None = None  # limits the wait for the client to read
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -183,7 +185,7 @@ class Connection(H11Protocol):
 
     def _wait(self, seconds: float) -> None:
         self._no_wait()
-        if not self.transport.is_closing():  # else it only ends what it writes
+        if not self.transport.is_closing():  # else it only finishes writing
             self._door.waits(self)
         self._limit = self.loop.call_later(seconds, self.transport.abort)
 

@@ -1,4 +1,4 @@
-"""What the server refuses, beyond its limits or not there at all, in the interface's form:
+"""Refusals, of requests beyond the limits or for things that do not exist, in the interface's form:
 `{"error": {message, type, param, code}}`.
 """
 
@@ -11,18 +11,18 @@ BROKEN, STOPPING = 500, 503
 
 @dataclass(frozen=True)
 class Limits:
-    """Of texts, tokens, bytes and connections; each prompt of a request is a text of its own."""
+    """Limits on texts, tokens, bytes and connections; each prompt of a request is its own text."""
 
-    batch: int = 64  # texts that go on together
-    waiting: int = 256  # texts beyond these
-    tokens: int = 8192  # that one request may have written, over all its prompts
-    read: int = 65536  # tokens of its prompts
+    batch: int = 64  # texts that are written together
+    waiting: int = 256  # texts that wait beyond these
+    tokens: int = 8192  # written for one request, over all its prompts
+    read: int = 65536  # tokens of a request's prompts
     body: int = 1 << 20  # bytes of a request
     connections: int = 1024  # open at once
 
 
 class Refusal(Exception):
-    """A request that is not answered, and why: status, one line, and what it was about."""
+    """A request that is not answered, and why: status, one line, and the field concerned."""
 
     def __init__(
         self, status: int, message: str, param: str | None = None, code: str | None = None
@@ -32,13 +32,13 @@ class Refusal(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What the status asks for beside the body."""
+        """Headers that the status requires."""
         if self.status in (BUSY, STOPPING):
             return {"Retry-After": "1"}  # seconds
         return {"WWW-Authenticate": "Bearer"} if self.status == UNAUTHORIZED else {}
 
     def body(self) -> dict[str, Any]:
-        """The interface's form of it."""
+        """Return the refusal in the interface's form."""
         kind = "invalid_request_error"
         if self.status >= 500:
             kind = "server_error"
@@ -49,5 +49,5 @@ class Refusal(Exception):
 
 
 def broken() -> Refusal:
-    """For what is the server's own mistake, whose traceback it keeps to itself."""
+    """Return the refusal for the server's own mistake, whose traceback it keeps to itself."""
     return Refusal(BROKEN, "the server failed; its log says how", code="server_error")

@@ -1,5 +1,5 @@
-"""Answers: the interface's forms, whole or as the chunks of a stream, and how they are sent as the
-worker's thread writes them.
+"""Answers in the interface's forms, whole or as the chunks of a stream, sent as the worker's thread
+writes them.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ TokenScores = Sequence[tuple[int, Score]]
 
 
 class CompletionReply:
-    """Of `/v1/completions`; each prompt is a choice."""
+    """Reply of `/v1/completions`; each prompt is a choice."""
 
     WHOLE = CHUNK = "text_completion"
     PREFIX = "cmpl"
@@ -35,7 +35,7 @@ class CompletionReply:
         self._created = int(time.time())
 
     def whole(self, parts: Sequence[Sequence[Part]]) -> dict[str, Any]:
-        """All parts of each choice as one answer."""
+        """Return all parts of each choice as one answer."""
         choices = []
         for index, of_choice in enumerate(parts):
             text = "".join(part.text for part in of_choice)
@@ -52,19 +52,19 @@ class CompletionReply:
         return {**self._head(self.WHOLE), "choices": choices, "usage": self.usage(counts)}
 
     def opening(self) -> list[dict[str, Any]]:
-        """What a stream begins with."""
+        """Return the chunks that a stream begins with."""
         return []
 
     def chunk(self, index: int, part: Part) -> list[dict[str, Any]]:
-        """A part of a choice."""
+        """Return the chunks for a part of a choice."""
         return [self._chunk(index, self._content(part.text), part.scores, part.finish)]
 
     def closing(self, counts: Sequence[int]) -> dict[str, Any]:
-        """The usage, as the chunk behind all others."""
+        """Return the usage, as the chunk after all others."""
         return {**self._head(self.CHUNK), "choices": [], "usage": self.usage(counts)}
 
     def usage(self, counts: Sequence[int]) -> dict[str, int]:
-        """Tokens read and written, <|endoftext|> among them."""
+        """Return the tokens read and written, including <|endoftext|>."""
         n_read, n_written = sum(len(order.prompt) for order in self._orders), sum(counts)
         return {
             "prompt_tokens": n_read,
@@ -105,7 +105,7 @@ class CompletionReply:
         }
 
     def _likeliest(self, score: Score) -> dict[str, float] | None:
-        """By their texts, the token itself among them."""
+        """Return log-probabilities by the tokens' texts, including the token itself."""
         if score.logprob is None:
             return None
         pairs = {token: logprob for token, logprob in score.likeliest}
@@ -117,7 +117,7 @@ class CompletionReply:
 
 
 class ChatReply(CompletionReply):
-    """Of `/v1/chat/completions`; one choice."""
+    """Reply of `/v1/chat/completions`, with one choice."""
 
     WHOLE, CHUNK = "chat.completion", "chat.completion.chunk"
     PREFIX = "chatcmpl"
@@ -152,7 +152,7 @@ class ChatReply(CompletionReply):
 
 
 def as_text(token: bytes) -> str:
-    r"""A token as text; one that is no whole text by itself as `bytes:\xc3`."""
+    r"""Return a token as text, or as `bytes:\xc3` if it is not whole text by itself."""
     try:
         return token.decode("utf-8")
     except UnicodeDecodeError:
@@ -160,7 +160,7 @@ def as_text(token: bytes) -> str:
 
 
 class Pending:
-    """Begins with letting the texts wait, or raises `Refusal`; whoever has it calls `leave`."""
+    """Texts that wait from the start, or raise `Refusal`; the holder calls `leave`."""
 
     def __init__(self, worker: Worker, orders: Sequence[Order]):
         self._worker = worker
@@ -178,14 +178,14 @@ class Pending:
         worker.submit(self._texts)
 
     async def whole(self) -> list[list[Part]]:
-        """All parts of each text."""
+        """Return all parts of each text."""
         texts: list[list[Part]] = [[] for _ in self._texts]
         async for index, part in self.parts():
             texts[index].append(part)
         return texts
 
     async def parts(self) -> AsyncIterator[tuple[int, Part]]:
-        """Each part with the number of its text, as they come, until all are finished."""
+        """Yield each part with the number of its text, as they come, until all are finished."""
         open_texts = len(self._texts)
         while open_texts:
             index, part = await self._parts.get()
@@ -200,12 +200,12 @@ class Pending:
 
 
 async def whole(request: Request, pending: Pending, reply: CompletionReply) -> Response:
-    """The answer when it is finished; nothing for a client that goes away before."""
+    """Return the answer when it is finished; nothing for a client that disconnects before."""
     answered, gone = asyncio.create_task(pending.whole()), asyncio.create_task(_gone(request))
     try:
         await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
-            parts = answered.result()  # those of many scored prompts take a second to be told
+            parts = answered.result()  # many scored prompts take a second as JSON
             return await asyncio.to_thread(lambda: JSONResponse(reply.whole(parts)))
         return nobody()
     finally:
@@ -215,7 +215,7 @@ async def whole(request: Request, pending: Pending, reply: CompletionReply) -> R
 
 
 def nobody() -> Response:
-    """For a client that is not there any more."""
+    """Return a response for a client that has disconnected."""
     return Response(status_code=499)
 
 
@@ -225,7 +225,7 @@ async def _gone(request: Request) -> None:
 
 
 class Stream(StreamingResponse):
-    """The answer as it is written, as server-sent events; a client that goes away frees its
+    """The answer as it is written, as server-sent events; a client that disconnects frees its
     places.
     """
 
@@ -259,5 +259,5 @@ class Stream(StreamingResponse):
 
 
 def event(value: dict[str, Any]) -> str:
-    """A server-sent event, in ASCII: some clients break lines at more than line feeds."""
+    """Return a server-sent event, in ASCII: some clients break lines at more than line feeds."""
     return f"data: {json.dumps(value)}\n\n"

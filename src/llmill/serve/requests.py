@@ -1,7 +1,7 @@
-"""What may be asked: the fields of a request, their types and ranges.
+"""The fields of a request, their types and ranges.
 
-A field of the interface that asks for what is not there is refused by name. One that the interface
-does not know is passed over, as other servers do, and named in a header of the answer.
+A field of the interface that asks for something unsupported is refused by name. A field that the
+interface does not know is ignored, as in other servers, and named in a header of the answer.
 """
 
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,12 +22,12 @@ from llmill.contract.values import LEAST_TEMPERATURE
 from llmill.model.generate import LEAST_TOP_P, Choice
 from llmill.serve.refusal import Refusal
 
-# Of the sender, or for a service of another kind: no answer depends on it.
+# About the sender, or for another kind of service: no answer depends on these.
 HARMLESS = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",
     "prompt_cache_retention", "parallel_tool_calls",
 }  # fmt: skip
-# What is not there, and the value that asks for nothing else.
+# Unsupported fields, each with the value that asks for nothing special.
 NEUTRAL: dict[str, Any] = {
     "n": 1,
     "best_of": 1,
@@ -42,15 +42,15 @@ NEUTRAL: dict[str, Any] = {
     "functions": [],
     "function_call": "none",
 }
-MOST_STOPS, LONGEST_STOP = 16, 200  # strings, as tasks of lm_eval have more than 4; characters
+MOST_STOPS, LONGEST_STOP = 16, 200  # strings (tasks of lm_eval have more than 4); characters
 NO_LIMIT = -1
-MOST_NAMES, LONGEST_NAME = 20, 100  # of what is passed over; names, characters
+MOST_NAMES, LONGEST_NAME = 20, 100  # of ignored fields: names, characters
 
 Body = TypeVar("Body", bound="TextRequest")
 
 
 def _prompts(value: Any) -> list[str] | list[list[int]]:
-    """One prompt or several, each a text or its ids."""
+    """Return one prompt or several, each a text or its ids."""
     several = value if isinstance(value, list) else [value]
     if several and all(type(each) is int for each in several):
         several = [several]
@@ -66,7 +66,7 @@ def _ids(value: Any) -> bool:
 
 
 def _stops(value: Any) -> list[str]:
-    """Stop strings; an empty one, as of a form's empty field, stops nothing."""
+    """Return the stop strings; an empty one, such as a form's empty field, stops nothing."""
     several = [value] if isinstance(value, str) else value
     if not isinstance(several, list) or len(several) > MOST_STOPS:
         raise ValueError(f"a text or a list of at most {MOST_STOPS}")
@@ -86,7 +86,7 @@ def _tokens(value: int) -> int | None:
 
 
 def _top_k(value: int) -> int | None:
-    return _limit(value) or None  # 0 is no limit, either
+    return _limit(value) or None  # 0 also means no limit
 
 
 def _temperature(value: float) -> float:
@@ -96,7 +96,7 @@ def _temperature(value: float) -> float:
 
 
 def _content(value: Any) -> Any:
-    """Parts of text as one text."""
+    """Join parts of text into one text."""
     if not isinstance(value, list):
         return value
     for part in value:
@@ -108,26 +108,26 @@ def _content(value: Any) -> Any:
 
 
 class Fields(BaseModel):
-    """Types as they are written: no number in quotes, no true for 1."""
+    """Strict types: a number in quotes is refused, and so is true for 1."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
 
 class StreamOptions(Fields):
     include_usage: bool = False
-    include_obfuscation: bool = False  # padding of a stream against listeners: there is none
+    include_obfuscation: bool = False  # padding of a stream against eavesdroppers: unsupported
 
     @model_validator(mode="before")
     @classmethod
     def without_nulls(cls, value: Any) -> Any:
-        """A null says what a field that is not there says."""
+        """Treat a null as a missing field."""
         if not isinstance(value, dict):
             return value
         return {name: each for name, each in value.items() if each is not None}
 
 
 class ChatMessage(Fields):
-    """A turn, or what the next one is put under."""
+    """A turn, or the instructions for the next one."""
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[str, BeforeValidator(_content)]
@@ -135,7 +135,7 @@ class ChatMessage(Fields):
     @model_validator(mode="before")
     @classmethod
     def _as_it_came(cls, value: Any) -> Any:
-        """An answer may be sent back as it came, with all that it did not have."""
+        """Accept an answer that is sent back as it came, with all its empty fields."""
         if not isinstance(value, dict):
             return value
         return {
@@ -146,7 +146,7 @@ class ChatMessage(Fields):
 
 
 class TextRequest(Fields):
-    """What every request may say about how a text is written."""
+    """The fields of every request about how a text is written."""
 
     model: str
     max_tokens: int | None = None
@@ -173,7 +173,7 @@ class TextRequest(Fields):
 
 
 class Completion(TextRequest):
-    """`/v1/completions`."""
+    """Body of `/v1/completions`."""
 
     prompt: Annotated[list[str] | list[list[int]], BeforeValidator(_prompts)]
     max_tokens: Annotated[int, Field(ge=NO_LIMIT), AfterValidator(_limit)] | None = 16
@@ -182,7 +182,7 @@ class Completion(TextRequest):
 
 
 class Chat(TextRequest):
-    """`/v1/chat/completions`."""
+    """Body of `/v1/chat/completions`."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=NO_LIMIT), AfterValidator(_tokens)] | None = None
@@ -192,7 +192,7 @@ class Chat(TextRequest):
 
 
 def read(kind: type[Body], content: bytes) -> Body:
-    """The request in a body; raises `Refusal` naming the first field that is not one."""
+    """Return the request in a body. Raises a `Refusal` that names the first invalid field."""
     try:
         fields = from_json(content, allow_inf_nan=False)
     except ValueError as error:
@@ -209,7 +209,7 @@ def read(kind: type[Body], content: bytes) -> Body:
 
 
 def passed_over(body: TextRequest) -> str:
-    """Names of what was sent and changed nothing, as a header can hold them."""
+    """Return the names of sent fields that had no effect, as a header can hold them."""
     names = list(body.model_extra or {})
     if body.stream_options is not None:
         names += [f"stream_options.{name}" for name in body.stream_options.model_extra or {}]
@@ -219,7 +219,7 @@ def passed_over(body: TextRequest) -> str:
 
 
 def _matters(kind: type[BaseModel], name: str, value: Any) -> bool:
-    """Whether a field is to be read; refuses one that asks for what is not there."""
+    """Return whether a field is to be read. Refuses a field that asks for something unsupported."""
     if value is None or name in HARMLESS:
         return False
     if name in kind.model_fields or name not in NEUTRAL:
@@ -240,7 +240,7 @@ def _refusal(error: Any) -> Refusal:
 
 
 def _check(body: TextRequest) -> None:
-    """What two fields must agree about."""
+    """Check fields that must agree with each other."""
 
     def refuse(param: str, reason: str) -> None:
         raise Refusal(400, f"{param}: {reason}", param, "invalid_value")

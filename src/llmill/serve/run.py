@@ -1,4 +1,4 @@
-"""The server's life: address, models, signals."""
+"""The server's lifetime: address, models, signals."""
 
 import asyncio
 import errno
@@ -21,13 +21,13 @@ from llmill.serve.served import opened
 KEY_VARIABLE = "LLMILL_API_KEY"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 TAKEN = (errno.EADDRINUSE, errno.EACCES)  # another port may be free, or allowed
-GRACE = 10  # seconds that answers have to end in after a signal
-UNREAD = 5  # seconds more for a client to read what it got
+GRACE = 10  # seconds in which answers must end after a signal
+UNREAD = 5  # further seconds for a client to read what it got
 
 
 def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: WeightType) -> None:
-    """Answer until SIGINT or SIGTERM. Raises `UserError` for an address that cannot be had, and for
-    what is no language model.
+    """Answer until SIGINT or SIGTERM. Raises `UserError` for an address that is not available, and
+    for a name that is not a language model.
     """
     key = os.environ.get(KEY_VARIABLE)
     if (key is not None and not key.isascii()) or key == "":
@@ -41,7 +41,7 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Wei
         if not local and key is None:
             print(f"llmill: whoever reaches this machine may ask; {KEY_VARIABLE} sets a key")
         server = Server(app, connections)
-        for signum in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them later, as it runs
+        for signum in (signal.SIGINT, signal.SIGTERM):  # uvicorn handles them once it runs
             signal.signal(signum, server.handle_exit)
         where = f"http://{in_url(host)}:{socket_.getsockname()[1]}"
         ready = f"llmill: {', '.join(models)} at {where}/v1, a page at {where}/"
@@ -51,10 +51,10 @@ def serve(names: Sequence[str], host: str, port: int, limits: Limits, dtype: Wei
 
 
 class Server(uvicorn.Server):
-    """Quiet but for failures, nothing but HTTP; what is not written in time is broken off."""
+    """Quiet except for failures, and only HTTP; answers not written in time are cut off."""
 
     def __init__(self, app: FastAPI, connections: int = Limits.connections):
-        """`connections`: so many at once."""
+        """`connections`: how many may be open at once."""
         self._worker, self._connections = app.state.worker, connections
         settings = uvicorn.Config(
             app,
@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
         super().__init__(settings)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer; connections come through a `Door` of ours."""
+        """Begin to answer; connections come through our own `Door`."""
         await super().startup(sockets=[])
         loop = asyncio.get_running_loop()
 
@@ -88,19 +88,19 @@ class Server(uvicorn.Server):
         self.servers = doors  # type: ignore[assignment]  # of asyncio's only what a Door has, too
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let answers end, and refuse the rest of those that do not."""
+        """Let answers finish, and refuse the rest of those that do not."""
         asyncio.get_running_loop().call_later(GRACE, self._worker.stop)
         await super().shutdown(sockets)
 
 
 def listener(host: str, port: int) -> socket.socket:
-    """A socket bound to the address, before anything is loaded."""
+    """Return a socket bound to the address, before anything is loaded."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         reason = error.strerror
-        if error.errno is not None and error.errno > 0:  # a name that is no address has none
+        if error.errno is not None and error.errno > 0:  # a name that is not an address has none
             reason = os.strerror(error.errno)
         another = "; --port takes another" if error.errno in TAKEN else ""
         raise UserError(f"{host}, port {port}: {reason}{another}") from None

@@ -1,5 +1,5 @@
-"""A model as it is served: its name, what it reads of a prompt or of messages, and the texts that a
-request has it write: how each goes on, and when it ends.
+"""A served model: its name, what it reads of a prompt or of messages, and the texts that a request
+orders: how each continues, and when it ends.
 """
 
 import secrets
@@ -22,7 +22,7 @@ ROLE = {"developer": "system"}
 
 @dataclass(frozen=True)
 class Served:
-    """A language model under a name."""
+    """A language model with a name."""
 
     name: str
     language: LanguageModel
@@ -30,7 +30,7 @@ class Served:
 
     @property
     def context(self) -> int:
-        """Tokens that it can read, its own among them."""
+        """Tokens that the model can read, including its own."""
         return self.language.model.config.block_size
 
     @cached_property
@@ -39,7 +39,7 @@ class Served:
         return max(map(len, self.language.tokenizer.ranks))
 
     def card(self) -> dict[str, Any]:
-        """What `/v1/models` says of it; `context` and `chat` are our own."""
+        """Return the model's entry in `/v1/models`; `context` and `chat` are our own fields."""
         return {
             "id": self.name,
             "object": "model",
@@ -50,12 +50,12 @@ class Served:
         }
 
     def text(self, text: str, param: str) -> list[int]:
-        """Ids of a text behind <|endoftext|>."""
+        """Return the ids of a text, after <|endoftext|>."""
         self._fits(text, param)
         return self.language.completed(text)
 
     def ids(self, ids: list[int], param: str) -> list[int]:
-        """Ids that the sender made, as they are."""
+        """Return ids that the sender made, unchanged; refuse those that are not tokens."""
         n_vocab = self.language.tokenizer.n_vocab
         wrong = next((token for token in ids if not 0 <= token < n_vocab), None)
         if wrong is not None:
@@ -64,9 +64,10 @@ class Served:
         return ids
 
     def conversation(self, messages: Sequence[ChatMessage]) -> list[int]:
-        """The messages in the assistant's own template; `developer` is another name of `system`.
+        """Return the messages in the assistant's own template; `developer` is another name of
+        `system`.
 
-        An answer, or the end, follows a text of the user's.
+        An answer, or the end, must follow a user's message.
         """
         template = self.language.template
         if template is None:
@@ -101,21 +102,21 @@ class Served:
         return ids
 
     def _fits(self, text: str, param: str) -> None:
-        """Refuse, before the work of encoding it, a text that cannot fit."""
+        """Refuse a text that cannot fit, before the work of encoding it."""
         size = len(text.encode())
         if size > self.context * self._longest:
             raise too_long(f"{param}: {size:,} bytes", self.context, param)
 
 
 def too_long(what: str, context: int, param: str) -> Refusal:
-    """What does not fit into the context."""
+    """Return the refusal for what does not fit into the context."""
     message = f"{what} do not fit: this model's maximum context length is {context} tokens"
     return Refusal(400, message, param, "context_length_exceeded")
 
 
 def opened(names: Sequence[str], dtype: WeightType) -> dict[str, Served]:
-    """Models by name, with weights of this number type; raises `UserError` for what is no language
-    model. A foundation of several adapters is in memory once.
+    """Return models by name, with weights of this number type. Raises `UserError` for a name that
+    is not a language model. Several adapters share one foundation in memory.
     """
     shared: Shared = {}
     return {name: Served(name, language_model(name, dtype, shared)) for name in names}
@@ -123,7 +124,7 @@ def opened(names: Sequence[str], dtype: WeightType) -> dict[str, Served]:
 
 @dataclass(frozen=True)
 class Order:
-    """One text: the prompt's ids, how many tokens at most, how they are chosen."""
+    """One text: the prompt's ids, how many tokens at most, and how they are chosen."""
 
     served: Served
     prompt: list[int]
@@ -132,12 +133,14 @@ class Order:
     seed: int
     stop: tuple[str, ...]
     echoed: list[int] | None = None  # the end of the prompt that is given back
-    top: int | None = None  # likeliest tokens told beside each; None: no log-probabilities at all
+    top: int | None = None  # likeliest tokens reported with each; None: no log-probabilities at all
     strip: bool = False  # white space before the text is left out
 
 
 def completion_orders(body: Completion, served: Served, limits: Limits) -> list[Order]:
-    """A text for each prompt. A text as prompt stands behind <|endoftext|>, which is not echoed."""
+    """Return an order for each prompt. A prompt that is a text follows <|endoftext|>, which is not
+    echoed.
+    """
     if len(body.prompt) > limits.waiting:
         message = f"prompt: {len(body.prompt)}, but at most {limits.waiting} are taken at once"
         raise Refusal(400, message, "prompt", "invalid_value")
@@ -160,7 +163,9 @@ def completion_orders(body: Completion, served: Served, limits: Limits) -> list[
 
 
 def chat_orders(body: Chat, served: Served, limits: Limits) -> list[Order]:
-    """The answer to the last message. Without a number of tokens, as many as fit."""
+    """Return the order for the answer to the last message; without a number of tokens, as many as
+    fit.
+    """
     ids = served.conversation(body.messages)
     name = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     max_tokens = getattr(body, name) or _as_many_as_fit(served, ids, limits.tokens)
@@ -181,7 +186,9 @@ def _order(
     param: str = "prompt",
     index: int = 0,
 ) -> Order:
-    """`index` within the request: the same prompt twice is two draws, as with `generate`."""
+    """Return an order. `index` within the request: the same prompt twice is two draws, as with
+    `generate`.
+    """
     if len(ids) + max_tokens > served.context:
         what = f"{param}: {len(ids)} tokens and {max_tokens} to be written"
         raise too_long(what, served.context, param)
@@ -196,7 +203,7 @@ def _as_many_as_fit(served: Served, ids: list[int], most: int) -> int:
 
 
 def _allowed(orders: list[Order], prompts: str, most: str, limits: Limits) -> None:
-    """Refuse what would be read or written beyond the limits; these are the fields that say so."""
+    """Refuse to read or write beyond the limits; `prompts` and `most` name the fields for this."""
     n_read = sum(len(order.prompt) for order in orders)
     n_written = sum(order.max_tokens for order in orders)
     for param, count, limit in ((prompts, n_read, limits.read), (most, n_written, limits.tokens)):

@@ -1,4 +1,4 @@
-"""A text on its way: its prompt is read a slice at a time, so that others are written in between;
+"""A text in progress: its prompt is read in slices, so that other texts are written in between;
 then tokens come in, and parts of the answer go out.
 
 Log-probabilities are in nats, before temperature and limits.
@@ -17,8 +17,8 @@ from llmill.serve.refusal import Refusal
 from llmill.serve.served import Order
 from llmill.text.tokenization.stream import TextStream
 
-SLICE = 128  # tokens that are read at once
-POSITIONS = 64  # whose logits are held at once
+SLICE = 128  # tokens read at once
+POSITIONS = 64  # positions whose logits are held at once
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,23 @@ class Score:
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of the answer with the tokens that begin in it; the last one says why it ends, and
-    has those that are not shown.
+    """A piece of the answer with the tokens that begin in it. The last part says why the answer
+    ends, and has the tokens that are not shown.
     """
 
     text: str
-    scores: tuple[tuple[int, Score], ...] = ()  # each with the characters before it
-    finish: str | None = None  # stop: it came to its end; length: it may not go on
-    written: int = 0  # tokens drawn so far, <|endoftext|> among them
+    scores: tuple[tuple[int, Score], ...] = ()  # each with the number of characters before it
+    finish: str | None = None  # stop: it ended; length: it reached its limit
+    written: int = 0  # tokens drawn so far, including <|endoftext|>
 
 
 class Reading:
-    """All of a prompt but its last token, which the writer reads; scored on the way, if asked."""
+    """Reads a prompt except its last token, which the writer reads; scores it on the way, if
+    requested.
+    """
 
     def __init__(self, prompt: list[int], top: int | None):
-        """`top`: likeliest tokens that are told beside each; None: no scores."""
+        """`top`: likeliest tokens reported with each; None: no scores."""
         self._prompt, self._top = prompt, top
         self.cache = Cache(torch.zeros(1, dtype=torch.long))
         self.scores = [] if top is None else [Score(prompt[0], None)]
@@ -58,7 +60,7 @@ class Reading:
 
     @torch.inference_mode()
     def read(self, model: Transformer) -> None:
-        """Read the next slice; a failure leaves nothing that could be gone on with."""
+        """Read the next slice; after a failure, reading cannot continue."""
         start = self.cache.used
         end = start + self.next
         device = next(model.parameters()).device
@@ -70,7 +72,7 @@ class Reading:
 
 
 class Text:
-    """An order and how far it got. The worker's thread alone calls it."""
+    """An order and its progress. Only the worker's thread calls it."""
 
     def __init__(self, order: Order, deliver: Callable[[Part | Refusal], None]):
         """`deliver` gets each part, and at the end a part with `finish`, or a refusal."""
@@ -86,7 +88,7 @@ class Text:
 
     @property
     def reads(self) -> int:
-        """Tokens of the slice that must be read before it can begin; 0: it can."""
+        """Tokens of the slice that must be read before the text can begin; 0 if it can."""
         return 0 if self._reading is None else self._reading.next
 
     @property
@@ -95,14 +97,14 @@ class Text:
         return 0 if self.reads or self.order.max_tokens == 0 else len(self.order.prompt)
 
     def read(self, model: Transformer) -> None:
-        """Read that slice."""
+        """Read the next slice."""
         assert self._reading is not None
         self.half_read = True
         self._reading.read(model)
 
     def begin(self, writer: Writer) -> int | None:
-        """Give the prompt back, if that is asked, and go on in a writer; its number there, or None
-        if nothing else is asked.
+        """Echo the prompt, if requested, and continue in a writer. Returns the text's number there,
+        or None if nothing else is requested.
         """
         order, reading = self.order, self._reading
         self._reading, self.half_read = None, False
@@ -128,7 +130,7 @@ class Text:
         self.deliver(Part(text, tuple(zip(starts, own, strict=False))))
 
     def take(self, sample: Drawn) -> bool:
-        """Go on with a token; whether the text ends with it."""
+        """Continue with a token; return whether the text ends with it."""
         self._written += 1
         ended = sample.token in self._ends
         piece = self._stream.close() if ended else ""  # what was held back stands before it
@@ -151,12 +153,12 @@ class Text:
         if self._stream.stopped:
             finish = "stop"
         end = self._before + self._stream.shown
-        scores = tuple((min(start, end), each) for start, each in self._scores)  # the hidden, too
+        scores = tuple((min(start, end), each) for start, each in self._scores)  # hidden ones too
         self.deliver(Part(piece, scores, finish, self._written))
         return True
 
     def _shown(self) -> tuple[tuple[int, Score], ...]:
-        """Scores of the tokens that begin in what is shown, each once."""
+        """Return the scores of the tokens that begin in the shown text, each once."""
         end = self._before + self._stream.shown
         ready = tuple(pair for pair in self._scores if pair[0] < end)
         self._scores = self._scores[len(ready) :]
@@ -164,8 +166,8 @@ class Text:
 
 
 def _reading(order: Order) -> Reading | None:
-    """What is to be read in slices: a prompt that is scored, or too long for the writer to read at
-    once.
+    """Return what must be read in slices: a prompt that is scored, or too long for the writer to
+    read at once.
     """
     scored = order.top is not None and bool(order.echoed)
     if scored or (order.max_tokens > 0 and len(order.prompt) - 1 > SLICE):
@@ -174,12 +176,12 @@ def _reading(order: Order) -> Reading | None:
 
 
 def score(logits: Tensor, token: int, top: int) -> Score:
-    """Of a token under logits, (V,)."""
+    """Return the score of a token under logits, (V,)."""
     return _scores(logits[None], [token], top)[0]
 
 
 def scores(model: Transformer, hidden: Tensor, tokens: list[int], top: int) -> list[Score]:
-    """Of each token after its row of the stream, (T, C)."""
+    """Return the score of each token after its row of the stream, (T, C)."""
     values = []
     for start in range(0, len(tokens), POSITIONS):
         logits = model.head(hidden[start : start + POSITIONS]).cpu()
@@ -188,7 +190,7 @@ def scores(model: Transformer, hidden: Tensor, tokens: list[int], top: int) -> l
 
 
 def _scores(logits: Tensor, tokens: list[int], top: int) -> list[Score]:
-    """Of a token for each row of logits, (N, V)."""
+    """Return the score of a token for each row of logits, (N, V)."""
     logprobs = logits.double().log_softmax(dim=-1)
     own = logprobs.gather(1, torch.tensor(tokens)[:, None])[:, 0].tolist()
     best = logprobs.topk(min(top, logprobs.size(1)), dim=-1)

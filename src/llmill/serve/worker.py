@@ -1,5 +1,5 @@
-"""One thread owns the models and writes all texts together: they join and leave between steps, in
-turns: each request has one of its texts taken, then each its next.
+"""One thread owns the models and writes all texts together. Texts join and leave between steps, in
+turns: one text of each request is taken, then the next of each.
 """
 
 import logging
@@ -13,20 +13,20 @@ from llmill.serve.refusal import BUSY, STOPPING, Limits, Refusal, broken
 from llmill.serve.served import Served
 from llmill.serve.text import Text
 
-JOINING = 256  # tokens that are read at one step, padding among them
+JOINING = 256  # tokens read in one step, including padding
 LOG = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
 class Request:
-    """The texts of one request, and those of them that wait, in their order."""
+    """The texts of one request, and those of them that wait, in order."""
 
     texts: frozenset[Text]
     waiting: deque[Text]
 
 
 class Turns:
-    """Requests with texts that wait; whose turn it is comes first."""
+    """Requests with texts that wait; the request whose turn it is comes first."""
 
     def __init__(self) -> None:
         self._requests: deque[Request] = deque()
@@ -38,23 +38,23 @@ class Turns:
         return (text for request in self._requests for text in request.waiting)
 
     def add(self, texts: Sequence[Text]) -> None:
-        """A request's texts, behind all others' turn."""
+        """Add a request's texts, after the turn of all others."""
         self._requests.append(Request(frozenset(texts), deque(texts)))
 
     def leave(self, left: Iterable[Text]) -> None:
-        """These wait no more."""
+        """Remove these from the texts that wait."""
         gone = set(left)
         for request in self._requests:
             request.waiting = deque(text for text in request.waiting if text not in gone)
         self._requests = deque(request for request in self._requests if request.waiting)
 
     def next_texts(self, places: int, running: Iterable[Text], most: int) -> list[Text]:
-        """Who goes on, in turns: as many as read `most` tokens, padding among them, or one. Each is
-        among those that wait until it leaves them.
+        """Return the texts that continue, in turns: as many as read `most` tokens, including
+        padding, or one. Each stays among the waiting texts until it leaves them.
 
-        `running` have one of the places already. A request gets another as long as it has fewer
-        than are free, so that who comes next finds one. Of a request's texts that are read in
-        slices one goes on.
+        `running` already have one of the places. A request gets another as long as it has fewer
+        than are free, so that the next request finds one. Of a request's texts that are read in
+        slices, one continues.
         """
         having, chosen = list(running), list[Text]()
         width = rows = sliced = 0
@@ -79,7 +79,7 @@ class Turns:
 def _next(
     request: Request, chosen: Sequence[Text], having: Sequence[Text], places: int
 ) -> Text | None:
-    """The text of this request that goes on, if there is one and a place for it."""
+    """Return the text of this request that continues, if there is one and a place for it."""
     text = next((text for text in request.waiting if text not in chosen), None)
     if text is None or any(each.reads and each in request.texts for each in chosen):
         return None
@@ -93,13 +93,13 @@ def _next(
 
 
 class Worker:
-    """Texts wait until there is room, then every step gives each its next token."""
+    """Texts wait until there is room; then every step gives each its next token."""
 
     def __init__(self, served: Iterable[Served], limits: Limits):
         self._writers = {each.name: Writer(each.language.model) for each in served}
         self._open: dict[str, dict[int, Text]] = {name: {} for name in self._writers}
         self._limits = limits
-        self._changed = threading.Condition()  # of what is below
+        self._changed = threading.Condition()  # for the attributes below
         self._waiting = Turns()
         self._left: set[Text] = set()
         self._stopping = False
@@ -107,7 +107,7 @@ class Worker:
 
     @property
     def open(self) -> int:
-        """Texts that are being written or wait."""
+        """Number of texts that are being written or wait."""
         with self._changed:
             return self._count()
 
@@ -116,14 +116,14 @@ class Worker:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after the step that is going on; what is not finished is refused."""
+        """End after the present step; unfinished texts are refused."""
         with self._changed:
             self._stopping = True
             self._changed.notify()
         self._thread.join()
 
     def submit(self, texts: Sequence[Text]) -> None:
-        """Let all of these wait, or raise `Refusal` and none."""
+        """Let all of these texts wait, or raise `Refusal` and let none wait."""
         with self._changed:
             if self._stopping:
                 raise _stopped()
@@ -134,7 +134,7 @@ class Worker:
             self._changed.notify()
 
     def leave(self, texts: Iterable[Text]) -> None:
-        """Nobody waits for these any more; of no effect on one that is finished."""
+        """Note that nobody waits for these texts any more; this does not affect finished ones."""
         with self._changed:
             self._left.update(texts)
             self._waiting.leave(self._left)
@@ -154,8 +154,8 @@ class Worker:
             text.deliver(_stopped())
 
     def _going_on(self) -> list[Text] | None:
-        """Who of those that wait goes on at this step, without those who left; waits while nobody
-        is there.
+        """Return the waiting texts that continue at this step, without those that left; wait while
+        there are none.
         """
         with self._changed:
             self._let_go()
@@ -176,7 +176,7 @@ class Worker:
         self._left.clear()
 
     def _go_on(self, text: Text) -> None:
-        """Read a slice of its prompt, or what is left of it; then it waits no more."""
+        """Read a slice of its prompt, or the rest of it; then it no longer waits."""
         name, number = text.order.served.name, None
         writer = self._writers[name]
         try:

@@ -1,1 +1,1 @@
-"""The stages, one module each: listed in `dvc.yaml`, run by `python -m llmill STAGE`."""
+"""The stages, one module each. `dvc.yaml` lists them; `python -m llmill STAGE` runs one."""

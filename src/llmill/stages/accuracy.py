@@ -1,10 +1,10 @@
-"""Measure the classifiers on the test messages, beside two baselines.
+"""Evaluate the classifiers and two baselines on the test messages.
 
     python -m llmill accuracy
 
-In: what the classifier of each variant says of the messages, and their labels. Out: `metrics.json`,
-`predictions.json`, and `tests.json` where there are further tests. The variant that is best on the
-validation split is compared with TF-IDF, and every two variants with each other, message by
+Input: the logits of each variant's classifier, and the labelled messages. Output: `metrics.json`,
+`predictions.json`, and `tests.json` if there are further tests. The variant with the best
+validation accuracy is compared with TF-IDF, and every two variants with each other, message by
 message.
 """
 
@@ -38,17 +38,17 @@ Splits = dict[str, tuple[list[str], list[str]]]  # texts and labels
 
 @dataclass(frozen=True)
 class Classifier:
-    """What the trainings of a variant left: logits of the messages by seed, (N, n_class)."""
+    """The results of a variant's trainings: logits of the messages by seed, (N, n_class)."""
 
     labels: list[str]
-    trainable: int  # parameters
+    trainable: int  # number of trainable parameters
     validate: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
-    tests: dict[str, dict[str, np.ndarray]]  # further ones, by name
-    sizes: dict[str, dict[str, np.ndarray]]  # of the test messages, by messages learnt from
+    tests: dict[str, dict[str, np.ndarray]]  # by further test, then seed
+    sizes: dict[str, dict[str, np.ndarray]]  # of the test split, by number of training messages
 
     def says(self, logits: np.ndarray) -> list[str]:
-        """The label of each message."""
+        """Return the predicted label of each row of logits, (N, n_class)."""
         return [self.labels[i] for i in logits.argmax(axis=1)]
 
 
@@ -59,7 +59,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Let every classifier and baseline label the test split; count, compare, write."""
+    """Evaluate every classifier and baseline on the test split, compare them, write the results."""
     settings = params.accuracy
     folder = job.folder("prepare") / "classification"
     splits = load(folder)
@@ -88,10 +88,8 @@ def run(params: Parameters, job: Job) -> None:
             "calibration": calibrated(each, held_out, truth),
             "sizes": by_size(each, truth, labels, positive, draws),
         }
-    # Chosen on the validation split: the best of several on the test split is partly luck.
-    best = max(
-        systems, key=lambda name: systems[name]["validation_accuracy"]
-    )  # of equals the first
+    # Choose on the validation split: the best of several on the test split is partly luck.
+    best = max(systems, key=lambda name: systems[name]["validation_accuracy"])  # the first in a tie
     of_tests = [text for of_test, _ in tests.values() for text in of_test]
     by_words, strength = measured.tfidf(
         splits["train"], splits["validate"], [*texts, *of_tests], settings.seed
@@ -118,7 +116,7 @@ def run(params: Parameters, job: Job) -> None:
     metrics = {
         "test_messages": len(texts),
         "labels": labels,
-        "positive": positive,  # of precision, recall and F1: the rarer label
+        "positive": positive,  # label of precision, recall and F1: the rarer one
         "variants": {name: systems[name] for name in classifiers},
         "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
         "best": best,  # by validation accuracy
@@ -143,24 +141,24 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def load(folder: Path) -> Splits:
-    """Texts and labels of each split; `UserError` as `classification.read_splits` raises it."""
+    """Read texts and labels of each split. Raise `UserError` as `read_splits` does."""
     splits = classification.read_splits(folder)
     return {name: columns(rows) for name, rows in splits.items()}
 
 
 def columns(rows: Iterable[classification.Message]) -> tuple[list[str], list[str]]:
-    """Texts and labels."""
+    """Return the texts and the labels of messages."""
     return [row.text for row in rows], [row.label for row in rows]
 
 
 def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, Classifier]]:
-    """The classifiers that were made, by variant, with what they say of these further tests;
-    `UserError` if one was made for other labels than the messages have.
+    """Yield each trained variant and its classifier, with logits of the further tests named.
+    Raise `UserError` if a classifier has other labels than the messages.
     """
     for variant in job.variants("classify"):
         file = job.folder(f"classify/{variant}") / "scores.json"
         scores = record.read_json(file)
-        if not scores:  # of a variant that params.yaml leaves out
+        if not scores:  # params.yaml leaves this variant out
             continue
         if scores["labels"] != labels:
             raise UserError(
@@ -190,8 +188,9 @@ def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, 
 def said_of_tests(
     tests: Splits, classifiers: dict[str, Classifier], by_words: list[str], learnt: Labels
 ) -> dict[str, dict[str, list[list[str]]]]:
-    """The labels that each system gives the messages of each further test, a list a run;
-    `by_words`: what TF-IDF gives those of all tests in a row.
+    """Return the predicted labels by further test and system, one list per training run.
+
+    `by_words` are TF-IDF's labels for all tests, one after the other.
     """
     said: dict[str, dict[str, list[list[str]]]] = {}
     start = 0
@@ -206,19 +205,19 @@ def said_of_tests(
 
 
 def accuracy(classifier: Classifier, labels: Labels) -> float:
-    """The share of the validation messages that get their label, in the mean over the seeds."""
+    """Return the validation accuracy, as a mean over seeds."""
     runs = [classifier.says(logits) for logits in classifier.validate.values()]
     return sum(share(run, labels) for run in runs) / len(runs)
 
 
 def share(predicted: Labels, truth: Labels) -> float:
-    """The share of messages that get their label."""
+    """Return the share of messages with the right label."""
     return sum(a == b for a, b in zip(predicted, truth, strict=True)) / len(truth)
 
 
 def calibrated(classifier: Classifier, held_out: Labels, truth: Labels) -> dict[str, float]:
-    """Expected calibration error on the test messages, as trained and at the temperature that
-    fits the validation messages best; means over the seeds.
+    """Return the expected calibration error on the test messages as trained, the temperature that
+    fits the validation messages best, and the error at this temperature; means over seeds.
     """
     known, wanted = (numbers(names, classifier.labels) for names in (held_out, truth))
     pairs = list(zip(classifier.validate.values(), classifier.test.values(), strict=True))
@@ -240,7 +239,7 @@ def by_size(
     positive: str,
     draws: intervals.Draws,
 ) -> dict[str, intervals.Interval]:
-    """The learning curve: test accuracy by the number of messages that were learnt from."""
+    """Return the learning curve: test accuracy by the number of training messages."""
     return {
         size: measured.figures_of_runs(
             truth, [classifier.says(x) for x in by_seed.values()], labels, positive, **draws
@@ -252,7 +251,7 @@ def by_size(
 def table(
     texts: Sequence[str], truth: Sequence[str], predicted: dict[str, list[str]]
 ) -> list[dict[str, Any]]:
-    """One row a message: its text, its label, and the label of each system."""
+    """Return one row per message: its text, its label, and the label from each system."""
     return [
         {
             "text": text,
@@ -264,7 +263,7 @@ def table(
 
 
 def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """The two files, the tracker, and a line for each system."""
+    """Write both files, log to the tracker, and print a line for each system."""
     record.write_json(job.out / "predictions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]

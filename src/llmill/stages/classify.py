@@ -2,11 +2,11 @@
 
     python -m llmill classify last_block
 
-In: the foundation model and the labelled messages. Out: `checkpoint/`, `curves.csv`,
-`scores.json`, `metrics.json`. The variant says what is trainable: the new head alone, the last
-block or two with it, low-rank adapters with it, or everything; and whether it begins from the
-foundation's weights. With several seeds the first one's model is the classifier, and the others
-say how far chance goes.
+Input: the foundation model and the labelled messages. Output: `checkpoint/`, `curves.csv`,
+`scores.json`, `metrics.json`. The variant determines what is trainable: the new head alone, the
+head and the last one or two blocks, the head and low-rank adapters, or everything; and whether the
+training begins from the foundation's weights. With several seeds, the classifier is the first
+seed's model. The other seeds show the variation by chance.
 """
 
 from __future__ import annotations
@@ -41,33 +41,34 @@ from llmill.training.settings import Training
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-BATCH_SIZE = 64  # of what is not learnt from; of no influence on a figure
-DIGITS = 6  # of a logit, behind the point
+BATCH_SIZE = 64  # for inference; does not change a metric
+DIGITS = 6  # decimals of a logit
 MIB = 2**20
 LORA, FROM_RANDOM = "lora", "all_from_random"  # variants with weights of their own
 
-Labelled = list[tuple[list[int], int]]  # token ids and the number of the class
+Labelled = list[tuple[list[int], int]]  # (token ids, class number)
 Collate = Callable[[Sequence[Any]], Batch]
 
 
 @dataclass(frozen=True)
 class Data:
-    """The messages as the model reads them."""
+    """The encoded messages."""
 
     labels: list[str]
     max_length: int  # tokens
     train: Labelled
     validate: Labelled
     test: Labelled
-    tests: dict[str, Labelled]  # further ones
+    tests: dict[str, Labelled]  # further tests by name
     weights: Tensor  # (n_class,)
-    cut: int  # messages to train and validate on that are longer, of which the end is read
+    cut: int  # training and validation messages that are longer; only their end is read
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The messages as what is trained reads them: token ids, or what the frozen part made of them.
-    An example is the text, its class, and how many tokens it has.
+    """The inputs of the trained part: token ids, or (if `kept`) features from the frozen part.
+
+    An example is (ids or features, class number, number of tokens).
     """
 
     train: list[Any]
@@ -77,13 +78,13 @@ class Inputs:
     kept: bool
 
     def collate(self, weights: Tensor) -> Collate:
-        """What makes a batch of examples."""
+        """Return the function that collates examples into a batch."""
         return partial(collate_kept if self.kept else collate_ids, weights=weights)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the trainings of a variant have in common."""
+    """What all trainings of a variant share."""
 
     settings: Classify
     hardware: Runtime
@@ -94,7 +95,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training left: the curve, and the logits, (N, n_class), of what it did not see."""
+    """The results of a training: its curve, and the logits of held-out messages, (N, n_class)."""
 
     curve: list[Row]
     validate: Tensor
@@ -110,8 +111,8 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Replace the output layer by a class head and train what the variant leaves trainable, once a
-    seed.
+    """Replace the output layer with a class head and train what the variant leaves trainable, once
+    per seed.
     """
     assert job.variant is not None, "a matrix stage"
     settings = params.classify
@@ -125,7 +126,7 @@ def run(params: Parameters, job: Job) -> None:
     whole: dict[int, Trained] = {}
     parts: dict[int, dict[int, Trained]] = {}
     for seed in settings.seeds:
-        # The weights that are trained are the foundation's again, and the frozen ones always.
+        # Each seed begins from the foundation's weights.
         loaded = checkpoint.load(begun_from) if whole else foundation
         assert isinstance(loaded.model, Transformer), "pretrain puts no other head on it"
         model = classifier(of, seed, loaded.model)
@@ -141,7 +142,7 @@ def run(params: Parameters, job: Job) -> None:
             fewer = replace(inputs, train=some(inputs.train, size, seed))
             steps = length(settings.training, len(data.train))
             training = settings.training.model_copy(update={"max_steps": steps, "epochs": None})
-            # The body is as it was: nothing but a head has been trained.
+            # The body is unchanged, because only the head has been trained.
             model = classifier(of, seed, model.body)
             part = train(of, model, fewer, training, seed, f"{name}_size_{size}".lstrip("_"))
             parts.setdefault(size, {})[seed] = part
@@ -149,9 +150,9 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def classifier(of: Run, seed: int, body: Transformer) -> ClassModel:
-    """The model as its training begins."""
+    """Build the model at the beginning of its training."""
     settings = of.settings
-    # Before the model is made: the weights of the new head, or of all, are drawn.
+    # Set the seed before the model is built, because this draws the new weights.
     runtime.start(seed, settings.threads)
     if of.variant == FROM_RANDOM:
         body = Transformer(body.config, body.vocab_size)
@@ -171,8 +172,8 @@ def classifier(of: Run, seed: int, body: Transformer) -> ClassModel:
 
 
 def read(of: Run, model: ClassModel) -> Inputs:
-    """The messages as they are trained on: what the frozen part makes of them is computed once,
-    where that takes no more memory than it may.
+    """Return the inputs for the training. Features from the frozen part are computed once if the
+    run reads every message and they fit into `features_mib`.
     """
     data, settings = of.data, of.settings
     splits = (data.train, data.validate, data.test, *data.tests.values())
@@ -190,7 +191,7 @@ def read(of: Run, model: ClassModel) -> Inputs:
         return ids
     of.job.say(f"{what}: computed once")
     model.to(runtime.device(of.hardware)).eval()
-    with runtime.autocast(of.hardware):  # as in training; what is measured is in float32
+    with runtime.autocast(of.hardware):  # as in training; evaluation runs in float32
         learnt = frozen(model, data.train)
     further = {name: frozen(model, rows) for name, rows in data.tests.items()}
     return Inputs(
@@ -199,7 +200,7 @@ def read(of: Run, model: ClassModel) -> Inputs:
 
 
 def frozen(model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
-    """What the frozen part makes of each message, its class and its tokens."""
+    """Return the features of each message from the frozen part, its class and number of tokens."""
     kept = frozen_outputs(model, [ids for ids, _ in rows], BATCH_SIZE)
     return [(x, label, len(ids)) for x, (ids, label) in zip(kept, rows, strict=True)]
 
@@ -207,7 +208,7 @@ def frozen(model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
 def train(
     of: Run, model: ClassModel, inputs: Inputs, training: Training, seed: int, name: str
 ) -> Trained:
-    """One training, in place; the model is left on the CPU, in evaluation mode."""
+    """Train the model in place; leave it on the CPU in evaluation mode."""
     part: nn.Module = Upper(model) if inputs.kept else model
 
     def validate(part: nn.Module, step: int) -> Figures:
@@ -226,19 +227,22 @@ def train(
 
 
 def sizes(of: Run, model: ClassModel) -> list[int]:
-    """The sizes of a learning curve: of the head alone, whose trainings cost next to nothing."""
+    """Return the training sizes of the learning curve: only for the head alone, which is cheap."""
     n = len(of.data.train)
     return [size for size in of.settings.sizes if model.head_alone and size < n]
 
 
 def some(examples: list[Any], size: int, seed: int) -> list[Any]:
-    """So many of the examples, drawn; of a larger size these and more."""
+    """Draw `size` of the examples; a larger size includes those of a smaller one."""
     order = torch.randperm(len(examples), generator=torch.Generator().manual_seed(seed))
     return [examples[i] for i in order[:size].tolist()]
 
 
 def encode(settings: Classify, folder: Path, foundation: Checkpoint[AnyModel]) -> Data:
-    """Read and encode the messages; the classes are those of the training ones, sorted."""
+    """Read and encode the messages. The classes are the labels of the training split, sorted.
+
+    Raise `UserError` if `max_length` is above the model's context.
+    """
     splits = classification.read_splits(folder)
     labels = sorted({row.label for row in splits["train"]})
     limit, block = settings.max_length, foundation.model.config.block_size
@@ -267,23 +271,23 @@ def encode(settings: Classify, folder: Path, foundation: Checkpoint[AnyModel]) -
 
 
 def batches(settings: Classify, data: Data) -> Examples:
-    """The messages to train on, in the order of the first seed's run, whatever the variant."""
+    """Return the training batches in the order of the first seed's run, for any variant."""
     collate = partial(collate_labels, weights=data.weights)
     return Examples(data.train, collate, settings.training.batch_size, settings.seeds[0])
 
 
 def with_lengths(rows: Labelled) -> list[tuple[list[int], int, int]]:
-    """Messages by their token ids, as examples."""
+    """Return messages as examples of token ids."""
     return [(ids, label, len(ids)) for ids, label in rows]
 
 
 def collate_ids(examples: Sequence[tuple[list[int], int, int]], weights: Tensor) -> Batch:
-    """A batch of messages by their token ids."""
+    """Collate examples of token ids into a batch."""
     return collate_labels([(ids, label) for ids, label, _ in examples], weights)
 
 
 def class_weights(settings: Classify, labels: list[int], n_class: int) -> Tensor:
-    """One weight a class: all 1, or such that every class has the same total weight."""
+    """Return the class weights, (n_class,): all 1, or equal total weight for every class."""
     if settings.class_weights == "none":
         return torch.ones(n_class)
     counts = torch.bincount(torch.tensor(labels), minlength=n_class)
@@ -291,12 +295,12 @@ def class_weights(settings: Classify, labels: list[int], n_class: int) -> Tensor
 
 
 def outputs(part: nn.Module, examples: list[Any]) -> Tensor:
-    """The logits of examples, (N, n_class)."""
+    """Return the logits of examples, (N, n_class)."""
     return head_outputs(part, [text for text, _, _ in examples], BATCH_SIZE)
 
 
 def figures(logits: Tensor, examples: list[Any]) -> Figures:
-    """Mean loss and accuracy, every message counting the same."""
+    """Return mean loss in nats and accuracy from logits (N, n_class), unweighted."""
     targets = torch.tensor([label for _, label, _ in examples])
     return {
         "validation_loss": float(F.cross_entropy(logits, targets)),
@@ -305,7 +309,7 @@ def figures(logits: Tensor, examples: list[Any]) -> Figures:
 
 
 def save(of: Run, model: ClassModel, foundation: Checkpoint[AnyModel], begun_from: Path) -> None:
-    """The classifier, which says what its weights were made from, unless they began at random."""
+    """Save the classifier, with the hash of the weights it began from, unless they were random."""
     adapter = of.settings.adapter if of.variant == LORA else None
     made = Checkpoint(
         model,
@@ -326,7 +330,7 @@ def write(
     parts: dict[int, dict[int, Trained]],
     trainable: int,
 ) -> None:
-    """Curves, logits and figures; those of the first seed are the classifier's."""
+    """Write curves, logits and metrics. Those of the first seed are the classifier's."""
     first, *others = whole
     write_curve(job.out / "curves.csv", whole[first].curve)
     for seed in others:
@@ -364,5 +368,5 @@ def write(
 
 
 def rounded(logits: Tensor) -> list[list[float]]:
-    """Logits as JSON values."""
+    """Return logits (N, n_class) as rounded lists for JSON."""
     return [[round(x, DIGITS) for x in row] for row in logits.tolist()]

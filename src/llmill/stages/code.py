@@ -1,8 +1,8 @@
-"""Write down what the code of each stage is: what it imports, by content.
+"""Record the code of each stage: all that it imports, by content.
 
     python -m llmill code
 
-In: `src/llmill`, the lock file. Out: a file for each stage, which is its only dependency on code.
+Input: `src/llmill`, the lock file. Output: one file per stage, its only dependency on code.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Write the files."""
+    """Write the files. Report packages whose installed version is not the locked one."""
     written = files(job.stages)
     for name, value in written.items():
         record.write_json(job.out / name, value)
@@ -37,8 +37,8 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def files(stages: dict[str, Stage]) -> dict[str, closure.Code]:
-    """One by name for every stage that depends on its file."""
-    # Read once: the stages share most of their modules.
+    """Return the code file of every stage that depends on one, by file name."""
+    # One tree for all stages, because they share most modules.
     source, locked = closure.SourceTree(), closure.read_lock()
     return {
         path.rpartition("/")[2]: closure.code_of(source, stage.name, locked)

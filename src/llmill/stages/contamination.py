@@ -1,11 +1,11 @@
-"""Count what of the test items stands in the text that models learn from.
+"""Count the test items that occur in the training text.
 
     python -m llmill contamination
 
-In: the prepared data, and what models said of the test questions, instructions and messages. Out:
-`metrics.json`, and `items.json` with a row for each item that overlaps. Of an item with a right
-answer it is asked whether that stands behind it in the text, too; a wrong one in its place is the
-control: where it is found as often, the overlap tells nothing of the answer.
+Input: the prepared data, and the models' answers to test questions, instructions and messages.
+Output: `metrics.json`, and `items.json` with a row for each item that overlaps. If an item has a
+right answer, the stage also searches for this answer after the item in the text. The control is a
+wrong answer: if it is found as often, the overlap does not reveal the answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 ROLES = ("mmlu", "instruction", "classification")  # with items
-ASKED = {  # by kind of item: stage, file, what names an item in it, measures with their keys
+ASKED = {  # by kind of item: stage, file, fields that identify an item, keys by metric
     QUESTIONS: (
         "mmlu",
         "questions.json",
@@ -48,7 +48,7 @@ ASKED = {  # by kind of item: stage, file, what names an item in it, measures wi
         {"exact_match": "exact"},
     ),
 }
-LEARNT = {  # parts of the text, by what learnt from them; a classifier that is not named: FOUNDED
+LEARNT = {  # parts of the text by the model trained on them; any other classifier: FOUNDED
     "pretrain": (DOCUMENTS,),
     "instruct": (DOCUMENTS, INSTRUCTIONS),
     "prefer": (DOCUMENTS, INSTRUCTIONS, PREFERENCES),
@@ -66,7 +66,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Look for every item in the text, then join what is found with what models said."""
+    """Search for every item in the text, then join the result with the models' answers."""
     settings, prepared = params.contamination, job.folder("prepare")
     kinds = [kind for kind in items.asked(prepared) if kind.items]
     if not kinds:
@@ -103,7 +103,7 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def skip(job: Job) -> None:
-    """Every role with items is null."""
+    """Write the reason for skipping: every role with items is null."""
     marks = (skipped.reason(job.folder("prepare") / role) for role in ROLES)
     why = ", ".join(filter(None, marks))
     skipped.write(job.out, why)
@@ -114,8 +114,8 @@ def skip(job: Job) -> None:
 def scored(
     kind: Asked, numbers: np.ndarray, found: Overlap, settings: Contamination, job: Job
 ) -> dict[str, dict[str, Any]]:
-    """By model and measure: the share right of all items, and with and without those that overlap
-    with what the model learnt from.
+    """Return, by model and metric, the accuracy on all items, and on those with and without overlap
+    with the model's training text.
     """
     by_key: dict[Any, list[int]] = {}
     for number, key in zip(numbers.tolist(), kind.keys, strict=True):
@@ -139,9 +139,7 @@ def scored(
 
 
 def said(kind: str, job: Job) -> list[tuple[str, list[Any], dict[str, list[bool]]]]:
-    """Each model with the items that it was asked and, by measure, whether it was right; none of
-    those that were not made.
-    """
+    """Return (model, keys of its items, by metric whether it was right) of each trained model."""
     if kind in ASKED:
         stage, file, names, measures = ASKED[kind]
         by_model = {

@@ -1,10 +1,10 @@
-"""Get every source that the parameters name, checked by hash, in one layout whatever it came from.
+"""Download every source that the parameters name, check its hash, and store it in one layout.
 
     python -m llmill download
 
-In: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; one's own files in `own/`; the
-world is generated here; weights to begin from may also lie in a folder of this machine.
-Out: a folder for each role, with `sources.json` (what it holds, its licence); `metrics.json`.
+Input: `sources.yaml`; its files, from LLMILL_MIRROR or their addresses; your own files in `own/`;
+optionally a local folder with initial weights. The stage generates the world itself.
+Output: a folder for each role, with `sources.json` (contents and licence); `metrics.json`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TITLES = {
     WORLD: "The built-in world: written from tables of true facts",
     NEWS: "News of the built-in world: written from tables of other true facts",
 }
-Listed = dict[str, list[dict[str, Any]]]  # by role: what stands in its sources.json
+Listed = dict[str, list[dict[str, Any]]]  # the entries of sources.json, by role
 
 
 class Parameters(Section):
@@ -39,10 +39,10 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Write the files of each role, what they are, and how much it is."""
+    """Write the files of each role, their descriptions, and their sizes."""
     settings = params.download
     chosen = sources.chosen(settings.sources, sources.read())
-    # Looked at before anything is fetched, so that a wrong folder costs no download.
+    # Check before any download, so that a wrong folder costs no time.
     weights = local.files(Path(settings.init_folder)) if settings.init_folder else []
     for role, own in settings.own:
         local.refuse_missing(f"params.yaml: download.{role}", own.files)
@@ -65,7 +65,7 @@ def run(params: Parameters, job: Job) -> None:
         listed[role].append(_own(role, own, settings.below(role, own.name), job))
     listed["text"] = _in_order(listed["text"], settings.text_names)
     for role, entries in listed.items():
-        # A role without sources has a folder and a list too, so that its readers need not ask.
+        # A role without sources also gets a folder and a list, so readers need no special case.
         (job.out / role).mkdir(exist_ok=True)
         record.write_json(job.out / role / SOURCES, entries)
     record.write_json(job.out / "metrics.json", measure(listed))
@@ -76,15 +76,15 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def make_room(files: list[File], job: Job) -> None:
-    """Refuse to start what the disk cannot hold."""
+    """Raise an error if the disk cannot hold the files."""
     job.downloads.mkdir(parents=True, exist_ok=True)
     transfer.room(job.downloads, sum(fetch.missing(file, job.downloads) for file in files))
-    if job.out.stat().st_dev != job.downloads.stat().st_dev:  # no links there, so copies
+    if job.out.stat().st_dev != job.downloads.stat().st_dev:  # copies, not links
         transfer.room(job.out, sum(file.bytes or 0 for file in files))
 
 
 def measure(listed: Listed) -> dict[str, dict[str, int]]:
-    """Files and bytes by role."""
+    """Return the number of files and bytes by role."""
     figures = {}
     for role, entries in listed.items():
         sizes = [file["bytes"] for entry in entries for file in entry["files"]]
@@ -93,9 +93,7 @@ def measure(listed: Listed) -> dict[str, dict[str, int]]:
 
 
 def _get(source: Source, below: str, at_once: int, network: Network, job: Job) -> dict[str, Any]:
-    """Bring one source, into the folder `below` that of its role; returns what `sources.json` says
-    of it.
-    """
+    """Fetch one source into the subfolder `below` of its role; return its `sources.json` entry."""
     sizes = [file.bytes for file in source.files]
     total = sum(size or 0 for size in sizes) if all(sizes) else None
     count = "1 file" if len(sizes) == 1 else f"{len(sizes)} files"
@@ -124,7 +122,7 @@ def _get(source: Source, below: str, at_once: int, network: Network, job: Job) -
 
 
 def _copied(name: str, files: list[Path], job: Job) -> dict[str, Any]:
-    """Copy the weights of a folder; returns what `sources.json` says of them."""
+    """Copy the weights of a folder; return their `sources.json` entry."""
     to = job.out / "init"
     transfer.room(job.out, sum(file.stat().st_size for file in files))
     with transfer.disk_full_is_one_line(job.out):
@@ -141,12 +139,12 @@ def _entry(
 
 
 def _own(role: str, own: OwnFile, below: str, job: Job) -> dict[str, Any]:
-    """Copy files of one's own, below the folder of their role; returns what `sources.json` says of
-    them: also how they are read.
+    """Copy own files into the folder of their role; return their `sources.json` entry, which also
+    describes how to read them.
     """
     paths = [Path(file) for file in own.files]
     name, reading = own.file, {"own": own.model_dump(mode="json")}
-    if isinstance(own, OwnText):  # a source of this description is read in the same way
+    if isinstance(own, OwnText):  # read like a listed source with this description
         name, below = own.name, f"{own.name}/"
         how = own.model_dump(include={"format", "column", "encoding"}, exclude_none=True)
         reading = {**how, "own": {"file": own.file}}
@@ -161,13 +159,13 @@ def _own(role: str, own: OwnFile, below: str, job: Job) -> dict[str, Any]:
 
 
 def _in_order(entries: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
-    """Text sources as the parameters list them."""
+    """Sort text sources in the order of the parameters."""
     return sorted(entries, key=lambda entry: names.index(entry["name"]))
 
 
 def _generate(params: Parameters, pairs: list[tuple[str, str]], job: Job) -> Listed:
-    """Write what is generated of the built-in world, for these roles and names; returns what each
-    role's `sources.json` says of it.
+    """Generate the built-in world for these (role, name) pairs; return the `sources.json` entries
+    by role.
     """
     from llmill.world import write
 
@@ -186,7 +184,7 @@ def _generate(params: Parameters, pairs: list[tuple[str, str]], job: Job) -> Lis
 
 
 def _world_entry(folder: Path, name: str, below: str | None = None) -> dict[str, Any]:
-    """What `sources.json` says of a source that fills the folder, or of text, one in it."""
+    """Return the `sources.json` entry of a source in `folder`, or in its subfolder `below`."""
     files = [
         {
             "path": path.relative_to(folder).as_posix(),

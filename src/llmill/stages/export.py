@@ -1,15 +1,15 @@
-"""Write a model as transformers loads it, with `from_pretrained` and without our code.
+"""Export a model for transformers, which loads it with `from_pretrained` and without llmill.
 
     python -m llmill export instruct
 
-In: the checkpoint of the named stage, its figures, and where its data came from. Out: the folder
-`model/`: weights, config, tokenizer, for a language model generation settings, for the assistant a
-chat template, and a model card; `gguf/`, where it is asked for: the same for llama.cpp and Ollama;
-`adapter/`, where it is asked for and one was learnt: that alone, as peft loads it; and
-`metrics.json`. Of a form that transformers does not have: `metrics.json` alone.
+Input: the checkpoint of the named stage, its metrics, and the sources of its data. Output: the
+folder `model/` with weights, config, tokenizer and model card, for a language model also generation
+settings, and for an assistant also a chat template; optionally `gguf/`, the same for llama.cpp and
+Ollama; optionally `adapter/`, a trained adapter alone, for peft; and `metrics.json`. If
+transformers does not support the architecture, only `metrics.json` is written.
 
-What a language model became is then loaded by every program that is installed, which must go on as
-llmill does.
+For a language model, the stage then generates with every installed program that loads the export,
+and compares the tokens with llmill's.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 GGUF_FOLDER, ADAPTER_FOLDER = "gguf", "adapter"
 NO_ROOM = "not tried: the context has no room for an answer"
-ROLES: dict[checkpoint.Kind, tuple[str, ...]] = {  # of what a model began from and learnt from
+ROLES: dict[checkpoint.Kind, tuple[str, ...]] = {  # of the data that a model is made from
     "foundation": ("init", "text"),
     "assistant": ("init", "text", "instruction"),
     "classifier": ("init", "text", "classification"),
@@ -55,7 +55,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Convert the checkpoint; in float32 the numbers of its weights stay as they are."""
+    """Convert the checkpoint. In float32 the values of its weights stay the same."""
     assert job.variant is not None, "a matrix stage"
     stage = job.folder(job.variant)
     loaded = checkpoint.load(stage / "checkpoint")
@@ -72,7 +72,7 @@ def run(params: Parameters, job: Job) -> None:
             kind = architecture.model_type
             lacking = f"supports only causal {kind} classifiers that read the last token"
         job.say(f"not exported: transformers {lacking}")
-        # No error: what transformers lacks must not stop the chain.
+        # Not an error: the limits of transformers must not stop the chain.
         nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}
         record.write_json(job.out / "metrics.json", nothing)
         return
@@ -92,7 +92,7 @@ def run(params: Parameters, job: Job) -> None:
         "labels": loaded.labels,
         "max_length": loaded.max_length,
     }
-    # Hashed before the card, which lists them and cannot list itself.
+    # Hash the files before writing the card, which lists them but not itself.
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     checked: dict[str, Any] = {}
     if isinstance(model, Transformer):
@@ -115,8 +115,8 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def write(folder: Path, loaded: Checkpoint[AnyModel], dtype: Dtype = "float32") -> None:
-    """Weights, config, tokenizer, and of a language model how it generates; the form must be one
-    that transformers has.
+    """Write weights, config and tokenizer, and for a language model its generation settings.
+    transformers must support the architecture.
     """
     architecture, end = huggingface.fitting(loaded.model.config), loaded.tokenizer.end_of_text
     assert architecture is not None, "asked before"
@@ -138,7 +138,7 @@ def write(folder: Path, loaded: Checkpoint[AnyModel], dtype: Dtype = "float32") 
 def gguf(
     folder: Path, loaded: Checkpoint[Transformer], settings: Export, job: Job
 ) -> dict[str, Any]:
-    """Write the files for llama.cpp and Ollama that are asked for; what llama.cpp made of each."""
+    """Write the requested files for llama.cpp and Ollama; return the result of each check."""
     if not settings.ggufs:
         return {}
     reason = gguf_out.lacking(loaded.model, loaded.tokenizer)
@@ -158,7 +158,7 @@ def gguf(
 
 
 def adapter(folder: Path, loaded: Checkpoint[Transformer], settings: Export, job: Job) -> None:
-    """Write the adapter alone, where one was learnt and peft's form is asked for."""
+    """Write the adapter alone, if the model has one and the parameter `adapter` is peft."""
     if settings.adapter != "peft" or loaded.adapter is None:
         return
     config, architecture = loaded.model.config, huggingface.fitting(loaded.model.config)
@@ -167,20 +167,20 @@ def adapter(folder: Path, loaded: Checkpoint[Transformer], settings: Export, job
     if reason is not None:
         job.say(f"no adapter by itself: {reason}")
         return
-    # Where this stage puts the model that the adapter was learnt on.
+    # The folder to which this stage exports the adapter's base model.
     foundation = checkpoint.read_config(loaded.adapter.foundation).made_by or "pretrain"
     base = job.folder(f"export/{foundation.replace('@', '/')}") / "model"
     peft_out.save(folder, loaded.adapter, config, architecture, base.as_posix(), settings.dtype)
 
 
 def _begins(template: str, tokenizer: Tokenizer) -> bool:
-    """Whether a prompt begins with the token that ends a text, as a document does."""
+    """Return whether a prompt begins with the end-of-text token, as a document does."""
     prompt = Template(template, tokenizer).prompt([message("user", "")])
     return prompt[:1] == [tokenizer.end_of_text]
 
 
 def prove(folder: Path, loaded: Checkpoint[Transformer], dtype: Dtype, job: Job) -> dict[str, Any]:
-    """What transformers makes of the folder; raises `UserError` where llmill does otherwise."""
+    """Check the folder with transformers. Raise `UserError` if it differs from llmill."""
     if not parity.installed("transformers"):
         return {"transformers": _not_tried("transformers", job)}
     question = parity.question(loaded)
@@ -220,12 +220,12 @@ def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
 
 
 def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:
-    """What transformers wants to know beside `tokenizer.json`."""
+    """Return the tokenizer settings that transformers needs besides `tokenizer.json`."""
     settings: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": loaded.model.config.block_size,
         "clean_up_tokenization_spaces": False,
-        "padding_side": "left",  # `generate` goes on at the right
+        "padding_side": "left",  # `generate` continues on the right
         **dict.fromkeys(("bos_token", "eos_token", "pad_token"), loaded.tokenizer.end_name),
     }
     if loaded.labels is not None:
@@ -233,7 +233,7 @@ def tokenizer_config(loaded: Checkpoint[AnyModel]) -> dict[str, Any]:
             "model_max_length": loaded.max_length,
             "truncation_side": "left",
             "padding_side": "right",
-            # `<|endoftext|>` in a message is text, so that the last token is never like padding
+            # encode `<|endoftext|>` in a message as text, so the last token never equals padding
             "split_special_tokens": True,
         }
     template = loaded.chat_template

@@ -2,10 +2,11 @@
 
     python -m llmill grader
 
-In: the foundation model, the instructions and the documents. Out: `checkpoint/`, `curves.csv`,
-`heldout.json`, `metrics.json`. Taught on responses of known score made from the training splits,
-measured on those made from the test instructions and the validation documents. With several seeds
-there is a judge of each: the first one's checkpoint holds the others'.
+Input: the foundation model, the instructions and the documents. Output: `checkpoint/`,
+`curves.csv`, `heldout.json`, `metrics.json`. The judge is trained on responses of known score that
+are made from the training splits. It is evaluated on responses that are made from the test
+instructions and the validation documents. With several seeds there are several judges. The first
+one's checkpoint folder contains the others'.
 """
 
 from __future__ import annotations
@@ -50,10 +51,10 @@ from llmill.training.progress import Figures, Row
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-MEASURED = 64  # answers at once, at most
-TEXTS = 2000  # documents that passages are taken from
+MEASURED = 64  # most answers per batch in evaluation
+TEXTS = 2000  # most documents that passages are taken from
 
-Scored = list[tuple[list[int], float]]  # token ids and the known score
+Scored = list[tuple[list[int], float]]  # (token ids, known score from 0 to 1)
 
 
 class Parameters(Section):
@@ -65,28 +66,28 @@ class Parameters(Section):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What every judge is measured on, whatever its seed."""
+    """The held-out responses, which are the same for every seed."""
 
     rows: list[Graded]  # made from the test instructions
-    test: Scored  # the same as the judge reads them
+    test: Scored  # the same responses, encoded
     validate: Scored
     probes: dict[str, Scored]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a judge says of the held-out responses, of 1, and of the probes, of 100."""
+    """A judge's scores of the held-out responses, from 0 to 1, and of the probes, 0 to 100."""
 
     curve: list[Row]
-    learnt: int  # responses
+    learnt: int  # number of training responses
     validation_loss: float
     predicted: list[float]
     probed: dict[str, list[float]]
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Make graded responses, train on them, and measure the judge on held-out ones; all that once a
-    seed, but for what is held out.
+    """Make graded responses, train on them, and evaluate the judge on held-out ones, once per seed.
+    All seeds share the held-out responses.
     """
     settings = params.grader
     begun_from = job.folder("pretrain") / "checkpoint"
@@ -94,7 +95,7 @@ def run(params: Parameters, job: Job) -> None:
     held = held_out(settings, job.folder("prepare"), foundation)
     judges: dict[int, Measured] = {}
     for of in trainings(settings):
-        # The weights that are trained are the foundation's again.
+        # Each seed begins from the foundation's weights.
         loaded = checkpoint.load_language_model(begun_from) if judges else foundation
         made, judges[of.seed] = train(of, params.runtime, loaded, held, job)
         place = job.out / "checkpoint"
@@ -104,19 +105,19 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def trainings(settings: Grader) -> list[Grader]:
-    """The settings of each training: they differ in the seed, which decides what is made of the
-    training references, too.
+    """Return the settings of each training. They differ in the seed, which also determines the
+    responses made from the training references.
     """
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return [settings.model_copy(update={"seed": seed}) for seed in seeds]
 
 
 def held_out(settings: Grader, prepared: Path, foundation: Checkpoint[Transformer]) -> HeldOut:
-    """Responses to the instructions that no judge learns from, by the first seed."""
+    """Make the responses to validation and test instructions, with the first seed."""
     tokenizer, block = foundation.tokenizer, foundation.model.config.block_size
     validate = encode(responses(settings, prepared, "validate"), tokenizer, block)
     rows = responses(settings, prepared, "test")
-    # Ranks alone would not show a judge that rates an empty answer like a reference.
+    # Ranks alone would not expose a judge that scores an empty answer like a reference.
     tests = instruction.read(prepared / "instruction" / "test.jsonl")
     probed = {name: encode(made, tokenizer, block) for name, made in probes(tests).items()}
     return HeldOut(rows, encode(rows, tokenizer, block), validate, probed)
@@ -129,10 +130,10 @@ def train(
     held: HeldOut,
     job: Job,
 ) -> tuple[Checkpoint[ScoreModel], Measured]:
-    """Train one judge from the foundation, in place, and measure it."""
+    """Train one judge from the foundation, in place, and evaluate it."""
     begun_from = job.folder("pretrain") / "checkpoint"
     learnt = batches(settings, job.folder("prepare"), foundation)
-    # Before the model is made: the weights of the new head are drawn.
+    # Set the seed before the model is built, because this draws the new head's weights.
     runtime.start(settings.seed, settings.threads)
     model = ScoreModel(foundation.model)
     if settings.adapter is not None:
@@ -168,8 +169,8 @@ def train(
 
 
 def write(job: Job, held: HeldOut, judges: dict[int, Measured]) -> None:
-    """What the judges say of the held-out responses, and the figures: means over the seeds, with
-    those of each seed beside them. Loss and steps are those of the first judge.
+    """Write the judges' scores of the held-out responses, and the metrics: means over seeds, and
+    those of each seed. Loss and steps are the first judge's.
     """
     first, *others = judges.values()
     write_curve(job.out / "curves.csv", first.curve)
@@ -201,7 +202,7 @@ def write(job: Job, held: HeldOut, judges: dict[int, Measured]) -> None:
 
 
 def figures(rows: list[Graded], judges: list[Measured]) -> dict[str, Any]:
-    """How good a judge is; of several the mean, with intervals over seeds and responses."""
+    """Return the metrics of a judge; for several, means with intervals over seeds and responses."""
     predicted = [each.predicted for each in judges]
     return {
         "pairs_right": pairs_right([row.score for row in rows], *predicted),
@@ -215,7 +216,7 @@ def figures(rows: list[Graded], judges: list[Measured]) -> dict[str, Any]:
 
 
 def above(probed: list[dict[str, list[float]]]) -> Interval:
-    """The share of tasks whose reference gets more than the reference of another of its kind."""
+    """Return the share of tasks whose own reference scores above another one of the same kind."""
     right = [
         [one > other for one, other in zip(given["reference"], given["another"], strict=True)]
         for given in probed
@@ -226,8 +227,9 @@ def above(probed: list[dict[str, list[float]]]) -> Interval:
 
 
 def paraphrases(rows: list[Graded], predicted: list[list[float]]) -> dict[str, Interval]:
-    """In how many pairs of a paraphrase and a wrong answer that looks right the paraphrase gets
-    more; beside it, what ROUGE-L with the reference would give. Left out where there are none.
+    """Return the share of pairs of a paraphrase and a plausible wrong answer in which the
+    paraphrase scores higher, and the same share for ROUGE-L with the reference. Return an empty
+    dict if there are no such pairs.
     """
     kinds = {"paraphrase": 1.0, "wrong": 0.0, "another": 0.0}
     chosen = [number for number, row in enumerate(rows) if row.kind in kinds]
@@ -243,8 +245,8 @@ def paraphrases(rows: list[Graded], predicted: list[list[float]]) -> dict[str, I
 
 
 def responses(settings: Grader, prepared: Path, split: str) -> list[Graded]:
-    """Graded responses to the instructions of a split; passages for the test split are taken from
-    validation documents.
+    """Make graded responses to the instructions of a split. Passages come from the training
+    documents for the training split, otherwise from the validation documents.
     """
     texts = some_texts(prepared / "text" / ("train" if split == "train" else "validate"))
     entries = instruction.read(prepared / "instruction" / f"{split}.jsonl")
@@ -252,7 +254,7 @@ def responses(settings: Grader, prepared: Path, split: str) -> list[Graded]:
 
 
 def batches(settings: Grader, prepared: Path, foundation: Checkpoint[Transformer]) -> Examples:
-    """The graded responses to train on, in the order of the run."""
+    """Return the batches of graded responses to train on, in the order of the run."""
     block = foundation.model.config.block_size
     train = encode(responses(settings, prepared, "train"), foundation.tokenizer, block)
     collate = partial(collate_labels, weights=None)
@@ -260,12 +262,12 @@ def batches(settings: Grader, prepared: Path, foundation: Checkpoint[Transformer
 
 
 def some_texts(folder: Path) -> list[str]:
-    """The first documents of a split; `prepare` mixes them, so they are of every source."""
+    """Return the first documents of a split. `prepare` mixes them, so every source occurs."""
     return list(islice(parquet.texts(parquet.shards(folder)[0]), TEXTS))
 
 
 def encode(rows: list[Graded], tokenizer: Tokenizer, block: int) -> Scored:
-    """Token ids of each response after its prompt, with the known score."""
+    """Return the token ids of each response after its prompt, with the known score."""
     return [
         (grading.ids(tokenizer, *_texts(row.entry), row.answer, block), row.score) for row in rows
     ]
@@ -277,7 +279,7 @@ def _texts(entry: Instruction) -> tuple[str, str, str]:
 
 @torch.inference_mode()
 def predict(model: nn.Module, examples: Scored) -> list[float]:
-    """Scores clamped to [0, 1]."""
+    """Return the predicted scores, clamped to [0, 1]."""
     device = next(model.parameters()).device
     guesses: list[float] = []
     size = at_once(MEASURED, max((len(ids) for ids, _ in examples), default=0))

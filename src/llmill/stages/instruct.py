@@ -2,9 +2,10 @@
 
     python -m llmill instruct
 
-In: the foundation model and the instructions. Out: `checkpoint/`, `curves.csv`, `metrics.json`, and
-`answers/`: the test split answered by the foundation model (`pretrain.json`) and by the tuned one
-(`instruct.json`); where they are asked for, `samples.json`: answers along the way.
+Input: the foundation model and the instructions. Output: `checkpoint/`, `curves.csv`,
+`metrics.json`, and `answers/`: the answers to the test instructions by the foundation model
+(`pretrain.json`) and the tuned one (`instruct.json`); optionally `samples.json`, answers during the
+training.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from llmill.training.settings import Best, Interpolation
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-AT_ONCE = 32  # examples at most, where nothing is learnt
+AT_ONCE = 32  # most examples per batch in evaluation
 
 
 class Parameters(Section):
@@ -57,7 +58,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Answer the test split, train on responses, answer it again."""
+    """Answer the test split, train on the responses, answer the test split again."""
     settings = params.instruct
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load_language_model(begun_from)
@@ -76,7 +77,7 @@ def run(params: Parameters, job: Job) -> None:
     if any(len(ids) == block for ids, _ in (*learnt_from, *held_out)):
         cut = n_cut([*read(folder, "train"), *asked], template, block)
     runtime.start(settings.seed, settings.threads)
-    # Answered before training too: beside that an answer shows what the tuning gave.
+    # Answers from before the training show what the tuning changed.
     (job.out / "answers").mkdir()
     device = runtime.device(params.runtime)
     before = answers(model.to(device), template, test, length, job.progress("answers"))
@@ -94,7 +95,7 @@ def run(params: Parameters, job: Job) -> None:
 
     def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
         found = {"validation_loss": loss_over(model, held_out)}
-        if by is not None and by.figure == "exact_match":  # it takes as long as many steps
+        if by is not None and by.figure == "exact_match":  # slow: as long as many steps
             found["exact_match"] = exact_match(model, template, asked, length)
         return found
 
@@ -157,7 +158,9 @@ def interpolated(
     measure: Callable[[nn.Module], Figures],
     job: Job,
 ) -> list[Row]:
-    """Leave the model at the best of the weights between, if any are to be tried."""
+    """Load the best interpolated weights into the model, if `settings` is not None; return one row
+    of metrics per share.
+    """
     if settings is None:
         return []
     rows = load_best_between(model, start, settings.shares, measure, settings.figure)
@@ -172,7 +175,7 @@ def write(
     samples: list[dict[str, Any]],
     metrics: dict[str, Any],
 ) -> None:
-    """The stage's other files, and what the tracker keeps of them."""
+    """Write the stage's other files, and log them to the tracker."""
     checkpoint.save(job.out / "checkpoint", assistant)
     write_curve(job.out / "curves.csv", curve)
     if samples:
@@ -184,21 +187,23 @@ def write(
 
 
 def read(folder: Path, split: str) -> list[Instruction]:
-    """The instructions of a split."""
+    """Read the instructions of a split."""
     return instruction.read(folder / f"{split}.jsonl")
 
 
 def examples(
     settings: Instruct, folder: Path, foundation: Checkpoint[Transformer], split: str
 ) -> list[Example]:
-    """The instructions of a split as the model reads and learns them."""
+    """Return the instructions of a split as ids and targets."""
     template, block = open_template(settings, foundation), foundation.model.config.block_size
     mask = settings.mask_prompt
     return [example(entry, template, block, mask) for entry in read(folder, split)]
 
 
 def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) -> Examples:
-    """The instructions to train on, in the order of the run: rows of one, or of several packed."""
+    """Return the training batches in the order of the run. A row has one conversation, or several
+    packed ones.
+    """
     train, config = examples(settings, folder, foundation, "train"), foundation.model.config
     rows = [[each] for each in train]
     if settings.packing == "conversations":
@@ -210,8 +215,8 @@ def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer
 
 
 def open_template(settings: Instruct, foundation: Checkpoint[Transformer]) -> Template:
-    """The template that the assistant learns, with a tokenizer that ends a text as the template
-    ends an answer; raises `UserError` for one that does so with no token.
+    """Return the assistant's template, with a tokenizer whose ends include the token that ends an
+    answer. Raise `UserError` if the template ends an answer without a special token.
     """
     tokenizer = foundation.tokenizer
     text = templates.source(settings.template, tokenizer, foundation.weights_template)
@@ -228,20 +233,20 @@ def open_template(settings: Instruct, foundation: Checkpoint[Transformer]) -> Te
 
 
 def example(entry: Instruction, template: Template, block: int, mask_prompt: bool) -> Example:
-    """Ids and targets of one conversation. With `mask_prompt` every response is learnt, with its
-    end, and nothing else; without, everything is.
+    """Return ids and targets of a conversation. With `mask_prompt` the loss covers only the
+    responses and their ends, otherwise all tokens.
     """
     ids, learnt = template.learnt(entry.messages)
     return learnt_example(ids, learnt if mask_prompt else [True] * len(ids), block)
 
 
 def n_cut(entries: Sequence[Instruction], template: Template, block: int) -> int:
-    """How many of these are longer than the model reads, so that they lose their left."""
+    """Return how many entries are longer than the context, and are therefore cut on the left."""
     return sum(len(template.learnt(entry.messages)[0]) > block + 1 for entry in entries)
 
 
 def learnt_share(examples: Sequence[Example]) -> float:
-    """The share of tokens that are learnt; raises `UserError` where none is."""
+    """Return the share of tokens with a target. Raise `UserError` if no token has one."""
     learnt = sum(target != IGNORE for _, targets in examples for target in targets)
     if learnt == 0:
         raise UserError(
@@ -254,7 +259,7 @@ def learnt_share(examples: Sequence[Example]) -> float:
 def exact_match(
     model: nn.Module, template: Template, entries: list[Instruction], length: int
 ) -> float:
-    """The share of instructions whose answer is the reference."""
+    """Return the exact match of the model's answers with the references."""
     rows = answered(model, template, entries, length)
     return sum(same(row["answer"], row["output"]) for row in rows) / max(1, len(rows))
 
@@ -262,14 +267,14 @@ def exact_match(
 def answered(
     model: nn.Module, template: Template, entries: list[Instruction], length: int
 ) -> list[dict[str, Any]]:
-    """What the model that is trained answers to instructions."""
+    """Return the answers of the model in training."""
     assert isinstance(model, Transformer), "what this stage trains"
     return answers(model, template, entries, length)
 
 
 @torch.inference_mode()
 def loss_over(model: nn.Module, examples: list[Example]) -> float:
-    """Mean loss in nats per learnt token."""
+    """Return the mean loss in nats per token with a target."""
     device = next(model.parameters()).device
     nats, weight = 0.0, 0.0
     size = at_once(AT_ONCE, max((len(ids) for ids, _ in examples), default=0))

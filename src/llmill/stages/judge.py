@@ -2,12 +2,12 @@
 
     python -m llmill judge instruct
 
-In: the answers of the named model, the test instructions, and the grader (or a server with the
-OpenAI interface). Out: `metrics.json`, `scores.json`. What a rule can decide no judge is asked.
-Beside the mean: how many answers are the reference, how much of its words the others have
-(ROUGE-L), and how well the embedded judge, asked all the same, tells the right from the others; of
-a server which prompt it was asked by, what could not be read of its replies, and what they took.
-Where stage `grader` trained several judges, a score is their mean.
+Input: the answers of the named model, the test instructions, and the grader (or a server with the
+OpenAI interface). Output: `metrics.json`, `scores.json`. If a rule decides an answer, its score is
+the rule's. Besides the mean score, the metrics are exact match and ROUGE-L. For the embedded judge,
+which scores all answers, they include how well it separates right answers from others. For a
+server, they include its prompt, its unreadable replies, and its usage. If stage `grader` trained
+several judges, a score is their mean.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Score every answer, and summarise over all and by kind."""
+    """Score every answer, and summarise the scores overall and by kind."""
     assert job.variant is not None, "a matrix stage"
     settings = params.judge
-    # Stage instruct has the foundation model answer, too.
+    # Stage instruct also writes the foundation model's answers.
     by = "instruct" if job.variant == "pretrain" else job.variant
     path = job.folder(by) / "answers" / f"{job.variant}.json"
     rows = record.read_json(path)
@@ -61,14 +61,14 @@ def run(params: Parameters, job: Job) -> None:
     job.say(
         f"{len(rows)} answers, {len(rest)} of them left to judge {settings.backend} by the rules"
     )
-    # The embedded judge costs little: how it rates what is decided tells how good it is.
+    # The embedded judge is cheap, and its scores of decided answers show how good it is.
     asked = rest if settings.backend == "openai" else range(len(rows))
     grader = job.folder("grader") / "checkpoint"
     texts, progress = [rows[number] for number in asked], job.progress("answers")
     by_server: Mapping[int, Verdict] = {}
     judged: Mapping[int, float | None]
     made: Row = {}
-    by_seed: dict[str, list[float]] = {}  # of several judges what each one gives
+    by_seed: dict[str, list[float]] = {}  # the scores of each of several judges
     if settings.backend == "openai":
         given = judge_client.score(settings.openai, texts, CACHE, progress)
         refuse_no_score(given, settings)
@@ -114,8 +114,8 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def decided(rows: Sequence[Row], entries: Path) -> list[bool | None]:
-    """What the rules say of each answer, by what is listed beside its task."""
-    # By the reference, too: two conversations may end in the same message.
+    """Return the decision of the rules on each answer, from the lists of its task."""
+    # The key includes the reference, because two conversations may end in the same message.
     listed = {
         (e.instruction, e.input, e.output): (e.paraphrases, e.wrong)
         for e in instruction.read(entries)
@@ -129,7 +129,7 @@ def decided(rows: Sequence[Row], entries: Path) -> list[bool | None]:
 
 
 def refuse_no_score(given: Sequence[Verdict], settings: Judge) -> None:
-    """Some replies may be no score; raises `UserError` if none is: the model cannot judge."""
+    """Raise `UserError` if no reply is a score, because the model cannot judge then."""
     if given and all(each.score is None for each in given):
         count = sum(len(each.replies) for each in given)
         raise UserError(
@@ -139,15 +139,15 @@ def refuse_no_score(given: Sequence[Verdict], settings: Judge) -> None:
 
 
 def replied(scored: Verdict | None) -> dict[str, Any]:
-    """What is written about a server's replies to one answer, if it was asked about it."""
+    """Return the fields about a server's replies to one answer; empty lists without a request."""
     if scored is None:
         return {"samples": [], "unread": []}
     return {"samples": scored.samples, "unread": scored.unread}
 
 
 def about_server(given: Sequence[Verdict], settings: Judge) -> dict[str, Any]:
-    """How the server was asked, how many replies could not be read, how far the samples of an
-    answer lie apart (the mean of their standard deviations), and what the replies took.
+    """Return the prompt, the number of replies and of unreadable ones, the spread of an answer's
+    samples (the mean of their standard deviations), and the usage.
     """
     prompt = prompts.read(settings.openai.prompt, judge_client.SCORED)
     spreads = [each.spread for each in given if each.spread is not None]
@@ -166,8 +166,8 @@ def about_server(given: Sequence[Verdict], settings: Judge) -> dict[str, Any]:
 def described(
     row: Row, right: bool | None, judged: float | None, by_seed: Mapping[str, float]
 ) -> dict[str, Any]:
-    """What is written about one answer: `score` is the rule's, else the judge's; of several judges
-    their mean, with what each gives.
+    """Return the row of one answer. `score` is the rule's if a rule decides, otherwise the judge's;
+    for several judges their mean, with the score of each in `by_seed`.
     """
     return {
         "instruction": row["instruction"],
@@ -185,8 +185,8 @@ def described(
 
 
 def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
-    """Mean of what could be scored (left out, if nothing could), exact matches, ROUGE-L, count; and
-    how well the judge tells right answers from others.
+    """Return the mean score (left out without scores), exact match, ROUGE-L and count; and how well
+    the judge separates right answers from others.
     """
     scored = [row for row in table if row["score"] is not None]
     exact = sum(row["exact"] for row in table)
@@ -202,12 +202,12 @@ def figures(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
 
 
 def mean_score(scored: Sequence[Row], confidence: float) -> intervals.Interval:
-    """The mean; of several judges its interval covers what another seed would have made of them."""
+    """Return the mean score; for several judges its interval also covers their seeds."""
     return intervals.mean_over_runs(list(scores_by_seed(scored, "score").values()), 100, confidence)
 
 
 def drawn_by(settings: Judge) -> intervals.Draws:
-    """How a bootstrap draws."""
+    """Return the arguments of a bootstrap."""
     return {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
@@ -216,10 +216,10 @@ def drawn_by(settings: Judge) -> intervals.Draws:
 
 
 def telling_apart(table: Sequence[Row], draws: intervals.Draws) -> dict[str, Any]:
-    """In how many pairs of a right answer, by the rules, and another the judge gives the right one
-    more (the area under the ROC curve); beside it, what the answer's length and ROUGE-L would give.
-    Of several judges it is their mean, and what each reaches stands beside it.
-    Left out where the judge was not asked about every answer, or all are right, or none.
+    """Return the share of pairs of a right answer (by the rules) and another one in which the judge
+    scores the right one higher (the area under the ROC curve); as baselines, the same shares by the
+    answer's length and by ROUGE-L. For several judges, return their mean and each judge's share.
+    Return an empty dict if the judge did not score every answer, or if all are right, or none.
     """
     right = [float(row["rule"] is True) for row in table]
     if any(row["judge"] is None for row in table) or len(set(right)) < 2:
@@ -243,8 +243,9 @@ def short_of(
     auc: intervals.Interval | None,
     by_kind: Mapping[str, intervals.Interval],
 ) -> list[str]:
-    """What the embedded judge does not reach, in words. Its order of the answers counts where there
-    are right answers and others; of a kind's few answers, where its whole interval is below.
+    """Return a sentence for each limit of `bar` that the embedded judge misses. A kind has few
+    answers, so it counts only if its whole interval is below the limit. `auc` is None unless there
+    are right answers and others.
     """
     gives = {name: found["value"] for name, found in grader["gives"].items()}
     above = grader["above_another"]["value"]
@@ -269,8 +270,8 @@ def short_of(
 
 
 def short_of_by_seed(bar: Bar, grader: Row, metrics: Row) -> list[str]:
-    """The same of every judge. Each must reach the bar: an answer's score is a third that of one of
-    three, and their mean would hide one that fails.
+    """Apply `short_of` to every judge. Each must reach the bar: one of three judges makes a third
+    of a score, and the mean would hide one that fails.
     """
     kinds = metrics["by_kind"]
     seeds = grader.get("by_seed")
@@ -291,8 +292,8 @@ def short_of_by_seed(bar: Bar, grader: Row, metrics: Row) -> list[str]:
 
 
 def least_by_kind(kinds: Mapping[str, Row]) -> dict[str, Any]:
-    """The kind of instruction, and the judge, with the smallest share of pairs in order, of equals
-    that of the most pairs; empty where no kind has right answers and others.
+    """Return the kind of instruction and the judge with the smallest share of pairs in order. Ties
+    go to the most pairs. Return an empty dict if no kind has right answers and others.
     """
     found = [
         (auc["value"], -auc["n"], kind, seed)
@@ -306,7 +307,7 @@ def least_by_kind(kinds: Mapping[str, Row]) -> dict[str, Any]:
 
 
 def by_kind(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
-    """The figures of each kind of instruction, where the data names kinds."""
+    """Return the metrics of each kind of instruction that the data names."""
     kinds = sorted({row["kind"] for row in table if row["kind"]})
     return {
         kind: figures([row for row in table if row["kind"] == kind], settings) for kind in kinds
@@ -314,7 +315,7 @@ def by_kind(table: Sequence[Row], settings: Judge) -> dict[str, Any]:
 
 
 def histogram(scores: Sequence[float]) -> dict[str, list[int]]:
-    """Counts of scores between the edges; the last bin holds 100."""
+    """Count the scores in bins of BIN points; the last bin includes 100."""
     edges = list(range(0, 101, BIN))
     counts, _ = np.histogram(scores, bins=edges)
     return {"edges": edges, "counts": counts.tolist()}

@@ -2,12 +2,12 @@
 
     python -m llmill knowledge instruct
 
-In: the foundation model, the model of the named stage, the questions, the held-out text. Out:
-`metrics.json`, `questions.json`. Both models are asked the same: the likeliest choice behind the
-question, the same in the template that was learnt, and the value written freely. What the tuned
-model answers in its template stands beside what the foundation writes behind the question. Of
-questions with levels those about one fact are asked; what the others ask, no model of that size
-knows.
+Input: the foundation model, the model of the named stage, the questions, the held-out text. Output:
+`metrics.json`, `questions.json`. Both models get the same questions in the same ways: the most
+likely choice after the question, the same in the tuned model's template, and free generation. The
+tuned model's answer in its template is compared with the foundation's text after the question. If
+questions have levels, only those about one fact are used. A model of this size cannot answer the
+others.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Ask both models the same questions, and count what was kept, lost and gained."""
+    """Ask both models the same questions, and count those that were kept, lost and gained."""
     assert job.variant is not None, "a matrix stage"
     settings, folder = params.knowledge, job.folder("prepare") / "mmlu"
     questions = at_most(read(folder / "test.jsonl"), settings.max_questions)
@@ -60,7 +60,7 @@ def run(params: Parameters, job: Job) -> None:
     assert tuned.template is not None, "what these stages make are assistants"
     template = Template(tuned.template, tuned.tokenizer)
     runtime.start(settings.seed, settings.threads)
-    # Both in the template: a foundation that never saw it shows what the mere form costs.
+    # Both in the template: the foundation, which never saw it, shows the cost of the form alone.
     before, after = (
         answers(model, template, questions, settings, job) for model in (foundation, tuned)
     )
@@ -109,14 +109,14 @@ def answers(
     settings: Knowledge,
     job: Job,
 ) -> dict[str, Any]:
-    """Whether each question is answered right, each way; and the texts that were written."""
+    """Return whether each question is answered right in each way, and the generated texts."""
     model, tokenizer, size = loaded.model, loaded.tokenizer, settings.batch_size
     asked = job.progress("questions with answers")
     plain = cloze_scores(model, tokenizer, questions, Asking({}), size, asked).picks("byte")
     inside = template_scores(model, template, questions, size, asked).picks("byte")
     writes = job.progress("answers")
     texts = knowledge.written(model, tokenizer, questions, writes)
-    answered = texts  # a foundation is in no template what it is, and answers behind the question
+    answered = texts  # a foundation knows no template; it answers after the question
     if loaded.template is not None:
         asked_in = knowledge.in_template(template)
         answered = knowledge.written(model, template.tokenizer, questions, writes, asked_in)
@@ -133,7 +133,7 @@ def answers(
 def compared(
     before: Sequence[bool], after: Sequence[bool], clusters: Sequence[int], settings: Knowledge
 ) -> dict[str, Any]:
-    """The shares right; how many questions were kept, lost and gained; the paired difference."""
+    """Return the accuracies; how many questions were kept, lost, gained; the paired difference."""
     sure = settings.confidence
     pairs = list(zip(before, after, strict=True))
     return {
@@ -149,7 +149,7 @@ def compared(
 def losses(
     foundation: Checkpoint[Transformer], tuned: Checkpoint[Transformer], held_out: Shards
 ) -> dict[str, Any]:
-    """Mean loss over held-out text in nats per token, by source, before and after."""
+    """Return the mean loss on held-out text in nats per token, by source, before and after."""
     block = foundation.model.config.block_size
     before = loss_by_source(foundation.model, held_out, block)
     after = loss_by_source(tuned.model, held_out, block)

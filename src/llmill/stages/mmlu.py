@@ -2,11 +2,11 @@
 
     python -m llmill mmlu pretrain
 
-In: the model of the named stage, and the questions. Out: `metrics.json`, `questions.json`.
-In MMLU's letter format and in the cloze format, whose headline is the likelihood per byte of an
-answer; beside it by the plain sum, per token and per character. Beside each format: what the model
-picks without seeing the question, and what takes the longest choice, or that with most words of the
-question. A run that was stopped goes on behind the subjects that it had scored.
+Input: the model of the named stage, and the questions. Output: `metrics.json`, `questions.json`.
+The formats are MMLU's letters and cloze. The headline of cloze is the accuracy by log-likelihood
+per byte; the others are by plain sum, per token and per character. The baselines are the model's
+picks without the question, the longest choice, and the choice with most of its words in the
+question. A stopped run resumes after the last subject that it scored.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 HEADLINE: dict[str, Unit] = {"letter": "sum", "cloze": "byte"}
-SCORES = "scores.json"  # of a part
+SCORES = "scores.json"  # file of a part
 
 
 class Parameters(Section):
@@ -67,7 +67,7 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(0, settings.threads)
     model = loaded.model.to(runtime.NUMBER_TYPES[settings.dtype])
     job.say(f"{len(questions)} questions of {len(set(subjects))} subjects")
-    # Both: in letters a small model stays at chance even where it prefers the right text.
+    # Both formats: with letters, a small model stays at chance even if it prefers the right text.
     scores: dict[str, Scores] = {}
     blind: dict[str, Scores] = {}
     for name, score in {"letter": letter_scores, "cloze": cloze_scores}.items():
@@ -114,7 +114,7 @@ def in_parts(
     unit: str,
     job: Job,
 ) -> Scores:
-    """What `ask` gives, a subject at a time: thousands of questions take hours."""
+    """Call `ask` for one subject at a time and store each result: all of MMLU can take hours."""
     store, countdown = job.parts, None
 
     def of_subject(subject: str, numbers: Sequence[int], before: int) -> Scores:
@@ -154,7 +154,7 @@ def answers(
     levels: Mapping[str, str],
     clusters: Sequence[int],
 ) -> list[dict[str, Any]]:
-    """One row a question: what was right, what was picked, how likely each choice is."""
+    """Return one row per question: its answer, the picks, and the log-likelihood of each choice."""
     rows = []
     picks = {name: each.picks(HEADLINE[name]) for name, each in scores.items()}
     for i, question in enumerate(questions):

@@ -1,8 +1,8 @@
-"""Refuse roots in which files of somebody else stand where results belong, before DVC removes any.
+"""Refuse roots with foreign files in the place of results, before DVC removes any of them.
 
     python -m llmill paths
 
-In: the two roots. Out: `roots.json`, which names them; every other stage follows this one.
+Input: the two roots. Output: `roots.json`, which names them. Every other stage depends on this one.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Look at the place of every stage's folder."""
-    # Of all stages now: DVC removes a stage's folder before that stage itself could look.
+    """Check the place of every stage's folder."""
+    # Check all stages now: DVC removes a stage's folder before that stage could check it.
     for stage in job.stages.values():
         ownership.refuse_foreign(Path(stage.out))
     for name, value in files(params.paths).items():
@@ -34,5 +34,5 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def files(paths: Paths) -> dict[str, Any]:
-    """What it writes, by name."""
+    """Return the files of this stage, by name."""
     return {"roots.json": paths.model_dump()}

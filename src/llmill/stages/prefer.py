@@ -1,12 +1,12 @@
-"""Tune the assistant on preferences: pairs of answers to one prompt, of which one was chosen.
+"""Tune the assistant on preferences: pairs of a chosen and a rejected answer to one prompt.
 
     python -m llmill prefer
 
-In: the assistant of stage instruct, the pairs, the test instructions. Out: `checkpoint/`,
-`curves.csv`, `metrics.json`, and `answers/prefer.json`: the test instructions, answered by the
-tuned model. The reference is the assistant before the training: how likely it finds each answer is
-written down first, and only the model that learns stays in memory. An adapter is learnt upon the
-assistant as a whole, also where that is an adapter itself.
+Input: the assistant of stage instruct, the pairs, the test instructions. Output: `checkpoint/`,
+`curves.csv`, `metrics.json`, and `answers/prefer.json`, the tuned model's answers to the test
+instructions. The reference is the assistant before the training. Its log-likelihoods of the answers
+are computed first, so that only the model in training stays in memory. An adapter is trained on the
+whole assistant, even if the assistant is an adapter itself.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 SPLITS = ("train", "validate", "test")
-DRAWN = 64  # answers that the reference writes, at most, to tell how far the model goes from it
+DRAWN = 64  # most answers of the reference from which the drift is estimated
 CHOSEN = "chosen_log_probability"
 
 
@@ -64,7 +64,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Ask the reference, train on the pairs, answer the test instructions."""
+    """Score with the reference, train on the pairs, answer the test instructions."""
     settings, hardware, prepared = params.prefer, params.runtime, job.folder("prepare")
     begun_from = job.folder("instruct") / "checkpoint"
     assistant = checkpoint.load_language_model(begun_from)
@@ -116,7 +116,7 @@ def run(params: Parameters, job: Job) -> None:
     )
     curve = fit(model, work, job)
     model.cpu().eval()
-    # Merged where it is merged by whoever reads it: what is measured is then the model they read.
+    # Merge the adapter as a reader of the checkpoint does, so that the metrics are of that model.
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = measured(model.to(device), known["test"], settings.loss, hardware)
     tests = instruction.read(prepared / "instruction" / "test.jsonl")
@@ -126,7 +126,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "answers" / "prefer.json", answered)
     job.track.table("answers", answered)
     weights = checkpoint.weights_hash(begun_from)
-    # Without one it is whole, also where the assistant was an adapter, which is merged by now.
+    # Without an adapter the model is whole, even if the assistant was one: it is merged by now.
     tuned = replace(assistant, made_by=job.stage.address, begun_from=weights, adapter=adapter)
     checkpoint.save(job.out / "checkpoint", tuned)
     write_curve(job.out / "curves.csv", curve)
@@ -147,14 +147,14 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def open_template(assistant: Checkpoint[Any]) -> Template:
-    """The template that the assistant learnt."""
+    """Return the assistant's template."""
     assert assistant.template is not None, "stage instruct teaches one"
     return templates.for_training(assistant.template, assistant.tokenizer)
 
 
 def pairs(entries: Sequence[Preference], template: Template, block: int, file: Path) -> list[Pair]:
-    """The pairs as the model reads and learns them, without those that it cannot read as a whole:
-    cut, two answers would no longer stand behind one prompt. Raises `UserError` if none is left.
+    """Return the pairs as ids and targets, without pairs that are longer than the context: if cut,
+    two answers would no longer have the same prompt. Raise `UserError` if no pair is left.
     """
     found = []
     for entry in entries:
@@ -173,7 +173,9 @@ def pairs(entries: Sequence[Preference], template: Template, block: int, file: P
 def answered(
     asked: Sequence[Message], answer: str, template: Template
 ) -> tuple[list[int], list[bool]]:
-    """Ids of a conversation, and whether each is of its last answer: earlier ones were given."""
+    """Return the ids of a conversation, and whether each belongs to the last answer, because
+    earlier answers are part of the prompt.
+    """
     ids, learnt = template.learnt([*asked, message("assistant", answer)])
     last = max((n for n, is_learnt in enumerate(learnt) if is_learnt), default=-1)
     first = last
@@ -183,20 +185,20 @@ def answered(
 
 
 def batches(settings: Prefer, train: Sequence[Pair]) -> Examples:
-    """The pairs to train on, in the order of the run."""
+    """Return the batches of pairs to train on, in the order of the run."""
     size = settings.training.batch_size
     return Examples(train, collate_pairs, size, settings.seed, pair_length)
 
 
 def pairs_read(settings: Prefer, train: Sequence[Pair]) -> list[int]:
-    """The numbers of the pairs that the run reads: it may be shorter than one pass over them."""
+    """Return the numbers of the pairs that the run reads; it may be shorter than an epoch."""
     size = settings.training.batch_size * settings.training.grad_accum_steps
     count = min(length(settings.training, len(train)) * size, len(train))
     return sorted(set(batches(settings, train).order.items(0, count)))
 
 
 def validation_figures(found: Measured) -> Figures:
-    """Means over the pairs: loss, rewards, and how likely the answers are, in nats."""
+    """Return means over the pairs: loss, accuracy, margin, and log-likelihoods in nats."""
     return {
         "validation_loss": float(found.loss.mean()),
         "validation_accuracy": n_ahead(found.margin) / len(found.margin),
@@ -207,14 +209,15 @@ def validation_figures(found: Measured) -> Figures:
 
 
 def chosen_fell(curve: Sequence[Row]) -> int | None:
-    """The first step at which the chosen answers were less likely than before the training."""
+    """Return the first step at which the chosen answers were less likely than before training."""
     rows = [row for row in curve if row.get(CHOSEN) is not None]
     return next((row["step"] for row in rows if row[CHOSEN] < rows[0][CHOSEN]), None)
 
 
 def held_out(before: Measured, after: Measured, tests: Sequence[Pair]) -> dict[str, Any]:
-    """How often the chosen answer has the higher reward; and, beside it, how often something else
-    tells it: how likely either model finds the answers, as a whole or per token, or their lengths.
+    """Return how often the chosen answer has the higher reward; and as baselines, how often a
+    longer or shorter length identifies it, and the log-likelihood under the model before or after
+    the training, in total and per token.
     """
     chosen = Tensor([answer_length(pair.chosen) for pair in tests])  # (P,), tokens
     rejected = Tensor([answer_length(pair.rejected) for pair in tests])

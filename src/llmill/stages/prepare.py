@@ -2,9 +2,9 @@
 
     python -m llmill prepare
 
-In: the roles of stage download. Out: `text/{train,validate}` in parquet shards; `classification`,
-`instruction`, `preference` and `mmlu` as JSON lines; `metrics.json`, which says what was left out
-and why.
+Input: the roles of stage download. Output: `text/{train,validate}` in parquet shards;
+`classification`, `instruction`, `preference` and `mmlu` as JSON lines; `metrics.json`, which counts
+what was left out and why.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 SPLITS = split.NAMES
-LISTED = 20  # contradictions that are told one by one
+LISTED = 20  # most contradictions that are listed
 Splits = dict[str, list[Any]]
 Metrics = dict[str, Any]
 Prepared = tuple[Splits, Metrics]
@@ -55,7 +55,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Labelled data first, since its test texts must not stand in the documents."""
+    """Prepare labelled data first, because documents must not contain its test texts."""
     settings = params.prepare
     evaluation_texts, labelled = prepare_labelled(settings, job)
     files = text_files(job.folder("download") / "text")
@@ -87,7 +87,7 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def parts(params: Parameters, job: Job) -> list[Part]:
-    """What other jobs may do before: each file of text is one."""
+    """Return the work that other jobs may do in advance: one part per file of text."""
     evaluation_texts, _ = prepare_labelled(params.prepare, job)
     files = text_files(job.folder("download") / "text")
     return text_parts(files, params.prepare, evaluation_texts)
@@ -96,13 +96,13 @@ def parts(params: Parameters, job: Job) -> list[Part]:
 def text_parts(
     files: list[TextFile], settings: Prepare, evaluation_texts: EvaluationTexts
 ) -> list[Part]:
-    """What is known of each file without the others."""
+    """Return a part for each file: the work that does not depend on other files."""
     wanted, bands = evaluation_texts.sha256, Bands(settings.near_duplicates)
 
     def of_file(file: TextFile) -> Part:
         made_of = {
             "file": record.content_hash(file.path),
-            "name": file.path.name,  # its ending says how it is read
+            "name": file.path.name,  # its ending determines the reader
             "source": file.entry["name"],
             **{key: file.entry.get(key) for key in ("format", "column", "encoding")},
             "evaluation_texts": wanted,
@@ -119,7 +119,7 @@ def text_parts(
 
 
 def prepare_labelled(settings: Prepare, job: Job) -> tuple[EvaluationTexts, Metrics]:
-    """Everything but the documents, and what these may not hold."""
+    """Prepare everything but the documents; return the texts that these must not contain."""
     raw, out = job.folder("download"), job.out
     messages, message_metrics = of_role(
         raw / "classification",
@@ -164,7 +164,7 @@ def prepare_labelled(settings: Prepare, job: Job) -> tuple[EvaluationTexts, Metr
 
 @contextmanager
 def work_folder(folder: Path) -> Iterator[Path]:
-    """An empty folder, gone at the end; that of a run which was killed is taken over."""
+    """Yield an empty folder and remove it at the end. One left by a killed run is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -174,8 +174,8 @@ def work_folder(folder: Path) -> Iterator[Path]:
 
 
 def of_role(folder: Path, splits: Iterable[str], out: Path, prepare: Preparing) -> Prepared:
-    """What becomes of a role's files; of a role without sources a mark, for which stages that need
-    it are skipped.
+    """Prepare a role's files. For a role without sources, write a mark instead, so that stages that
+    need the role are skipped.
     """
     entries = read_sources(folder)
     if not entries:
@@ -211,7 +211,7 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         key = normal(message.text)
         if key in contradictions:
             message = replace(message, label=contradictions[key].label)
-        if given in (None, "train"):  # what comes without one is drawn
+        if given in (None, "train"):  # draw the split
             given = part(key, validate_share, test_share)
         parts[given].append(message)
     refuse_empty(parts, file, "prepare.classification")
@@ -228,7 +228,7 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         place = out / "classification" / classification.TESTS
         place.mkdir(exist_ok=True)
         classification.write(place / f"{name}.jsonl", messages)
-        parts["test"] += messages  # what no document may hold
+        parts["test"] += messages  # no document may contain these, either
     return parts, {
         **repeats(collection.messages, unique),
         "without_text": collection.without_text,
@@ -241,9 +241,9 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
 
 
 def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared:
-    """Check, deduplicate, split and mix the instructions. Entries that ask the same stay together,
-    and with conversations that go on from there; those to learn from are repeated by the weight of
-    their source.
+    """Check, deduplicate, split and mix the instructions. Entries with the same prompt, and
+    conversations that continue it, stay in one split. Training entries are repeated by the weight
+    of their source.
     """
     files = the_files(folder)
     read = [
@@ -283,16 +283,16 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
 
 
 def identity(entry: Instruction) -> str:
-    """What an instruction is known by, with its response."""
+    """Return the text that identifies an instruction and its response."""
     return f"{entry.task}\n{entry.output}"
 
 
 def prepare_preferences(
     folder: Path, form: Form, settings: Prepare, entries: Splits, out: Path
 ) -> Prepared:
-    """Check, deduplicate and split the pairs of answers. Those of one prompt stay together, and
-    with the instruction that asks the same or begins so: what is held out from one training is from
-    both.
+    """Check, deduplicate and split the pairs of answers. Pairs with one prompt stay in one split,
+    together with an instruction of the same prompt or beginning. Therefore, what is held out from
+    one training is held out from both.
     """
     file, encoding = the_file(folder, form)
     rows = preference.read_raw(file, encoding)
@@ -321,8 +321,8 @@ def prepare_preferences(
 
 
 def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
-    """Check the multiple-choice questions, which come split, but for those of one's own; take along
-    the subjects' levels and what questions are about.
+    """Check the multiple-choice questions, which are already split, except own ones; copy the
+    subjects' levels and the questions' entities.
     """
     left_out: Metrics = {}
     if form:
@@ -341,9 +341,9 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
 
 
 def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> Metrics:
-    """Split by hash, mix by weight, write both; validation documents are never repeated."""
+    """Split by hash, mix by weight, write both splits; never repeat a validation document."""
     spool = cleaned.spool
-    # A source that is not named counts once.
+    # A source that is not named has weight 1.
     weights = {source: 1.0 for source in spool.sources} | settings.weights
     once = {source: float(weight > 0) for source, weight in weights.items()}
     weights_of = {"train": weights, "validate": once}
@@ -364,7 +364,7 @@ def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> 
 
 
 def refuse_small_classes(parts: Splits, file: Path) -> None:
-    """Every split needs every class, and there are several."""
+    """Raise `UserError` unless there are two classes or more, and every split has each class."""
     counts = Counter(row.label for rows in parts.values() for row in rows)
     if len(counts) < 2:
         raise UserError(
@@ -382,19 +382,19 @@ def refuse_small_classes(parts: Splits, file: Path) -> None:
 
 
 def refuse_empty(parts: Splits, file: Path, section: str) -> None:
-    """Every split is needed later."""
+    """Raise `UserError` if a split is empty, because later stages need every split."""
     for name, rows in parts.items():
         if not rows:
             raise UserError(f"{file}: split {name} is empty; change the shares in {section}")
 
 
 def repeats(rows: list[Any], unique: list[Any]) -> Metrics:
-    """How many rows there were and how many of them repeated another."""
+    """Count the rows, and those that repeat another one."""
     return {"rows": len(rows), "duplicates": len(rows) - len(unique)}
 
 
 def count(labels: Iterator[str | None]) -> Metrics:
-    """Rows in all and by label, where there are labels."""
+    """Count rows in total, and by label if there are labels."""
     counts = Counter(label for label in labels)
     by_label = {label: counts[label] for label in sorted(x for x in counts if x is not None)}
     return {"rows": sum(counts.values()), **({"by_label": by_label} if by_label else {})}

@@ -1,8 +1,8 @@
-"""Train the foundation model: next tokens or masked ones, of windows or packed documents.
+"""Train the foundation model on next or masked tokens, in windows or packed documents.
 
     python -m llmill pretrain
 
-In: token shards and the tokenizer; weights, where it begins from some. Out: `checkpoint/`,
+Input: token shards and the tokenizer; optionally initial weights. Output: `checkpoint/`,
 `curves.csv`, `samples.json`, `metrics.json`.
 """
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 
-LARGEST = 100.0  # nats a token; a guess among all tokens takes a tenth of it
+LARGEST = 100.0  # nats per token; a uniform guess among all tokens has about a tenth
 
 
 class Parameters(Section):
@@ -56,7 +56,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Train on the training shards, validate on the others, sample along the way."""
+    """Train on the training shards, validate on the others, and sample during the training."""
     settings, weights = params.pretrain, job.folder("download") / "init"
     shape = initial.shape(params.model, weights)
     block = shape.block_size
@@ -66,7 +66,7 @@ def run(params: Parameters, job: Job) -> None:
     held_out = Shards.for_windows(job.folder("tokenize") / "validate", tokenizer, block)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
-    # Here, and not as an error of the compiler at the first step.
+    # Fail here, not with a compiler error at the first step.
     if settings.compile:
         compilation.check(device)
     n_ids = vocabulary.size(shape, tokenizer.n_vocab)
@@ -109,7 +109,7 @@ def run(params: Parameters, job: Job) -> None:
     with parallel.together(device):
         curve = fit(model, work, job, _meter(model, settings.objective, device, params.runtime))
         model = parallel.whole(model, make)
-    # All processes trained; one writes.
+    # All processes train, but only one writes.
     if not processes.main():
         return
     model.to(device).eval()
@@ -132,10 +132,10 @@ def run(params: Parameters, job: Job) -> None:
 
 @dataclass(frozen=True)
 class Before:
-    """What is measured before any step."""
+    """The metrics before the first step."""
 
-    whole: Figures | None  # of weights that pass through: all that is ever measured
-    by_source: Mapping[str, tuple[float, int]] | None  # loss and tokens; None: not compared
+    whole: Figures | None  # all windows; only if there are no steps, so the metrics are final
+    by_source: Mapping[str, tuple[float, int]] | None  # (loss, tokens); None: not compared
 
 
 def _before(
@@ -146,7 +146,7 @@ def _before(
     by_source: bool,
     unchanged: bool,
 ) -> Before:
-    """By source, so that it is known what more training gains and forgets."""
+    """Measure the initial weights, by source to show what the training improves and forgets."""
     block = model.config.block_size
     model.eval()
     if unchanged and by_source:
@@ -159,7 +159,9 @@ def _before(
 def _held_out_figures(
     model: Transformer, held_out: Shards, tokenizer: Tokenizer, measure: Measure, before: Before
 ) -> dict[str, Any]:
-    """What is measured after the last step, over all windows: a sample does along the way."""
+    """Return the metrics after the last step, over all windows. During the training, some suffice.
+    Raise `UserError` if the training diverged.
+    """
     block = model.config.block_size
     whole = before.whole or measure(model, held_out, block, tokenizer, at_most=None)
     metrics: dict[str, Any] = dict(whole)
@@ -175,7 +177,7 @@ def _held_out_figures(
 
 
 def _by_source(model: Transformer, held_out: Shards, before: Before) -> dict[str, Any]:
-    """The loss over each source before the first step and after the last."""
+    """Return the loss on each source before the first step and after the last."""
     if before.by_source is None:
         return {}
     after = before.by_source
@@ -189,14 +191,14 @@ def _by_source(model: Transformer, held_out: Shards, before: Before) -> dict[str
 
 
 def _meter(model: Transformer, objective: str, device: torch.device, hardware: Runtime) -> Meter:
-    """Of the work of all processes; a masked model's head works on the tokens that were chosen."""
+    """Return a meter of all processes. A masked model's head computes only the chosen tokens."""
     peak = matrix_peak(device, runtime.dtype(hardware))
     head_share = CHOSEN if objective == "masked" else 1.0
     return Meter(flops_per_token(model, head_share), peak * processes.count())
 
 
 def _check_objective(objective: str, shape: Model, weights: Path) -> None:
-    """Refuse an objective that the weights to begin from were not made for."""
+    """Raise `UserError` if the objective does not fit the initial weights."""
     if shape.causal != (objective == "next_token"):
         raise UserError(
             f"params.yaml: pretrain.objective {objective} does not fit the weights in "
@@ -211,7 +213,7 @@ def _write(
     samples: list[dict[str, Any]],
     metrics: dict[str, Any],
 ) -> None:
-    """The stage's files, and what the tracker keeps of them."""
+    """Write the stage's files, and log them to the tracker."""
     checkpoint.save(job.out / "checkpoint", foundation)
     write_curve(job.out / "curves.csv", curve)
     record.write_json(job.out / "samples.json", samples)
@@ -221,7 +223,7 @@ def _write(
 
 
 def batches(settings: Pretrain, block: int, tokenized: Path, tokenizer: Tokenizer) -> Rows:
-    """The rows to train on, of `block` tokens, packed and masked as the parameters say."""
+    """Return the training rows of `block` tokens, packed and masked as the parameters say."""
     shards = Shards.for_windows(tokenized / "train", tokenizer, block)
     kind = {"windows": Windows, "documents": Packed}[settings.packing]
     rows = kind(shards, block, settings.seed, settings.mask_documents)

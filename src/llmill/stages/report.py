@@ -1,9 +1,9 @@
-"""Put everything that was made and measured on one page.
+"""Write a report of all results on one page.
 
     python -m llmill report
 
-In: records, figures, curves, samples and scores of every stage. Out: `index.html`, `figures/`,
-`summary.json`, `metrics.json`.
+Input: records, metrics, curves, samples and scores of every stage. Output: `index.html`,
+`figures/`, `summary.json`, `metrics.json`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from llmill.stages.settings.report import Report
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-MEASURED_BY = {  # what a figure shows
+MEASURED_BY = {  # the stage whose metrics a figure shows
     "classification": "accuracy",
     "by_parameters": "accuracy",
     "confusion": "accuracy",
@@ -32,7 +32,7 @@ MEASURED_BY = {  # what a figure shows
     "judge": "judge",
     "grader": "grader",
 }
-Plots = dict[str, tuple[Any, ...]]  # by name: the function and its data
+Plots = dict[str, tuple[Any, ...]]  # (function, *data) by name
 
 
 class Parameters(Section):
@@ -42,10 +42,10 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Read what the stages left, draw it, write it."""
+    """Read the results of the stages, draw the figures, write the page."""
     results = files.read({stage.address: stage for stage in job.parents}, job.inputs)
     gained = gains(results)
-    # The same rows for the page, the files and the tracker, so that no figure differs among them.
+    # The page, the files and the tracker use the same rows, so their numbers cannot differ.
     rows = summary.rows(results, gained)
     images = draw(results, job)
     setting = Setting(params.report.title, params.report.examples, params.model_dump(mode="json"))
@@ -59,7 +59,7 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def gains(results: Results) -> dict[str, intervals.Interval]:
-    """By model, its mean score less the first model's on the same instructions, drawn in pairs."""
+    """Return, by model, its mean score minus the first model's, paired by instruction."""
     if not results.variants["judge"]:
         return {}
     first, *others = results.variants["judge"]
@@ -76,7 +76,7 @@ def gains(results: Results) -> dict[str, intervals.Interval]:
 
 
 def gain(less: Sequence[Sequence[float]], settings: Mapping[str, Any]) -> intervals.Interval:
-    """The mean of differences of scores; by several judges, (R, N), over their seeds as well."""
+    """Return the mean score difference (R, N) of R judges; if R > 1, the interval covers seeds."""
     if len(less) == 1:
         return intervals.mean(
             less[0],
@@ -94,7 +94,7 @@ def gain(less: Sequence[Sequence[float]], settings: Mapping[str, Any]) -> interv
 
 
 def draw(results: Results, job: Job) -> dict[str, Image]:
-    """Every figure in both themes; the light one also as a file and for the tracker."""
+    """Draw every figure in both themes; save the light one to a file and to the tracker."""
     alts = page.alt_texts(results)
     (job.out / "figures").mkdir()
     images = {}
@@ -108,7 +108,7 @@ def draw(results: Results, job: Job) -> dict[str, Image]:
 
 
 def plots(results: Results) -> Plots:
-    """What is drawn from what."""
+    """Return the drawing function and the data of each figure."""
     metrics = results.metrics
     accuracy = metrics["accuracy"]
     best, labels = accuracy.get("best"), accuracy.get("labels", [])
@@ -126,13 +126,13 @@ def plots(results: Results) -> Plots:
         "judge": (figures.judge, judged),
         "grader": (figures.grader, results.heldout),
     }
-    # A file of each figure stands among the outputs, also where its stage was skipped.
+    # Every figure is an output, so one whose stage was skipped is drawn empty, with the reason.
     reasons = {name: results.skipped(stage) for name, stage in MEASURED_BY.items()}
     return drawn | {name: (figures.nothing, why) for name, why in reasons.items() if why}
 
 
 def shares(metrics: dict[str, Any], groups: str) -> dict[str, Any]:
-    """The shares right by format, model and name, with `all` first."""
+    """Return the accuracies by format, model and group, with `all` first."""
     return {
         kind: {
             model: {

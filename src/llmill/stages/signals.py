@@ -1,11 +1,11 @@
-"""Measure the foundation model by what tells small models apart.
+"""Measure the foundation model with metrics that separate small models.
 
     python -m llmill signals
 
-In: the foundation model and how much of the training text it read, the tokens of that text and of
-the held-out one. Out: `metrics.json`, `items.json`. Bits per byte of held-out documents and their
-last words, how much of the training text is known by heart, how unlike each other samples are, and
-minimal pairs; beside each figure stands what knows nothing of the context, or held-out text.
+Input: the foundation model, its number of epochs, and the tokens of the training and the held-out
+text. Output: `metrics.json`, `items.json`. The metrics are bits per byte and last words of held-out
+documents, memorisation of the training text, diversity of samples, and minimal pairs. Each has a
+baseline that ignores the context, or held-out text for comparison.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from llmill.world.minimal_pairs import candidates, unseen
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-READ_WHOLE = 0.95  # epochs: the ends of rows, and of the text, are in no batch
-AS_LIKELY = Choice(temperature=1.0)  # each token as often as the model says
-Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # figures, and a row for each item
+READ_WHOLE = 0.95  # epochs; ends of rows, and of the text, are in no batch
+AS_LIKELY = Choice(temperature=1.0)  # sample from the model's own probabilities
+Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # (metrics, one row per item)
 
 
 class Parameters(Section):
@@ -51,7 +51,7 @@ class Parameters(Section):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured, and by what."""
+    """The model, the texts and the settings of the measurement."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -64,7 +64,7 @@ class Subject:
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Take one measure after the other."""
+    """Compute all metrics, one after the other."""
     subject = opened(params.signals, job)
     runtime.start(params.signals.seed, params.signals.threads)
     measures = {
@@ -89,7 +89,7 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def opened(settings: Signals, job: Job) -> Subject:
-    """The model and both texts."""
+    """Load the model and both texts."""
     loaded = checkpoint.load_language_model(job.folder("pretrain") / "checkpoint")
     tokens = job.folder("tokenize")
     train, held_out = Shards.load(tokens / "train"), Shards.load(tokens / "validate")
@@ -103,7 +103,7 @@ def opened(settings: Signals, job: Job) -> Subject:
 
 
 def held_out_bits(of: Subject) -> Measured:
-    """Bits per byte of held-out documents, of all and by source."""
+    """Measure bits per byte of held-out documents, overall and by source."""
     numbers = spread(of.held_out, of.settings.documents)
     ids = [document(of.held_out, number) for number in numbers]
     texts = [of.tokenizer.decode(each) for each in ids]
@@ -143,7 +143,7 @@ def held_out_bits(of: Subject) -> Measured:
 
 
 def held_out_words(of: Subject) -> Measured:
-    """The last words of held-out documents: from the document, from the words near, by counts."""
+    """Guess the last words of held-out documents: from the document, the words near, and counts."""
     numbers = spread(of.held_out, of.settings.documents)
     texts = (of.tokenizer.decode(document(of.held_out, number)) for number in numbers)
     asked = [found for text in texts if (found := last_words.last_word(text))]
@@ -179,8 +179,8 @@ def held_out_words(of: Subject) -> Measured:
 
 
 def by_heart(of: Subject) -> Measured:
-    """Windows of the training text that are gone on with as the text does, and held-out ones; no
-    figures where parts of the training text were never read.
+    """Measure memorisation of windows of the training text and of held-out text. Leave it out if
+    the training did not read the whole training text.
     """
     tokens = half_a_window(of)
     epochs = record.read_json(of.job.folder("pretrain") / "metrics.json")["epochs"]
@@ -201,7 +201,7 @@ def by_heart(of: Subject) -> Measured:
 
 
 def samples(of: Subject) -> Measured:
-    """Samples at temperature 1, and held-out documents of their lengths."""
+    """Measure samples at temperature 1, and held-out documents of the same lengths."""
     length = min(of.settings.sample_tokens, of.model.config.block_size - 1)
     written = generate(
         of.model,
@@ -229,7 +229,7 @@ def samples(of: Subject) -> Measured:
 
 
 def grammar(of: Subject) -> Measured:
-    """Minimal pairs of which the training text has no sentence."""
+    """Measure minimal pairs whose sentences do not occur in the training text."""
     lists = candidates(of.settings.pairs, of.settings.seed)
     wanted = {text for pairs in lists for pair in pairs for text in (pair.right, pair.wrong)}
     seen = minimal_pairs.sentences_in(of.train, of.tokenizer, wanted)
@@ -249,19 +249,19 @@ def grammar(of: Subject) -> Measured:
 
 
 def half_a_window(of: Subject) -> int:
-    """Tokens that are shown of a window, and expected behind that; samples copied that many in a
-    row copied something.
+    """Return the number of tokens in each half of a window: the prompt and its expected
+    continuation. A sample counts as copied from the same number of tokens in a row.
     """
     return min(of.settings.window_tokens, of.model.config.block_size // 2)
 
 
 def spread(shards: Shards, count: int) -> list[int]:
-    """The numbers of so many documents, or of all, spread evenly."""
+    """Return the numbers of at most `count` documents, spread evenly."""
     count = min(count, shards.documents)
     return [i * shards.documents // count for i in range(count)]
 
 
 def document(shards: Shards, number: int) -> list[int]:
-    """The tokens of a document, without what ends it."""
+    """Return the tokens of a document, without its end token."""
     begin = int(shards.ends[number - 1]) if number else 0
     return shards.window(begin, int(shards.ends[number]) - 1 - begin).tolist()

@@ -1,8 +1,8 @@
-"""Encode the documents into shards of tokens that training maps into memory.
+"""Encode the documents into token shards, which the training maps into memory.
 
     python -m llmill tokenize
 
-In: the documents and the tokenizer. Out: `train/` and `validate/` (see
+Input: the documents and the tokenizer. Output: `train/` and `validate/` (see
 `llmill.text.tokenization.shards`), and `metrics.json`.
 """
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from llmill.contract.job import Job
 
 SPLITS = ("train", "validate")
-ENTRY = "entry.json"  # a shard's in the index
+ENTRY = "entry.json"  # a shard's entry for the index
 
 
 class Parameters(Section):
@@ -44,17 +44,17 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Each shard on its own, several at a time; the index last."""
+    """Encode the shards in parallel, then write the index."""
     n_vocab = Tokenizer.load(job.folder("tokenizer") / BPE).n_vocab
     work = parts(params, job)
     entries: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
     for split in SPLITS:
         (job.out / split).mkdir()
-    # In the order of the work, so that the index does not depend on who was faster.
+    # In the order of the work, so that the index does not depend on which process was faster.
     made = in_parallel(job.parts, work, params.tokenize.processes)
     for part, folder in zip(work, made, strict=True):
         split, entry = part.made_of["split"], record.read_json(folder / ENTRY)
-        if entry["tokens"]:  # else nothing can be mapped
+        if entry["tokens"]:  # an empty file cannot be mapped
             entries[split].append(entry)
             take(folder, job.out / split)
     metrics = {}
@@ -72,7 +72,7 @@ def run(params: Parameters, job: Job) -> None:
 
 
 def parts(params: Parameters, job: Job) -> list[Part]:
-    """What other jobs may do before: each shard is one."""
+    """Return the work that other jobs may do in advance: one part per shard."""
     bpe = job.folder("tokenizer") / BPE
     tokenizer = record.content_hash(bpe)
     return [
@@ -98,7 +98,7 @@ def encode(bpe: Path, shard: Path, folder: Path) -> None:
 
 
 def take(folder: Path, out: Path) -> None:
-    """The files of a shard; linked where that can be, since the part is of no use afterwards."""
+    """Link the files of a shard into `out`, or copy them if the disk has no links."""
     for file in record.files_under(folder):
         if file.name == ENTRY:
             continue
@@ -110,15 +110,15 @@ def take(folder: Path, out: Path) -> None:
 
 @functools.cache
 def loaded(bpe: Path) -> Tokenizer:
-    """The tokenizer of an absolute folder, once a process."""
+    """Load the tokenizer of an absolute folder, once per process."""
     return Tokenizer.load(bpe)
 
 
 def in_parallel(store: Parts, work: list[Part], processes: int) -> Iterator[Path]:
-    """The parts' folders in the order of the work, whatever the number of processes.
+    """Yield the parts' folders in the order of the work, for any number of processes.
 
-    This process is one of them: it works from the end on, already while the others start, and takes
-    what none of them has begun.
+    This process is one of them. It works from the end while the others start, and takes parts that
+    none of them has begun.
     """
     others = min(processes, len(work)) - 1
     if not others:
@@ -144,7 +144,7 @@ def in_parallel(store: Parts, work: list[Part], processes: int) -> Iterator[Path
 
 
 def end_with_parent() -> None:
-    """End this process with the one that started it, however that ends; Ctrl-C is for that one."""
+    """End this process when its parent ends for any reason; leave Ctrl-C to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None, "one of the processes that `in_parallel` starts"

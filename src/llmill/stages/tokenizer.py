@@ -1,10 +1,10 @@
-"""Make the tokenizer: byte-level BPE learnt from the training documents, GPT-2's own, or that of
-the weights to begin from.
+"""Make the tokenizer: byte-level BPE trained on the training documents, GPT-2's own, or that of the
+initial weights.
 
     python -m llmill tokenizer
 
-In: the training documents; GPT-2's files, or the weights' folder. Out: `bpe/` (ranks and settings),
-`metrics.json`.
+Input: the training documents; GPT-2's files, or the weights' folder. Output: `bpe/` (ranks and
+settings), `metrics.json`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from llmill.text.tokenization.tokenizer import from_gpt2, train
 if TYPE_CHECKING:
     from llmill.contract.job import Job
 
-SAMPLE = 1000  # documents that bytes per token is measured on
+SAMPLE = 1000  # documents on which bytes per token is measured
 
 
 class Parameters(Section):
@@ -32,7 +32,7 @@ class Parameters(Section):
 
 
 def run(params: Parameters, job: Job) -> None:
-    """Learn or import, save, and measure how far the training text is compressed."""
+    """Train or import the tokenizer, save it, and measure bytes per token of the training text."""
     settings = params.tokenizer
     shards = parquet.shards(job.folder("prepare") / "text" / "train")
     if settings.kind == "gpt2":
@@ -44,7 +44,7 @@ def run(params: Parameters, job: Job) -> None:
         assert settings.vocab_size is not None, "the parameters agree: bpe has one"
         tokenizer = train(texts, settings.vocab_size)
     tokenizer.save(job.out / BPE)
-    # Of some documents: to encode all of them takes long, and the next stage does it.
+    # Only some documents: the next stage encodes all of them, which takes long.
     sample = [text for text, _ in zip(parquet.texts(shards[0]), range(SAMPLE), strict=False)]
     size = sum(len(text.encode()) for text in sample)
     metrics = {

@@ -1,7 +1,7 @@
-"""Answers to instructions, whoever gave them: rows of `instruction`, `input` and `answer`.
+"""Answers to instructions, written by any program: rows of `instruction`, `input` and `answer`.
 
-`input` may be missing. Without `answer`, `output` is the answer, as other programs write it; beside
-one, `output` is the reference, as stages `instruct` and `prefer` write it.
+`input` is optional. If a row has no `answer`, its `output` is the answer, as other programs write
+it. If it has both, `output` is the reference, as the stages `instruct` and `prefer` write it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ Task = tuple[str, str]  # instruction and input
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer to a task, and the reference that stands beside it, if one does."""
+    """An answer to a task, and the reference in the same row, if there is one."""
 
     task: Task
     text: str
@@ -30,7 +30,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of a file, in its order. Where a task stands there again, the first counts."""
+    """The answers in a file, in file order. If a task occurs again, the first answer counts."""
 
     every: Sequence[Answer]
 
@@ -41,13 +41,13 @@ class Answers:
 
     @cached_property
     def references(self) -> dict[Task, str]:
-        """The references that stand beside the first answers."""
+        """The references in the rows of the first answers, by task."""
         answers = self._first.items()
         return {task: each.reference for task, each in answers if each.reference is not None}
 
     @property
     def repeated(self) -> int:
-        """How many answers repeat a task."""
+        """The number of answers that repeat a task."""
         return len(self.every) - len(self._first)
 
     @cached_property
@@ -59,12 +59,12 @@ class Answers:
 
 
 def task(instruction: str, about: str) -> Task:
-    """What identifies a task, whatever spaces stand around it."""
+    """Return the key of a task: instruction and input without surrounding white space."""
     return instruction.strip(), about.strip()
 
 
 def read(path: Path) -> Answers:
-    """The answers of a file; raises `UserError` with the place of a row that holds none."""
+    """Read the answers in a file. Raises `UserError` with the place of a row that is not one."""
     if not path.is_file():
         raise UserError(f"{path}: no such file of answers")
     found = []
@@ -95,7 +95,7 @@ def _text(row: dict[str, Any], name: str, where: str) -> str:
 
 
 def files(path: Path) -> list[Path]:
-    """A file, or those of a folder that may hold answers, by name."""
+    """Return the file itself, or the files in a folder that may hold answers, sorted by name."""
     if not path.is_dir():
         return [path]
     found = sorted(each for each in path.iterdir() if each.suffix in ENDINGS)

@@ -1,7 +1,7 @@
-"""Messages with a label: the raw files, the prepared one, and what a classifier reads.
+"""Labelled messages: the raw files, the prepared file, and the input of a classifier.
 
-Raw: a table with named columns, whatever its form (`tables`); or `label<TAB>text`, a row a line,
-without a row of names.
+A raw file is a table with named columns, in any format of `tables`, or has lines of
+`label<TAB>text` without a header row.
 """
 
 import csv
@@ -20,16 +20,16 @@ from llmill.text.identity import normal
 from llmill.text.tokenization.tokenizer import Tokenizer
 
 FORM = "a row is label<TAB>text"
-NAMES = {"label", "class", "category", "text", "message", "sms", "v1", "v2"}  # of columns
-SPLITS = {  # as tables name them
+NAMES = {"label", "class", "category", "text", "message", "sms", "v1", "v2"}  # usual column names
+SPLITS = {  # names in tables -> our names
     "train": "train", "training": "train",
     "validate": "validate", "validation": "validate", "valid": "validate", "val": "validate",
     "dev": "validate",
     "test": "test", "testing": "test",
 }  # fmt: skip
 PARTS = ("train", "validate", "test")
-TESTS = "tests"  # a folder of further tests, a file each
-FIRST = ("test", "validate", "train", None)  # of a text in two splits the row in the first stays
+TESTS = "tests"  # a folder of further tests, one file per test
+FIRST = ("test", "validate", "train", None)  # a text in two splits is kept in the first of them
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ class Message:
 
 @dataclass(frozen=True)
 class Collection:
-    """Messages as they came, each with its split, or None where it is drawn; and how many rows had
-    no text or no label.
+    """Messages in file order, each with its split, or None if the split is still to be drawn.
+
+    It also counts the rows without a text and without a label.
     """
 
     messages: list[Message]
@@ -52,14 +53,14 @@ class Collection:
     without_label: int = 0
 
     def ordered(self) -> list[tuple[Message, str | None]]:
-        """Messages with their splits: the test's first, so that no repeat of one is learnt."""
+        """Return messages with their splits, test messages first, so no repeat of one is learnt."""
         pairs = zip(self.messages, self.splits, strict=True)
         return sorted(pairs, key=lambda pair: FIRST.index(pair[1]))
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """A text that came with several labels: how often each, and the one that it keeps."""
+    """A text with several labels: the count of each label, and the label that the text keeps."""
 
     text: str
     labels: dict[str, int]
@@ -67,8 +68,9 @@ class Contradiction:
 
 
 def settle(messages: Iterable[Message]) -> dict[str, Contradiction]:
-    """Contradictory labels, by the normal form of the text. A text keeps its most frequent label,
-    of equals the one that came first.
+    """Find texts with contradictory labels, by the normal form of the text.
+
+    A text keeps its most frequent label. If several are equally frequent, it keeps the first one.
     """
     labels: dict[str, Counter[str]] = {}
     texts: dict[str, str] = {}
@@ -84,9 +86,10 @@ def settle(messages: Iterable[Message]) -> dict[str, Contradiction]:
 
 
 def read_table(folder: Path, form: Mapping[str, Any]) -> Collection:
-    """The rows of a table and, if it names one, of its test file; `form`: `OwnTable`'s fields.
+    """Read the rows of a table and, if it names one, of its test file.
 
-    Raises `UserError` for what is no such table, a single class, and a split of another name.
+    `form` has the fields of `OwnTable`. Raises `UserError` for a file that is not such a table, for
+    a single class, and for an unknown name of a split.
     """
     from llmill.tasks import tables  # loads pandas, which the built-in world does without
 
@@ -114,7 +117,10 @@ def read_table(folder: Path, form: Mapping[str, Any]) -> Collection:
 
 
 def _split(cell: str | None, where: str) -> str | None:
-    """None for a blank cell: a row to learn from, or to draw a split from that no row names."""
+    """Return the split that a cell names, or None for a blank cell.
+
+    A row with a blank cell is for training, or for drawing a split that no row names.
+    """
     name = (cell or "").strip().casefold()
     if not name:
         return None
@@ -124,8 +130,8 @@ def _split(cell: str | None, where: str) -> str | None:
 
 
 def read_raw(path: Path) -> list[Message]:
-    """Every row of a raw file without a row of names; raises `UserError` for an unlabelled row or
-    a single class.
+    """Read every row of a raw file without a header row. Raises `UserError` for an unlabelled row
+    or a single class.
     """
     try:
         text = decode(path.read_bytes(), path, None)
@@ -144,13 +150,14 @@ def read_raw(path: Path) -> list[Message]:
 
 
 def read_raw_tests(folder: Path) -> dict[str, list[Message]]:
-    """Further tests that lie beside a raw file, by name; raises `UserError` as `read_raw` does."""
+    """Read the further tests beside a raw file, by name. Raises `UserError` as `read_raw` does."""
     return {file.stem: read_raw(file) for file in sorted((folder / TESTS).glob("*.tsv"))}
 
 
 def _quoted(text: str) -> list[tuple[int, str, str, str]] | None:
-    """The rows as a spreadsheet wrote them, fields in quotation marks where they need some; None
-    where the marks are text: one that begins a field has no end, or its end is in another row.
+    """Return the rows of a file with quoted fields, as from a spreadsheet; None if marks are text.
+
+    Quotation marks are text if one that begins a field is never closed, or only in another row.
     """
     if '\t"' not in text:
         return None
@@ -176,7 +183,7 @@ def _message(label: str, tab: str, text: str, where: str) -> Message:
 
 
 def _refuse_names(path: Path, messages: Sequence[Message]) -> None:
-    """A row of names would be a class of its own."""
+    """Refuse a header row, because it would become a class of its own."""
     first = messages[0]
     names = {first.label.casefold(), first.text.strip().casefold()}
     if names <= NAMES and sum(message.label == first.label for message in messages) == 1:
@@ -196,13 +203,15 @@ def _refuse_one_class(path: Path, messages: Sequence[Message]) -> None:
 
 
 def read(path: Path) -> list[Message]:
-    """Prepared messages."""
+    """Read prepared messages."""
     return jsonl.read(path, Message)
 
 
 def read_splits(folder: Path) -> dict[str, list[Message]]:
-    """The prepared messages of each part; raises `UserError` for a part without any, and for a
-    label that stands in no training message, which no classifier could ever say.
+    """Read the prepared messages of each split.
+
+    Raises `UserError` for an empty split, and for a label without a training message, which no
+    classifier could ever predict.
     """
     splits = {name: read(folder / f"{name}.jsonl") for name in PARTS}
     learnt = {row.label for row in splits["train"]}
@@ -215,8 +224,8 @@ def read_splits(folder: Path) -> dict[str, list[Message]]:
 
 
 def read_tests(folder: Path, learnt: Iterable[str]) -> dict[str, list[Message]]:
-    """The prepared messages of each further test, none where there are none; raises `UserError` for
-    a label that is not among the learnt ones.
+    """Read the prepared messages of each further test, if there are any. Raises `UserError` for a
+    label that is not in `learnt`.
     """
     tests = {file.stem: read(file) for file in sorted((folder / TESTS).glob("*.jsonl"))}
     for name, rows in tests.items():
@@ -236,8 +245,9 @@ def write(path: Path, messages: Iterable[Message]) -> None:
 
 
 def encode(tokenizer: Tokenizer, text: str, max_length: int) -> list[int]:
-    """What a classifier reads: <|endoftext|>, as before a document, and the text, of a longer one
-    the end; at most `max_length` tokens.
+    """Encode the input of a classifier: <|endoftext|>, as before a document, followed by the text.
+
+    Returns at most `max_length` tokens. A longer text keeps its end.
     """
     tokens = tokenizer.encode(text)
     return [tokenizer.end_of_text, *tokens[max(0, len(tokens) + 1 - max_length) :]]

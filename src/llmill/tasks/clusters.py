@@ -1,4 +1,4 @@
-"""Which questions share something, and so are right or wrong together."""
+"""Clusters of questions that share an entity or a passage, and so are right or wrong together."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,9 @@ from llmill.tasks.multiple_choice import Question
 
 
 def clusters_of(questions: Sequence[Question], entities: Mapping[str, str]) -> list[int]:
-    """The number of the first question about the same entity, or below the same passage (all above
-    the last line); of a question by itself, its own.
+    """Return for each question the number of the first question with the same entity or passage.
+
+    The passage is all text above the last line. A question that shares neither gets its own number.
     """
     clusters: list[int] = []
     first: dict[str, int] = {}

@@ -1,7 +1,8 @@
-"""A conversation: messages of the roles system, user and assistant, as OpenAI's interface and
-ShareGPT write them.
+"""Conversations: messages with the roles system, user and assistant, in the formats of OpenAI's API
+and of ShareGPT.
 
-Every answer comes right after a text of the user's; what follows the last answer is left out.
+Every answer must come right after a message of the user. Messages after the last answer are left
+out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +15,22 @@ from llmill.text.files.encoding import without_halves
 Message = dict[str, str]  # role and content
 
 ROLES = ("system", "user", "assistant")
-SAME = {"developer": "system", "human": "user", "gpt": "assistant"}  # as others name them
-BETWEEN = "\n\n"  # what is put under one another, as the prompts' own paragraphs are
+SAME = {"developer": "system", "human": "user", "gpt": "assistant"}  # in other formats -> ours
+BETWEEN = "\n\n"  # separates joined texts, as it separates the prompts' paragraphs
 
 
 def message(role: str, content: str) -> Message:
-    """One message."""
+    """Return one message."""
     return {"role": role, "content": content}
 
 
 def said(messages: Sequence[Message]) -> list[str]:
-    """What user and assistant say."""
+    """Return what the user and the assistant say, in order."""
     return [each["content"] for each in messages if each["role"] != "system"]
 
 
 def text(value: Any, key: str, where: str) -> str:
-    """A string that UTF-8 can hold."""
+    """Return a string that UTF-8 can hold. Raises `UserError` for another type."""
     if not isinstance(value, str):
         kind = "null" if value is None else type(value).__name__
         raise UserError(f"{where}: '{key}' is {kind}, expected text")
@@ -37,7 +38,7 @@ def text(value: Any, key: str, where: str) -> str:
 
 
 def with_system(entry: Mapping[str, Any], messages: list[Message], where: str) -> list[Message]:
-    """The messages behind the text that some datasets have under `system` beside them."""
+    """Prepend the text that some datasets store under `system` beside the messages."""
     given = entry.get("system")
     content = "" if given is None else text(given, "system", where)
     first = messages[0] if messages else message("user", "")
@@ -50,8 +51,8 @@ def with_system(entry: Mapping[str, Any], messages: list[Message], where: str) -
 
 
 def content(value: Any, key: str, where: str) -> str:
-    """A text, or a list of parts of text joined; raises `UserError` naming a part of another
-    kind.
+    """Return a text, or the joined texts of a list of parts. Raises `UserError` that names a part
+    of another kind.
     """
     if not isinstance(value, list):
         return text(value, key, where)
@@ -65,8 +66,8 @@ def content(value: Any, key: str, where: str) -> str:
 
 
 def messages(value: Any, where: str) -> list[Message]:
-    """Messages as they came, each `role` and `content` or `from` and `value`; raises `UserError`
-    for what is none.
+    """Return messages as they came, each with `role` and `content`, or with `from` and `value`.
+    Raises `UserError` for anything else.
     """
     if not isinstance(value, list) or not value:
         raise UserError(f"{where}: expected a list of messages, found {quoted(value)}")
@@ -74,7 +75,9 @@ def messages(value: Any, where: str) -> list[Message]:
 
 
 def read(value: Any, where: str) -> list[Message]:
-    """The messages of a conversation; raises `UserError` for what makes none."""
+    """Return the messages of a conversation up to its last answer. Raises `UserError` for a value
+    that is not a conversation.
+    """
     found = messages(value, where)
     _check(found, where)
     last = max(n for n, each in enumerate(found) if each["role"] == "assistant")
@@ -101,7 +104,7 @@ def _read(value: Any, where: str) -> Message:
 
 
 def _check(messages: Sequence[Message], where: str) -> None:
-    """Raises `UserError` unless there is an answer, and each follows a text of the user's."""
+    """Raise `UserError` unless there is an answer and each follows a message of the user."""
     before = None
     for number, each in enumerate(messages, 1):
         if each["role"] == "assistant" and before != "user":

@@ -1,9 +1,8 @@
-"""Responses whose score is known by how they were made, for teaching and measuring the embedded
-judge.
+"""Responses whose score is known from how they were made, to train and measure the embedded judge.
 
-In: instructions with references (and, where the data offers them, paraphrases and wrong answers),
-and texts that have nothing to do with them. Out: for each instruction, some responses with their
-kind and known score in [0, 1].
+In: instructions with references (and paraphrases and wrong answers, where the data has them), and
+unrelated texts. Out: for each instruction, several responses with their kind and known score in
+[0, 1].
 """
 
 import random
@@ -21,10 +20,10 @@ SCORES = {
     "half": 0.0,  # the first half of a longer reference
     "wrong": 0.0,  # fluent, of the right form, and false
     "another": 0.0,  # the reference of another instruction of the same kind
-    "other": 0.0,  # that of any other instruction
-    "noise": 0.0,  # words of any references, in no order
-    "passage": 0.0,  # of a text that the foundation model learns from: fluent, and no answer
-    "constant": 0.0,  # what could be said to anything
+    "other": 0.0,  # the reference of any other instruction
+    "noise": 0.0,  # words of any references, in random order
+    "passage": 0.0,  # from a text that the foundation model learns from: fluent, but not an answer
+    "constant": 0.0,  # an answer that could be given to any question
     "empty": 0.0,
 }
 CONSTANTS = (
@@ -40,15 +39,15 @@ CONSTANTS = (
     "It was good.",
     "Here is the answer.",
 )
-CONSTANT = "It is true."  # never learnt from
-CLOSE = ("paraphrase", "wrong", "another")  # to the reference in form: the hardest to judge
-PASSAGE = (40, 200)  # characters, where the text does not end before
-BEGINNING = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))\S")  # of a text, a sentence or a line
+CONSTANT = "It is true."  # never used for training
+CLOSE = ("paraphrase", "wrong", "another")  # close to the reference in form: the hardest to judge
+PASSAGE = (40, 200)  # characters, fewer if the text ends earlier
+BEGINNING = re.compile(r"(?:^|(?<=[.!?]\s)|(?<=\n))\S")  # the first of a text, a sentence or a line
 
 
 @dataclass(frozen=True)
 class Graded:
-    """One response to an instruction, and what it is worth."""
+    """One response to an instruction, and its known score."""
 
     entry: Instruction
     kind: str
@@ -58,7 +57,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class Stock:
-    """What responses are made from."""
+    """The material that responses are made from."""
 
     entries: list[Instruction]
     words: list[str]
@@ -67,10 +66,13 @@ class Stock:
 
 
 def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
-    """By name, answers to every entry that look at none: what a judge gives to them says what its
-    scores are worth beside what it gives to the references. Their known score is that of noise.
+    """Return several answers to every entry, by name: its reference, and answers that ignore the
+    entry.
 
-    `another` is the reference of the next entry of the same kind that has another one.
+    The scores that a judge gives to the latter, beside those of the references, show what its
+    scores are worth. Answers that ignore the entry have the known score of noise.
+
+    `another` is the reference of the next entry of the same kind that has a different one.
     """
     answers = {
         "reference": [entry.output for entry in entries],
@@ -102,7 +104,7 @@ def _of_others(entries: list[Instruction]) -> list[str]:
 
 
 def _next_others(outputs: list[str]) -> list[str | None]:
-    """For each output the next that differs from it, going round; None where all are the same."""
+    """Return for each output the next different one, cyclically; None if all are the same."""
     others: list[str | None] = [None] * len(outputs)
     for at in reversed(range(2 * len(outputs) - 1)):
         here, after = at % len(outputs), (at + 1) % len(outputs)
@@ -111,11 +113,11 @@ def _next_others(outputs: list[str]) -> list[str | None]:
 
 
 def graded(entries: list[Instruction], texts: list[str], responses: int, seed: int) -> list[Graded]:
-    """The reference and up to `responses - 1` others of each entry, one that is close to it and one
-    that is not in turn, of kinds drawn at random.
+    """Return the reference and up to `responses - 1` other responses for each entry.
 
-    Words and other answers come from `entries` themselves, passages from `texts`, so a held-out
-    split uses nothing of the training split.
+    These are alternately close to the reference and not close to it, of kinds drawn at random.
+    Words and other answers come from `entries`, and passages from `texts`, so a held-out split uses
+    nothing from the training split.
     """
     rng = random.Random(seed)
     words = sorted({word for entry in entries for word in entry.output.split()})
@@ -152,7 +154,7 @@ def _half(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
 
 
 def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
-    """One of the data's wrong answers, else the reference with a longer word exchanged."""
+    """Return one of the data's wrong answers, or the reference with one longer word exchanged."""
     if entry.wrong:
         return rng.choice(entry.wrong)
     parts = entry.output.split()

@@ -1,8 +1,8 @@
-"""What an embedded judge reads: the task, the reference, the answer, the end of the text, as one
-row of ids.
+"""The input of an embedded judge: task, reference, answer and end of text as one row of ids.
 
-The grader learns on these rows and judges by them; nothing else builds them. The task is put as a
-question, without the words that every prompt begins with: the judge has no use for them.
+The grader trains on these rows and judges with them, and no other code builds them. The task is put
+as a question, without the words that every prompt begins with, because the judge does not need
+them.
 """
 
 from llmill.tasks.prompt import question
@@ -10,17 +10,18 @@ from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def task(instruction: str, input: str) -> str:
-    """Everything before the reference."""
+    """Return everything before the reference."""
     return question(" ".join(filter(None, (instruction, input))))
 
 
 def ids(
     tokenizer: Tokenizer, instruction: str, input: str, reference: str, answer: str, block_size: int
 ) -> list[int]:
-    """At most `block_size` ids: task, reference and answer, each between ends of text.
+    """Return at most `block_size` ids: task, reference and answer, each between end-of-text tokens.
 
-    Too long, the task loses its left, then the reference; an answer that is too long by itself
-    loses its end. The last id always says that the answer is over, and there the score is read.
+    If the row is too long, the task loses its left part first, then the reference. An answer that
+    is too long by itself loses its end. The last id always marks the end of the answer, and the
+    score is read there.
     """
     end = tokenizer.end_of_text
     after = [*[end, *tokenizer.encode(f" {answer}")][: block_size - 1], end]

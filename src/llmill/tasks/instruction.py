@@ -1,10 +1,10 @@
-"""Instructions with their responses, and conversations: the raw file, and the prepared one.
+"""Instructions with their responses, and conversations: the raw file and the prepared file.
 
-Raw: rows in one of these forms, each told by its keys: `messages` (OpenAI's), `conversations`
-(ShareGPT's), `instruction`, `input` and `output` (Alpaca's), `prompt` and `completion`; optional
-`system` (a text in front), `history` (pairs of a question and its answer, where the rest is text),
-`kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong ones). Other keys are not
-read. No response is an empty one.
+Each raw row has one of these forms, recognized by its keys: `messages` (OpenAI), `conversations`
+(ShareGPT), `instruction`, `input` and `output` (Alpaca), or `prompt` and `completion`. Optional
+keys are `system` (a text in front), `history` (pairs of a question and its answer, if the rest is
+text), `kind`, `paraphrases` (other right answers) and `wrong` (fluent wrong answers). Other keys
+are ignored. A response of null is read as an empty one.
 """
 
 from collections.abc import Iterable
@@ -26,8 +26,9 @@ FORMS = (
 
 @dataclass(frozen=True)
 class Instruction:
-    """A task, the text it is about (or nothing), and the reference response: of a conversation the
-    last turn, behind the messages of the earlier ones.
+    """A task, the text it is about (may be empty), and the reference response.
+
+    For a conversation, these are the last turn, and `earlier` has the messages before it.
     """
 
     instruction: str
@@ -40,13 +41,17 @@ class Instruction:
 
     @property
     def task(self) -> str:
-        """What identifies the task: without the response."""
+        """The text that identifies the task: everything but the response."""
         before = [each["content"] for each in self.earlier]
         return "\n".join((*before, self.instruction, self.input))
 
     @property
     def asked(self) -> list[Message]:
-        """The messages that are answered. A template may put the input in a place of its own."""
+        """The messages to be answered.
+
+        If there is an input, the last message also has it as a field, because a template may put
+        the input in a place of its own.
+        """
         if not self.input:
             return [*self.earlier, message("user", self.instruction)]
         joined = message("user", f"{self.instruction}{BETWEEN}{self.input}")
@@ -59,7 +64,7 @@ class Instruction:
 
 
 def read_raw(path: Path, encoding: str | None = None) -> list[Instruction]:
-    """Every entry of a raw file; raises `UserError` with the number of one that does not fit."""
+    """Read every entry of a raw file. Raises `UserError` with the number of one that is wrong."""
     return [_instruction(entry, where) for where, entry in rows.read(path, encoding)]
 
 
@@ -84,7 +89,7 @@ def _instruction(entry: Any, where: str) -> Instruction:
 
 
 def _turn(entry: dict[str, Any], where: str) -> tuple[list[Message], str, str, str]:
-    """The messages before the last turn; its instruction, input and output."""
+    """Return the messages before the last turn, and the turn's instruction, input and output."""
     for key in CONVERSATIONS:
         if entry.get(key) is not None:
             return _last_turn(conversation.read(entry[key], f"{where}, '{key}'"))
@@ -108,8 +113,8 @@ def _turn(entry: dict[str, Any], where: str) -> tuple[list[Message], str, str, s
 
 
 def history(entry: dict[str, Any], where: str) -> list[Message]:
-    """The turns before the last one, which some datasets have under `history`: pairs of a question
-    and its answer.
+    """Return the turns before the last one, which some datasets have under `history`: pairs of a
+    question and its answer.
     """
     turns: list[Message] = []
     pairs = _list(entry, "history", where) if entry.get("history") else []
@@ -126,7 +131,7 @@ def history(entry: dict[str, Any], where: str) -> list[Message]:
 
 
 def _joined(entry: dict[str, Any], where: str) -> list[Any]:
-    """Prompt and completion, both messages."""
+    """Return prompt and completion as one list of messages."""
     if not isinstance(entry.get("completion"), list):
         raise UserError(f"{where}: 'prompt' is a list of messages, so 'completion' must be one")
     joined: list[Any] = entry["prompt"] + entry["completion"]
@@ -148,7 +153,7 @@ def _list(entry: dict[str, Any], key: str, where: str) -> list[Any]:
 
 
 def read(path: Path) -> list[Instruction]:
-    """Prepared instructions."""
+    """Read prepared instructions."""
     return jsonl.read(path, Instruction)
 
 

@@ -1,4 +1,4 @@
-"""Prepared rows on disk: one JSON object a line."""
+"""Prepared rows on disk: one JSON object per line."""
 
 import json
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ Row = TypeVar("Row")
 
 
 def write(path: Path, rows: Iterable[Any]) -> None:
-    """Write rows, dataclasses or their fields, whole or not at all."""
+    """Write rows, given as dataclasses or dicts of their fields, whole or not at all."""
     fields = (row if isinstance(row, dict) else asdict(row) for row in rows)
     lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in fields)
     record.write_bytes(path, "".join(lines).encode())
 
 
 def read(path: Path, kind: type[Row]) -> list[Row]:
-    """Rows of a dataclass; raises `UserError` naming file and line."""
+    """Read rows of the dataclass `kind`. Raises `UserError` that names file and line."""
     if not path.exists():
         raise UserError(f"{path}: missing; {RESTORE}")
     rows = []

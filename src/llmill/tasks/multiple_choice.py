@@ -1,10 +1,11 @@
-"""Multiple-choice questions: MMLU's csv files (Hendrycks et al. 2021), other tables, and the
-prepared form.
+"""Multiple-choice questions: MMLU's CSV files (Hendrycks et al. 2021), other tables, and the
+prepared file.
 
-Raw: `<split>/<subject>_<split>.csv`: a question, 2 to 10 choices, the letter of the right one. A
-quoted field may hold line breaks. Where the first row names the columns, and in `.json`, `.jsonl`
-and `.parquet`, they are `question`, `choices` (a list) or `A` to `J`, `answer` (a letter, or a
-number from 0), and `subject` where the file's name is not it; or what `Named` says.
+Raw: `<split>/<subject>_<split>.csv`, each row with a question, 2 to 10 choices, and the letter of
+the right choice. A quoted field may contain line breaks. If the first row names the columns, and in
+`.json`, `.jsonl` and `.parquet` files, the columns are `question`, `choices` (a list) or `A` to
+`J`, `answer` (a letter, or a number from 0), and `subject` if it is not the file's name. `Named`
+can give other names.
 """
 
 import contextlib
@@ -26,7 +27,7 @@ from llmill.text.identity import fraction, normal
 SPLITS = ("dev", "val", "test")
 LETTERS = "ABCDEFGHIJ"
 FEWEST = 2  # choices
-EXAMPLES = 5  # of a subject, as MMLU's dev split has them
+EXAMPLES = 5  # per subject, as in MMLU's dev split
 DELIMITERS = ",;\t"
 QUOTES = 'a quote inside a quoted field is written twice, as in "the ""word"""'
 
@@ -35,7 +36,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Question:
-    """A question of a subject with its choices; `answer` is the number of the right one."""
+    """A question of a subject with its choices; `answer` is the index of the right one."""
 
     subject: str
     question: str
@@ -44,19 +45,21 @@ class Question:
 
     @property
     def task(self) -> str:
-        """What identifies it: MMLU asks "Which of these is true?" of many choices."""
+        """The text that identifies the question. It includes the choices, because MMLU asks "Which
+        of these is true?" of many choices.
+        """
         return "\n".join((self.question, *self.choices))
 
     @property
     def ambiguous(self) -> bool:
-        """Whether the right choice stands there twice."""
+        """Whether the right choice occurs more than once."""
         return self.choices.count(self.choices[self.answer]) > 1
 
 
 @dataclass(frozen=True)
 class Named:
-    """The columns of a table by name; None is the usual name. A single one of `choices` holds
-    lists.
+    """The column names of a table; None means the usual name. A single name in `choices` is a
+    column of lists.
     """
 
     question: str | None = None
@@ -66,7 +69,7 @@ class Named:
 
     @property
     def needed(self) -> set[str]:
-        """What a first row of names holds, in lower case."""
+        """The names that a header row must contain, in lower case."""
         return {(self.question or "question").lower(), (self.answer or "answer").lower()}
 
 
@@ -76,13 +79,13 @@ USUAL = Named()
 def read_own(
     folder: Path, form: Mapping[str, Any]
 ) -> tuple[dict[str, list[Question]], dict[str, int]]:
-    """The different questions of a table by split, and how many rows there were and were left out;
-    `form`: `OwnQuestions`' fields.
+    """Read the distinct questions of a table by split, and count the rows read and left out.
 
-    A question that came with several answers keeps the most frequent, of equals the first; one
-    whose right choice stands there twice is left out, since no pick of it would be counted fairly.
-    Worked examples come from a file of their own; else of each subject up to five questions, half
-    of them at most, are drawn by their content.
+    `form` has the fields of `OwnQuestions`. A question with several answers keeps the most frequent
+    one, or the first of equally frequent ones. A question whose right choice occurs twice is left
+    out, because no pick could be counted fairly. Worked examples come from their own file if there
+    is one. Otherwise up to five questions per subject, at most half of them, are drawn by their
+    content.
     """
     names = Named(*(form[key] for key in ("question", "choices", "answer", "subject")))
     tables = [
@@ -113,7 +116,7 @@ def read_own(
 
 
 def settled(rows: Iterable[Question]) -> tuple[dict[str, Question], int]:
-    """The different questions by their normal form, and how many came with several answers."""
+    """Return the distinct questions by normal form, and how many came with several answers."""
     first: dict[str, Question] = {}
     answers: dict[str, Counter[int]] = defaultdict(Counter)
     for question in rows:
@@ -133,7 +136,9 @@ def _drawn(questions: Sequence[Question]) -> list[Question]:
 
 
 def read_raw(folder: Path, split: str) -> list[Question]:
-    """Every question of a split, by subject; raises `UserError` naming a row that does not fit."""
+    """Read every question of a split, by subject. Raises `UserError` that names a row that does not
+    fit.
+    """
     files = sorted(f for f in (folder / split).glob("*") if f.suffix in endings.QUESTIONS)
     if not files:
         raise UserError(f"{folder / split}: no files named <subject>_{split}.csv")
@@ -147,7 +152,7 @@ def read_raw(folder: Path, split: str) -> list[Question]:
 def read_table(
     file: Path, subject: str, encoding: str | None, names: Named = USUAL
 ) -> list[Question]:
-    """The questions of one file; `subject` is that of rows that name none."""
+    """Read the questions in one file; `subject` applies to rows that name none."""
     csv_file = file.suffix in endings.CELLS
     table = _csv(file, encoding, names) if csv_file else rows.read(file, encoding)
     questions = [_question(subject, row, where, names) for where, row in table]
@@ -157,7 +162,7 @@ def read_table(
 
 
 def names(file: Path, encoding: str | None) -> list[str]:
-    """What the columns would be called, of a table without names its first row."""
+    """Return the column names of a table; for a table without a header, its first row."""
     if file.suffix in endings.CELLS:
         table = _cells(decode(elsewhere.read_bytes(file), file, encoding), file, USUAL)
         return next(filter(_is_filled, table), [])
@@ -169,7 +174,8 @@ def _csv(file: Path, encoding: str | None, columns: Named) -> Iterator[rows.Plac
     table = _cells(decode(elsewhere.read_bytes(file), file, encoding), file, columns)
     filled = [(number, cells) for number, cells in enumerate(table, 1) if _is_filled(cells)]
     first = filled[0][1] if filled else []
-    # Without names the first row says how many choices there are; four, if it is no question.
+    # Without a header, the first row gives the number of choices, or it is four if that row is not
+    # a question.
     n = len(first) - 2 if len(first) >= FEWEST + 2 else 4
     header = first if columns != USUAL else _header(first, columns)
     names = header or ["question", *LETTERS[:n], "answer"]
@@ -182,7 +188,7 @@ def _csv(file: Path, encoding: str | None, columns: Named) -> Iterator[rows.Plac
 
 
 def _refuse_repeated(file: Path, names: Sequence[str], columns: Named) -> None:
-    """One of two columns of a name that is read would be read, and the other not."""
+    """Refuse two columns with the same name if it is read, because only one would be read."""
     spelt = [name.strip().lower() for name in names]
     wanted = columns.needed | {(columns.subject or "subject").lower()}
     wanted |= {name.lower() for name in columns.choices or (*LETTERS, "choices")}
@@ -192,7 +198,7 @@ def _refuse_repeated(file: Path, names: Sequence[str], columns: Named) -> None:
 
 
 def _cells(text: str, file: Path, columns: Named) -> list[list[str]]:
-    """The rows as separated by the first character with which they are a table of questions."""
+    """Split the text into rows by the first delimiter that makes it a table of questions."""
     for delimiter in DELIMITERS:
         with contextlib.suppress(csv.Error):
             if _is_table(table := list(rows.separated(text, delimiter)), columns):
@@ -215,7 +221,7 @@ def _is_filled(cells: list[str]) -> bool:
 
 
 def _header(cells: list[str], columns: Named) -> list[str]:
-    """The first row, where it holds names."""
+    """Return the first row if it holds column names, else an empty list."""
     return cells if columns.needed <= {cell.strip().lower() for cell in cells} else []
 
 
@@ -242,7 +248,7 @@ def _column(row: Row, name: str, where: str) -> Any:
 
 
 def _choices(row: Row, where: str, names: Sequence[str] | None) -> list[str]:
-    """The choices without white space round them; a row may have fewer than others have."""
+    """Return the choices without surrounding white space; their number may differ between rows."""
     if names is not None and len(names) > 1:
         values = [_column(row, name, where) for name in names]
     elif names is not None:
@@ -288,7 +294,7 @@ def _answer(value: Any, n: int, where: str) -> int:
 
 
 def read(path: Path) -> list[Question]:
-    """Prepared questions."""
+    """Read prepared questions."""
     return jsonl.read(path, Question)
 
 

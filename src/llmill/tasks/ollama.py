@@ -1,8 +1,8 @@
-"""A `Modelfile`: how Ollama puts a chat to a model in a GGUF file, and where its answers end.
+"""Ollama's `Modelfile`: how Ollama puts a chat to a model in a GGUF file, and where answers end.
 
-Ollama's templates are Go's, so what a template in Jinja does is looked at: three forms are known,
-`alpaca`, `plain`, and ChatML. For another the line is left out; llama.cpp reads the Jinja
-in the file.
+Ollama's templates use Go's syntax. Therefore the output of a Jinja template is compared with three
+known forms: `alpaca`, `plain` and ChatML. For any other template, the line is left out; llama.cpp
+reads the Jinja template in the file.
 """
 
 from datetime import datetime
@@ -14,7 +14,7 @@ from llmill.text.tokenization import jinja
 from llmill.text.tokenization.tokenizer import Tokenizer
 
 SYSTEM, USER, BOS = "a system's message", "a user's message", "<bos>"
-ROUND = [  # what our templates put before a message and behind it
+ROUND = [  # the texts that our templates put before and after a message
     (
         "Below is an instruction that describes a task. Write a response that appropriately "
         "completes the request.\n\n### Instruction:\n",
@@ -33,7 +33,7 @@ CHATML_USER = f"<|im_start|>user\n{USER}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def modelfile(gguf: str, template: str | None, tokenizer: Tokenizer, context: int) -> str:
-    """The text of the file, for the GGUF file of this name beside it."""
+    """Return the text of the Modelfile for the GGUF file of this name in the same folder."""
     lines = [f"FROM ./{gguf}"]
     form, system = _form(template, tokenizer.end_name) if template is not None else (None, None)
     if form is not None:
@@ -47,7 +47,7 @@ def modelfile(gguf: str, template: str | None, tokenizer: Tokenizer, context: in
 
 
 def _form(template: str, end: str) -> tuple[str | None, str | None]:
-    """The template in Go's words, and the system's message where none is given."""
+    """Return the template in Go's syntax, and the system message that is used if none is given."""
     user, system = {"role": "user", "content": USER}, {"role": "system", "content": SYSTEM}
     alone, both = _rendered(template, [user]), _rendered(template, [system, user])
     begin, close = CHATML_SYSTEM
@@ -61,7 +61,7 @@ def _form(template: str, end: str) -> tuple[str | None, str | None]:
 
 
 def _rendered(template: str, messages: list[dict[str, Any]]) -> str | None:
-    """What the template makes of messages; None where it refuses them."""
+    """Render messages with the template; None if it refuses them."""
     environment = jinja.environment("", "", datetime.now)
     try:
         return environment.from_string(template).render(

@@ -1,9 +1,9 @@
-"""Preferences: a prompt with a chosen and a rejected answer; the raw file, and the prepared one.
+"""Preferences: a prompt with a chosen and a rejected answer; the raw file and the prepared file.
 
-Raw: rows of `prompt`, `chosen` and `rejected`, each text or messages; of Alpaca's keys with
-`chosen` and `rejected`; or of two conversations, `chosen` and `rejected`, that differ in their last
-answer, with or without the prompt beside them; optional `system`, a text in front. Other keys are
-not read.
+A raw row has `prompt`, `chosen` and `rejected`, each text or messages; or Alpaca's keys with
+`chosen` and `rejected`; or two conversations, `chosen` and `rejected`, that differ in their last
+answer, with or without the prompt beside them. `system`, a text in front, is optional. Other keys
+are ignored.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ FORMS = "prompt, chosen and rejected; or instruction, input, chosen and rejected
 
 @dataclass(frozen=True)
 class Preference:
-    """What is answered, and two answers to it."""
+    """The messages to be answered, and two answers to them."""
 
     asked: list[Message]
     chosen: str
@@ -30,17 +30,19 @@ class Preference:
 
     @property
     def task(self) -> str:
-        """What identifies the prompt; but for white space that of an instruction that asks it."""
+        """The text that identifies the prompt. Except for white space, it equals the `task` of an
+        instruction that asks the same.
+        """
         return "\n".join(each["content"] for each in self.asked)
 
     @property
     def undecided(self) -> bool:
-        """Whether both answers are the same, so that nothing was preferred."""
+        """Whether both answers are the same, so that neither was preferred."""
         return self.chosen.strip() == self.rejected.strip()
 
 
 def read(path: Path) -> list[Preference]:
-    """Prepared preferences."""
+    """Read prepared preferences."""
     return jsonl.read(path, Preference)
 
 
@@ -50,7 +52,7 @@ def write(path: Path, pairs: Iterable[Preference]) -> None:
 
 
 def read_raw(path: Path, encoding: str | None = None) -> list[Preference]:
-    """Every entry of a raw file; raises `UserError` with the place of one that does not fit."""
+    """Read every entry of a raw file. Raises `UserError` with the place of one that is wrong."""
     return [_preference(entry, where) for where, entry in rows.read(path, encoding)]
 
 
@@ -71,7 +73,7 @@ def _preference(entry: Any, where: str) -> Preference:
 
 
 def _before(entry: dict[str, Any], where: str) -> list[Message]:
-    """The messages in front of both answers: none, if these are whole conversations alone."""
+    """Return the messages in front of both answers; none if these are whole conversations."""
     prompt = entry.get("prompt")
     if isinstance(prompt, list):
         return conversation.messages(prompt, f"{where}, 'prompt'") if prompt else []
@@ -88,14 +90,16 @@ def _before(entry: dict[str, Any], where: str) -> list[Message]:
 
 
 def _answered(before: list[Message], answer: Any, where: str) -> tuple[list[Message], str]:
-    """The messages that are answered, and the answer. Behind a text of the user's an answer may be
-    a whole conversation, in which that stands again.
+    """Return the messages to be answered, and the answer.
+
+    After a message of the user, an answer may be a whole conversation that contains the prompt
+    again.
     """
     whole: list[Message] = [*_plain(before), message("assistant", answer)]
     if isinstance(answer, list):
         last = conversation.messages(answer, where)
         asked = bool(before) and before[-1]["role"] == "user" and last[0]["role"] != "assistant"
-        # Alpaca's keys may be spelt otherwise there.
+        # With Alpaca's keys, the conversation may spell the prompt differently.
         if asked and "instruction" not in before[-1] and not _stands_in(_plain(before), last):
             raise UserError(f"{where}: a whole conversation, but the prompt does not stand in it")
         whole = last if asked else [*_plain(before), *last]
@@ -106,12 +110,12 @@ def _answered(before: list[Message], answer: Any, where: str) -> tuple[list[Mess
 
 
 def _plain(messages: list[Message]) -> list[Message]:
-    """Messages without what a template may use besides their content."""
+    """Return the messages without other fields that a template may use."""
     return [message(each["role"], each["content"]) for each in messages]
 
 
 def _stands_in(part: list[Message], whole: list[Message]) -> bool:
-    """Whether messages follow one another in a conversation, whatever white space is round them."""
+    """Return whether `part` occurs in a row in `whole`, ignoring surrounding white space."""
     ours, theirs = ([(m["role"], m["content"].strip()) for m in each] for each in (part, whole))
     return any(theirs[n : n + len(ours)] == ours for n in range(len(theirs)))
 

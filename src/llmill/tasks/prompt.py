@@ -1,6 +1,6 @@
-"""How a task is put to every reader but the assistant: as a question."""
+"""How a task is put to every reader except the assistant: as a question."""
 
 
 def question(text: str) -> str:
-    """Everything before the answer; the world's texts ask in the same form."""
+    """Return everything before the answer, in the same form as questions in the world's texts."""
     return f"Question: {text}\nAnswer:"

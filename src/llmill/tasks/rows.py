@@ -1,5 +1,5 @@
-"""Rows of a file that somebody brings: a list in JSON, JSON lines, or Parquet, told apart by what
-it holds, whatever its name ends with.
+"""Rows of a file that a user brings: a JSON list, JSON lines, or Parquet, recognized by the
+content, whatever the file's ending.
 """
 
 import csv
@@ -18,12 +18,12 @@ PARQUET = b"PAR1"
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd
 LONGEST_CELL = 1 << 28  # characters
 
-Placed = tuple[str, Any]  # where a row stands, for a message about it, and the row
+Placed = tuple[str, Any]  # the place of a row, for messages about it, and the row
 
 
 def read(path: Path, encoding: str | None = None) -> list[Placed]:
-    """Every row with its place; `encoding` of what is no Unicode. Raises `UserError` for a file
-    without rows, or of another kind.
+    """Read every row with its place; `encoding` is for text that is not Unicode. Raises `UserError`
+    for a file without rows, or of another kind.
     """
     try:
         content = path.read_bytes()
@@ -46,8 +46,8 @@ def read(path: Path, encoding: str | None = None) -> list[Placed]:
 
 
 def separated(text: str, delimiter: str, quotes: bool = True) -> Any:
-    """A reader of CSV's rows, or of lines in which quotation marks are text; it raises
-    `csv.Error`.
+    """Return a reader of CSV rows or, without `quotes`, of lines in which quotation marks are text.
+    The reader raises `csv.Error`.
     """
     csv.field_size_limit(max(LONGEST_CELL, csv.field_size_limit()))
     lines = io.StringIO(text, newline="")
@@ -57,12 +57,12 @@ def separated(text: str, delimiter: str, quotes: bool = True) -> Any:
 
 
 def fused(table: Sequence[Sequence[str]], delimiter: str) -> int | None:
-    """The first row, from 0, with a cell that holds the end of one row and the beginning of
-    another: quotation marks of two rows that are text were taken for both ends of a quoted cell.
-    None where no row is like that.
+    """Return the first row, from 0, with a cell that holds the end of one row and the beginning of
+    another; None if there is none.
 
-    Such a cell looks like rows of this table, and one of the fields in it stands in the same column
-    elsewhere, as a label does.
+    This happens if quotation marks that are text in two rows were taken for both ends of a quoted
+    cell. Such a cell looks like rows of this table, and one of the fields in it occurs in the same
+    column elsewhere, as a label does.
     """
     columns = [set(cells) for cells in zip(*table, strict=True)]
     others = len(columns) - 1
@@ -80,10 +80,10 @@ def fused(table: Sequence[Sequence[str]], delimiter: str) -> int | None:
 
 
 def cell(value: Any, where: str) -> str | None:
-    """A cell of a row as it would be written, also a list or an object; None for one that is empty.
+    """Return a cell, also a list or an object, as it would be written; None for an empty cell.
 
-    Numbers and truth values are as JSON writes them, and whole numbers without a point. Raises
-    `UserError` for bytes.
+    Numbers and truth values are written as in JSON, and whole numbers without a decimal point.
+    Raises `UserError` for bytes.
     """
     if value is None or (isinstance(value, float | Decimal) and value != value):
         return None
@@ -112,7 +112,7 @@ def _of_list(text: str, path: Path) -> list[Placed]:
 
 
 def _of_lines(text: str, path: Path) -> list[Placed]:
-    """A value a line; one alone may stand on several."""
+    """Parse one value per line; a single value may span several lines."""
     lines = [(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
     rows: list[Placed] = []
     for number, line in lines:

@@ -10,7 +10,7 @@ TemplateName = Literal["alpaca", "plain", "chatml", "weights"]
 
 
 class Split(Section):
-    """Shares of a labelled data set, by a hash of its content; the rest is for training."""
+    """Shares of a labelled data set, by a hash of its content. The rest is for training."""
 
     validate_share: Share
     test_share: Share

@@ -1,7 +1,8 @@
-"""Repeats out, then train, validate and test: by content alone, so that nothing is in two of them.
+"""Removes duplicates, then splits rows into train, validate and test by content alone, so that no
+content is in two splits.
 
-A row stays where it is when others are added or when the share of another split changes; but a
-conversation goes where a shorter one goes that it begins with.
+A row keeps its split when rows are added or when the share of another split changes. A conversation
+is the exception: it follows a shorter conversation that it begins with.
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -16,7 +17,7 @@ Key = Callable[[Row], str]
 
 
 def part(content: str, validate_share: float, test_share: float) -> str:
-    """The split a content belongs to."""
+    """Return the split that a content belongs to."""
     place = fraction(content, "split")
     if place < test_share:
         return "test"
@@ -24,7 +25,7 @@ def part(content: str, validate_share: float, test_share: float) -> str:
 
 
 def distinct(rows: Iterable[Row], key: Key[Row]) -> list[Row]:
-    """Rows whose key is, but for case and white space, no earlier one's."""
+    """Return the rows whose key does not repeat an earlier one, ignoring case and white space."""
     first: dict[str, Row] = {}
     for row in rows:
         first.setdefault(normal(key(row)), row)
@@ -34,7 +35,7 @@ def distinct(rows: Iterable[Row], key: Key[Row]) -> list[Row]:
 def split(
     rows: Iterable[Row], key: Key[Row], validate_share: float, test_share: float
 ) -> dict[str, list[Row]]:
-    """Rows by split; those of the same key, but for case and white space, go together."""
+    """Group rows by split. Rows with the same key, ignoring case and white space, stay together."""
     parts: dict[str, list[Row]] = {name: [] for name in NAMES}
     for row in rows:
         parts[part(normal(key(row)), validate_share, test_share)].append(row)
@@ -42,7 +43,7 @@ def split(
 
 
 def beginnings(said: Sequence[str]) -> list[str]:
-    """What identifies a conversation up to each of its messages; up to the first, its text."""
+    """Return a key of a conversation up to each message; up to the first, this is its text."""
     found = [normal(said[0])]
     for content in said[1:]:
         found.append(sha256_text(f"{found[-1]}\n{normal(content)}"))
@@ -50,21 +51,25 @@ def beginnings(said: Sequence[str]) -> list[str]:
 
 
 def whole(said: Sequence[str]) -> str:
-    """What identifies a conversation."""
+    """Return the key that identifies a conversation."""
     return beginnings(said)[-1]
 
 
 def opening(said: Sequence[str], known: Container[str]) -> str:
-    """The shortest beginning that is a known conversation, else the whole: what learns the longer
-    one learns the answer that is asked for in the shorter.
+    """Return the key of the shortest beginning that is a known conversation, or of the whole one.
+
+    A model that learns the longer conversation also learns the answer that the shorter one asks
+    for.
     """
     each = beginnings(said)
     return next((one for one in each if one in known), each[-1])
 
 
 def placed(splits: Mapping[str, Iterable[Sequence[str]]]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return the split of each whole conversation, and of each of their beginnings. A beginning of
-    several is in the first split, in the order of `NAMES`, that has one of them.
+    """Return the split of each whole conversation, and the split of each of their beginnings.
+
+    A beginning of several conversations is in the first split, in the order of `NAMES`, that has
+    one of them.
     """
     wholes, within = {}, {}
     for name in reversed(NAMES):

@@ -1,7 +1,7 @@
-"""Tables as people have them, as a frame of text: CSV, TSV, JSON lines, a JSON list, Parquet.
+"""Users' tables as data frames of text: CSV, TSV, JSON lines, a JSON list, Parquet.
 
-What stands in a cell is text as it is written; of JSON and Parquet numbers and truth values are as
-JSON writes them (`1`, not `1.0`), so that a label is the same word whatever file it came in.
+A cell is text as written in the file. Numbers and truth values of JSON and Parquet are written as
+in JSON (`1`, not `1.0`), so that a label is the same word in every file format.
 """
 
 import csv
@@ -19,7 +19,7 @@ from llmill.tasks import rows
 from llmill.text.files.encoding import decode
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
-LIKELY = ",;\t|"  # what separates columns in the files of this world
+LIKELY = ",;\t|"  # common delimiters of columns
 JSON = (".json", ".jsonl", ".ndjson")
 ENDINGS = (*DELIMITERS, *JSON, ".parquet")
 
@@ -31,10 +31,11 @@ def read(
     delimiter: str | None = None,
     quotes: bool = True,
 ) -> pd.DataFrame:
-    """These columns, in this order: a row for each of the table's, text or None in each cell.
+    """Read these columns in this order: one row per row of the table, with text or None in each
+    cell.
 
-    Columns by number are of a table without a row of names. Raises `UserError` for a file that is
-    no such table, and for a column that is not there.
+    Columns given by number are those of a table without a header row. Raises `UserError` for a file
+    that is not such a table, and for a missing column.
     """
     names_given = [column for column in columns if isinstance(column, str)]
     frame = read_all(path, encoding, delimiter, quotes, bool(names_given), names_given or None)
@@ -57,8 +58,8 @@ def read_all(
     header: bool = True,
     wanted: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Every column, of objects only those that are wanted filled; raises `UserError` as `read`
-    does.
+    """Read every column. If `wanted` is given and rows are objects, only the wanted columns are
+    filled. Raises `UserError` as `read` does.
     """
     if path.suffix in (*JSON, ".parquet"):
         frame = _frame(path, rows.read(path, encoding), wanted)
@@ -76,10 +77,11 @@ def read_all(
 
 
 def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool) -> pd.DataFrame:
-    """Quoted fields hold delimiters and line ends; blank lines are passed over.
+    """Split a text into rows. Quoted fields may hold delimiters and line ends; blank lines do not
+    count.
 
-    Not by pandas' own reader: that takes a mark that has no end, or text behind it, without a word,
-    and rows with it.
+    Pandas' own reader is not used: it silently accepts a quotation mark that is never closed, or
+    that has text after it, and loses rows with it.
     """
     reader = rows.separated(text, delimiter, quotes)
     table: list[list[str]] = []
@@ -108,7 +110,7 @@ def _separated(path: Path, text: str, delimiter: str, quotes: bool, header: bool
 
 
 def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
-    """A first row that another delimiter would separate."""
+    """Refuse a first row that another delimiter would separate."""
     other = max(LIKELY, key=names[0].count)
     if len(names) == 1 and other in names[0]:
         raise UserError(
@@ -120,8 +122,8 @@ def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
 def _frame(
     path: Path, entries: Iterable[rows.Placed], wanted: Sequence[str] | None
 ) -> pd.DataFrame:
-    """Rows that are objects, as text. Bytes, as of pictures, are no reason to refuse a table whose
-    other columns are wanted.
+    """Convert rows that are objects to a frame of text. A table with bytes, such as pictures, is
+    accepted if other columns are wanted.
     """
     objects: list[dict[str, str | None]] = []
     for number, (where, entry) in enumerate(entries, 1):

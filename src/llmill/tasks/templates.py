@@ -1,5 +1,5 @@
-"""The chat templates that an assistant may learn: Alpaca's (Taori et al. 2023), two plain words,
-ChatML, or the one that came with weights.
+"""The chat templates that an assistant can learn: Alpaca's (Taori et al. 2023), a plain one with
+two words, ChatML, or the one that came with the weights.
 """
 
 from datetime import datetime
@@ -9,9 +9,9 @@ from llmill.tasks.settings import TemplateName
 from llmill.text.tokenization.template import Template
 from llmill.text.tokenization.tokenizer import Tokenizer
 
-DAY = datetime(2026, 1, 1)  # what a template is told of the time: equal data give equal ids
+DAY = datetime(2026, 1, 1)  # the time that templates see: equal data give equal ids
 
-# What somebody says may be a list of parts, as in OpenAI's interface.
+# The content of a message may be a list of parts, as in OpenAI's API.
 CONTENT_OF = """\
 {%- macro content_of(message) -%}
   {%- if message['content'] is string -%}
@@ -27,8 +27,8 @@ CONTENT_OF = """\
 {%- endmacro -%}
 """
 
-# Each turn as if it were the first, behind the token that every document begins behind. System
-# messages, and texts of the user's in a row, are one task.
+# Each turn is written as if it were the first, after the token that every document begins with.
+# System messages and consecutive messages of the user form one task.
 ALPACA = (
     CONTENT_OF
     + """\
@@ -64,7 +64,8 @@ ALPACA = (
 """
 )
 
-# As Alpaca's, in two words. The space belongs to the answer, whose first word it begins.
+# Like Alpaca's, with two words. The space belongs to the answer, because it begins the answer's
+# first word.
 PLAIN = (
     CONTENT_OF
     + """\
@@ -110,8 +111,10 @@ OWN = {"alpaca": ALPACA, "plain": PLAIN}  # they need no token but the one that 
 
 
 def source(name: TemplateName, tokenizer: Tokenizer, of_weights: str | None) -> str:
-    """The text of the template that `instruct.template` names. In ChatML a turn ends as a text
-    does, where the tokenizer has no <|im_end|>. Raises `UserError` where weights came without one.
+    """Return the text of the template that `instruct.template` names.
+
+    In ChatML, a turn ends with the token that ends a text if the tokenizer has no <|im_end|>.
+    Raises `UserError` if the weights came without a template.
     """
     if name in OWN:
         return OWN[name]
@@ -126,5 +129,5 @@ def source(name: TemplateName, tokenizer: Tokenizer, of_weights: str | None) -> 
 
 
 def for_training(text: str, tokenizer: Tokenizer) -> Template:
-    """The template to train with: told the same time whenever it is."""
+    """Return the template to train with, which always sees the same time."""
     return Template(text, tokenizer, clock=lambda: DAY)

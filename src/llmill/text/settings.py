@@ -1,4 +1,4 @@
-"""What counts as a repeated document, and as one that holds a test."""
+"""Settings of near duplicates, and of documents that hold an evaluation text."""
 
 from typing import Annotated, Literal, Self
 
@@ -13,17 +13,17 @@ class NearDuplicates(Section):
     """MinHash: shingles of `shingle_words` words, then exact Jaccard similarity."""
 
     shingle_words: Words
-    similarity: Annotated[float, Field(gt=0, le=0.95)]  # above, 16 permutations have no bands
+    similarity: Annotated[float, Field(gt=0, le=0.95)]  # above this, 16 permutations have no bands
     permutations: Annotated[int, Field(ge=16, le=1024)]
 
 
 class Contamination(Section):
-    """A document goes if it holds `words` consecutive words of an evaluation text, or a whole
-    shorter one.
+    """A document is removed if it holds `words` consecutive words of an evaluation text, or the
+    whole of a shorter one.
     """
 
     words: Words
-    shortest: Words  # texts of fewer words are looked for as whole documents only
+    shortest: Words  # texts of fewer words only match whole documents
 
     @model_validator(mode="after")
     def shortest_is_no_longer(self) -> Self:

@@ -33,7 +33,7 @@ def at_once(most: int, length: int) -> int:
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of the model, targets of the loss, and the weight by which the summed loss is divided."""
+    """Inputs of the model, targets of the loss, and the weight that divides the summed loss."""
 
     inputs: tuple[Tensor, ...]
     targets: Tensor

@@ -103,7 +103,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
     unread: list[Tensor] = []
     unread_replayed: list[Tensor] = []
     check = Check(device, state)
-    # No lines of its own: the log has the rows of the curve.
+    # The countdown prints no lines, because the log has the rows of the curve.
     countdown = job.countdown(end, "steps", progress.step, lines=False)
     note = ""
     meter.begin()
@@ -170,8 +170,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
 
 
 def length(settings: Training, examples: int) -> int:
-    """Return the number of steps: `max_steps`, or the steps of `epochs` passes over the examples.
-    """
+    """Return the number of steps: `max_steps`, or those of `epochs` passes over the examples."""
     if settings.max_steps is not None:
         return settings.max_steps
     assert settings.epochs is not None, "the schema gives one of the two"

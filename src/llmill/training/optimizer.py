@@ -1,8 +1,8 @@
-"""Optimizers: AdamW with decay on matrices only, or Muon (Jordan 2024) for the blocks' matrices and
-AdamW for the rest. Adapters are of the rest: an orthogonal step of one factor is none of their
-product.
+"""Optimizers: AdamW with weight decay on matrices only, or Muon (Jordan 2024) for the matrices of
+the blocks and AdamW for the rest. Adapters use AdamW: orthogonalizing the update of one factor does
+not orthogonalize the update of their product.
 
-Each group remembers its peak rate; the loop sets `lr = peak * factor`.
+Each group stores its peak learning rate; the loop sets `lr = peak * factor`.
 """
 
 from torch import nn
@@ -19,7 +19,9 @@ Optimizers = list[TorchOptimizer]
 
 
 def build(model: nn.Module, settings: Optimizer) -> Optimizers:
-    """One or two optimizers over the trainable parameters, each parameter in exactly one group."""
+    """Return one or two optimizers over the trainable parameters, each of which is in exactly one
+    group.
+    """
     parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     matrices = [p for name, p in parameters if _for_muon(name, p)]
     rest = [p for name, p in parameters if not _for_muon(name, p)]
@@ -35,7 +37,7 @@ def build(model: nn.Module, settings: Optimizer) -> Optimizers:
 
 
 def set_rate(optimizers: Optimizers, factor: float) -> None:
-    """Set every group's rate to this multiple of its peak."""
+    """Set every group's learning rate to this multiple of its peak."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group[PEAK] * factor

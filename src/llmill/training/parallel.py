@@ -1,8 +1,8 @@
-"""One training spread over several processes: each takes its share of every batch.
+"""Training over several processes, each of which takes its share of every batch.
 
 `ddp` keeps the whole model in each process (torch's DistributedDataParallel); `fsdp` keeps a shard
 of every parameter (FSDP2, `fully_shard`). Losses are summed and divided by the weight of the whole
-batch, so without dropout the number of processes changes nothing but the order of the sums.
+batch, so without dropout the number of processes changes only the order of the sums.
 """
 
 import contextlib
@@ -27,21 +27,20 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def alone() -> bool:
-    """Whether this process trains by itself."""
+    """Return whether this process trains alone."""
     return not dist.is_initialized()
 
 
 def wait() -> None:
-    """Return when every process has come here."""
+    """Wait until every process has called this."""
     if not alone():
         dist.barrier()
 
 
 @contextlib.contextmanager
 def together(device: torch.device) -> Iterator[None]:
-    """Inside, the processes that torchrun started know of each other; alone, nothing.
-
-    Raises `UserError` in those that are left when one is lost.
+    """Connect the processes that torchrun started, inside this context. Without torchrun, do
+    nothing. If a process is lost, raise `UserError` in the others.
     """
     if not processes.started():
         yield
@@ -60,12 +59,14 @@ def together(device: torch.device) -> Iterator[None]:
         ) from None
     finally:
         if dist.is_initialized():
-            gc.collect()  # a wrapped model that goes after its group may wait for it for ever
+            gc.collect()  # a wrapped model that outlives its group may wait for it forever
             dist.destroy_process_group()
 
 
 def wrap(model: nn.Module, kind: Kind) -> nn.Module:
-    """What to call in place of the model, so that gradients are summed over the processes."""
+    """Return the module to call in place of the model, so that backward averages gradients over
+    the processes.
+    """
     if alone():
         return model
     if kind == "ddp":
@@ -80,7 +81,9 @@ def wrap(model: nn.Module, kind: Kind) -> nn.Module:
 
 @contextlib.contextmanager
 def synchronised(wrapped: nn.Module, now: bool) -> Iterator[None]:
-    """Forward and backward inside sum gradients over the processes only if `now`: once a step."""
+    """Synchronise the gradients of a forward and backward over the processes only if `now`, which
+    is once per step.
+    """
     if isinstance(wrapped, DistributedDataParallel) and not now:
         with wrapped.no_sync():
             yield
@@ -91,13 +94,13 @@ def synchronised(wrapped: nn.Module, now: bool) -> Iterator[None]:
 
 
 def share(count: int) -> tuple[int, int]:
-    """Where this process's part of `count` examples begins, and how many they are."""
+    """Return where this process's part of `count` examples begins, and its number of examples."""
     each = count // processes.count()
     return processes.rank() * each, each
 
 
 def total(values: list[float]) -> list[float]:
-    """Each value summed over the processes."""
+    """Return each value summed over the processes."""
     if alone():
         return values
     summed = torch.tensor(values, dtype=torch.float64)
@@ -106,7 +109,7 @@ def total(values: list[float]) -> list[float]:
 
 
 def from_first(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What the function returns in the first process, in all of them."""
+    """Call the function in the first process, and return its result in all processes."""
     if alone():
         return function(*arguments)
     results = [function(*arguments) if processes.main() else None]
@@ -115,24 +118,26 @@ def from_first(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def clip(model: nn.Module, limit: float) -> Tensor:
-    """Scale the gradients to at most this norm; returns the norm that they had."""
+    """Clip the gradients to a total norm of at most `limit`; return the norm before that, ()."""
     return gathered(nn.utils.clip_grad_norm_(model.parameters(), limit))
 
 
 def gathered(tensor: Tensor) -> Tensor:
-    """The tensor in one piece in every process, wherever its parts lie."""
+    """Return the whole tensor in every process, gathered if it is sharded."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def parted(tensor: Tensor, like: Tensor) -> Tensor:
-    """Of a tensor that every process holds, the part that it holds of `like`."""
+    """Shard a tensor that every process holds in full as `like` is, or return it unchanged."""
     if not isinstance(like, DTensor):
         return tensor
     return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
 
 def whole(model: M, make: Callable[[], M]) -> M:
-    """The trained model in one piece, on the CPU; sharded, it is put together in a new one."""
+    """Return the whole trained model on the CPU. A sharded model is gathered into a new one from
+    `make`, whose weights are set only in the first process.
+    """
     if not isinstance(model, FSDPModule):
         return model.cpu()
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)

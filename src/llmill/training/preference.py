@@ -1,8 +1,8 @@
-"""Learning from pairs of answers to one prompt, of which one was preferred: DPO (Rafailov et al.
-2023, arXiv 2305.18290), SimPO (Meng et al. 2024, arXiv 2405.14734), and the loss of the chosen
-answer beside either (Pang et al. 2024, arXiv 2404.19733).
+"""Learning from pairs of answers to the same prompt, one of which is preferred: DPO (Rafailov et
+al. 2023, arXiv 2305.18290), SimPO (Meng et al. 2024, arXiv 2405.14734), and with either the loss of
+the chosen answer (Pang et al. 2024, arXiv 2404.19733).
 
-A batch of P pairs is 2P rows: the chosen answers, then the rejected ones in the same order. Only
+A batch of P pairs has 2P rows: the chosen answers, then the rejected ones in the same order. Only
 the tokens of the answers count. Log-probabilities are in nats.
 """
 
@@ -20,12 +20,12 @@ from llmill.training.batches import Batch, Example, at_once, collate_texts
 from llmill.training.losses import Called, Loss
 from llmill.training.settings import PreferenceLoss
 
-AT_ONCE = 16  # pairs at most, where nothing is learnt
+AT_ONCE = 16  # most pairs per forward pass when nothing is trained
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A chosen and a rejected answer behind one prompt, and how likely each is to the reference."""
+    """A chosen and a rejected answer to one prompt, with the reference's log-probabilities."""
 
     chosen: Example
     rejected: Example
@@ -33,18 +33,18 @@ class Pair:
 
 
 def pair_length(pair: Pair) -> int:
-    """Tokens of the longer text of a pair."""
+    """Return the number of tokens of the longer text of a pair."""
     return max(len(pair.chosen[0]), len(pair.rejected[0]))
 
 
 def answer_length(example: Example) -> int:
-    """Tokens of the answer, with its end."""
+    """Return the number of tokens of the answer, including its end token."""
     return sum(target != IGNORE for target in example[1])
 
 
 def collate_pairs(pairs: Sequence[Pair]) -> Batch:
-    """Pairs as one batch: inputs as of `collate_texts`, and the log-probabilities of the reference,
-    (2P,). A pair weighs 1.
+    """Collate P pairs. Inputs are those of `collate_texts` and the reference's log-probabilities,
+    (2P,). A pair has weight 1.
     """
     texts = collate_texts([pair.chosen for pair in pairs] + [pair.rejected for pair in pairs])
     chosen, rejected = zip(*(pair.reference for pair in pairs), strict=True)
@@ -53,22 +53,23 @@ def collate_pairs(pairs: Sequence[Pair]) -> Batch:
 
 
 def token_log_probabilities(model: Called, batch: Batch) -> Tensor:
-    """Of each learnt token of the batch, (N,)."""
+    """Return the log-probability of each target of the batch, (N,)."""
     ids, learnt = batch.inputs[:2]
     return -F.cross_entropy(model(ids, learnt).float(), batch.targets, reduction="none")
 
 
 def log_probabilities(model: Called, batch: Batch) -> Tensor:
-    """Of each row's learnt tokens together: (B,)."""
+    """Return the sum of the log-probabilities of each row's targets, (B,)."""
     nats, learnt = token_log_probabilities(model, batch), batch.inputs[1]
     return torch.zeros_like(learnt, dtype=nats.dtype).masked_scatter(learnt, nats).sum(dim=-1)
 
 
 def rewards(likely: Tensor, batch: Batch, settings: PreferenceLoss) -> Tensor:
-    """The rewards that a model's log-probabilities `likely` stand for, of each row: (2P,).
+    """Return the reward of each row, (2P,), from a model's log-probabilities `likely`, (2P,).
 
-    DPO, equation 7: beta times what the model adds to the reference's. `reference_free`: to
-    nothing. `length_normalised`: per token, as in SimPO, equation 4.
+    As in DPO, equation 7, the reward is beta times the gain over the reference's log-probability.
+    With `reference_free` nothing is subtracted. With `length_normalised` the gain is divided by the
+    number of tokens, as in SimPO, equation 4.
     """
     learnt, reference = batch.inputs[1:]
     gained = likely if settings.reference_free else likely - reference
@@ -78,25 +79,26 @@ def rewards(likely: Tensor, batch: Batch, settings: PreferenceLoss) -> Tensor:
 
 
 def margins(rewarded: Tensor) -> Tensor:
-    """By how much each chosen answer's reward is above the rejected one's: (2P,) to (P,)."""
+    """Return by how much each chosen answer's reward exceeds the rejected one's: (2P,) to (P,)."""
     chosen, rejected = rewarded.chunk(2)
     return chosen - rejected
 
 
 def loss_of(margin: Tensor, settings: PreferenceLoss) -> Tensor:
-    """Nats that the preferences cost under Bradley and Terry's model, of each pair: (P,).
+    """Return the loss of each pair in nats under Bradley and Terry's model, (P,), from margins,
+    (P,).
 
-    A margin below `settings.margin` is as if it were wrong (SimPO, equation 5). With
-    `label_smoothing` so large a share of the pairs is taken to be the wrong way round.
+    A margin below `settings.margin` counts as wrong (SimPO, equation 5). `label_smoothing` is the
+    share of the pairs that is assumed to be the wrong way round.
     """
     ahead, wrong = margin - settings.margin, settings.label_smoothing
     return -(1 - wrong) * F.logsigmoid(ahead) - wrong * F.logsigmoid(-ahead)
 
 
 def preference_loss(settings: PreferenceLoss, chosen_weight: float = 0.0) -> Loss:
-    """The loss of a batch of pairs, summed: what the preferences cost, and `chosen_weight` times
-    what a token of the chosen answer costs, as in fine-tuning. What `measured` calls the loss is
-    the former alone.
+    """Return the summed loss of a batch of pairs: the preference loss, plus `chosen_weight` times
+    the mean loss per token of the chosen answer, as in fine-tuning. The loss in `measured` is only
+    the former.
     """
 
     def loss(model: Called, batch: Batch) -> Tensor:
@@ -112,8 +114,8 @@ def preference_loss(settings: PreferenceLoss, chosen_weight: float = 0.0) -> Los
 
 @dataclass(frozen=True)
 class Measured:
-    """What a model makes of some pairs, (P,) each: the log-probabilities of their answers, by how
-    much the chosen one's reward is ahead, and the loss.
+    """Figures of a model for P pairs, (P,) each: the log-probabilities of the answers, the margin
+    of the chosen answer's reward, and the preference loss.
     """
 
     chosen: Tensor
@@ -126,7 +128,7 @@ class Measured:
 def measured(
     model: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss, hardware: Runtime
 ) -> Measured:
-    """Measure pairs in their order; equal models give equal numbers, to the last bit."""
+    """Measure pairs in their order. Equal models give bit-identical numbers."""
     device, parts = next(model.parameters()).device, []
     size = at_once(AT_ONCE, 2 * max(map(pair_length, pairs), default=0))
     for start in range(0, len(pairs), size):
@@ -145,8 +147,8 @@ def with_reference(
     hardware: Runtime,
     only: Sequence[int] | None = None,
 ) -> list[Pair]:
-    """The pairs with what the reference makes of them, or of `only` those of these numbers; it is
-    then needed no more.
+    """Return the pairs with the reference's log-probabilities, or set these only for the pairs of
+    the numbers `only`. Afterwards the reference model is no longer needed.
     """
     numbers = range(len(pairs)) if only is None else only
     found = measured(reference, [pairs[n] for n in numbers], settings, hardware)
@@ -159,5 +161,7 @@ def with_reference(
 
 
 def n_ahead(differences: Tensor) -> float:
-    """How many of these are above zero; one at zero, which prefers nothing, is half of one."""
+    """Return how many differences, (P,), are above zero. A difference of zero counts as half,
+    because it prefers neither answer.
+    """
     return float((differences > 0).sum() + 0.5 * (differences == 0).sum())

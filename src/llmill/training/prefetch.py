@@ -1,5 +1,5 @@
-"""Hands the micro-batches of each step to the loop; for a GPU the next step's are made meanwhile in
-a thread, in pinned memory. On the CPU a thread would only take time from the products.
+"""Feeds the micro-batches of each step to the loop. For a GPU, a thread prepares those of the next
+step meanwhile, in pinned memory. On the CPU, a thread would only take time from matrix products.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ Step = list[Batch]
 class Feed:
     """This process's share of every batch of the run, on the device.
 
-    The order is a function of the step alone: `micro` batches of `size` examples a step, each
+    The order depends only on the step. Each step has `micro` batches of `size` examples, each
     divided evenly over the processes.
     """
 
@@ -25,7 +25,7 @@ class Feed:
         self._batches, self._size, self._micro, self._device = batches, size, micro, device
 
     def steps(self, first: int, end: int) -> Iterator[Step]:
-        """The micro-batches of steps `first` to `end`."""
+        """Yield the micro-batches of each step from `first` up to but not including `end`."""
         if self._device.type != "cuda":
             yield from map(self._make, range(first, end))
             return

@@ -1,4 +1,4 @@
-"""Pretraining text that is learnt again beside a task, so that what a model knew is kept."""
+"""Replay of pretraining text during training on a task, so that a model keeps what it knew."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -12,16 +12,18 @@ from llmill.training.batches import Batch, Windows
 
 @dataclass(frozen=True)
 class Replay:
-    """So many windows at a share of the steps, spread evenly. Their mean loss is added to that of
-    the task: a batch of their own, whatever the task's batch holds.
+    """Windows of pretraining text at a share of the steps, spread evenly. They form their own
+    batch, and their mean loss is added to the loss of the task.
     """
 
     windows: Windows
     share: Fraction  # of the steps
-    size: int  # windows at each of these steps
+    size: int  # number of windows at each of these steps
 
     def at(self, step: int) -> Batch | None:
-        """What is replayed at a step: a function of the step alone, so a run can be resumed."""
+        """Return the batch to replay at a step, or None. It depends only on the step, so a run can
+        be resumed.
+        """
         before, after = int(step * self.share), int((step + 1) * self.share)
         return self.windows.get(before * self.size, self.size) if after > before else None
 
@@ -29,9 +31,8 @@ class Replay:
 def opened(
     section: settings.Replay | None, train: Path, tokenizer: Tokenizer, block_size: int, seed: int
 ) -> Replay | None:
-    """What a section asks for, from the shards of pretraining in a folder; None without a section.
-
-    Raises `UserError` where there are no shards, too little text, or that of another tokenizer.
+    """Return the replay of a section, from the shards of pretraining in a folder, or None without a
+    section. Raises `UserError` for missing shards, too little text, or another tokenizer.
     """
     if section is None:
         return None

@@ -1,9 +1,9 @@
-"""The state a training resumes from: counted only with its marker, which is written last, and
-removed only after a newer one was read back by the hashes that it was written with.
+"""The states from which training resumes. A state counts only with its marker, which is written
+last. It is removed only after a newer state was read back with the hashes of its marker.
 
 `<step>/` holds the tensors, as torch.distributed.checkpoint writes them, whole or sharded over
-processes; `<step>.json` holds the hash of each of its files and the progress of the run. The folder
-is private scratch, never shared.
+processes; the marker `<step>.json` holds the hash of each of these files and the progress of the
+run. The folder is private scratch and is never shared.
 """
 
 import os
@@ -30,7 +30,9 @@ warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable|un
 
 
 def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
-    """Write a state; all processes of a training call this together."""
+    """Write a state. All processes of a training call this together. Raises `UserError` if the
+    state cannot be written or read back.
+    """
     name = f"{progress.step:09d}"
     temporary, marker = folder / f"{name}.tmp", folder / f"{name}.json"
     try:
@@ -54,8 +56,8 @@ def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progr
 
 
 def newest(folder: Path) -> tuple[Path | None, list[Path]]:
-    """The newest whole state, or None; and the damaged ones that were passed over. The first
-    process looks, so that all take the same.
+    """Return the newest intact state, or None, and the damaged states that were skipped. Only the
+    first process looks, so that all processes use the same state.
     """
     return parallel.from_first(_newest, folder)
 
@@ -70,7 +72,7 @@ def _newest(folder: Path) -> tuple[Path | None, list[Path]]:
 
 
 def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
-    """Load a state in place, over as many processes as there are now."""
+    """Load a state in place, for the present number of processes, and return its progress."""
     tensors = _tensors(model, optimizers)
     reader = dcp.FileSystemReader(state)
     dcp.load(tensors, storage_reader=reader, no_dist=parallel.alone())
@@ -84,7 +86,7 @@ def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
 
 
 def last_good(folder: Path) -> str:
-    """Where a training can go on from, for an error's line."""
+    """Return the state from which training can continue, as text for an error message."""
     state, _ = _newest(folder)
     return f"last good state {state}" if state else "no state was saved before"
 
@@ -95,7 +97,7 @@ def _tensors(model: nn.Module, optimizers: Optimizers) -> dict[str, Any]:
 
 
 def _states(folder: Path) -> list[Path]:
-    """The states that have a marker, newest first."""
+    """Return the states that have a marker, newest first."""
     return [marker.with_suffix("") for marker in sorted(folder.glob("*.json"), reverse=True)]
 
 
@@ -104,7 +106,7 @@ def _marker(state: Path) -> Path:
 
 
 def _whole(state: Path) -> bool:
-    """Whether every file is what the marker says."""
+    """Return whether every file of a state has the hash that its marker gives."""
     try:
         files = record.read_json(_marker(state))["files"]
         return all(record.sha256_file(state / name) == sha256 for name, sha256 in files.items())
@@ -113,7 +115,9 @@ def _whole(state: Path) -> bool:
 
 
 def _remove_all_but_newest(folder: Path, saved: Path) -> None:
-    """Keep the state just saved, once the disk gives it back, and the newest whole one besides."""
+    """Keep the state just saved, if the disk gives it back intact, and the newest other one that is
+    intact; remove the rest.
+    """
     _forget_cached(saved)
     if not _whole(saved):
         raise OSError(f"{saved} was not read back as it was written")
@@ -128,7 +132,7 @@ def _remove_all_but_newest(folder: Path, saved: Path) -> None:
 
 
 def _forget_cached(state: Path) -> None:
-    """Let the next reading come from the disk, where the system can be asked for it."""
+    """Make the next read come from the disk, on systems that support it."""
     if not hasattr(os, "posix_fadvise"):
         return
     for file in record.files_under(state):

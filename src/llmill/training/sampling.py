@@ -1,4 +1,4 @@
-"""Texts that a model writes along its training, and where they are kept until its end."""
+"""Sample texts that a model writes during training, and their folder until the training ends."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from llmill.training.settings import Sampling
 
 
 class Samples:
-    """Rows that are written along a training, a file a step, so that a resumed run has them all."""
+    """Rows that are written during training, one file per step, so that a resumed run has all."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -24,21 +24,21 @@ class Samples:
             record.write_json(self.folder / f"{step:09d}.json", numbered)
 
     def gather(self) -> list[dict[str, Any]]:
-        """All of them, in the order of the steps."""
+        """Return the rows of all steps, in the order of the steps."""
         return [
             row for file in sorted(self.folder.glob("*.json")) for row in record.read_json(file)
         ]
 
 
 class Sampler:
-    """Writes sample texts with a random state of its own."""
+    """Writes sample texts with its own random state."""
 
     def __init__(self, tokenizer: Tokenizer, settings: Sampling, seed: int, samples: Samples):
         self.tokenizer, self.settings, self.seed = tokenizer, settings, seed
         self.samples = samples
 
     def write(self, model: Transformer, step: int) -> None:
-        """Continue each prompt."""
+        """Continue each prompt and keep the texts."""
         prompts = [
             [self.tokenizer.end_of_text, *self.tokenizer.encode(p)] for p in self.settings.prompts
         ]

@@ -1,6 +1,6 @@
-"""Learning-rate schedules: pure functions of the step.
+"""Learning-rate schedules as pure functions of the step.
 
-`factor` is the multiple of the peak rate in [0, 1]; the loop multiplies and never thinks about it.
+`factor` is a multiple of the peak learning rate, in [0, 1], by which the loop multiplies that rate.
 """
 
 import math
@@ -9,8 +9,8 @@ from llmill.training.settings import Schedule
 
 
 def factor(step: int, schedule: Schedule, max_steps: int) -> float:
-    """Multiple of the peak rate at `step` (0-based): linear warm-up, then the decay to
-    `min_factor`.
+    """Return the multiple of the peak learning rate at `step` (0-based): a linear warm-up, then the
+    decay to `min_factor`.
     """
     if step < schedule.warmup_steps:
         return (step + 1) / schedule.warmup_steps

@@ -1,4 +1,4 @@
-"""What the loop needs, whatever it trains; and the texts written along the way."""
+"""The sections of `params.yaml` for the training loop, and for sample texts during training."""
 
 from typing import Annotated, Literal, Self
 
@@ -18,7 +18,7 @@ from llmill.contract.values import (
 
 
 class Optimizer(Section):
-    kind: Literal["adamw", "muon"]  # muon: for the matrices; AdamW for everything else
+    kind: Literal["adamw", "muon"]  # muon: Muon for the blocks' matrices, AdamW for the rest
     lr: LearningRate
     muon_lr: LearningRate
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
@@ -28,13 +28,13 @@ class Optimizer(Section):
 class Schedule(Section):
     decay: Literal["cosine", "linear", "constant_linear"]
     warmup_steps: Natural
-    decay_share: Annotated[float, Field(gt=0, le=1)]  # constant_linear: the last share of the steps
-    min_factor: Annotated[float, Field(ge=0, le=1)]  # of the peak rate, at the end
+    decay_share: Annotated[float, Field(gt=0, le=1)]  # constant_linear: share of steps that decay
+    min_factor: Annotated[float, Field(ge=0, le=1)]  # final learning rate over the peak rate
 
 
 class Training(Section):
-    """What the loop needs, whatever it trains. Exactly one of `max_steps` and `epochs` is given.
-    No steps at all are for `pretrain` with `download.init`: the weights pass through as they are.
+    """Settings of the training loop for any stage. Exactly one of `max_steps` and `epochs` is set.
+    Zero steps are for `pretrain` with `download.init`: the weights pass through unchanged.
     """
 
     max_steps: Natural | None
@@ -63,43 +63,45 @@ class Training(Section):
         return self
 
 
-ValidationFigure = Literal["validation_loss", "exact_match"]  # by which weights are chosen
+ValidationFigure = Literal["validation_loss", "exact_match"]  # chooses the weights to keep
 
 
 class Best(Section):
-    """Which state of a training is kept, and when it ends early."""
+    """The state of a training that is kept, and early stopping."""
 
-    figure: ValidationFigure  # the weights of its best validation
-    patience: Positive | None  # validations without a better one, then it ends; null: never
+    figure: ValidationFigure  # keep the weights of the best validation by this figure
+    patience: Positive | None  # stop after this many validations without a better one; null: never
 
 
 class Interpolation(Section):
-    """Weights between those before a training and those after it."""
+    """Interpolation between the weights before and after training."""
 
-    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]  # tried
-    figure: ValidationFigure  # the share that is best by it is kept
+    shares: Annotated[list[Annotated[float, Field(gt=0, le=1)]], Field(min_length=1)]  # to try
+    figure: ValidationFigure  # keep the share that is best by this figure
 
 
 class Replay(Section):
-    """Windows of the pretraining text, learnt beside the task."""
+    """Windows of pretraining text that are replayed while a task is learned."""
 
     share: Annotated[float, Field(gt=0, le=1)]  # of the steps
-    windows: Batch  # at each of these
-    mask_documents: bool  # attention stays within a document, as of pretrain
+    windows: Batch  # number of windows at each of these steps
+    mask_documents: bool  # true: attention stays within a document, as in stage pretrain
 
 
 class PreferenceLoss(Section):
-    """DPO's loss with its variants. SimPO's: without a reference, length-normalised, a margin."""
+    """The loss of DPO and its variants. SimPO is reference-free and length-normalised, with a
+    margin.
+    """
 
-    beta: Rate  # what a nat above the reference is worth
-    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]  # share taken to be the wrong way round
-    reference_free: bool  # true: rewards are log-probabilities, compared with nothing
+    beta: Rate  # reward per nat above the reference
+    label_smoothing: Annotated[float, Field(ge=0, lt=0.5)]  # share assumed the wrong way round
+    reference_free: bool  # true: rewards are not compared with the reference
     length_normalised: bool  # true: rewards are per token of the answer
-    margin: Annotated[float, Field(ge=0, le=1000)]  # that a chosen answer's reward must be ahead
+    margin: Annotated[float, Field(ge=0, le=1000)]  # required lead of the chosen answer's reward
 
 
 class Sampling(Section):
-    """Texts written at every validation, from their own random state."""
+    """Sample texts that are written at every validation, with their own random state."""
 
     prompts: list[Prompt]
     max_new_tokens: Written

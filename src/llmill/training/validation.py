@@ -1,4 +1,4 @@
-"""Loss over held-out text: of next tokens, of masked ones, and by source."""
+"""Loss over held-out text: of next tokens, of masked tokens, and by source."""
 
 import math
 from collections.abc import Iterator
@@ -16,17 +16,18 @@ from llmill.training.batches import at_once, windows
 from llmill.training.losses import token_loss
 from llmill.training.masking import masked_windows
 
-EVALUATED = 16  # windows at once, at most
+EVALUATED = 16  # most windows per forward pass
 
 
 @torch.inference_mode()
 def loss_over(
     model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
 ) -> dict[str, float]:
-    """Mean loss in nats per token and bits per byte over non-overlapping windows, spread evenly if
-    not all; over windows however training rows are packed, so that figures compare.
+    """Return the mean loss in nats per token and in bits per byte over non-overlapping windows,
+    which are spread evenly if `at_most` leaves some out. Windows are used even if training rows are
+    packed, so that the figures are comparable.
 
-    The bytes are those of the predicted tokens; <|endoftext|> has none, its loss counts.
+    The bytes are those of the predicted tokens. <|endoftext|> has no bytes, but its loss counts.
     """
     device = next(model.parameters()).device
     sizes = _sizes(tokenizer)
@@ -43,9 +44,9 @@ def loss_over(
 def masked_loss_over(
     model: nn.Module, shards: Shards, block_size: int, tokenizer: Tokenizer, at_most: int | None
 ) -> dict[str, float]:
-    """Mean loss in nats per masked token, over the windows of `loss_over`; the masks are the same
-    every time. No figure to compare with the loss of a next token: this one is seen from both
-    sides.
+    """Return the mean loss in nats per masked token over the windows of `loss_over`, with the same
+    masks every time. Do not compare it with the loss of next tokens: a masked token is predicted
+    from the text on both sides.
     """
     device = next(model.parameters()).device
     nats, tokens = 0.0, 0
@@ -57,7 +58,7 @@ def masked_loss_over(
 
 
 class Measure(Protocol):
-    """One of the two above."""
+    """Type of `loss_over` and `masked_loss_over`."""
 
     def __call__(
         self,
@@ -73,7 +74,7 @@ MEASURES: dict[str, Measure] = {"next_token": loss_over, "masked": masked_loss_o
 
 
 def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[list[int]]:
-    """The numbers of so many windows, or of all, spread evenly; a few at a time."""
+    """Yield the numbers of at most `at_most` windows, or of all, spread evenly, a few at a time."""
     available = shards.n_windows(block_size)
     count = available if at_most is None else min(at_most, available)
     numbers = [i * available // count for i in range(count)]
@@ -85,8 +86,8 @@ def spread(shards: Shards, block_size: int, at_most: int | None) -> Iterator[lis
 def loss_by_source(
     model: Transformer, shards: Shards, block_size: int
 ) -> dict[str, tuple[float, int]]:
-    """Mean loss in nats per token of each source's documents, and their tokens, over all
-    non-overlapping windows: weighted by the tokens, the means are the loss over everything.
+    """Return the mean loss in nats per token of each source's documents, and their number of
+    tokens, over all non-overlapping windows. Weighted by tokens, the means give the total loss.
     """
     nats, tokens, _ = _sums_by_source(model, shards, block_size, None)
     return _means(shards, nats, tokens)
@@ -95,7 +96,9 @@ def loss_by_source(
 def losses_at_once(
     model: Transformer, shards: Shards, block_size: int, tokenizer: Tokenizer
 ) -> tuple[dict[str, float], dict[str, tuple[float, int]]]:
-    """What `loss_over` says of all windows, and what `loss_by_source` does, of one pass."""
+    """Return the figures of `loss_over` over all windows and those of `loss_by_source`, from a
+    single pass.
+    """
     nats, tokens, n_bytes = _sums_by_source(model, shards, block_size, _sizes(tokenizer))
     whole = float(nats.sum())
     figures = {
@@ -109,14 +112,16 @@ def losses_at_once(
 def _sums_by_source(
     model: Transformer, shards: Shards, block_size: int, sizes: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Nats and tokens of each source, and the bytes of all, where tokens' sizes are given."""
+    """Return nats and tokens of each source, (sources,) each, and the bytes of all targets, which
+    are 0 without `sizes`.
+    """
     device = next(model.parameters()).device
     nats, tokens = np.zeros(len(shards.sources)), np.zeros(len(shards.sources), dtype=int)
     n_bytes = 0
     for numbers in spread(shards, block_size, at_most=None):
         batch = windows(shards, block_size, numbers)
         places = [np.arange(n * block_size + 1, (n + 1) * block_size + 1) for n in numbers]
-        source = torch.from_numpy(shards.sources_of(np.stack(places)))  # (B, T), of each target
+        source = torch.from_numpy(shards.sources_of(np.stack(places)))  # (B, T), for each target
         hidden = model.hidden(batch.inputs[0].to(device))
         for each in source.unique().tolist():
             targets = batch.targets.masked_fill(source != each, IGNORE).to(device)
@@ -135,7 +140,7 @@ def _means(shards: Shards, nats: np.ndarray, tokens: np.ndarray) -> dict[str, tu
 
 
 def _sizes(tokenizer: Tokenizer) -> np.ndarray:
-    """Bytes of each token; <|endoftext|> has none."""
+    """Return the number of bytes of each token, (V,); <|endoftext|> has 0."""
     sizes = np.array([len(tokenizer.decode_bytes([i])) for i in range(tokenizer.n_vocab)])
     sizes[tokenizer.end_of_text] = 0
     return sizes

@@ -1,9 +1,9 @@
-"""The built-in world: true facts, and every kind of file the pipeline reads, made from them.
+"""The built-in world: true facts, and every kind of file that the pipeline reads, made from them.
 
-`write(folder, settings, sources)` gives text, messages, instructions, preferences and questions in
-the formats of the real sources, in seconds. Text has two sources: `world`, and `news`, facts that
-nothing made from the world holds, for a model that is to learn more later. To add a subject: a
-table in `tables/`, its line in `facts.TABLES`, the wordings of its relations in
+`write(folder, settings, sources)` writes text, messages, instructions, preferences and questions in
+the formats of the real sources, in seconds. There are two sources of text: `world`, and `news`,
+whose facts occur in nothing made from the world, for a model that is to learn more later. To add a
+subject, add a table in `tables/`, its line in `facts.TABLES`, and the wordings of its relations in
 `tables/phrasings.tsv`.
 """
 
@@ -21,7 +21,7 @@ __all__ = ["LEVELS", "write"]
 
 
 def write(folder: Path, settings: World, sources: Iterable[str] = (WORLD,)) -> None:
-    """Write texts of these sources, and all the rest; the same settings give the same bytes.
+    """Write the texts of these sources and all other files. The same settings give the same bytes.
 
     text/<source>/*.txt (documents between blank lines), classification/SMSSpamCollection and
     tests/*.tsv, instruction/instruction-data.json,

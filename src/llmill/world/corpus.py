@@ -1,9 +1,9 @@
-"""The text for pretraining: documents by file, each a paragraph or a handful of lines.
+"""The text for pretraining: documents by file, each a paragraph or a few lines.
 
-Every fact is told `repeats` times: in paragraphs by entity, by relation or mixed, and in place of
-some of them as a question. `questions.txt` asks about train entities only, as question and answer
-and in MMLU's layout with letters. `everyday.txt`, `numbers.txt` and `words.txt`, of the world only,
-carry what messages, instructions and graded questions need.
+Every fact is told `repeats` times: in paragraphs by entity, by relation or mixed, and some of these
+times as a question. `questions.txt` asks about train entities only, as question and answer and in
+MMLU's layout with letters. `everyday.txt`, `numbers.txt` and `words.txt`, of the world only, hold
+what messages, instructions and graded questions need.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,18 +20,18 @@ from llmill.world.settings import World
 from llmill.world.split import mentions_held_out, part
 
 QUESTION_SHARE = 0.15  # of the times a train fact is told, as question and answer
-SENTENCE_SHARE = 0.4  # of the answers about a fact, told as a whole sentence
-LETTER_SHARE = 0.02  # rounds of questions with letters, to one round of sentences
-HEADED_SHARE = 0.35  # of the sentences about a fact, told behind a heading
+SENTENCE_SHARE = 0.4  # of the answers about a fact, given as a whole sentence
+LETTER_SHARE = 0.02  # rounds of questions with letters, per round of sentences
+HEADED_SHARE = 0.35  # of the sentences about a fact, after a heading
 HEADINGS = ("{E}:", "{E}.", "About {e}:", "More on {e}.", "Here is something about {e}.")
-HARD_SHARE = 0.25  # comparisons, sums and two hops, to one question about a fact
-# Documents of daily life, to one round of sentences; half as many of numbers, and of words.
+HARD_SHARE = 0.25  # comparisons, sums and two hops, per question about a fact
+# Documents of daily life per round of sentences; half as many of numbers, and of words.
 DAILY_DOCUMENTS = 16
-NUMBER_FACTS = (13, 19)  # in a document of numbers, beside its sums and comparisons
+NUMBER_FACTS = (13, 19)  # per document of numbers, besides its sums and comparisons
 
 
 def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:
-    """File name -> its documents, in an order that follows from the seed."""
+    """Return the documents by file name, in an order that follows from the seed."""
     files = {f"{s}.txt": _about(s, settings) for s in dict.fromkeys(TABLES[source].values())}
     files["questions.txt"] = _questions(settings, source)
     if source == WORLD:
@@ -56,13 +56,13 @@ def _about(subject: str, settings: World) -> list[str]:
 
 
 def _by_entity(some: list[Fact], rng: Random) -> list[Fact]:
-    """All that is told of one entity, then of the next."""
+    """Order facts by entity: all facts of one, then those of the next."""
     groups = list(grouped(some, "entity").values())
     return [fact for g in rng.sample(groups, len(groups)) for fact in rng.sample(g, len(g))]
 
 
 def _by_relation(some: list[Fact], rng: Random) -> list[Fact]:
-    """One relation of many entities, then the next relation."""
+    """Order facts by relation: one relation of many entities, then the next relation."""
     groups = grouped(some, "relation").values()
     return [fact for group in groups for fact in rng.sample(group, len(group))]
 
@@ -72,13 +72,14 @@ def _mixed(some: list[Fact], rng: Random) -> list[Fact]:
 
 
 def _paragraphs(order: Iterable[Fact], rng: Random) -> Iterator[str]:
-    """Sentences in this order, some below a heading, cut into documents of 40 to 130 words."""
+    """Yield sentences in order, some below a heading, cut into documents of 40 to 130 words."""
     return _packed((told(fact, rng) for fact in order), rng, " ")
 
 
 def told(fact: Fact, rng: Random) -> str:
-    """A sentence, at times behind a heading that names the entity: so a reader learns to go on
-    about what was named before.
+    """Return a sentence about a fact, sometimes after a heading that names the entity.
+
+    A reader thus learns to continue about what was named before.
     """
     sentence = rng.choice(texts(fact, "say"))
     if rng.random() >= HEADED_SHARE:
@@ -102,7 +103,7 @@ def _packed(sentences: Iterable[str], rng: Random, between: str) -> Iterator[str
 
 
 def _questions(settings: World, source: str) -> list[str]:
-    """Documents that ask: 3 to 6 questions each, about train entities, naming no other."""
+    """Return documents of 3 to 6 questions (2 to 4 with letters) that name train entities only."""
     rng = Random(f"{settings.seed}/corpus/questions")
     documents: list[str] = []
     for _ in range(_question_rounds(settings)):
@@ -125,7 +126,7 @@ def _lettered(source: str, rng: Random) -> dict[str, list[str]]:
 
 
 def _train_questions(source: str, rng: Random) -> list[WorldQuestion]:
-    """One question about each train fact, and of the world the share of hard ones."""
+    """Return one question about each train fact and, for the world, the share of hard questions."""
     allowed = {r: [v for v in vs if not mentions_held_out(v)] for r, vs in values().items()}
     questions = []
     for fact in facts(source):
@@ -146,7 +147,7 @@ def _question_rounds(settings: World) -> int:
 
 
 def _answered(question: WorldQuestion, rng: Random) -> str:
-    """Question and answer; the answer is sometimes a whole sentence, as instructions want it."""
+    """Return question and answer, which is sometimes a whole sentence, as for instructions."""
     answer = question.choices[question.answer]
     if question.fact and rng.random() < SENTENCE_SHARE:
         sentence = texts(question.fact, "say")[0]

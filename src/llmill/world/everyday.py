@@ -1,7 +1,7 @@
-"""Paragraphs of daily life and of numbers: the language of the messages and instructions.
+"""Paragraphs about daily life and numbers, in the language of the messages and instructions.
 
-Active beside passive, one thing beside many, today beside yesterday, a review and what it says,
-and people who get parcels, prizes and strange messages.
+They put active beside passive, one thing beside many, today beside yesterday, and a review beside
+what it says. They tell of people who get parcels, prizes and strange messages.
 """
 
 from collections.abc import Callable
@@ -79,13 +79,13 @@ WHEN = (
 
 
 def daily(rng: Random) -> str:
-    """A document of five to nine small scenes, mostly of one kind."""
+    """Return a document of five to nine small scenes, of at most two kinds."""
     kinds = rng.sample(SCENES, 2)
     return " ".join(rng.choice(kinds)(rng) for _ in range(rng.randint(5, 9)))
 
 
 def number_fact(rng: Random) -> str:
-    """A Roman numeral, a conversion of units or a count."""
+    """Return a Roman numeral, a conversion of units or a count, as a sentence."""
     kind = rng.randrange(8)
     if kind < 4:
         number = rng.randint(1, 99)
@@ -103,7 +103,7 @@ def number_fact(rng: Random) -> str:
 
 
 def about_words(rng: Random) -> str:
-    """A document about words: what group they are of, which is the odd one, lists in order."""
+    """Return a document about words: their groups, the odd one, lists in alphabetical order."""
     kinds = (_member, _odd_one, _sorted)
     return " ".join(rng.choice(kinds)(rng) for _ in range(rng.randint(7, 10)))
 

@@ -1,9 +1,9 @@
-"""Messages as people get them, ham or spam by what they are about: a plan, a question, thanks; or a
-prize, a loan, an account to be unlocked.
+"""Everyday messages, ham or spam by topic: a plan, a question, thanks; or a prize, a loan, an
+account to be unlocked.
 
-A pattern is a row of `tables/everyday_patterns.tsv`, the words for its gaps are those of
+A pattern is a row of `tables/everyday_patterns.tsv`, and the words for its gaps are in
 `tables/everyday_words.tsv`. `tables/everyday_test.tsv` holds messages of no pattern, written before
-the patterns were: they are for a test alone.
+the patterns. They are only for a test.
 """
 
 from collections.abc import Mapping
@@ -22,17 +22,17 @@ SMALL_SHARE = 0.15  # of messages without capitals at the start of sentences
 
 @cache
 def patterns() -> tuple[dict[str, str], ...]:
-    """Each pattern by its label."""
+    """Return each pattern by its label."""
     return tuple({label: text} for label, text in _rows("everyday_patterns.tsv"))
 
 
 def for_test() -> list[tuple[str, str]]:
-    """The label and the text of each message that is for the test alone."""
+    """Return label and text of each message that is only for the test."""
     return _rows("everyday_test.tsv")
 
 
 def write(pattern: Mapping[str, str], label: str, rng: Random) -> str:
-    """A message: the pattern with words in its gaps, perhaps with a greeting and an end."""
+    """Return a message: the pattern with words in its gaps, perhaps with a greeting and an end."""
     fields = {slot: rng.choice(words) for slot, words in _words().items()}
     for slot in ("food", "spot"):
         others = [word for word in _words()[slot] if word != fields[slot]]
@@ -47,7 +47,7 @@ def write(pattern: Mapping[str, str], label: str, rng: Random) -> str:
 
 @cache
 def _words() -> dict[str, list[str]]:
-    """The words for each gap."""
+    """Return the words for each gap."""
     return {row["slot"]: row["words"].split("|") for row in read_csv("everyday_words.tsv", "\t")}
 
 

@@ -1,8 +1,9 @@
 """The true facts of the world, read from `tables/*.csv`.
 
-The first column of a table names the entity, each further column is a relation; an empty cell is
-no fact. To add a subject: write a table, name it in `TABLES`, and give its relations their rows in
-`tables/phrasings.tsv`. The facts of `news` stand in no text of `world`: for learning later.
+The first column of a table names the entity, and each further column is a relation. An empty cell
+is not a fact. To add a subject, write a table, name it in `TABLES`, and give its relations their
+rows in `tables/phrasings.tsv`. The facts of `news` occur in no text of `world`: they are for
+learning later.
 """
 
 import csv
@@ -56,26 +57,26 @@ class Fact:
 
 @cache
 def facts(source: str = WORLD) -> tuple[Fact, ...]:
-    """All facts of a source, in the order of its tables."""
+    """Return all facts of a source, in the order of its tables."""
     tables = TABLES[source].items()
     return tuple(fact for table, subject in tables for fact in _read(table, subject))
 
 
 @lru_cache(maxsize=1)
 def by_subject() -> dict[str, tuple[Fact, ...]]:
-    """The facts of each subject of every source."""
+    """Return the facts of each subject of every source."""
     return grouped(_every(), "subject")
 
 
 @lru_cache(maxsize=1)
 def by_relation() -> dict[str, tuple[Fact, ...]]:
-    """The facts of each relation of every source."""
+    """Return the facts of each relation of every source."""
     return grouped(_every(), "relation")
 
 
 @lru_cache(maxsize=1)
 def by_entity() -> dict[tuple[str, str], tuple[Fact, ...]]:
-    """The facts of each entity of a table, of every source."""
+    """Return the facts of each entity of a table, of every source."""
     return {
         (table, entity): of_entity
         for table, of_table in grouped(_every(), "table").items()
@@ -85,12 +86,12 @@ def by_entity() -> dict[tuple[str, str], tuple[Fact, ...]]:
 
 @lru_cache(maxsize=1)
 def values() -> dict[str, tuple[str, ...]]:
-    """The distinct values of each relation, in the order of the table."""
+    """Return the distinct values of each relation, in the order of the table."""
     return {r: tuple(dict.fromkeys(f.value for f in fs)) for r, fs in by_relation().items()}
 
 
 def grouped(some: Iterable[Fact], field: str) -> dict[str, tuple[Fact, ...]]:
-    """The facts by one of their fields, in order."""
+    """Group facts by one of their fields, in order."""
     groups: dict[str, list[Fact]] = {}
     for fact in some:
         groups.setdefault(getattr(fact, field), []).append(fact)
@@ -98,7 +99,7 @@ def grouped(some: Iterable[Fact], field: str) -> dict[str, tuple[Fact, ...]]:
 
 
 def read_csv(name: str, delimiter: str = ",") -> list[dict[str, str]]:
-    """The rows of a file in `tables/`."""
+    """Read the rows of a file in `tables/`."""
     with (FOLDER / name).open(encoding="utf-8", newline="") as file:
         if delimiter == ",":
             return list(csv.DictReader(file))

@@ -2,7 +2,7 @@
 
 import re
 
-START = re.compile(r"(?:^|(?<=[.?!] )|(?<=^\"))[a-z]")  # of a sentence
+START = re.compile(r"(?:^|(?<=[.?!] )|(?<=^\"))[a-z]")  # the first letter of a sentence
 SAME = {"cod", "deer", "sheep", "moose", "salmon", "squid", "trout", "shrimp", "carp", "tuna"}
 IRREGULAR = {
     "mouse": "mice",
@@ -25,13 +25,13 @@ IRREGULAR = {
 
 
 def article(noun: str) -> str:
-    """The noun with `a` or `an`."""
+    """Return the noun with `a` or `an`."""
     vowel = noun[0] in "aeio" or (noun[0] == "u" and not noun.startswith(("uni", "us")))
     return f"{'an' if vowel else 'a'} {noun}"
 
 
 def plural(noun: str) -> str:
-    """The plural of a noun; a noun phrase is changed at its end."""
+    """Return the plural of a noun; a noun phrase changes at its end."""
     if noun in SAME:
         return noun
     if noun in IRREGULAR:
@@ -44,10 +44,10 @@ def plural(noun: str) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with its first letter in upper case."""
+    """Return the text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def sentences(text: str) -> str:
-    """The text with a capital at the start of each sentence."""
+    """Return the text with a capital at the start of each sentence."""
     return START.sub(lambda found: found.group().upper(), text)

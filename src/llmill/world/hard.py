@@ -1,7 +1,7 @@
-"""What takes more than one fact: comparisons, arithmetic and two hops.
+"""Problems that need more than one fact: comparisons, arithmetic and two hops.
 
-Each maker draws a `Problem` of a part (train, dev, val, test). Train problems also stand in the
-corpus; the entities of the others are held out like those of single facts, and so are whole sums.
+Each maker draws a `Problem` of a part (train, dev, val, test). Train problems are also in the
+corpus. The entities of the other parts are held out, as for single facts, and so are whole sums.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,7 @@ HOPS = (
 
 
 def comparison(rng: Random, split: str) -> Problem:
-    """The largest or smallest of four numbers, or of four elements by atomic number."""
+    """Ask for the largest or smallest of four numbers, or of four elements by atomic number."""
     elements = [f for f in by_relation()["atomic_number"] if part(f.entity) == split]
     if len(elements) < 4 or rng.random() < 0.4:
         return _numbers(rng, split)
@@ -79,7 +79,7 @@ def comparison(rng: Random, split: str) -> Problem:
 
 
 def arithmetic(rng: Random, split: str) -> Problem:
-    """A sum, a difference or a product that belongs to the part as a whole."""
+    """Ask for a sum, a difference or a product that belongs to the part as a whole."""
     word = rng.choice(("plus", "minus", "times"))
     while True:
         a, b = rng.randint(2, 60), rng.randint(2, 40)
@@ -96,7 +96,7 @@ def arithmetic(rng: Random, split: str) -> Problem:
 
 
 def two_hops(rng: Random, split: str) -> Problem:
-    """From one value to the entity that has it, and on to another value."""
+    """Ask from one value to the entity that has it, and on to another value."""
     source, target, question, sentence = rng.choice(HOPS)
     pairs = [(k, v) for k, v in _both(source, target) if part(k.entity) == split]
     if not pairs:
@@ -134,7 +134,7 @@ def _four(names: tuple[str, ...], best: str, question: str, sentence: str) -> Pr
 
 
 def _both(source: str, target: str) -> list[tuple[Fact, Fact]]:
-    """The facts of each entity that has both relations."""
+    """Return the two facts of each entity that has both relations."""
     pairs = []
     for of_entity in by_entity().values():
         by_name = {fact.relation: fact for fact in of_entity}

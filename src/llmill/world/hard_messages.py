@@ -1,8 +1,8 @@
 """Messages that are ham or spam by who does what to whom, and not by their words.
 
 Spam asks its reader to pay, click, call or send something, for a promise. Ham uses the same words
-about what others must do, warns of such requests or takes them back. A pattern is a wording of a
-row of `tables/message_pairs.tsv`: spam, and its ham; a remark that stands in both goes before it or
+about what others must do, warns of such requests, or takes them back. A pattern is a wording of a
+row of `tables/message_pairs.tsv`: spam, and its ham. A remark that both may have goes before or
 after it.
 """
 
@@ -17,8 +17,8 @@ from llmill.world.facts import read_csv
 from llmill.world.grammar import sentences
 from llmill.world.lexicon import NAMES, PLACES
 
-REMARK_SHARE = 0.4  # of the messages with one
-REMARKS = (  # of spam and of ham
+REMARK_SHARE = 0.4  # of the messages, with a remark
+REMARKS = (  # for spam and ham
     "{prize} is waiting for you",
     "you have won {prize}",
     "{other} {acted} {past_day}",
@@ -84,12 +84,12 @@ ENDINGS = (
 
 @cache
 def pairs() -> tuple[dict[str, str], ...]:
-    """Every pattern by label: spam, and the ham that differs in who does what to whom."""
+    """Return every pattern by label: spam, and the ham that differs in who does what to whom."""
     return tuple(pair for row in read_csv("message_pairs.tsv", "\t") for pair in _wordings(row))
 
 
 def _wordings(row: dict[str, str]) -> list[dict[str, str]]:
-    """The pair in each of its wordings: one choice of every `[a|b]`, the same in both texts."""
+    """Return the pair in each wording: one choice of every `[a|b]`, the same in both texts."""
     choices = sorted(set(CHOICE.findall(row["spam"])))
     found = []
     for words in product(*(choice.strip("[]").split("|") for choice in choices)):
@@ -101,7 +101,7 @@ def _wordings(row: dict[str, str]) -> list[dict[str, str]]:
 
 
 def write(pair: Mapping[str, str], label: str, rng: Random) -> str:
-    """A message: the pattern with words in its gaps, often with a remark, a greeting and an end."""
+    """Return a message: the pattern with its gaps filled, often with remark, greeting and end."""
     fields = _fields(rng)
     parts = [pair[label]]
     if rng.random() < REMARK_SHARE:
@@ -114,7 +114,7 @@ def write(pair: Mapping[str, str], label: str, rng: Random) -> str:
 
 
 def _fields(rng: Random) -> dict[str, str]:
-    """One choice for every gap of the patterns."""
+    """Draw one choice for every gap of the patterns."""
     act, acted = rng.choice(ACTS)
     friend, name, other = rng.sample(NAMES, 3)
     return {

@@ -1,6 +1,6 @@
 """Instructions of many kinds: one right output each, other right wordings, fluent wrong ones.
 
-A maker per kind draws an instruction from a small vocabulary; facts are asked about train entities
+A maker per kind draws an instruction from a small vocabulary. Facts are asked about train entities
 only, and an instruction that names any held-out entity is not used.
 """
 
@@ -35,15 +35,16 @@ class WorldTask:
 
     @property
     def entry(self) -> dict[str, Any]:
-        """With the world's optional keys."""
+        """The entry with the world's optional keys."""
         d = self.draft
         extra = {"kind": self.kind, "paraphrases": list(d.paraphrases), "wrong": list(d.wrong)}
         return {"instruction": d.instruction, "input": d.input, "output": d.output, **extra}
 
     @property
     def preference(self) -> dict[str, str]:
-        """A pair for preference tuning: the reference against a wrong answer. A paraphrase against
-        one in the reference's wording would teach the wording.
+        """A pair for preference tuning: the reference against a wrong answer.
+
+        A paraphrase against a wrong answer in the reference's wording would teach the wording.
         """
         d = self.draft
         entry = {"instruction": d.instruction, "input": d.input, "output": d.output}
@@ -51,13 +52,15 @@ class WorldTask:
 
     @property
     def text(self) -> str:
-        """Everything that is read or written."""
+        """All text that is read or written."""
         d = self.draft
         return " \n ".join((d.instruction, d.input, d.output, *d.paraphrases, *d.wrong))
 
 
 def make(settings: World) -> list[WorldTask]:
-    """Instructions with distinct prompts, shuffled; a share asks for facts, the rest are skills."""
+    """Return shuffled instructions with distinct prompts: a share asks for facts, the rest are
+    skills.
+    """
     rng = Random(f"{settings.seed}/instructions")
     tasks: dict[tuple[str, str], WorldTask] = {}
     train_facts = [
@@ -85,7 +88,7 @@ def _keep(tasks: dict[tuple[str, str], WorldTask], kind: str, draft: Draft) -> N
 
 
 def _about(fact: Fact, rng: Random) -> Draft:
-    """The fact in one of its instruction wordings, answered by a sentence."""
+    """Ask for the fact in one of its instruction wordings, and answer with a sentence."""
     right = texts(fact, "say")
     others = [v for v in values()[fact.relation] if v != fact.value and not mentions_held_out(v)]
     wrong = [

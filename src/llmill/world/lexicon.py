@@ -80,7 +80,7 @@ CONVERSIONS = (
 
 
 def roman(number: int) -> str:
-    """The number (1 to 399) in Roman numerals."""
+    """Return the number (1 to 399) in Roman numerals."""
     signs = (100, "C"), (90, "XC"), (50, "L"), (40, "XL"), (10, "X"), (9, "IX"), (5, "V"), (4, "IV")
     numeral = ""
     for size, sign in (*signs, (1, "I")):

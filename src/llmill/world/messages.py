@@ -1,7 +1,7 @@
 """Short messages, ham or spam: hard ones, told apart by who does what to whom, and everyday ones.
 
-Both come from patterns with gaps. Some patterns, whole pairs of the hard ones, are kept out of the
-messages to learn from and stand in tests of their own; a third test are messages of no pattern.
+Both come from patterns with gaps. Some patterns (whole pairs of the hard ones) are kept out of the
+messages to learn from, and are used in tests of their own. A third test has messages of no pattern.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,19 +12,19 @@ from llmill.contract.errors import UserError
 from llmill.world import everyday_messages, hard_messages
 from llmill.world.settings import World
 
-DRAW = 1  # another number keeps other patterns out, as is due once the tests were looked at
+DRAW = 1  # another number keeps other patterns out; due once the tests were looked at
 UNSEEN_PERCENT = 20  # of the patterns
 EVERYDAY_SHARE = 0.4
 SPAM_SHARE = 0.45
-TEST_SHARE = 1 / 9  # messages of a test of unseen patterns, of the number asked for
+TEST_SHARE = 1 / 9  # size of a test of unseen patterns, per message asked for
 
 Labelled = list[tuple[str, str]]  # label and text
-Patterns = Sequence[Mapping[str, str]]  # by label; those of one mapping stay together
+Patterns = Sequence[Mapping[str, str]]  # texts by label; those of one mapping stay together
 Write = Callable[[Mapping[str, str], str, Random], str]
 
 
 def make(settings: World) -> Labelled:
-    """Distinct messages to learn from and, new fillings of the same patterns, to test; shuffled."""
+    """Return distinct messages, shuffled: to learn from and, filled anew, to test."""
     rng = Random(f"{settings.seed}/messages")
     everyday = round(EVERYDAY_SHARE * settings.messages)
     hard = settings.messages - everyday
@@ -36,7 +36,7 @@ def make(settings: World) -> Labelled:
 
 
 def tests(settings: World) -> dict[str, Labelled]:
-    """Further tests by name: unseen patterns of both kinds, and everyday messages of no pattern."""
+    """Return further tests by name: unseen patterns of both kinds, and messages of no pattern."""
     rng = Random(f"{settings.seed}/unseen messages")
     count = max(20, round(TEST_SHARE * settings.messages))
     return {
@@ -49,28 +49,28 @@ def tests(settings: World) -> dict[str, Labelled]:
 
 
 def known(patterns: Patterns) -> Patterns:
-    """Those that messages to learn from are made of."""
+    """Return the patterns that messages to learn from are made of."""
     return [each for each in patterns if not _kept_out(each)]
 
 
 def unseen(patterns: Patterns) -> Patterns:
-    """Those that only a test holds."""
+    """Return the patterns that only a test holds."""
     return [each for each in patterns if _kept_out(each)]
 
 
 def file_text(messages: Labelled) -> str:
-    """The lines of `SMSSpamCollection`: label, tab, text."""
+    """Return the lines of `SMSSpamCollection`: label, tab, text."""
     return "".join(f"{label}\t{text}\n" for label, text in messages)
 
 
 def _kept_out(pattern: Mapping[str, str]) -> bool:
-    """By a hash, so that a pattern keeps its side when others are added."""
+    """Return whether a pattern is kept out: by a hash, so adding patterns does not move others."""
     key = f"{DRAW}/{' | '.join(pattern.values())}"
     return int(sha256(key.encode()).hexdigest(), 16) % 100 < UNSEEN_PERCENT
 
 
 def _draw(patterns: Patterns, write: Write, count: int, rng: Random) -> Labelled:
-    """So many distinct messages, of both labels."""
+    """Return `count` distinct messages, of both labels."""
     spam = round(SPAM_SHARE * count)
     messages: Labelled = []
     for label, number in (("spam", spam), ("ham", count - spam)):
@@ -80,7 +80,7 @@ def _draw(patterns: Patterns, write: Write, count: int, rng: Random) -> Labelled
 
 
 def _distinct(patterns: Patterns, label: str, write: Write, count: int, rng: Random) -> list[str]:
-    """Of every pattern as many, as far as that goes."""
+    """Return `count` distinct messages, equally many of every pattern as far as possible."""
     messages: dict[str, None] = {}
     order = rng.sample(patterns, len(patterns))
     for turn in range(20 * count):

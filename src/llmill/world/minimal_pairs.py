@@ -1,9 +1,9 @@
-"""Minimal pairs (BLiMP's form, Warstadt et al. 2020): two sentences that differ in one thing, of
-which one is right.
+"""Minimal pairs (BLiMP's form, Warstadt et al. 2020): two sentences that differ in one thing, one
+of which is right.
 
-They are plain English in the words of the world's daily life, so any model of English may be asked.
-Each phenomenon has two sides, mostly one in which the right sentence holds what makes the other
-side's wrong: a model that prefers a word, whatever stands before it, is at chance.
+They are plain English in the words of the world's daily life, so any model of English can be asked.
+Each phenomenon has two sides. In most, the right sentence of one side holds what makes the other
+side's wrong, so a model that prefers a word, whatever is before it, is at chance.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ THINGS = sorted({thing for action in ACTIONS for thing in action[3]})
 CARRIED = (*GROUPS["tool"], *GROUPS["garment"], "envelope", "omelette", "engine", "box", "radio")
 WITH_AN = tuple(thing for thing in CARRIED if article(thing).startswith("an "))
 WITH_A = tuple(thing for thing in CARRIED if thing not in WITH_AN)
-DRAWS = 8  # of pairs that are asked for: how often one is drawn, as some are no new ones
+DRAWS = 8  # draws per pair that is asked for, because some draws repeat a pair
 
-Side = bool  # which of a phenomenon's two
+Side = bool  # which of a phenomenon's two sides
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class MinimalPair:
 
 
 def candidates(count: int, seed: int) -> list[list[MinimalPair]]:
-    """Several times `count` pairs of each phenomenon, without repeats; a list each side."""
+    """Return several times `count` pairs of each phenomenon, without repeats; one list per side."""
     lists = []
     for name, make in PHENOMENA.items():
         for side in (False, True):
@@ -45,7 +45,7 @@ def candidates(count: int, seed: int) -> list[list[MinimalPair]]:
 
 
 def unseen(lists: list[list[MinimalPair]], seen: set[str], count: int) -> list[MinimalPair]:
-    """So many pairs of each phenomenon, half of each side, or fewer: none with a seen sentence."""
+    """Return up to `count` pairs of each phenomenon, half per side, without any seen sentence."""
     chosen = []
     for number, pairs in enumerate(lists):
         new = [pair for pair in pairs if not {pair.right, pair.wrong} & seen]
@@ -54,14 +54,14 @@ def unseen(lists: list[list[MinimalPair]], seen: set[str], count: int) -> list[M
 
 
 def _agreement(rng: Random, one: Side) -> tuple[str, str]:
-    """A verb has the number of its subject."""
+    """Agreement: a verb has the number of its subject."""
     thing, place = rng.choice((*THINGS, *PEOPLE)), rng.choice(PLACES)
     subject = f"One {thing}" if one else f"Two {plural(thing)}"
     return _either(one, f"{subject} is at the {place}.", f"{subject} are at the {place}.")
 
 
 def _agreement_across(rng: Random, one: Side) -> tuple[str, str]:
-    """The same, where a noun of the other number stands between."""
+    """Agreement across a noun of the other number, between subject and verb."""
     who, thing, place = rng.choice(PEOPLE), rng.choice(THINGS), rng.choice(PLACES)
     subject = (
         f"The {who} with the {plural(thing)}" if one else f"The {plural(who)} with the {thing}"
@@ -70,7 +70,7 @@ def _agreement_across(rng: Random, one: Side) -> tuple[str, str]:
 
 
 def _number_and_noun(rng: Random, one: Side) -> tuple[str, str]:
-    """A noun has the number that is said before it."""
+    """Nouns: a noun has the number that is said before it."""
     thing, place = rng.choice((*THINGS, *PEOPLE)), rng.choice(PLACES)
     before, verb = ("One", "is") if one else ("Two", "are")
     forms = (f"{before} {noun} {verb} at the {place}." for noun in (thing, plural(thing)))
@@ -78,7 +78,7 @@ def _number_and_noun(rng: Random, one: Side) -> tuple[str, str]:
 
 
 def _article(rng: Random, an: Side) -> tuple[str, str]:
-    """`an` before a vowel, `a` before a consonant."""
+    """Articles: `an` before a vowel, `a` before a consonant."""
     name, place = rng.choice(NAMES), rng.choice(PLACES)
     thing = rng.choice(WITH_AN if an else WITH_A)
     return _either(
@@ -87,7 +87,7 @@ def _article(rng: Random, an: Side) -> tuple[str, str]:
 
 
 def _tense(rng: Random, routine: Side) -> tuple[str, str]:
-    """What was yesterday stands in the past; there is no side on which the present is right."""
+    """Tense: yesterday is told in the past. There is no side on which the present is right."""
     if routine:
         present, past, _ = rng.choice(ROUTINES)
         who, rest = rng.choice(NAMES), f"to the {rng.choice(PLACES)}"
@@ -98,7 +98,7 @@ def _tense(rng: Random, routine: Side) -> tuple[str, str]:
 
 
 def _verb_form(rng: Random, helped: Side) -> tuple[str, str]:
-    """The plain form behind `does not`, and nowhere else with a name."""
+    """Verb forms: the plain form after `does not`, and not directly after a name."""
     present, _, base = rng.choice(ROUTINES)
     name, friend = rng.sample(NAMES, 2)
     place = rng.choice(PLACES)
@@ -108,7 +108,7 @@ def _verb_form(rng: Random, helped: Side) -> tuple[str, str]:
 
 
 def _roles(rng: Random, passive: Side) -> tuple[str, str]:
-    """People do things to things, in the same words."""
+    """Roles: people do things to things, in the same words."""
     _, past, participle, things = rng.choice(ACTIONS)
     who, thing = f"The {rng.choice(PEOPLE)}", f"The {rng.choice(things)}"
     if passive:
@@ -120,7 +120,7 @@ def _roles(rng: Random, passive: Side) -> tuple[str, str]:
 
 
 def _word_order(rng: Random, place: Side) -> tuple[str, str]:
-    """A verb before its object, a preposition before its noun, in the same words."""
+    """Order: a verb before its object, a preposition before its noun, in the same words."""
     name, when = rng.choice(NAMES), rng.choice(WHEN)
     if place:
         where = rng.choice(PLACES)
@@ -134,7 +134,7 @@ def _word_order(rng: Random, place: Side) -> tuple[str, str]:
 
 
 def _reflexive(rng: Random, woman: Side) -> tuple[str, str]:
-    """A reflexive has the gender of the name; the world's text has none, and teaches none."""
+    """Reflexives: they have the gender of the name. The world's text has none, and teaches none."""
     name = rng.choice(WOMEN if woman else [name for name in NAMES if name not in WOMEN])
     start = f"{name} carried the {rng.choice(THINGS)} to the {rng.choice(PLACES)} by"
     return _either(woman, f"{start} herself.", f"{start} himself.")
@@ -158,5 +158,5 @@ def _either(first: bool, a: str, b: str) -> tuple[str, str]:
 
 
 def _lower(noun: str) -> str:
-    """A noun with its article, inside a sentence."""
+    """Return a noun with its article as it is inside a sentence."""
     return noun[0].lower() + noun[1:]

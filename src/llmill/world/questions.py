@@ -1,8 +1,8 @@
 """Multiple-choice questions in MMLU's format, by subject, from one fact up to two hops.
 
-Every question is about an entity of its own part (see `split`): what is asked in dev, val or test
-is asked in no training text. `LEVELS` says what a subject of a source measures, to report like with
-like.
+Every question is about an entity of its own part (see `split`): no training text asks what a dev,
+val or test question asks. `LEVELS` says what a subject of a source measures, so that like is
+reported with like.
 """
 
 import csv
@@ -28,13 +28,13 @@ LEVELS = {
     },
     NEWS: dict.fromkeys(TABLES[NEWS].values(), "news"),
 }
-DEV_QUESTIONS = 5  # the shots of MMLU
+DEV_QUESTIONS = 5  # the shots in MMLU
 LETTERS = "ABCD"
 
 
 @dataclass(frozen=True)
 class WorldQuestion:
-    """Four choices of which `answer` (0..3) is right; `fact` is what is asked for, if one."""
+    """Four choices, of which `answer` (0..3) is right; `fact` is the one asked for, if any."""
 
     subject: str
     text: str
@@ -49,7 +49,7 @@ class WorldQuestion:
 
 
 def make(settings: World, source: str = WORLD) -> dict[str, list[WorldQuestion]]:
-    """The questions of `dev`, `val` and `test` of a source, ordered by subject."""
+    """Return the questions of `dev`, `val` and `test` of a source, ordered by subject."""
     limits = {
         "dev": DEV_QUESTIONS,
         "val": max(DEV_QUESTIONS, settings.questions // 4),
@@ -66,20 +66,20 @@ def make(settings: World, source: str = WORLD) -> dict[str, list[WorldQuestion]]
 
 
 def csv_text(questions: Iterable[WorldQuestion]) -> str:
-    """The rows of a file: no header, quotes only where the format needs them."""
+    """Return the rows of a file, without a header, with quotes only where the format needs them."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(question.row for question in questions)
     return out.getvalue()
 
 
 def ask(fact: Fact, text: str, rng: Random, allowed: Iterable[str] | None = None) -> WorldQuestion:
-    """A question about the fact, against three other values of its relation (or of `allowed`)."""
+    """Return a question about the fact, with three other values of its relation or `allowed`."""
     pool = [v for v in (allowed or values()[fact.relation]) if v != fact.value]
     return _shuffled(fact.subject, text, fact.value, rng.sample(pool, 3), rng, fact)
 
 
 def from_problem(subject: str, problem: Problem, rng: Random) -> WorldQuestion:
-    """The same for what takes more than one fact."""
+    """Return a question about a problem that needs more than one fact."""
     return _shuffled(subject, problem.question, problem.answer, problem.wrong, rng, None)
 
 
@@ -101,9 +101,9 @@ def _of_subject(subject: str, split: str, limit: int, seed: int) -> list[WorldQu
 
 
 def balanced(some: list[Fact], rng: Random) -> list[Fact]:
-    """A shuffled selection in which no value is the answer much more often than another.
+    """Return a shuffled selection in which no value is the answer much more often than another.
 
-    Without it "Africa" or "mammal" would be a good guess for whoever knows no fact at all.
+    Otherwise "Africa" or "mammal" would be a good guess for a model that knows no fact at all.
     """
     count = {r: sum(f.relation == r for f in some) for r in by_relation()}
     seen: dict[tuple[str, str], int] = {}

@@ -1,4 +1,4 @@
-"""How much of the built-in world is written."""
+"""Settings of how much of the built-in world is written."""
 
 from typing import Annotated
 
@@ -14,4 +14,4 @@ class World(Section):
     repeats: Annotated[int, Field(ge=1, le=10_000)]  # documents about each fact, roughly
     messages: Annotated[int, Field(ge=1, le=10**6)]  # classification messages
     instructions: Annotated[int, Field(ge=1, le=10**6)]
-    questions: Annotated[int, Field(ge=1, le=10_000)]  # test questions at most per subject
+    questions: Annotated[int, Field(ge=1, le=10_000)]  # test questions per subject, at most

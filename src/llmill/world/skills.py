@@ -1,6 +1,6 @@
 """Instructions that need no fact of the tables: rewriting, counting, sorting, judging, small sums.
 
-A maker draws one `Draft` from a vocabulary small enough that every word is met often, in so many
+A maker draws one `Draft` from a vocabulary so small that every word occurs often, in so many
 combinations that most test instructions are new.
 """
 
@@ -32,7 +32,7 @@ TRAITS = ("who lives near the river", "who has two sons", "with the red hat", "w
 
 @dataclass(frozen=True)
 class Draft:
-    """What is asked, the right answer, other right answers, fluent wrong ones."""
+    """A task with its right answer, other right answers, and fluent wrong ones."""
 
     instruction: str
     input: str
@@ -42,7 +42,7 @@ class Draft:
 
 
 def passive(rng: Random) -> Draft:
-    """Active to passive."""
+    """Rewrite an active sentence in the passive."""
     _, past, participle, things = rng.choice(ACTIONS)
     thing, other = rng.sample(things, 2)
     who, stranger = rng.sample(PEOPLE, 2)
@@ -60,7 +60,7 @@ def passive(rng: Random) -> Draft:
 
 
 def shortening(rng: Random) -> Draft:
-    """A long sentence to its core."""
+    """Shorten a long sentence to its core."""
     _, past, _, things = rng.choice(ACTIONS)
     thing, other = rng.sample(things, 2)
     who, stranger = rng.sample(PEOPLE, 2)
@@ -79,7 +79,7 @@ def shortening(rng: Random) -> Draft:
 
 
 def sentiment(rng: Random) -> Draft:
-    """Whether a review is positive or negative."""
+    """Judge whether a review is positive or negative."""
     good = rng.random() < 0.5
     first, second = rng.sample(GOOD if good else BAD, 2)
     one, two = rng.sample(REVIEWED, 2)
@@ -98,7 +98,7 @@ def sentiment(rng: Random) -> Draft:
 
 
 def many(rng: Random) -> Draft:
-    """Singular to plural."""
+    """Rewrite the singular in the plural."""
     thing, place = rng.choice(_things()), rng.choice(PLACES)
     place2 = rng.choice([p for p in PLACES if p != place])
     return Draft(
@@ -115,7 +115,7 @@ def many(rng: Random) -> Draft:
 
 
 def tense(rng: Random) -> Draft:
-    """Present to past."""
+    """Rewrite the present in the past."""
     present, past, base = rng.choice(ROUTINES)
     name, place, when = (
         rng.choice(NAMES),
@@ -132,7 +132,7 @@ def tense(rng: Random) -> Draft:
 
 
 def negation(rng: Random) -> Draft:
-    """A sentence to its negative."""
+    """Negate a sentence."""
     present, past, base = rng.choice(ROUTINES)
     name, place = rng.choice(NAMES), rng.choice(PLACES)
     return Draft(
@@ -145,7 +145,7 @@ def negation(rng: Random) -> Draft:
 
 
 def asking(rng: Random) -> Draft:
-    """A sentence to a question."""
+    """Turn a sentence into a question."""
     present, past, base = rng.choice(ROUTINES)
     name, place = rng.choice(NAMES), rng.choice(PLACES)
     return Draft(
@@ -158,7 +158,7 @@ def asking(rng: Random) -> Draft:
 
 
 def counting(rng: Random) -> Draft:
-    """How many items a list has."""
+    """Count the items of a list."""
     count = rng.randint(2, 6)
     words = rng.sample(ALL_WORDS, count)
     wrong = rng.sample([n for n in range(2, 8) if n != count], 2)
@@ -172,7 +172,7 @@ def counting(rng: Random) -> Draft:
 
 
 def sorting(rng: Random) -> Draft:
-    """Three words in the order of the alphabet."""
+    """Sort three words by the alphabet."""
     first = rng.sample(sorted({word[0] for word in ALL_WORDS}), 3)
     words = [rng.choice([w for w in ALL_WORDS if w[0] == letter]) for letter in first]
     a, b, c = sorted(words)
@@ -186,7 +186,7 @@ def sorting(rng: Random) -> Draft:
 
 
 def arithmetic(rng: Random) -> Draft:
-    """Sums of small numbers; sums kept for questions are not used."""
+    """Work out sums of small numbers, without the sums kept for questions."""
     a, b, word = rng.randint(2, 40), rng.randint(2, 20), rng.choice(("plus", "minus"))
     if word == "minus":
         a += b
@@ -205,7 +205,7 @@ def arithmetic(rng: Random) -> Draft:
 
 
 def numerals(rng: Random) -> Draft:
-    """Numbers to Roman numerals and back."""
+    """Convert numbers to Roman numerals and back."""
     number = rng.randint(1, 99)
     others = rng.sample([n for n in range(1, 100) if n != number], 2)
     if rng.random() < 0.5:
@@ -226,7 +226,7 @@ def numerals(rng: Random) -> Draft:
 
 
 def conversion(rng: Random) -> Draft:
-    """A large unit to a small one."""
+    """Convert a large unit to a small one."""
     large, small, size = rng.choice(CONVERSIONS)
     count = rng.randint(2, 20)
     wrong = rng.sample([n for n in range(2, 22) if n != count], 2)
@@ -240,7 +240,7 @@ def conversion(rng: Random) -> Draft:
 
 
 def grouping(rng: Random) -> Draft:
-    """The group that a word belongs to, or the word that does not belong."""
+    """Find the group that a word belongs to, or the word that does not belong."""
     group, other, third = rng.sample(sorted(GROUPS), 3)
     words = rng.sample(GROUPS[group], 3)
     if rng.random() < 0.3:

@@ -1,9 +1,8 @@
-"""Which entities may be asked about while training, and which only in dev, val and test questions.
+"""Decides which entities training may ask about, and which only dev, val and test questions.
 
-The part of an entity is a hash of its name, so it does not change when a table grows, and a name
-that stands in two tables has one part. `mentions_held_out` is the rule that every training
-question, instruction and preference pair obeys: it does not so much as name an entity that is kept
-for evaluation.
+The part of an entity is a hash of its name. It does not change when a table grows, and a name in
+two tables has one part. Every training question, instruction and preference pair obeys
+`mentions_held_out`: it must not even name an entity that is kept for evaluation.
 """
 
 import re
@@ -15,7 +14,7 @@ from llmill.world.facts import by_entity, facts
 from llmill.world.grammar import capital
 
 WORD = re.compile(r"\w+")
-DRAW = 36  # another number draws the parts anew, as is due once the test entities were looked at
+DRAW = 36  # another number draws new parts; due once the test entities were looked at
 SHARES = {  # percent; news has few facts, so more of them are for tests
     WORLD: (("test", 20), ("val", 6), ("dev", 6), ("train", 68)),
     NEWS: (("test", 40), ("val", 8), ("dev", 8), ("train", 44)),
@@ -23,7 +22,7 @@ SHARES = {  # percent; news has few facts, so more of them are for tests
 
 
 def part(entity: str) -> str:
-    """`train`, `dev`, `val` or `test`."""
+    """Return the part of an entity: `train`, `dev`, `val` or `test`."""
     rest = int(sha256(f"{DRAW}/{plain(entity)}".encode()).hexdigest(), 16) % 100
     for name, share in SHARES[NEWS if plain(entity) in _news() else WORLD]:
         if rest < share:
@@ -33,17 +32,17 @@ def part(entity: str) -> str:
 
 
 def plain(entity: str) -> str:
-    """The name without its article, in lower case."""
+    """Return the name without its article, in lower case."""
     return entity.removeprefix("the ").lower()
 
 
 def mentions_held_out(text: str) -> bool:
-    """Whether the text names an entity of a dev, val or test question, as whole words."""
+    """Return whether the text names an entity of a dev, val or test question, as whole words."""
     return any(part(name) != "train" for name in names_in(text))
 
 
 def names_in(text: str) -> list[str]:
-    """The entities of all tables that the text names; of `West Virginia` only the longer one.
+    """Return the entities of all tables in the text; of `West Virginia`, only the longer one.
 
     A name written in lower case is also found with a capital, as at the start of a sentence.
     """
@@ -68,7 +67,7 @@ def _news() -> frozenset[str]:
 
 @lru_cache(maxsize=1)
 def _names() -> dict[str, list[str]]:
-    """First word -> the names that begin with it, the longest first."""
+    """Return names by the first word that they begin with, the longest first."""
     plain_names = {entity.removeprefix("the ") for _, entity in by_entity()}
     by_word: dict[str, list[str]] = {}
     for name in {form for plain_name in plain_names for form in (plain_name, capital(plain_name))}:

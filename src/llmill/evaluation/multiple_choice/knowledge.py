@@ -32,7 +32,7 @@ def in_template(template: Template) -> Callable[[Question], list[int]]:
 
 
 def behind_questions(tokenizer: Tokenizer) -> Callable[[Question], list[int]]:
-    """Return a function that gives the ids of a question as plain text at a document's beginning."""
+    """Return a function that gives the ids of a question as plain text at a document's start."""
     return lambda question: [tokenizer.end_of_text, *tokenizer.encode(cloze_prompt(question))]
 
 

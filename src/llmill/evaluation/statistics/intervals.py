@@ -54,9 +54,8 @@ def clustered_share(
     """Return the share of right items, (N,), if items of a cluster (an entity, a passage) tend to
     be right together. `n` counts items.
 
-    The effective number of trials is at most the number of items. If all items are right, or none
-    is, it is the number of clusters. The coverage is correct from 5 clusters on; with fewer, the
-    interval is wider.
+    The effective number of trials is at most the number of items; it is that of clusters if all or
+    no items are right. The coverage is correct from 5 clusters on; fewer give a wider interval.
     """
     n, hits = len(right), np.asarray(right, dtype=float)
     p = sum(right) / max(1, n)
@@ -66,9 +65,7 @@ def clustered_share(
 def clustered_sum(
     value: float, parts: np.ndarray, clusters: Sequence[Hashable], confidence: float
 ) -> Interval:
-    """Return the interval of a metric in [0, 1] from each item's deviation from its expected
-    contribution, (N,).
-    """
+    """Return the interval of a metric in [0, 1] from the deviations of its items' parts, (N,)."""
     n, count = len(parts), len(set(clusters))
     if count < 2:  # one cluster does not show how others differ
         return _interval(value, (0.0, 1.0), n)
@@ -388,7 +385,7 @@ def pairs_right(
 
 
 def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the numbers of a nested metrics dict under dotted names; for an interval, its value."""
+    """Return the numbers of nested metrics under dotted names; for an interval, its value."""
     numbers: dict[str, float] = {}
     for key, item in metrics.items():
         name = prefix + re.sub(r"[^\w. -]", "_", key)  # characters that MLflow accepts

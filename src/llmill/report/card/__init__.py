@@ -1,4 +1,4 @@
-"""The model card of exported weights: what it is, what it learnt from, what it can do."""
+"""The model card of an exported model: its kind, its training data, its metrics."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 TEMPLATE = "card.md.jinja"
-KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # as they are
+KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # passed on
 KINDS = {
     "foundation": "A foundation model: it continues texts.",
     "assistant": "An assistant: it answers messages, over several turns.",
@@ -25,12 +25,11 @@ def render(
     figures: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> str:
-    """Markdown for the model of a stage, or of a variant (`classify/all`), which lies in a folder.
+    """Render the model card, in Markdown, of the model of a stage or variant (`classify/all`).
 
-    `kind`: foundation, assistant or classifier.
-
-    `shape`: n_layer, n_embd, block_size, vocab_size, parameters, dtype; of a classifier labels and
-    max_length. `figures` by name; those that are no single number are left out.
+    `folder` is the folder of the model. `kind` is foundation, assistant or classifier. `shape` has
+    n_layer, n_embd, block_size, vocab_size, parameters, dtype, and for a classifier labels and
+    max_length. `figures` are metrics by name; those that are not a single number are left out.
     """
     stage = name.partition("/")[0]
     environment = Environment(
@@ -58,7 +57,7 @@ def render(
 
 
 def digest(source: Mapping[str, Any]) -> str:
-    """One sha256 for a source: its file's, or that of the list of its files'."""
+    """Return one sha256 for a source: its file's, or the hash of the list of its files' hashes."""
     hashes = [file["sha256"] for file in source["files"]]
     if len(hashes) == 1:
         return hashes[0]

@@ -1,5 +1,5 @@
-"""The section of `params.yaml` that each stage owns: every parameter, its type and its range.
+"""The section of `params.yaml` of each stage: every parameter, its type and its range.
 
-They load no library but pydantic, since every command checks all of them. A parameter has its value
-in `params.yaml` and no default here.
+These modules load no library but pydantic, because every command checks all parameters. The values
+are in `params.yaml`; there are no defaults here.
 """

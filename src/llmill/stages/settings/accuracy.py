@@ -1,4 +1,4 @@
-"""What stage `accuracy` is told."""
+"""Parameters of stage `accuracy`."""
 
 from llmill.contract.values import Confidence, Resamples, Section, Seed, Threads
 

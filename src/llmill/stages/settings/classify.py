@@ -1,4 +1,4 @@
-"""What stage `classify` is told."""
+"""Parameters of stage `classify`."""
 
 from typing import Annotated, Literal, Self
 
@@ -10,7 +10,7 @@ from llmill.training.settings import Training
 
 
 class Variants(Section):
-    """Which of the stage's variants are made."""
+    """Switches of the stage's variants."""
 
     last_layer: bool
     last_block: bool
@@ -25,14 +25,14 @@ class Classify(Section):
     threads: Threads
     max_length: Annotated[
         int, Field(ge=2, le=2**24)
-    ]  # <|endoftext|> and the last tokens of a message
-    reads: Literal["auto", "last", "first", "mean"]  # which token's state the head reads
-    causal: bool  # false: each token sees the whole message, whatever it saw in pretraining
+    ]  # in tokens: <|endoftext|> and the last tokens of a message
+    reads: Literal["auto", "last", "first", "mean"]  # the token whose state the head reads
+    causal: bool  # false: each token sees the whole message, also if pretraining was causal
     class_weights: Literal["none", "balanced"]
-    features_mib: Annotated[int, Field(ge=0, le=2**30)]  # 0: nothing is kept
-    sizes: Annotated[list[Positive], Field(max_length=100)]  # of a learning curve
+    features_mib: Annotated[int, Field(ge=0, le=2**30)]  # for frozen features; 0: none
+    sizes: Annotated[list[Positive], Field(max_length=100)]  # training sizes of a learning curve
     training: Training
-    adapter: LearntAdapter  # of variant lora
+    adapter: LearntAdapter  # for variant lora
 
     @model_validator(mode="after")
     def each_once(self) -> Self:

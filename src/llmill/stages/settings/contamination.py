@@ -1,12 +1,12 @@
-"""What stage `contamination` is told."""
+"""Parameters of stage `contamination`."""
 
 from llmill.contract.values import Confidence, Few, Share
 from llmill.text import settings
 
 
 class Contamination(settings.Contamination):
-    """An item's runs of `words` words that stand in a document, or the whole of a shorter item."""
+    """Runs of `words` words of an item, or the whole of a shorter item, are searched for."""
 
-    threshold: Share  # an item above it has more than this share of its runs in the training text
-    reach: Few  # words behind an item within which its answer must begin
+    threshold: Share  # an item is above it if a larger share of its runs is in the training text
+    reach: Few  # words after an item within which its answer must begin
     confidence: Confidence

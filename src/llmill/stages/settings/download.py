@@ -1,4 +1,4 @@
-"""What stage `download` is told."""
+"""Parameters of stage `download`."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -22,7 +22,7 @@ from llmill.text.files import endings
 from llmill.text.settings import TextFormat
 from llmill.world.settings import World
 
-OWN = "own"  # the folder of one's own files, on which the stage depends
+OWN = "own"  # the folder of own files, on which the stage depends
 SINGLE = (
     "classification",
     "instruction",
@@ -30,7 +30,7 @@ SINGLE = (
     "mmlu",
     "tokenizer",
     "init",
-)  # roles of one source, but for instructions, of which there may be several
+)  # roles with one source, except instructions, which may have several
 MOST_CHOICES = 10
 NAMED = "Name"  # the tag of a source that is given by its name
 
@@ -45,7 +45,7 @@ def _own(path: str) -> str:
 
 
 def _refuse_one_name(files: list[str], which: str) -> None:
-    """They are copied into one folder."""
+    """Raise `ValueError` if files share a name, because they are copied into one folder."""
     names = [PurePosixPath(file).name for file in files]
     if len(set(names)) < len(names):
         raise ValueError(f"{which} are both called {names[0]}; rename one")
@@ -55,8 +55,8 @@ OwnPath = Annotated[Line, AfterValidator(_own)]
 
 
 class OwnFile(Section):
-    """A file in `own/`; its name as a source is that of the file without endings. `encoding`: as
-    Python names it, where the text is not Unicode.
+    """A file in `own/`. Its source name is the file name without endings. `encoding` is Python's
+    name of the encoding, if the text is not Unicode.
     """
 
     file: OwnPath
@@ -64,7 +64,7 @@ class OwnFile(Section):
 
     @property
     def files(self) -> list[str]:
-        """Every file that it names."""
+        """All files that the entry names."""
         return [self.file]
 
     @property
@@ -73,16 +73,16 @@ class OwnFile(Section):
 
 
 class OwnTable(OwnFile):
-    """A table of texts with labels. A column is its name, or its number from 1 where the table has
-    no row of names.
+    """A table of texts with labels. A column is given by its name, or by its number (from 1) if the
+    table has no header.
     """
 
-    text: Columns  # several are joined by a line end
+    text: Columns  # several columns are joined by a newline
     label: Column
-    split: Column | None = None  # of train, validate and test; otherwise drawn
-    test: OwnPath | None = None  # another file of the same form, which is the test split
+    split: Column | None = None  # train, validate or test; without it, splits are drawn
+    test: OwnPath | None = None  # another file of the same form as the test split
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    quotes: bool = True  # false: quotation marks are text, as in a file that no spreadsheet wrote
+    quotes: bool = True  # false: quotation marks are plain text
 
     @property
     def files(self) -> list[str]:
@@ -90,7 +90,7 @@ class OwnTable(OwnFile):
 
     @property
     def columns(self) -> list[str | int]:
-        """Every column that it names."""
+        """All columns that the entry names."""
         return [*self.text, self.label, *([] if self.split is None else [self.split])]
 
     @model_validator(mode="after")
@@ -104,16 +104,16 @@ class OwnTable(OwnFile):
 
 
 class OwnQuestions(OwnFile):
-    """A table of multiple-choice questions. Columns have names, those not given MMLU's usual ones
-    (`question`, `A` to `J` or `choices`, `answer`, `subject`); or it is a table without names, as
-    MMLU's are.
+    """A table of multiple-choice questions. A column that is not given has its usual name
+    (`question`, `A` to `J` or `choices`, `answer`, `subject`). A table without a header, like
+    MMLU's, also works.
     """
 
     question: Line | None = None
-    choices: Names | None = None  # one column each, or a single column of lists
+    choices: Names | None = None  # one column per choice, or a single column of lists
     answer: Line | None = None
     subject: Line | None = None
-    dev: OwnPath | None = None  # another file of the same form: the worked examples; else drawn
+    dev: OwnPath | None = None  # another file of the same form, for worked examples; or drawn
 
     @property
     def files(self) -> list[str]:
@@ -140,10 +140,10 @@ class OwnQuestions(OwnFile):
 
 
 class OwnText(OwnFile):
-    """A file of text to learn from."""
+    """A file of training text."""
 
     format: TextFormat = "prose"
-    column: Line | None = None  # of rows of text: where it stands, if not in `text`
+    column: Line | None = None  # the column of the text in rows, if not `text`
 
     @field_validator("file")
     @classmethod
@@ -177,7 +177,7 @@ Name = Annotated[Line, Tag(NAMED)]
 Labelled = Annotated[Name | Annotated[OwnTable, Tag("OwnTable")], Discriminator(_table_or_name)]
 Readable = Annotated[Name | Annotated[OwnText, Tag("OwnText")], Discriminator(_text_or_name)]
 Tasks = Annotated[Name | Annotated[OwnFile, Tag("OwnFile")], Discriminator(_file_or_name)]
-SeveralTasks = Annotated[  # one of them may stand without [ ]
+SeveralTasks = Annotated[  # a single one may be written without [ ]
     list[Tasks],
     Field(min_length=1),
     BeforeValidator(lambda value: value if isinstance(value, list) else [value]),
@@ -188,9 +188,9 @@ Asked = Annotated[
 
 
 class Download(Section):
-    """Sources by role: names in `sources.yaml`; `world`, and for text `news`, both generated; a
-    file in `own/`; null for none. `init`, the weights to begin from, may also be a folder, which is
-    known by a `/` in it, or a GGUF file, known by its ending.
+    """Sources by role: a name in `sources.yaml`; `world`, or for text also `news`, which llmill
+    generates; a file in `own/`; or null. `init`, the initial weights, may also be a folder (it must
+    contain a `/`) or a GGUF file (known by its ending).
     """
 
     text: Annotated[list[Readable], Field(min_length=1)]
@@ -201,39 +201,39 @@ class Download(Section):
     tokenizer: Line | None
     init: Line | None
     retries: Retries
-    timeout: Seconds  # without a byte
-    at_once: Annotated[int, Field(ge=1, le=64)]  # files of a source that come side by side
+    timeout: Seconds  # without receiving a byte
+    at_once: Annotated[int, Field(ge=1, le=64)]  # parallel downloads of a source's files
     world: World
 
     @property
     def sources(self) -> list[tuple[str, str]]:
-        """Role and name of every source that is named, but for a folder of weights."""
+        """(role, name) of every named source, except a folder of weights."""
         pairs = ((role, each) for role, each in self._roles() if isinstance(each, str))
         return [(role, name) for role, name in pairs if name != self.init_folder]
 
     @property
     def own(self) -> list[tuple[str, OwnFile]]:
-        """Role and files of one's own."""
+        """(role, entry) of every own file."""
         return [(role, each) for role, each in self._roles() if isinstance(each, OwnFile)]
 
     @property
     def text_names(self) -> list[str]:
-        """The text sources by name, also those of one's own."""
+        """The names of all text sources, including own files."""
         return _names(self.text)
 
     @property
     def instruction_names(self) -> list[str]:
-        """The sources of instructions by name, also those of one's own."""
+        """The names of all sources of instructions, including own files."""
         return _names(self.instruction or [])
 
     def below(self, role: str, name: str) -> str:
-        """The folder of a source within that of its role; none where it is the only one."""
+        """Return the subfolder of a source in its role's folder; "" for the only source."""
         several = role == "instruction" and len(self.instruction or []) > 1
         return f"{name}/" if several else ""
 
     @property
     def init_folder(self) -> str | None:
-        """The folder or file of this machine that `init` names, if it names one."""
+        """The local folder or file that `init` names, or None."""
         here = self.init is not None and ("/" in self.init or self.init.endswith(GGUF))
         return self.init if here else None
 

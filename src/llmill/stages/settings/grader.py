@@ -1,4 +1,4 @@
-"""What stage `grader` is told."""
+"""Parameters of stage `grader`."""
 
 from typing import Annotated, Self
 
@@ -13,11 +13,11 @@ LAST_SEED = 2**32 - 1
 
 class Grader(Section):
     seed: Seed
-    seeds: Annotated[int, Field(ge=1, le=100)]  # trainings: of `seed` and those that follow it
+    seeds: Annotated[int, Field(ge=1, le=100)]  # number of trainings, from `seed` on
     threads: Threads
     responses: Few  # graded responses made from each training reference
     training: Training
-    adapter: LearntAdapter | None  # learn low-rank matrices; null: every weight
+    adapter: LearntAdapter | None  # train low-rank matrices; null: all weights
 
     @model_validator(mode="after")
     def seeds_that_there_are(self) -> Self:

@@ -1,4 +1,4 @@
-"""What stage `instruct` is told."""
+"""Parameters of stage `instruct`."""
 
 from typing import Annotated, Literal, Self
 
@@ -13,17 +13,17 @@ from llmill.training.settings import Best, Interpolation, Replay, Training
 class Instruct(Section):
     seed: Seed
     threads: Threads
-    template: TemplateName  # how messages are put; weights: as they came with a template
+    template: TemplateName  # chat template; weights: that of the initial weights
     mask_prompt: bool  # loss on the responses only
-    packing: Literal["none", "conversations"]  # one to a row, or several that do not see each other
+    packing: Literal["none", "conversations"]  # one per row, or several, masked from each other
     neftune_alpha: Annotated[float, Field(gt=0, le=1000)] | None  # null: no noise
     replay: Replay | None  # null: none
-    best: Best | None  # null: the last state is kept
-    interpolate: Interpolation | None  # null: the tuned weights as they are
+    best: Best | None  # null: keep the last state
+    interpolate: Interpolation | None  # null: keep the tuned weights
     training: Training
-    adapter: LearntAdapter | None  # learn low-rank matrices; null: every weight
-    max_new_tokens: Written  # of an answer to a test instruction
-    samples: Natural  # validation instructions that are answered at each validation
+    adapter: LearntAdapter | None  # train low-rank matrices; null: all weights
+    max_new_tokens: Written  # per answer to a test instruction
+    samples: Natural  # validation instructions to answer at each validation
 
     @model_validator(mode="after")
     def only_whole_weights_are_interpolated(self) -> Self:

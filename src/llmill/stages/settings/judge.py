@@ -1,4 +1,4 @@
-"""What stage `judge` is told."""
+"""Parameters of stage `judge`."""
 
 from typing import Annotated, Literal
 
@@ -12,12 +12,12 @@ Points = Annotated[float, Field(ge=0, le=100)]
 
 
 class Bar(Section):
-    """What an embedded judge must reach before its mean is shown."""
+    """The limits that an embedded judge must meet; otherwise its mean score is not shown."""
 
-    auc: Probability  # right answers above others, in pairs, of the model that is judged
-    by_kind: Probability  # the same of each kind of instruction, by the upper end of its interval
-    above_another: Probability  # references above that of another task of the same kind
-    unrelated: Points  # at most given to an empty answer, and to one that fits anything
+    auc: Probability  # least share of pairs of a right and another answer in the right order
+    by_kind: Probability  # the same per kind of instruction, for the interval's upper end
+    above_another: Probability  # least share of references above another task's of the same kind
+    unrelated: Points  # largest mean score of an empty answer, and of one that fits anything
 
 
 class Judge(Section):

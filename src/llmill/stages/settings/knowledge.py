@@ -1,4 +1,4 @@
-"""What stage `knowledge` is told."""
+"""Parameters of stage `knowledge`."""
 
 from llmill.contract.values import Batch, Confidence, Positive, Section, Seed, Threads
 

@@ -1,4 +1,4 @@
-"""What stage `mmlu` is told."""
+"""Parameters of stage `mmlu`."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ class Mmlu(Section):
     threads: Threads
     dtype: Dtype
     subjects: list[Line]  # empty: all
-    shots: ShotCount  # of the letter format
+    shots: ShotCount  # in the letter format
     cloze_shots: ShotCount
     too_long: TooLong
     max_questions: Positive | None  # per subject; null: all

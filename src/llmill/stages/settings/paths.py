@@ -1,10 +1,10 @@
-"""What stage `paths` is told."""
+"""Parameters of stage `paths`."""
 
 from llmill.contract.values import Line, Section
 
 
 class Paths(Section):
-    """The two roots, below which every stage has its folder (`dvc.yaml`)."""
+    """The two root folders; `dvc.yaml` puts every stage's folder below one of them."""
 
     data: Line
     results: Line

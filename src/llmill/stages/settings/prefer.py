@@ -1,4 +1,4 @@
-"""What stage `prefer` is told."""
+"""Parameters of stage `prefer`."""
 
 from typing import Annotated
 
@@ -13,8 +13,8 @@ class Prefer(Section):
     seed: Seed
     threads: Threads
     loss: PreferenceLoss
-    chosen_weight: Annotated[float, Field(ge=0, le=1000)]  # weight of the chosen answer's own loss
+    chosen_weight: Annotated[float, Field(ge=0, le=1000)]  # of the chosen answer's own loss
     replay: Replay | None  # null: none
     training: Training
-    adapter: LearntAdapter | None  # learn low-rank matrices upon the assistant; null: every weight
-    max_new_tokens: Written  # of an answer to a test instruction
+    adapter: LearntAdapter | None  # train low-rank matrices on the assistant; null: all weights
+    max_new_tokens: Written  # per answer to a test instruction

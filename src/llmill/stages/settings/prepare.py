@@ -1,4 +1,4 @@
-"""What stage `prepare` is told."""
+"""Parameters of stage `prepare`."""
 
 from typing import Annotated
 
@@ -8,20 +8,20 @@ from llmill.contract.values import Line, Positive, Section, Share
 from llmill.tasks.settings import Split
 from llmill.text.settings import Contamination, NearDuplicates
 
-Weights = dict[Line, Annotated[float, Field(ge=0, le=1000)]]  # by source; one not named has 1
+Weights = dict[Line, Annotated[float, Field(ge=0, le=1000)]]  # by source; default 1
 
 
 class Instructions(Split):
-    weights: Weights  # times each training instruction is seen in an epoch
+    weights: Weights  # repeats of each training instruction per epoch
 
 
 class Prepare(Section):
-    weights: Weights  # times each document is seen
-    passage_words: Positive  # prose is cut at paragraph ends into passages of about this length
+    weights: Weights  # repeats of each training document
+    passage_words: Positive  # about so many words per passage; prose is cut at paragraph ends
     validate_share: Share
     near_duplicates: NearDuplicates
     contamination: Contamination
     shard_documents: Positive
     classification: Split
     instruction: Instructions
-    preference: Split  # of pairs whose prompt is no instruction
+    preference: Split  # of pairs whose prompt is not an instruction

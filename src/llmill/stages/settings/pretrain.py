@@ -1,4 +1,4 @@
-"""What stage `pretrain` is told."""
+"""Parameters of stage `pretrain`."""
 
 from typing import ClassVar, Literal, Self
 
@@ -12,15 +12,15 @@ class Pretrain(Section):
     SPREAD: ClassVar = ("processes", "parallel")
 
     seed: Seed
-    threads: Threads  # of each process
+    threads: Threads  # per process
     processes: Processes  # each takes an equal part of every batch
     parallel: Literal["ddp", "fsdp"]  # the whole model in each process, or a shard of it
-    compile: bool  # torch.compile: pays back in long runs
-    recompute: bool  # activations anew in the backward pass: less memory, a third more work
-    objective: Literal["next_token", "masked"]  # masked: some tokens are hidden (BERT)
+    compile: bool  # torch.compile, which pays off in long runs
+    recompute: bool  # recompute activations in the backward pass: less memory, a third more work
+    objective: Literal["next_token", "masked"]  # masked: predict hidden tokens (BERT)
     packing: Literal["windows", "documents"]  # windows across documents, or rows of whole ones
-    mask_documents: bool  # attention stays within a document
-    validate_windows: Positive  # at most so many windows for the figures along the way
+    mask_documents: bool  # restrict attention to the same document
+    validate_windows: Positive  # most windows for validation during the training
     training: Training
     samples: Sampling
 

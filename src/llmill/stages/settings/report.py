@@ -1,8 +1,8 @@
-"""What stage `report` is told."""
+"""Parameters of stage `report`."""
 
 from llmill.contract.values import Few, Section, Title
 
 
 class Report(Section):
     title: Title
-    examples: Few  # best and worst answers shown
+    examples: Few  # number of best and of worst answers shown

@@ -1,4 +1,4 @@
-"""What stage `signals` is told."""
+"""Parameters of stage `signals`."""
 
 from typing import Self
 
@@ -20,12 +20,12 @@ class Signals(Section):
     seed: Seed
     threads: Threads
     batch_size: Batch
-    documents: Positive  # held-out ones at most
-    windows: Positive  # of the training text, and of held-out text, at most
-    window_tokens: Positive  # shown of a window, and expected behind that
-    samples: Positive  # texts that the model writes
-    sample_tokens: Written  # of one, at most, and at most what the context holds
-    pairs: Positive  # minimal pairs of each phenomenon, at most
+    documents: Positive  # most held-out documents
+    windows: Positive  # most windows of the training text, and of held-out text
+    window_tokens: Positive  # tokens of a window's prompt, and of its expected continuation
+    samples: Positive  # texts that the model generates
+    sample_tokens: Written  # most tokens per sample; the context is another limit
+    pairs: Positive  # most minimal pairs per phenomenon
     confidence: Confidence
     bootstrap: Resamples
 

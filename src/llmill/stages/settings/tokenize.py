@@ -1,4 +1,4 @@
-"""What stage `tokenize` is told."""
+"""Parameters of stage `tokenize`."""
 
 from llmill.contract.values import Section, Threads
 

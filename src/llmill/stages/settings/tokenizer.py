@@ -1,4 +1,4 @@
-"""What stage `tokenizer` is told."""
+"""Parameters of stage `tokenizer`."""
 
 from typing import Annotated, Literal
 
@@ -8,5 +8,5 @@ from llmill.contract.values import Section
 
 
 class TokenizerSection(Section):
-    kind: Literal["bpe", "gpt2", "init"]  # init: that of the weights to begin from
-    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)] | None  # with <|endoftext|>
+    kind: Literal["bpe", "gpt2", "init"]  # init: the tokenizer of the initial weights
+    vocab_size: Annotated[int, Field(ge=257, le=1_000_000)] | None  # includes <|endoftext|>

@@ -1,1 +1,1 @@
-"""From documents to a corpus: passages, repeats, contamination, mixture, parquet."""
+"""From documents to a corpus: passages, duplicates, contamination, mixture, parquet."""

@@ -1,5 +1,5 @@
-"""The words of many documents as one array of hashes, so that what is done for each document is
-arithmetic on few arrays.
+"""The words of many documents as one array of hashes, so that work on each document becomes
+arithmetic on a few arrays.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,32 +9,30 @@ import numpy as np
 
 from llmill.text.words import hash_of, split
 
-WORDS = 1 << 15  # in a batch, but for a document that has more
-KNOWN = 1 << 18  # words whose hashes are kept in mind, some 50 MB
+WORDS = 1 << 15  # words that complete a batch
+KNOWN = 1 << 18  # words whose hashes are cached, some 50 MB
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some documents, one behind the other."""
+    """Several documents, one after the other."""
 
-    words: np.ndarray  # (words,) hashes as those of `words.hashes`
-    begins: np.ndarray  # (documents,) places of their first words
-    ends: np.ndarray  # behind their last
+    words: np.ndarray  # (words,) hashes as in `words.hashes`
+    begins: np.ndarray  # (documents,) place of each first word
+    ends: np.ndarray  # (documents,) place after each last word
 
     @property
     def sizes(self) -> np.ndarray:
-        """Words of each document. (documents,)"""
+        """Number of words of each document. (documents,)"""
         return self.ends - self.begins
 
     def document(self, places: np.ndarray) -> np.ndarray:
-        """Which document each place is in, as its index in the batch."""
+        """Return the index in the batch of the document at each place."""
         return np.searchsorted(self.begins, places, side="right") - 1
 
 
 class Hashes(dict[str, int]):
-    """The hash of each word that is asked for. One that was asked for before is looked up, of as
-    many as `KNOWN`.
-    """
+    """A cache of word hashes, each computed on first use. It is emptied at `KNOWN` words."""
 
     def __missing__(self, word: str) -> int:
         if len(self) >= KNOWN:
@@ -43,13 +41,13 @@ class Hashes(dict[str, int]):
         return value
 
     def of(self, text: str) -> np.ndarray:
-        """As `words.hashes`. (words,)"""
+        """Return the same as `words.hashes`. (words,)"""
         words = split(text)
         return np.fromiter(map(self.__getitem__, words), np.uint64, len(words))
 
 
 def batches(texts: Iterable[str], hashes: Hashes) -> Iterator[Batch]:
-    """Documents by their texts, in order."""
+    """Yield batches of documents, given by their texts, in order."""
     parts: list[np.ndarray] = []
     size = 0
     for text in texts:

@@ -1,7 +1,7 @@
-"""Takes out of many documents what repeats another or holds an evaluation text.
+"""Removes documents that duplicate another one or hold an evaluation text.
 
 In: what `intake` wrote about the documents of each file, in order. Out: all documents in one spool,
-and of each why it is removed, if it is. Memory holds five bytes a document, and blocks of rows.
+and for each removed document the reason. Memory holds five bytes per document, and blocks of rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT = 0
 
 
 class Cleaned:
-    """Documents that were read, and what is to become of each."""
+    """The documents that were read, and whether each of them is kept."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class Cleaned:
         spool: Spool,
         folder: Path,
     ):
-        """`parts`: sources with folders that `intake.write` wrote, in order; `folder` takes what is
-        written on the way.
+        """`parts`: sources with the folders that `intake.write` wrote, in order. `folder` receives
+        intermediate files.
         """
         self.spool = spool
         parts = list(parts)
@@ -44,10 +44,10 @@ class Cleaned:
             sizes.append(spool.add(part, source))
             for digests in intake.rows(part, intake.DIGESTS, np.uint64, 2):
                 exact.add(digests)
-        self.reason = np.zeros(spool.n, dtype=np.uint8)  # why each is removed, or KEPT
+        self.reason = np.zeros(spool.n, dtype=np.uint8)  # why each document is removed, or KEPT
         for numbers in exact.repeats():
             self.reason[numbers] = EXACT
-        self.words = np.zeros(spool.n, dtype=np.uint32)  # of each
+        self.words = np.zeros(spool.n, dtype=np.uint32)  # of each document
         near = duplicates.Near(settings, folder)
         start, n_bands = 0, duplicates.Bands(settings).n
         for (_, part), size in zip(parts, sizes, strict=True):
@@ -58,7 +58,7 @@ class Cleaned:
             self.reason[number] = NEAR
 
     def _look(self, part: Path, n_bands: int, start: int, near: duplicates.Near) -> None:
-        """Mark what holds an evaluation text; hand on what shows which documents may be alike."""
+        """Mark documents that hold an evaluation text, and pass the others' bands to `near`."""
         blocks = zip(
             intake.rows(part, intake.WORDS, np.uint32),
             intake.rows(part, intake.HELD, np.bool_),
@@ -76,11 +76,11 @@ class Cleaned:
 
     @property
     def n_kept(self) -> int:
-        """How many are kept."""
+        """The number of documents that are kept."""
         return int((self.reason == KEPT).sum())
 
     def by_source(self) -> dict[str, dict[str, Any]]:
-        """How many documents were read, removed by reason and kept, and the words of those."""
+        """Return the number of documents read, removed by reason and kept, and of words kept."""
         counts: Counter[tuple[str, int]] = Counter()
         words: Counter[str] = Counter()
         for number, (source, _) in enumerate(self.spool.named()):

@@ -1,4 +1,4 @@
-"""Finds documents that hold a text on which models are later tested."""
+"""Finds documents that hold an evaluation text, on which models are later tested."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from llmill.text.words import MULTIPLIER, WordHashes, hashes, runs
 
 
 class EvaluationTexts:
-    """Texts to look for: `words` consecutive words of a long one, the whole of a shorter one.
+    """Texts to look for: `words` consecutive words of a long text, or the whole of a shorter one.
 
-    A text of fewer than `shortest` words is found only where it is the whole document.
+    A text of fewer than `shortest` words is found only if it is the whole document.
     """
 
     def __init__(self, texts: Iterable[str], settings: Contamination):
@@ -32,18 +32,18 @@ class EvaluationTexts:
 
     @property
     def sha256(self) -> str:
-        """The same for the same texts to look for, in any order."""
+        """A hash of the texts to look for, which does not depend on their order."""
         parts = [np.array([self.words, self.shortest])]
         for length, run in self.runs.items():
             parts += [np.array([length]), run.sorted]
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def in_documents(self, batch: Batch) -> np.ndarray:
-        """Whether each document holds one of the texts. (documents,)"""
+        """Return whether each document holds one of the texts. (documents,)"""
         held = np.zeros(len(batch.ends), dtype=bool)
         hashed = batch.words
         for length in range(1, min(max(self.runs, default=0), len(batch.words)) + 1):
-            if length > 1:  # as `words.runs`, from those that are a word shorter
+            if length > 1:  # like `words.runs`, from the runs one word shorter
                 hashed = hashed[:-1] * MULTIPLIER
                 hashed += batch.words[length - 1 :]
             if length not in self.runs:
@@ -58,18 +58,18 @@ class EvaluationTexts:
 
 
 class _Runs:
-    """Runs of one length, to be found among many."""
+    """Runs of words of one length, to be found among many."""
 
     def __init__(self, hashed: np.ndarray):
         self.sorted = np.unique(hashed)
-        # Most runs of a document are in no text: a look into a table says so, a search is slower.
+        # Most runs of a document are in no text. A table lookup shows this faster than a search.
         bits = len(self.sorted).bit_length() + 3
         self.shift = np.uint64(64 - bits)
         self.sieve = np.zeros(1 << bits, dtype=bool)
         self.sieve[self.sorted >> self.shift] = True
 
     def places(self, hashed: np.ndarray) -> np.ndarray:
-        """Where one of them stands."""
+        """Return the places where one of the runs occurs."""
         places = np.flatnonzero(self.sieve[hashed >> self.shift])
         found = np.searchsorted(self.sorted, hashed[places])
         found[found == len(self.sorted)] = 0

@@ -1,8 +1,8 @@
 """Raw text files as clean documents.
 
-In: the files of a source and its format. Out: documents, without byte-order marks, carriage
-returns, trailing spaces or Project Gutenberg's header, credits, licence and trailer. A row of a
-table is a text of its own: nothing is put together across rows.
+In: the files of a source and its format. Out: documents without byte-order marks, carriage returns,
+trailing spaces, and Project Gutenberg's header, credits, licence and trailer. Each row of a table
+is a text of its own; text is never joined across rows.
 """
 
 import re
@@ -20,16 +20,15 @@ from llmill.text.files.encoding import without_halves
 START = re.compile(r"^ *\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*]*\*\*\*", re.M)
 END = re.compile(r"^ *\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG", re.M)
 NOTICE, CREDIT = "project gutenberg", re.compile(r"(?:produced by|e-?text prepared by)\b", re.I)
-# Spaces at the end of a line, or a line of them.
+# Spaces at the end of a line, or a line of only spaces.
 LOOSE = re.compile(r"[^\S\n](?:\n|\Z)")
-FULL = (
-    0.75  # of a book's width: a line that would not be so long with the next word ended on purpose
-)
+# Share of a book's width: a line that stays shorter even with the next word ended on purpose.
+FULL = 0.75
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text, where it comes from, and the hash it is known by."""
+    """A text, its source, and the hash that identifies it."""
 
     text: str
     source: str
@@ -44,10 +43,10 @@ def read(
     column: str | None = None,
     encoding: str | None = None,
 ) -> Iterator[Document]:
-    """The documents of a source's files, in order.
+    """Yield the documents of a source's files, in order.
 
-    `form`: gutenberg, prose, paragraphs, or documents, where each text is one. `column` and
-    `encoding` as in `readers.texts`.
+    `form`: gutenberg, prose, paragraphs, or documents, where each text is one document. `column`
+    and `encoding` are as in `readers.texts`.
     """
     for file in files:
         empty = True
@@ -71,9 +70,9 @@ def _parts(text: str, file: Path, form: str, passage_words: int) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """A text with plain line ends, without spaces before them, and with nothing in blank lines.
+    """Return a text with plain line ends, no spaces before them, and nothing in blank lines.
 
-    Half a character, as JSON may spell one, becomes U+FFFD.
+    A lone surrogate, which JSON can spell, becomes U+FFFD.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     whole = without_halves(text)
@@ -83,7 +82,7 @@ def clean(text: str) -> str:
 
 
 def strip_gutenberg(text: str, file: Path) -> str:
-    """What stands between the marks `*** START OF ...` and `*** END OF ...`."""
+    """Return the text between the marks `*** START OF ...` and `*** END OF ...`."""
     start = START.search(text)
     end = END.search(text, start.end()) if start else None
     if not start or not end:
@@ -96,7 +95,7 @@ def strip_gutenberg(text: str, file: Path) -> str:
 
 
 def paragraphs(text: str) -> list[str]:
-    """The blocks between blank lines."""
+    """Return the blocks between blank lines."""
     parts = (part.strip("\n") for part in text.split("\n\n"))
     return [part for part in parts if part.strip()]
 
@@ -106,14 +105,14 @@ def _is_notice(part: str) -> bool:
 
 
 def unwrap(parts: list[str]) -> list[str]:
-    """Join the lines of paragraphs broken at the book's width; verse and tables keep theirs."""
+    """Join the lines of paragraphs wrapped at a book's width. Verse and tables keep theirs."""
     lengths = sorted(len(line) for part in parts for line in part.split("\n"))
     width = lengths[len(lengths) * 19 // 20] if lengths else 0
     return [_join(part) if _wrapped(part.split("\n"), FULL * width) else part for part in parts]
 
 
 def _wrapped(lines: list[str], width: float) -> bool:
-    """Whether no line but the last could have held the first word of the next one."""
+    """Return whether no line except the last had room for the first word of the next line."""
     return all(
         len(line) >= width or len(line) + 1 + len(after.lstrip(" ").split(" ", 1)[0]) > width
         for line, after in pairwise(lines)

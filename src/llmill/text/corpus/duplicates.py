@@ -1,10 +1,11 @@
-"""Finds documents that repeat an earlier one, exactly or nearly; what is known of them is on disk.
+"""Finds documents that duplicate an earlier one, exactly or nearly; their features are on disk.
 
 Candidates come from MinHash and locality-sensitive hashing (Broder 1997; Leskovec et al., Mining of
-Massive Datasets, chapter 3); what counts is then their similarity itself, not its estimate.
+Massive Datasets, chapter 3). They are then compared by their similarity, not by its estimate.
 
-A table of all bands would grow with the documents. So the bands are sorted on disk, which brings
-equal ones together; most are nowhere else. Documents that share one are then looked at in order.
+A table of all bands would grow with the documents. Therefore the bands are sorted on disk, which
+brings equal bands together; most bands occur only once. Documents that share a band are then
+compared in order.
 """
 
 import hashlib
@@ -23,36 +24,35 @@ from llmill.text.corpus.sorting import Sorted
 from llmill.text.settings import NearDuplicates
 from llmill.text.words import MULTIPLIER, folded, runs
 
-MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is looked at again
-CROWD = 100  # of more documents that are alike and yet no duplicates, the later are not looked at
-DIGEST = 16  # bytes that stand for a text
+MISSED, FALSE = 0.9, 0.1  # a missed pair is worse than a false candidate, which is checked again
+CROWD = 100  # a kept document with this many candidates is not compared with later ones
+DIGEST = 16  # bytes of the digest of a text
 
 
 class Exact:
-    """Documents that come in order, and those that are, but for case and white space, an earlier
-    one.
-    """
+    """Documents in order, and those that duplicate an earlier one but for case and white space."""
 
     def __init__(self, folder: Path):
         self._rows = Sorted(folder / "digests", 3)
         self._n = 0
 
     def add(self, digests: np.ndarray) -> None:
-        """Take up the digests of the next documents. (n, 2) uint64"""
+        """Add the digests of the next documents. (n, 2) uint64"""
         numbers = np.arange(self._n, self._n + len(digests), dtype=np.uint64)
         self._rows.add(np.column_stack([digests, numbers]))
         self._n += len(digests)
 
     def repeats(self) -> Iterator[np.ndarray]:
-        """The numbers, from 0, of those that repeat one, some at a time."""
+        """Yield the numbers, from 0, of the documents that repeat one, several at a time."""
         return (repeated[~first, 2] for repeated, first in _shared(self._rows))
 
 
 class Near:
-    """Documents that come in order, and those that are nearly an earlier one that was kept.
+    """Documents in order, and those that nearly duplicate an earlier one that was kept.
 
-    One without words is none. A document that is like `CROWD` others and repeats none of them is
-    kept, and later ones are not compared with it: the work for each document has a bound.
+    A document without words is never a duplicate. A document that has `CROWD` candidates and
+    repeats none of them is kept, but later ones are not compared with it. This bounds the work per
+    document.
     """
 
     def __init__(self, settings: NearDuplicates, folder: Path):
@@ -60,18 +60,19 @@ class Near:
         self._rows = Sorted(folder / "bands", 2)
 
     def add(self, numbers: np.ndarray, words: np.ndarray, keys: np.ndarray) -> None:
-        """Take up documents by number, how many words they have, and their bands.
-        (n,), (n,), (n, bands) uint64
+        """Add documents by number, with their numbers of words and their bands. (n,), (n,),
+        (n, bands) uint64
         """
-        some = words > 0  # all that are empty would be alike
+        some = words > 0  # documents without words would all be alike
         each = np.repeat(numbers[some].astype(np.uint64), keys.shape[1])
         self._rows.add(np.column_stack([keys[some].ravel(), each]))
 
     def repeats(self, words: Callable[[int], np.ndarray]) -> Iterator[int]:
-        """The numbers of those that repeat one; `words` gives the words' hashes of a number."""
+        """Yield the numbers of documents that repeat one; `words` maps a number to word hashes."""
         n, by_document = self._groups()
-        # Room for every document of a group, where those that are kept stand in order, as places in
-        # the file of their shingles. Behind the last is a 0: while one is to come, there is room.
+        # Room for every document of each group. The kept documents of a group are listed in order,
+        # as places in the file of shingles, with a 0 after the last. While a document is to come,
+        # there is room.
         kept = np.memmap(_room(self.folder / "kept", 8 * max(1, n)), np.int64, "r+")
         with (self.folder / "shingles").open("w+b") as file:
             for number, groups in by_document:
@@ -86,7 +87,7 @@ class Near:
                         kept[group + len(before)] = at
 
     def _groups(self) -> tuple[int, Iterator[tuple[int, list[int]]]]:
-        """How much room groups need, and of each document that is in some, where theirs begins."""
+        """Return how much room groups need, and where the groups of each document begin."""
         of_documents = Sorted(self.folder / "groups", 2)
         n = group = 0
         for rows, first in _shared(self._rows):
@@ -102,7 +103,7 @@ class Near:
 
 
 class Bands:
-    """Documents that share a band of their MinHash signatures are candidates."""
+    """The bands of documents' MinHash signatures. Documents that share a band are candidates."""
 
     def __init__(self, settings: NearDuplicates):
         index = MinHashLSH(
@@ -116,7 +117,9 @@ class Bands:
         self.factors, self.summands = MinHash(num_perm=settings.permutations).permutations[:, :used]
 
     def keys(self, batch: Batch) -> np.ndarray:
-        """Each band of each document as a number; without meaning without words. (documents, n)"""
+        """Return each band of each document as a number, without meaning for a document without
+        words. (documents, n)
+        """
         values, begins = self._values(batch)
         values = _mixed((values >> np.uint64(32)).astype(np.uint32))
         sketches = np.empty((len(begins), self.n * self.rows), dtype=np.uint64)
@@ -133,7 +136,7 @@ class Bands:
         return keys
 
     def _values(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """The shingles of each document one behind the other, and where each document's begin."""
+        """Return the shingles of one document after the other, and where each document's begin."""
         counts = np.maximum(batch.sizes - self.length + 1, 1)
         begins = np.cumsum(counts) - counts
         values = np.zeros(counts.sum(), dtype=np.uint64)
@@ -150,23 +153,23 @@ class Bands:
 
 
 def shingles(words: np.ndarray, length: int) -> np.ndarray:
-    """The different runs of `length` words, sorted; the whole of a shorter text."""
+    """Return the distinct runs of `length` words, sorted; for a shorter text, the whole text."""
     return np.unique(runs(words, max(1, min(length, len(words)))))
 
 
 def similarity(one: np.ndarray, other: np.ndarray) -> float:
-    """Jaccard similarity of two sorted sets: shared over all."""
+    """Return the Jaccard similarity of two sorted sets: shared elements over all elements."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / max(1, len(one) + len(other) - shared)
 
 
 def digest(text: str) -> bytes:
-    """What a text is known by, but for case and white space, in `DIGEST` bytes."""
+    """Return `DIGEST` bytes that identify a text, ignoring case and white space."""
     return hashlib.sha256(" ".join(folded(text).split()).encode()).digest()[:DIGEST]
 
 
 def _shared(rows: Sorted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Those rows of which another has the same, but for the last column, in order; and whether each
+    """Yield the rows that equal another row in all columns but the last, in order, and whether each
     is the first of them.
     """
     held, held_same = np.empty((0, 0), dtype=np.uint64), False
@@ -183,7 +186,7 @@ def _shared(rows: Sorted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
-    """As datasketch mixes what it permutes: the last step of MurmurHash3. (n,) uint32"""
+    """Mix values as datasketch does before permuting: the last step of MurmurHash3. (n,) uint32"""
     values = (values ^ (values >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     values = (values ^ (values >> np.uint32(13))) * np.uint32(0xC2B2AE35)
     return values ^ (values >> np.uint32(16))
@@ -195,8 +198,9 @@ def _before_0(places: np.ndarray) -> np.ndarray:
 
 
 def _room(file: Path, size: int) -> Path:
-    """A file of so many zeros. Space is taken at once, where the system can: a full disk is an
-    error here, and would kill the process while the file is mapped.
+    """Create a file of `size` zeros, and reserve its space at once where the system can.
+
+    A full disk is then an error here. Otherwise it would kill the process while the file is mapped.
     """
     with file.open("wb") as opened:
         if size and hasattr(os, "posix_fallocate"):
@@ -206,7 +210,7 @@ def _room(file: Path, size: int) -> Path:
 
 
 def _append(file: BinaryIO, features: np.ndarray) -> int:
-    """Where they stand, from 1 on, in numbers of eight bytes."""
+    """Append features and return their place, from 1, in numbers of eight bytes."""
     at = file.seek(0, os.SEEK_END) // 8 + 1
     file.write(np.uint64(len(features)).tobytes() + features.tobytes())
     return at

@@ -1,6 +1,6 @@
-"""The documents of one raw file, with what finds repeats and evaluation texts among many files.
+"""The documents of one raw file, with what finds duplicates and evaluation texts among many files.
 
-A file is read without the others, so each can be a job of its own. What is written of a document:
+A file is read without the others, so each file can be a job of its own. Written for each document:
 its text, source and id, a digest, its bands, its number of words, and whether it holds an
 evaluation text.
 """
@@ -30,13 +30,13 @@ TOGETHER = 4096  # documents whose rows are in memory at a time
 
 @dataclass(frozen=True)
 class TextFile:
-    """A raw file, and how its source says that it is read."""
+    """A raw file, and how its source is read."""
 
     path: Path
-    entry: dict[str, Any]  # of `sources.json`
+    entry: dict[str, Any]  # its source in `sources.json`
 
     def read(self, passage_words: int) -> Iterator[Document]:
-        """Its documents, in order."""
+        """Yield the file's documents, in order."""
         entry = self.entry
         how = {key: entry[key] for key in ("column", "encoding") if key in entry}
         with local.own_names(self.path.parent, entry.get("own", {})):
@@ -46,7 +46,7 @@ class TextFile:
 
 
 def text_files(folder: Path) -> list[TextFile]:
-    """Those of every source, in the order of `sources.json`."""
+    """Return the text files of every source, in the order of `sources.json`."""
     listed, found = folder / SOURCES, []
     for entry in read_sources(folder):
         paths = [elsewhere.inside(folder, file["path"], listed) for file in entry["files"]]
@@ -60,7 +60,7 @@ def text_files(folder: Path) -> list[TextFile]:
 def write(
     folder: Path, found: Iterable[Document], wanted: EvaluationTexts, bands: duplicates.Bands
 ) -> None:
-    """Write what is known of documents, in order; memory holds a batch of them."""
+    """Write the data about documents, in order. Memory holds one batch of them."""
     with (
         Spool(folder) as spool,
         (folder / DIGESTS).open("wb") as digests,
@@ -81,7 +81,7 @@ def write(
 
 
 def rows(folder: Path, name: str, kind: type[np.generic], width: int = 1) -> Iterator[np.ndarray]:
-    """What was written of the documents under a name, a block of them at a time. (n, width)"""
+    """Yield what was written about the documents under a name, in blocks. (n, width)"""
     with (folder / name).open("rb") as file:
         while block := file.read(TOGETHER * width * np.dtype(kind).itemsize):
             yield np.frombuffer(block, dtype=kind).reshape(-1, width)

@@ -1,6 +1,6 @@
 """Mixes sources by weight: how many times each document is seen, and in which order.
 
-Both follow from the document alone, so a new source moves no document of another in or out.
+Both follow from the document alone, so a new source does not add or remove documents of another.
 """
 
 import hashlib
@@ -15,31 +15,33 @@ from llmill.text.corpus.sorting import Sorted
 from llmill.text.identity import fraction
 
 Row = TypeVar("Row")
-TOGETHER = 4096  # ranks that are handed on together
-RANK = 16  # bytes of a hash that say where a copy stands
+TOGETHER = 4096  # ranks passed to the sorter together
+RANK = 16  # bytes of the hash that orders copies
 
 
 def copies(identity: str, weight: float) -> int:
-    """How many times a document is seen: 1.5 is once for all and once more for half, by hash."""
+    """Return how many times a document is seen. A weight of 1.5 means once for every document, and
+    once more for half of them, chosen by hash.
+    """
     whole = int(weight)
     return whole + (fraction(identity, "weight") < weight - whole)
 
 
 class Mixture(Sequence[Document]):
-    """Every copy of every document, in an order that is a function of its hash and number.
+    """Every copy of every document, in an order that depends on its hash and number.
 
-    Memory holds none of them: `document` gives that of a number.
+    Memory holds none of them: `document` returns a document by its number.
     """
 
     def __init__(self, file: Path, document: Callable[[int], Document]):
-        """`file` is written, and others whose names begin as its."""
+        """`file` is written, and also other files whose names begin with its name."""
         self._file, self._document, self._n = file, document, 0
         self._rows = Sorted(file.with_name(file.name + "_ranks"), 3)
         self._ranks: list[bytes] = []
         self._numbers: list[int] = []
 
     def add(self, number: int, identity: str, weight: float) -> None:
-        """Take up the copies of a document that is known by a hash."""
+        """Add the copies of a document that is identified by a hash."""
         for copy in range(copies(identity, weight)):
             self._ranks.append(hashlib.sha256(f"{copy}:{identity}".encode()).digest()[:RANK])
             self._numbers.append(number)
@@ -47,7 +49,7 @@ class Mixture(Sequence[Document]):
             self._hand_on()
 
     def close(self) -> None:
-        """Put them in order, after the last."""
+        """Sort the copies, after the last was added."""
         self._hand_on()
         with self._file.open("wb") as file:
             for block in self._rows:
@@ -80,5 +82,5 @@ class Mixture(Sequence[Document]):
 def repeated(
     rows: Iterable[tuple[Row, str]], identity: Callable[[Row], str], weights: dict[str, float]
 ) -> list[Row]:
-    """Rows of these sources, each as often as it is seen, in their own order."""
+    """Return the rows of these sources, each as often as it is seen, in their own order."""
     return [row for row, source in rows for _ in range(copies(identity(row), weights[source]))]

@@ -1,10 +1,10 @@
-"""How much of each of many short texts occurs in a long one, which is read once.
+"""Measures how much of each of many short texts occurs in a long one, which is read once.
 
-In: items, each perhaps with a right and a wrong answer; then documents, in parts. Out: of each item
-how many of its runs of words occur, the longest run and where it stands, and which of the two
-answers stands behind the item. Words are those of `words.py`, so that case, punctuation and Unicode
-form hide nothing. What is kept grows with the items; of the documents it is a batch at a time, and
-a bounded number of hashes.
+In: items, each optionally with a right and a wrong answer; then documents, in parts. Out: for each
+item, how many of its runs of words (n-grams) occur, the longest run and its place, and which of the
+two answers follows the item. Words are those of `words.py`, so case, punctuation and Unicode form
+hide nothing. Memory grows with the items. Of the documents, it holds one batch at a time and a
+bounded number of hashes.
 """
 
 import hashlib
@@ -16,16 +16,16 @@ import numpy as np
 
 from llmill.text.words import WordHashes, hashes, runs, split
 
-BATCH = 1 << 16  # words that are looked at together
-PAIRS = 1 << 20  # places in items and documents that are compared together
-REPEATS = 16  # places of one run in an item that repeats itself, of which the longest is made
-SEEN = 1 << 16  # stretches of one length that are kept in mind, some 5 MB
-STRANGE = 0  # stands for a word of no item, and between two documents
+BATCH = 1 << 16  # words searched together
+PAIRS = 1 << 20  # places in items and documents compared together
+REPEATS = 16  # places considered for one run in an item that repeats itself
+SEEN = 1 << 16  # stretches of one length that are remembered, some 5 MB
+STRANGE = 0  # stands for a word of no item, and separates documents
 
 
 @dataclass(frozen=True)
 class Item:
-    """A text to look for, and what answers it rightly and wrongly, if anything does."""
+    """A text to look for, with its right and its wrong answer, if it has any."""
 
     text: str
     right: str = ""
@@ -34,7 +34,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Document:
-    """A text to look in, how it is named, and its label, if it has one."""
+    """A text to search, its source and number, and its label, if it has one."""
 
     text: str
     source: str
@@ -44,51 +44,51 @@ class Document:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the longest run of an item stands first."""
+    """The place where the longest run of an item first occurs."""
 
     part: str
     source: str
     number: int
     label: str | None
-    first: int  # word of the item that the run begins with
+    first: int  # index of the run's first word in the item
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """Documents one behind the other, with `STRANGE` behind each."""
+    """Documents one after the other, each followed by `STRANGE`."""
 
     words: np.ndarray  # (words,) hashes
-    begins: np.ndarray  # (documents,) places of their first words
-    ends: np.ndarray  # behind their last
+    begins: np.ndarray  # (documents,) place of each first word
+    ends: np.ndarray  # (documents,) place after each last word
     documents: Sequence[Document]
 
     def document(self, places: np.ndarray) -> np.ndarray:
-        """The number of the document at each place."""
+        """Return the index of the document at each place."""
         return np.searchsorted(self.begins, places, side="right") - 1
 
 
 class _Runs:
-    """The runs of one length of the items that are measured in them."""
+    """The runs of one length, of the items measured with this length."""
 
     def __init__(self, length: int, items: np.ndarray, of_items: Sequence[np.ndarray]):
         self.length = length
         counts = [len(each) for each in of_items]
-        self.item = np.repeat(items, counts)  # (N,) by run
-        self.offset = np.concatenate([np.arange(n) for n in counts])  # (N,) in its item
+        self.item = np.repeat(items, counts)  # (N,) item of each run
+        self.offset = np.concatenate([np.arange(n) for n in counts])  # (N,) places in the items
         self.different, self.which = np.unique(np.concatenate(of_items), return_inverse=True)
         self.parts = np.zeros(len(self.different), dtype=np.uint8)  # where each occurs, as bits
         n = len(self.different)
         self.by_run = _Groups(self.which, _first(self.which, self.item, REPEATS), n)
-        self.by_last = _Groups(self.which, np.cumsum(counts) - 1, n)  # those that end an item
-        self.seen: set[bytes] = set()  # stretches of documents that were compared lately
-        # Most runs of a document are in no item: a look into a table says so, a search is slower.
+        self.by_last = _Groups(self.which, np.cumsum(counts) - 1, n)  # runs that end an item
+        self.seen: set[bytes] = set()  # stretches of documents that were compared recently
+        # Most runs of a document are in no item. A table lookup shows this faster than a search.
         bits = len(self.different).bit_length() + 3
         self.shift = np.uint64(64 - bits)
         self.sieve = np.zeros(1 << bits, dtype=bool)
         self.sieve[self.different >> self.shift] = True
 
     def found(self, hashed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The places of a batch's runs that are in an item, and which runs these are."""
+        """Return the places of a batch's runs that are in an item, and which runs they are."""
         places = np.flatnonzero(self.sieve[hashed >> self.shift])
         which = np.searchsorted(self.different, hashed[places])
         which[which == len(self.different)] = 0
@@ -97,18 +97,18 @@ class _Runs:
 
 
 class _Groups:
-    """Some rows by their key, which is a number below `n`."""
+    """Rows grouped by key, which is a number below `n`."""
 
     def __init__(self, keys: np.ndarray, rows: np.ndarray, n: int):
         self.rows = rows[np.argsort(keys[rows], kind="stable")]
         self.begins = np.searchsorted(keys[self.rows], np.arange(n + 1))
 
     def count(self, keys: np.ndarray) -> np.ndarray:
-        """How many rows each key has."""
+        """Return the number of rows of each key."""
         return self.begins[keys + 1] - self.begins[keys]
 
     def pairs(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each key each of its rows: the number of the key in `keys`, and the row."""
+        """Return each of the rows of each key, as the index of the key in `keys`, and the row."""
         counts = self.count(keys)
         before = np.cumsum(counts) - counts
         which = np.repeat(np.arange(len(keys)), counts)
@@ -116,26 +116,26 @@ class _Groups:
 
 
 class _Answers:
-    """The beginnings of the items' answers of one sort."""
+    """The beginnings of the items' right or wrong answers."""
 
     def __init__(self, of_items: Sequence[np.ndarray], most: int):
         cut = [words[:most] for words in of_items]
         self.length = np.array([len(words) for words in cut])
         self.hash = np.array([runs(w, len(w))[0] if len(w) else STRANGE for w in cut], np.uint64)
-        self.parts = np.zeros(len(cut), dtype=np.uint8)  # where each stands behind its item
+        self.parts = np.zeros(len(cut), dtype=np.uint8)  # parts where each follows its item
 
 
 class Overlap:
-    """What of the items occurs in the documents that were read so far, by part."""
+    """How much of the items occurs in the documents read so far, by part."""
 
     def __init__(self, items: Sequence[Item], words: int, shortest: int, reach: int):
         self.shortest, self.reach, self.names = shortest, reach, list[str]()
         self.table: WordHashes = {}
         hashed = [hashes(item.text, self.table) for item in items]
         self.words = np.array([len(each) for each in hashed], dtype=np.int64)  # (items,)
-        self.length = np.minimum(self.words, words)  # of an item's runs
-        self.runs = self.words - self.length + (self.words > 0)  # how many it has
-        self.longest = np.zeros(len(items), dtype=np.int64)  # words in a row
+        self.length = np.minimum(self.words, words)  # words in each run of an item
+        self.runs = self.words - self.length + (self.words > 0)  # number of runs of each item
+        self.longest = np.zeros(len(items), dtype=np.int64)  # words in the longest run
         self.places: dict[int, Place] = {}
         self.right = _Answers([hashes(item.right, self.table) for item in items], words)
         self.wrong = _Answers([hashes(item.wrong, self.table) for item in items], words)
@@ -149,7 +149,7 @@ class Overlap:
         ]
 
     def read(self, part: str, documents: Iterable[Document]) -> None:
-        """Look through a part of the documents; there are eight at most."""
+        """Search one part of the documents. There are at most eight parts."""
         assert len(self.names) < 8, "a part is a bit of a byte"
         bit = 1 << len(self.names)
         self.names.append(part)
@@ -168,11 +168,11 @@ class Overlap:
                 self._answer(of_length, places, which, batch, bit)
 
     def bits(self, parts: Iterable[str]) -> int:
-        """The parts as bits; those that were not read have none."""
+        """Return the parts as bits; parts that were not read have none."""
         return sum(1 << self.names.index(part) for part in set(parts) if part in self.names)
 
     def counts(self, bits: int) -> np.ndarray:
-        """How many runs of each item occur in one of the parts. (items,)"""
+        """Return how many runs of each item occur in any of the parts. (items,)"""
         counts = np.zeros(len(self.words), dtype=np.int64)
         for each in self.by_length:
             there = (each.parts[each.which] & bits) > 0
@@ -201,7 +201,7 @@ class Overlap:
         for chosen in _stretches(of, places, which):
             at, run = of.by_run.pairs(which[chosen])
             at = places[chosen][at]
-            order = np.lexsort((at, run - at))  # runs of an item lie one behind the other
+            order = np.lexsort((at, run - at))  # the runs of an item are consecutive
             at, run = at[order], run[order]
             follows = (np.diff(at) == 1) & (np.diff(run) == 1)
             follows &= np.diff(of.item[run]) == 0
@@ -223,7 +223,7 @@ class Overlap:
     def _answer(
         self, of: _Runs, places: np.ndarray, which: np.ndarray, batch: _Batch, bit: int
     ) -> None:
-        """Look for both answers behind each place in which an item ends."""
+        """Look for both answers after each place where an item ends."""
         pairs = np.cumsum(of.by_last.count(which)) // max(1, PAIRS // (self.reach + 1))
         for chosen in np.split(np.arange(len(which)), np.flatnonzero(np.diff(pairs)) + 1):
             at, run = of.by_last.pairs(which[chosen])
@@ -242,7 +242,7 @@ class Overlap:
         answers: _Answers,
         batch: _Batch,
     ) -> np.ndarray:
-        """Whether an answer begins at most `reach` words behind each place. (places,)"""
+        """Return whether an answer begins at most `reach` words after each place. (places,)"""
         there = np.zeros(len(item), dtype=bool)
         for length in np.unique(answers.length[item]):
             rows = np.flatnonzero(answers.length[item] == length)
@@ -266,7 +266,7 @@ def _batch(words: list[int], begins: list[int], documents: list[Document]) -> _B
 
 
 def _first(which: np.ndarray, item: np.ndarray, most: int) -> np.ndarray:
-    """The rows that are among the first `most` of their run and item."""
+    """Return the rows that are among the first `most` of their run and item."""
     order = np.lexsort((item, which))
     same = (np.diff(which[order]) == 0) & (np.diff(item[order]) == 0)
     rows = np.arange(len(order))
@@ -275,14 +275,16 @@ def _first(which: np.ndarray, item: np.ndarray, most: int) -> np.ndarray:
 
 
 def _stretches(of: _Runs, places: np.ndarray, which: np.ndarray) -> Iterator[np.ndarray]:
-    """Indices of those places that lie side by side in stretches which were not seen lately, some
-    stretches at a time: a prompt that begins every document is compared with the items once.
+    """Yield the indices of places in consecutive stretches that were not seen recently, several
+    stretches at a time.
+
+    A prompt that begins every document is thus compared with the items only once.
     """
     begins = np.flatnonzero(np.diff(places, prepend=-2) != 1)
     counts = of.by_run.count(which)
     pairs = np.cumsum(counts)
     before = np.repeat((pairs - counts)[begins], np.diff(begins, append=len(places)))
-    # One with more pairs than are compared together is cut.
+    # Cut a stretch with more pairs than are compared together.
     cuts = np.flatnonzero(np.diff((pairs - before) // PAIRS, prepend=0))
     begins = np.union1d(begins, cuts)
     fresh: list[np.ndarray] = []
@@ -293,7 +295,7 @@ def _stretches(of: _Runs, places: np.ndarray, which: np.ndarray) -> Iterator[np.
         if key in of.seen:
             continue
         if len(of.seen) >= SEEN:
-            of.seen.clear()  # what comes again is compared again, and changes nothing
+            of.seen.clear()  # comparing a stretch again changes nothing
         of.seen.add(key)
         fresh.append(np.arange(begin, end))
         size += int(counts[begin:end].sum())

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from llmill.contract.errors import UserError
 
-if TYPE_CHECKING:  # what reads shards does not depend on how documents are read
+if TYPE_CHECKING:  # reading shards does not depend on how documents are read
     from llmill.text.corpus.documents import Document
 
 SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("id", pa.string())])
@@ -20,8 +20,8 @@ RESTORE = "`dvc checkout` restores it, or run stage prepare again"
 
 
 def write(folder: Path, documents: Sequence[Document], shard_documents: int) -> None:
-    """Write `00000.parquet` and so on, at most `shard_documents` documents each. Holds a row group
-    of them in memory.
+    """Write `00000.parquet` and so on, with at most `shard_documents` documents each. Memory holds
+    one row group.
     """
     folder.mkdir(parents=True)
     for number, start in enumerate(range(0, len(documents), shard_documents)):
@@ -35,7 +35,7 @@ def write(folder: Path, documents: Sequence[Document], shard_documents: int) -> 
 
 
 def shards(folder: Path) -> list[Path]:
-    """The shards of a folder, in order."""
+    """Return the shards of a folder, in order."""
     paths = sorted(folder.glob("*.parquet"))
     if not paths:
         raise UserError(f"{folder}: no parquet shards; {RESTORE}")
@@ -43,12 +43,12 @@ def shards(folder: Path) -> list[Path]:
 
 
 def texts(shard: Path) -> Iterator[str]:
-    """The texts of one shard, in order, a batch of them in memory at a time."""
+    """Yield the texts of one shard in order, with one batch in memory at a time."""
     return _column(shard, "text")
 
 
 def sources(shard: Path) -> list[str]:
-    """The source of each document of one shard, in order."""
+    """Return the source of each document of one shard, in order."""
     return list(_column(shard, "source"))
 
 

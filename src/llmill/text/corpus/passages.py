@@ -1,4 +1,4 @@
-"""Paragraphs put together, or cut, to passages of about so many words."""
+"""Joins or cuts paragraphs into passages of about a given number of words."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,21 +7,22 @@ import regex
 from llmill.text.words import LETTER, count
 
 Sized = tuple[str, int]  # a text and its words
-TOO_LONG = 2  # times the words of a passage: a longer paragraph is cut inside
+TOO_LONG = 2  # times the words of a passage; a longer paragraph is cut
 CLOSING = r"[\p{Pe}\p{Pf}\"']*+"
-# Marks are looked at where their run begins: from every place in it, a long one takes its square.
+# Marks are matched only where their run begins. Trying every place in a long run would take
+# quadratic time.
 SENTENCE = regex.compile(
     rf".+?(?:(?<![.!?…])[.!?…]++{CLOSING}(?=\s)|[。！？｡]++{CLOSING}|\Z)\s*+", regex.DOTALL
 )
-# What ends with a word: the word and the space behind it, a character of a script without spaces.
+# A word, or a character of a script without spaces, with the space after it.
 PIECE = regex.compile(rf"(?V1){LETTER}[\p{{M}}\p{{P}}]*+\s*+|[\S--{LETTER}]++\s*+|\s++")
 
 
 def passages(paragraphs: list[str], words: int) -> list[str]:
-    """Paragraphs in order, put together to passages as near to `words` words as they allow.
+    """Join paragraphs, in order, to passages as near to `words` words as they allow.
 
-    A paragraph of more than `TOO_LONG` times as many is cut into passages of its own, at the ends
-    of sentences, and of words where a sentence, too, is as long as that.
+    A paragraph of more than `TOO_LONG` times as many words is cut into passages of its own: at the
+    ends of sentences, or of words if a sentence is that long, too.
     """
     texts: list[str] = []
     pending: list[Sized] = []
@@ -49,7 +50,7 @@ def _groups(parts: Iterable[Sized], words: int) -> list[list[str]]:
 
 
 def _pieces(paragraph: str, words: int) -> Iterator[Sized]:
-    """The sentences of a paragraph, of too long ones the words, each with the space behind it."""
+    """Yield a paragraph's sentences, or words of too long ones, each with the space after it."""
     for sentence in SENTENCE.findall(paragraph):
         if (n := count(sentence)) <= TOO_LONG * words:
             yield sentence, n

@@ -1,7 +1,7 @@
 """Sorts more rows of numbers than memory holds: sorted runs on disk, merged block by block.
 
-In: rows of uint64, as they come. Out: the same rows in blocks, sorted by the first column, within
-it by the second, and so on. In memory are `MEMORY` bytes of rows and the copies that sorting makes.
+In: rows of uint64, in any order. Out: the same rows in blocks, sorted by the first column, then by
+the second, and so on. Memory holds `MEMORY` bytes of rows and the copies that sorting makes.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ MEMORY = 1 << 23  # bytes
 
 
 class Sorted:
-    """Rows on their way to be sorted."""
+    """Collects rows, and yields them sorted."""
 
     def __init__(self, file: Path, columns: int):
         self._file, self._columns = file, columns
         self._held: list[np.ndarray] = []  # not on disk yet
         self._n_held, self._most = 0, max(1, MEMORY // (8 * columns))
-        self._ends: list[int] = []  # of the runs on disk, in rows
+        self._ends: list[int] = []  # end of each run on disk, in rows
         file.unlink(missing_ok=True)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take up rows. (n, columns)"""
+        """Add rows. (n, columns)"""
         for start in range(0, len(rows), self._most):
             part = rows[start : start + self._most]
             if self._n_held + len(part) > self._most:
@@ -32,8 +32,8 @@ class Sorted:
             self._n_held += len(part)
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """All rows in order, in blocks that are not empty."""
-        if not self._ends:  # they fit
+        """Yield all rows in order, in blocks that are not empty."""
+        if not self._ends:  # all rows fit into memory
             if self._n_held:
                 yield self._take()
             return
@@ -64,7 +64,7 @@ class Sorted:
                     starts[i] += n
             if not any(map(len, heads)):
                 return
-            # Up to the smallest row behind which a run goes on, none is missing.
+            # No row is missing up to the smallest last row of a run that goes on.
             more = [i for i, end in enumerate(self._ends) if starts[i] < end]
             last = min((tuple(heads[i][-1]) for i in more), default=None)
             counts = [len(head) if last is None else _up_to(head, last) for head in heads]
@@ -82,7 +82,7 @@ def _sorted(rows: np.ndarray) -> np.ndarray:
 
 
 def _up_to(rows: np.ndarray, last: tuple[np.uint64, ...]) -> int:
-    """How many of the sorted rows are not greater."""
+    """Return how many of the sorted rows are not greater than `last`."""
     low, high = 0, len(rows)
     for column, value in enumerate(last):
         part = rows[low:high, column]

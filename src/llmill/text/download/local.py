@@ -1,7 +1,7 @@
-"""A model's folder on this machine, to begin from: what of it is taken, and what is refused.
+"""A model's folder on this machine, to start from: which files are taken, and what is refused.
 
-Ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors, a tokenizer;
-or one GGUF file, which holds all three.
+The folder is ours (`llmill.model.checkpoint`) or Hugging Face's: a config, weights in safetensors
+and a tokenizer. It may also be one GGUF file, which holds all three.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def files(folder: Path) -> list[Path]:
-    """The files to take; raises `UserError` for what is no folder of a model to begin from."""
+    """Return the files to take. Raises `UserError` if the folder is not a model to start from."""
     where = f"params.yaml: download.init = '{folder}'"
     if not folder.is_dir() and gguf_file(folder) is None:
         raise UserError(
@@ -50,8 +50,9 @@ def files(folder: Path) -> list[Path]:
 
 
 def refuse_other_config(where: str, folder: Path) -> None:
-    """A config must be ours, of a model of tokens, or Hugging Face's; raises `UserError`, which
-    begins with `where`, the parameter or source that the folder is of.
+    """Refuse a config that is neither ours, of a model of tokens, nor Hugging Face's.
+
+    Raises `UserError`, which begins with `where`, the folder's parameter or source.
     """
     if form(folder) == "gguf":
         file = gguf_file(folder)
@@ -78,9 +79,9 @@ def refuse_other_config(where: str, folder: Path) -> None:
 
 
 def refuse_missing(where: str, files: list[str]) -> None:
-    """Raises `UserError`, which begins with `where`, for a file of one's own that is not there."""
+    """Raise `UserError`, which begins with `where`, for a user's own file that is not there."""
     for file in map(Path, files):
-        below = file.parents[: max(0, len(file.parts) - 2)]  # DVC follows a link at the top
+        below = file.parents[: max(0, len(file.parts) - 2)]  # DVC follows a link at the top level
         linked = next((folder for folder in below if folder.is_symlink()), None)
         if linked:
             raise UserError(
@@ -108,8 +109,9 @@ def refuse_missing(where: str, files: list[str]) -> None:
 
 @contextlib.contextmanager
 def own_names(folder: Path, own: Mapping[str, Any]) -> Iterator[None]:
-    """Errors about copies in `folder` name the files of one's own, which their owner edits; `own`:
-    what `sources.json` says of them.
+    """Make errors about copies in `folder` name the user's own files, which the user edits.
+
+    `own`: the entry about them in `sources.json`.
     """
     try:
         yield
@@ -121,8 +123,9 @@ def own_names(folder: Path, own: Mapping[str, Any]) -> Iterator[None]:
 
 
 def copy(folder: Path, paths: list[Path], to: Path, below: str = "") -> list[dict[str, Any]]:
-    """Copy files (never link: they stay their owner's); returns path, bytes and sha256 of each,
-    the path behind `below`.
+    """Copy files, and return path, bytes and sha256 of each, with `below` in front of the path.
+
+    Files are never linked, because they stay their owner's.
     """
     copied = []
     for file in paths:

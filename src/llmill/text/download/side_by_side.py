@@ -1,7 +1,7 @@
-"""Runs calls side by side, in threads: for what waits for others, as a network does.
+"""Runs calls side by side in threads, for work that waits for something else, such as a network.
 
-A stop is not held up: the threads are daemons, which end with the process, as at a kill. (Those of
-`ThreadPoolExecutor` would be waited for.)
+The threads are daemons and end with the process, so a stop is not delayed. (Python would wait for
+the threads of `ThreadPoolExecutor`.)
 """
 
 import threading
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def side_by_side(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
-    """The result of each call, in their order, at most so many at once.
+    """Return the result of each call, in their order, with at most `most` calls at once.
 
-    After one has failed no other begins; those that run come to their end, then the failure is
-    raised, of several the first in the order of the calls.
+    After a failure, no other call begins. Running calls finish, then the failure is raised: of
+    several, the first in the order of the calls.
     """
     futures: list[Future[T]] = [Future() for _ in calls]
     waiting: SimpleQueue[tuple[Future[T], Callable[[], T]]] = SimpleQueue()
@@ -41,7 +41,7 @@ def side_by_side(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
         for _ in range(min(most, len(calls))):
             threading.Thread(target=work, daemon=True).start()
         wait(futures)
-    finally:  # where a stop is raised in this thread
+    finally:  # a stop may be raised in this thread
         _cancel(futures)
     failures = [each.exception() for each in futures if not each.cancelled()]
     for failure in filter(None, failures):
@@ -50,6 +50,6 @@ def side_by_side(calls: Sequence[Callable[[], T]], most: int) -> list[T]:
 
 
 def _cancel(futures: list[Future[T]]) -> None:
-    """Let none begin that has not begun."""
+    """Cancel the calls that have not begun."""
     for future in futures:
         future.cancel()

@@ -1,4 +1,4 @@
-"""Reads and checks `sources.yaml`, the one place where downloadable files stand.
+"""Reads and checks `sources.yaml`, the only place that lists downloadable files.
 
 In: `sources.yaml` and the `download` section. Out: the sources by role. `pin` writes found hashes
 into the file.
@@ -26,16 +26,14 @@ from llmill.text.settings import TextFormat
 FILE = Path("sources.yaml")
 ROLES = ("text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init")
 SPLITS = ("dev", "val", "test")
-CLASSIFICATION = (
-    "SMSSpamCollection"  # the name that later stages read, whatever the file was called
-)
+CLASSIFICATION = "SMSSpamCollection"  # the name in later stages, whatever the file was called
 TOKENIZER = {"encoder.json", "vocab.bpe"}
-# What a model's folder may hold.
+# File endings in a model's folder.
 MODEL = (".json", ".safetensors", ".txt", ".bpe", ".tiktoken", ".jinja", GGUF)
 
 SCHEMES = ("http", "https", "s3")
 PACKAGED = ("package", "version", "file")
-PACKAGE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"  # as the registry has them
+PACKAGE = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"  # names as in the registry
 VERSION = r"^[A-Za-z0-9.!+_-]+$"
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]  # it becomes a folder
@@ -59,19 +57,17 @@ class InPackage:
 
     @property
     def requirement(self) -> str:
-        """As pip takes it."""
+        """The requirement as pip takes it."""
         return f"{self.package}=={self.version}"
 
     @property
     def path(self) -> str:
-        """Its place below LLMILL_MIRROR, where the table names none."""
+        """Its place below LLMILL_MIRROR, if the table names none."""
         return f"{self.package}-{self.version}/{self.file}"
 
 
 class File(TablePart):
-    """One file: its place in a mirror, what it must be, and where it is had: at addresses, or
-    inside a package.
-    """
+    """One file: its place in a mirror, its size and hash, and its addresses or package."""
 
     path: Text
     bytes: Annotated[int, Field(gt=0)] | None
@@ -81,7 +77,7 @@ class File(TablePart):
     version: Annotated[str, Field(pattern=VERSION)] | None = None
     file: Text | None = None  # inside the package's wheel
     title: str | None = None
-    note: bool = False  # a readme or licence that lies beside the data and is read by no stage
+    note: bool = False  # a readme or licence beside the data, read by no stage
 
     @property
     def name(self) -> str:
@@ -90,7 +86,7 @@ class File(TablePart):
 
     @property
     def within(self) -> InPackage | None:
-        """Where in which package it is had, if it is."""
+        """The package and the file in it, if the file comes from a package."""
         if self.package is None or self.version is None or self.file is None:
             return None
         return InPackage(self.package, self.version, self.file)
@@ -135,13 +131,13 @@ class Source(TablePart):
         "text", "classification", "instruction", "preference", "mmlu", "tokenizer", "init"
     ]
     format: TextFormat | None = None
-    column: Text | None = None  # of rows of text: where it stands, if not in `text`
-    encoding: Text | None = None  # of text that is neither UTF-8 nor UTF-16
+    column: Text | None = None  # for rows: the column of the text, if not `text`
+    encoding: Text | None = None  # for text that is neither UTF-8 nor UTF-16
     licence: Text
     files: Annotated[list[File], Field(min_length=1)]
 
     def place(self, file: File) -> str:
-        """Where a file goes, below the folder of the role."""
+        """Return the place of a file, below the folder of the role."""
         if self.role == "text":
             return f"{self.name}/{file.name}"
         if file.note:
@@ -153,7 +149,7 @@ class Source(TablePart):
 
     @property
     def reading(self) -> dict[str, str]:
-        """How its files are read, where the table says more than their names do."""
+        """How the files are read, where the table says more than their names do."""
         said = {"format": self.format, "column": self.column, "encoding": self.encoding}
         return {key: value for key, value in said.items() if value is not None}
 
@@ -204,7 +200,7 @@ TAKES = {
 
 
 def is_model(places: list[str]) -> bool:
-    """Whether these files are a config and weights, or one file of both."""
+    """Return whether these files are a config and weights, or one file of both."""
     if CONFIG in places and any(place.endswith(".safetensors") for place in places):
         return True
     return sum(place.endswith(GGUF) for place in places) == 1
@@ -224,7 +220,7 @@ def _suits(role: str, file: File) -> bool:
 
 
 def read(file: Path = FILE) -> dict[str, Source]:
-    """Every source by name; raises `UserError` about the first thing that does not fit."""
+    """Return every source by name. Raises `UserError` about the first thing that does not fit."""
     tree = yaml_file.load(file, f"`git checkout {file}` restores it")
     if not isinstance(tree, dict) or not tree:
         raise UserError(f"{file}: expected sources by name, found {type(tree).__name__}")
@@ -238,7 +234,7 @@ def _source(name: str, entry: Any, file: Path) -> Source:
         raise UserError(f"{file}: '{name}' is a built-in source; give this one another name")
     if "name" in entry:
         raise UserError(f"{file}: unknown field '{name}.name'; the name stands before the colon")
-    numbers: list[int] = []  # of the entry that each file is of
+    numbers: list[int] = []  # number of each file's entry
     try:
         if isinstance(listed := entry.get("files"), list):
             files = list(numbered.files(listed))
@@ -269,12 +265,12 @@ def _one_line(name: str, error: ValidationError, numbers: list[int]) -> str:
 
 
 def chosen(pairs: Sequence[tuple[str, str]], table: dict[str, Source]) -> list[tuple[str, Source]]:
-    """The sources to download, of these roles and names, as (role, source)."""
+    """Return the sources to download for these roles and names, as (role, source)."""
     return [(role, _find(role, name, table)) for role, name in pairs if name not in _built_in(role)]
 
 
 def _built_in(role: str) -> tuple[str, ...]:
-    """The sources of a role that are generated, so they stand in no table."""
+    """Return the sources of a role that are generated and therefore not in the table."""
     if role == "text":
         return WORLD, NEWS
     return () if role in ("tokenizer", "init") else (WORLD,)
@@ -298,7 +294,9 @@ def _find(role: str, name: str, table: dict[str, Source]) -> Source:
 
 
 def got(table: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
-    """What the finished stage `download` got: bytes and sha256 by the path in `sources.yaml`."""
+    """Return bytes and sha256 of the files that the finished stage `download` got, by their path in
+    `sources.yaml`.
+    """
     files: dict[str, tuple[int, str]] = {}
     for listed in sorted(download.glob(f"*/{SOURCES}")):
         for entry in record.read_json(listed):
@@ -306,16 +304,16 @@ def got(table: dict[str, Source], download: Path) -> dict[str, tuple[int, str]]:
                 source = table[entry["name"]]
                 have = {item["path"]: (item["bytes"], item["sha256"]) for item in entry["files"]}
                 places = {file.path: source.place(file) for file in source.files}
-                below = f"{source.name}/"  # of several of a role
+                below = f"{source.name}/"  # if a role has several sources
                 have |= {place.removeprefix(below): of for place, of in have.items()}
                 files |= {path: have[place] for path, place in places.items() if place in have}
     return files
 
 
 def pin(file: Path, files: dict[str, tuple[int, str]]) -> list[str]:
-    """Write bytes and sha256 over the nulls of the files found; returns the paths pinned.
+    """Write bytes and sha256 over the nulls of the files found, and return the paths pinned.
 
-    A pattern gets a list. Everything else in the file stays as it is written.
+    A pattern gets a list. Everything else in the file stays as written.
     """
     text = file.read_bytes().decode()
     pinned, edits = [], []
@@ -340,7 +338,7 @@ def pin(file: Path, files: dict[str, tuple[int, str]]) -> list[str]:
 
 
 def _listed(values: list[str], text: str, node: yaml.Node) -> str:
-    """A list as it is written in the place of a null, a value a line."""
+    """Format a list that replaces a null, one value per line."""
     before = text[: node.start_mark.index].rpartition("\n")[2]
     margin = " " * (len(before) - len(before.lstrip()) + 4)
     end = "\r\n" if "\r\n" in text else "\n"
@@ -348,7 +346,7 @@ def _listed(values: list[str], text: str, node: yaml.Node) -> str:
 
 
 def _files(root: yaml.Node | None) -> Iterator[tuple[str, dict[str, yaml.Node]]]:
-    """Each file's path and its fields as nodes, which know where in the text they stand."""
+    """Yield each file's path and its fields as nodes, which know their place in the text."""
     for source in _fields(root).values():
         listed = _fields(source).get("files")
         for file in listed.value if isinstance(listed, yaml.SequenceNode) else []:

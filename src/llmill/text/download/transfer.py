@@ -1,7 +1,7 @@
-"""One address into one partial file: streamed, resumed by byte range, tried again on failure.
+"""Downloads one address into one partial file: streamed, resumed by byte range, retried on failure.
 
-Beside the partial file a `.json` names its address and validator; without one it is not continued.
-What arrives is complete but not yet known to be right: `fetch` compares the hash.
+A `.json` beside the partial file names its address and validator; without it, the file is not
+resumed. The result is complete but not yet verified: `fetch` compares the hash.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from llmill.text.download import s3
 
 TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 60.0  # seconds
-PROGRESS = 1 << 20  # so many new bytes make a failed try no failure
-SPARE = 1 << 24  # a file longer than it should be is not read for ever
+PROGRESS = 1 << 20  # a failed try with this many new bytes does not count
+SPARE = 1 << 24  # bytes beyond the expected size after which reading stops
 
-Position = Callable[[int], None]  # told how many bytes of the file are here
+Position = Callable[[int], None]  # is told how many bytes of the file are here
 
 
 class Failure(Exception):
-    """This address gives nothing usable; another one may. `unreachable`: no server answered."""
+    """This address gives nothing usable, but another one may. `unreachable`: no server answered."""
 
     def __init__(self, reason: str, unreachable: bool = False):
         super().__init__(reason)
@@ -38,7 +38,7 @@ class Failure(Exception):
 
 
 class Again(Failure):
-    """The same address may work later; after `wait` seconds where the server said so."""
+    """The same address may work later: after `wait` seconds if the server said so."""
 
     def __init__(self, reason: str, unreachable: bool = False, wait: float = 0.0):
         super().__init__(reason, unreachable)
@@ -47,7 +47,7 @@ class Again(Failure):
 
 @dataclass(frozen=True)
 class Network:
-    """How to ask: the connections, how often to try again, and what to do meanwhile."""
+    """How to send requests: the connections, the number of retries, and what to do meanwhile."""
 
     client: httpx.Client
     retries: int
@@ -66,16 +66,17 @@ class Expected:
 
 
 def client(timeout: float) -> httpx.Client:
-    """Connections that follow redirects and give up after `timeout` seconds without a byte. Raises
-    `UserError` for a proxy that cannot be used.
+    """Return connections that follow redirects and give up after `timeout` seconds without a byte.
+
+    Raises `UserError` for a proxy that cannot be used.
     """
-    # identity: a byte range of a compressed stream is no byte range of the file
+    # identity: a byte range of a compressed stream is not a byte range of the file
     headers = {"User-Agent": "llmill", "Accept-Encoding": "identity"}
     return proxies.client(timeout=timeout, follow_redirects=True, headers=headers)
 
 
 def transfer(remote: Expected, part: Path, network: Network, at: Position) -> bool:
-    """Bring the whole file into `part`; True if it comes of several answers. Raises `Failure`."""
+    """Bring the whole file into `part`; True if it comes from several answers. Raises `Failure`."""
     tries, best = 0, size(part)
     while True:
         start = _start(remote, part)
@@ -96,18 +97,18 @@ def transfer(remote: Expected, part: Path, network: Network, at: Position) -> bo
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, 0 where there is none."""
+    """Return the bytes of a file, 0 if there is none."""
     return path.stat().st_size if path.exists() else 0
 
 
 def forget(part: Path) -> None:
-    """Remove a partial file and what was noted of it."""
+    """Remove a partial file and the note about it."""
     part.unlink(missing_ok=True)
     _note(part).unlink(missing_ok=True)
 
 
 def room(folder: Path, needed: int) -> None:
-    """Raise `UserError` unless the disk of `folder` has so many bytes free."""
+    """Raise `UserError` unless the disk of `folder` has `needed` bytes free."""
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise UserError(
@@ -117,7 +118,7 @@ def room(folder: Path, needed: int) -> None:
 
 @contextlib.contextmanager
 def disk_full_is_one_line(folder: Path) -> Iterator[None]:
-    """A disk that fills up while writing is the user's to mend."""
+    """Raise `UserError` for a disk that fills up while writing, because the user must make room."""
     try:
         yield
     except OSError as error:
@@ -133,12 +134,12 @@ def _note(part: Path) -> Path:
 def _noted(part: Path) -> dict[str, str | None]:
     try:
         return record.read_json(_note(part))
-    except UserError:  # missing, or half-written by a kill: then nothing is continued
+    except UserError:  # missing, or half-written by a kill: then nothing is resumed
         return {}
 
 
 def _start(remote: Expected, part: Path) -> int:
-    """Where to go on: the end of a part that this address can safely continue, else 0."""
+    """Return where to resume: the end of a part that this address can safely continue, else 0."""
     noted, here = _noted(part), size(part)
     too_long = remote.bytes is not None and here > remote.bytes
     if (
@@ -152,13 +153,13 @@ def _start(remote: Expected, part: Path) -> int:
 
 
 def _ask(remote: Expected, part: Path, start: int, network: Network, at: Position) -> bool:
-    """One request; True if its answer completed an earlier one. Raises `Again` or `Failure`."""
+    """Send one request; True if it completed an earlier one. Raises `Again` or `Failure`."""
     url, headers = remote.url, dict[str, str]()
     in_s3 = s3.is_s3(url)
     try:
         if in_s3:
             url, headers = network.signer.request(url)
-        # A session's token would go to wherever a redirect leads.
+        # Following a redirect would send a session's token wherever it leads.
         follow = not (in_s3 and headers)
         headers |= _continued(part, start, in_s3) if start else {}
         with network.client.stream(
@@ -182,9 +183,9 @@ def _ask(remote: Expected, part: Path, start: int, network: Network, at: Positio
 
 
 def _continued(part: Path, start: int, in_s3: bool) -> dict[str, str]:
-    """The headers that ask for the rest of a file, and only of the same one."""
+    """Return the headers that ask for the rest of a file, and only of the same one."""
     headers, validator = {"Range": f"bytes={start}-"}, _noted(part).get("validator")
-    if validator and in_s3:  # S3's reference knows no If-Range
+    if validator and in_s3:  # S3's reference has no If-Range
         by_tag = validator.startswith('"')
         headers["If-Match" if by_tag else "If-Unmodified-Since"] = validator
     elif validator:
@@ -197,7 +198,7 @@ def _reason(error: Exception) -> str:
 
 
 def _take(remote: Expected, part: Path, start: int, response: httpx.Response, at: Position) -> bool:
-    """Store the body of an answer, by what its status says it is."""
+    """Store the body of an answer, according to its status."""
     if response.status_code == 200:
         forget(part)
         _write(remote, part, response, _length(response), at)
@@ -232,7 +233,7 @@ def _refused_by_s3(response: httpx.Response, signer: s3.Signer) -> Failure:
         if len(body) >= s3.WHOLE_ANSWER:
             break
     why = signer.explain(response.status_code, response.headers.get("x-amz-bucket-region"), body)
-    if response.has_redirect_location:  # whose query may hold a signature
+    if response.has_redirect_location:  # its query may hold a signature
         address = response.headers["Location"].partition("?")[0]
         sent = f"it leads to {address}; a signed request is not sent on"
         why = "; ".join(filter(None, (why, sent)))
@@ -240,7 +241,7 @@ def _refused_by_s3(response: httpx.Response, signer: s3.Signer) -> Failure:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Seconds that the server asks for, at most a minute; 0 if it asks for none."""
+    """Return the seconds that the server asks for, at most a minute; 0 if it asks for none."""
     value = response.headers.get("Retry-After", "")
     if value.isdecimal():
         return min(LONGEST_WAIT, float(value))
@@ -252,7 +253,7 @@ def _retry_after(response: httpx.Response) -> float:
 
 
 def _content_range(response: httpx.Response) -> tuple[int | None, int | None]:
-    """First byte and total of `bytes 5-9/10`; None for what it does not say."""
+    """Return first byte and total of `bytes 5-9/10`; None for each that is missing."""
     value = response.headers.get("Content-Range", "")
     match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", value.strip())
     if not match:
@@ -273,14 +274,13 @@ def _encoded(response: httpx.Response) -> bool:
 def _write(
     remote: Expected, part: Path, response: httpx.Response, total: int | None, at: Position
 ) -> None:
-    """Append the body to `part`; raises `Again` if it ends early."""
+    """Append the body to `part`. Raises `Again` if it ends early."""
     here = size(part)
     room(part.parent, (total or remote.bytes or 0) - here)
     longest = remote.bytes + SPARE if remote.bytes else None
     with disk_full_is_one_line(part.parent):
-        if not here and not _encoded(
-            response
-        ):  # noted before the first byte: the two always belong together
+        # Noted before the first byte, so that the two always belong together.
+        if not here and not _encoded(response):
             record.write_json(_note(part), {"url": remote.url, "validator": _validator(response)})
         with part.open("ab") as file:
             for block in response.iter_bytes():
@@ -298,6 +298,6 @@ def _write(
 
 
 def _validator(response: httpx.Response) -> str | None:
-    """What tells a changed file in `If-Range`: an ETag that is not weak, else the date."""
+    """Return what identifies a version in `If-Range`: an ETag that is not weak, else the date."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified")

@@ -1,1 +1,1 @@
-"""Files of text as people have them: endings, encodings, packings, forms."""
+"""Users' text files: endings, encodings, compression, forms."""

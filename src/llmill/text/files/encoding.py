@@ -1,8 +1,8 @@
-"""Bytes of a text file as text, the one way for every file that somebody brings.
+"""Decodes the bytes of a text file, in the same way for every file that a user brings.
 
-In: the bytes, and the encoding where the user named one. Out: the text without a byte-order mark,
-each of its lines ended by \\n. Without a name it is UTF-8 or UTF-16, which can be told for certain;
-nothing else is guessed, since every byte means something in cp1252 and its kin.
+In: the bytes, and the encoding if the user named one. Out: the text without a byte-order mark, with
+\\n at the end of each line. Without a name it is UTF-8 or UTF-16, which can be recognized for
+certain. Nothing else is guessed, because every byte is valid in cp1252 and similar encodings.
 """
 
 import codecs
@@ -12,22 +12,22 @@ from pathlib import Path
 
 from llmill.contract.errors import UserError
 
-MARKS = (  # the longer first: UTF-32's begins with UTF-16's
+MARKS = (  # longer marks first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-FEW = 10  # of so many characters of a text in UTF-16, one at most has NUL as its other byte
+FEW = 10  # in UTF-16, at most one NUL in so many is in the other byte
 EXAMPLES = "cp1252, latin-1, utf-16, gb18030, shift_jis"
 
 
 def decode(data: bytes, path: Path, encoding: str | None) -> str:
-    """The text of a file; `path` is its name in a refusal, `encoding` what the user said, or None.
+    """Return the text of a file; `path` names it in errors, `encoding` is the user's, or None.
 
-    Raises `UserError` for an encoding that is not known, bytes that are none of it, with their row
-    and offset, and for NUL characters, which stand in binary files.
+    Raises `UserError` for an unknown encoding, for bytes that do not fit it, with their row and
+    offset, and for NUL characters, which occur in binary files.
     """
     name = check(encoding, str(path)) if encoding is not None else _recognized(data)
     try:
@@ -51,17 +51,17 @@ def decode(data: bytes, path: Path, encoding: str | None) -> str:
 
 
 def without_halves(text: str) -> str:
-    """A text that UTF-8 can hold: each half of a character, which JSON's escapes may spell, becomes
-    U+FFFD.
+    """Return a text that UTF-8 can hold: each lone surrogate, which JSON's escapes can spell,
+    becomes U+FFFD.
     """
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def check(encoding: str, where: str) -> str:
-    """Python's name of an encoding; raises `UserError` with the nearest for one it lacks."""
+    """Return Python's name of an encoding. Raises `UserError` with a near one if it is unknown."""
     try:
         info = codecs.lookup(encoding)
-        # Python counts rot13 and base64 among its codecs.
+        # Python's codecs include rot13 and base64.
         if getattr(info, "_is_text_encoding", True):
             return info.name
     except (LookupError, ValueError):
@@ -75,7 +75,7 @@ def _recognized(data: bytes) -> str:
     marked = next((name for mark, name in MARKS if data.startswith(mark)), None)
     if marked:
         return marked
-    # UTF-16 without its mark: of most Latin letters, spaces and line ends the other byte is NUL.
+    # UTF-16 without a mark: one byte of most Latin letters, spaces and line ends is NUL.
     nuls = data[0::2].count(0), data[1::2].count(0)
     if max(nuls) * 4 >= len(data) and min(nuls) * FEW <= max(nuls) > 0:
         return "utf-16-le" if nuls[1] > nuls[0] else "utf-16-be"
@@ -87,5 +87,5 @@ def _plain(text: str) -> str:
 
 
 def _row(before: str) -> int:
-    """The number of the row that follows this much text, from 1."""
+    """Return the number of the row that follows this text, from 1."""
     return before.count("\n") + 1

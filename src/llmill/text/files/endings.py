@@ -1,26 +1,26 @@
-"""What a file of data is, by the end of its name."""
+"""The kinds of data files, by the end of their names."""
 
 from pathlib import PurePosixPath
 
 TEXT = (".txt", ".md", ".jsonl", ".parquet")
-PACKED = {".gz": "gzip", ".zst": "zstd"}  # round any but parquet, which packs by itself
+PACKED = {".gz": "gzip", ".zst": "zstd"}  # around any but parquet, which packs by itself
 CELLS = (".csv", ".tsv")
-ROWS = (".json", ".jsonl", ".parquet")  # of instructions and preferences
+ROWS = (".json", ".jsonl", ".parquet")  # rows of instructions and preferences
 QUESTIONS = (*CELLS, *ROWS)
 
 
 def of(name: str) -> str | None:
-    """The ending that says how a file is read, whatever it is packed in; None for another file."""
+    """Return the ending that decides how a file is read, packed or not; None for other files."""
     whole = next((name.removesuffix(end) for end in PACKED if name.endswith(end)), name)
     form = next((end for end in TEXT if whole.endswith(end)), None)
     return None if form == ".parquet" and whole != name else form
 
 
 def without(path: str) -> str:
-    """A file's name without folders and endings: what a source of one's own is called."""
+    """Return a file's name without folders and endings: the name of a user's own source."""
     return PurePosixPath(path).name.partition(".")[0]
 
 
 def packing(name: str) -> str | None:
-    """What a file is packed with, by the name that pyarrow has for it."""
+    """Return what a file is packed with, by pyarrow's name for it."""
     return next((kind for end, kind in PACKED.items() if name.endswith(end)), None)

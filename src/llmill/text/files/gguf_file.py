@@ -1,5 +1,5 @@
-"""A model in one file of llama.cpp's format, GGUF: its metadata and where its tensors lie, read by
-the library `gguf`. What is in the metadata becomes plain values; tensors stay in the file.
+"""A model in one file of llama.cpp's format, GGUF: its metadata and the places of its tensors, read
+by the library `gguf`. The metadata become plain values; the tensors stay in the file.
 """
 
 import functools
@@ -19,15 +19,15 @@ from llmill.contract.errors import UserError
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
 
-ARCHITECTURES = ("gpt2", "llama")  # that ours can become with some switches set
-LONGEST = 1 << 22  # values in a list: tokens, merges; each takes a hundred bytes or more here
+ARCHITECTURES = ("gpt2", "llama")  # architectures that ours can become with some switches set
+LONGEST = 1 << 22  # values in a list (tokens, merges); each takes a hundred bytes or more here
 DAMAGED = (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, OSError)
-UNKNOWN = re.compile(r"(\d+)\)? is not a valid GGMLQuantizationType")  # what the library says
+UNKNOWN = re.compile(r"(\d+)\)? is not a valid GGMLQuantizationType")  # the library's message
 
 
 @dataclass(frozen=True)
 class Gguf:
-    """What a file says: values by name, and its tensors, whose shapes stand last axis first."""
+    """The content of a file: values by name, and its tensors, whose shapes are last axis first."""
 
     file: Path
     architecture: str
@@ -35,21 +35,23 @@ class Gguf:
     tensors: dict[str, "ReaderTensor"]
 
     def text(self, name: str) -> str | None:
-        """A text of the metadata, if it is there; raises `UserError` for another kind."""
+        """Return a text of the metadata, if it is there. Raises `UserError` for another kind."""
         value = self.values.get(name)
         if value is not None and not isinstance(value, str):
             raise UserError(f"{self.file}: {name} = {quoted(value)}: must be a text")
         return value
 
     def number(self, name: str) -> int | None:
-        """A whole number from 0 of the metadata, if it is there."""
+        """Return a whole number from 0 of the metadata, if any. Raises `UserError` for another
+        kind.
+        """
         value = self.values.get(name)
         if value is not None and (type(value) is not int or value < 0):
             raise UserError(f"{self.file}: {name} = {quoted(value)}: must be a whole number")
         return value
 
     def rows(self, name: str, kind: type) -> Sequence[Any]:
-        """A list of the metadata, of values of one kind; raises `UserError` where it is none."""
+        """Return a list of the metadata with values of one kind. Raises `UserError` for others."""
         value = self.values.get(name)
         if not isinstance(value, list) or not all(type(each) is kind for each in value):
             raise UserError(f"{self.file}: {name}: missing, or no list")
@@ -57,7 +59,7 @@ class Gguf:
 
 
 def read(file: Path) -> Gguf:
-    """What the file says; raises `UserError` for one that is damaged, in several parts, or of an
+    """Read a file. Raises `UserError` for one that is damaged, in several parts, or of an
     architecture that llmill does not have.
     """
     elsewhere.refuse_other_than_files(file)
@@ -65,7 +67,7 @@ def read(file: Path) -> Gguf:
     return _read(file, stat.st_size, stat.st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=1)  # shape, tokenizer and weights are asked one after another
+@functools.lru_cache(maxsize=1)  # shape, tokenizer and weights are read one after another
 def _read(file: Path, size: int, changed: int) -> Gguf:
     try:
         reader = _reader(file)
@@ -95,12 +97,13 @@ def _read(file: Path, size: int, changed: int) -> Gguf:
 
 
 def _reader(file: Path) -> "GGUFReader":
-    """The library's reader; what a count or a length promises must lie in the file."""
+    """Return the library's reader, which refuses counts and lengths that exceed the file."""
     from gguf import GGUFReader, GGUFValueType
 
     class Reader(GGUFReader):
         def _get(self, offset: int, dtype: Any, count: int = 1, *rest: Any, **other: Any) -> Any:
-            # A view of a memmap is one, and slow to make; a list of tokens has a hundred thousand.
+            # A view of a memmap is a memmap, and slow to make; a list of tokens needs a hundred
+            # thousand.
             self.data: Any = np.asarray(self.data)
             end = offset + np.dtype(dtype).itemsize * int(count)
             if end > len(self.data):

@@ -1,7 +1,7 @@
-"""The texts in somebody's file: the whole of a `.txt` or `.md`, a row each of a `.jsonl` or
-`.parquet`; all but the last may be packed as `.gz` or `.zst`.
+"""Reads the texts in a user's file: the whole of a `.txt` or `.md`, or each row of a `.jsonl` or
+`.parquet`. All except `.parquet` may be packed as `.gz` or `.zst`.
 
-Whatever is broken, or is something else than its name says, is refused in one line with its row.
+A file that is broken, or does not hold what its name says, is refused in one line with its row.
 """
 
 import difflib
@@ -17,18 +17,18 @@ from llmill.contract.errors import UserError
 from llmill.text.files import endings
 from llmill.text.files.encoding import decode
 
-COLUMN = "text"  # what the web corpora call it
+COLUMN = "text"  # its name in the web corpora
 BATCH = 1024  # rows of a parquet file in memory at a time
 LINES = "a .jsonl has one object a line"
 
-Row = tuple[str, dict[str, Any]]  # with what an error calls it: its file and number
+Row = tuple[str, dict[str, Any]]  # the row's name in errors (its file and number), and the row
 
 
 def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]:
-    """The texts of a file in order, those that are null left out.
+    """Iterate over the texts of a file, in order, without those that are null.
 
-    `column`: where the text of a row stands, `text` if None; `encoding`: of a text file, UTF-8 or
-    UTF-16 if None. Raises `UserError` naming file and row.
+    `column`: the column of the text of a row, `text` if None. `encoding`: of a text file, UTF-8 or
+    UTF-16 if None. Raises `UserError` that names file and row.
     """
     elsewhere.refuse_other_than_files(file)
     form = endings.of(file.name)
@@ -40,7 +40,7 @@ def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]
 
 
 def rows(file: Path, encoding: str | None) -> Iterator[Row]:
-    """The rows of a `.jsonl` or `.parquet`, each with what an error calls it."""
+    """Iterate over the rows of a `.jsonl` or `.parquet`, each with its name in errors."""
     if endings.of(file.name) != ".parquet":
         return _json_lines(decode(_unpacked(file), file, encoding), file)
     table = (row for batch in _batches(file, None) for row in batch.to_pylist())
@@ -92,7 +92,7 @@ def _parquet(file: Path, column: str) -> Iterator[str]:
 
 
 def _batches(file: Path, column: str | None) -> Iterator[pa.RecordBatch]:
-    """A table by batches of rows: a column of text alone, or every column."""
+    """Yield a table in batches of rows: only one column of text, or every column."""
     try:
         with pq.ParquetFile(file) as table:
             if column is not None:

@@ -1,25 +1,25 @@
 """WikiText (Merity et al. 2017), the corpus that perplexities are quoted on: its pages, and their
-text as it was before it was cut into words.
+text as it was before it was split into words.
 
-In its files words and marks stand between spaces, and numbers and hyphens are joined by `@,@`,
-`@.@` and `@-@`; a page begins with a line ` = Title = `, a section with ` = = Section = = `. In the
-tokenized ones a rare word is `<unk>`, which stays as it is. The rules are those of
-lm-evaluation-harness (its task `wikitext`), in its order, so that figures compare; they are rough.
-A page's words and bytes are counted before them.
+In its files, spaces separate words and marks, and numbers and hyphens are joined by `@,@`, `@.@`
+and `@-@`. A page begins with a line ` = Title = `, a section with ` = = Section = = `. In the
+tokenized files a rare word is `<unk>`, which stays as it is. The rules and their order are those of
+lm-evaluation-harness (its task `wikitext`), so that figures can be compared; they are rough. A
+page's words and bytes are counted before the rules are applied.
 """
 
 import re
 
 TITLE = re.compile(r"^ ?= [^=].* = *$", re.MULTILINE)
-JOINING = "-,."  # what stands between @ and @
-MARKS = ":;.!?,"  # behind which a space stays, and before which it goes
-# Inside which spaces at the ends go.
+JOINING = "-,."  # characters between @ and @
+MARKS = ":;.!?,"  # the space after these stays, the space before them goes
+# Spaces at the ends of the text inside these go.
 BRACKETS = (("(", ")"), ("[", "]"), ("{", "}"), ('"', '"'), ("'", "'"))
 DEGREE = "\N{DEGREE SIGN}"
 
 
 def pages(text: str) -> list[str]:
-    """The pages of a file, each with its title; what stands before the first is one, too."""
+    """Return the pages of a file, each with its title. Text before the first title is one, too."""
     begins = [found.start() for found in TITLE.finditer(text)]
     ends = [*begins[1:], len(text)]
     parts = [text[: begins[0]] if begins else text]
@@ -28,12 +28,12 @@ def pages(text: str) -> list[str]:
 
 
 def words(page: str) -> int:
-    """As the harness counts them: the parts between white space, also empty ones at both ends."""
+    """Count words as the harness does: parts between white space, also empty ones at the ends."""
     return len(re.split(r"\s+", page))
 
 
 def detokenized(page: str) -> str:
-    """The page as a text that one would write."""
+    """Return the page as one would normally write it."""
     page = page.replace("s '", "s'")
     for mark in JOINING:
         page = page.replace(f" @{mark}@ ", mark)

@@ -1,5 +1,5 @@
 """The tokenizer and the chat template in the metadata of a GGUF file: byte-level BPE of GPT-2's
-kind, whose way of cutting the file names in one word.
+kind. The file names its pre-tokenizer in one word.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from llmill.text.tokenization.tokenizer import PATTERN, Tokenizer, merged, spelt
 from llmill.text.tokenization.tokenizer_json import merges
 
 GGML = "tokenizer.ggml."
-CALLED = {"pad_token": "padding_token", "unk_token": "unknown_token"}  # in GGUF
-NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # kinds of tokens; what is not normal is special
-# What llama.cpp calls ways of cutting (src/llama-vocab.cpp), of those that cut alike.
+CALLED = {"pad_token": "padding_token", "unk_token": "unknown_token"}  # their names in GGUF
+NORMAL, CONTROL, USER_DEFINED = 1, 3, 4  # kinds of tokens; all but normal ones are special
+# llama.cpp's names of pre-tokenizers (src/llama-vocab.cpp), of those that cut alike.
 PRE = {
     **dict.fromkeys(("gpt-2", "phi-2"), PATTERN),
     **dict.fromkeys(("smollm", "starcoder", "refact", "codeshell"), DIGITS),
@@ -28,7 +28,7 @@ ENDS = ("eos_token_id", "eot_token_id", "eom_token_id")
 
 
 def read(source: Gguf) -> Tokenizer:
-    """The tokenizer; raises `UserError` for one that cannot be used exactly, and for none."""
+    """Return the tokenizer. Raises `UserError` if there is none or it cannot be used exactly."""
     kind = source.text(f"{GGML}model")
     if kind is None:
         raise UserError(f"{source.file}: no tokenizer inside ({GGML}model is missing)")
@@ -49,12 +49,12 @@ def read(source: Gguf) -> Tokenizer:
         )
     special = {t: vocabulary[t] for t, k in zip(tokens, kinds, strict=True) if k != NORMAL}
     ends = [i for name in ENDS if (i := source.number(GGML + name)) is not None]
-    # A list of nothing cannot be written, so it is left out.
+    # An empty list cannot be written, so it is left out.
     pairs = list(source.rows(f"{GGML}merges", str)) if f"{GGML}merges" in source.values else []
     merging = Merging(
         vocab=vocabulary,
         merges=pairs,
-        ignore_merges=pattern == LLAMA3,  # as llama.cpp takes it
+        ignore_merges=pattern == LLAMA3,  # as in llama.cpp
     )
     end = hf_tokenizer.end_name(source.file, special, [("the metadata", i) for i in ends])
     tokenizer = hf_tokenizer.of_merges(source.file, merging, pattern, special, end)
@@ -63,7 +63,7 @@ def read(source: Gguf) -> Tokenizer:
 
 
 def lacking(tokenizer: Tokenizer) -> str | None:
-    """Why llama.cpp would not cut or merge as the tokenizer does, if it would not."""
+    """Return why llama.cpp would not cut or merge as the tokenizer does, if it would not."""
     if tokenizer.pattern not in NAMES:
         return "llama.cpp has no name for this way of cutting text"
     if tokenizer.pattern != LLAMA3 and any(
@@ -74,8 +74,9 @@ def lacking(tokenizer: Tokenizer) -> str | None:
 
 
 def values(tokenizer: Tokenizer, begins: bool) -> dict[str, Any]:
-    """The metadata of a tokenizer that lacks nothing; `begins`: whether every text begins behind
-    the token that ends one.
+    """Return the metadata of a tokenizer that lacks nothing.
+
+    `begins`: whether every text begins with the token that ends one.
     """
     spelt_out = {rank: spelt(token) for token, rank in tokenizer.ranks.items()}
     names = spelt_out | {i: name for name, i in tokenizer.special.items()}
@@ -95,12 +96,12 @@ def values(tokenizer: Tokenizer, begins: bool) -> dict[str, Any]:
 
 
 def begins(source: Gguf) -> int | None:
-    """The token that a text begins behind, if the file names one."""
+    """Return the token that a text begins with, if the file names one."""
     return source.number(f"{GGML}bos_token_id")
 
 
 def template(source: Gguf) -> str | None:
-    """The chat template, in Jinja. It then names its first and last token itself."""
+    """Return the chat template, in Jinja. It then names its first and last token itself."""
     text = source.text("tokenizer.chat_template")
     if text is None:
         return None
@@ -113,7 +114,7 @@ def template(source: Gguf) -> str | None:
 def _pattern(source: Gguf) -> str:
     name = source.text(f"{GGML}pre")
     if name is None and source.architecture == "gpt2":
-        return PATTERN  # files older than the word, whose architecture says it
+        return PATTERN  # older files lack the word, but their architecture implies it
     if name not in PRE:
         raise UserError(
             f"{source.file}: {GGML}pre = {quoted(name)}: not a way of cutting text that llmill "

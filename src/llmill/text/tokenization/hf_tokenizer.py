@@ -1,8 +1,8 @@
-"""The tokenizer of weights to begin from: ours, GPT-2's, or a maker's `tokenizer.json`.
+"""The tokenizer of weights to start from: ours, GPT-2's, or a maker's `tokenizer.json`.
 
-A `tokenizer.json` is taken if this program encodes every text as it says: byte-level BPE whose
-merges follow the ids of the tokens they make, no normalizer, a known way of cutting. Anything else
-is refused by name.
+A `tokenizer.json` is accepted if llmill encodes every text as the file specifies: byte-level BPE
+whose merges follow the ids of the tokens they make, no normalizer, and a known pre-tokenizer.
+Anything else is refused by name.
 """
 
 import json
@@ -24,8 +24,8 @@ JSON, ADDED = "tokenizer.json", "added_tokens.json"
 GPT2 = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 GPT2_RANKS = GPT2_TOKENS - 1  # all but <|endoftext|>
 ENDS_IN = (CONFIG, "generation_config.json")
-ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # where the config names none
-KEEPS = {  # options of a model that change what it encodes, and what they must be
+ENDS = ("<|endoftext|>", "<|end_of_text|>", "</s>")  # used if the config names none
+KEEPS = {  # options that change what a model encodes, and the values they must have
     "type": ("BPE",),
     "dropout": (None, 0, 0.0),
     "continuing_subword_prefix": (None, ""),
@@ -35,24 +35,24 @@ KEEPS = {  # options of a model that change what it encodes, and what they must 
 
 
 class FilePart(BaseModel):
-    """A part of the file that is read; what else stands there is not."""
+    """The fields of a file that are read; others are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
 class Added(FilePart):
-    """A token that is found in a text before it is cut."""
+    """A token that is found in a text before the text is cut."""
 
     content: str
     id: Natural
     special: bool = False
-    lstrip: bool = False  # whether it takes the white space round it
+    lstrip: bool = False  # whether it takes the white space around it
     rstrip: bool = False
     single_word: bool = False
 
 
 class Merging(FilePart):
-    """The model: tokens with their ids, and pairs, each as a list or with a space between."""
+    """The model: tokens with their ids, and merges, each a list or a pair with a space between."""
 
     vocab: dict[str, Natural]
     merges: list[str | list[str]]
@@ -61,7 +61,7 @@ class Merging(FilePart):
 
 
 class Described(FilePart):
-    """What is read of a `tokenizer.json`; `patterns` knows the pre-tokenizer."""
+    """The fields of a `tokenizer.json` that are read; `patterns` knows the pre-tokenizer."""
 
     model: Merging
     normalizer: dict[str, Any] | None = None
@@ -69,7 +69,7 @@ class Described(FilePart):
 
 
 def read(folder: Path) -> Tokenizer:
-    """The tokenizer in a model's folder; raises `UserError` for one that cannot be used exactly."""
+    """Return a model folder's tokenizer. Raises `UserError` for one that cannot be used exactly."""
     tokenizer = _of_another_maker(folder)
     _refuse_more(folder, tokenizer)
     ends = [i for file in ENDS_IN for i in _ends(folder / file) if 0 <= i < tokenizer.n_vocab]
@@ -78,8 +78,9 @@ def read(folder: Path) -> Tokenizer:
 
 
 def _refuse_more(folder: Path, tokenizer: Tokenizer) -> None:
-    """Raises `UserError` for what files beside the tokenizer add to it. Tokens matter only where a
-    template may name them: no text is searched for them.
+    """Raise `UserError` for additions to the tokenizer in the files beside it.
+
+    Added tokens matter only where a template may name them; texts are not searched for them.
     """
     settings = folder / TOKENIZER_CONFIG
     beside = elsewhere.read_object(settings) if settings.exists() else {}
@@ -123,7 +124,7 @@ def _of_another_maker(folder: Path) -> Tokenizer:
 
 
 def from_json(file: Path) -> Tokenizer:
-    """A `tokenizer.json` of byte-level BPE."""
+    """Read a `tokenizer.json` of byte-level BPE."""
     tree = elsewhere.read_object(file)
     described = _described(file, tree)
     model = described.model
@@ -144,15 +145,15 @@ def from_json(file: Path) -> Tokenizer:
 def of_merges(
     file: Path, model: Merging, pattern: str, special: dict[str, int], end: str
 ) -> Tokenizer:
-    """A tokenizer of tokens and merges that stand in a file; raises `UserError` where merging by id
-    would be merging in another order than the file's.
+    """Return a tokenizer of the tokens and merges in a file. Raises `UserError` if merging by id
+    would use another order than the file's.
     """
     ranks = _ranks(file, model.vocab, special)
     if len(ranks) < len(model.vocab) - len(special.keys() & model.vocab.keys()):
         raise UserError(f"{file}: two tokens stand for the same bytes")
     try:
         tokenizer = Tokenizer(ranks, pattern, special, end)
-    except ValueError as error:  # half a character in a name, no token at all
+    except ValueError as error:  # a lone surrogate in a name, or no tokens at all
         raise UserError(f"{file}: not usable ({error})") from None
     if tokenizer.absent and model.unk_token is not None:
         raise UserError(
@@ -164,7 +165,7 @@ def of_merges(
 
 
 def _described(file: Path, tree: dict[str, Any]) -> Described:
-    """The parts that are read, of the types that they must have."""
+    """Check and return the fields that are read."""
     model = tree.get("model")
     if not isinstance(model, dict) or not {"vocab", "merges"} <= model.keys():
         raise UserError(f"{file}: its model has no vocab and merges, so it is no BPE")
@@ -181,7 +182,7 @@ def _described(file: Path, tree: dict[str, Any]) -> Described:
 
 
 def _special(file: Path, added: list[Added]) -> dict[str, int]:
-    """Special tokens by name; another added token would be cut out of texts."""
+    """Return special tokens by name. Refuse other added tokens: they would be cut out of texts."""
     other = next((token.content for token in added if not token.special), None)
     if other is not None:
         raise UserError(
@@ -198,9 +199,9 @@ def _special(file: Path, added: list[Added]) -> dict[str, int]:
 
 
 def _ranks(file: Path, vocabulary: dict[str, int], special: dict[str, int]) -> dict[bytes, int]:
-    """Every other token's bytes and id; raises `UserError` where ids are missing or twice."""
+    """Return bytes and id of every other token. Raises `UserError` for missing or repeated ids."""
     letter = next((n for n in special if len(n) == 1 and n in vocabulary), None)
-    if letter is not None:  # as a padding token often is, whatever stands in texts
+    if letter is not None:  # often the padding token, although texts contain it
         raise UserError(f"{file}: {quoted(letter)} is a special token and a letter of texts")
     moved = next((n for n, i in special.items() if vocabulary.get(n, i) != i), None)
     if moved is not None:
@@ -221,10 +222,10 @@ def _ranks(file: Path, vocabulary: dict[str, int], special: dict[str, int]) -> d
 
 
 def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: Merging) -> None:
-    """Merging by id must give what merging by the file's list gives.
+    """Refuse a file whose list of merges gives other results than merging by id.
 
-    It does if of every token the pairs that can ever meet stand in the list, and in the order of
-    ids: then both merge the same pairs in the same order, whatever the text.
+    Both give the same if, for every token, the pairs that can ever meet are in the list and in the
+    order of ids. Then both merge the same pairs in the same order for any text.
     """
     place = {pair: number for number, pair in enumerate(_pairs(file, model.merges))}
     unknown = next((a + b for a, b in place if a + b not in ranks), None)
@@ -246,7 +247,7 @@ def _refuse_other_merges(file: Path, ranks: dict[bytes, int], model: Merging) ->
 
 
 def _pairs(file: Path, merges: list[str | list[str]]) -> list[tuple[bytes, bytes]]:
-    """The merges as bytes; a file spells each as a list or with a space between."""
+    """Return the merges as bytes; a file spells each as a list or with a space between."""
     pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in merges]
     names = {name: 0 for pair in pairs for name in pair}
     wrong = next((pair for pair in pairs if len(pair) != 2), None)
@@ -260,8 +261,9 @@ def _pairs(file: Path, merges: list[str | list[str]]) -> list[tuple[bytes, bytes
 
 
 def end_name(file: Path, special: dict[str, int], named: list[tuple[str, int]]) -> str:
-    """The special token that ends a text: the first id of those that are named, with where, or one
-    of a usual name.
+    """Return the special token that ends a text.
+
+    It has the first id in `named`, which gives places and ids, or a usual name if `named` is empty.
     """
     if not named:
         names, what = [name for name in ENDS if name in special], ENDS[0]
@@ -275,7 +277,7 @@ def end_name(file: Path, special: dict[str, int], named: list[tuple[str, int]]) 
 
 
 def _ends(config: Path) -> list[int]:
-    """The ids that a config calls the end of a text: one, several, or none."""
+    """Return the ids that a config calls the end of a text: one, several, or none."""
     value = elsewhere.read_object(config).get("eos_token_id") if config.exists() else None
     ids = value if isinstance(value, list) else [] if value is None else [value]
     if not all(type(i) is int for i in ids):
@@ -284,7 +286,9 @@ def _ends(config: Path) -> list[int]:
 
 
 def _from_ranks(file: Path) -> Tokenizer:
-    """A list of ranks as tiktoken has it: it does not say how text is cut, so only GPT-2's."""
+    """Read a list of ranks in tiktoken's format. Only GPT-2's is accepted, because such a list does
+    not say how text is cut.
+    """
     ranks = read_ranks(file)
     if sorted(ranks.values()) != list(range(GPT2_RANKS)):
         raise UserError(

@@ -18,12 +18,14 @@ Clock = Callable[[], datetime]
 
 
 def environment(opens: str, closes: str, clock: Clock) -> ImmutableSandboxedEnvironment:
-    """An environment whose `{% generation %}` blocks stand between these two in what is rendered,
-    and whose templates are told this time.
+    """Return an environment for chat templates.
+
+    It puts `opens` and `closes` around the output of `{% generation %}` blocks, and templates get
+    the time from `clock`.
     """
 
     class Generation(Extension):
-        """What the assistant says in a template."""
+        """The block for what the assistant says in a template."""
 
         tags = {"generation"}  # noqa: RUF012 - as Jinja has it
 
@@ -60,7 +62,7 @@ def _tojson(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Without the escapes for HTML that Jinja's own has."""
+    """Convert to JSON without the HTML escapes of Jinja's own filter."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -71,7 +73,7 @@ def _tojson(
 
 
 class _Dict:
-    """`dict` without the way from a class to everything else."""
+    """`dict` without the path from a class to everything else."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
@@ -81,7 +83,7 @@ class _Dict:
 
 
 class _Namespace(Namespace):
-    """Jinja's, without names that begin with an underscore."""
+    """Jinja's namespace, without names that begin with an underscore."""
 
     def __init__(*args: Any, **kwargs: Any) -> None:  # so that `namespace(self=...)` works, too
         names = dict(*args[1:], **kwargs)

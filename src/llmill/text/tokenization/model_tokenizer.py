@@ -1,4 +1,4 @@
-"""The tokenizer of a model's folder, whichever of the three forms it has."""
+"""Reads the tokenizer of a model's folder in any of its three forms."""
 
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from llmill.text.tokenization.tokenizer import Tokenizer
 
 
 def read(place: Path) -> Tokenizer:
-    """The tokenizer in a folder or a GGUF file; raises `UserError` for one that cannot be used
-    exactly.
+    """Return the tokenizer in a folder or a GGUF file.
+
+    Raises `UserError` for one that cannot be used exactly.
     """
     match form(place):
         case "ours":

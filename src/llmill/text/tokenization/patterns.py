@@ -1,17 +1,17 @@
 """How byte-level tokenizers cut a text before merging: as the regular expression that tiktoken
 takes, and as the pre-tokenizer in a `tokenizer.json` of Hugging Face.
 
-Only what is in this table is read, since two regular expressions that look alike may cut otherwise.
+Only the forms in this table are read: two regular expressions that look alike may cut differently.
 """
 
 from typing import Any
 
 from llmill.text.tokenization.tokenizer import PATTERN
 
-# GPT-2's in words that every regular expression library has; they cut the same.
+# GPT-2's in syntax that every regular expression library has; both cut the same.
 PORTABLE = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 ORIGINAL = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-# SmolLM2: every digit is cut out first, and each part between digits is cut as GPT-2 does.
+# SmolLM2: every digit is cut out first, then each part between digits is cut as in GPT-2.
 DIGITS = (
     r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++|\p{N}| ?[^\s\p{L}\p{N}]++|\s++(?=\p{N})|\s++$|\s+(?!\S)|\s"
 )
@@ -41,13 +41,13 @@ DIGITS_FORM = _sequence({"type": "Digits", "individual_digits": True}, _bytes(us
 
 
 def form(pattern: str) -> Form:
-    """The pre-tokenizer of a pattern."""
+    """Return the pre-tokenizer of a pattern."""
     tree = DIGITS_FORM if pattern == DIGITS else _split(PORTABLE if pattern == PATTERN else pattern)
     return _with_offsets(tree)
 
 
 def pattern(tree: Form | None) -> str | None:
-    """The pattern of a pre-tokenizer; None for one that is not known."""
+    """Return the pattern of a pre-tokenizer; None for one that is not known."""
     forms = [(_bytes(use_regex=True), PATTERN), (DIGITS_FORM, DIGITS)]
     forms += [(_split(theirs), ours) for theirs, ours in CUT_ALIKE.items()]
     plain = _plain(tree)
@@ -55,7 +55,7 @@ def pattern(tree: Form | None) -> str | None:
 
 
 def _plain(tree: Any) -> Any:
-    """Without what changes no id, and with what old files leave out."""
+    """Remove options that do not change ids, and add the ones that old files leave out."""
     if not isinstance(tree, dict):
         return tree
     if tree.get("type") == "Sequence":
@@ -68,7 +68,7 @@ def _plain(tree: Any) -> Any:
 
 
 def _with_offsets(tree: Form) -> Form:
-    """With the field that the library wants and that changes no id."""
+    """Add the field that the library requires and that does not change ids."""
     parts = [
         part | {"trim_offsets": True} if part["type"] == "ByteLevel" else part
         for part in tree["pretokenizers"]

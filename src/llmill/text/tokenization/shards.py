@@ -1,9 +1,9 @@
 """Token shards: documents as arrays of token ids on disk, read through memory maps.
 
-A folder holds, for each shard of documents, `<name>.bin` (uint16 or uint32 tokens, every document
+For each shard of documents, a folder holds `<name>.bin` (uint16 or uint32 tokens, every document
 followed by <|endoftext|>), `<name>.ends.npy` (uint64: where each document ends, in tokens of its
-shard) and `<name>.sources.npy` (uint16: the number of its source); `index.json` says what they must
-be, and names the sources of each shard.
+shard) and `<name>.sources.npy` (uint16: the number of its source). `index.json` records their sizes
+and hashes, and names the sources of each shard.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ RESTORE = "`dvc checkout` restores it, or run stage tokenize again"
 
 
 def dtype(n_vocab: int) -> str:
-    """The smallest type that holds every token."""
+    """Return the smallest type that holds every token."""
     return "uint16" if n_vocab <= 1 << 16 else "uint32"
 
 
@@ -33,9 +33,10 @@ def write(
     tokenizer: Tokenizer,
     sources: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Encode the texts as one shard; returns its entry in the index. Holds one text at a time.
+    """Encode the texts as one shard, and return its entry in the index.
 
-    `sources`: that of each text; without it all are of one that has no name.
+    Holds one text at a time. `sources`: the source of each text; without it, all texts have one
+    source without a name.
     """
     kind = np.dtype(dtype(tokenizer.n_vocab)).newbyteorder("<")
     tokens, ends, numbers = _files(folder, name)
@@ -67,7 +68,7 @@ def write(
 
 
 def write_index(folder: Path, n_vocab: int, entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Write what the folder holds, in the order of the shards; returns the totals."""
+    """Write the index of the folder, in the order of the shards, and return the totals."""
     totals = {
         "dtype": dtype(n_vocab),
         "n_vocab": n_vocab,
@@ -84,18 +85,16 @@ class Shards:
     n_vocab: int
     tokens: int
     documents: int
-    text_bytes: int  # of the documents' text in UTF-8: what bits per byte divides by
+    text_bytes: int  # of the documents' text in UTF-8: the divisor of bits per byte
     parts: list[np.ndarray]  # a memory map per shard
-    ends: (
-        np.ndarray
-    )  # (documents,) where each document ends in the sequence, after its <|endoftext|>
+    ends: np.ndarray  # (documents,) end of each in the sequence, after its <|endoftext|>
     starts: list[int]  # where each shard begins in the sequence, and the end of the last
-    sources: list[str]  # by name
+    sources: list[str]  # sorted by name
     source: np.ndarray  # (documents,) the number of each document's source
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Check every file by size and hash, and map it; raises `UserError` naming a wrong one."""
+        """Check every file by size and hash, and map it. Raises `UserError` naming a wrong one."""
         index = record.read_json(folder / INDEX)
         kind = np.dtype(index["dtype"]).newbyteorder("<")
         parts: list[np.ndarray] = []
@@ -119,7 +118,9 @@ class Shards:
 
     @classmethod
     def for_windows(cls, folder: Path, tokenizer: Tokenizer, block_size: int) -> Self:
-        """The same; refuses shards that do not fit the tokenizer or hold no window."""
+        """Load a folder like `load`. Raises `UserError` for shards that do not fit the tokenizer or
+        that hold no window.
+        """
         shards = cls.load(folder)
         if shards.n_vocab != tokenizer.n_vocab:
             raise UserError(
@@ -135,15 +136,15 @@ class Shards:
         return shards
 
     def sources_of(self, places: np.ndarray) -> np.ndarray:
-        """The number of the source of the token at each place in the sequence."""
+        """Return the number of the source of the token at each place in the sequence."""
         return self.source[np.searchsorted(self.ends, places, side="right")]
 
     def n_windows(self, block_size: int) -> int:
-        """Windows of `block_size` tokens, each with a next token, that do not overlap."""
+        """Return the number of windows of `block_size` tokens, with a next token and no overlap."""
         return max(0, self.tokens - 1) // block_size
 
     def window(self, start: int, length: int) -> np.ndarray:
-        """Tokens `start` to `start + length`, across shards. (length,)"""
+        """Return tokens `start` to `start + length`, across shards. (length,)"""
         if not 0 <= start <= start + length <= self.tokens:
             raise IndexError(f"tokens {start} to {start + length} of {self.tokens}")
         pieces = []

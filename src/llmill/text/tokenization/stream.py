@@ -1,8 +1,8 @@
-"""A text that comes token by token: what of it may be shown already.
+"""A text that arrives token by token, and the part of it that may already be shown.
 
-Held back are bytes that do not make a whole character yet, and whatever may be the beginning of a
-stop string. The stop string that is whole first ends the text, of several the longest; neither it
-nor what stands behind it is shown.
+Bytes that do not make a whole character yet are held back, and so is everything that may begin a
+stop string. The stop string that is complete first ends the text; of several, the longest. Neither
+the stop string nor the text after it is shown.
 """
 
 import codecs
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 
 class TextStream:
-    """Token ids in, pieces of text out; together the pieces are the text up to a stop string."""
+    """Takes token ids and returns pieces of text, together the text up to a stop string."""
 
     def __init__(
         self,
@@ -18,8 +18,8 @@ class TextStream:
         stop: Sequence[str] = (),
         strip: bool = False,
     ):
-        """`decode_bytes` gives the bytes of ids. With `strip` the text begins with its first
-        character that is no space. Raises `ValueError` for an empty stop string.
+        """`decode_bytes` returns the bytes of ids. With `strip`, the text begins with its first
+        character that is not white space. Raises `ValueError` for an empty stop string.
         """
         if not all(stop):
             raise ValueError("a stop string must not be empty")
@@ -27,20 +27,20 @@ class TextStream:
         self._characters = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self._strips = strip
-        self.shown = 0  # characters given out
+        self.shown = 0  # characters returned
         self.stopped = False
 
     @property
     def whole(self) -> int:
-        """Characters that are whole, shown or held back: where the next token's text begins."""
+        """Characters that are complete, shown or held back: where the next token's text begins."""
         return self.shown + len(self._held)
 
     def push(self, token: int) -> str:
-        """What may be shown now; nothing once a stop string was reached."""
+        """Add a token and return what may now be shown: nothing after a stop string."""
         return self._grown(self._characters.decode(self._decode_bytes([token])))
 
     def close(self) -> str:
-        """The rest, when no more tokens come."""
+        """Return the rest, when no more tokens come."""
         piece = self._grown(self._characters.decode(b"", final=True))
         rest, self._held = self._held, ""
         self.shown += len(rest)
@@ -64,7 +64,7 @@ class TextStream:
         return piece
 
     def _possible_beginning(self) -> int:
-        """The length of the longest end of what is held that begins a stop string."""
+        """Return the length of the longest end of the held text that begins a stop string."""
         longest = max(map(len, self._stop), default=0) - 1
         for length in range(min(longest, len(self._held)), 0, -1):
             end = self._held[-length:]

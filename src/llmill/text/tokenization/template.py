@@ -1,9 +1,9 @@
-"""A chat template: how messages are put to a model, in Jinja, and which of the tokens are learnt.
+"""Chat templates in Jinja: how messages are put to a model, and which of the tokens are learnt.
 
-In: messages (`role`, `content`), a tokenizer. Out: the ids that transformers' `apply_chat_template`
-gives for the same template. A special token in the template's own text is that token; in what
-somebody said it is text: his special names are marked before they are rendered, by characters that
-no text can hold, and are passed over when the special tokens are looked for.
+In: messages (`role`, `content`) and a tokenizer. Out: the ids that transformers'
+`apply_chat_template` gives for the same template. A special token in the template's own text is
+that token. In a message it is text: its name is marked before rendering, by characters that a text
+cannot hold, and is skipped when special tokens are looked for.
 """
 
 import itertools
@@ -28,19 +28,19 @@ from llmill.text.tokenization.jinja import Clock
 from llmill.text.tokenization.tokenizer import END_OF_TEXT, Tokenizer
 
 TOKENS = "special_tokens_map.json"
-# Halves of characters, so that a text in UTF-8 has none of them. Between the first two stands a
-# special token's name in what somebody said, between the others what is learnt.
+# Lone surrogates, which a text in UTF-8 cannot contain. The first two enclose the name of a special
+# token in a message, the other two enclose what is learnt.
 SAID, SAID_END, OPEN, CLOSE = "\ud800", "\ud801", "\ud802", "\ud803"
 MARKS = f"[{SAID}{SAID_END}{OPEN}{CLOSE}]"
 GENERATION = re.compile(r"{%-?\s*generation\s*-?%}")
 FEW = 16  # answers
-# Variables of a template that a folder gives values.
+# Variables of a template that a model's folder gives values.
 NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
 
 EXCHANGE = [{"role": "user", "content": "1"}, {"role": "assistant", "content": "2"}]
 
 Messages = Sequence[Mapping[str, str]]
-Span = tuple[int, int]  # of characters: the first, and the one behind the last
+Span = tuple[int, int]  # of characters: the first, and the one after the last
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Rendered:
 
 
 class Template:
-    """A template with the tokenizer of its model; raises `UserError` for one that is not Jinja."""
+    """A template with the tokenizer of its model. Raises `UserError` for one that is not Jinja."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Template:
         where: str = "the chat template",
         clock: Clock = datetime.now,
     ):
-        """`where` names it in a refusal; `clock` is what a template is told of the time."""
+        """`where` names the template in errors; `clock` gives the time that the template sees."""
         self.source, self.tokenizer, self.where = source, tokenizer, where
         self._compiled = _compiled(source, where, clock)
         names = sorted(tokenizer.special, key=len, reverse=True)
@@ -74,19 +74,21 @@ class Template:
         )
 
     def text(self, messages: Messages) -> str:
-        """The text of a whole conversation."""
+        """Return the text of a whole conversation."""
         return self._rendered(messages).text
 
     def prompt(self, messages: Messages, most: int | None = None) -> list[int]:
-        """Ids of what is read before an answer to these messages; of more than `most`, some."""
+        """Return the ids that are read before an answer to these messages. If there are more than
+        `most`, not all are returned.
+        """
         return self._ids(self._rendered(messages, prompt=True), most=most)[0]
 
     def learnt(self, messages: Messages) -> tuple[list[int], list[bool]]:
-        """Ids of a whole conversation, and whether each is the assistant's: every answer with the
-        special token that ends it.
+        """Return the ids of a whole conversation, and whether each is learnt: the answers of the
+        assistant, each with the special token that ends it.
 
-        A token that begins before an answer is not learnt. Raises `UserError` where the template
-        changes an answer so that it cannot be told where it stands.
+        A token that begins before an answer is not learnt. Raises `UserError` if the template
+        changes an answer so that its place cannot be found.
         """
         rendered = self._rendered(messages)
         if GENERATION.search(self.source):
@@ -96,7 +98,7 @@ class Template:
         return self._ids(rendered, [self._with_end(span, rendered) for span in spans])
 
     def end(self) -> int | None:
-        """The special token that an answer ends with, if it ends with one."""
+        """Return the special token that an answer ends with, if it ends with one."""
         ids, learnt = self.learnt(EXCHANGE)
         last = [token for token, is_learnt in zip(ids, learnt, strict=True) if is_learnt][-1:]
         return last[0] if last and last[0] in self.tokenizer.special.values() else None
@@ -104,7 +106,7 @@ class Template:
     def _rendered(
         self, messages: Messages, prompt: bool = False, mark: Callable[[str], str] | None = None
     ) -> Rendered:
-        """The text of messages, with `mark` put upon the answers among them."""
+        """Render messages, with `mark` applied to the answers among them."""
         said = []
         for message in messages:
             each = {k: v if k == "role" else self._marked(v) for k, v in message.items()}
@@ -114,7 +116,7 @@ class Template:
         return self._read(self._render(said, prompt))
 
     def _marked(self, value: str) -> str:
-        """What somebody said, with the special tokens' names in it marked."""
+        """Mark the names of special tokens in a text of a message."""
         return self._names.sub(f"{SAID}\\g<0>{SAID_END}", without_halves(value))
 
     def _render(self, messages: Messages, prompt: bool) -> str:
@@ -129,12 +131,12 @@ class Template:
                 eos_token=end,
                 pad_token=end,
             )
-        except Exception as error:  # a program of somebody else's, which may raise anything
+        except Exception as error:  # a template is foreign code, which may raise anything
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{self.where} cannot take these messages: {reason}") from None
 
     def _read(self, marked: str) -> Rendered:
-        """What was rendered, without the marks."""
+        """Remove the marks from a rendered text, and return their places."""
         parts: list[str] = []
         special: list[tuple[int, str]] = []
         places: dict[str, list[int]] = {OPEN: [], CLOSE: [], SAID: [], SAID_END: []}
@@ -153,16 +155,17 @@ class Template:
         return Rendered("".join([*parts, marked[at:]]), special, places[OPEN], places[CLOSE])
 
     def _answers(self, messages: Messages, text: str) -> list[Span]:
-        """Where each answer stands in the text. It begins where its prompt ends, or, where the text
-        does not begin with that prompt, with what was said.
+        """Return where each answer is in the text.
 
-        Between the first and the last `FEW` answers of a long conversation, whose prompts would be
-        rendered in the square of its length, one begins as far before what was said as the first.
+        An answer begins where its prompt ends or, if the text does not begin with that prompt,
+        where its content begins. Rendering all prompts of a long conversation would take quadratic
+        time. Therefore an answer between the first and the last `FEW` begins as far before its
+        content as the first answer.
         """
         marked = self._answers_marked(messages, text)
         numbers = [n for n, message in enumerate(messages) if message["role"] == "assistant"]
         spans: list[Span] = []
-        before = ""  # between the first answer's prompt and what was said
+        before = ""  # text between the first answer's prompt and its content
         for place, number in enumerate(numbers):
             opened, end = marked.opens[place], marked.closes[place]
             if FEW <= place < len(numbers) - FEW and text.endswith(before, 0, opened):
@@ -176,8 +179,8 @@ class Template:
         return spans
 
     def _answers_marked(self, messages: Messages, text: str) -> Rendered:
-        """The same text with marks around each answer; white space around it is left outside where
-        the template strips it.
+        """Render the same text with marks around each answer. White space around an answer is left
+        outside if the template strips it.
         """
         n_answers = sum(message["role"] == "assistant" for message in messages)
         for mark in (_around, _around_stripped):
@@ -190,8 +193,8 @@ class Template:
         )
 
     def _with_end(self, span: Span, rendered: Rendered) -> Span:
-        """With the special token that follows, if there is only white space between, and none in
-        its end yet.
+        """Extend a span by the special token that follows it, if only white space is between them
+        and the span does not end with one yet.
         """
         start, end = span
         after = bisect_left(rendered.special, (end, ""))
@@ -204,8 +207,8 @@ class Template:
     def _ids(
         self, rendered: Rendered, spans: Sequence[Span] = (), most: int | None = None
     ) -> tuple[list[int], list[bool]]:
-        """Ids, and whether each begins in one of the spans, which follow one another; not much
-        further than `most`.
+        """Return ids, and whether each begins in one of the spans, which are in order. Stops soon
+        after `most` ids.
         """
         starts = [start for start, _ in spans]
         ids: list[int] = []
@@ -226,7 +229,7 @@ class Template:
         return ids, inside
 
     def _within(self, text: str, ids: Sequence[int], spans: Sequence[Span]) -> list[bool]:
-        """Whether each token of a text begins in one of the spans."""
+        """Return whether each token of a text begins in one of the spans."""
         places = [min(max(place, 0), len(text)) for span in spans for place in span]
         parts = (text[a:b].encode() for a, b in itertools.pairwise([0, *places]))
         sizes = (len(part.translate(None, self.tokenizer.absent)) for part in parts)
@@ -247,8 +250,8 @@ def _around_stripped(text: str) -> str:
 
 
 def of_folder(folder: Path) -> str | None:
-    """The chat template of a model's folder of Hugging Face's, in a file of its own or among the
-    tokenizer's settings. It then names its first and last token itself.
+    """Return the chat template of a Hugging Face model's folder, from its own file or from the
+    tokenizer's settings. The template then names its first and last token itself.
     """
     own, file = folder / CHAT_TEMPLATE, folder / TOKENIZER_CONFIG
     settings = _object(file)
@@ -266,7 +269,7 @@ def of_folder(folder: Path) -> str | None:
     if not said:
         return source
     kind = settings.get("tokenizer_class") or _object(folder / CONFIG).get("model_type")
-    # What GPT-2's own class takes where nothing is said.
+    # GPT-2's own class uses these if nothing is said.
     usual = END_OF_TEXT if str(kind).lower().startswith("gpt2") else None
     defaults = dict.fromkeys(("bos_token", "eos_token", "unk_token"), usual)
     return with_names(source, {n: _token(said.get(n, defaults.get(n))) for n in NAMED})
@@ -277,8 +280,8 @@ def _object(file: Path) -> dict[str, Any]:
 
 
 def with_names(source: str, names: Mapping[str, str]) -> str:
-    """A template that says itself what these of its variables are, where it reads them; one that is
-    no Jinja as it is, to be refused where it is used.
+    """Return a template that itself defines those of these variables that it reads. A text that is
+    not Jinja is returned as it is, to be refused where it is used.
     """
     try:
         compiled = _compiled(source, "", datetime.now)
@@ -294,7 +297,7 @@ def with_names(source: str, names: Mapping[str, str]) -> str:
 
 
 def _token(value: Any) -> str:
-    """A token as a tokenizer's settings name it: by its text, or as an object with it."""
+    """Return a token from a tokenizer's settings, which give its text or an object with it."""
     name = value.get("content") if isinstance(value, dict) else value
     return name if isinstance(name, str) else ""
 

@@ -1,6 +1,6 @@
 """Byte-level BPE: learnt with Hugging Face `tokenizers`, or a maker's own; used through tiktoken.
 
-On disk: `ranks.tiktoken` (a token in base64 and its id a line) and `tokenizer.json` (pattern,
+On disk: `ranks.tiktoken` (on each line a token in base64 and its id) and `tokenizer.json` (pattern,
 special tokens, n_vocab).
 """
 
@@ -30,24 +30,25 @@ if TYPE_CHECKING:  # only learning needs it
 END_OF_TEXT = "<|endoftext|>"
 RANKS, SETTINGS = "ranks.tiktoken", "tokenizer.json"
 BYTES = 256
-# How GPT-2 cuts text before merging; possessive repeats match the same and never go back.
+# How GPT-2 cuts text before merging. Possessive repeats match the same and never backtrack.
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
-LONGEST_SPACE = 10_000  # a run of spaces is cut there: a million would overflow the pattern's stack
-# Only where a run begins: from every place in it, a run that is too short would be looked through.
+LONGEST_SPACE = 10_000  # longer runs of spaces are cut: a million overflow the pattern's stack
+# Match only where a run begins; otherwise a run that is too short would be tried at every place.
 LONG_SPACE = re.compile(rf"((?<!\s)(?:\s{{{LONGEST_SPACE}}})+)")
-LONGEST_PIECE = 1024  # bytes; what learns takes time with the square of a piece's length
-# Bytes that are no UTF-8, as `surrogateescape` shows them.
+LONGEST_PIECE = 1024  # bytes; learning takes quadratic time in a piece's length
+# Bytes that are not UTF-8, as `surrogateescape` shows them.
 NOT_UTF8 = re.compile("([\udc80-\udcff])")
 RESTORE = "`dvc checkout` restores it, or run stage tokenizer again"
 
 
 class Tokenizer:
-    """Text to ids and back. No text encodes to a special token; one of them ends every text.
+    """Converts text to ids and back.
 
-    Published weights may end a text by others, too: `ends` has them all.
+    No text encodes to a special token; one of them ends every text. Published weights may also end
+    a text with other tokens: `ends` has all of them.
 
-    The ids are 0 to `n_vocab` - 1. A byte that no token stands for is left out of a text: published
-    vocabularies may lack bytes that their makers did not see.
+    The ids are 0 to `n_vocab` - 1. A byte that no token stands for is left out of a text, because
+    published vocabularies may lack bytes that their makers did not see.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class Tokenizer:
         end_name: str = END_OF_TEXT,
         ends: Iterable[int] = (),
     ):
-        """`special`: ids by name; without it <|endoftext|> alone, behind the ranks. `ends`: ids
-        that end what a model writes, as the one of `end_name` does.
+        """`special`: ids by name; without it, only <|endoftext|>, after the ranks. `ends`: ids that
+        end what a model writes, as the id of `end_name` does.
         """
         self.ranks, self.pattern = ranks, pattern
         self.special = {END_OF_TEXT: len(ranks)} if special is None else special
@@ -72,18 +73,18 @@ class Tokenizer:
         )
 
     def ending(self, end: int) -> "Tokenizer":
-        """The same, which ends what a model writes by this token, too."""
+        """Return the same tokenizer, with this token as another end of what a model writes."""
         ends = self.ends | {end}
         return Tokenizer(self.ranks, self.pattern, self.special, self.end_name, ends)
 
     def encode(self, text: str) -> list[int]:
-        """Ids of any text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
+        """Return the ids of a text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
         if len(text) <= LONGEST_SPACE:
             return self._encode(text)
         return [i for part in _without_long_space(text) for i in self._encode(part)]
 
     def encode_array(self, text: str) -> np.ndarray:
-        """The same ids, (n,) uint32, without a list in between."""
+        """Return the same ids, (n,) uint32, without a list in between."""
         if len(text) <= LONGEST_SPACE and not self.absent:
             with contextlib.suppress(UnicodeEncodeError):  # a lone surrogate
                 return self._encoding.encode_to_numpy(text, disallowed_special=())
@@ -99,7 +100,7 @@ class Tokenizer:
         return self._encode_without_absent(whole)
 
     def _encode_without_absent(self, text: str) -> list[int]:
-        """Ids where bytes are left out: after the text is cut, so that their neighbours merge."""
+        """Encode a text without absent bytes. Cutting comes first, so their neighbours merge."""
         ids: list[int] = []
         for piece in regex.finditer(self.pattern, text):
             content = piece[0].encode()
@@ -110,7 +111,7 @@ class Tokenizer:
         return ids
 
     def encode_bytes(self, content: bytes) -> list[int]:
-        """Ids of any bytes: of their UTF-8 parts as text, of every other byte alone."""
+        """Return the ids of any bytes: their UTF-8 parts as text, every other byte alone."""
         parts = NOT_UTF8.split(content.decode("utf-8", errors="surrogateescape"))
         ids: list[int] = []
         for i, part in enumerate(parts):
@@ -121,15 +122,15 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of ids; bytes that are no UTF-8 show as U+FFFD."""
+        """Return the text of ids; bytes that are not UTF-8 become U+FFFD."""
         return self.decode_bytes(ids).decode("utf-8", errors="replace")
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
-        """Bytes of ids."""
+        """Return the bytes of ids."""
         return self._encoding.decode_bytes(list(ids))
 
     def save(self, folder: Path) -> None:
-        """Write the two files into a folder, which is made where it is missing."""
+        """Write the two files into a folder, which is created if it is missing."""
         folder.mkdir(parents=True, exist_ok=True)
         lines = (
             base64.b64encode(token) + b" %d\n" % rank
@@ -147,7 +148,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what `save` wrote; raises `UserError` naming a file that is missing or not whole."""
+        """Read what `save` wrote. Raises `UserError` that names a missing or incomplete file."""
         settings = _settings(folder / SETTINGS)
         ranks, special = read_ranks(folder / RANKS), settings.special
         ids = sorted([*ranks.values(), *special.values()])
@@ -166,21 +167,21 @@ class Tokenizer:
 
 
 def _without_long_space(text: str) -> Iterator[str]:
-    """The parts of a text, of which none has a longer run of spaces than the longest."""
+    """Yield the parts of a text, none of which has a run of spaces longer than `LONGEST_SPACE`."""
     for number, part in enumerate(LONG_SPACE.split(text)):
         step = LONGEST_SPACE if number % 2 else max(1, len(part))
         yield from (part[i : i + step] for i in range(0, len(part), step))
 
 
 class TokenizerFile(BaseModel):
-    """What `tokenizer.json` says beside the ranks."""
+    """The content of `tokenizer.json`, beside the ranks."""
 
     model_config = ConfigDict(frozen=True, strict=True)
     pattern: str
     special: dict[str, int]
     end_of_text: str
     n_vocab: int
-    ends: list[int] = []  # where there are more than that one
+    ends: list[int] = []  # if there are more than `end_of_text`
 
 
 def _settings(file: Path) -> TokenizerFile:
@@ -193,7 +194,7 @@ def _settings(file: Path) -> TokenizerFile:
 
 
 def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Learn `vocab_size` tokens, <|endoftext|> among them. The same texts give the same tokens."""
+    """Learn `vocab_size` tokens, including <|endoftext|>. The same texts give the same tokens."""
     learnt = learn(texts, vocab_size - 1).get_vocab()
     if len(learnt) < vocab_size - 1:
         raise UserError(
@@ -204,10 +205,10 @@ def train(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
 
 def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
-    """Byte-level BPE of at most `size` tokens, every one seen at least twice.
+    """Learn byte-level BPE of at most `size` tokens, each seen at least twice.
 
-    What the pattern cuts out is cut again after every `LONGEST_PIECE` bytes, for learning alone: no
-    word of any language is so long, and no longer token is learnt.
+    For learning only, pieces of text are cut again after every `LONGEST_PIECE` bytes. No word of
+    any language is so long, and no longer token is learnt.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
@@ -230,7 +231,7 @@ def learn(texts: Iterable[str], size: int) -> "tokenizers.Tokenizer":
 def from_gpt2(
     folder: Path, encoder_name: str = "encoder.json", merges_name: str = "vocab.bpe"
 ) -> Tokenizer:
-    """GPT-2's own vocabulary, checked against its merges."""
+    """Read GPT-2's own vocabulary, and check it against its merges."""
     encoder, merges = folder / encoder_name, folder / merges_name
     try:
         vocabulary = TypeAdapter(dict[str, int]).validate_python(
@@ -258,9 +259,9 @@ def from_gpt2(
 
 
 def merged(content: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
-    """The parts of a content after all merges into tokens of a rank below."""
+    """Return the parts of a content after all merges into tokens with a rank below `below`."""
     parts = [bytes([byte]) for byte in content]
-    after = [*range(1, len(parts) + 1)]  # of each part that is left, where the next one stands
+    after = [*range(1, len(parts) + 1)]  # for each part that is left, the place of the next one
     before = [*range(-1, len(parts) - 1)]
     heap = [(ranks.get(a + b, below), at) for at, (a, b) in enumerate(itertools.pairwise(parts))]
     heapq.heapify(heap)
@@ -281,8 +282,10 @@ def merged(content: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
 
 
 def pairs_of(token: bytes, ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
-    """The pairs that a token is merged from: where tokens of lower rank leave two parts of it,
-    only they can ever meet; otherwise every two tokens that make it, if any.
+    """Return the pairs that a token is merged from.
+
+    If merges into tokens of lower rank leave two parts of it, only these can ever meet. Otherwise
+    the pairs are all two tokens that make it, if any.
     """
     parts = merged(token, ranks, ranks[token])
     if len(parts) == 2:
@@ -292,14 +295,14 @@ def pairs_of(token: bytes, ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]
 
 
 def as_ranks(vocabulary: dict[str, int]) -> dict[bytes, int]:
-    """Tokens spelt in GPT-2's printable characters as the bytes they stand for, by id."""
+    """Convert tokens spelt in GPT-2's printable characters to the bytes they stand for, by id."""
     byte = _byte_of_character()
     ordered = sorted(vocabulary.items(), key=lambda pair: pair[1])
     return {bytes(byte[c] for c in token): rank for token, rank in ordered}
 
 
 def spelt(token: bytes) -> str:
-    """A token in GPT-2's printable characters."""
+    """Spell a token in GPT-2's printable characters."""
     return "".join(_character_of_byte()[byte] for byte in token)
 
 
@@ -310,7 +313,10 @@ def _character_of_byte() -> dict[int, str]:
 
 @functools.cache
 def _byte_of_character() -> dict[str, int]:
-    """GPT-2 spells printable Latin-1 bytes as themselves, the n-th other as character 256 + n."""
+    """Return the byte of each of GPT-2's characters.
+
+    Printable Latin-1 bytes are spelt as themselves, the n-th other byte as character 256 + n.
+    """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [b for b in range(BYTES) if b not in printable]
     spelt = {chr(b): b for b in printable}

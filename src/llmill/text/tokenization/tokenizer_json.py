@@ -1,4 +1,4 @@
-"""A tokenizer as the `tokenizer.json` of Hugging Face, for other programs to read."""
+"""A tokenizer as Hugging Face's `tokenizer.json`, for other programs to read."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
 
 def write(tokenizer: Tokenizer, file: Path, begin: bool = False) -> None:
-    """Write the file; what it encodes to are the ids of `tokenizer`, with two exceptions: the name
-    of a special token in a text becomes that token there, and a run of more than 10,000 spaces is
-    not cut there. With `begin` every text gets the token that ends one in front.
+    """Write the file, which encodes to the ids of `tokenizer`, with two exceptions.
+
+    The name of a special token in a text becomes that token, and a run of more than 10,000 spaces
+    is not cut. With `begin`, every text starts with the token that ends one.
     """
     record.write_bytes(file, converted(tokenizer, begin).to_str(pretty=True).encode())
 
 
 def converted(tokenizer: Tokenizer, begin: bool = False) -> "tokenizers.Tokenizer":
-    """The tokenizer as an object of `tokenizers`."""
+    """Return the tokenizer as an object of `tokenizers`."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, processors
 
     vocabulary = {spelt(token): rank for token, rank in tokenizer.ranks.items()}
@@ -44,6 +45,6 @@ def converted(tokenizer: Tokenizer, begin: bool = False) -> "tokenizers.Tokenize
 
 
 def merges(ranks: dict[bytes, int]) -> list[tuple[bytes, bytes]]:
-    """The pairs that make each token of more than a byte, in the order of ranks."""
+    """Return the pairs that make each token of more than a byte, in the order of ranks."""
     ordered = sorted(ranks, key=ranks.__getitem__)
     return [pair for token in ordered if len(token) > 1 for pair in pairs_of(token, ranks)]
