@@ -34,7 +34,7 @@ class Note:
 
 @dataclass(frozen=True)
 class About:
-    """A stage on the page. Fields left out are not shown. A training's default note is its steps."""
+    """A stage on the page. Fields left out are not shown. A training's note is its steps."""
 
     model: str | None = None  # name of the model that it makes
     loss: str | None = None  # unit of its loss

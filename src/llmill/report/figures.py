@@ -133,7 +133,7 @@ def _accuracy_by(
 
 
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
-    """Confusion matrix: messages by true and predicted label, coloured by share of the true label."""
+    """Messages by true and predicted label, coloured by their share of the true label."""
     few = len(labels) <= FEW
     figure = _figure(1.6 + min(1.1 * len(labels), MOST_HIGH), WIDTH * (0.62 if few else 1.0))
     axes = figure.subplots()

@@ -11,7 +11,7 @@ SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def at(metrics: Any, path: str) -> Any:
-    """Return the item at a path of names joined by dots, or None. A name may itself contain dots."""
+    """Return the item at a path of names joined by dots, or None. A name may contain dots, too."""
     names = path.split(".")
     for count in range(1, len(names) + 1) if isinstance(metrics, dict) else ():
         inside = metrics.get(".".join(names[:count]))

@@ -65,7 +65,7 @@ def render(
 
 
 def pictures(results: Results) -> dict[str, chain.Picture]:
-    """Return the chain in both layouts, with arrows by the records; the report reads every stage."""
+    """Lay out the chain both ways, with arrows by the records; the report reads every stage."""
     inputs: dict[str, list[str]] = {}
     for address, record in results.records.items():
         inputs.setdefault(stage_of(address), []).extend(record.get("inputs", {}))

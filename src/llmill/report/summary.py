@@ -48,7 +48,7 @@ def systems(accuracy: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def rows(results: Results, gains: dict[str, Any]) -> list[Row]:
-    """Return all headline metrics. `gains` holds, by model, its mean score minus the first model's."""
+    """Return all headline metrics. `gains` are the models' mean scores minus the first model's."""
     found: list[Row] = []
     for stage in ABOUT:
         if addresses := results.made(stage):

@@ -11,7 +11,7 @@ from llmill.text.tokenization.template import Template
 
 
 def refuse_no_room(key: str, max_new_tokens: int, block_size: int) -> None:
-    """Raise `UserError` if answers of `max_new_tokens` leave no room for a prompt in the context."""
+    """Raise `UserError` if `max_new_tokens` leaves no room for a prompt in the context."""
     if max_new_tokens >= block_size:
         raise UserError(
             f"params.yaml: {key} {max_new_tokens} leaves no room for a prompt in the {block_size} "

@@ -78,7 +78,7 @@ class Tokenizer:
         return Tokenizer(self.ranks, self.pattern, self.special, self.end_name, ends)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
+        """Return ids of a text. `<|endoftext|>` in it is text; a lone surrogate becomes U+FFFD."""
         if len(text) <= LONGEST_SPACE:
             return self._encode(text)
         return [i for part in _without_long_space(text) for i in self._encode(part)]
