@@ -1,8 +1,8 @@
 """Responses whose score is known from how they were made, to train and measure the embedded judge.
 
-In: instructions with references (and paraphrases and wrong answers, where the data has them), and
-unrelated texts. Out: for each instruction, several responses with their kind and known score in
-[0, 1].
+Input: instructions with references (and paraphrases and wrong answers, where the data has them),
+and unrelated texts. Output: for each instruction, several responses with their kind and known score
+in [0, 1].
 """
 
 import random

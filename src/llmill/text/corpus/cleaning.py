@@ -1,7 +1,8 @@
 """Removes documents that duplicate another one or hold an evaluation text.
 
-In: what `intake` wrote about the documents of each file, in order. Out: all documents in one spool,
-and for each removed document the reason. Memory holds five bytes per document, and blocks of rows.
+Input: what `intake` wrote about the documents of each file, in order. Output: all documents in one
+spool, and for each removed document the reason. Memory holds five bytes per document, and blocks of
+rows.
 """
 
 from __future__ import annotations

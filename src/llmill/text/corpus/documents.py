@@ -1,8 +1,8 @@
 """Raw text files as clean documents.
 
-In: the files of a source and its format. Out: documents without byte-order marks, carriage returns,
-trailing spaces, and Project Gutenberg's header, credits, licence and trailer. Each row of a table
-is a text of its own; text is never joined across rows.
+Input: the files of a source and its format. Output: documents without byte-order marks, carriage
+returns, trailing spaces, and Project Gutenberg's header, credits, licence and trailer. Each row of
+a table is a text of its own; text is never joined across rows.
 """
 
 import re

@@ -1,9 +1,9 @@
 """Measures how much of each of many short texts occurs in a long one, which is read once.
 
-In: items, each optionally with a right and a wrong answer; then documents, in parts. Out: for each
-item, how many of its runs of words (n-grams) occur, the longest run and its place, and which of the
-two answers follows the item. Words are those of `words.py`, so case, punctuation and Unicode form
-hide nothing. Memory grows with the items. Of the documents, it holds one batch at a time and a
+Input: items, each optionally with a right and a wrong answer; then documents, in parts. Output: for
+each item, how many of its runs of words (n-grams) occur, the longest run and its place, and which
+of the two answers follows the item. Words are those of `words.py`, so case, punctuation and Unicode
+form hide nothing. Memory grows with the items. Of the documents, it holds one batch at a time and a
 bounded number of hashes.
 """
 

@@ -1,7 +1,8 @@
 """Sorts more rows of numbers than memory holds: sorted runs on disk, merged block by block.
 
-In: rows of uint64, in any order. Out: the same rows in blocks, sorted by the first column, then by
-the second, and so on. Memory holds `MEMORY` bytes of rows and the copies that sorting makes.
+Input: rows of uint64, in any order. Output: the same rows in blocks, sorted by the first column,
+then by the second, and so on. Memory holds `MEMORY` bytes of rows and the copies that sorting
+makes.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """One entry for many files: `train-{00000..00012}-of-00013.parquet`, written as in bash.
 
-In: the list `files` of a source, as written in the table. Out: one entry per file.
+Input: the list `files` of a source, as written in the table. Output: one entry per file.
 """
 
 import itertools

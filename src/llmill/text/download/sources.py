@@ -1,7 +1,7 @@
 """Reads and checks `sources.yaml`, the only place that lists downloadable files.
 
-In: `sources.yaml` and the `download` section. Out: the sources by role. `pin` writes found hashes
-into the file.
+Input: `sources.yaml` and the `download` section. Output: the sources by role. `pin` writes found
+hashes into the file.
 """
 
 import difflib

@@ -1,8 +1,9 @@
 """Decodes the bytes of a text file, in the same way for every file that a user brings.
 
-In: the bytes, and the encoding if the user named one. Out: the text without a byte-order mark, with
-\\n at the end of each line. Without a name it is UTF-8 or UTF-16, which can be recognized for
-certain. Nothing else is guessed, because every byte is valid in cp1252 and similar encodings.
+Input: the bytes, and the encoding if the user named one. Output: the text without a byte-order
+mark, with \\n at the end of each line. Without a name it is UTF-8 or UTF-16, which can be
+recognized for certain. Nothing else is guessed, because every byte is valid in cp1252 and similar
+encodings.
 """
 
 import codecs

@@ -1,6 +1,6 @@
 """Chat templates in Jinja: how messages are put to a model, and which of the tokens are learnt.
 
-In: messages (`role`, `content`) and a tokenizer. Out: the ids that transformers'
+Input: messages (`role`, `content`) and a tokenizer. Output: the ids that transformers'
 `apply_chat_template` gives for the same template. A special token in the template's own text is
 that token. In a message it is text: its name is marked before rendering, by characters that a text
 cannot hold, and is skipped when special tokens are looked for.
