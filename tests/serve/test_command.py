@@ -166,6 +166,7 @@ def test_what_cannot_be_served_is_one_line(folder, words, variables, reason):
         out, errors = process.communicate(timeout=180)
     assert (out, process.returncode, errors.count("\n")) == ("", 1, 1)
     assert errors.startswith(f"llmill: {reason}")
+    assert "--port takes another" not in errors
 
 
 def test_a_port_that_is_taken_is_one_line(folder):

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from llmill.contract.errors import UserError
+from llmill.contract.parts import Part, Parts
 from llmill.contract.record import files_under, sha256_file
 from llmill.stages import tokenize
 from llmill.stages.settings.tokenize import Tokenize
@@ -22,7 +23,7 @@ from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.conftest import ROOT, preset
 from tests.jobs import Job
-from tests.waiting import ended
+from tests.waiting import ended, until
 
 WORLD = preset("world")
 BYTES = Tokenizer({bytes([b]): b for b in range(256)})
@@ -114,6 +115,21 @@ def test_a_truncated_parquet_shard_is_named(folder, processes):
     shard.write_bytes(shard.read_bytes()[:-5])
     with pytest.raises(UserError, match=r"00001\.parquet: not a whole parquet file"):
         run(folder, processes)
+
+
+def die_elsewhere(folder: Path) -> None:
+    """What becomes of a process that the system kills for its memory."""
+    if multiprocessing.parent_process() is not None:
+        os._exit(1)
+    until(lambda: not multiprocessing.active_children())
+
+
+def test_a_process_that_was_killed_is_one_line(tmp_path):
+    work = [Part({"number": n}, die_elsewhere) for n in range(2)]
+    with pytest.raises(
+        UserError, match="a process ended early, most likely for want of memory; lo"
+    ):
+        list(tokenize.in_parallel(Parts(tmp_path / "parts", "code"), work, 2))
 
 
 def test_a_missing_tokenizer_is_said(folder):
