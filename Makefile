@@ -4,27 +4,27 @@ PYTHON ?= python3
 FAST := tests/contract tests/evaluation tests/model tests/tasks tests/text
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# Three workers for two cores, since a test often waits; a file of tests each at a time, in the order of tests/conftest.py,
-# the longest first.
+# Three workers for two cores, because tests often wait. Each worker runs one test file at a time, in the order of
+# tests/conftest.py, the longest first.
 WORKERS = -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test check mutants setup lint format lock
 
-# A line as a stage starts and ends, and what it says itself. Errors other than a job's are Snakemake's own.
+# Print a line when a stage starts or ends, and the stage's own messages. Snakemake reports all errors outside jobs.
 run: setup
 	@LLMILL_BRIEF=1 snakemake --cores all --quiet host progress rules || { \
-	  echo "make: stopped. After a hard kill, 'snakemake --unlock' first; then 'make run' goes on from here." >&2; \
+	  echo "make: stopped. 'make run' continues from here. After a hard kill, run 'snakemake --unlock' first." >&2; \
 	  exit 1; }
 	@python -m llmill results
 
 test: setup
 	python -m pytest $(WORKERS)
 
-# Each of some faults, in a copy of the repository, must make the tests beside it fail.
+# Insert faults into a copy of the repository, one at a time. The tests listed with each fault must then fail.
 mutants: setup
 	python -m tests.mutants
 
-# Before a commit: lint, types, and the tests of what runs no stage; about a minute on two cores.
+# Run this before a commit: lint, types, and the tests that run no stage. It takes about a minute on two cores.
 check: lint
 	python -m pytest $(WORKERS) $(FAST)
 
@@ -49,6 +49,6 @@ format: setup
 	ruff format .
 	snakefmt Snakefile workflow
 
-# Exact versions of what is installed; local parts of a version (+cpu) do not belong in a lock file.
+# Write the exact versions of the installed packages, without local version parts (+cpu).
 lock: setup
 	pip freeze --exclude-editable | sed 's/+cpu//; s/ @ .*//' > requirements.lock

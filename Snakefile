@@ -1,8 +1,8 @@
-# llmill: the table of contents. `snakemake --cores all` makes everything.
+# llmill's table of contents. `snakemake --cores all` makes everything.
 #
-# A rule is named like its stage, or like the part of a stage that jobs do before it. Everything about a stage stands in
-# dvc.yaml: command, edges and outputs for DVC, and under `meta` what only the scheduler needs. A stage's rule asks DVC
-# to bring the stage up to date.
+# Each rule has the name of its stage, or of the stage whose parts its jobs do in advance. dvc.yaml defines each stage:
+# command, edges and outputs for DVC, and under `meta` what only the scheduler needs. The rule of a stage calls DVC to
+# bring the stage up to date.
 
 
 include: "workflow/rules/common.smk"

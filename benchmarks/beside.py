@@ -22,8 +22,8 @@ WAITS = {"by itself": {}, f"GOMP_SPINCOUNT={openmp.SPINS}": {"GOMP_SPINCOUNT": o
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="Of all four, in random order.")] = 5,
-    seconds: Annotated[float, typer.Option(help="Of steps, each time.")] = 15.0,
+    rounds: Annotated[int, typer.Option(help="Rounds of all four, in random order.")] = 5,
+    seconds: Annotated[float, typer.Option(help="Seconds of steps, each time.")] = 15.0,
     seed: int = 1,
 ) -> None:
     """Print the median and the range for each way to wait, alone and beside a busy process."""

@@ -197,8 +197,8 @@ def beside_a_large_request(folder: Path) -> None:
 
 
 def main(
-    connections: Annotated[int, typer.Option(min=1, help="Half-open ones.")] = 300,
-    descriptors: Annotated[int, typer.Option(min=100, help="The server's.")] = 256,
+    connections: Annotated[int, typer.Option(min=1, help="Half-open connections.")] = 300,
+    descriptors: Annotated[int, typer.Option(min=100, help="Descriptors of the server.")] = 256,
     seconds: Annotated[float, typer.Option(min=1, max=600)] = 90,
 ) -> None:
     """Measure how other clients are served meanwhile, the log, and the memory."""

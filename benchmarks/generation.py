@@ -93,9 +93,9 @@ def bandwidth(size: int) -> float:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=2, help="Of each, in turns.")] = 3,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of each, in turns.")] = 3,
     new: Annotated[int, typer.Option(help="Tokens to generate.")] = NEW,
-    model: Annotated[str | None, typer.Option(help="As in chat; else random weights.")] = None,
+    model: Annotated[str | None, typer.Option(help="As in chat. Default: random weights.")] = None,
 ) -> None:
     """Print tokens per second, and medians of ratios taken round by round."""
     runtime.start(SEED, THREADS)

@@ -205,9 +205,9 @@ Check = StrEnum("Check", list(CHECKS))
 
 
 def main(
-    checks: Annotated[list[Check] | None, typer.Argument(help="All, if none is named.")] = None,
+    checks: Annotated[list[Check] | None, typer.Argument(help="Default: all checks.")] = None,
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
-    tiny: Annotated[bool, typer.Option("--tiny", help="Sizes that a CPU can do.")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="Use sizes that a CPU can run.")] = False,
 ) -> None:
     """Run the checks; each prints its figures."""
     for name in checks or CHECKS:

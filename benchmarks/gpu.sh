@@ -1,6 +1,7 @@
 #!/bin/sh
-# All that needs a GPU (eight minutes are meant): correctness beside float64 on the CPU, the first
-# losses beside the CPU's, exact resume, speed and memory of gpt2-124m, a short training.
+# All checks that need a GPU (planned for eight minutes): correctness compared with float64 on the
+# CPU, the first losses compared with the CPU's, exact resume, speed and memory of gpt2-124m, a short
+# training.
 set -eu
 cd "$(dirname "$0")/.."
 export PYTHONPATH=src PYTHONUNBUFFERED=1

@@ -45,9 +45,9 @@ CPU = Runtime(device="cpu", dtype="float32")
 def main(
     repository: Path,
     changes: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE of instruct.")
+        list[str] | None, typer.Option("--set", help="Set KEY=VALUE in section instruct.")
     ] = None,
-    shares: Annotated[str, typer.Option(help="Of the way from the foundation.")] = "1.0",
+    shares: Annotated[str, typer.Option(help="Shares of the way from the foundation.")] = "1.0",
 ) -> None:
     """Train an assistant with the given parameters, and measure it at each share."""
     settings = settings_of(repository / "params.yaml", changes or [])

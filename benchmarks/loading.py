@@ -43,7 +43,7 @@ def load(folder: Path) -> tuple[float, float]:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(min=1, help="Each in a process of its own.")] = 5,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds, each in its own process.")] = 5,
 ) -> None:
     """Load a file of 498 MB repeatedly."""
     with tempfile.TemporaryDirectory() as name:

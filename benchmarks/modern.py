@@ -182,14 +182,14 @@ def kept_in(file: Path, key: dict[str, Any], make: Callable[[], Any]) -> Any:
 
 
 def main(
-    file: Annotated[Path, typer.Option("--params", help="Of the run.")] = Path("params.yaml"),
-    steps: Annotated[int, typer.Option(help="Of the preset's recipe.")] = 300,
+    file: Annotated[Path, typer.Option("--params", help="File of the run.")] = Path("params.yaml"),
+    steps: Annotated[int, typer.Option(help="Steps of the preset's recipe.")] = 300,
     seeds: int = 3,
     first_seed: int = 1,
-    rounds: Annotated[int, typer.Option(help="In which steps are timed.")] = 7,
+    rounds: Annotated[int, typer.Option(help="Rounds that time steps.")] = 7,
     threads: Annotated[int | None, typer.Option(help="Default: the preset's.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="These findings alone.")] = None,
-    out: Annotated[Path, typer.Option(help="Keeps what is done.")] = Path("modern.jsonl"),
+    only: Annotated[list[str] | None, typer.Option(help="Only these findings.")] = None,
+    out: Annotated[Path, typer.Option(help="Keeps finished runs.")] = Path("modern.jsonl"),
 ) -> None:
     """Print for each finding: step time, steps in the preset's time, loss, difference by seed."""
     preset = params.load(file)

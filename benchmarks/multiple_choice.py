@@ -88,20 +88,22 @@ class Comparison:
 
 
 def main(
-    model: Annotated[str, typer.Argument(help="An exported folder.")],
+    model: Annotated[str, typer.Argument(help="A folder of stage export.")],
     data: Annotated[Path, typer.Option(help="MMLU's CSV files, in dev/ and test/.")],
     subjects: str = SUBJECTS,
-    limit: Annotated[int | None, typer.Option(help="Questions of a subject.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Questions per subject.")] = None,
     shots: int = 5,
-    bos: Annotated[bool, typer.Option(help="Begin behind the token that documents do.")] = False,
-    batch: Annotated[int, typer.Option(help="Of llmill.")] = 64,
-    their_batches: Annotated[str, typer.Option(help="The best one counts.")] = "1,4",
+    bos: Annotated[bool, typer.Option(help="Begin with the token that begins documents.")] = False,
+    batch: Annotated[int, typer.Option(help="Batch size of llmill.")] = 64,
+    their_batches: Annotated[
+        str, typer.Option(help="Batch sizes of theirs; the best counts.")
+    ] = "1,4",
     threads: int = 2,
     seed: int = 1,
-    keep: Annotated[Path | None, typer.Option(help="A file for theirs.")] = None,
-    only_theirs: Annotated[bool, typer.Option(help="To keep it.")] = False,
+    keep: Annotated[Path | None, typer.Option(help="File for results of theirs.")] = None,
+    only_theirs: Annotated[bool, typer.Option(help="Only run and keep theirs.")] = False,
     raw: Annotated[
-        bool, typer.Option(help="Theirs gets the files' rows, white space and all.")
+        bool, typer.Option(help="Give theirs the files' rows with all white space.")
     ] = False,
 ) -> None:
     """Print a row for each subject and one for all subjects."""

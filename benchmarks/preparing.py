@@ -161,17 +161,17 @@ def size(raw: Path) -> float:
 
 def main(
     data: Annotated[
-        Path, typer.Option(envvar="LLMILL_MIRROR", help="Where pretrain/gutenberg lies.")
+        Path, typer.Option(envvar="LLMILL_MIRROR", help="Folder with pretrain/gutenberg.")
     ],
-    rounds: Annotated[int, typer.Option(help="Of which medians are printed.")] = 3,
+    rounds: Annotated[int, typer.Option(help="Rounds, whose medians it prints.")] = 3,
     datatrove_python: Annotated[
-        Path | None, typer.Option(help="An interpreter that has datatrove[processing].")
+        Path | None, typer.Option(help="A Python interpreter with datatrove[processing].")
     ] = None,
     text_dedup_python: Annotated[
-        Path | None, typer.Option(help="An interpreter that has text-dedup.")
+        Path | None, typer.Option(help="A Python interpreter with text-dedup.")
     ] = None,
-    largest: Annotated[int, typer.Option(help="Leave out what is more times the corpus.")] = 16,
-    peers_largest: Annotated[int, typer.Option(help="The same for the peers.")] = 4,
+    largest: Annotated[int, typer.Option(help="Most copies of the corpus.")] = 16,
+    peers_largest: Annotated[int, typer.Option(help="Most copies for the peers.")] = 4,
 ) -> None:
     """Print a line for each corpus and competitor."""
     peers = (

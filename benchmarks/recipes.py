@@ -57,8 +57,8 @@ def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule]]:
 
 
 def main(
-    file: Annotated[Path, typer.Option("--params", help="Of the run.")] = Path("params.yaml"),
-    seconds: Annotated[float, typer.Option(help="Of training, for each recipe.")] = 45.0,
+    file: Annotated[Path, typer.Option("--params", help="File of the run.")] = Path("params.yaml"),
+    seconds: Annotated[float, typer.Option(help="Seconds of training per recipe.")] = 45.0,
     seed: int = 1,
 ) -> None:
     """Print for each recipe: its loss, the steps that fit into the time, and their time."""

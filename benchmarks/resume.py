@@ -62,9 +62,9 @@ WITHIN = 0.02  # most seconds between seeing a save or a validation and the kill
 
 def main(
     trainings: Annotated[list[str] | None, typer.Argument(help="'STAGE KEY=VALUE ...'")] = None,
-    kills: Annotated[int, typer.Option(help="SIGKILLs of each training.")] = 50,
-    per_run: Annotated[int, typer.Option(help="Of one run, before it may finish.")] = 5,
-    seed: Annotated[int, typer.Option(help="Of the moments.")] = 1,
+    kills: Annotated[int, typer.Option(help="SIGKILLs per training.")] = 50,
+    per_run: Annotated[int, typer.Option(help="Most kills before a run may finish.")] = 5,
+    seed: Annotated[int, typer.Option(help="Seed for the moments.")] = 1,
 ) -> None:
     """Kill and compare trainings. Exit with code 1 if any finished result differs."""
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # forks inherit it until they can answer

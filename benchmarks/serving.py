@@ -125,10 +125,12 @@ async def load(url: str, model: str, streams: int, seconds: float, tokens: int) 
 
 
 def main(
-    model: Annotated[str | None, typer.Option(help="As in `chat`; else a random one.")] = None,
-    streams: Annotated[int, typer.Option(min=1, help="At once.")] = 64,
+    model: Annotated[
+        str | None, typer.Option(help="As in `chat`. Default: a random model.")
+    ] = None,
+    streams: Annotated[int, typer.Option(min=1, help="Concurrent streams.")] = 64,
     seconds: Annotated[float, typer.Option(min=1, max=3600)] = 60,
-    tokens: Annotated[int, typer.Option(min=1, help="Of the longest answer.")] = 64,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of the longest answer.")] = 64,
 ) -> None:
     """Print requests, tokens per second, errors, mixed answers, and the server's memory."""
     with tempfile.TemporaryDirectory() as folder:

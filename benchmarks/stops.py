@@ -77,8 +77,8 @@ class Outcome:
 
 
 def main(
-    stops: Annotated[int, typer.Option(help="In all.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of ways and moments.")] = 1,
+    stops: Annotated[int, typer.Option(help="Total number of stops.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed for ways and moments.")] = 1,
 ) -> None:
     """Stop trainings. Exit with code 1 if too much was lost, or if a training ended differently."""
     rng = random.Random(seed)

@@ -63,7 +63,7 @@ def main(
     ] = Path("../shared/data"),
     seeds: int = 3,
     threads: int = 2,
-    steps: Annotated[int, typer.Option(help="Of our recipe.")] = 350,
+    steps: Annotated[int, typer.Option(help="Steps of our recipe.")] = 350,
     batch: int = 12,
 ) -> None:
     """Run the plain recipe and then ours for each seed; print their losses and ratios of times."""

@@ -125,8 +125,8 @@ def main(
     data: Annotated[
         Path, typer.Option(envvar="LLMILL_MIRROR", help="Folder with pretrain/gutenberg.")
     ] = Path("data"),
-    rounds: Annotated[int, typer.Option(min=2, help="Times that each way is timed.")] = 9,
-    copies: Annotated[int, typer.Option(min=1, help="Of the novels, for the timing.")] = 2,
+    rounds: Annotated[int, typer.Option(min=2, help="Timed rounds per way.")] = 9,
+    copies: Annotated[int, typer.Option(min=1, help="Copies of the novels to time.")] = 2,
 ) -> None:
     """Measure time and memory of stage tokenize compared with plain tiktoken."""
     found = read(data)

@@ -296,16 +296,16 @@ def installed(name: str) -> bool:
 
 def main(
     shape: Annotated[Which, typer.Option(help="Size of model and batch.")] = Which.both,
-    rounds: Annotated[int, typer.Option(min=2, help="Steps of each model that are timed.")] = 30,
+    rounds: Annotated[int, typer.Option(min=2, help="Timed steps per model.")] = 30,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Also llmill's models under torch.compile.")
+        bool, typer.Option("--compile", help="Also run llmill's models with torch.compile.")
     ] = False,
     only: Annotated[list[Name] | None, typer.Option(help="Only these models.")] = None,
     plain_allocator: Annotated[
-        bool, typer.Option(help="Without the allocator setting that llmill starts with.")
+        bool, typer.Option(help="Omit the allocator setting that llmill starts with.")
     ] = False,
     processes: Annotated[
-        bool, typer.Option(help="A process for each model; peers are without llmill's setting.")
+        bool, typer.Option(help="One process per model, peers without llmill's setting.")
     ] = False,
 ) -> None:
     """Measure time and memory of a training step of llmill and its peers."""

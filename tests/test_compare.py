@@ -49,7 +49,7 @@ def test_what_changed_which_figures_moved_and_by_what_is_said_and_nothing_is_tou
     assert "parameter tune.steps 10 20 tune" in text
     assert "tune 1 parameter – differs: metrics.json, model" in text
     assert "mmlu@tune – tune differs: metrics.json, questions.json" in text
-    assert "2 of 5 stages are as they were." in text
+    assert "2 of 5 stages did not change." in text
     assert "Cloze questions all questions 30.0 % 70.0 % +40.0 4 / 0 of 10 0.125" in text
     assert f"tune, mmlu@tune: {CHANGES}." in text
 
@@ -58,7 +58,7 @@ def test_on_a_narrow_terminal_figures_keep_their_names_and_their_numbers(toy):
     toy.commit("Ten steps", toy.chain())
     toy.commit("Twenty steps", toy.chain(steps=20))
     text = said("HEAD~1", "main", width=80)
-    moved = text.partition("Figures that moved")[2].partition("gained, lost")[0]
+    moved = text.partition("Headline metrics that moved")[2].partition("gained, lost")[0]
     for word in ("Cloze", "all", "30.0 %", "70.0 %", "+40.0", "4 / 0", "0.125"):
         assert word in moved
 
@@ -67,14 +67,14 @@ def test_a_run_between_tells_which_of_two_changes_moved_a_figure_and_how_far(toy
     toy.commit("Before", toy.chain())
     toy.commit("After", toy.chain(steps=20, shots=2))
     alone = (
-        "mmlu@tune: 2 changes upstream (mmlu.shots 0 → 2 and tune.steps 10 → 20), and DVC's cache holds "
-        "no run between that tells them apart; at HEAD~1 `dvc exp run --temp -S mmlu.shots=2 "
+        "mmlu@tune: 2 changes upstream (mmlu.shots 0 → 2 and tune.steps 10 → 20), and DVC's cache has "
+        "no run in between that separates them; at HEAD~1, `dvc exp run --temp -S mmlu.shots=2 "
         "mmlu@tune` makes one."
     )
     assert alone in said("HEAD~1", "HEAD")
     toy.chain(shots=2)
     text = said("HEAD~1", "HEAD")
-    assert "the runs between: mmlu.shots 0 → 2; then tune.steps 10 → 20." in text
+    assert "the runs in between: mmlu.shots 0 → 2; then tune.steps 10 → 20." in text
     assert "mmlu.shots 0 → 2 30.0 % 50.0 % +20.0 2 / 0 of 10 0.500" in text
     assert "tune.steps 10 → 20 50.0 % 90.0 % +40.0 4 / 0 of 10 0.125" in text
 
@@ -118,7 +118,7 @@ def test_parameters_that_were_edited_after_the_runs_are_said(toy):
         "train: {lr: 0.1}\ntune: {steps: 11}\nmmlu: {shots: 0}\nruntime: {seed: 1}\nreport: {title: toy}\n"
     )
     text = said("HEAD", "workspace")
-    assert "workspace: params.yaml was edited after the runs that dvc.lock has: tune.steps" in text
+    assert "workspace: params.yaml was edited after the runs in dvc.lock: tune.steps" in text
     assert "Nothing differs" in text
 
 
@@ -147,7 +147,7 @@ def test_code_is_compared_by_module_and_package_and_by_the_source_where_its_file
     toy.remove(code_file)
     text = said("HEAD~1", "HEAD")
     assert "code llmill.a 11111111" in text
-    assert "its source is not quite the code that its results were made with" in text
+    assert "its source is not exactly the code that made its results" in text
     assert "code llmill.stages.train not there" in text
 
 
@@ -169,7 +169,8 @@ def test_a_page_holds_the_same_and_asks_nothing_of_the_network(toy, tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "Ten &lt;b&gt;steps&lt;/b&gt;" in page
     assert (
-        "DVC&#39;s cache holds the runs between: tune.steps 10 → 20; then mmlu.shots 0 → 2." in page
+        "DVC&#39;s cache has the runs in between: tune.steps 10 → 20; then mmlu.shots 0 → 2."
+        in page
     )
     assert page.count("Cloze questions") == 2  # the figure, and its two steps
     assert "`" not in page
@@ -192,9 +193,9 @@ def test_what_the_cache_lost_is_said_last_and_all_else_is_shown(toy):
     with pytest.raises(UserError) as raised:
         said("HEAD~1", "HEAD")
     assert str(raised.value) == (
-        f"not in DVC's cache, so not compared: of HEAD~1 ({first[:7]}) results/mmlu/tune, "
-        "results/report: `dvc fetch --all-commits` brings what a remote has, `dvc exp pull` an "
-        "experiment's"
+        "not compared because they are not in DVC's cache: results/mmlu/tune, results/report of "
+        f"HEAD~1 ({first[:7]}). `dvc fetch --all-commits` fetches the results in a remote, and `dvc "
+        "exp pull` those of an experiment"
     )
     found = compared("HEAD~1", "HEAD")
     assert [row.output for row in found.stages] == [
@@ -213,7 +214,8 @@ def test_a_stage_that_did_not_run_is_said_and_the_others_are_compared(toy):
     toy.commit("After", toy.chain(steps=20))
     text = said("HEAD~1", "HEAD")
     assert (
-        f"HEAD~1 ({first[:7]}): dvc.lock has no run of mmlu@tune, report; `dvc repro` there" in text
+        f"HEAD~1 ({first[:7]}): dvc.lock has no run of mmlu@tune, report; run `dvc repro` there"
+        in text
     )
     assert "mmlu@tune – – only after" in text
     assert f"tune: {CHANGES}." in text
@@ -248,15 +250,15 @@ def nothing(toy: Toy) -> None:
 BAD = {
     "two pipelines": (
         other_pipeline, ("HEAD~1", "HEAD"),
-        r"two pipelines: HEAD~1 \(\w{7}\) has the stages code, train, tune, mmlu@tune \.\.\., HEAD \(\w{7}\) build, test",
+        r"these are two pipelines: HEAD~1 \(\w{7}\) has the stages code, train, tune, mmlu@tune \.\.\., and HEAD \(\w{7}\) has the stages build, test",
     ),
-    "a lock without stages": (no_lock, ("HEAD~1", "HEAD"), r"HEAD~1 \(\w{7}\): its dvc.lock names no stage; `dvc repro` there writes it"),
-    "no repository of ours": (no_repository_of_ours, ("HEAD~1", "HEAD"), r"HEAD~1 \(\w{7}\): no dvc.lock; it is no state of an llmill repository"),
+    "a lock without stages": (no_lock, ("HEAD~1", "HEAD"), r"HEAD~1 \(\w{7}\): its dvc.lock lists no stage; run `dvc repro` there"),
+    "no repository of ours": (no_repository_of_ours, ("HEAD~1", "HEAD"), r"HEAD~1 \(\w{7}\): has no dvc.lock, so it is not a state of an llmill repository"),
     "a damaged file": (damaged, ("HEAD~1", "HEAD"), r"HEAD~1 \(\w{7}\): params.yaml: not YAML: .*"),
-    "one commit": (nothing, ("HEAD", "main"), r"HEAD \(\w{7}\) and main \(\w{7}\): the same commit, so nothing differs"),
+    "one commit": (nothing, ("HEAD", "main"), r"HEAD \(\w{7}\) and main \(\w{7}\) are the same commit, so nothing differs"),
     "a name of nothing": (
         nothing, ("HEAD", "longer"),
-        r"longer: no revision of git, no experiment of DVC's \(`dvc exp list --all-commits` names them; one that was removed is gone\) and no MLflow run \(`llmill runs`\)",
+        r"longer: not a git revision, a DVC experiment \(`dvc exp list --all-commits` lists them; a removed one is gone\) or an MLflow run \(`llmill runs` lists them\)",
     ),
 }  # fmt: skip
 

@@ -31,9 +31,9 @@ def test_the_table_has_every_figure_with_interval_and_says_where_to_look(reposit
     finished.report(repository, monkeypatch)
     lines = [" ".join(line.replace("│", " ").split()) for line in printed().splitlines()]
     assert "all questions 74.0 % 69.7 to 78.0 420 chance 25.0 %" in lines
-    assert "all 98.4 % 97.4 to 99.1 900 best by validation" in lines
+    assert "all (best on validation) 98.4 % 97.4 to 99.1 900" in lines
     assert "instruct model 35.3 % 30.1 to 40.9 300" in lines
-    assert "Intervals over items." in lines
+    assert "Intervals are over items." in lines
     assert "results/report/index.html the report, one page" in lines
     assert any(line.startswith("llmill runs ") for line in lines)
     assert any(line.startswith("dvc metrics show ") for line in lines)

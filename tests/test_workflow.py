@@ -104,7 +104,7 @@ def test_the_course_shows_each_of_its_steps_by_a_command():
 
 
 WORDS = [
-    ("src/llmill/runner/stage.py", '"""Runs one stage', '"""Runs a stage'),
+    ("src/llmill/runner/stage.py", '"""Run one stage', '"""Run a stage'),
     ("src/llmill/training/meters.py", "import ", "# a comment\nimport "),
     ("src/llmill/model/classifiers.py", "\n\n\n", "\n\n\n\n"),
 ]
@@ -272,9 +272,8 @@ def test_experiments_in_folders_of_their_own_track_in_the_repository(first):
 
 
 def test_a_change_of_code_is_seen_by_both_and_touches_only_what_can_change(first):
-    module = (
-        first.root / "src/llmill/evaluation/statistics/agreement.py"
-    )  # which stage judge alone imports
+    # Only stage judge imports it.
+    module = first.root / "src/llmill/evaluation/statistics/agreement.py"
     text = module.read_text()
     module.write_text(text + "\nA_CHANGE = 1\n")
     try:

@@ -1,7 +1,7 @@
-"""`llmill STAGE [VARIANT]` runs a stage, as does `python -m llmill`; the other commands are in
-`commands.py` and `model_commands.py`.
+"""`llmill STAGE [VARIANT]` runs a stage, and so does `python -m llmill STAGE [VARIANT]`. The other
+commands are in `commands.py` and `model_commands.py`.
 
-Every command reads `params.yaml` and `dvc.yaml` of the folder it is called in.
+Every command reads `params.yaml` and `dvc.yaml` in the current folder.
 """
 
 import errno
@@ -36,11 +36,11 @@ def _add_stage(name: str) -> None:
         variant: Annotated[
             str | None,
             typer.Argument(
-                help="Which one, e.g. instruct, of a stage that dvc.yaml lists several times."
+                help="Variant, e.g. instruct, of a stage that dvc.yaml lists several times."
             ),
         ] = None,
         resume_anyway: Annotated[
-            bool, typer.Option(help="Continue a run that other code began.")
+            bool, typer.Option(help="Continue a run that other code started.")
         ] = False,
     ) -> None:
         from llmill.runner.stage import execute
@@ -57,10 +57,10 @@ for _name in stage_names():
 
 @app.command(rich_help_panel="Stages")
 def part(
-    stage: Annotated[str, typer.Argument(help="One whose work falls into parts.")],
-    share: Annotated[str, typer.Argument(help="Which share of its parts, e.g. 3-of-8.")],
+    stage: Annotated[str, typer.Argument(help="A stage whose work has parts.")],
+    share: Annotated[str, typer.Argument(help="Share of the parts, e.g. 3-of-8.")],
 ) -> None:
-    """Do a share of a stage's work ahead of it. Snakemake calls this (--set-scatter)."""
+    """Do a share of a stage's work in advance. Snakemake calls this (--set-scatter)."""
     from llmill.runner.part import make_parts
 
     streams.outlive()
@@ -68,8 +68,8 @@ def part(
 
 
 def main() -> None:
-    """Run a command. A user's mistake is one line and exit code 1, a signal ends in 128 + its
-    number.
+    """Run a command. A user's mistake prints one line and exits with code 1. A signal exits with
+    128 plus its number.
     """
     # Imports make a million objects that stay; scanning them takes a seventh of a start.
     gc.set_threshold(50_000)

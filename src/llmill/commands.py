@@ -47,11 +47,13 @@ def preset(
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; may be repeated."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value. Can be repeated."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite edits of params.yaml.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite your edits of params.yaml.")
+    ] = False,
 ) -> None:
-    """List the presets, write one to params.yaml, or only change values there (--set)."""
+    """List the presets or write one to params.yaml. With --set alone, change values there."""
     from llmill import presets
 
     if name is not None:
@@ -64,13 +66,15 @@ def preset(
 
 @app.command("new-data")
 def new_data(
-    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON, JSON lines, Parquet or text file.")],
+    file: Annotated[
+        Path, typer.Argument(help="A CSV, TSV, JSON, JSON lines, Parquet or text file.")
+    ],
     encoding: Annotated[
-        str | None, typer.Option(help="Encoding of its text, e.g. cp1252, if not Unicode.")
+        str | None, typer.Option(help="Encoding of the text if it is not Unicode, e.g. cp1252.")
     ] = None,
-    delimiter: Annotated[str | None, typer.Option(help="Character between columns.")] = None,
+    delimiter: Annotated[str | None, typer.Option(help="Character that separates columns.")] = None,
 ) -> None:
-    """Describe a file of your own, and print the lines of params.yaml that use it."""
+    """Describe a file of your own and print the lines for params.yaml that use it."""
     from llmill.new_data import print_report
 
     print_report(file, encoding, delimiter)
@@ -80,10 +84,10 @@ def new_data(
 def results(
     by_time: Annotated[
         Path | None,
-        typer.Option(help="Draw the classifiers' accuracy against their time into this PNG."),
+        typer.Option(help="Draw the classifiers' accuracy by training time into this PNG file."),
     ] = None,
 ) -> None:
-    """Print the figures of the last run, with intervals."""
+    """Print the metrics of the last run with their intervals."""
     if by_time is None:
         from llmill.results import print_table
 
@@ -100,16 +104,16 @@ def rank(
         Path, typer.Argument(help="Table of outcomes: CSV, TSV, JSON, JSON lines or Parquet.")
     ],
     columns: Annotated[
-        str, typer.Option(help="Columns of the two players and of the winner.")
+        str, typer.Option(help="Columns of the two players and the winner.")
     ] = "model_a,model_b,winner",
     together: Annotated[
         str | None,
         typer.Option(
-            help="Columns, e.g. instruction,input. Outcomes with equal values are drawn as one."
+            help="Columns, e.g. instruction,input. Outcomes with equal values are drawn together."
         ),
     ] = None,
 ) -> None:
-    """Rate the players of a table of outcomes in pairs, such as judges' choices between answers."""
+    """Rate players by a table of outcomes in pairs, such as judges' choices between answers."""
     from llmill.rank import print_ranking
 
     names = columns.split(",")
@@ -123,21 +127,21 @@ def arena(
     paths: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Answers from elsewhere: files or folders of files, one player per file."
+            help="Answers from other sources: files or folders of files, with one player per file."
         ),
     ] = None,
     by: Annotated[
         Literal["judge", "words"] | None,
-        typer.Option(help="What scores answers that no rule decides: the judge, or ROUGE-L."),
+        typer.Option(help="Scorer of answers that no rule decides: the judge, or words (ROUGE-L)."),
     ] = None,
     margin: Annotated[
-        float, typer.Option(min=0, max=100, help="Scores that differ by less are a tie.")
+        float, typer.Option(min=0, max=100, help="Two scores that differ by less are a tie.")
     ] = 10,
     out: Annotated[
-        Path | None, typer.Option(help="Write the outcomes to this file, as JSON lines.")
+        Path | None, typer.Option(help="Also write the outcomes to this file, as JSON lines.")
     ] = None,
 ) -> None:
-    """Compare the chain's models, and answers from elsewhere, with one another, and rate them."""
+    """Compare the chain's models, and answers from other sources, in pairs, and rate them."""
     from llmill.arena import print_arena
 
     print_arena(paths or [], by, margin, out)
@@ -147,23 +151,24 @@ def arena(
 def judge_pairs(
     first: Annotated[Path, typer.Argument(help="File of answers, as in results/instruct/answers.")],
     second: Annotated[
-        Path, typer.Argument(help="Another file, with answers to the same instructions.")
+        Path, typer.Argument(help="Another file with answers to the same instructions.")
     ],
     out: Annotated[
         Path, typer.Option(help="File to write the outcomes to, for `llmill rank`.")
     ] = Path("outcomes.jsonl"),
     names: Annotated[
-        str | None, typer.Option(help="Names of the two, e.g. old,new. Default: the files' names.")
+        str | None,
+        typer.Option(help="Names of the two players, e.g. old,new. Default: the file names."),
     ] = None,
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="A file in src/llmill/evaluation/judging/prompts. Default: pair-1, or "
+            help="Name of a file in src/llmill/evaluation/judging/prompts. Default: pair-1, or "
             "pair-without-reference-1 if no answer has a reference."
         ),
     ] = None,
 ) -> None:
-    """Have the judge behind a server compare two files of answers, each pair in both orders."""
+    """Let a judge on a server compare two files of answers, each pair in both orders."""
     from llmill.judge_pairs import print_pairs
 
     streams.outlive()  # the replies are paid for
@@ -177,17 +182,17 @@ def judge_pairs(
 def win_rate(
     file: Annotated[Path, typer.Argument(help="File of annotations: JSON, JSON lines or Parquet.")],
     column: Annotated[
-        str, typer.Option(help="Column of the preferences, which go from 1 to 2.")
+        str, typer.Option(help="Column of the preferences, numbers from 1 to 2.")
     ] = "preference",
     length_controlled: Annotated[
         bool, typer.Option("--length-controlled", help="Also print the win rate at equal length.")
     ] = False,
     gamed: Annotated[
         Path | None,
-        typer.Option(help="AlpacaEval's df_gamed.csv, to fit its whole regression."),
+        typer.Option(help="AlpacaEval's df_gamed.csv, to fit its full regression."),
     ] = None,
 ) -> None:
-    """Print how often a model's answers were preferred, as AlpacaEval counts it."""
+    """Print how often a model's answers were preferred, counted as in AlpacaEval."""
     from llmill.win_rate import print_win_rate
 
     print_win_rate(file, column, length_controlled, gamed)
@@ -196,13 +201,13 @@ def win_rate(
 @app.command()
 def compare(
     before: Annotated[str, typer.Argument(help="A git revision, DVC experiment or MLflow run.")],
-    after: Annotated[str, typer.Argument(help="Another, or `workspace` for what lies here.")],
-    page: Annotated[Path | None, typer.Option(help="Also write this HTML file.")] = None,
+    after: Annotated[str, typer.Argument(help="Another one, or `workspace` for the files here.")],
+    page: Annotated[Path | None, typer.Option(help="Also write this HTML page.")] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Also print figures that no report opens with.")
+        bool, typer.Option("--all", help="Also print metrics that are not headline metrics.")
     ] = False,
 ) -> None:
-    """Print what differs between two results, which figures moved, and which change moved them."""
+    """Print how two results differ, which metrics moved, and which change moved them."""
     from llmill.compare import print_comparison
 
     print_comparison(before, after, page, everything)
@@ -212,7 +217,7 @@ def compare(
 def runs(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of MLflow's server.")] = 5000,
 ) -> None:
-    """Open MLflow on the runs: prints the address of their table, and serves it until Ctrl-C."""
+    """Show the runs in MLflow: print the address of their table and serve it until Ctrl-C."""
     from llmill.runs import show_runs
 
     show_runs(port)
@@ -220,9 +225,9 @@ def runs(
 
 @app.command()
 def verify(
-    pin: Annotated[bool, typer.Option(help="Write the hashes it finds into sources.yaml.")] = False,
+    pin: Annotated[bool, typer.Option(help="Write the hashes into sources.yaml.")] = False,
 ) -> None:
-    """Hash the chain again, from raw file to metric, and name the first broken link."""
+    """Hash the chain again, from raw files to metrics, and report the first broken link."""
     from llmill.verify import verify_chain
 
     verify_chain(pin)
@@ -230,10 +235,10 @@ def verify(
 
 @app.command()
 def clean(
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what it lists.")] = False,
-    downloads: Annotated[bool, typer.Option("--downloads", help="Include every download.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the listed files.")] = False,
+    downloads: Annotated[bool, typer.Option("--downloads", help="Include all downloads.")] = False,
 ) -> None:
-    """List what scratch/ holds that is no longer of use, and why; with --yes, remove it."""
+    """List the files in scratch/ that are no longer needed, and why. With --yes, remove them."""
     from llmill.clean import clean_scratch
 
     if yes:
@@ -243,9 +248,9 @@ def clean(
 
 @app.command()
 def plan(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
-    """Print what `dvc repro` would do with every stage, why, and what that took last time."""
+    """Print what `dvc repro` would do with each stage, why, and the cost of its last run."""
     from llmill.plan.table import print_plan
 
     print_plan(as_json)
@@ -253,14 +258,14 @@ def plan(
 
 @app.command("show-batch")
 def show_batch(
-    stage: Annotated[str, typer.Argument(help="A stage that trains, e.g. pretrain.")],
-    step: Annotated[int, typer.Argument(help="Step of the run, from 0.")],
+    stage: Annotated[str, typer.Argument(help="A stage that trains a model, e.g. pretrain.")],
+    step: Annotated[int, typer.Argument(help="Step of the training, from 0.")],
     variant: Annotated[
-        str | None, typer.Option(help="Variant of a matrix stage; all have the same batches.")
+        str | None, typer.Option(help="Variant of a matrix stage. All have the same batches.")
     ] = None,
     rows: Annotated[int | None, typer.Option(min=1, help="Print at most this many rows.")] = None,
 ) -> None:
-    """Print the batch of a step as the training reads it, without training."""
+    """Print the batch that the training reads at a step, without training."""
     from llmill.show import print_batch
 
     print_batch(stage, step, variant, rows)

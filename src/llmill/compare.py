@@ -35,10 +35,10 @@ def print_comparison(
         except OSError as error:
             raise UserError(f"{file}: cannot be written: {error.strerror}") from None
     if found.missing:
-        said = "; ".join(f"of {side} {_some(paths)}" for side, paths in found.missing.items())
+        said = "; ".join(f"{_some(paths)} of {side}" for side, paths in found.missing.items())
         raise UserError(
-            f"not in DVC's cache, so not compared: {said}: `dvc fetch --all-commits` brings what a "
-            "remote has, `dvc exp pull` an experiment's"
+            f"not compared because they are not in DVC's cache: {said}. `dvc fetch --all-commits` "
+            "fetches the results in a remote, and `dvc exp pull` those of an experiment"
         )
 
 
@@ -52,14 +52,14 @@ def compared(before: str, after: str) -> Comparison:
     old, new = revisions.find(before), revisions.find(after)
     if old and new:
         if old.commit == new.commit:
-            raise UserError(f"{old.title} and {new.title}: the same commit, so nothing differs")
+            raise UserError(f"{old.title} and {new.title} are the same commit, so nothing differs")
         return chain.compare(old, new, open_cache())
     if old or new:
         run, other = (after, old) if old else (before, new)
         found = runs.find(run)
         assert other is not None
         raise UserError(
-            f"{other.title} is a revision and {run} an MLflow run (of commit "
-            f"{found.tags.get(runs.COMMIT, 'unknown')}); compare two of a kind"
+            f"{other.title} is a revision and {run} is an MLflow run (of commit "
+            f"{found.tags.get(runs.COMMIT, 'unknown')}); compare two revisions or two runs"
         )
     return runs.compare(runs.find(before), runs.find(after))

@@ -18,8 +18,8 @@ from llmill.runner import streams, typed
 from llmill.serve.refusal import Limits
 
 WEIGHTS = typer.Option(
-    help="Number type of the weights. For large models, bfloat16 is faster on x86; int8 is faster "
-    "still and costs a little accuracy."
+    help="Data type of the weights. For large models on x86, bfloat16 is faster; int8 is even "
+    "faster and costs a little accuracy."
 )
 
 
@@ -28,24 +28,26 @@ def bits_per_byte(
     model: Annotated[str, typer.Argument(help="Model, named as in `llmill chat`.")],
     files: Annotated[
         list[Path],
-        typer.Argument(help="Text files, or JSON lines or Parquet with one text per row."),
+        typer.Argument(help="Text files, or JSON lines or Parquet files with one text per row."),
     ],
     of_wikitext: Annotated[
         bool,
         typer.Option(
-            "--wikitext", help="Read WikiText's files by page, with its tokenization undone."
+            "--wikitext", help="Read WikiText files page by page and undo their tokenization."
         ),
     ] = False,
     column: Annotated[str | None, typer.Option(help="Column of the text. Default: text.")] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="Encoding of text files, e.g. cp1252, if not Unicode.")
+        str | None,
+        typer.Option(help="Encoding of text files if they are not Unicode, e.g. cp1252."),
     ] = None,
     window: Annotated[
-        int | None, typer.Option(min=2, help="Tokens read at once. Default: at most 2048.")
+        int | None,
+        typer.Option(min=2, help="Tokens that the model reads at once. Default: at most 2048."),
     ] = None,
     dtype: Annotated[WeightType, WEIGHTS] = "float32",
 ) -> None:
-    """Print bits per byte of files, and the perplexity per word."""
+    """Print the bits per byte of files and the perplexity per word."""
     from llmill.bits_per_byte import print_bits
 
     print_bits(
@@ -58,10 +60,10 @@ def bits_per_byte(
 def tokens(
     text: Annotated[str, typer.Argument(help="Text to split.")],
     model: Annotated[
-        str | None, typer.Option(help="Use this model's tokenizer. Default: the one made here.")
+        str | None, typer.Option(help="Use this model's tokenizer. Default: the chain's tokenizer.")
     ] = None,
 ) -> None:
-    """Print the pieces that a text is cut into, with their ids."""
+    """Split a text into tokens and print the pieces with their ids."""
     from llmill.show_tokens import print_tokens
 
     print_tokens(typed.text(text, "the text"), model)
@@ -72,30 +74,30 @@ def chat(
     model: Annotated[
         str,
         typer.Argument(
-            help="A stage (instruct, prefer, pretrain), or a model: a folder, ours or Hugging "
-            "Face's, or a .gguf file."
+            help="A stage (instruct, prefer, pretrain), the folder of an llmill or Hugging Face "
+            "model, or a .gguf file."
         ),
     ] = "instruct",
     temperature: Annotated[
-        float | None, typer.Option(help="0 always takes the likeliest token. Default: 0.")
+        float | None, typer.Option(help="0 always picks the most likely token. Default: 0.")
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option(help="Draw from the k likeliest tokens. Default: all.")
+        int | None, typer.Option(help="Sample from the k most likely tokens. Default: all.")
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option(help="Draw from the likeliest tokens that hold this probability."),
+        typer.Option(help="Sample from the most likely tokens with this total probability."),
     ] = None,
     max_new_tokens: Annotated[
-        int | None, typer.Option(help="Most tokens of an answer. Default: 100.")
+        int | None, typer.Option(help="Most tokens per answer. Default: 100.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws. Default: 1.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed for sampling. Default: 1.")] = None,
     system: Annotated[
-        str | None, typer.Option(help="System message, before the conversation.")
+        str | None, typer.Option(help="System message at the start of the conversation.")
     ] = None,
     dtype: Annotated[WeightType, WEIGHTS] = "float32",
 ) -> None:
-    """Talk to a model: the assistant answers, the foundation model continues your text."""
+    """Talk to a model. The assistant answers; the foundation model continues your text."""
     from llmill.chat import HELP, Settings, converse, open_talk
 
     given: dict[str, Any] = {
@@ -128,24 +130,24 @@ def serve(
         typer.Argument(help="One or more models, named as in `llmill chat`. Default: instruct."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port. 0 picks a free port.")] = 8000,
     batch: Annotated[
-        int, typer.Option(min=1, help="Most texts generated together.")
+        int, typer.Option(min=1, help="Most texts to generate together.")
     ] = Limits.batch,
-    waiting: Annotated[int, typer.Option(min=1, help="Most texts waiting.")] = Limits.waiting,
+    waiting: Annotated[int, typer.Option(min=1, help="Most texts that wait.")] = Limits.waiting,
     tokens: Annotated[
         int, typer.Option(min=1, help="Most tokens that a request may generate.")
     ] = Limits.tokens,
     read: Annotated[
         int, typer.Option(min=1, help="Most tokens in a request's prompts.")
     ] = Limits.read,
-    body: Annotated[int, typer.Option(min=1, help="Most bytes of a request.")] = Limits.body,
+    body: Annotated[int, typer.Option(min=1, help="Most bytes per request.")] = Limits.body,
     connections: Annotated[
-        int, typer.Option(min=1, help="Most connections open at once.")
+        int, typer.Option(min=1, help="Most open connections.")
     ] = Limits.connections,
     dtype: Annotated[WeightType, WEIGHTS] = "float32",
 ) -> None:
-    """Serve models over HTTP, in OpenAI's interface; docs/serving.md. LLMILL_API_KEY sets a key."""
+    """Serve models over HTTP with OpenAI's API (docs/serving.md). LLMILL_API_KEY sets a key."""
     from llmill.serve.run import serve as run
 
     streams.outlive()
@@ -156,13 +158,14 @@ def serve(
 @app.command("classify-text")
 def classify_text(
     texts: Annotated[
-        list[str] | None, typer.Argument(help="Texts to label. Default: lines of standard input.")
+        list[str] | None,
+        typer.Argument(help="Texts to label. Default: the lines of standard input."),
     ] = None,
     model: Annotated[
         str, typer.Option(help="classify/VARIANT, or the folder of a checkpoint.")
     ] = "classify/all",
 ) -> None:
-    """Guess the label of texts, with its probability."""
+    """Predict the label of each text, with its probability."""
     from llmill.chat import guess
 
     shown = texts or list(typed.lines())
@@ -179,8 +182,9 @@ def harness(
     model: Annotated[str, typer.Argument(help="Model, named as in `llmill chat`.")],
     dtype: Annotated[WeightType, WEIGHTS] = "float32",
 ) -> None:
-    """Run lm-evaluation-harness on a model. Other options are its own: --tasks arc_easy,blimp
-    --limit 100 --output_path FOLDER; docs/harness.md.
+    """Run lm-evaluation-harness on a model (docs/harness.md).
+
+    The harness receives all other options: --tasks arc_easy,blimp --limit 100 --output_path FOLDER.
     """
     if importlib.util.find_spec("lm_eval") is None:
         raise UserError("lm_eval is not installed; in the repository, `pip install '.[harness]'`")

@@ -14,9 +14,9 @@ from llmill.runner import params
 FILE = "summary.json"
 PAGE = "index.html"
 COMMANDS = {
-    "llmill runs": "every run with its curves, samples and predictions",
-    "dvc metrics show": "every figure; `dvc metrics diff` against another commit",
-    "llmill verify": "the chain of hashes, with git commits and MLflow runs",
+    "llmill runs": "all runs with their curves, samples and predictions",
+    "dvc metrics show": "all metrics; `dvc metrics diff` compares them with another commit",
+    "llmill verify": "the hashes of the chain, with git commits and MLflow runs",
 }
 
 
@@ -25,14 +25,16 @@ def print_table(console: Console | None = None) -> None:
     folder = pipeline.folder(params.stages(params.load()), "report")
     rows = record.read_json(folder / FILE)
     if not rows:
-        raise UserError(f"{folder / FILE}: holds no figures; `dvc repro report` makes it anew")
+        raise UserError(
+            f"{folder / FILE}: has no metrics; run `dvc repro report` to write it again"
+        )
     console = console or Console()
     table = Table("", title="Results", title_justify="left")
     # They have their own column if they differ: a narrow terminal has no room to spare.
     differ = len({form.covers(row["figure"]) for row in rows} - {form.DASH}) > 1
     for head in ("value", "interval", *(["covers"] if differ else []), "n"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("beside")
+    table.add_column("baseline")
     for group, members in groupby(rows, key=lambda row: row["group"]):
         table.add_section()
         table.add_row(f"[bold]{_shown(group)}[/bold]")
@@ -44,7 +46,7 @@ def print_table(console: Console | None = None) -> None:
             table.add_row(f"  {_shown(row['name'])}", *cells)
     console.print(table)
     if not differ and (over := form.over(row["figure"] for row in rows)):
-        console.print(f"Intervals {over}.")
+        console.print(f"Intervals are {over}.")
     console.print("Where to look next:")
     for what, why in {str(folder / PAGE): "the report, one page", **COMMANDS}.items():
         console.print(f"  {what:<26} {why}", highlight=False)

@@ -26,53 +26,53 @@ VALUES |= {BYTES: ("1", "2"), Change("bytes", "results/b"): ("3", "4")}
 CASES = {
     "nothing": (
         [],
-        "other bytes, though nothing upstream differs: the same parameters, code and data gave another "
-        "result, on another machine perhaps",
+        "the bytes differ although nothing upstream does: the same parameters, code and data gave another "
+        "result, perhaps on another machine",
     ),
     "one": ([{CODE}], "the only change upstream is the code of mmlu"),
     "bytes that nothing explains": (
         [{BYTES, Change("bytes", "results/b")}],
-        "2 changes upstream (other bytes in results/a, which nothing upstream explains and other bytes in "
-        "results/b, which nothing upstream explains), and DVC's cache holds no run between that tells "
-        "them apart",
+        "2 changes upstream (other bytes in results/a that nothing upstream explains and other bytes in "
+        "results/b that nothing upstream explains), and DVC's cache has no run in between that "
+        "separates them",
     ),
     "one after another": (
         [{STEPS}, {CODE}],
-        "DVC's cache holds the runs between: tune.steps 10 → 20; then the code of mmlu",
+        "DVC's cache has the runs in between: tune.steps 10 → 20; then the code of mmlu",
     ),
     "some together": (
         [{STEPS}, {CODE, DATA, COMMAND, INPUT}],
-        "DVC's cache holds the runs between: tune.steps 10 → 20; then the code of mmlu, how mmlu@tune is "
-        "run and 2 more (what stands together is not told apart)",
+        "DVC's cache has the runs in between: tune.steps 10 → 20; then the code of mmlu, the command of "
+        "mmlu@tune and 2 more (llmill cannot separate changes within a step)",
     ),
     "a parameter of the stage itself goes first": (
         [{STEPS, SUBJECTS}],
         '2 changes upstream (mmlu.subjects ["a b"] → ["a b", "c"] and tune.steps 10 → 20), and DVC\'s '
-        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S "
+        "cache has no run in between that separates them; at main~1, `dvc exp run --temp -S "
         "tune.steps=20 mmlu@tune judge@tune` makes one",
     ),
     "a list of words": (
         [{SUBJECTS, DATA}],
         '2 changes upstream (data sources.yaml and mmlu.subjects ["a b"] → ["a b", "c"]), and DVC\'s '
-        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S "
+        "cache has no run in between that separates them; at main~1, `dvc exp run --temp -S "
         '\'mmlu.subjects=["a b","c"]\' mmlu@tune judge@tune` makes one',
     ),
     "a new parameter": (
         [{NEW, DATA}],
         "2 changes upstream (data sources.yaml and tune.new not there → plain text), and DVC's cache "
-        "holds no run between that tells them apart; at main~1 `dvc exp run --temp -S '+tune.new=plain "
+        "has no run in between that separates them; at main~1, `dvc exp run --temp -S '+tune.new=plain "
         "text' mmlu@tune judge@tune` makes one",
     ),
     "a parameter that went": (
         [{OLD, INPUT}],
-        "2 changes upstream (that results/x is read no more and tune.old null → not there), and DVC's "
-        "cache holds no run between that tells them apart; at main~1 `dvc exp run --temp -S '~tune.old' "
+        "2 changes upstream (the removed input results/x and tune.old null → not there), and DVC's "
+        "cache has no run in between that separates them; at main~1, `dvc exp run --temp -S '~tune.old' "
         "mmlu@tune judge@tune` makes one",
     ),
     "code and data": (
         [{CODE, DATA}],
-        "2 changes upstream (the code of mmlu and data sources.yaml), and DVC's cache holds no run "
-        "between that tells them apart; at main~1 `git checkout main -- 'src/llmill/a b.py' && dvc exp "
+        "2 changes upstream (the code of mmlu and data sources.yaml), and DVC's cache has no run "
+        "in between that separates them; at main~1, `git checkout main -- 'src/llmill/a b.py' && dvc exp "
         "run --temp mmlu@tune judge@tune` makes one",
     ),
 }
@@ -93,4 +93,4 @@ def test_no_command_takes_a_file_from_the_work_tree():
     between = Between("mmlu@tune", frozenset({CODE, DATA}), frozenset({CODE}), ())
     sides = SIDES[0], Revision("workspace", None)
     line = said(between, VALUES, sides, ["mmlu@tune"], FILES)
-    assert line.endswith("DVC's cache holds no run between that tells them apart")
+    assert line.endswith("DVC's cache has no run in between that separates them")

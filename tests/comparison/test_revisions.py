@@ -58,7 +58,7 @@ def test_of_experiments_with_one_name_that_of_this_commit_is_meant_or_none(toy):
     assert revisions.find("rates").commit == two
     toy.commit("The third", {})
     with pytest.raises(
-        UserError, match="rates: several experiments have this name; take a commit:"
+        UserError, match="rates: several experiments have this name; use a commit:"
     ) as said:
         revisions.find("rates")
     assert one[:7] in str(said.value) and two[:7] in str(said.value)

@@ -90,13 +90,13 @@ def test_inputs_that_differ_are_changes_by_content(tmp_path):
 def test_what_cannot_be_compared_is_one_line(tmp_path):
     one = kept(tmp_path, "one", [True])
     other = replace(kept(tmp_path, "two", [True]), name="judge@instruct")
-    with pytest.raises(UserError, match=r"^mmlu@instruct: one MLflow run, so nothing differs$"):
+    with pytest.raises(UserError, match=r"^mmlu@instruct: both sides are the same MLflow run"):
         runs.compare(one, one)
     with pytest.raises(
-        UserError, match=r"^two stages: mmlu@instruct and judge@instruct measure different"
+        UserError, match=r"^mmlu@instruct and judge@instruct are two stages and measure different"
     ):
         runs.compare(one, other)
-    with pytest.raises(UserError, match=r"^mmlu@instruct: no revision of git, no experiment"):
+    with pytest.raises(UserError, match=r"^mmlu@instruct: not a git revision, a DVC experiment"):
         runs.find("mmlu@instruct")
 
 
@@ -124,7 +124,7 @@ def test_runs_are_found_by_id_or_name_with_those_that_made_their_inputs(tmp_path
         with pytest.raises(UserError) as raised:
             runs.find("mmlu@prefer")
         assert re.match(
-            "mmlu@prefer: 2 MLflow runs have this name; take an id: ", str(raised.value)
+            "mmlu@prefer: 2 MLflow runs have this name; use an id instead: ", str(raised.value)
         )
         assert all(id in str(raised.value) for id in ids)
         found = runs.compare(*map(runs.find, ids))

@@ -46,13 +46,13 @@ def test_a_file_that_was_no_part_of_it_makes_it_somebody_elses(out):
     (out / "record.json").unlink()
     (out / "thesis.txt").write_text("years")
     with pytest.raises(
-        UserError, match=r"llmill did not make it .* `dvc checkout out` makes it whole"
+        UserError, match=r"but did not create what is there .* `dvc checkout out` makes it whole"
     ):
         ownership.refuse_foreign(out)
     (out / "thesis.txt").unlink()
     (out / "metrics.json").unlink()
     (out / "metrics.json").write_text("edited")
-    with pytest.raises(UserError, match="llmill did not make it"):
+    with pytest.raises(UserError, match="but did not create what is there"):
         ownership.refuse_foreign(out)
 
 
@@ -68,14 +68,14 @@ def test_a_result_that_dvc_did_not_take_is_llmills_without_its_record(tmp_path, 
     (out / "record.json").unlink()
     assert ownership.refuse_foreign(out) is None
     (out / "metrics.json").write_text("3\n")
-    with pytest.raises(UserError, match="llmill did not make it"):
+    with pytest.raises(UserError, match="but did not create what is there"):
         ownership.refuse_foreign(out)
 
 
 def test_a_link_that_leads_nowhere_is_somebody_s(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("out").symlink_to("/nonexistent/disk")
-    with pytest.raises(UserError, match="llmill did not make it"):
+    with pytest.raises(UserError, match="but did not create what is there"):
         ownership.refuse_foreign(Path("out"))
 
 
@@ -83,5 +83,5 @@ def test_without_a_lock_file_nothing_is_known_to_be_llmills(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     Path("out").mkdir()
     Path("out/metrics.json").write_text("2\n")
-    with pytest.raises(UserError, match="llmill did not make it"):
+    with pytest.raises(UserError, match="but did not create what is there"):
         ownership.refuse_foreign(Path("out"))

@@ -29,6 +29,7 @@ def test_a_process_without_a_gpu_of_its_own_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     on_gpus = Runtime(device="auto", dtype="float32")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert runtime.device(on_gpus) == torch.device("cuda", 1)
     monkeypatch.setenv("LOCAL_RANK", "2")

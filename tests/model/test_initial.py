@@ -161,7 +161,9 @@ def test_learned_positions_do_not_turn(tmp_path, name):
 def test_another_head_is_refused(tmp_path, head, made):
     saved = Checkpoint(made(trained(SHAPE)), bytes_tokenizer(), ["a", "b"], 32)
     checkpoint.save(tmp_path / "other", saved)
-    with pytest.raises(UserError, match=rf"config\.json: head {head}; only what pretrain and"):
+    with pytest.raises(
+        UserError, match=rf"config\.json: head {head}; training can start only from a"
+    ):
         begun(tmp_path / "other")
 
 

@@ -49,7 +49,7 @@ def test_questions_have_a_panel_for_each_format_and_the_line_of_chance():
     for axes in figure.axes:
         (chance,) = [line for line in axes.get_lines() if line.get_label() == "chance"]
         assert list(chance.get_xdata()) == [25, 25]
-        assert axes.get_xlabel() == "right, % (interval over items)"
+        assert axes.get_xlabel() == "accuracy, % (interval over items)"
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == ["all (300)", "two hops (–)"]
 
@@ -75,7 +75,7 @@ def test_the_bars_of_the_judge_are_shares_of_each_model_s_answers():
     figure = draw(
         figures.judge, {"pretrain": {"mean": mean, "exact_match": SHARE, "histogram": spread}}
     )
-    bars = axes_of(figure, "Spread of the scores").patches
+    bars = axes_of(figure, "Distribution of the scores").patches
     assert [bar.get_height() for bar in bars] == [75, 25]
     (bar,) = axes_of(figure, "Mean score").containers[0].lines[2][0].get_segments()
     assert bar[:, 0].tolist() == pytest.approx([30, 50])

@@ -70,8 +70,8 @@ def test_several_judges_are_shown_by_seed_and_one_is_not(tmp_path, monkeypatch):
     judged = results.metrics["judge@prefer"] | {"least_by_kind": least}
     text = " ".join(rendered(results, {"grader": grader, "judge@prefer": judged}).split())
     assert (
-        "By kind of instruction, right answers of the preference-tuned model are above others "
-        "least often in past tense, by the judge of seed 1: 75.0 % of 4 pairs. </p>" in text
+        "For the preference-tuned model, the weakest kind of instruction is past tense: there, the "
+        "judge of seed 1 ranks right answers above other answers in 75.0 % of 4 pairs. </p>" in text
     )
 
 
@@ -88,11 +88,12 @@ def test_what_a_server_was_asked_and_could_not_say_stands_beside_its_scores(tmp_
     judged = results.metrics["judge@prefer"] | {"backend": "openai", "model": "j", "server": server}
     every = {m: judged for m in results.metrics if m.startswith("judge@")}
     text = rendered(results, every)
-    assert "the model j behind a server, asked by the prompt\nscore-2." in text
+    assert "the model j on a server, with the prompt\nscore-2." in text
     said = " ".join(text.split())
     assert (
-        "Of 900 replies of the server 41 could not be read; they took 123,456 tokens read and 900 "
-        "written. Several replies to one answer lie 4.2 (3.0 to 5.5) points apart" in said
+        "Of the server’s 900 replies, 41 could not be read. The replies used 123,456 input tokens "
+        "and 900 output tokens. The standard deviation between replies to the same answer is 4.2 "
+        "(3.0 to 5.5) points." in said
     )
 
 
@@ -100,10 +101,10 @@ def test_why_nothing_is_said_of_text_learnt_by_heart_stands_where_it_would(tmp_p
     finished.write(tmp_path)
     monkeypatch.chdir(tmp_path)
     results = files.read(finished.before(), finished.Job(finished.stages(), tmp_path / "o").inputs)
-    assert "learnt by heart is left out" not in rendered(results, {})
+    assert "did not measure memorisation" not in rendered(results, {})
     reason = "0.50 epochs of the training text were read"
     signals = results.metrics["signals"] | {"memorisation": {"left_out": reason}}
     said = " ".join(rendered(results, {"signals": signals}).split())
     assert (
-        f"<p>What was learnt by heart is left out: {reason}, so a window of it may be new." in said
+        f"<p>llmill did not measure memorisation: {reason}, so a window of it may be new." in said
     )

@@ -52,7 +52,7 @@ def test_every_level_has_a_row_in_the_cloze_format_beside_chance(results):
 def test_a_further_test_has_a_row_of_the_best_variant_beside_the_baselines(results):
     row = {row.key: row for row in summary.rows(results, {})}["classify.tests.everyday"]
     assert (row.name, row.figure["value"], row.figure["n"]) == ("everyday", 0.975, 40)
-    assert row.against == "majority class 55.0 %, TF-IDF, logistic regression 82.5 %"
+    assert row.against == "majority class 55.0 %, TF-IDF with logistic regression 82.5 %"
 
 
 def test_keys_are_unique_and_values_are_numbers(results):
@@ -61,16 +61,15 @@ def test_keys_are_unique_and_values_are_numbers(results):
     assert summary.flat(rows)["judge.instruct.gain"] == 50.0
 
 
-def test_one_sentence_says_what_came_out(results):
+def test_a_few_sentences_say_what_came_out(results):
     sentence = summary.sentence(results)
     assert sentence.startswith(
-        "A foundation model of 1.05 million parameters, trained on 2.62 million tokens, answers "
-        "74.0 % (69.7 to 78.0 over items) of the questions in the cloze format, where chance is 25.0 %; the "
-        "best classifier (variant all) is right on 98.4 % (97.4 to 99.1 over items) of the "
+        "The foundation model has 1.05 million parameters and was trained on 2.62 million tokens. It "
+        "answers 74.0 % (69.7 to 78.0 over items) of the questions correctly in the cloze format, where "
+        "chance is 25.0 %. The best classifier (variant all) is right on 98.4 % (97.4 to 99.1 over items) of the "
     )
-    assert sentence.endswith(
-        "of the answers of the preference-tuned model are the reference, word for word."
-    )
+    assert ". Of the answers of the preference-tuned model, " in sentence
+    assert sentence.endswith(" over items) match the reference word for word.")
 
 
 @pytest.mark.parametrize(
@@ -84,8 +83,8 @@ def test_a_model_that_was_loaded_says_so(results, tokens, said):
         sources={**results.sources, "init": [{"name": "smollm2"}]},
         metrics={**results.metrics, "pretrain": trained},
     )
-    first = summary.sentence(begun).split(", answers")[0]
-    assert first == f"A foundation model of 1.05 million parameters, loaded and {said}"
+    first = summary.sentence(begun).split(". It answers")[0]
+    assert first == f"The foundation model has 1.05 million parameters. It was loaded and {said}"
 
 
 def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_gives_to_nothing(
@@ -112,8 +111,11 @@ def test_exact_match_stands_above_the_judge_whose_mean_stands_beside_what_it_giv
     ]
     rows = [row for row in summary.rows(results, gain) if row.key in wanted]
     assert [row.key for row in rows] == wanted
-    assert [rows[6].group, rows[10].group] == ["The same, judged 0 to 100", "The judge, judged"]
-    assert rows[10].against == "the longer answer 50.0 %, ROUGE-L 99.0 %"
+    assert [rows[6].group, rows[10].group] == [
+        "Answers to the test instructions, score of the judge (0 to 100)",
+        "Quality of the judge",
+    ]
+    assert rows[10].against == "longer answer 50.0 %, ROUGE-L 99.0 %"
     assert [row.figure["value"] for row in rows[-4:]] == [77.0, 66.0, 45.0, 31.0]
 
 
@@ -136,7 +138,7 @@ def test_what_preferences_taught_and_cost_is_among_the_headlines(results):
     rows = {row.key: row for row in summary.rows(results, {})}
     accuracy = rows["prefer.accuracy"]
     assert (accuracy.figure["value"], accuracy.unit) == (0.72, "share")
-    before = ", by likelihood alone before the training –"  # not measured in this one
-    assert accuracy.against == "the longer answer 55.0 %" + before
+    before = ", likelihood alone before training –"  # not measured in this one
+    assert accuracy.against == "longer answer 55.0 %" + before
     assert rows["prefer.drift"].figure == 1.234
     assert rows["knowledge.prefer.cloze"].figure["value"] == 0.35

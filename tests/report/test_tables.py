@@ -73,7 +73,7 @@ def test_what_several_judges_reach_has_a_row_for_each_seed_above_their_mean():
     assert evaluations.judges(results).rows == []
     grader["by_seed"] = {"1": seed, "2": seed}
     found = evaluations.judges(results)
-    assert found.head[3] == "right answers of the instruct model above others"
+    assert found.head[3] == "right answers of the instruct model ranked above others"
     shown, given = "50.0 % (40.4 to 59.6)", "4.0 (3.0 to 5.0)"
     assert found.rows == [
         ["seed 1", shown, "–", shown, given, "–", "over items"],

@@ -181,7 +181,8 @@ def test_the_card_names_data_licences_figures_and_files(paths, tmp_path):
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert f'from_pretrained("{tmp_path}/export-instruct/model")' in card
     assert (
-        "- instruction: **Old novels**; licence: public domain; 1 file, sha256 of it `" + "ab" * 32
+        "- instruction: **Old novels**; licence: public domain; 1 file, sha256 of the file `"
+        + "ab" * 32
         in card
     )
     assert "| validation loss | 0.5 |\n| steps | 1,200 |" in card
@@ -192,7 +193,7 @@ def test_the_card_names_data_licences_figures_and_files(paths, tmp_path):
     assert not re.search(r"\{[{%]", card)
 
 
-ELSE = "on nothing else, and was not tested for any use."
+ELSE = "and it was not tested for any use."
 
 
 @pytest.mark.parametrize("variant", ["pretrain", "instruct", "classify/all"])
@@ -201,19 +202,20 @@ def test_the_card_says_that_the_data_of_weights_to_begin_from_are_not_known(
 ):
     classifier(tmp_path, LLAMA)
     plain = (export(paths, tmp_path, variant) / "README.md").read_text()
-    assert f"It was trained on the data above and {ELSE}\n" in plain
-    assert "began from" not in plain
+    assert f"The model was trained only on the data above, {ELSE}\n" in plain
+    assert "started from" not in plain
     (weights,) = SOURCES
     init = tmp_path / "data/download/init/sources.json"
     record.write_json(init, [weights | {"title": "Weights in the folder models/world"}])
     shutil.rmtree(tmp_path / f"export-{variant.replace('/', '-')}")
     card = (export(paths, tmp_path, variant) / "README.md").read_text()
     assert "- init: **Weights in the folder models/world**" in card
-    assert "It was trained on the data above" not in card
+    assert "trained only on the data above" not in card
     assert (
-        "It began from the weights above, whose own data are not known here. From there on it was "
-        f"trained on the other data above and {ELSE} The text above is what stage `pretrain` was "
-        "given; in 0 steps it was only measured on it.\n"
+        "Training started from the weights above. The data of these weights are not known here. From "
+        f"there on, the model was trained only on the other data above, {ELSE} The text above is the "
+        "input of stage `pretrain`. If that stage has 0 steps, it only measured the model on this "
+        "text.\n"
     ) in card
 
 
@@ -306,10 +308,10 @@ def test_the_card_of_a_classifier_names_its_labels_and_data_and_shows_a_pipeline
     card = (folder / "README.md").read_text()
     assert card.startswith(
         "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\n"
-        "# llmill classify/all\n\nA classifier: it gives a text one of some labels."
+        "# llmill classify/all\n\nThis is a classifier that assigns one of several labels to a text."
     )
     assert f'model="{tmp_path}/export-classify-all/model", truncation=True)' in card
-    assert "Labels: ham, perhaps, spam. It reads 32 tokens" in card
+    assert "Labels: ham, perhaps, spam. The model reads 32 tokens" in card
     assert "- text: **Old novels**" in card
     assert "- classification: **Old novels**" in card
     assert "- instruction:" not in card

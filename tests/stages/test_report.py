@@ -59,7 +59,8 @@ def test_it_leaves_the_page_the_figures_and_the_headline_figures(job):
 
 def test_the_page_says_what_the_baseline_counts(page):
     assert (
-        "on TF-IDF of characters and pairs of them, since no training message has a word." in page
+        "on TF-IDF of characters and character pairs, because no training message has a word."
+        in page
     )
 
 
@@ -81,7 +82,7 @@ def test_every_interval_on_the_page_says_what_it_covers(page):
     tables = re.findall(r"<table.*?</table>", page, flags=re.DOTALL)
     with_intervals = [table for table in tables if re.search(r"\d\u00a0to\u00a0[+-]?\d", table)]
     assert len(with_intervals) > 8
-    ways = ("<caption>Intervals over items.</caption>", '<th scope="col">covers</th>')
+    ways = ("<caption>Intervals are over items.</caption>", '<th scope="col">covers</th>')
     assert [table for table in with_intervals if not any(way in table for way in ways)] == []
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
     assert sum("intervals over items" in caption for caption in captions) == 5
@@ -158,7 +159,7 @@ def test_a_judge_that_falls_short_has_no_headline_and_the_page_says_of_what(chai
     assert "judge.instruct" not in metrics and "judge.instruct.gain" not in metrics
     assert metrics["judge.instruct.auc"] == 0.93
     page = (job.out / "index.html").read_text(encoding="utf-8")
-    assert "since it falls short: 71.0% of pairs in order." in page
+    assert "because the judge misses its bar: 71.0% of pairs in order." in page
 
 
 def test_figures_and_page_go_to_the_tracker(job, page):
@@ -187,7 +188,9 @@ def test_a_missing_input_is_named_in_one_line(chain, monkeypatch, path):
 
 def test_a_damaged_curve_is_named(chain, monkeypatch):
     (chain / "results/pretrain/curves.csv").write_text("step,train_loss\n1,abc\n")
-    with pytest.raises(UserError, match=r"^results/pretrain/curves\.csv: not a curve "):
+    with pytest.raises(
+        UserError, match=r"^results/pretrain/curves\.csv: not a valid file of curves "
+    ):
         finished.report(chain, monkeypatch)
 
 
@@ -197,8 +200,8 @@ def test_figures_that_a_stage_left_out_are_dashes(chain, monkeypatch):
     record.write_json(chain / "results/pretrain/samples.json", [])
     record.write_json(chain / "results/grader/heldout.json", [])
     page = (finished.report(chain, monkeypatch).out / "index.html").read_text(encoding="utf-8")
-    assert "A foundation model of – parameters" in page
-    assert "None were asked for." in page
+    assert "The foundation model has – parameters" in page
+    assert "The parameters request no samples." in page
 
 
 def test_dvc_yaml_declares_the_record_and_the_figures_of_every_stage(job):
@@ -273,9 +276,9 @@ def test_stages_that_were_skipped_are_said_to_be_and_leave_no_rows(chain, monkey
 def test_the_page_says_what_each_variant_trains_and_how_they_differ(page):
     section = page.split('id="classification"')[1].split("</section>")[0].replace("\u00a0", " ")
     assert "196,864" in section
-    assert "last block less all" in section
+    assert "last block minus all" in section
     assert "83.0 %, 82.0 %" in section  # by seed
-    assert "messages learnt from" in section
+    assert ">training messages<" in section
     assert "unseen patterns, 500 messages" in section
     assert "everyday, 40 messages" in section
 
@@ -283,12 +286,12 @@ def test_the_page_says_what_each_variant_trains_and_how_they_differ(page):
 def test_the_page_says_what_of_the_items_overlaps_and_what_models_score_without(page):
     section = page.split('id="contamination"')[1].split("</section>")[0].replace("\u00a0", " ")
     assert "if 13 of its words in a row" in section
-    assert "within 20 words behind the item" in section
+    assert "20 words after the item" in section
     assert "20.0 % (17.5 to 22.7)" in section  # messages that overlap
     assert "95.0 % (90.8 to 97.3)" in section  # with their own label
     assert "instruct model, exact match" in section
     assert "foundation model, cloze" not in section  # of which no item overlaps
-    assert "whose own training text" not in section
+    assert "started from pretrained weights" not in section
 
 
 def test_a_gain_in_scores_by_several_judges_covers_their_seeds():

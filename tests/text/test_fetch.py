@@ -444,7 +444,7 @@ def test_a_file_on_this_machine_comes_without_a_proxy(server, desk, monkeypatch)
         ),
         (
             "odd://me:s3cret@x",
-            r"no HTTP \(.*odd.*\); look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
+            r"invalid proxy \(.*odd.*\); check HTTP_PROXY, HTTPS_PROXY and ALL_PROXY",
         ),
     ],
 )

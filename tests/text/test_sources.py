@@ -203,7 +203,7 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
         ),
         (
             {"b": entry(files=[{"path": "b.txt", "bytes": 1, "sha256": HASH}])},
-            "b.files.0: urls, or package, version and file: a file must be",
+            "b.files.0: give urls, or package, version and file",
         ),
         ({"b": packaged("../b.txt")}, "path 'p-1/../b.txt' must be relative"),
         ({"b": weights("a.gguf", "b.gguf")}, "config.json and weights are needed, or one .gguf"),

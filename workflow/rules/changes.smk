@@ -1,4 +1,4 @@
-# Whether what lies in a stage's folder is still what the parameters and the code of now would make.
+# Check whether the result of a stage is what the present parameters and code would make.
 
 from functools import cache
 
@@ -10,8 +10,8 @@ hashed = cache(content_hash)
 
 @cache
 def code_hash(name):
-    """The hash of the file that stage code writes about a stage: of what it would write now, but where DVC takes the
-    one that is there.
+    """Return the hash of the file that stage `code` writes about a stage. This is the file that it would write now,
+    except where DVC accepts the existing file.
     """
     try:
         would = sha256_text(to_json(closure.code_of(SOURCE, name, LOCKED)))
@@ -21,7 +21,7 @@ def code_hash(name):
 
 
 def accepted(name):
-    """Whether DVC takes a stage as it is."""
+    """Return whether DVC accepts a stage as it is."""
     try:
         return dvc.accepted(name)
     except UserError as error:
@@ -29,14 +29,14 @@ def accepted(name):
 
 
 def written(name):
-    """The hash of the file that is there, if one is."""
+    """Return the hash of the existing file, if there is one."""
     file = Path(STAGES["code"].out, f"{name}.json")
     return hashed(file) if file.exists() else None
 
 
 def stands(stage):
-    """Whether what lies in a stage's folder is whole and was made with the parameters and the code of now, if anything
-    does; or DVC takes it as it is.
+    """Return whether a stage's result is complete and was made with the present parameters and code, or DVC accepts it
+    as it is. True if the stage has no result.
     """
     file = Path(record(stage.out))
     if not file.exists():
@@ -57,15 +57,16 @@ def stands(stage):
 
 
 def code(stage):
-    """A hash of the stage's code: other code schedules it."""
+    """Return a hash of the stage's code. Other code schedules the stage."""
     return code_hash(stage.name) if stage.code else ""
 
 
 def made(name):
-    """A number that goes up where what lies there was made otherwise: by `dvc repro`, of an edit that was taken back.
+    """Return a function that gives a number, which grows if the present result was made with another state of the
+    source: `dvc repro` made it from an edit that was then undone.
 
-    Snakemake compares a parameter with that of the last job, so it would see nothing to do. The job writes the number
-    beside its log (workflow/scripts/job.py), and it stays as it is where all is well.
+    Snakemake compares a parameter with the parameter of the last job, so it would see nothing to do. The job writes the
+    number next to its log (workflow/scripts/job.py). The number stays the same if the result is current.
     """
 
     def of(wildcards):
@@ -78,7 +79,7 @@ def made(name):
     return of
 
 
-CHANGED = "scratch/changed"  # younger than every result while one of them no longer stands
+CHANGED = "scratch/changed"  # newer than every result while any result is out of date
 
 if not (Path(CHANGED).exists() and all(stands(stage) for stage in STAGES.values())):
     try:

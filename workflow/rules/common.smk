@@ -1,4 +1,4 @@
-# Reads dvc.yaml and params.yaml for the rules: a fact that stands there is written nowhere else.
+# Reads dvc.yaml and params.yaml for the rules. The rules repeat no fact of these files.
 
 import atexit
 import gc
@@ -7,10 +7,10 @@ from pathlib import Path
 
 gc.set_threshold(
     50_000
-)  # the syntax trees of all modules are read: half the time went into looking through them
-atexit.register(gc.freeze)  # nor does Python look through all objects as it ends
+)  # we read the syntax trees of all modules; scanning these objects took half of the time
+atexit.register(gc.freeze)  # and Python scans no objects when it ends
 
-sys.path.insert(0, str(Path("src").resolve()))  # in a borrowed environment, too
+sys.path.insert(0, str(Path("src").resolve()))  # also in another clone's environment
 
 from llmill.contract import closure, dvc, ownership, pipeline
 from llmill.contract.errors import UserError
@@ -25,90 +25,92 @@ try:
     TREE = parameters.load()
     STAGES = parameters.stages(TREE)
     SOURCE, LOCKED = closure.SourceTree(), closure.read_lock()
-    # A job is started with --mode, and may find another's folder half made.
+    # Snakemake starts a job with --mode. A job may find a folder that another job has half made.
     if "--mode" not in sys.argv:
-        for each in STAGES.values():  # before Snakemake or DVC removes what lies there
+        for each in STAGES.values():  # before Snakemake or DVC removes its content
             ownership.refuse_foreign(Path(each.out))
 except UserError as error:
     sys.exit(f"llmill: {error}")
 
-# How a rule brings its stage up to date. An executor without a shared file system sets it to "{params.command}".
+# The command of a rule that brings its stage up to date. An executor without a shared file system sets it to
+# "{params.command}".
 RUN = "python workflow/scripts/job.py {params.stage} {params.made} {log}"
 
 
 def firsts():
-    """One stage for each rule: of the variants of a matrix, the first."""
+    """Return one stage per rule. For a matrix stage, it is the first variant."""
     return list({stage.name: stage for stage in reversed(STAGES.values())}.values())[::-1]
 
 
 def address(name, wildcards):
-    """The stage that a job is about: `pretrain`, or `classify@all`."""
+    """Return the stage of a job: `pretrain`, or `classify@all`."""
     return "@".join([name, *wildcards])
 
 
 def wildcard(stage):
-    """That of the stage's variants, if it has any."""
+    """Return the wildcard of the stage's variants, if it has any."""
     return ["{variant}"] if stage.variant else []
 
 
 def folder(stage):
-    """Where the stage puts its results, with the wildcard."""
+    """Return the folder of the stage's results, with the wildcard."""
     return "".join([stage.out.removesuffix(stage.variant or ""), *wildcard(stage)])
 
 
 def record(folder):
-    """The one small file of a stage, or of a variant, that Snakemake follows."""
+    """Return the small file of a stage or variant that Snakemake tracks; it tracks no other."""
     return f"{folder}/record.json"
 
 
 def records():
-    """Those of every stage and variant."""
+    """Return the records of all stages and variants."""
     return [record(stage.out) for stage in STAGES.values()]
 
 
 def shown(stage):
-    """What else `snakemake --report` shows of the stage."""
+    """Return the other files of the stage that `snakemake --report` shows."""
     return [pictured(stage, **each.model_dump(exclude_none=True)) for each in stage.meta.report]
 
 
 def pictured(stage, file, caption, **words):
-    """A file of the stage with its place in the report."""
+    """Return a file of the stage with its place in the report."""
     return report(f"{folder(stage)}/{file}", caption=f"../report/{caption}", **words)
 
 
 def log(name, *wildcards):
-    """What the last job said, DVC's own lines among them; what the stage itself said when it last ran lies above."""
+    """Return the log of the last job, with DVC's lines. The stage's own log of its last run is one folder above."""
     return f"{TREE.paths.results}/logs/snakemake/{'-'.join([name, *wildcards])}.log"
 
 
 def given(stage):
-    """What a stage depends on and no stage makes: the list of sources, and the source that stage code reads."""
+    """Return the dependencies that no stage makes: the list of sources, and the source that stage `code` reads."""
     return [dep for dep in stage.deps if pipeline.producer(STAGES, dep) is None]
 
 
 def ahead(stage):
-    """The marks of the jobs that do parts of a stage's work before it."""
+    """Return the marks of the jobs that do parts of a stage's work before it."""
     return getattr(gather, stage.name)(part(stage)) if stage.meta.parts else []
 
 
 def part(stage):
-    """The mark that such a job leaves; it goes with the parts."""
+    """Return the mark that such a job leaves. It is removed together with the parts."""
     return f"{SCRATCH}/{stage.name}/{PARTS}/{{scatteritem}}.done"
 
 
 def inputs(name):
-    """What a job waits for: the records of the stages it reads, and source files one by one, never a folder."""
+    """Return what a job waits for: the records of the stages that it reads, and single source files, never a folder."""
 
     def of(wildcards):
         stage = STAGES[address(name, wildcards)]
         read = [record(parent.out) for parent in pipeline.parents(STAGES, stage)]
         if stage.code:
-            # Stage code runs after any edit of source. Where that changes nothing for this stage, it is no reason to
-            # schedule it; otherwise it is, since Snakemake looks at no other reason behind a job that it will run.
+            # Stage `code` runs after any edit of the source. If the edit changes nothing for this stage, it must not
+            # schedule the stage. Otherwise it must, because Snakemake checks no other reason downstream of a job that it
+            # will run.
             code = record(STAGES["code"].out)
             kept = Path(record(stage.out)).exists() and stands(stage)
             read.append(ancient(code) if kept else code)
-        # Of a result that `dvc repro` alone has made, Snakemake knows no parameters: what is newer schedules it.
+        # Snakemake knows no parameters of a result that only `dvc repro` has made. A newer file schedules it.
         read.append(ancient(CHANGED) if stands(stage) else CHANGED)
         files = [
             [str(f) for f in files_under(Path(d))] if Path(d).is_dir() else [d]
@@ -120,34 +122,34 @@ def inputs(name):
 
 
 def inputs_of_parts(name):
-    """What a job that does parts of a stage's work waits for: the same."""
+    """Return what a job waits for that does parts of a stage's work: the same."""
     return lambda wildcards: inputs(name)([])
 
 
 def address_of(name):
-    """The stage's name for DVC."""
+    """Return the stage's name for DVC."""
     return lambda wildcards: address(name, wildcards)
 
 
 def command(name):
-    """The stage's own command, for executors that run it without DVC."""
+    """Return the stage's own command, for executors that run it without DVC."""
     return lambda wildcards: STAGES[address(name, wildcards)].cmd
 
 
 def sections(stage):
-    """The values of the stage's sections of params.yaml: another value schedules it."""
+    """Return the values of the stage's sections of params.yaml. Another value schedules the stage."""
     return parameters.values(TREE, stage.params)
 
 
 def threads(stage):
-    """The threads of each of the stage's processes times these."""
+    """Return the threads per process times the number of processes of the stage."""
     return own(stage, "threads", stage.meta.threads) * own(stage, "processes", 1)
 
 
 def needs(stage):
-    """What a job asks of the machine, or of a cluster, besides threads; what is not asked for is left out.
+    """Return what a job requests from the machine or cluster, besides threads, without zero amounts.
 
-    `auto` asks for no GPU: a partition without any would let the job wait for ever.
+    `auto` requests no GPU, because the job would wait for ever in a partition without GPUs.
     """
     wanted = stage.meta.gpu * own(stage, "processes", 1)
     gpu = wanted if TREE.runtime.device == "cuda" else 0
@@ -156,5 +158,5 @@ def needs(stage):
 
 
 def own(stage, key, default):
-    """A value of the stage's own section of params.yaml, if it has it."""
+    """Return a value of the stage's own section of params.yaml, or the default."""
     return sections(stage).get(stage.name, {}).get(key, default)

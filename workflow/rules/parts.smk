@@ -1,5 +1,5 @@
-# Jobs that do parts of a stage's work before it. There are none unless asked for, as `--set-scatter prepare=8 tokenize=8`:
-# then eight jobs go ahead of either stage, which takes what they made.
+# Jobs that do parts of a stage's work before it. Snakemake starts them only on request, e.g. with
+# `--set-scatter prepare=8 tokenize=8`: eight jobs then run before each of the two stages, which uses their parts.
 
 
 scattergather:
@@ -24,6 +24,6 @@ for stage in firsts():
             resources:
                 **needs(stage),
             params:
-                stage=stage.name,  # of what else changes a part, the part itself knows
+                stage=stage.name,  # the part itself checks everything else that changes it
             shell:
                 "PYTHONPATH=src${{PYTHONPATH:+:$PYTHONPATH}} python -m llmill part {params.stage} {wildcards.scatteritem} > {log} 2>&1"

@@ -1,4 +1,4 @@
-# A rule for each stage of dvc.yaml. The functions look at the stage as the loop stands, so none waits to be called.
+# A rule for each stage of dvc.yaml. The functions read the loop variable, so each of them is called inside the loop.
 
 for stage in firsts():
 

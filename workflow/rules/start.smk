@@ -1,4 +1,4 @@
-# What happens as jobs begin. Snakemake keeps one `onstart`, the last.
+# What to do before the first job. Snakemake keeps only one `onstart`, the last one.
 
 import logging
 import os
@@ -6,15 +6,15 @@ import os
 
 onstart:
     refuse_space_on_slurm()
-    # For `make run`: a job says itself as it starts and ends (workflow/scripts/job.py), so Snakemake is left its
-    # warnings and errors. It logs through Python's `logging`; under another name its lines would come back, and
-    # nothing else.
+    # For `make run`: each job prints its own start and end (workflow/scripts/job.py), so Snakemake prints only its
+    # warnings and errors. It logs through Python's `logging`. If the logger gets another name, Snakemake's lines are
+    # printed again, and nothing else changes.
     if os.environ.get("LLMILL_BRIEF"):
         logging.getLogger("snakemake.logging").setLevel(logging.WARNING)
 
 
 def refuse_space_on_slurm():
-    """The executor writes Python's path into its commands as it stands."""
+    """Exit if Python's path has a space, because the slurm executor writes the path unquoted into its commands."""
     words = " ".join(sys.argv).replace("=", " ").split()
     chosen = [b for a, b in zip(words, words[1:]) if a in ("--profile", "--executor", "-e")]
     chosen.append(os.environ.get("SNAKEMAKE_PROFILE", ""))

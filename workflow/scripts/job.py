@@ -1,10 +1,10 @@
-"""A job of Snakemake: asks DVC to bring one stage up to date, and keeps what is said in a log.
+"""A job of Snakemake: calls DVC to bring one stage up to date, and writes all output to a log.
 
     python workflow/scripts/job.py STAGE MADE LOG
 
-MADE is kept beside the log for the next `snakemake` (`made` in workflow/rules/changes.smk). With
-LLMILL_BRIEF set, as `make run` does, the terminal gets what the stage itself says and a line as it
-starts and as it ends, in place of what DVC says.
+The job stores MADE next to the log for the next `snakemake` (`made` in workflow/rules/changes.smk).
+If LLMILL_BRIEF is set, as by `make run`, the terminal shows the stage's own output and a line when
+the stage starts and ends, instead of DVC's output.
 """
 
 import os
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, "src")  # in a borrowed environment, too
+sys.path.insert(0, "src")  # also in another clone's environment
 
 from llmill.contract import parts  # after the path
 from llmill.contract.printable import duration
@@ -36,14 +36,14 @@ NOISE = re.compile(
 
 
 class Terminal:
-    """Standard output. A reader that is gone costs the lines, not the job."""
+    """Standard output. If its reader is gone, the lines are lost, but the job continues."""
 
     def __init__(self, stage: str, brief: bool):
         self.stage, self.brief = stage, brief
         self.begun, self.what = time.monotonic(), "unchanged"
 
     def show(self, line: bytes) -> None:
-        """A line of DVC's or of the stage's."""
+        """Show a line of DVC or of the stage."""
         text = line.decode(errors="replace").rstrip("\n")
         if RUNS.match(text):
             self.begun, self.what = time.monotonic(), "done"
@@ -56,7 +56,7 @@ class Terminal:
             self.write(line)
 
     def end(self, code: int, log: Path) -> None:
-        """What became of the stage."""
+        """Show the outcome of the stage."""
         took = duration(time.monotonic() - self.begun)
         if code:
             self.say(f"no result after {took}; all that was said: {log}")
@@ -64,12 +64,12 @@ class Terminal:
             self.say(f"done in {took}" if self.what == "done" else self.what)
 
     def say(self, text: str) -> None:
-        """A line of our own."""
+        """Write a line of the job itself, in brief mode."""
         if self.brief:
             self.write(f"{self.stage}: {text}\n".encode())
 
     def write(self, line: bytes) -> None:
-        """Whole lines, as they are."""
+        """Write a whole line, unchanged."""
         try:
             sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
@@ -78,15 +78,15 @@ class Terminal:
 
 
 def environment() -> dict[str, str]:
-    """With this source first: an environment of Snakemake's own (--sdm conda) lacks it."""
+    """Return the environment with this source first, which Snakemake's own (--sdm conda) lacks."""
     found = [str(Path("src").resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(found)}
 
 
 def main(stage: str, made: str, log: Path) -> int:
-    """Bring the stage up to date; DVC's exit code."""
-    # What stops a training must not stop its log: its last lines come after the signal. A handler,
-    # unlike SIG_IGN, is not inherited by DVC.
+    """Bring the stage up to date and return DVC's exit code."""
+    # A signal that stops a training must not stop its log, because the training writes its last
+    # lines after the signal. DVC does not inherit a handler, but it would inherit SIG_IGN.
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, lambda *_: None)
@@ -104,7 +104,7 @@ def main(stage: str, made: str, log: Path) -> int:
             terminal.show(line)
             lost |= line.startswith(NOT_KEPT)
     code = process.returncode if process.returncode >= 0 else 128 - process.returncode
-    if lost and not code:  # DVC says so, and takes the result all the same
+    if lost and not code:  # DVC reports it, but accepts the result anyway
         code = 1
         line = LOST.format(stage).encode()
         with log.open("ab") as file:
@@ -112,7 +112,7 @@ def main(stage: str, made: str, log: Path) -> int:
         terminal.write(line)
     if code == 0:
         log.with_suffix(".made").write_text(f"{made}\n")
-        # DVC may have restored the stage, or left it as it was, after other jobs made parts of it.
+        # DVC may have restored the stage or left it unchanged after other jobs made parts of it.
         parts.remove(SCRATCH / stage)
     terminal.end(code, log)
     return code

@@ -12,7 +12,7 @@ from llmill.comparison.reasons import Reason, plain
 from llmill.report import form
 
 MOST_STAGES = 3  # named beside a change
-FIGURE_HEAD = ("figure", "before", "after", "change", "gained / lost", "p")
+FIGURE_HEAD = ("metric", "before", "after", "change", "gained / lost", "p")
 SHARED = " shared"  # items, if one side has others as well
 FIRST_SEED = ", first seed"  # only that seed's items were written
 ROUNDING = 1e-6
@@ -131,12 +131,12 @@ def tests(found: Comparison) -> int:
 def caption(found: Comparison) -> str:
     """Return the meaning of the columns of a metric table."""
     if not any(row.paired for row in found.headlines):
-        return "Neither side keeps items for these figures: intervals, where there are any."
+        return "Neither side keeps items for these metrics, only intervals where there are any."
     n = tests(found)
     return (
-        "gained, lost: items that only one side has right (or higher, of scores), among those that "
-        "both were asked; beside the change its 95 % interval over these items; p: McNemar's exact "
-        "test. Both take questions about one entity or passage together. "
-        f"Of {n} tests some {n * 0.05:.1f} are below 0.05 by chance alone. What another seed of a "
-        "training would change is in none of it."
+        "gained, lost: items that only one side answers correctly (or with a higher score), among "
+        "the items that both sides share. After the change comes its 95 % interval over these "
+        "items. p: McNemar's exact test. The interval and the test keep questions about one entity "
+        f"or passage together. Of {n} tests, about {n * 0.05:.1f} are below 0.05 by chance alone. "
+        "None of these columns covers the effect of another training seed."
     )

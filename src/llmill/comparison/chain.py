@@ -67,8 +67,8 @@ def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
     chains = Chains(*locks)
     if not chains.both:
         raise UserError(
-            f"two pipelines: {before.title} has the stages {_listed(locks[0])}, "
-            f"{after.title} {_listed(locks[1])}"
+            f"these are two pipelines: {before.title} has the stages {_listed(locks[0])}, and "
+            f"{after.title} has the stages {_listed(locks[1])}"
         )
     outputs = Outputs(cache), Outputs(cache)
     found = Comparison(
@@ -98,7 +98,7 @@ def read(side: Revision) -> dict[str, Made]:
     order = [address for address in _stages(side) if address in lock]
     lock = {address: lock[address] for address in [*order, *lock]}
     if not lock:
-        raise UserError(f"{side.title}: its dvc.lock names no stage; `dvc repro` there writes it")
+        raise UserError(f"{side.title}: its dvc.lock lists no stage; run `dvc repro` there")
     return lock
 
 
@@ -109,7 +109,9 @@ def _stages(side: Revision) -> list[str]:
 def _yaml(side: Revision, path: str) -> Any:
     content = side.read(path)
     if content is None:
-        raise UserError(f"{side.title}: no {path}; it is no state of an llmill repository")
+        raise UserError(
+            f"{side.title}: has no {path}, so it is not a state of an llmill repository"
+        )
     try:
         return yaml_file.parse(content.decode())
     except ValueError as error:
@@ -122,10 +124,12 @@ def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
     edited = edited_since(side, lock, _yaml(side, "params.yaml"))
     notes = []
     if absent:
-        notes.append(f"{side.title}: dvc.lock has no run of {', '.join(absent)}; `dvc repro` there")
+        notes.append(
+            f"{side.title}: dvc.lock has no run of {', '.join(absent)}; run `dvc repro` there"
+        )
     if edited:
         notes.append(
-            f"{side.title}: params.yaml was edited after the runs that dvc.lock has: "
+            f"{side.title}: params.yaml was edited after the runs in dvc.lock: "
             f"{', '.join(edited[:6])}{' and more' if len(edited) > 6 else ''}"
         )
     return notes

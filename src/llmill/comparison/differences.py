@@ -139,7 +139,7 @@ class Codes:
         made = record.to_json(found).encode() if found else b""
         if found and hashlib.md5(made, usedforsecurity=False).hexdigest() != md5:
             title = self._revision.title
-            line = f"{title}: its source is not quite the code that its results were made with"
+            line = f"{title}: its source is not exactly the code that made its results"
             if line not in self._notes:
                 self._notes.append(line)
         return found
@@ -185,7 +185,7 @@ def _output(chains: Chains, address: str, cache: Cache) -> str:
     names = pair[0].keys() | pair[1].keys()
     differing = sorted(name for name in names if pair[0].get(name) != pair[1].get(name))
     if differing == [record.NAME]:
-        return "same but for its record"
+        return "same except its record"
     shown = [name for name in differing if name != record.NAME]
     more = f", and {len(shown) - 2} more" if len(shown) > 3 else ""
     return f"differs: {', '.join(shown[: 2 if more else 3])}{more}"

@@ -9,7 +9,7 @@ from typing import Any
 from llmill.report import form
 from llmill.report.about import ABOUT
 
-SAME = "The same, "  # how a group of the report begins that continues the one before
+SAME = "The same, "  # how a group of an older report begins that continues the one before
 
 
 @dataclass(frozen=True)

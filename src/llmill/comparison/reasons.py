@@ -47,20 +47,20 @@ def said(
     changes = sorted(between.changes)
     if not changes:
         return (
-            "other bytes, though nothing upstream differs: the same parameters, code and data gave "
-            "another result, on another machine perhaps"
+            "the bytes differ although nothing upstream does: the same parameters, code and data "
+            "gave another result, perhaps on another machine"
         )
     if len(changes) == 1:
         return f"the only change upstream is {named(changes, values)}"
     if len(between.steps) > 1:
         steps = "; then ".join(named(step.changes, values) for step in between.steps)
-        together = "" if between.is_known else " (what stands together is not told apart)"
-        return f"DVC's cache holds the runs between: {steps}{together}"
+        together = "" if between.is_known else " (llmill cannot separate changes within a step)"
+        return f"DVC's cache has the runs in between: {steps}{together}"
     makes = command(between, values, sides[1], addresses, files)
     return (
-        f"{len(changes)} changes upstream ({named(changes, values)}), and DVC's cache holds no run "
-        "between that tells them apart"
-        + (f"; at {sides[0].asked} `{makes}` makes one" if makes else "")
+        f"{len(changes)} changes upstream ({named(changes, values)}), and DVC's cache has no run "
+        "in between that separates them"
+        + (f"; at {sides[0].asked}, `{makes}` makes one" if makes else "")
     )
 
 
@@ -107,11 +107,11 @@ def _name(change: Change, values: tuple[Any, Any]) -> str:
     if change.kind == CODE:
         return f"the code of {PurePosixPath(change.name).stem}"
     if change.kind == "command":
-        return f"how {change.name} is run"
+        return f"the command of {change.name}"
     if change.kind == "input":
-        return f"that {change.name} is read{' no more' if values[1] == MISSING else ''}"
+        return f"the {'removed' if values[1] == MISSING else 'new'} input {change.name}"
     if change.kind == "bytes":
-        return f"other bytes in {change.name}, which nothing upstream explains"
+        return f"other bytes in {change.name} that nothing upstream explains"
     return f"data {change.name}"
 
 

@@ -86,7 +86,7 @@ def find(name: str) -> Revision | None:
         of_head = [(commit, ref) for commit, ref in found if "".join(ref[2:4]) == head]
         if len(of_head) != 1:
             commits = ", ".join(commit[:7] for commit, _ in found)
-            raise UserError(f"{name}: several experiments have this name; take a commit: {commits}")
+            raise UserError(f"{name}: several experiments have this name; use a commit: {commits}")
         found = of_head
     return Revision(name, found[0][0]) if found else None
 

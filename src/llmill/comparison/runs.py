@@ -25,23 +25,25 @@ def find(name: str) -> Kept:
     found = tracking.kept_runs(name)
     if not found:
         raise UserError(
-            f"{name}: no revision of git, no experiment of DVC's (`dvc exp list --all-commits` "
-            "names them; one that was removed is gone) and no MLflow run (`llmill runs`)"
+            f"{name}: not a git revision, a DVC experiment (`dvc exp list --all-commits` lists "
+            "them; a removed one is gone) or an MLflow run (`llmill runs` lists them)"
         )
     if len(found) > 1:
         some = "; ".join(f"{run.id} of {run.started}{_experiment(run)}" for run in found[:MOST])
-        raise UserError(f"{name}: {len(found)} MLflow runs have this name; take an id: {some}")
+        raise UserError(
+            f"{name}: {len(found)} MLflow runs have this name; use an id instead: {some}"
+        )
     return found[0]
 
 
 def compare(before: Kept, after: Kept) -> Comparison:
     """Compare two runs. Raises `UserError` for the same run twice, and for runs of two stages."""
     if before.id == after.id:
-        raise UserError(f"{before.name}: one MLflow run, so nothing differs")
+        raise UserError(f"{before.name}: both sides are the same MLflow run, so nothing differs")
     if _stage(before) != _stage(after):
         raise UserError(
-            f"two stages: {before.name} and {after.name} measure different things; "
-            "compare two runs of one"
+            f"{before.name} and {after.name} are two stages and measure different things; "
+            "compare two runs of one stage"
         )
     found = Comparison(
         (f"{before.name} {before.id[:SHORT]}", f"{after.name} {after.id[:SHORT]}"),
@@ -70,15 +72,15 @@ def _said(differences: list[Difference], alone: list[str]) -> str:
     changes = [each for each in differences if each.kind != "tag"]
     names = ", ".join(map(_named, changes[:MOST]))
     if alone and not changes:
-        return f"{', '.join(alone)} made what only one of the runs reads"
+        return f"only one of the runs reads the output of {', '.join(alone)}"
     if not changes:
-        return "neither parameters nor inputs of these runs and those upstream differ"
+        return "the parameters and inputs of these runs and of the runs upstream are the same"
     if len(changes) == 1:
         return f"the only change upstream is {names}"
     more = f" and {len(changes) - MOST} more" if len(changes) > MOST else ""
     return (
-        f"{len(changes)} changes upstream, {names}{more}: two runs alone do not tell which moved "
-        "it; compare their commits, for which DVC's cache may hold the runs between"
+        f"{len(changes)} changes upstream, {names}{more}: two runs alone do not show which one "
+        "moved the metrics; compare their commits, because DVC's cache may have the runs in between"
     )
 
 

@@ -13,8 +13,8 @@ from llmill.contract import printable
 MOST = 12  # changes of a kind that are shown
 NAME_WIDTH = 24  # of a metric's name, at least
 WIDE = 116  # of a terminal with room for every number on one line
-CHANGE_HEAD = ("", "what", "before", "after", "of")
-STAGE_HEAD = ("stage", "changed", "reads what differs of", "output")
+CHANGE_HEAD = ("kind", "name", "before", "after", "stages")
+STAGE_HEAD = ("stage", "changed", "reads changed outputs of", "output")
 
 
 def show(found: Comparison, console: Console, everything: bool) -> None:
@@ -27,9 +27,9 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
         _say(
             console,
             f"Nothing differs: parameters, code, packages, data and all outputs of "
-            f"{found.n_stages} stages are the same, by git and dvc.lock."
+            f"{found.n_stages} stages are the same in git and dvc.lock."
             if found.n_stages
-            else "Nothing differs: parameters, inputs and figures are the same.",
+            else "Nothing differs: parameters, inputs and metrics are the same.",
         )
         return
     kinds = cells.by_kind(found.differences)
@@ -37,17 +37,17 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
     shown = [(kind, *row) for kind, rows in kinds.items() for row in rows[:most]]
     _table(console, "What changed", CHANGE_HEAD, shown)
     if len(found.differences) > len(shown):
-        _say(console, f"and {len(found.differences) - len(shown)} more changes: --all, or --page")
+        _say(console, f"{len(found.differences) - len(shown)} more changes: use --all or --page")
     _table(console, "Stages that differ", STAGE_HEAD, cells.stages(found))
     if found.n_stages:
         _say(
             console,
-            f"{found.n_stages - len(found.stages)} of {found.n_stages} stages are as they were.",
+            f"{found.n_stages - len(found.stages)} of {found.n_stages} stages did not change.",
         )
     _figures(found, console)
     _others(found, console, everything)
     if found.reasons:
-        console.print(Text("Which change moved it", style="italic"))
+        console.print(Text("Which change moved them", style="italic"))
     for reason in found.reasons:
         _say(console, f"{', '.join(reason.addresses)}: {reason.said}.")
         if reason.figures:
@@ -56,13 +56,13 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
 
 def _figures(found: Comparison, console: Console) -> None:
     if found.headlines:
-        table = _grouped(console, "Figures that moved", cells.headlines(found))
+        table = _grouped(console, "Headline metrics that moved", cells.headlines(found))
         table.caption, table.caption_justify = cells.caption(found), "left"
         console.print(table)
     if found.headlines or found.still:
-        _say(console, f"{found.still} headline figures did not move.")
+        _say(console, f"{found.still} headline metrics did not move.")
     if found.alone:
-        _say(console, f"{found.alone} headline figures are known of one side only.")
+        _say(console, f"{found.alone} headline metrics exist on one side only.")
 
 
 def _others(found: Comparison, console: Console, everything: bool) -> None:
@@ -71,13 +71,13 @@ def _others(found: Comparison, console: Console, everything: bool) -> None:
         for address, rows in found.others.items():
             _table(
                 console,
-                f"{address}: every figure that moved",
+                f"{address}: all metrics that moved",
                 cells.FIGURE_HEAD[:4],
                 cells.others(rows),
                 words=1,
             )
     elif count:
-        _say(console, f"In all {count} figures of {', '.join(found.others)} moved: --all")
+        _say(console, f"In all, {count} metrics of {', '.join(found.others)} moved: use --all")
 
 
 def _table(

@@ -6,7 +6,7 @@ changed word of the page would start a training.
 
 from dataclasses import dataclass
 
-PAIRED = "same texts, in pairs"
+PAIRED = "paired on the same texts"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
         ),
     ),
     "signals": About(
-        heading="Foundation model, what tells small ones apart",
+        heading="Foundation model, metrics that tell small models apart",
         headlines=(
             Headline(
                 "bits_per_byte",
@@ -67,28 +67,28 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
             Headline(
                 "last_words",
                 "last_words.accuracy",
-                "last words of held-out documents",
+                "last words of held-out documents, accuracy",
                 "share",
-                "from three words {last_words.near.accuracy}, bigram {last_words.bigram.accuracy}",
+                "from three words only {last_words.near.accuracy}, "
+                "bigram {last_words.bigram.accuracy}",
             ),
             Headline(
                 "memorised",
                 "memorisation.difference.tokens",
-                "training text reproduced, less held-out text, points",
+                "reproduced tokens, training minus held-out text, points",
                 "gain",
-                "tokens of windows gone on with",
             ),
             Headline(
                 "distinct_3",
                 "samples.written.distinct_3",
-                "distinct runs of three tokens in samples",
+                "distinct 3-grams of tokens in samples",
                 "share",
                 "held-out text {samples.held_out.distinct_3}",
             ),
             Headline(
                 "minimal_pairs",
                 "minimal_pairs.model",
-                "minimal pairs",
+                "minimal pairs, accuracy",
                 "share",
                 "unigram {minimal_pairs.unigram}",
             ),
@@ -100,19 +100,19 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
     "judge": About(note=Note("exact_match", "share", "exact")),
     "grader": About(
         loss="squared error",
-        heading="Embedded judge, answers of known worth",
+        heading="Embedded judge, answers with a known score",
         headlines=(
             Headline(
                 "above_another",
                 "above_another",
-                "references above another task's",
+                "references ranked above another task's reference",
                 "share",
                 "chance 50.0 %",
             ),
             Headline(
                 "paraphrases_right",
                 "paraphrases_right",
-                "pairs with a paraphrase above a wrong answer",
+                "pairs with a paraphrase ranked above a wrong answer",
                 "share",
                 "ROUGE-L {paraphrases_rouge_l}",
             ),
@@ -128,7 +128,7 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
                 "accuracy",
                 "chosen answer has the higher reward",
                 "share",
-                "the longer answer {beside.longer_answer}, by likelihood alone before the training "
+                "longer answer {beside.longer_answer}, likelihood alone before training "
                 "{beside.likelihood_before}",
             ),
             Headline("drift", "kl", "drift, nats per answer", "nats"),
@@ -137,32 +137,32 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
     "knowledge": About(
         heading="Questions after tuning",
         headlines=(
-            Headline("cloze", "cloze.after", "cloze", "share", "before {cloze.before}"),
+            Headline("cloze", "cloze.after", "cloze", "share", "before tuning {cloze.before}"),
             Headline(
                 "in_template",
                 "in_template.after",
-                "cloze, in the template",
+                "cloze, in the chat template",
                 "share",
-                "before {in_template.before}",
+                "before tuning {in_template.before}",
             ),
             Headline(
                 "written",
                 "written.after",
-                "written",
+                "free generation",
                 "share",
-                "before {written.before}, another question's text {of_others.after}",
+                "before tuning {written.before}, another question's text {of_others.after}",
             ),
             Headline(
                 "answered",
                 "answered.after",
-                "answered",
+                "free generation, in the chat template",
                 "share",
-                "before {answered.before}, another question's answer {of_others.answered}",
+                "before tuning {answered.before}, another question's answer {of_others.answered}",
             ),
         ),
     ),
     "contamination": About(note=Note("overlapping", "count", "overlap")),
-    "instruct": About(model="instruct model", loss="nats per learnt token"),
+    "instruct": About(model="instruct model", loss="nats per trained token"),
     "classify": About(loss="nats per message"),
     "prepare": About(note=Note("text.train_documents", "count", "texts")),
     "tokenizer": About(note=Note("n_vocab", "count", "tokens")),

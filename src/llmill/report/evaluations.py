@@ -53,7 +53,7 @@ def ways_to_pick(results: Results) -> Table:
             error = form.number(found.get("calibration_error"), "share")
             cells: list[Cell] = [(share, "share") for share in shares]
             rows.append([f"{kind}, {model_name(model)}", *cells, error])
-    for key, name in {"longest": "the longest choice", "most_shared": "most words shared"}.items():
+    for key, name in {"longest": "longest choice", "most_shared": "most words in common"}.items():
         rows.append([name, *[form.DASH] * len(units), (asked.get(key), "share"), form.DASH])
     heads = ["plain sum" if unit == "sum" else f"per {unit}" for unit in units]
     return with_intervals(["", *heads, "baseline", "calibration error"], rows)
@@ -72,7 +72,7 @@ def kinds(results: Results) -> Table:
         count = number(each[-1].get("n"), "count")
         rows.append([words(name), count, *means, *exact, *overlap])
     models = [model_name(model) for model in by_model]
-    head = [f"{figure}, {m}" for figure in ("mean", "exact match", "ROUGE-L") for m in models]
+    head = [f"{figure}, {m}" for figure in ("mean score", "exact match", "ROUGE-L") for m in models]
     return with_intervals(["kind", "answers", *head], rows)
 
 
@@ -93,7 +93,7 @@ def agreement(results: Results) -> Table:
             name = f"{model_name(model)}: length of {LENGTHS[key]}"
             rows.append([name, form.trials(figure), form.DASH, (figure, "plain"), form.DASH])
     return with_intervals(
-        ("the judge and", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows
+        ("judge compared with", "answers", "kappa", "Spearman", "Kendall’s tau-b"), rows
     )
 
 
@@ -107,7 +107,7 @@ def alphas(results: Results) -> Table:
             n = form.trials(next(iter(found.values())))
             rows.append([model_name(model), n, *((found.get(each), "plain") for each in levels)])
     head = [f"{words}, {level}" for level, words in levels.items()]
-    return with_intervals(("answers of", "answers", *head), rows)
+    return with_intervals(("answers of", "n", *head), rows)
 
 
 def judges(results: Results) -> Table:
@@ -125,9 +125,13 @@ def judges(results: Results) -> Table:
             metrics = results.metrics[f"judge@{model}"]
             shares.append(metrics["auc_by_seed"].get(seed) if seed else metrics["auc"])
         rows.append([name, *((x, "share") for x in shares), *((x, "points") for x in given)])
-    above = [f"right answers of the {model_name(model)} above others" for model in models]
-    head = ("references above another task’s", "paraphrases above wrong answers", *above)
-    return with_intervals(("", *head, "given to an empty answer", "given to “It is true.”"), rows)
+    above = [f"right answers of the {model_name(model)} ranked above others" for model in models]
+    head = (
+        "references ranked above another task’s",
+        "paraphrases ranked above wrong answers",
+        *above,
+    )
+    return with_intervals(("", *head, "score of an empty answer", "score of “It is true.”"), rows)
 
 
 def overlaps(found: Mapping[str, Any]) -> Table:
@@ -141,9 +145,9 @@ def overlaps(found: Mapping[str, Any]) -> Table:
         ]
         for kind, figures in found.get("kinds", {}).items()
     ]
-    above = f"above {number(found.get('threshold'), 'share')}"
-    answers = ("of these with the right answer", "with a wrong one")
-    head = ("", "items", "one run, the whole", "longest run, words", "overlap", above, *answers)
+    above = f"overlap above {number(found.get('threshold'), 'share')}"
+    answers = ("overlap with the right answer", "overlap with a wrong answer")
+    head = ("", "items", "items of one run", "longest run, words", "overlap", above, *answers)
     return with_intervals(head, rows)
 
 
@@ -162,8 +166,8 @@ def with_and_without(found: Mapping[str, Any]) -> Table:
         for measure, shares in measures.items()
         if shares["overlapping"]["n"]
     ]
-    below = f"not above {number(found.get('threshold'), 'share')}"
-    head = ("", "model, right by", "overlapping", "all items", "those that overlap", "the others")
+    below = f"overlap not above {number(found.get('threshold'), 'share')}"
+    head = ("", "model, metric", "overlapping", "all items", "overlapping items", "other items")
     return with_intervals((*head, below), rows, left=2)
 
 

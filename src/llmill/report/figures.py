@@ -85,7 +85,7 @@ def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     variants = {name: share for name, share in shares.items() if name not in baselines}
     _intervals(axes, shares, {"classifier": variants, "baseline": baselines}, annotate=True)
     axes.legend(loc="best")
-    axes.set(title="Accuracy on the test messages", xlabel=_axis("right, %", shares.values()))
+    axes.set(title="Accuracy on the test messages", xlabel=_axis("accuracy, %", shares.values()))
     axes.margins(x=0.12)
     return figure
 
@@ -94,7 +94,9 @@ def by_parameters(variants: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Test accuracy of each classifier by its number of trained parameters, with intervals."""
     trained = {name: measures.get("trainable_parameters") for name, measures in variants.items()}
     figure, axes = _accuracy_by(trained, variants)
-    axes.set(title="Accuracy by what is trained", xlabel="trained parameters", xscale="log")
+    axes.set(
+        title="Accuracy by number of trained parameters", xlabel="trained parameters", xscale="log"
+    )
     return figure
 
 
@@ -126,7 +128,7 @@ def _accuracy_by(
             label=system_name(name),
         )  # fmt: skip
     shares = [measures.get("accuracy") for measures in variants.values()]
-    axes.set(ylabel=_axis("right, %", shares))
+    axes.set(ylabel=_axis("accuracy, %", shares))
     if axes.containers:
         figure.legend(loc="outside lower center", ncols=3)
     return figure, axes
@@ -182,7 +184,7 @@ def questions(
         if chance is not None:
             axes.axvline(100 * chance, label="chance", zorder=1, **CHANCE)
         along = [share for values in by_model.values() for share in values.values()]
-        axes.set(title=f"{kind} format", xlabel=_axis("right, %", along), xlim=(-2, 102))
+        axes.set(title=f"{kind} format", xlabel=_axis("accuracy, %", along), xlim=(-2, 102))
     panels[0].set_yticks(range(len(names)), [_counted(name, shares) for name in names])
     panels[0].set_ylabel(what)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -209,7 +211,7 @@ def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
     _intervals(
         panels["exact"], exact, {n: {n: x} for n, x in exact.items()}, annotate=True, unit=" %"
     )
-    points, answers = _axis("points of 100", means.values()), _axis("answers, %", exact.values())
+    points, answers = _axis("score, 0 to 100", means.values()), _axis("answers, %", exact.values())
     panels["mean"].set(title="Mean score", xlabel=points, xlim=(-3, 115))
     panels["exact"].set(title="Exact match", xlabel=answers, xlim=(-3, 122))
     panels["exact"].tick_params(labelleft=False)
@@ -234,7 +236,7 @@ def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float
             edgecolor=rcParams["axes.facecolor"], linewidth=0.5,
         )  # fmt: skip
         axes.set_xticks(edges)
-    axes.set(title="Spread of the scores", xlabel="score", ylabel="answers, %")
+    axes.set(title="Distribution of the scores", xlabel="score", ylabel="answers, %")
     if axes.patches:
         axes.legend()
 
@@ -259,8 +261,8 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.scatter(scores, range(len(kinds)), marker="D", s=48, zorder=4, label="known score", **look)
     labels = [f"{form.words(k)} ({len(g)})" for (_, k), g in zip(kinds, groups, strict=True)]
     axes.set_yticks(range(len(kinds)), labels)
-    title = "The judge's scores, by how the answer was made"
-    axes.set(title=title, xlabel="score of 100", xlim=(-3, 103))
+    title = "The judge's scores by how the answer was made"
+    axes.set(title=title, xlabel="score, 0 to 100", xlim=(-3, 103))
     figure.legend(loc="outside lower center")
     return figure
 

@@ -105,7 +105,9 @@ def curve(path: Path) -> Curve:
     try:
         return [{k: float(v) for k, v in row.items() if v} for row in rows]
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: not a curve ({error}); `dvc checkout` restores it") from None
+        raise UserError(
+            f"{path}: not a valid file of curves ({error}); `dvc checkout` restores it"
+        ) from None
 
 
 def packages(path: Path) -> list[tuple[str, str]]:

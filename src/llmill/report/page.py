@@ -145,16 +145,17 @@ def alt_texts(results: Results) -> dict[str, str]:
     means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
     best = system_name(accuracy.get("best") or form.DASH)
     above = form.in_words(metrics["grader"].get("above_another"), "share")
-    overall = f"Over all: {_listed(shares, 'share')}."
+    overall = f"All questions: {_listed(shares, 'share')}."
+    scores = _listed(means, "points")
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
         "classification": f"Test accuracy with intervals: {_listed(right, 'share')}.",
-        "by_parameters": f"Test accuracy by the parameters trained: {_listed(right, 'share')}.",
+        "by_parameters": f"Test accuracy by trained parameters: {_listed(right, 'share')}.",
         "confusion": f"Test messages by true and predicted label, for {best}.",
-        "mmlu_levels": f"Questions right by level, with intervals. {overall}",
-        "mmlu_subjects": f"Questions right by subject, with intervals. {overall}",
-        "judge": f"Scores of 100, exact matches, spread. Mean scores: {_listed(means, 'points')}.",
-        "grader": f"The judge's scores by known worth. References above another task's: {above}.",
+        "mmlu_levels": f"Accuracy on questions by level, with intervals. {overall}",
+        "mmlu_subjects": f"Accuracy on questions by subject, with intervals. {overall}",
+        "judge": f"Scores from 0 to 100, exact match, distribution. Mean scores: {scores}.",
+        "grader": f"The judge's scores by known score. References above another task's: {above}.",
     }
 
 

@@ -13,13 +13,13 @@ from llmill.report import form
 from llmill.report.about import ABOUT, PAIRED, about, model_name
 from llmill.report.files import Results, stage_of, variant_of
 
-SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF, logistic regression"}
+SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF with logistic regression"}
 FORMATS = ("cloze", "letter")
 PROBES = {  # mean scores by probe; only references depend on the instruction
-    "reference": "what the judge gives to the references",
-    "another": "to another task's reference",
-    "constant": "to “It is true.”",
-    "empty": "to an empty answer",
+    "reference": "mean score of the references",
+    "another": "mean score of another task's reference",
+    "constant": "mean score of “It is true.”",
+    "empty": "mean score of an empty answer",
 }
 
 
@@ -68,36 +68,37 @@ def plain(rows: list[Row]) -> list[dict[str, Any]]:
 
 
 def sentence(results: Results) -> str:
-    """Summarise the run, without skipped stages, in one sentence."""
+    """Summarise the run, without skipped stages, in a few sentences."""
     trained, accuracy = results.metrics["pretrain"], results.metrics["accuracy"]
     sizes = [form.short(trained.get(name)) for name in ("parameters", "tokens")]
-    foundation = f"A foundation model of {sizes[0]} parameters, trained on {sizes[1]} tokens"
+    has = f"The foundation model has {sizes[0]} parameters"
+    sentences = [f"{has} and was trained on {sizes[1]} tokens"]
     if results.sources.get("init"):
         further = "not trained further"
         if trained.get("tokens"):
             further = f"trained on {sizes[1]} further tokens"
-        foundation = f"A foundation model of {sizes[0]} parameters, loaded and {further}"
-    clauses = []
+        sentences = [has, f"It was loaded and {further}"]
     for model in results.variants["mmlu"][:1]:
         mmlu = results.metrics[f"mmlu@{model}"]
         right = form.in_words(mmlu.get("cloze", {}).get("all"), "share")
         chance = form.number(mmlu.get("chance"), "share")
-        foundation += (
-            f", answers {right} of the questions in the cloze format, where chance is {chance}"
+        sentences.append(
+            f"It answers {right} of the questions correctly in the cloze format, where chance is "
+            f"{chance}"
         )
     if not results.skipped("accuracy"):
         best = accuracy.get("best") or ""
         share = accuracy.get("variants", {}).get(best, {}).get("accuracy")
-        clauses.append(
-            f"the best classifier (variant {form.words(best) or form.DASH}) is right "
+        sentences.append(
+            f"The best classifier (variant {form.words(best) or form.DASH}) is right "
             f"on {form.in_words(share, 'share')} of the test messages"
         )
     for model in results.variants["judge"][-1:]:
         exact = form.in_words(results.metrics[f"judge@{model}"].get("exact_match"), "share")
-        clauses.append(
-            f"{exact} of the answers of the {model_name(model)} are the reference, word for word"
+        sentences.append(
+            f"Of the answers of the {model_name(model)}, {exact} match the reference word for word"
         )
-    return "; ".join([foundation, *clauses]) + "."
+    return ". ".join(sentences) + "."
 
 
 def _declared(address: str, results: Results) -> Iterator[Row]:
@@ -143,14 +144,14 @@ def _classification(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]
     metrics = results.metrics["accuracy"]
     group, best = "Classification, test accuracy", metrics.get("best")
     for system, figures in systems(metrics).items():
-        note = "best by validation" if system == best else ""
-        name = system_name(system)
-        yield Row(f"classify.{system}", group, name, "share", figures.get("accuracy"), note)
+        name = system_name(system) + (" (best on validation)" if system == best else "")
+        yield Row(f"classify.{system}", group, name, "share", figures.get("accuracy"))
     for variant, figures in metrics.get("variants", {}).items():
         f1, name = figures.get("macro_f1"), system_name(variant)
-        yield Row(f"classify.{variant}.macro_f1", "The same, macro F1", name, "share", f1)
+        yield Row(f"classify.{variant}.macro_f1", "Classification, macro F1", name, "share", f1)
     compared = metrics.get("best_against_tfidf", {}).get("difference")
-    yield Row("classify.gain", group, "best less TF-IDF, points", "gain", compared, PAIRED)
+    beside = f"TF-IDF, {PAIRED}"
+    yield Row("classify.gain", group, "best minus TF-IDF, points", "gain", compared, beside)
     group = "Classification by the best variant, further tests"
     for test, found in metrics.get("tests", {}).items():
         shares = {name: each.get("accuracy") for name, each in found["systems"].items()}
@@ -168,29 +169,30 @@ def _judge(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:
     for model in reversed(results.variants["judge"]):
         exact = results.metrics[f"judge@{model}"].get("exact_match")
         yield Row(f"judge.{model}.exact_match", group, model_name(model), "share", exact)
-    group = "The same, words in common in order (ROUGE-L)"
+    group = "Answers to the test instructions, ROUGE-L (words in common, in order)"
     for model in reversed(results.variants["judge"]):
         overlap = results.metrics[f"judge@{model}"].get("rouge_l")
         yield Row(f"judge.{model}.rouge_l", group, model_name(model), "share", overlap)
     if not judge_short_of(results):
-        group = "The same, judged 0 to 100"
+        group = "Answers to the test instructions, score of the judge (0 to 100)"
         for model in reversed(results.variants["judge"]):
             name, mean = model_name(model), results.metrics[f"judge@{model}"].get("mean")
             yield Row(f"judge.{model}", group, f"{name}, mean", "points", mean)
+        beside = ", ".join([*map(model_name, results.variants["judge"][:1]), PAIRED])
         for model, gain in gains.items():
             name = f"gain of the {model_name(model)}"
-            yield Row(f"judge.{model}.gain", group, name, "points", gain, PAIRED)
+            yield Row(f"judge.{model}.gain", group, name, "points", gain, beside)
     if not _embedded(results):
         return
-    group = "The judge, judged"
+    group = "Quality of the judge"
     for model in reversed(results.variants["judge"]):
         metrics = results.metrics[f"judge@{model}"]
         beside = ", ".join(
             f"{words} {form.number(metrics.get(f'auc_{key}'), 'share')}"
-            for key, words in {"longest": "the longer answer", "rouge_l": "ROUGE-L"}.items()
+            for key, words in {"longest": "longer answer", "rouge_l": "ROUGE-L"}.items()
         )
         if "auc" in metrics:
-            name = f"right answers of the {model_name(model)} above others"
+            name = f"right answers of the {model_name(model)} ranked above others"
             yield Row(f"judge.{model}.auc", group, name, "share", metrics["auc"], beside)
     probes = results.metrics["grader"].get("gives", {})
     for probe, name in PROBES.items():

@@ -117,7 +117,7 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
     in_splits = sum(counts.get(split, 0) for split in ("dev", "val", "test")) if counts else None
     total = number(counts.get("rows", in_splits), "count")
     rows.append(("questions (dev, val, test)", total, _left_out(counts), *splits))
-    return Table(("data", "rows", "left out", "train", "validate", "test"), rows)
+    return Table(("data", "rows", "removed", "train", "validate", "test"), rows)
 
 
 def _left_out(counts: Mapping[str, Any]) -> str:
@@ -144,7 +144,7 @@ def contradictions(texts: Iterable[Mapping[str, Any]]) -> Table:
         )
         for text in texts
     ]
-    return Table(("text", "labels", "kept"), rows, left=3)
+    return Table(("text", "labels", "kept label"), rows, left=3)
 
 
 def labels(prepared: Mapping[str, Any]) -> Table:
@@ -246,9 +246,9 @@ def variants(accuracy: Mapping[str, Any]) -> Table:
     head = (
         "trained parameters",
         "accuracy",
-        "by seed",
+        "accuracy by seed",
         "calibration error",
-        "scaled",
+        "scaled error",
         "temperature",
     )
     return with_intervals(("", *head), rows)
@@ -258,7 +258,7 @@ def between(accuracy: Mapping[str, Any]) -> Table:
     """Comparisons of every two variants on the same messages."""
     rows: list[list[Cell]] = [
         [
-            f"{system_name(pair['first'])} less {system_name(pair['second'])}",
+            f"{system_name(pair['first'])} minus {system_name(pair['second'])}",
             (pair["difference"], "gain"),
             number(pair["only_first_right"], "count"),
             number(pair["only_second_right"], "count"),
@@ -266,7 +266,12 @@ def between(accuracy: Mapping[str, Any]) -> Table:
         ]
         for pair in accuracy.get("between", [])
     ]
-    head = ("points", "only the first right", "only the second right", "p, McNemar's exact test")
+    head = (
+        "points",
+        "only the first is right",
+        "only the second is right",
+        "p (McNemar's exact test)",
+    )
     return with_intervals(("", *head), rows)
 
 
@@ -277,7 +282,7 @@ def learning_curve(accuracy: Mapping[str, Any]) -> Table:
         for name, values in accuracy.get("variants", {}).items()
         for size, share in [*values.get("sizes", {}).items()]
     ]
-    return with_intervals(("", "messages learnt from", "accuracy"), rows)
+    return with_intervals(("", "training messages", "accuracy"), rows)
 
 
 def parameters(sections: Mapping[str, Any]) -> Table:

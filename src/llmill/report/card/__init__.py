@@ -10,9 +10,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 TEMPLATE = "card.md.jinja"
 KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # passed on
 KINDS = {
-    "foundation": "A foundation model: it continues texts.",
-    "assistant": "An assistant: it answers messages, over several turns.",
-    "classifier": "A classifier: it gives a text one of some labels.",
+    "foundation": "This is a foundation model that continues texts.",
+    "assistant": "This is an assistant that answers messages, over several turns.",
+    "classifier": "This is a classifier that assigns one of several labels to a text.",
 }
 
 
