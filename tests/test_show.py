@@ -129,7 +129,7 @@ def test_every_answer_of_a_conversation_stands_in_brackets(world):
 def test_what_needs_a_next_token_has_no_batches_from_a_masked_foundation(world, stage):
     shutil.rmtree(world / "results/pretrain")
     trainee.foundation(world, block_size=256, causal=False)
-    with pytest.raises(UserError, match="next token; classifiers can be made from it: `snakemake"):
+    with pytest.raises(UserError, match="next token; train classifiers from it: `snakemake"):
         printed(stage, 0)
     assert printed("classify", 0)
 

@@ -457,7 +457,7 @@ def a_source(desk, content):
 
 def test_a_source_with_another_head_is_refused_as_a_folder_is(desk):
     a_source(desk, OURS | {"config.json": b'{"head": "class"}'})
-    line = r"download\.init = 'weights': config\.json says head 'class'; only what pretrain"
+    line = r"download\.init = 'weights': config\.json says head 'class'; training can start"
     with pytest.raises(UserError, match=line):
         desk.run(init="weights")
 
@@ -485,12 +485,12 @@ def test_weights_to_begin_from_may_be_a_source(desk):
         (
             OURS | {"config.json": b'{"head": "class"}'},
             None,
-            r"config\.json says head 'class'; only what pretrain and instruct make can be begun",
+            r"config\.json says head 'class'; training can start only from a model",
         ),
         (
             OURS | {"config.json": b'{"head": "next_token", "adapter": {"rank": 2}}'},
             None,
-            r"config\.json says that it is an adapter, whose foundation would stay behind; begin",
+            r"config\.json says that it is an adapter, whose foundation would stay behind; start",
         ),
     ],
 )

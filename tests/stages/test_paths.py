@@ -57,9 +57,9 @@ def test_a_folder_of_somebody_else_is_refused_by_name_wherever_it_stands(folder,
 def test_a_file_and_a_link_to_nowhere_are_refused_too(folder):
     (folder / "results").mkdir()
     (folder / "results/report").write_text("years")
-    with pytest.raises(UserError, match="results/report: stands where"):
+    with pytest.raises(UserError, match="results/report: llmill writes a result here"):
         run(folder)
     (folder / "results/report").unlink()
     (folder / "results/report").symlink_to("nowhere")
-    with pytest.raises(UserError, match="results/report: stands where"):
+    with pytest.raises(UserError, match="results/report: llmill writes a result here"):
         run(folder)
