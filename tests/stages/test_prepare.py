@@ -248,6 +248,20 @@ def test_what_a_conversation_begins_with_is_in_its_split_whatever_the_system_say
         assert {row.asked[0]["content"] for row in rows} == set(first)
 
 
+def test_a_pair_that_goes_on_from_an_instruction_is_in_its_split(raw):
+    asked = [row["prompt"] for row in pairs() if row["prompt"].startswith("Say")]
+    rows = [
+        {"prompt": chat(text, "Yes.", "More?"), "chosen": chat("", "Yes.")[1:], "rejected": chat("", "No.")[1:]}
+        for text in asked
+    ]  # fmt: skip
+    write(raw / "preference/pairs.json", json.dumps(rows))
+    shares = {"test_share": 0.3, "validate_share": 0.3}
+    out = run(raw, instruction=WORLD.prepare.instruction.model_copy(update=shares))
+    for split, found in prepared_pairs(out).items():
+        tasks = instruction.read(out / f"instruction/{split}.jsonl")
+        assert {pair.asked[0]["content"] for pair in found} == {task.instruction for task in tasks}
+
+
 def test_a_prompt_that_conversations_ask_on_the_way_is_learnt_from_where_they_are(raw):
     """No conversation is of one turn, and each first question has two of them."""
     (raw / "instruction/tasks.json").unlink()
