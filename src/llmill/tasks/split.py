@@ -74,6 +74,7 @@ def placed(splits: Mapping[str, Iterable[Sequence[str]]]) -> tuple[dict[str, str
     wholes, within = {}, {}
     for name in reversed(NAMES):
         for said in splits[name]:
-            within.update(dict.fromkeys(beginnings(said), name))
-            wholes[whole(said)] = name
+            each = beginnings(said)
+            within.update(dict.fromkeys(each, name))
+            wholes[each[-1]] = name
     return wholes, within
