@@ -15,7 +15,9 @@ from llmill.model import lora, weights
 from llmill.model.checkpoint import Checkpoint, load, load_language_model, save, weights_hash
 from llmill.model.heads import ClassModel, ScoreModel
 from llmill.model.settings import Adapter, Model
+from llmill.model.transformer import Transformer
 from tests.evaluation.toys import bytes_tokenizer, decoder, headed, masked
+from tests.model.peaks import linux, peaks
 
 
 @pytest.fixture
@@ -48,6 +50,16 @@ def test_a_model_is_read_and_answers_without_the_import_of_torchs_compiler(folde
     """Which would take a second of every evaluation."""
     words = [sys.executable, "-c", LOADED, str(folder)]
     assert subprocess.run(words, capture_output=True, text=True).stdout == "[]\n"
+
+
+@linux
+def test_loading_needs_the_weights_and_little_more(folder, tmp_path):
+    shape = Model(**{**decoder().config.model_dump(), "n_embd": 1024, "n_layer": 8})
+    save(tmp_path / "large", Checkpoint(Transformer(shape, 257), bytes_tokenizer()))
+    small, large = peaks("checkpoint", folder, tmp_path / "large")
+    weights = (tmp_path / "large/model.safetensors").stat().st_size
+    assert 100e6 < weights < large - small < 1.2 * weights
+    shutil.rmtree(tmp_path / "large")
 
 
 def test_a_classifier_comes_back_with_its_labels(tmp_path):

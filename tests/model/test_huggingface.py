@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ from llmill.model import architectures, huggingface
 from llmill.model.generate import generate
 from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
+from tests.model.peaks import linux, peaks
 from tests.model.test_transformer import GPT2, MODERN
 
 transformers = pytest.importorskip("transformers")
@@ -379,32 +378,17 @@ def test_half_precision_is_read_as_float32(tmp_path):
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
+@linux
 def test_loading_needs_the_weights_and_little_more(tmp_path):
-    """The peak of a process that loads 150 MB, above that of one that loads 1 MB."""
-    peaks = []
     for width in (8, 640):
         sizes = {"vocab_size": 20_000, "n_layer": 5, "n_head": 4, "n_embd": width}
         special = {"bos_token_id": None, "eos_token_id": None}
         made = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes, **special))
         made.save_pretrained(tmp_path / str(width))
-        done = subprocess.run(
-            [sys.executable, "-c", LOADS, str(tmp_path / str(width))],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        peaks.append(int(done.stdout))
+    small, large = peaks("huggingface", tmp_path / "8", tmp_path / "640")
     weights = (tmp_path / "640/model.safetensors").stat().st_size
-    assert 100e6 < weights < peaks[1] - peaks[0] < 1.2 * weights
+    assert 100e6 < weights < large - small < 1.2 * weights
     shutil.rmtree(tmp_path / "640")
-
-
-LOADS = """
-import re, sys
-from pathlib import Path
-from llmill.model import architectures, huggingface
-huggingface.load(Path(sys.argv[1]))
-print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
-"""
 
 
 @pytest.mark.parametrize("made", [gpt2, llama, nanochat])

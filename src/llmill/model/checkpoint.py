@@ -7,6 +7,7 @@ weights. It names the folder of its foundation, and loading merges the two.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Generic, Literal, Self, TypeGuard, TypeVar
@@ -230,8 +231,10 @@ def _stored(model: AnyModel) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _refuse_other_weights(folder: Path, config: Config) -> None:
-    """Compare the header of the weights with the config, before memory of its size is allocated."""
+def _stored_weights(folder: Path, config: Config) -> weights.Weights:
+    """Return the tensors of a folder's file, once its header is known to fit the config: before
+    memory of its size is allocated.
+    """
     file = folder / WEIGHTS
     try:
         stored = weights.of_file(file)
@@ -246,6 +249,7 @@ def _refuse_other_weights(folder: Path, config: Config) -> None:
             stored.refuse_other_numbers(name)
     except UserError as error:
         raise UserError(f"{error}; {RESTORE}") from None
+    return stored
 
 
 def _expected(config: Config) -> dict[str, torch.Tensor]:
@@ -258,12 +262,15 @@ def _expected(config: Config) -> dict[str, torch.Tensor]:
         return dict(lora.trainable(model))
 
 
-def _tensors(path: Path) -> dict[str, torch.Tensor]:
-    tensors = safetensors.load(path.read_bytes())
-    for name in sorted(tensors):
-        if not tensors[name].isfinite().all():
-            raise UserError(f"{path}: {name}: not all numbers are finite; {RESTORE}")
-    return tensors
+def _copy(stored: weights.Weights, into: Mapping[str, torch.Tensor]) -> None:
+    """Copy all stored tensors, a piece at a time: memory holds the model, and the file only in
+    pieces.
+    """
+    try:
+        for name in sorted(stored.tensors):
+            stored.copy(name, into[name])
+    except UserError as error:
+        raise UserError(f"{error}; {RESTORE}") from None
 
 
 def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
@@ -271,9 +278,9 @@ def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
     place = folder.resolve()
     if shared is not None and place in shared:
         return shared[place]
-    _refuse_other_weights(folder, config)
+    stored = _stored_weights(folder, config)
     model = config.build()
-    model.load_state_dict(_tensors(folder / WEIGHTS), strict=not config.model.tied)
+    _copy(stored, model.state_dict())
     if shared is not None and isinstance(model, Transformer):
         shared[place] = model
     return model
@@ -292,8 +299,10 @@ def _adapted(
         config.vocab_size,
     ):
         raise UserError(f"{folder}: an adapter of another shape than {place} has; {RESTORE}")
-    _refuse_other_weights(folder, config)
-    adapter = lora.Stored(settings, _tensors(folder / WEIGHTS), place)
+    stored = _stored_weights(folder, config)
+    tensors = {name: torch.empty(each.shape) for name, each in stored.tensors.items()}
+    _copy(stored, tensors)
+    adapter = lora.Stored(settings, tensors, place)
     model = config.headed(body if apart is None else twin(body))
     lora.restore(model, adapter)
     if apart is None:

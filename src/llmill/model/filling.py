@@ -5,12 +5,9 @@ the model, and copy each tensor to its place.
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-import torch
-from torch import Tensor
-
 from llmill.contract.errors import UserError
 from llmill.model import weights
-from llmill.model.architectures import Change, Layout, turned
+from llmill.model.architectures import Layout, turned
 from llmill.model.heads import ClassModel
 from llmill.model.transformer import Transformer
 from llmill.model.weights import Weights
@@ -71,7 +68,6 @@ def _refuse_other_shapes(
             stored.refuse_other_numbers(name)
 
 
-@torch.no_grad()
 def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights, names: Names) -> None:
     """Copy every tensor to its place in the model."""
     ours = model.state_dict()
@@ -79,15 +75,5 @@ def _fill(model: Transformer | ClassModel, layout: Layout, stored: Weights, name
         first = 0
         for part in parts:
             into = ours[target][first : first + part.rows]
-            _copy(stored, names[part.name], into, part.change)
+            stored.copy(names[part.name], into, part.change)
             first += part.rows
-
-
-def _copy(stored: Weights, name: str, into: Tensor, change: Change | None) -> None:
-    row = 0
-    for piece in stored.pieces(name, whole=change is not None):
-        if not all(extreme.isfinite() for extreme in piece.aminmax()):  # NaN would be both
-            raise UserError(f"{stored.tensors[name].file}: {name}: not all numbers are finite")
-        changed = change(piece) if change else piece
-        into[row : row + len(changed)].copy_(changed)
-        row += len(changed)

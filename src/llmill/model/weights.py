@@ -97,6 +97,21 @@ class Weights:
             with _opened(stored.file) as opened:
                 yield opened.get_slice(name)[start : start + count]
 
+    @torch.no_grad()
+    def copy(
+        self, name: str, into: Tensor, change: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
+        """Copy a tensor, which `change` may rearrange as a whole. Raises `UserError` for a number
+        that is not finite.
+        """
+        row = 0
+        for piece in self.pieces(name, whole=change is not None):
+            if not all(extreme.isfinite() for extreme in piece.aminmax()):  # NaN would be both
+                raise UserError(f"{self.tensors[name].file}: {name}: not all numbers are finite")
+            changed = change(piece) if change else piece
+            into[row : row + len(changed)].copy_(changed)
+            row += len(changed)
+
 
 def of_folder(folder: Path) -> Weights:
     """Read the headers in a Hugging Face folder. Raises `UserError` for files that are missing,
