@@ -180,8 +180,8 @@ def test_who_knows_nothing_takes_the_longest_choice_or_the_words_of_the_question
     rome = Question(
         "s", "Which river flows through Rome?", ["the Po", "the river Tiber", "Rome"], 1
     )
-    assert longest([rome, CITY]) == [1, 1]
-    assert most_shared([rome, CITY]) == [2, 0]
+    assert longest([rome, CITY]) == [[1], [1]]
+    assert most_shared([rome, CITY]) == [[2], [0, 1, 2, 3]]
 
 
 def test_probabilities_are_of_the_plain_sums():

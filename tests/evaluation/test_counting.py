@@ -36,6 +36,14 @@ def test_without_clusters_the_interval_is_wilsons():
     assert found["levels"] == {"easy": intervals.share(7, 10, 0.95)}
 
 
+def test_of_choices_that_tie_a_baseline_guesses_one():
+    """With the first of them, it would measure how often the first choice is right."""
+    questions = [asked(str(i), 0) for i in range(10)]
+    counting = Counting(questions, {}, range(10), 0.95)
+    assert counting.baseline([[0, 1]] * 10) == intervals.share(5, 10, 0.95)
+    assert counting.baseline([[0]] * 3 + [[1]] * 7)["value"] == 0.3
+
+
 def test_ten_questions_of_two_passages_say_little():
     questions = [asked(str(i), 0) for i in range(10)]
     counting = Counting(questions, {}, [0] * 5 + [1] * 5, 0.95)

@@ -1,11 +1,13 @@
 """Stage contamination: what it finds of a few items in a few texts, and what it says of a null role."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
 
 from llmill.contract import record, skipped
+from llmill.evaluation import items
 from llmill.evaluation.statistics.intervals import clustered_share
 from llmill.stages.contamination import run
 from llmill.stages.settings.contamination import Contamination
@@ -57,7 +59,7 @@ def write(root, without=()):
     learnt = Instruction("Name the capital of Chad.", "", "The capital of Chad is N'Djamena.")
     instruction.write(prepared / "instruction/train.jsonl", [learnt])
     instruction.write(prepared / "instruction/test.jsonl", TASKS)
-    asked = [message("user", "Write it in the plural. The poem is new.")]
+    asked = [message("user", "Write it in the plural. The poem is old.")]
     preference.write(
         prepared / "preference/train.jsonl", [Preference(asked, "The poems are new.", "No.")]
     )
@@ -128,9 +130,40 @@ def test_items_of_every_kind_are_counted_with_their_answers_and_a_control(tmp_pa
     }
     by_part = {part: share["value"] for part, share in kinds["instructions"]["by_part"].items()}
     assert by_part == {"documents": 0, "instructions": 0.5, "preferences": 0.5, "messages": 0}
-    assert [kinds[kind]["longest"] for kind in kinds] == [6, 8, 6, 0]
+    assert [kinds[kind]["longest"] for kind in kinds] == [6, 5, 6, 0]
     assert (metrics["items"], metrics["overlapping"]) == (10, 6)
     assert "questions: 66.7% of 3 overlap" in job.said
+
+
+def test_an_input_in_the_text_with_its_answer_counts_whatever_the_instruction(tmp_path):
+    """A sentence beside its passive form gives the answer away to whoever is asked for it."""
+    write(tmp_path)
+    prepared = tmp_path / "data/prepare"
+    story = "The cook locked the drawer. The drawer was locked by the cook."
+    shutil.rmtree(prepared / "text/train")
+    parquet.write(prepared / "text/train", [Document(story, "book", "0")], 1)
+    ask = "Write the sentence in the passive voice, and nothing else."
+    sentences = ("The cook locked the drawer.", "The girl read the book.")
+    passives = ("The drawer was locked by the cook.", "The book was read by the girl.")
+    tasks = [Instruction(ask, *pair, "passive") for pair in zip(sentences, passives, strict=True)]
+    tasks.append(Instruction(ask, "Go home.", "None.", "passive"))  # too short to be one alone
+    instruction.write(prepared / "instruction/test.jsonl", tasks)
+    found = list(items.asked(prepared, SETTINGS.shortest))[1]
+    assert [item.text for item in found.items] == [*sentences, f"{ask}\nGo home."]
+    job = Job(tmp_path / "out", variants=["pretrain", "instruct"], root=tmp_path)
+    run(SimpleNamespace(contamination=SETTINGS), job)
+    kinds = json.loads((job.out / "metrics.json").read_text())["kinds"]
+    assert counted(kinds["instructions"]) == [(1, 3), (1, 3), (1, 1), (0, 1)]
+
+
+def test_a_test_of_one_label_has_the_other_label_as_its_control(tmp_path):
+    write(tmp_path)
+    file = tmp_path / "data/prepare/classification/test.jsonl"
+    classification.write(file, MESSAGES[:1])
+    job = Job(tmp_path / "out", variants=["pretrain", "instruct"], root=tmp_path)
+    run(SimpleNamespace(contamination=SETTINGS), job)
+    kinds = json.loads((job.out / "metrics.json").read_text())["kinds"]
+    assert counted(kinds["messages"]) == [(1, 1), (1, 1), (1, 1), (0, 1)]
 
 
 def test_a_row_says_what_an_item_shares_and_where(tmp_path):
@@ -162,9 +195,9 @@ def test_a_row_says_what_an_item_shares_and_where(tmp_path):
         "part": "preferences",
         "source": "train.jsonl",
         "number": 1,
-        "shared": "write it in the plural the poem is",
+        "shared": "the poem is old",
     }
-    assert (rows[2]["right_answer"], rows[2]["found"]) == (None, {"preferences": 4})
+    assert (rows[2]["right_answer"], rows[2]["found"]) == (None, {"preferences": 1})
     assert [(row["label"], row["right_answer"], row["wrong_answer"]) for row in rows[4:]] == [
         ("spam", True, False),
         ("ham", False, True),

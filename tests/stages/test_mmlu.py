@@ -93,9 +93,9 @@ def test_beside_each_format_stands_what_knows_less(paths, tmp_path, monkeypatch)
     job = Job(tmp_path / "out", "instruct")
     run(params(), job)
     metrics = metrics_of(job)
-    # B is liked whatever is asked, and all choices are of one length, so the first is the longest
+    # B is liked whatever is asked, and all four choices are of one length
     assert metrics["letter"]["blind"]["value"] == metrics["cloze"]["blind"]["value"] == 4 / 7
-    assert metrics["longest"]["value"] == metrics["most_shared"]["value"] == 1 / 7
+    assert metrics["longest"]["value"] == metrics["most_shared"]["value"] == 1 / 4
     assert set(metrics["cloze"]["by"]) == {"sum", "token", "byte", "character"}
     assert metrics["cloze"]["by"]["sum"]["levels"]["one_fact"]["value"] == 0.75
     assert 0.3 < metrics["letter"]["calibration_error"] < 0.43  # sure of B, right in four of seven

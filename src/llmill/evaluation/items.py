@@ -2,7 +2,7 @@
 parts. Stage `contamination` looks for the items in the text.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,19 +44,22 @@ class Asked:
         self.keys.append(key)
 
 
-def asked(prepared: Path) -> Iterator[Asked]:
-    """Yield the test items of every role that has data. Each further test of messages is a kind."""
+def asked(prepared: Path, shortest: int) -> Iterator[Asked]:
+    """Yield the test items of every role that has data. Each further test of messages is a kind.
+    `shortest` is the number of words from which on documents are searched for a text.
+    """
     if not skipped.reason(prepared / "mmlu"):
         folder = prepared / "mmlu"
         entities = record.read_json(folder / "entities.json")
         yield of_questions(multiple_choice.read(folder / "test.jsonl"), entities)
     if not skipped.reason(prepared / "instruction"):
-        yield of_instructions(instruction.read(prepared / "instruction" / "test.jsonl"))
+        yield of_instructions(instruction.read(prepared / "instruction" / "test.jsonl"), shortest)
     folder = prepared / "classification"
     if not skipped.reason(folder):
-        yield of_messages(MESSAGES, classification.read(folder / "test.jsonl"))
+        learnt = {message.label for message in classification.read(folder / "train.jsonl")}
+        yield of_messages(MESSAGES, classification.read(folder / "test.jsonl"), learnt)
         for file in sorted((folder / classification.TESTS).glob("*.jsonl")):
-            yield of_messages(f"{MESSAGES}: {file.stem}", classification.read(file))
+            yield of_messages(f"{MESSAGES}: {file.stem}", classification.read(file), learnt)
 
 
 def of_questions(questions: Sequence[Question], entities: Mapping[str, str]) -> Asked:
@@ -73,9 +76,12 @@ def of_questions(questions: Sequence[Question], entities: Mapping[str, str]) -> 
     return found
 
 
-def of_instructions(entries: Sequence[Instruction]) -> Asked:
-    """Return tasks with their reference. The wrong answer is the first listed one that differs,
-    otherwise the reference of one of the next tasks of the same kind.
+def of_instructions(entries: Sequence[Instruction], shortest: int) -> Asked:
+    """Return tasks with their reference. If the input has `shortest` words, the item is the input
+    alone: many tasks share an instruction, and a text that holds the input needs none.
+
+    The wrong answer is the first listed one that differs, otherwise the reference of one of the
+    next tasks of the same kind.
     """
     found = Asked(INSTRUCTIONS)
     by_kind: dict[str | None, list[str]] = {}
@@ -86,15 +92,18 @@ def of_instructions(entries: Sequence[Instruction]) -> Asked:
         of_kind, place[entry.kind] = by_kind[entry.kind], place[entry.kind] + 1
         others = (of_kind[(place[entry.kind] + i) % len(of_kind)] for i in range(TRIED))
         wrong = another(entry.output, [*entry.wrong, *others])
-        item = Item(entry.task.strip(), entry.output, wrong)
+        alone = len(split(entry.input)) >= shortest
+        item = Item(entry.input if alone else entry.task.strip(), entry.output, wrong)
         found.add(item, (entry.instruction, entry.input), task=entry.kind)
     return found
 
 
-def of_messages(kind: str, messages: Sequence[Message]) -> Asked:
-    """Return messages with their label; the wrong answer is the next label in the alphabet."""
+def of_messages(kind: str, messages: Sequence[Message], learnt: Collection[str]) -> Asked:
+    """Return messages with their label; the wrong answer is the next one of the `learnt` labels in
+    the alphabet.
+    """
     found = Asked(kind)
-    labels = sorted({message.label for message in messages})
+    labels = sorted({*learnt, *(message.label for message in messages)})
     following = dict(zip(labels, [*labels[1:], *labels[:1]], strict=True))
     for message in messages:
         found.add(Item(message.text), message.text, label=message.label)

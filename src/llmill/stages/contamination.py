@@ -68,7 +68,7 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Search for every item in the text, then join the result with the models' answers."""
     settings, prepared = params.contamination, job.folder("prepare")
-    kinds = [kind for kind in items.asked(prepared) if kind.items]
+    kinds = [kind for kind in items.asked(prepared, settings.shortest) if kind.items]
     if not kinds:
         skip(job)
         return

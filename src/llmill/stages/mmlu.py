@@ -84,8 +84,8 @@ def run(params: Parameters, job: Job) -> None:
         name: counting.figures(each, blind[name], HEADLINE[name]) for name, each in scores.items()
     }
     metrics |= {
-        "longest": counting.of(choices.longest(questions))["all"],
-        "most_shared": counting.of(choices.most_shared(questions))["all"],
+        "longest": counting.baseline(choices.longest(questions)),
+        "most_shared": counting.baseline(choices.most_shared(questions)),
         "chance": chance(questions),
         "questions": len(questions),
         "clusters": len(set(clusters)),

@@ -146,20 +146,27 @@ def _answers(template: Template, question: Question) -> list[Request]:
     return [(ids[:first], ids[first:]) for ids in read[1:]]
 
 
-def longest(questions: Sequence[Question]) -> list[int]:
-    """Pick the longest choice: a baseline that knows nothing."""
-    return [int(np.argmax([len(choice) for choice in q.choices])) for q in questions]
+def longest(questions: Sequence[Question]) -> list[list[int]]:
+    """Pick the longest choice, or all that tie: a baseline that knows nothing."""
+    return [_largest([len(choice) for choice in q.choices]) for q in questions]
 
 
-def most_shared(questions: Sequence[Question]) -> list[int]:
-    """Pick the choice with the largest share of its words in the question: a baseline."""
+def most_shared(questions: Sequence[Question]) -> list[list[int]]:
+    """Pick the choice with the largest share of its words in the question, or all that tie: a
+    baseline.
+    """
     picks = []
     for q in questions:
         asked = set(words.split(q.question))
         each_words = [words.split(choice) for choice in q.choices]
-        shares = [sum(w in asked for w in each) / max(1, len(each)) for each in each_words]
-        picks.append(int(np.argmax(shares)))
+        picks.append(
+            _largest([sum(w in asked for w in each) / max(1, len(each)) for each in each_words])
+        )
     return picks
+
+
+def _largest(values: Sequence[float]) -> list[int]:
+    return [i for i, value in enumerate(values) if value == max(values)]
 
 
 def _scores(

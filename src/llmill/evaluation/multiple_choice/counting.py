@@ -50,6 +50,16 @@ class Counting:
         right = self._right(picks)
         return {"all": self._share(right, range(len(right))), "levels": self._levels(right)}
 
+    def baseline(self, picks: Sequence[Sequence[int]]) -> intervals.Interval:
+        """Return the accuracy of one who guesses among the picks of each question: of k picks, the
+        right one counts 1/k. A pick of the first would measure the order of the choices.
+        """
+        right = [
+            (q.answer in several) / len(several)
+            for several, q in zip(picks, self.questions, strict=True)
+        ]
+        return self._share(right, range(len(right)))
+
     def _right(self, picks: Sequence[int]) -> list[bool]:
         return [pick == q.answer for pick, q in zip(picks, self.questions, strict=True)]
 
@@ -65,7 +75,7 @@ class Counting:
                 numbers[group].append(number)
         return {group: self._share(right, which) for group, which in sorted(numbers.items())}
 
-    def _share(self, right: Sequence[bool], which: Sequence[int]) -> intervals.Interval:
+    def _share(self, right: Sequence[float], which: Sequence[int]) -> intervals.Interval:
         hits, clusters = [right[i] for i in which], [self.clusters[i] for i in which]
         return intervals.share_of_items(hits, clusters, self.confidence)
 

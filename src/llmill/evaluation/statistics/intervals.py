@@ -49,7 +49,7 @@ def share(right: float, n: int, confidence: float) -> Interval:
 
 
 def clustered_share(
-    right: Sequence[bool], clusters: Sequence[Hashable], *, confidence: float
+    right: Sequence[float], clusters: Sequence[Hashable], *, confidence: float
 ) -> Interval:
     """Return the share of right items, (N,), if items of a cluster (an entity, a passage) tend to
     be right together. `n` counts items.
@@ -89,9 +89,11 @@ def cluster_sums(values: Sequence[float], clusters: Sequence[Hashable]) -> np.nd
 
 
 def share_of_items(
-    right: Sequence[bool], clusters: Sequence[Hashable], confidence: float
+    right: Sequence[float], clusters: Sequence[Hashable], confidence: float
 ) -> Interval:
-    """Return `clustered_share` if some items share a cluster, else `share`."""
+    """Return `clustered_share` if some items share a cluster, else `share`. An item may be right in
+    part; the interval is then a little too wide.
+    """
     if len(set(clusters)) == len(right):
         return share(sum(right), len(right), confidence)
     return clustered_share(right, clusters, confidence=confidence)
