@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import sys
+from itertools import takewhile
 
 import pytest
 import torch
@@ -137,7 +138,8 @@ def test_what_needs_a_next_token_has_no_batches_from_a_masked_foundation(world, 
 def test_the_learnt_part_of_an_instruction_stands_in_brackets_with_newlines_escaped(world):
     lines = printed("instruct", 0)
     assert lines[0].startswith("instruct, step 0 of 1: 16 rows, ")
-    shown = [line for line in lines if not line.startswith(("row", "instruct"))]
+    task = list(takewhile(lambda line: not line.startswith("replayed"), lines))
+    shown = [line for line in task if not line.startswith(("row", "instruct"))]
     assert len(shown) == 16
     assert any(
         line.endswith("\\n\\n### Response:\\n[I say a and a.<|endoftext|>]") for line in shown
@@ -185,6 +187,21 @@ def test_a_graded_response_is_shown_with_its_score(world):
     assert "learnt [1.00]" in "\n".join(lines)
     shown = "Answer:<|endoftext|> I say c and c.<|endoftext|> I say c and c.<|endoftext|>"
     assert any(shown in line for line in lines)
+
+
+def test_the_text_that_a_step_replays_stands_below_the_rows_of_the_task(world):
+    lines = printed("instruct", 0)
+    first = next(n for n, line in enumerate(lines) if line.startswith("replayed row "))
+    assert all(not line.startswith("row ") for line in lines[first:])
+    assert lines[first] == "replayed row 0: 257 tokens, 256 learnt, 0 padding"
+    assert re.fullmatch(
+        r"  document \d+, tokens \d+ to \d+ of \d+, at position 0", lines[first + 1]
+    )
+    assert " make " in lines[-1]
+    assert "replayed" not in "".join(printed("prefer", 0))  # its share is a half: the second step
+    assert "replayed row 0: 257 tokens" in "".join(printed("prefer", 1))
+    change(world, "replay: {share: 1.0, windows: 1, mask_documents: false}", "replay: null")
+    assert printed("instruct", 0) == lines[:first]
 
 
 def test_of_a_pair_the_chosen_answer_stands_above_the_rejected_one(world):

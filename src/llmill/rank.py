@@ -74,7 +74,14 @@ def ratings(outcomes: list[Outcome], plain: dict[str, float], drawn: str) -> Tab
         tally[each.first][each.score] += 1
         tally[each.second][1.0 - each.score] += 1
     table = Table("", title=f"{len(outcomes):,} outcomes", title_justify="left")
-    for head in ("rating", f"{CONFIDENCE:.0%} over outcomes", "won", "tied", "lost", "plain Elo"):
+    for head in (
+        "rating",
+        f"{CONFIDENCE:.0%} over {printable.line(drawn)}",
+        "won",
+        "tied",
+        "lost",
+        "plain Elo",
+    ):
         table.add_column(head, justify="right", no_wrap=True)
     for n in sorted(range(len(found)), key=lambda n: -found[n]):
         name = counts.players[n]

@@ -28,6 +28,7 @@ from llmill.stages import classify, grader, instruct, prefer, pretrain
 from llmill.tasks import preference
 from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
+from llmill.training import replay, settings
 from llmill.training.batches import NOWHERE, Batch, Batches, Rows, Span
 from llmill.training.loop import length
 from llmill.training.masking import Masked
@@ -49,6 +50,7 @@ class StageBatches:
     batches: Batches
     settings: Training
     show: Show
+    replayed: Callable[[int], Iterator[Lines]] | None = None  # the text replayed at a step
 
 
 def print_batch(
@@ -73,12 +75,15 @@ def print_batch(
     size, micro = settings.batch_size, settings.grad_accum_steps
     feed = Feed(source.batches, size, micro, torch.device("cpu"))
     step_batches = next(feed.steps(step, step + 1))
-    rows_shown: list[Lines] = []
+    of_task: list[Lines] = []
     for i, batch in enumerate(step_batches):
-        rows_shown += source.show(batch, (step * micro + i) * size)
+        of_task += source.show(batch, (step * micro + i) * size)
+    rows_shown = [(f"row {number}", *lines) for number, lines in enumerate(of_task)]
+    of_text = source.replayed(step) if source.replayed else ()
+    rows_shown += [(f"replayed row {number}", *lines) for number, lines in enumerate(of_text)]
     lines = [Text(f"{stage}, step {step} of {end}: {summary(step_batches)}")]
-    for number, (what, *details) in enumerate(rows_shown[:rows]):
-        lines += [Text(f"row {number}: ") + what, *(Text("  ") + line for line in details)]
+    for name, what, *details in rows_shown[:rows]:
+        lines += [Text(f"{name}: ") + what, *(Text("  ") + line for line in details)]
     if left := len(rows_shown) - len(rows_shown[:rows]):
         lines.append(Text(f"{left} more rows"))
     console = console or Console()
@@ -122,10 +127,11 @@ def open_classify(tree: Params, folder: Folder) -> StageBatches:
 
 
 def open_instruct(tree: Params, folder: Folder) -> StageBatches:
-    foundation = load_foundation(folder)
-    batches = instruct.batches(tree.instruct, folder("prepare") / "instruction", foundation)
+    foundation, section = load_foundation(folder), tree.instruct
+    batches = instruct.batches(section, folder("prepare") / "instruction", foundation)
     show = partial(conversations, foundation.tokenizer)
-    return StageBatches(batches, tree.instruct.training, show)
+    replayed = open_replay(section.replay, foundation, section.seed, folder)
+    return StageBatches(batches, section.training, show, replayed)
 
 
 def open_prefer(tree: Params, folder: Folder) -> StageBatches:
@@ -134,7 +140,9 @@ def open_prefer(tree: Params, folder: Folder) -> StageBatches:
     template, block = prefer.open_template(assistant), assistant.model.config.block_size
     train = prefer.pairs(preference.read(file), template, block, file)
     batches = prefer.batches(tree.prefer, train)
-    return StageBatches(batches, tree.prefer.training, partial(answers, assistant.tokenizer))
+    replayed = open_replay(tree.prefer.replay, assistant, tree.prefer.seed, folder)
+    show = partial(answers, assistant.tokenizer)
+    return StageBatches(batches, tree.prefer.training, show, replayed)
 
 
 def open_grader(tree: Params, folder: Folder) -> StageBatches:
@@ -158,6 +166,24 @@ def load_foundation(folder: Folder) -> checkpoint.Checkpoint[Transformer]:
     predicts the next token.
     """
     return checkpoint.load_language_model(folder("pretrain") / "checkpoint")
+
+
+def open_replay(
+    section: settings.Replay | None,
+    begun: checkpoint.Checkpoint[Transformer],
+    seed: int,
+    folder: Folder,
+) -> Callable[[int], Iterator[Lines]]:
+    """Return a function that yields the rows of pretraining text which a step learns besides."""
+    tokenizer, block = begun.tokenizer, begun.model.config.block_size
+    text = replay.opened(section, folder("tokenize") / "train", tokenizer, block, seed)
+
+    def replayed(step: int) -> Iterator[Lines]:
+        batch, first = (text.at(step), text.first(step)) if text else (None, None)
+        if text and batch and first is not None:
+            yield from documents(text.windows, tokenizer, batch, first)
+
+    return replayed
 
 
 def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:

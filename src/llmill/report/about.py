@@ -112,7 +112,7 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
             Headline(
                 "paraphrases_right",
                 "paraphrases_right",
-                "pairs with a paraphrase ranked above a wrong answer",
+                "pairs of any two tasks with a paraphrase ranked above a wrong answer",
                 "share",
                 "ROUGE-L {paraphrases_rouge_l}",
             ),
@@ -131,7 +131,7 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
                 "longer answer {beside.longer_answer}, likelihood alone before training "
                 "{beside.likelihood_before}",
             ),
-            Headline("drift", "kl", "drift, nats per answer", "nats"),
+            Headline("drift", "kl", "drift on validation prompts, nats per answer", "nats"),
         ),
     ),
     "knowledge": About(
@@ -157,7 +157,8 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
                 "answered.after",
                 "free generation, in the chat template",
                 "share",
-                "before tuning {answered.before}, another question's answer {of_others.answered}",
+                "before tuning, without template {answered.before}, "
+                "another question's answer {of_others.answered}",
             ),
         ),
     ),

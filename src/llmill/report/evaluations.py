@@ -59,6 +59,12 @@ def ways_to_pick(results: Results) -> Table:
     return with_intervals(["", *heads, "baseline", "calibration error"], rows)
 
 
+def examples(asked: Mapping[str, Any], kind: str) -> str:
+    """Return how many worked examples stand before a question in a format, in words."""
+    count = form.at(asked, f"shots.{kind}")
+    return f"after {count} worked examples" if count else "without worked examples"
+
+
 def kinds(results: Results) -> Table:
     """Judged answers by kind of instruction."""
     by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}

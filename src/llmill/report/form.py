@@ -43,14 +43,15 @@ def bounds_of(item: Any) -> tuple[float, float] | None:
 def number(item: Any, unit: str) -> str:
     """Format a value in its unit.
 
-    `share` 93.2 %; `gain` (of a share) +3.4; `points` 71.3; `count` 1,234,567; `short` 1.23
-    million; `nats`, `bits` and `plain` to three decimals.
+    `share` 93.2 %, with more decimals where it would look like 0 or 100 %; `gain` (of a share)
+    +3.4; `points` 71.3; `count` 1,234,567; `short` 1.23 million; `nats`, `bits` and `plain` to
+    three decimals.
     """
     value = value_of(item)
     if value is None:
         return DASH
     if unit == "share":
-        return f"{100 * value:.1f} %"
+        return f"{_percent(value)} %"
     if unit == "gain":
         return f"{100 * value:+.1f}"
     if unit == "count":
@@ -70,6 +71,11 @@ def with_interval(item: Any, unit: str) -> str:
     """Format value and interval: `93.2 % (91.0 to 95.1)`; only the value without an interval."""
     value = number(item, unit)
     return f"{value} ({interval(item, unit)})" if bounds_of(item) else value
+
+
+def _percent(share: float) -> str:
+    rounded = (f"{100 * share:.{digits}f}" for digits in (1, 2, 3))
+    return next((text for text in rounded if float(text) not in (0, 100)), f"{100 * share:.1f}")
 
 
 def in_words(item: Any, unit: str) -> str:

@@ -105,11 +105,23 @@ def note(stage: str, results: Results) -> str:
 
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:
-    """Return the parameters of each stage; variants share theirs."""
-    parameters: dict[str, tables.Table] = {}
+    """Return the parameters of each stage, those of all its variants together."""
+    parameters: dict[str, Mapping[str, Any]] = {}
     for address, record in results.records.items():
-        parameters.setdefault(stage_of(address), tables.parameters(record.get("parameters", {})))
-    return {**parameters, "report": tables.parameters(setting.parameters)}
+        stage, own = stage_of(address), record.get("parameters", {})
+        parameters[stage] = _joined(parameters.get(stage, {}), own)
+    parameters["report"] = setting.parameters
+    return {stage: tables.parameters(sections) for stage, sections in parameters.items()}
+
+
+def _joined(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Join two mappings, and the mappings that both of them hold."""
+    both = {
+        key: _joined(one[key], value)
+        for key, value in other.items()
+        if isinstance(one.get(key), Mapping) and isinstance(value, Mapping)
+    }
+    return {**one, **other, **both}
 
 
 def samples(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -135,8 +147,9 @@ def examples(scores: Sequence[Mapping[str, Any]], count: int) -> dict[str, list[
 def alt_texts(results: Results) -> dict[str, str]:
     """Return the alternative text of each figure, for readers who do not see it."""
     metrics, accuracy = results.metrics, results.metrics["accuracy"]
-    losses = {a: metrics[a].get("validation_loss") for a in results.curves}
+    losses = {a: (curve or [{}])[-1].get("validation_loss") for a, curve in results.curves.items()}
     right = {system_name(s): f.get("accuracy") for s, f in summary.systems(accuracy).items()}
+    trained = {n: right[system_name(n)] for n in accuracy.get("variants", {})}
     shares = {
         f"{model_name(model)} in {kind} format": metrics[f"mmlu@{model}"].get(kind, {}).get("all")
         for model in results.variants["mmlu"]
@@ -150,7 +163,7 @@ def alt_texts(results: Results) -> dict[str, str]:
     return {
         "loss": f"Training and validation loss by step. At the end: {_listed(losses, 'nats')}.",
         "classification": f"Test accuracy with intervals: {_listed(right, 'share')}.",
-        "by_parameters": f"Test accuracy by trained parameters: {_listed(right, 'share')}.",
+        "by_parameters": f"Test accuracy by trained parameters: {_listed(trained, 'share')}.",
         "confusion": f"Test messages by true and predicted label, for {best}.",
         "mmlu_levels": f"Accuracy on questions by level, with intervals. {overall}",
         "mmlu_subjects": f"Accuracy on questions by subject, with intervals. {overall}",

@@ -111,9 +111,12 @@ def _declared(address: str, results: Results) -> Iterator[Row]:
         def beside(path: re.Match[str], unit: str = each.unit) -> str:
             return form.number(form.at(metrics, path[1]), unit)
 
+        figure = form.at(metrics, each.path)
+        if figure is None:  # the data have nothing to measure it on
+            continue
         key = ".".join(filter(None, (stage, variant, each.key)))
         against = re.sub(r"\{([\w.]+)\}", beside, each.against)
-        yield Row(key, group, each.name, each.unit, form.at(metrics, each.path), against)
+        yield Row(key, group, each.name, each.unit, figure, against)
 
 
 def _by_source(results: Results, gains: Mapping[str, Any]) -> Iterator[Row]:

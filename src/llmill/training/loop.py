@@ -120,9 +120,10 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             weight, tokens, stopped = _agreed(micro, job)
             unread.append(_backward(called, wrapped, micro, weight, work.loss, work, meter))
             if replayed := _replayed(work, progress.step, device):
-                (of_replayed,) = parallel.total([replayed.weight])
+                of_replayed, more = parallel.total([replayed.weight, replayed.tokens])
                 part = _backward(called, wrapped, [replayed], of_replayed, token_loss, work, meter)
                 unread_replayed.append(part)
+                meter.count(int(more))  # for the speed; the curve's tokens are those of the task
             nothing = weight == 0 and not replayed  # the loss mask excludes every target
             with meter.part("optimizer"):
                 norm = parallel.clip(model, settings.grad_clip)

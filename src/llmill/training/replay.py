@@ -24,8 +24,13 @@ class Replay:
         """Return the batch to replay at a step, or None. It depends only on the step, so a run can
         be resumed.
         """
+        first = self.first(step)
+        return None if first is None else self.windows.get(first, self.size)
+
+    def first(self, step: int) -> int | None:
+        """Return the first window of a step's batch, as its place in the run, or None."""
         before, after = int(step * self.share), int((step + 1) * self.share)
-        return self.windows.get(before * self.size, self.size) if after > before else None
+        return before * self.size if after > before else None
 
 
 def opened(

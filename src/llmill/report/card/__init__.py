@@ -29,7 +29,7 @@ def render(
 
     `folder` is the folder of the model. `kind` is foundation, assistant or classifier. `shape` has
     n_layer, n_embd, block_size, vocab_size, parameters, dtype, and for a classifier labels and
-    max_length. `figures` are metrics by name; those that are not a single number are left out.
+    max_length. `figures` are metrics by name: numbers, and intervals; all else is left out.
     """
     stage = name.partition("/")[0]
     environment = Environment(
@@ -48,7 +48,7 @@ def render(
         answers=kind == "assistant",
         layers=shape["n_layer"],
         width=shape["n_embd"],
-        figures=[(k.replace("_", " "), _number(v)) for k, v in figures.items() if _single(v)],
+        figures=[(k.replace("_", " "), text) for k, v in figures.items() if (text := _figure(v))],
         sources=[{**source, "sha256": digest(source)} for source in sources],
         begun=any(source["role"] == "init" for source in sources),
         files=files,
@@ -64,9 +64,11 @@ def digest(source: Mapping[str, Any]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _single(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _number(value: float) -> str:
+def _figure(value: Any) -> str:
+    """Format a number, or the value and the limits of an interval; "" for anything else."""
+    if isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
+        shown, low, high = (_figure(value[name]) for name in ("value", "low", "high"))
+        return f"{shown} ({low} to {high} over {value.get('covers', 'items')})"
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
