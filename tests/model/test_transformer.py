@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from llmill.model import heads
 from llmill.model.comparison import FIGURES
 from llmill.model.heads import ClassModel, ScoreModel, freeze
 from llmill.model.settings import Model
@@ -282,3 +283,16 @@ def test_a_model_that_is_not_causal_sees_what_comes_later_and_never_another_docu
     before, after = made(ids, documents=documents), made(changed, documents=documents)
     assert torch.equal(before[:, :6], after[:, :6])
     assert (before - after)[:, 6:].abs().amax(dim=-1).min() > 1e-4
+
+
+def test_a_judge_of_many_logits_reads_a_few_rows_at_a_time_and_scores_alike(monkeypatch):
+    scorer = ScoreModel(model(MODERN)).eval()
+    idx, lengths = torch.randint(0, 50, (6, 7)), torch.tensor([7, 3, 7, 2, 5, 1])
+    whole = scorer(idx, lengths)
+    sizes, of_rows = [], scorer.knows.forward
+    monkeypatch.setattr(
+        scorer.knows, "forward", lambda rows: sizes.append(len(rows)) or of_rows(rows)
+    )
+    monkeypatch.setattr(heads, "LOGITS", 2 * 7 * 50)
+    torch.testing.assert_close(scorer(idx, lengths), whole)
+    assert sizes == [2, 2, 2]

@@ -152,7 +152,7 @@ def test_messages_longer_than_the_model_reads_are_counted_and_said(world):
         counts[length] = record.read_json(made.out / "metrics.json")["messages_cut"]
     rows = [
         row
-        for split in ("train", "validate")
+        for split in ("train", "validate", "test")
         for row in messages_of(world / f"data/prepare/classification/{split}.jsonl")
     ]
     longer = sum(len(row.text.encode()) + 1 > 4 for row in rows)

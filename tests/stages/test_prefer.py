@@ -3,24 +3,29 @@
 import csv
 import io
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
+from llmill.contract.hardware import Runtime
 from llmill.evaluation.judging.answers import answers
 from llmill.model import checkpoint
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.settings import Adapter
-from llmill.stages import instruct
+from llmill.model.transformer import Transformer
+from llmill.stages import instruct, prefer
 from llmill.stages.prefer import answered, batches, chosen_fell, held_out, pairs, pairs_read, run
-from llmill.tasks import preference
+from llmill.tasks import instruction, preference
 from llmill.tasks.conversation import message
+from llmill.tasks.instruction import Instruction
 from llmill.tasks.preference import Preference
 from llmill.tasks.templates import ALPACA, CHATML
 from llmill.text.tokenization.template import Template
 from llmill.text.tokenization.tokenizer import Tokenizer
+from llmill.training import preference as preference_loss
 from llmill.training.preference import Measured, Pair
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer
 from tests.stages.trainee import (
@@ -109,6 +114,26 @@ def test_the_curve_begins_at_the_reference_and_follows_margin_likelihood_and_div
     assert 0.1 * (gained - lost) == pytest.approx(last["margin"], rel=1e-3)
     metrics = record.read_json(made.out / "metrics.json")
     assert metrics["kl"] == pytest.approx(last["kl"], rel=1e-5)
+
+
+def test_figures_are_measured_in_float32_whatever_the_training_rounds_to(world, monkeypatch):
+    """In bfloat16, rounding alone would move a model away from its reference."""
+    seen = []
+    of_pairs = preference_loss.log_probabilities
+
+    def noted(model, batch):
+        seen.append((torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")))
+        return of_pairs(model, batch)
+
+    monkeypatch.setattr(preference_loss, "log_probabilities", noted)
+    tree = longer(1, lr=1e-9)
+    made = job(world)
+    run(tree.model_copy(update={"runtime": Runtime(device="cpu", dtype="bfloat16")}), made)
+    assert set(seen) == {(False, True), (True, True), (False, False)}
+    assert (
+        seen.count((False, True)) == 1
+    )  # the reference of the training pairs, as it is trained on
+    assert curve(made)[-1]["kl"] == pytest.approx(0, abs=1e-7)
 
 
 def test_the_chosen_answers_own_loss_makes_them_likelier_than_preferences_alone(world):
@@ -219,6 +244,33 @@ def test_only_the_last_answer_counts_with_its_end_and_the_same_prompt_stands_bef
 
 def rewrite(world, split: str, entries: list[Preference]) -> None:
     preference.write(world / f"data/prepare/preference/{split}.jsonl", entries)
+
+
+def test_dropout_is_off_as_it_is_in_the_reference(world):
+    loaded = checkpoint.load(world / "results/instruct/checkpoint")
+    shape = loaded.model.config.model_copy(update={"dropout": 0.5})
+    model = Transformer(shape, loaded.model.vocab_size)
+    model.load_state_dict(loaded.model.state_dict())
+    shutil.rmtree(world / "results/instruct/checkpoint")
+    checkpoint.save(world / "results/instruct/checkpoint", replace(loaded, model=model))
+    made = job(world)
+    run(longer(1, lr=1e-9), made)
+    assert "dropout is off: the reference has none, and margins compare the two" in made.said
+    assert curve(made)[-1]["train_loss"] == pytest.approx(
+        0.693147, abs=1e-4
+    )  # with dropout 0.6 to 0.8
+    assert checkpoint.load(made.out / "checkpoint").model.config.dropout == 0.5
+
+
+def test_prompts_that_are_cut_before_they_are_answered_are_counted_and_said(world):
+    foundation(world, block_size=256)
+    file = world / "data/prepare/instruction/test.jsonl"
+    instruction.write(file, [Instruction("Say o. " * 60, "", "o"), Instruction("Say p.", "", "p")])
+    for stage, counted in ((instruct, job(world)), (prefer, job(world / "results"))):
+        tree = longer(1) if stage is prefer else smoke()
+        stage.run(tree, counted)
+        assert record.read_json(counted.out / "metrics.json")["test_prompts_cut"] == 1
+        assert "1 test prompts are longer than 248 tokens: only their end is read" in counted.said
 
 
 def test_a_pair_longer_than_the_context_is_left_out_and_counted(world):

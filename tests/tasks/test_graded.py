@@ -1,5 +1,6 @@
 """Graded responses: kinds, known scores, and nothing right among the wrong."""
 
+from llmill.evaluation.matching.exact_match import same
 from llmill.tasks.graded import CONSTANT, CONSTANTS, SCORES, graded, probes
 from llmill.tasks.instruction import Instruction
 
@@ -112,3 +113,15 @@ def test_another_answer_is_the_next_of_the_same_kind_that_differs_and_is_found_i
     same = [Instruction("Say hi.", "", "Hi")] * 20_000  # each once looked through all others
     assert {row.answer for row in probes(same)["another"]} == {""}
     assert probes([])["another"] == []
+
+
+def test_what_exact_match_counts_as_right_is_never_taught_as_wrong():
+    """`Yes` for the reference `Yes.`, which the judge's rules accept."""
+    outputs = ("Yes.", "yes", "No.", "NO!", "Maybe so.", "maybe so")
+    asked = [
+        Instruction(f"Is {n} even?", "", output, "yes or no") for n, output in enumerate(outputs)
+    ]
+    rows = [row for seed in range(30) for row in graded(asked, TEXTS, responses=10, seed=seed)]
+    wrong = {(row.entry.output, row.answer) for row in rows if row.score == 0}
+    assert ("Yes.", "No.") in wrong
+    assert not [pair for pair in wrong if same(*pair)]

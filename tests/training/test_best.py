@@ -116,3 +116,32 @@ def test_where_no_step_makes_it_better_the_weights_before_the_first_are_kept(tmp
     )
     fit(model, rising, job(tmp_path))
     assert same(model, Toy())
+
+
+class Killed(Exception):
+    """Ends a process that has no time to save its state."""
+
+
+class KilledAt(ToyBatches):
+    def get(self, start, count):
+        if start == 4 * 7:
+            raise Killed
+        return super().get(start, count)
+
+
+def test_weights_of_a_killed_run_that_the_resumed_run_does_not_repeat_are_not_kept(tmp_path):
+    """Another processor may round otherwise: the better validation of step 6 does not come again."""
+    weights, look = at_step(2)
+    fit(Toy(), work(ToyBatches(), EVERY, look), job(tmp_path / "whole"))
+    best, made, model = Best(figure="validation_loss", patience=None), job(tmp_path / "best"), Toy()
+    killed = work(
+        KilledAt(), EVERY, lambda model, step: {"validation_loss": {2: 0.5, 4: 0.9, 6: 0.1}[step]}
+    )
+    with pytest.raises(Killed):
+        fit(Toy(), replace(killed, best=best), made)
+    resumed = work(
+        ToyBatches(), EVERY, lambda model, step: {"validation_loss": 0.5 if step == 2 else 0.9}
+    )
+    fit(model, replace(resumed, best=best), made)
+    assert torch.equal(model.table.weight, weights[2])
+    assert len(list(made.state.glob("best-*"))) == 1

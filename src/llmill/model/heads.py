@@ -17,6 +17,7 @@ from llmill.model.transformer import Transformer, View
 Reads = Literal["last", "first", "mean"]
 
 FROZEN_UP_TO = {"last_layer": 0, "last_block": 1, "last_two_blocks": 2}  # number of trained blocks
+LOGITS = 2**26  # numbers that the judge's surprise holds at once
 TRAINABLE = (*FROZEN_UP_TO, "all", "all_from_random")
 
 
@@ -154,8 +155,12 @@ class ScoreModel(nn.Module):
     def _surprise(self, idx: Tensor) -> Tensor:
         """Return the loss of each token of ids (B, T) in nats, (B, T); the first token gets 0."""
         self.knows.eval()  # without dropout even while the rest is trained
-        logits = self.knows(idx[:, :-1]).transpose(1, 2).float()  # (B, V, T - 1)
-        return F.pad(F.cross_entropy(logits, idx[:, 1:], reduction="none"), (1, 0))
+        at_once = max(1, LOGITS // (idx.size(1) * self.knows.vocab_size))
+        parts = []
+        for rows in idx.split(at_once):
+            logits = self.knows(rows[:, :-1]).transpose(1, 2).float()  # (B, V, T - 1)
+            parts.append(F.cross_entropy(logits, rows[:, 1:], reduction="none"))
+        return F.pad(torch.cat(parts), (1, 0))
 
 
 def freeze(model: ClassModel, trainable: str) -> None:

@@ -287,6 +287,16 @@ class Transformer(nn.Module):
             if isinstance(module, Attention):
                 module.causal = False
 
+    def switch_off_dropout(self) -> bool:
+        """Set every dropout to 0, an adapter's too, and return whether any was above."""
+        found = False
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                found, module.p = found or module.p > 0, 0.0
+            elif isinstance(module, Attention):
+                found, module.dropout = found or module.dropout > 0, 0.0
+        return found
+
     def _initialise(self) -> None:
         """Initialise the weights. With a tied head as GPT-2: normal with standard deviation 0.02,
         residual outputs scaled by depth. With an untied head: uniform by fan-in, residual outputs

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ class Data:
     test: Labelled
     tests: dict[str, Labelled]  # further tests by name
     weights: Tensor  # (n_class,)
-    cut: int  # training and validation messages that are longer; only their end is read
+    cut: int  # messages of any split that are longer; only their end is read
 
 
 @dataclass(frozen=True)
@@ -262,10 +263,9 @@ def encode(settings: Classify, folder: Path, foundation: Checkpoint[AnyModel]) -
     }
     train, validate, test = (encoded.pop(name) for name in classification.PARTS)
     weights = class_weights(settings, [label for _, label in train], len(labels))
-    texts = [row.text for name in ("train", "validate") for row in splits[name]]
-    full = [
-        text for text, (ids, _) in zip(texts, train + validate, strict=True) if len(ids) == limit
-    ]
+    read = [train, validate, test, *encoded.values()]
+    rows = [row for split in (*splits.values(), *tests.values()) for row in split]
+    full = [row.text for row, (ids, _) in zip(rows, chain(*read), strict=True) if len(ids) == limit]
     cut = sum(len(tokenizer.encode(text)) >= limit for text in full)
     return Data(labels, limit, train, validate, test, encoded, weights, cut)
 

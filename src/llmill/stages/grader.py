@@ -149,21 +149,23 @@ def train(
 
     work = Work(learnt, score_loss, validate, settings.training, hardware, settings.seed, name=name)
     curve = fit(model, work, job)
-    model.cpu().eval()
-    made = Checkpoint(
-        model,
-        foundation.tokenizer,
-        max_length=model.config.block_size,
-        made_by=job.stage.address,
-        begun_from=checkpoint.weights_hash(begun_from),
-        adapter=lora.taken(model, settings.adapter, begun_from),
-    )
+    # Merge the adapter as a reader of the checkpoint does, so that the metrics are of that model.
+    adapter = lora.taken(model.cpu().eval(), settings.adapter, begun_from)
+    model.to(runtime.device(hardware))
     measured = Measured(
         curve,
         learnt.n,
         validate(model, curve[-1]["step"])["validation_loss"],
         predict(model, held.test),
         {probe: [100 * x for x in predict(model, of)] for probe, of in held.probes.items()},
+    )
+    made = Checkpoint(
+        model.cpu(),
+        foundation.tokenizer,
+        max_length=model.config.block_size,
+        made_by=job.stage.address,
+        begun_from=checkpoint.weights_hash(begun_from),
+        adapter=adapter,
     )
     return made, measured
 

@@ -22,7 +22,7 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.judging.answers import answers, refuse_no_room
+from llmill.evaluation.judging.answers import answers, prompts_cut, refuse_no_room
 from llmill.evaluation.matching.exact_match import same
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import AnyModel, Checkpoint
@@ -90,6 +90,7 @@ def run(params: Parameters, job: Job) -> None:
     )
     if cut:
         job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
+    too_long = prompts_cut(template, test, block - length, job.say)
 
     samples = Samples(job.scratch / "samples")
 
@@ -121,11 +122,12 @@ def run(params: Parameters, job: Job) -> None:
         best=settings.best,
     )
     curve = fit(model, work, job)
-    model.cpu().eval()
+    model.eval()
     measure = partial(measured, by=settings.interpolate)
     between = interpolated(model, start, settings.interpolate, measure, job)
-    adapter = lora.taken(model, settings.adapter, begun_from)
+    adapter = lora.taken(model.cpu(), settings.adapter, begun_from)
     after = answers(model.to(device), template, test, length, job.progress("answers"))
+    final_loss = loss_over(model, held_out)
     model.cpu()
     record.write_json(job.out / "answers" / "instruct.json", after)
     job.track.table("answers", after)
@@ -139,13 +141,14 @@ def run(params: Parameters, job: Job) -> None:
     )
     kept = best_row(curve, settings.best.figure) if settings.best else curve[-1]
     metrics: dict[str, Any] = {
-        "validation_loss": loss_over(model, held_out),
+        "validation_loss": final_loss,
         "steps": curve[-1]["step"],
         "kept_step": kept["step"] if kept else 0,
         **({"interpolation": between} if between else {}),
         "train_instructions": len(learnt_from),
         "learnt_share": share,
         "instructions_cut": cut,
+        "test_prompts_cut": too_long,
         "test_instructions": len(after),
     }
     write(job, assistant, curve, samples.gather(), metrics)

@@ -22,7 +22,7 @@ from llmill.contract import record, runtime
 from llmill.contract.errors import UserError
 from llmill.contract.hardware import Runtime
 from llmill.contract.values import Section
-from llmill.evaluation.judging.answers import answers, refuse_no_room
+from llmill.evaluation.judging.answers import answers, prompts_cut, refuse_no_room
 from llmill.evaluation.statistics import intervals
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
@@ -85,22 +85,30 @@ def run(params: Parameters, job: Job) -> None:
     device = runtime.device(hardware)
     model.to(device)
     read = pairs_read(settings, fitting["train"])
+    # In bfloat16, the rounding of two likelihoods is larger than most changes of their difference.
+    exact = hardware.model_copy(update={"dtype": "float32"})
     known = {
-        name: with_reference(model, fitting[name], settings.loss, hardware, only)
-        for name, only in (("train", read), ("validate", None), ("test", None))
+        name: with_reference(model, fitting[name], settings.loss, numbers, only)
+        for name, numbers, only in (
+            ("train", hardware, read),
+            ("validate", exact, None),
+            ("test", exact, None),
+        )
     }
-    before = measured(model, known["test"], settings.loss, hardware)
+    before = measured(model, known["test"], settings.loss, exact)
     prompts = [template.prompt(entry.asked) for entry in entries["validate"][:DRAWN]]
-    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed, hardware)
+    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed, exact)
 
     def validate(model: nn.Module, step: int) -> Figures:
-        found = measured(model, known["validate"], settings.loss, hardware)
+        found = measured(model, known["validate"], settings.loss, exact)
         return validation_figures(found) | {"kl": drift(model)}
 
     if settings.adapter is not None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
+    if model.switch_off_dropout():
+        job.say("dropout is off: the reference has none, and margins compare the two")
     train = batches(settings, known["train"])
     loss = preference_loss(settings.loss, settings.chosen_weight)
     text = job.folder("tokenize") / "train"
@@ -118,8 +126,9 @@ def run(params: Parameters, job: Job) -> None:
     model.cpu().eval()
     # Merge the adapter as a reader of the checkpoint does, so that the metrics are of that model.
     adapter = lora.taken(model, settings.adapter, begun_from)
-    after = measured(model.to(device), known["test"], settings.loss, hardware)
+    after = measured(model.to(device), known["test"], settings.loss, exact)
     tests = instruction.read(prepared / "instruction" / "test.jsonl")
+    cut = prompts_cut(template, tests, block - settings.max_new_tokens, job.say)
     answered = answers(model, template, tests, settings.max_new_tokens, job.progress("answers"))
     model.cpu()
     (job.out / "answers").mkdir()
@@ -141,6 +150,7 @@ def run(params: Parameters, job: Job) -> None:
         **{f"{name}_pairs": len(known[name]) for name in SPLITS},
         "pairs_too_long": too_long,
         "test_instructions": len(answered),
+        "test_prompts_cut": cut,
     }
     record.write_json(job.out / "metrics.json", metrics)
     job.track.metrics({f"final_{k}": v for k, v in intervals.flat(metrics).items()})

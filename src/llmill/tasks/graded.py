@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from llmill.tasks.instruction import Instruction
+from llmill.text.normal import normalise
 
 SCORES = {
     "reference": 1.0,
@@ -162,23 +163,20 @@ def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
     if not places:
         return None
     place = rng.choice(places)
-    return " ".join([*parts[:place], _another(parts[place], stock.words, rng), *parts[place + 1 :]])
+    changed = _another(parts[place], stock.words, rng)
+    return _unless_right(entry, " ".join([*parts[:place], changed, *parts[place + 1 :]]))
 
 
 def _other(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
-    right = {entry.output, *entry.paraphrases}
-    output = rng.choice(stock.entries).output
-    return None if output in right else output
+    return _unless_right(entry, rng.choice(stock.entries).output)
 
 
 def _same_kind(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
-    output = rng.choice(stock.of_kind[entry.kind])
-    return None if output in {entry.output, *entry.paraphrases} else output
+    return _unless_right(entry, rng.choice(stock.of_kind[entry.kind]))
 
 
 def _constant(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
-    answer = rng.choice(CONSTANTS)
-    return None if answer in {entry.output, *entry.paraphrases} else answer
+    return _unless_right(entry, rng.choice(CONSTANTS))
 
 
 def _empty(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
@@ -195,6 +193,12 @@ def _passage(entry: Instruction, stock: Stock, rng: random.Random) -> str | None
     text = rng.choice(stock.texts)
     start = rng.choice([match.start() for match in BEGINNING.finditer(text)] or [0])
     return text[start : start + rng.randint(*PASSAGE)].strip()
+
+
+def _unless_right(entry: Instruction, answer: str) -> str | None:
+    """Return an answer meant to be wrong, or None if exact match would count it as right."""
+    right = {normalise(each) for each in (entry.output, *entry.paraphrases)}
+    return None if normalise(answer) in right else answer
 
 
 def _another(word: str, words: list[str], rng: random.Random) -> str:

@@ -15,7 +15,7 @@ from llmill.contract.errors import UserError
 from llmill.training.progress import Row
 from llmill.training.settings import Best
 
-FILE = "best.safetensors"
+FILES = "best-*.safetensors"  # by step
 HIGHER_IS_BETTER = ("exact_match",)
 
 
@@ -53,9 +53,25 @@ def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> Non
         )
     if best_row(curve, best.figure) is curve[-1]:
         state.mkdir(parents=True, exist_ok=True)
-        record.write_bytes(state / FILE, safetensors.torch.save(weights_of(model)))
+        record.write_bytes(_file(state, curve[-1]), safetensors.torch.save(weights_of(model)))
 
 
-def restore(state: Path, model: nn.Module) -> None:
-    """Load the weights that `keep` saved."""
-    model.load_state_dict(safetensors.torch.load((state / FILE).read_bytes()))
+def tidy(state: Path, curve: Sequence[Row], best: Best) -> None:
+    """Remove all weights but those of the best row. Call this once a state with this curve is
+    saved: a run that resumes from an older state may need older weights.
+    """
+    row = best_row(curve, best.figure)
+    for file in state.glob(FILES):
+        if row is not None and file != _file(state, row):
+            file.unlink()
+
+
+def restore(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> None:
+    """Load the weights of the best row, which `keep` saved."""
+    row = best_row(curve, best.figure)
+    assert row is not None, "a validation ends every training"
+    model.load_state_dict(safetensors.torch.load(_file(state, row).read_bytes()))
+
+
+def _file(state: Path, row: Row) -> Path:
+    return state / FILES.replace("*", f"{row['step']:09}")

@@ -158,6 +158,8 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
             if saving or stopped:
                 with meter.apart():
                     resume.save(state, model, optimizers, progress)
+                    if work.best:
+                        best.tidy(state, progress.curve, work.best)
             if logging:  # after saving: a broken terminal or tracker must not cost the state
                 with meter.apart():
                     note = _tell(progress.curve[-1], figures, countdown, work, job)
@@ -166,7 +168,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
         if stopped := _asked_to_stop(job):  # in the last step, whose state is saved
             raise Stopped(stopped)
     if work.best and end:
-        best.restore(state, model)
+        best.restore(state, model, progress.curve, work.best)
     return progress.curve
 
 

@@ -1,5 +1,6 @@
 """Generate a language model's answers to instructions."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmill.contract.errors import UserError
@@ -17,6 +18,18 @@ def refuse_no_room(key: str, max_new_tokens: int, block_size: int) -> None:
             f"params.yaml: {key} {max_new_tokens} leaves no room for a prompt in the {block_size} "
             "tokens that the model reads"
         )
+
+
+def prompts_cut(
+    template: Template, entries: Sequence[Instruction], room: int, say: Callable[[str], None]
+) -> int:
+    """Return the number of prompts that are longer than `room` tokens, of which `answers` reads the
+    end alone, and `say` it unless it is 0.
+    """
+    count = sum(len(template.prompt(entry.asked)) > room for entry in entries)
+    if count:
+        say(f"{count} test prompts are longer than {room} tokens: only their end is read")
+    return count
 
 
 def answers(

@@ -16,8 +16,8 @@ from llmill.evaluation.inference.scoring import Progress, in_silence
 from llmill.evaluation.judging import asking, completions, prompts, replies
 from llmill.evaluation.judging.completions import Reply
 from llmill.evaluation.judging.settings import JudgeServer
-from llmill.evaluation.matching.exact_match import normalise
 from llmill.evaluation.statistics.intervals import Interval, clustered_share, share
+from llmill.text.normal import normalise
 
 Row = Mapping[str, Any]
 TASK = ("instruction", "input", "output")

@@ -15,10 +15,10 @@ from typing import Any
 from llmill.evaluation.inference.scoring import Progress, continuations, in_silence
 from llmill.evaluation.inference.writing import greedy
 from llmill.evaluation.language.bits_per_byte import LARGEST
-from llmill.evaluation.matching.exact_match import OUTER
 from llmill.evaluation.statistics import intervals
 from llmill.evaluation.statistics.intervals import Draws, Interval
 from llmill.model.transformer import Transformer
+from llmill.text.normal import OUTER
 from llmill.text.tokenization.tokenizer import Tokenizer
 
 NEAR = 3  # words of context for the model's baseline

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 
-from llmill.evaluation.matching.exact_match import OUTER, normalise, same
+from llmill.evaluation.matching.exact_match import same
+from llmill.text.normal import OUTER, normalise
 
 NUMBER = re.compile(r"[-+−]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)")
 

@@ -12,12 +12,12 @@ import regex
 
 from llmill.evaluation.inference.scoring import Progress, in_silence
 from llmill.evaluation.inference.writing import greedy
-from llmill.evaluation.matching.exact_match import normalise
 from llmill.evaluation.multiple_choice.prompts import cloze_prompt
 from llmill.model.transformer import Transformer
 from llmill.tasks.conversation import message
 from llmill.tasks.multiple_choice import Question
 from llmill.text import words
+from llmill.text.normal import normalise
 from llmill.text.tokenization.template import Template
 from llmill.text.tokenization.tokenizer import Tokenizer
 
