@@ -9,6 +9,7 @@ import torch
 from rich.console import Console
 
 from llmill.arena import print_arena
+from llmill.contract import skipped
 from llmill.contract.errors import UserError
 from llmill.evaluation.judging.judge import grade
 from llmill.evaluation.judging.judges import folder_of
@@ -208,3 +209,17 @@ def test_a_judge_that_is_not_there_cannot_be_asked_for(repository):
 def test_outcomes_that_cannot_be_written_stop_an_arena_before_it_begins(repository):
     with pytest.raises(UserError, match="cannot be written: a folder"):
         said(out=repository)
+
+
+def test_models_that_the_chain_has_skipped_are_no_players(repository):
+    """As with `download.instruction: null`: an empty list stands in place of their answers."""
+    for name in ("pretrain", "instruct", "prefer"):
+        chain(repository, name, [])
+    for name in ("instruct", "prefer"):
+        skipped.write(repository / "results" / name, "download.instruction is null")
+    paths = [repository / f"{name}.json" for name in "ab"]
+    for path, answer in zip(paths, ("{n}", "It is {n}."), strict=True):
+        path.write_text(json.dumps(rows(answer)))
+    lines = said(*paths, by="words")
+    assert "a 8 8 0" in " ".join(lines)
+    assert not any(line.startswith(("pretrain", "instruct", "prefer")) for line in lines)

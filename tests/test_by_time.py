@@ -5,6 +5,7 @@ import pytest
 from rich.console import Console
 
 from llmill.by_time import print_by_time
+from llmill.contract import record
 from llmill.contract.errors import UserError
 from tests.conftest import ROOT, preset_text
 from tests.report import finished
@@ -18,19 +19,38 @@ def repository(tmp_path, monkeypatch):
     return tmp_path
 
 
+def time(repository, name: str, seconds: float, memory: float, made: str | None = None) -> None:
+    """Write what a classifier's last run took; `made`: the hash of its record, else the present."""
+    made = made or record.sha256_file(repository / f"results/classify/{name}/record.json")
+    file = repository / f"results/benchmarks/classify-{name}.tsv"
+    file.parent.mkdir(exist_ok=True)
+    head = "s\th:m:s\tmax_rss\tcpu_time\trecord"
+    file.write_text(f"{head}\n{seconds}\t0:00:06\t{memory}\t5.0\t{made}\n")
+
+
 def test_each_classifier_stands_beside_what_it_took_and_is_drawn(repository):
     finished.write(repository)
-    benchmarks = repository / "results/benchmarks"
-    benchmarks.mkdir()
-    for name, seconds, memory in (("all", 41.6, 500.2), ("last_layer", 6.2, 450.0)):
-        file = benchmarks / f"classify-{name}.tsv"
-        file.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:06\t{memory}\t5.0\n")
+    time(repository, "all", 41.6, 500.2)
+    time(repository, "last_layer", 6.2, 450.0)
     text, figure = io.StringIO(), repository / "by_time.png"
     print_by_time(figure, Console(file=text, width=120))
     lines = [" ".join(line.replace("│", " ").split()) for line in text.getvalue().splitlines()]
     assert "all 98.4 % 97.4 to 99.1 items 1,310,976 42 500" in lines
     assert any(line.startswith("last block ") and line.endswith("196,864 – –") for line in lines)
     assert figure.read_bytes().startswith(b"\x89PNG")
+    assert "timed for another" not in text.getvalue()
+
+
+def test_what_another_result_took_is_not_put_beside_this_one(repository):
+    """As where a run was timed, and DVC then restored the result of another."""
+    finished.write(repository)
+    time(repository, "all", 41.6, 500.2)
+    time(repository, "last_layer", 300.0, 450.0, made="0" * 64)
+    text = io.StringIO()
+    print_by_time(repository / "by_time.png", Console(file=text, width=120))
+    lines = [" ".join(line.replace("│", " ").split()) for line in text.getvalue().splitlines()]
+    assert any(line.startswith("last layer ") and line.endswith(" – –") for line in lines)
+    assert lines[-1] == "timed for another result than is here: last layer"
 
 
 def test_a_folder_that_is_not_there_is_said_before_any_work(repository):

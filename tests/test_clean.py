@@ -143,6 +143,20 @@ def test_a_state_of_a_stage_that_is_gone_or_of_unknown_beginning_is_of_no_use(ca
     assert not unknown.exists()
 
 
+def test_a_state_of_a_variant_whose_address_has_a_slash_is_found(capsys):
+    folder = scratch.ROOT / "export@classify/all"
+    left = folder / ("a" * 16)
+    (left / "state").mkdir(parents=True)
+    (left / "state/weights").write_bytes(bytes(1000))
+    (folder / "lock").touch()
+    with FileLock(folder / "lock"):
+        assert f"{left}  a process is running the stage" in said(capsys, remove=True)
+    listed = said(capsys, remove=True)
+    assert f"{left}  export@classify/all  1.0 kB" in listed
+    assert "its parameters are unknown" in listed
+    assert not left.exists()
+
+
 def test_a_look_makes_nothing(capsys):
     begun()
     (scratch.ROOT / "prepare/parts").mkdir(parents=True)

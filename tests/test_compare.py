@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from llmill.compare import compared, print_comparison
+from llmill.comparison.cache import folder_hash
 from llmill.contract import closure
 from llmill.contract.errors import UserError
 from tests.comparison.toy import CODE, Toy, out_of
@@ -109,7 +110,10 @@ def test_the_same_values_in_another_commit_are_said_to_differ_in_nothing(toy):
     for name in ("mmlu/tune/metrics.json", "report/summary.json"):  # nothing need be there
         for file in toy.root.rglob(name):
             file.unlink()
-    assert "Nothing differs: parameters, code, packages, data" in said("HEAD~1", "HEAD")
+    assert (
+        "Nothing differs in the results: the parameters, code, packages and data that made them and "
+        "all outputs of 5 stages are the same in dvc.lock."
+    ) in said("HEAD~1", "HEAD")
 
 
 def test_parameters_that_were_edited_after_the_runs_are_said(toy):
@@ -119,7 +123,41 @@ def test_parameters_that_were_edited_after_the_runs_are_said(toy):
     )
     text = said("HEAD", "workspace")
     assert "workspace: params.yaml was edited after the runs in dvc.lock: tune.steps" in text
-    assert "Nothing differs" in text
+    assert "Nothing differs in the results" in text
+
+
+def test_a_key_that_has_come_into_an_empty_mapping_is_an_edit(toy):
+    stages = toy.chain()
+    stages["train"]["params"]["params.yaml"]["train"]["weights"] = {}
+    toy.commit("Before", stages)
+    edited = (toy.root / "params.yaml").read_text().replace("{}", "{world: 2.0}")
+    (toy.root / "params.yaml").write_text(edited)
+    text = said("HEAD", "workspace")
+    assert "params.yaml was edited after the runs in dvc.lock: train.weights.world" in text
+
+
+def test_files_that_were_edited_after_the_runs_are_said(toy):
+    for name in ("src/a.py", "own/mine.txt"):
+        (toy.root / name).parent.mkdir()
+        (toy.root / name).write_text("before")
+    stages = toy.chain()
+    stages["code"]["deps"] = [{"path": "src", "md5": folder_hash({"a.py": md5(b"before")})}]
+    stages["train"]["deps"] += [
+        {"path": "own", "md5": folder_hash({"mine.txt": md5(b"before")})},
+        {"path": "requirements.lock", "md5": md5(b"torch==2.0\n")},
+    ]
+    toy.commit("Before", stages)
+    assert "edited after" not in said("HEAD", "workspace")
+    (toy.root / "src/a.py").write_text("after!")
+    (toy.root / "own/mine.txt").unlink()
+    assert (
+        "workspace: edited after the runs in dvc.lock: own, src; `llmill plan` shows what would run "
+        "Nothing differs in the results"
+    ) in said("HEAD", "workspace")
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def test_code_is_compared_by_module_and_package_and_by_the_source_where_its_file_is_gone(toy):

@@ -197,3 +197,19 @@ def test_a_folder_below_the_root_is_told_from_a_folder_without_parameters(tmp_pa
 def test_without_lm_eval_the_harness_says_how_to_get_it():
     said = CliRunner().invoke(app, ["harness", "instruct", "--tasks", "arc_easy"]).exception
     assert str(said) == "lm_eval is not installed; in the repository, `pip install '.[harness]'`"
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["new-data", "x" * 300], "File name too long"),
+        (["results", "--by-time", "x" * 300], "File name too long"),
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_line(words, reason):
+    done = subprocess.run(
+        [sys.executable, "-m", "llmill", *words], cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, f"llmill: {'x' * 300}: {reason}\n")

@@ -224,3 +224,16 @@ def test_paragraphs_are_those_that_the_chain_reads(capsys):
 def test_a_delimiter_is_one_character(capsys):
     with pytest.raises(UserError, match="--delimiter '::': a single character"):
         report(capsys, "a.csv", TICKETS, delimiter="::")
+
+
+def test_a_file_that_the_parameters_name_already_is_not_proposed_twice(capsys):
+    novel = "It was late.\n\nNobody came.\n"
+    Path("own").mkdir()
+    wanted = "  text: [world, {file: own/web.jsonl, format: documents}, {file: own/novel.txt}]"
+    presets.change(
+        ["download.text=[world, {file: own/novel.txt}, {file: own/web.jsonl, format: documents}]"]
+    )
+    lines = report(capsys, "own/novel.txt", novel)
+    assert wanted in lines
+    presets.change(shlex.split(lines[-1].removeprefix("or: "))[3:])
+    assert wanted in report(capsys, "own/novel.txt", novel)

@@ -330,3 +330,16 @@ def test_a_shell_completes_the_names_of_presets(here):
         cwd=here, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     assert done.stdout.split() == ["gutenberg"]
+
+
+def test_a_link_stays_one_and_the_file_that_it_leads_to_is_written(here):
+    (here / "mine").mkdir()
+    (here / "params.yaml").symlink_to("mine/params.yaml")
+    presets.write("smoke", [], force=True)
+    assert (here / "params.yaml").is_symlink()
+    assert (here / "mine/params.yaml").read_text() == presets.text("smoke")
+    presets.change(["pretrain.training.max_steps=7"])
+    assert (here / "params.yaml").is_symlink()
+    with pytest.raises(UserError, match="has edits that git has not committed"):
+        presets.write("world", [], force=False)
+    assert params.load().pretrain.training.max_steps == 7

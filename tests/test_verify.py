@@ -1,13 +1,19 @@
 """`verify`: the hashes of a chain, stage by stage."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from llmill.contract import dvc, record
+from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.verify import verify_stage
+
+TOY = SimpleNamespace(address="toy", out="out")
+DVC = "stages:\n  toy:\n    cmd: 'true'\n    deps: [in, input.txt]\n    outs: [out]\n"
 
 
 @pytest.mark.parametrize(
@@ -20,7 +26,6 @@ from llmill.verify import verify_stage
 )
 def test_a_result_that_is_not_what_its_record_says_is_named(tmp_path, monkeypatch, change, said):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(dvc, "accepted", lambda address: False)
     out = Path("out")
     out.mkdir()
     (out / "a").write_text("x")
@@ -41,3 +46,50 @@ def test_an_input_outside_the_repository_is_not_opened(tmp_path, monkeypatch, pa
         UserError, match=rf"^out/record\.json: '{path}' is not the name of a file in"
     ):
         verify_stage(SimpleNamespace(address="toy", out="out"))
+
+
+@pytest.fixture
+def committed(tmp_path, monkeypatch) -> Path:
+    """A result whose files and inputs were edited, and the edit accepted by `dvc commit`."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("in", "out"):
+        Path(folder).mkdir()
+    files = [Path("in/x"), Path("input.txt"), Path("out/a")]
+    for file in files:
+        file.write_text("before")
+    inputs = {path: record.content_hash(Path(path)) for path in ("in", "input.txt")}
+    record.write(Path("out"), "toy", {}, inputs)
+    for file in files:
+        file.write_text("after")
+    Path("in/x.tmp").write_text("no part of it")
+    Path("out/half.tmp").write_text("no part of it")
+    Path(".dvcignore").write_text("*.tmp\n")
+    Path("dvc.yaml").write_text(DVC)
+    for words in (["init", "-q", "--no-scm"], ["commit", "-q", "-f"]):
+        subprocess.run([sys.executable, "-m", "dvc", *words], check=True)
+    return tmp_path
+
+
+def test_what_dvc_commit_accepted_holds_and_is_named(committed):
+    assert verify_stage(TOY).accepted == ["out/a", "out/half.tmp", "in", "input.txt"]
+    for entry in Path(".dvc/cache").rglob("*.dir"):  # as in a clone without the cache
+        entry.unlink()
+    assert verify_stage(TOY).accepted == ["out/a", "out/half.tmp", "in", "input.txt"]
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("out/a", "out/a: other bytes than its record says"),
+        ("in/x", "toy: made from another in than is here"),
+        ("input.txt", "toy: made from another input.txt than is here"),
+    ],
+)
+def test_bytes_that_changed_under_the_same_size_and_time_are_found(committed, file, said):
+    """As a failing disk does; `dvc status` looks at size and time."""
+    stat = os.stat(file)
+    with open(file, "r+b") as opened:
+        opened.write(b"A")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(UserError, match=f"^{said}"):
+        verify_stage(TOY)

@@ -22,6 +22,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.runner import launcher, streams
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)  # nothing can have such a name
 
 
 def stage_names() -> list[str]:
@@ -97,12 +98,16 @@ def _answer() -> None:
 
 
 def _what_the_disk_said(error: OSError) -> str:
-    """Explain a full disk, or one without write permission: another's clone, a read-only medium."""
+    """Explain a full disk, one without write permission (another's clone, a read-only medium), and
+    a name that no file can have.
+    """
     where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
     if error.errno in disk.FULL:
         return where + disk.SAID
     if error.errno in READ_ONLY and where:
         return f"{where}{error.strerror}; work in a clone of your own"
+    if error.errno in NO_NAME and where:
+        return f"{where}{error.strerror}"
     raise error
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from llmill import rank
-from llmill.contract import destination, pipeline, printable, record, runtime
+from llmill.contract import destination, pipeline, printable, record, runtime, skipped
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.evaluation.judging import arena, judge
@@ -114,12 +114,13 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
     for variant in pipeline.variants(stages, "judge"):
         # Stage instruct also has the foundation model answer.
         stage = "instruct" if variant == "pretrain" else variant
-        file = pipeline.folder(stages, stage) / "answers" / f"{variant}.json"
-        if not file.exists():
+        folder = pipeline.folder(stages, stage)
+        file = folder / "answers" / f"{variant}.json"
+        if skipped.reason(folder) or not file.exists():
             continue
         chain.players[variant] = answers.read(file)
         judged = pipeline.folder(stages, f"judge/{variant}")
-        if (judged / "scores.json").exists():
+        if not skipped.reason(judged) and (judged / "scores.json").exists():
             for row in record.read_json(judged / "scores.json"):
                 said = answers.task(row["instruction"], row["input"]), row["answer"]
                 chain.scored.setdefault(said, row["score"])

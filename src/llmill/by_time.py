@@ -17,7 +17,7 @@ from llmill.runner import cost, params
 
 
 def print_by_time(file: Path, console: Console | None = None) -> None:
-    """Print the accuracy of each classifier beside the cost of its stage's last run here, and draw
+    """Print the accuracy of each classifier beside the cost of the run here that made it, and draw
     it as PNG. Raises `UserError` if nothing was measured, or nothing was timed.
     """
     destination.check(file)
@@ -25,12 +25,14 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
     stages, root = params.stages(tree), Path(tree.paths.results)
     measured = record.read_json(pipeline.folder(stages, "accuracy") / "metrics.json")
     variants = measured.get("variants", {})
-    took = {name: cost.read(stages[f"classify@{name}"].cost(root)) for name in variants}
+    last_runs = {name: cost.read(stages[f"classify@{name}"].cost(root)) for name in variants}
+    results = {name: Path(stages[f"classify@{name}"].out, record.NAME) for name in variants}
+    took = {name: last if _made(last, results[name]) else None for name, last in last_runs.items()}
     seconds = {name: last.seconds for name, last in took.items() if last}
     if not seconds:
         raise UserError(
             f"{root / 'benchmarks'}: no classifier has timings here; a stage is timed when it "
-            "runs, not when DVC restores it"
+            "runs, not when DVC restores its result"
         )
     table = Table("", title="Classifiers", title_justify="left")
     for head in ("accuracy", "interval", "covers", "trained parameters", "seconds", "MiB"):
@@ -45,6 +47,15 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
             form.number(values.get("trainable_parameters"), "count"),
             *([f"{last.seconds:,.0f}", f"{last.memory:,.0f}"] if last else [form.DASH] * 2),
         )
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    others = [system_name(name) for name, last in last_runs.items() if last and not took[name]]
+    if others:
+        console.print(f"timed for another result than is here: {', '.join(others)}", markup=False)
     figure = style.draw(figures.by_seconds, style.LIGHT, seconds, variants)
     record.write_bytes(file, style.png(figure))
+
+
+def _made(last: cost.Cost | None, result: Path) -> bool:
+    """Return whether the run with this cost made the result with this record."""
+    return last is not None and result.is_file() and last.record == record.sha256_file(result)

@@ -83,12 +83,12 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
     if not scratch.ROOT.is_dir():
         print(NOTHING)
         return
-    locks = {*scratch.ROOT.glob("*/lock"), scratch.ROOT / DOWNLOAD / "lock"}
+    locks = {*_locks(), scratch.ROOT / DOWNLOAD / "lock"}
     locks |= {folder.parent / "lock" for folder in scratch.ROOT.glob(f"*/{parts.FOLDER}*")}
     for lock in locks if remove else []:  # listing creates nothing
         lock.parent.mkdir(exist_ok=True)
     with contextlib.ExitStack() as held:
-        free = {lock.parent.name for lock in sorted(locks) if _hold(lock, held, remove)}
+        free = {_stage(lock.parent) for lock in sorted(locks) if _hold(lock, held, remove)}
         if not remove:  # listing must not stop a stage from starting
             held.close()
         found = [
@@ -109,6 +109,16 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
         print(f"{size} of no use; `llmill clean --yes{' --downloads' * downloads}` removes it")
 
 
+def _locks() -> list[Path]:
+    """Return the lock of each stage that has one."""
+    return [lock for depth in scratch.STAGES for lock in scratch.ROOT.glob(f"{depth}/lock")]
+
+
+def _stage(folder: Path) -> str:
+    """Return the address of the stage whose folder this is."""
+    return folder.relative_to(scratch.ROOT).as_posix()
+
+
 def _hold(lock: Path, held: contextlib.ExitStack, make: bool) -> bool:
     """Return whether no process is running the stage; then none will while the lock is held. A
     missing lock is held by nobody, and it is not created without `make`.
@@ -124,9 +134,9 @@ def _hold(lock: Path, held: contextlib.ExitStack, make: bool) -> bool:
 
 def _states(tree: Params, stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:
     """Yield the folder of each run that has left one."""
-    for state in sorted(scratch.ROOT.glob("*/*")):
-        name = state.parent.name
-        if FINGERPRINT.fullmatch(state.name) and (state.parent / "lock").exists():
+    for state in sorted(state for lock in _locks() for state in lock.parent.glob("*")):
+        name = _stage(state.parent)
+        if FINGERPRINT.fullmatch(state.name):
             why, useless = BUSY, False
             if name in free:
                 why, useless = _judged(state, stages.get(name), tree)

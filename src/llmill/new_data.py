@@ -107,7 +107,7 @@ def _text(path: Path, source: dict[str, str]) -> Finding:
         f"words: {len(text.split()):,}",
         *_tokens([text]),
     ]
-    return Finding(lines, "text", [*_texts_now(), source])
+    return Finding(lines, "text", _texts_with(source))
 
 
 def _documents(path: Path, source: dict[str, str]) -> Finding:
@@ -120,7 +120,7 @@ def _documents(path: Path, source: dict[str, str]) -> Finding:
         f"rows: {len(texts):,}, {len(texts) - len(set(map(normal, texts))):,} of them repeats",
         *_lengths("texts", texts),
     ]
-    return Finding(lines, "text", [*_texts_now(), source | {"format": "documents"}])
+    return Finding(lines, "text", _texts_with(source | {"format": "documents"}))
 
 
 def _pairs(path: Path, source: dict[str, str]) -> Finding | None:
@@ -243,7 +243,7 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
         source = {"file": str(own), "format": "documents"}
         texts = [cell for cell in frame["text"] if _filled(cell)]
         lines += _lengths("texts", texts)
-        return Finding(lines, "text", [*_texts_now(), source])
+        return Finding(lines, "text", _texts_with(source))
     if label is None or text is None:
         names = ", ".join(map(str, list(frame.columns)[:SHOWN]))
         learnt = f"; or learn its texts: text: [{{file: {own}, column: COLUMN, format: documents}}]"
@@ -256,7 +256,8 @@ def _table(path: Path, own: Path, encoding: str | None, delimiter: str | None) -
     messages = [Message(name.strip(), cell) for cell, name in pairs if _filled(cell, name)]
     counts = Counter(message.label for message in messages)
     if len(counts) < 2:
-        hint = "; in pandas, write rows by orient='records'" if _is_by_columns(path, frame) else ""
+        by_columns = path.suffix == ".json" and len(frame) == 1  # one object, of columns
+        hint = "; in pandas, write rows by orient='records'" if by_columns else ""
         what = f"all of {len(frame):,} rows are of one class" if counts else "no row has a label"
         raise UserError(f"{path}: {what}{hint}")
     keys = Counter(normal(message.text) for message in messages)
@@ -302,22 +303,20 @@ def _is_data(names: Sequence[Any], frame: pd.DataFrame) -> bool:
     return bool(again) and not others & USUAL
 
 
-def _is_by_columns(path: Path, frame: pd.DataFrame) -> bool:
-    """Return whether a JSON file has one object of columns instead of objects of rows."""
-    return path.suffix == ".json" and len(frame) == 1
-
-
 def _names_one(frame: pd.DataFrame, name: Any) -> bool:
     """Return whether just one column has this name: spreadsheets write empty ones, even several."""
     return bool(str(name).strip()) and list(frame.columns).count(name) == 1
 
 
-def _texts_now() -> list[Any]:
-    """Return the sources of text that `params.yaml` names now."""
-    return [
-        each if isinstance(each, str) else each.model_dump(exclude_defaults=True)
-        for each in params.load().download.text
-    ]
+def _texts_with(source: dict[str, str]) -> list[Any]:
+    """Return the sources of text in `params.yaml`, with this one in place of one of its name."""
+    found: list[Any] = []
+    for each in params.load().download.text:
+        if isinstance(each, str):
+            found.append(each)
+        elif each.name != endings.without(source["file"]):
+            found.append(each.model_dump(exclude_defaults=True))
+    return [*found, source]
 
 
 def _free(own: Path, path: Path) -> Path:

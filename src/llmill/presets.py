@@ -6,6 +6,7 @@ from it, and begins with comments on what it is, what it needs and how long it t
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def write(name: str, changes: list[str], force: bool) -> None:
     """
     content = changed(text(name), changes)
     params.check(yaml_file.parse(content), params.FILE if changes else FOLDER / f"{name}.yaml")
-    if not force and not _is_safe(params.FILE):
+    if not force and not _is_safe(_place()):
         raise UserError(
             f"{params.FILE}: has edits that git has not committed; commit them, or `llmill preset "
             f"{name} --force` replaces them"
@@ -207,9 +208,14 @@ def _read(file: Path) -> str:
 
 def _write(content: str) -> None:
     try:
-        record.write_bytes(params.FILE, content.encode())
+        record.write_bytes(_place(), content.encode())
     except OSError as error:
         raise UserError(f"{params.FILE}: cannot be written: {error.strerror}") from None
+
+
+def _place() -> Path:
+    """Return the file to write: where `params.yaml` leads, if it is a link."""
+    return Path(os.path.realpath(params.FILE))
 
 
 def _is_safe(file: Path) -> bool:

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import dvc, elsewhere, pipeline, printable, record
+from llmill.comparison import workspace
+from llmill.comparison.made import Made, read_lock
+from llmill.contract import elsewhere, ownership, pipeline, printable, record, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
 from llmill.runner import params
@@ -25,7 +27,7 @@ class Verified:
     """A stage whose links hold."""
 
     record: str  # hash
-    accepted: list[str]  # paths that differ from the record but that DVC accepts
+    accepted: list[str]  # paths that differ from the record and have the content in `dvc.lock`
 
 
 def verify_chain(pin: bool) -> None:
@@ -60,7 +62,8 @@ def _runs_that_are_here() -> dict[str, dict[str, str]]:
 def verify_stage(stage: Stage) -> Verified:
     """Compare a stage's record with its files and with its inputs.
 
-    Raises `UserError` for a difference that `dvc.lock` does not have.
+    Raises `UserError` for a difference that `dvc.lock` does not have. `dvc commit` accepts an edit
+    as one that changes nothing: it writes the new hashes there, and leaves the record as it is.
     """
     folder = Path(stage.out)
     saved = record.read_json(folder / record.NAME)
@@ -79,9 +82,31 @@ def verify_stage(stage: Stage) -> Verified:
             differing[path] = (
                 f"{stage.address}: made from another {path} than is here; `dvc repro` makes it anew"
             )
-    if differing and not dvc.accepted(stage.address):
-        raise UserError(next(iter(differing.values())))
+    committed = _committed(stage, list(differing)) if differing else set()
+    for path, what in differing.items():
+        if path not in committed:
+            raise UserError(what)
     return Verified(record.sha256_file(folder / record.NAME), list(differing))
+
+
+def _committed(stage: Stage, paths: list[str]) -> set[str]:
+    """Return which of a stage's outputs and inputs have the content that `dvc.lock` names. All are
+    read: `dvc status` would take a file of unchanged size and time for unchanged.
+    """
+    lock = yaml_file.load(ownership.LOCK, "") if ownership.LOCK.exists() else None
+    made = read_lock(lock).get(stage.address)
+    return {path for path in paths if _is_committed(made, stage.out, path)} if made else set()
+
+
+def _is_committed(made: Made, out: str, path: str) -> bool:
+    if not path.startswith(f"{out}/"):
+        return made.deps.get(path) == workspace.md5(path)
+    listed = ownership.listed_by_dvc(Path(out))
+    if not listed:  # the cache lacks the list
+        return made.outs.get(out) == workspace.md5(out)
+    return listed.get(path.removeprefix(f"{out}/")) == workspace.md5(path) or (
+        workspace.is_ignored(path)
+    )
 
 
 def pin_sources(download: Path) -> None:

@@ -34,11 +34,11 @@ ROW = {"key": "mmlu.a.cloze", "group": "Cloze", "name": "all", "unit": "share", 
 SAME = {"key": "mmlu.a.letter", "group": "The same, letter", "name": "all", "unit": "share"}
 
 
-def headlines(old, new, metrics):
+def headlines(old, new, metrics, both=("mmlu@a", "report")):
     rows = [
         [ROW | {"figure": f}, SAME | {"figure": 1.0}] if f is not None else None for f in (old, new)
     ]
-    return figures.headlines(tuple(rows), metrics, ["mmlu@a", "report"])
+    return figures.headlines(tuple(rows), metrics, ["mmlu@a", "report"], both)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,21 @@ def test_a_stage_whose_output_is_the_same_has_the_same_figures_though_a_report_i
         False,
         False,
     )
+
+
+def test_a_figure_of_a_stage_that_one_side_lacks_has_not_stayed():
+    found = headlines(0.5, None, {}, both=["report"])[0]
+    assert (found.before, found.after) == (0.5, None)
+    assert (found.has_moved, found.has_stayed, found.is_alone) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "stayed"),
+    [(0.5, 0.5, True), (0.5, 0.6, False), (None, 0.5, False), (None, None, False)],
+)
+def test_a_figure_that_no_side_has_did_not_stay(before, after, stayed):
+    figure = figures.Figure("mmlu.a.cloze", "mmlu@a", "Cloze", "all", "share", before, after)
+    assert figure.has_stayed == stayed
 
 
 def test_a_group_that_is_the_same_as_the_one_before_is_named_by_it():

@@ -60,6 +60,7 @@ def test_parameters_figures_and_items_of_two_runs_are_compared(tmp_path):
     found = runs.compare(before, replace(after, tags={**after.tags, "cores": "8"}))
     told = [(d.kind, d.name, d.before, d.after) for d in found.differences]
     assert told == [("parameter", "mmlu.shots", "0", "2"), ("tag", "cores", "2", "8")]
+    assert found.subjects == ("of 2026-11-29 01:16 UTC", "of 2026-11-29 01:16 UTC")
     ((row,),) = [found.headlines]
     assert (row.figure.key, row.figure.before, row.figure.after) == (
         "mmlu.instruct.cloze",

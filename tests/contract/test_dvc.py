@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -37,3 +38,26 @@ def test_without_settings_or_with_broken_ones_nothing_is_said(tmp_path, monkeypa
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[cache\ntype hardlink")
     assert dvc.refuse_hard_links() is None
+
+
+@pytest.mark.parametrize(
+    ("level", "variable"),
+    [("--global", "DVC_GLOBAL_CONFIG_DIR"), ("--system", "DVC_SYSTEM_CONFIG_DIR")],
+)
+def test_settings_outside_of_the_repository_count_and_its_own_go_before(
+    tmp_path, monkeypatch, level, variable
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(variable, str(tmp_path / "elsewhere"))
+    Path(".dvc").mkdir()
+    Path("elsewhere").mkdir()
+    Path("elsewhere/config").write_text("[cache]\n    type = hardlink\n")
+    with pytest.raises(UserError) as refusal:
+        dvc.refuse_hard_links()
+    assert str(refusal.value) == (
+        f"{tmp_path}/elsewhere/config: cache.type has hardlink, with which Snakemake cannot tell "
+        f"what is stale; `dvc config {level} cache.type reflink,symlink,copy`, then `dvc checkout "
+        "--relink`"
+    )
+    Path(".dvc/config").write_text("[cache]\n    type = copy\n")
+    dvc.refuse_hard_links()

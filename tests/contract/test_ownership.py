@@ -56,15 +56,19 @@ def test_a_file_that_was_no_part_of_it_makes_it_somebody_elses(out):
         ownership.refuse_foreign(out)
 
 
-def test_a_result_that_dvc_did_not_take_is_llmills_without_its_record(tmp_path, monkeypatch):
+@pytest.mark.parametrize("address", ["mill", "export@classify/all"])
+def test_a_result_that_dvc_did_not_take_is_llmills_without_its_record(
+    tmp_path, monkeypatch, address
+):
     """As where DVC was killed before it took it, and Snakemake removed the record."""
     monkeypatch.chdir(tmp_path)
     out = Path("results/mill")
     out.mkdir(parents=True)
     (out / "metrics.json").write_text("2\n")
     record.write(out, "mill", {}, {})
-    Path("scratch/mill").mkdir(parents=True)
-    ownership.note_published(Path("scratch/mill"), out)
+    scratch = Path("scratch", address)
+    scratch.mkdir(parents=True)
+    ownership.note_published(scratch, out)
     (out / "record.json").unlink()
     assert ownership.refuse_foreign(out) is None
     (out / "metrics.json").write_text("3\n")

@@ -1,6 +1,7 @@
 """The plan of a finished toy chain after each of many edits, beside what `dvc repro` then does."""
 
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -226,7 +227,32 @@ def add_tickets(root: Path) -> None:
     assert "missing data 'source': own/tickets.csv" in refused.stderr
 
 
+def read_own(root: Path) -> Path:
+    """Let a stage read the folder of one's own files."""
+    (root / "own").mkdir(exist_ok=True)
+    replace(root, "dvc.yaml", '["${paths.data}/code/download.json"]', "[own]")
+    return root / "own"
+
+
+def add_broken_link(root: Path) -> None:
+    (read_own(root) / "tickets.csv").symlink_to("nowhere")
+
+
+def add_name_in_latin_1(root: Path) -> None:
+    (read_own(root) / os.fsdecode(b"caf\xe9.csv")).write_text("x")
+
+
 BROKEN = {
+    "a link that leads nowhere": (
+        add_broken_link,
+        "own/tickets.csv: DVC cannot read it (No such file or directory); remove or rename it, or "
+        "name it in .dvcignore",
+    ),
+    "a name in Latin-1": (
+        add_name_in_latin_1,
+        "own/caf\udce9.csv: DVC cannot read it (not UTF-8); remove or rename it, or name it in "
+        ".dvcignore",
+    ),
     "parameters": (
         edit("params.yaml", "passage_words: ", "passage_word: "),
         "params.yaml: unknown parameter 'prepare.passage_word'; did you mean 'passage_words'?",
@@ -252,6 +278,13 @@ BROKEN = {
         "DVC: you are not inside of a DVC repository (checked up to mount point '/')",
     ),
 }
+
+
+def test_the_lock_of_an_editor_is_no_part_of_a_folder(chain):
+    """Emacs links `.#FILE` to no file while an edit is not saved."""
+    for folder in (chain / "src/llmill/stages", chain):
+        (folder / ".#paths.py").symlink_to("me@host.1234:5678")
+    assert {outcome.verdict for outcome in plan().values()} == {"leave"}
 
 
 @pytest.mark.parametrize("name", BROKEN)

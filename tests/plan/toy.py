@@ -31,9 +31,9 @@ job = SimpleNamespace(
 )
 importlib.import_module(f"llmill.stages.{stage.name}").run(chosen, job)
 inputs = record.hash_inputs(stage.deps)
-record.write(job.out, stage.address, params.values(tree, stage.params), inputs)
+made = record.write(job.out, stage.address, params.values(tree, stage.params), inputs)
 record.publish(job.out, Path(stage.out))
-cost.write(stage.cost(Path(tree.paths.results)))
+cost.write(stage.cost(Path(tree.paths.results)), made)
 '''
 STAGES = {
     "download": '''"""Text of a table."""

@@ -5,6 +5,7 @@ parent, tracking.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import pty
@@ -169,8 +170,10 @@ def test_a_stage_writes_its_folder_its_record_and_its_run_and_leaves_nothing_els
     assert runs(toy) == ["tokenize FINISHED"]
     assert (toy / "results/logs/tokenize.log").read_text() == out
     columns, values = (toy / "results/benchmarks/tokenize.tsv").read_text().splitlines()
-    assert columns == "s\th:m:s\tmax_rss\tcpu_time"
-    assert all(float(value) > 0 for value in values.split("\t")[::2])
+    assert columns == "s\th:m:s\tmax_rss\tcpu_time\trecord"
+    *took, made = values.split("\t")
+    assert all(float(value) > 0 for value in took[::2])
+    assert made == hashlib.sha256((toy / "data/tokenize/record.json").read_bytes()).hexdigest()
     left = sorted(p.name for p in (toy / "scratch/tokenize").iterdir())
     assert left == ["lock", "published.json"]
     assert not list(toy.rglob("*.tmp"))
@@ -189,6 +192,20 @@ def test_without_tracking_a_stage_writes_the_same_and_there_is_no_run(toy):
     left = sorted(p.name for p in (toy / "scratch/tokenize").iterdir())
     assert left == ["lock", "published.json"]
     assert not (toy / "mlflow.db").exists()
+
+
+def test_a_skipped_stage_leaves_the_log_and_the_cost_of_the_last_real_run(toy):
+    assert finish(start(toy, **UNTRACKED))[0] == 0
+    files = [toy / "results/logs/tokenize.log", toy / "results/benchmarks/tokenize.tsv"]
+    kept = [file.read_text() for file in files]
+    skipped = {"skipped": "download.text is null"}
+    (toy / "made").mkdir()
+    (toy / "made/skipped.json").write_text(json.dumps(skipped))
+    (toy / "dvc.yaml").write_text(DVC.replace("[input.txt,", "[made,"))
+    code, out, err = finish(start(toy, **UNTRACKED))
+    assert (code, out, err) == (0, "tokenize: skipped: download.text is null\n", "")
+    assert json.loads((toy / "data/tokenize/metrics.json").read_text()) == skipped
+    assert [file.read_text() for file in files] == kept
 
 
 def test_a_users_mistake_is_one_line_exit_code_one_and_nothing_half_written(toy):

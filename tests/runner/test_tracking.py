@@ -52,7 +52,7 @@ class Server:
         if run_id == "locked":
             raise MlflowException("the database is locked")
         stage = "deleted" if run_id == "deleted" else "active"
-        return SimpleNamespace(info=SimpleNamespace(lifecycle_stage=stage))
+        return SimpleNamespace(info=SimpleNamespace(lifecycle_stage=stage, experiment_id="7"))
 
 
 @pytest.fixture
@@ -74,6 +74,16 @@ def test_a_run_that_is_not_on_the_server_any_more_is_begun_anew(tmp_path, server
     assert not track.off
     assert json.loads((tmp_path / tracking.RUN_FILE).read_text()) == {"run_id": "new"}
     assert ("log_params", {"mill.seed": 1}) in server.told
+
+
+def test_a_run_goes_on_in_its_experiment_though_the_name_is_another_now(tmp_path, server):
+    (tmp_path / tracking.RUN_FILE).write_text('{"run_id": "one"}')
+    track = Track(tmp_path)
+    track.start("two", "mill", {}, {})
+    assert not track.off
+    names = [name for name, *_ in server.told]
+    assert ("set_experiment", "7") in server.told
+    assert names.index("set_experiment") < names.index("start_run")
 
 
 def test_a_run_that_cannot_be_read_just_now_is_not_lost(tmp_path, server, capsys):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from llmill.comparison import figures, items
+from llmill.comparison import figures, items, workspace
 from llmill.comparison.cache import Cache
 from llmill.comparison.causes import CODE, Between, Chains, Change, Step
 from llmill.comparison.differences import (
@@ -119,9 +119,11 @@ def _yaml(side: Revision, path: str) -> Any:
 
 
 def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
-    """Return notes on stages that a side's lock lacks, and on parameters that were edited since."""
+    """Return notes on stages that a side's lock lacks, and on parameters and files of the work tree
+    that were edited since.
+    """
     absent = [address for address in _stages(side) if address not in lock]
-    edited = edited_since(side, lock, _yaml(side, "params.yaml"))
+    edited = edited_since(lock, _yaml(side, "params.yaml"))
     notes = []
     if absent:
         notes.append(
@@ -131,6 +133,11 @@ def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
         notes.append(
             f"{side.title}: params.yaml was edited after the runs in dvc.lock: "
             f"{', '.join(edited[:6])}{' and more' if len(edited) > 6 else ''}"
+        )
+    if side.commit is None and (files := workspace.edited(lock)):
+        notes.append(
+            f"{side.title}: edited after the runs in dvc.lock: {', '.join(files)}; `llmill plan` "
+            "shows what would run"
         )
     return notes
 
@@ -165,15 +172,16 @@ class _Figures:
             for address in chains.both
             if address not in (CODE, REPORT) and _differ(*chains.pair(address))
         }
-        headlines = figures.headlines(self._summaries(), metrics, [*chains.before, *chains.after])
+        every = [*chains.before, *chains.after]
+        headlines = figures.headlines(self._summaries(), metrics, every, chains.both)
         moved = [figure for figure in headlines if figure.has_moved]
         found.alone = sum(figure.is_alone for figure in headlines)
-        found.still = len(headlines) - len(moved) - found.alone
+        found.still = sum(figure.has_stayed for figure in headlines)
         found.headlines = [self._row(figure, figure.key) for figure in moved]
         for address, pair in metrics.items():
-            every = [self._row(figure, None) for figure in figures.others(address, pair)]
-            if every:
-                found.others[address] = every
+            rows = [self._row(figure, None) for figure in figures.others(address, pair)]
+            if rows:
+                found.others[address] = rows
         for address, pair in metrics.items():
             if address in found.others or None in pair:
                 self._explain(address, [f for f in moved if f.address == address])

@@ -9,6 +9,7 @@ from typing import Any
 
 from llmill.comparison.cache import Cache
 from llmill.comparison.causes import CODE, MISSING, Chains
+from llmill.comparison.made import Made
 from llmill.comparison.outputs import Outputs
 from llmill.comparison.revisions import Revision
 from llmill.contract import closure, record
@@ -101,13 +102,21 @@ def stage_rows(chains: Chains, cache: Cache) -> list[StageRow]:
     return rows
 
 
-def edited_since(revision: Revision, chain: Mapping[str, Any], values: Any) -> list[str]:
+def edited_since(chain: Mapping[str, Made], values: Any) -> list[str]:
     """Return the parameters whose value in `params.yaml` is not the one that results were made
-    with.
+    with, and those that have come into a section since.
     """
     now = record.flat(values) if isinstance(values, dict) else {}
-    used = {name: value for made in chain.values() for name, value in made.parameters.items()}
-    return sorted(name for name, value in used.items() if now.get(name, MISSING) != value)
+    edited = set()
+    for made in chain.values():
+        within = tuple(f"{section}." for section in made.sections)
+        new = {name for name in now if name.startswith(within)}
+        edited |= {
+            name
+            for name in new | made.parameters.keys()
+            if now.get(name, MISSING) != made.parameters.get(name, MISSING)
+        }
+    return sorted(edited)
 
 
 def _of_code(before: Code, after: Code) -> Iterator[tuple[str, str, Any, Any]]:

@@ -31,6 +31,12 @@ class Figure:
         return None not in values and values[0] != values[1]
 
     @property
+    def has_stayed(self) -> bool:
+        """Whether both sides have it, with the same value."""
+        values = form.value_of(self.before), form.value_of(self.after)
+        return None not in values and values[0] == values[1]
+
+    @property
     def is_alone(self) -> bool:
         """Whether only one side has it."""
         return (form.value_of(self.before) is None) != (form.value_of(self.after) is None)
@@ -63,11 +69,14 @@ def place(key: str, addresses: Collection[str]) -> tuple[str, list[str]]:
 
 
 def headlines(
-    rows: tuple[Any, Any], metrics: Mapping[str, tuple[Any, Any]], addresses: Collection[str]
+    rows: tuple[Any, Any],
+    metrics: Mapping[str, tuple[Any, Any]],
+    addresses: Collection[str],
+    both: Collection[str],
 ) -> list[Figure]:
     """Return the metrics that open the reports of both sides. `rows`: their `summary.json`;
-    `metrics` before and after, of the stages whose output differs. Other stages have the same
-    metrics.
+    `metrics` before and after, of the stages whose output differs; `addresses` of the stages of
+    either side. Other stages of `both` have the same metrics.
     """
     old, new = ({row["key"]: row for row in side} for side in map(_rows, rows))
     found, group = [], ""
@@ -78,7 +87,7 @@ def headlines(
             # A report may be older than the stage that it shows.
             read = [_at(side, paths) for side in metrics[address]]
             shown = [a if a is not None else b for a, b in zip(read, shown, strict=True)]
-        elif paths and address in addresses:
+        elif paths and address in both:
             shown = [shown[0] if shown[0] is not None else shown[1]] * 2
         if row["group"].startswith(SAME):  # named as the group before, which may not have moved
             group = f"{group.partition(',')[0]}, {row['group'].removeprefix(SAME)}"

@@ -9,12 +9,15 @@ from llmill.contract.record import flat
 
 @dataclass(frozen=True)
 class Made:
-    """A run of a stage. `deps` and `outs`: DVC's hash by path; parameters by dotted name."""
+    """A run of a stage. `deps` and `outs`: DVC's hash by path; parameters by dotted name.
+    `sections`: what the stage reads of `params.yaml`, whole sections or single values.
+    """
 
     cmd: str
     deps: Mapping[str, str]
     parameters: Mapping[str, Any]
     outs: Mapping[str, str]
+    sections: tuple[str, ...] = ()
 
 
 def read(entry: Any) -> Made | None:
@@ -22,9 +25,14 @@ def read(entry: Any) -> Made | None:
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str):
         return None
     files = entry.get("params")
-    sections = [s for s in files.values() if s] if isinstance(files, dict) else []
-    parameters = {k: v for section in sections for k, v in flat(section).items()}
-    return Made(entry["cmd"], _hashes(entry.get("deps")), parameters, _hashes(entry.get("outs")))
+    read = [each for each in files.values() if each] if isinstance(files, dict) else []
+    return Made(
+        entry["cmd"],
+        _hashes(entry.get("deps")),
+        {name: value for values in read for name, value in flat(values).items()},
+        _hashes(entry.get("outs")),
+        tuple(name for values in read for name in values),
+    )
 
 
 def read_lock(tree: Any) -> dict[str, Made]:

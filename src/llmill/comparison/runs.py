@@ -29,7 +29,7 @@ def find(name: str) -> Kept:
             "them; a removed one is gone) or an MLflow run (`llmill runs` lists them)"
         )
     if len(found) > 1:
-        some = "; ".join(f"{run.id} of {run.started}{_experiment(run)}" for run in found[:MOST])
+        some = "; ".join(f"{run.id} of {run.started} UTC{_experiment(run)}" for run in found[:MOST])
         raise UserError(
             f"{name}: {len(found)} MLflow runs have this name; use an id instead: {some}"
         )
@@ -47,7 +47,7 @@ def compare(before: Kept, after: Kept) -> Comparison:
         )
     found = Comparison(
         (f"{before.name} {before.id[:SHORT]}", f"{after.name} {after.id[:SHORT]}"),
-        tuple(f"of {run.started}{_experiment(run)}" for run in (before, after)),  # type: ignore[arg-type]
+        tuple(f"of {run.started} UTC{_experiment(run)}" for run in (before, after)),  # type: ignore[arg-type]
     )
     sides = _chain(before), _chain(after)
     found.differences = _differences(*sides)

@@ -26,8 +26,8 @@ def show(found: Comparison, console: Console, everything: bool) -> None:
     if found.is_empty:
         _say(
             console,
-            f"Nothing differs: parameters, code, packages, data and all outputs of "
-            f"{found.n_stages} stages are the same in git and dvc.lock."
+            f"Nothing differs in the results: the parameters, code, packages and data that made "
+            f"them and all outputs of {found.n_stages} stages are the same in dvc.lock."
             if found.n_stages
             else "Nothing differs: parameters, inputs and metrics are the same.",
         )

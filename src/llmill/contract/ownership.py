@@ -53,10 +53,11 @@ def note_published(scratch: Path, folder: Path) -> None:
 
 def listed_when_published(folder: Path) -> dict[str, str]:
     """Return names and hashes of the published files; empty if nothing was recorded."""
-    for file in record.SCRATCH.glob(f"*/{PUBLISHED}"):
-        published = record.read_json(file)
-        if published["result"] == folder.as_posix():
-            return dict(published["files"])
+    for depth in ("*", "*/*"):  # the address of a variant may hold a `/`
+        for file in record.SCRATCH.glob(f"{depth}/{PUBLISHED}"):
+            published = record.read_json(file)
+            if published["result"] == folder.as_posix():
+                return dict(published["files"])
     return {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,17 @@ def idle_repo() -> Iterator[Repo]:
         raise UserError(_busy(str(error))) from None
     except DvcException as error:
         raise UserError(yaml_file.one_line(f"DVC: {error}")) from None
+    except FileNotFoundError as error:  # other errors of the disk are for the command to tell
+        raise UserError(_unreadable(error.filename, error.strerror)) from None
+    except UnicodeError as error:
+        raise UserError(_unreadable(getattr(error, "object", None), "not UTF-8")) from None
+
+
+def _unreadable(name: object, why: str | None) -> str:
+    """Return one line for a file that DVC cannot read. Its name may be unknown."""
+    here = f"{Path.cwd()}{os.sep}"
+    file = "a file" if name is None else str(name).removeprefix(here)
+    return f"{file}: DVC cannot read it ({why}); remove or rename it, or name it in .dvcignore"
 
 
 def _refuse_writers(repo: Repo) -> None:

@@ -20,11 +20,13 @@ class Cost:
 
     seconds: float
     memory: float  # MiB, at its peak
+    record: str | None = None  # hash of the record of the result; None in an older file
 
 
-def write(file: Path) -> None:
+def write(file: Path, record_hash: str) -> None:
     """Write seconds since the process began, peak memory of it or of one that it started (MiB), and
-    CPU seconds. For a training that was continued, they describe its last process.
+    CPU seconds. For a training that was continued, they describe its last process. The hash tells
+    which result they belong to.
     """
     own, started = (
         resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
@@ -36,6 +38,7 @@ def write(file: Path) -> None:
         "h:m:s": str(datetime.timedelta(seconds=int(seconds))),
         "max_rss": f"{max(own.ru_maxrss, started.ru_maxrss) / unit:.2f}",
         "cpu_time": f"{own.ru_utime + own.ru_stime + started.ru_utime + started.ru_stime:.2f}",
+        "record": record_hash,
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     lines = ("\t".join(cells) for cells in (columns, columns.values()))
@@ -49,7 +52,7 @@ def read(file: Path) -> Cost | None:
     try:
         with file.open(encoding="utf-8", newline="") as opened:
             (row,) = csv.DictReader(opened, delimiter="\t")
-        return Cost(float(row["s"]), float(row["max_rss"]))
+        return Cost(float(row["s"]), float(row["max_rss"]), row.get("record"))
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, csv.Error):

@@ -106,7 +106,8 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         inputs = record.hash_inputs(stage.deps)
         say = partial(tell, stage.address)
         folder = scratch.claim(stage, parameters, inputs, request.resume_anyway, say)
-        streams.copy_to(stage.log(request.results), append=(folder / STATE).exists())
+        if not request.skipped:  # log and cost are those of the last real run
+            streams.copy_to(stage.log(request.results), append=(folder / STATE).exists())
         out = record.temporary_sibling(Path(stage.out))
         track = Track(folder, off=request.skipped is not None)
         job = Job(stage, request.stages, out, folder, track, request.stop)
@@ -123,8 +124,10 @@ def _lead(request: RunRequest) -> Iterator[Job]:
         _remove_rest(Path(stage.out))
         record.publish(job.out, Path(stage.out))
         scratch.end(folder, Path(stage.out))
+        if request.skipped:
+            return
         try:
-            cost.write(stage.cost(request.results))
+            cost.write(stage.cost(request.results), sha256)
         except OSError as error:  # the result is valid without it
             say(f"what it took is not written down: {error.strerror}")
 

@@ -116,6 +116,8 @@ class Track:
         mlflow = _mlflow()
         _open_experiment(experiment)
         left = self._left()
+        if left:  # it stays in its experiment, though `name` may be another now
+            mlflow.set_experiment(experiment_id=_experiment_of(left))
         run = mlflow.start_run(run_id=left, run_name=name, log_system_metrics=True)
         self._opened = True
         record.write_json(self._file, {"run_id": run.info.run_id})
@@ -284,6 +286,10 @@ def _logged(client: Any, run_id: str) -> set[tuple[str, int]]:
     """Return names and steps of the metrics of a run, except those of the machine."""
     names = [n for n in client.get_run(run_id).data.metrics if not n.startswith(SYSTEM)]
     return {(name, at.step) for name in names for at in client.get_metric_history(run_id, name)}
+
+
+def _experiment_of(run_id: str) -> str:
+    return str(_mlflow().MlflowClient().get_run(run_id).info.experiment_id)
 
 
 def experiment_id(name: str) -> str | None:

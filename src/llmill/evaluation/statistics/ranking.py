@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from llmill.evaluation.statistics import newton
 
 ELO = 400 / math.log(10)  # Elo points per unit of strength
 MIDDLE = 1000.0  # the mean rating
+# The logarithm of the weight of the three outcomes, from the two strengths and log nu.
+LOG_WEIGHTS = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 1.0]])
 K = 4.0  # most points that an outcome moves an Elo rating, as in chat arenas
 
 
@@ -117,18 +119,17 @@ def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
     won = counts.won if counts.won.ndim == 3 else counts.won[None]
     ties = won[..., 2].sum(axis=1) > 0  # (R,)
     size = len(counts.players)
-    design = np.zeros((len(counts.pairs), 3, size + 1))  # of log-weights: strengths, log nu
-    for number, (first, second) in enumerate(counts.pairs):
-        design[number, 0, first] = design[number, 1, second] = 1.0
-        design[number, 2, [first, second]] = 0.5
-        design[number, 2, size] = 1.0
-    design = design[..., 1:]  # fix the first strength at 0: only differences count
-    games = won.sum(axis=-1, keepdims=True)  # (R, P, 1)
+    parameters = np.pad(counts.pairs, ((0, 0), (0, 1)), constant_values=size)  # (P, 3)
+    to_vector = _sums(parameters, size + 1)
+    to_matrix = _sums(parameters[:, :, None] * (size + 1) + parameters[:, None, :], (size + 1) ** 2)
 
     def slopes(at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        gradient, curvature = _slopes(at, design, won, games, ties)
+        everything = np.pad(at, ((0, 0), (1, 0)))  # the first strength stays at 0
+        gradient, curvature = _slopes(everything[:, parameters], won, ties)
+        gradient = gradient.reshape(len(at), -1) @ to_vector
+        curvature = (curvature.reshape(len(at), -1) @ to_matrix).reshape(-1, size + 1, size + 1)
         curvature[:, -1, -1] += ~ties  # without ties, nu is not fitted
-        return gradient, curvature
+        return gradient[:, 1:], curvature[:, 1:, 1:]
 
     at = newton.maxima(slopes, np.zeros((len(won), size)))
     found = np.pad(at[:, :-1], ((0, 0), (1, 0)))
@@ -137,20 +138,25 @@ def strengths(counts: Counts) -> tuple[np.ndarray, np.ndarray]:
     return (found, nu) if counts.won.ndim == 3 else (found[0], nu[0])
 
 
-def _slopes(
-    at: np.ndarray, design: np.ndarray, won: np.ndarray, games: np.ndarray, ties: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the gradient of the log-likelihood, (R, N), and its negative second derivatives,
-    (R, N, N).
+def _slopes(at: np.ndarray, won: np.ndarray, ties: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradient of each pair's log-likelihood, (R, P, 3), and its negative second
+    derivatives, (R, P, 3, 3). `at`, (R, P, 3), holds a pair's two strengths and log nu.
     """
-    logits = np.einsum("rf,pcf->rpc", at, design)
+    games = won.sum(axis=-1, keepdims=True)  # (R, P, 1)
+    logits = at @ LOG_WEIGHTS.T
     logits[~ties, :, 2] = -np.inf
     share = np.exp(logits - logits.max(axis=-1, keepdims=True))
     share /= share.sum(axis=-1, keepdims=True)
-    gradient = np.einsum("rpc,pcf->rf", won - games * share, design)
-    middle = np.einsum("rpc,pcf->rpf", share, design)
-    second = np.einsum("rpc,pcf,pcg->rfg", games * share, design, design)
-    return gradient, second - np.einsum("rpf,rpg->rfg", games * middle, middle)
+    middle = share @ LOG_WEIGHTS
+    products = LOG_WEIGHTS[:, :, None] * LOG_WEIGHTS[:, None, :]  # (3, 3, 3)
+    second = np.tensordot(share, products, axes=1) - middle[..., None] * middle[..., None, :]
+    return (won - games * share) @ LOG_WEIGHTS, games[..., None] * second
+
+
+def _sums(places: np.ndarray, size: int) -> csr_array:
+    """Return the matrix that sums values by place, from values in the order of `places`."""
+    flat = places.reshape(-1)
+    return csr_array((np.ones(len(flat)), (np.arange(len(flat)), flat)), shape=(len(flat), size))
 
 
 def resample(counts: Counts, resamples: int, seed: int) -> Counts:
