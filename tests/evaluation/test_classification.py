@@ -79,6 +79,16 @@ def test_tfidf_learns_pairs_of_words_and_takes_the_strength_best_on_validation()
     assert strength == 1.0  # of equals the first
 
 
+def test_the_strength_is_chosen_on_the_validation_texts_and_not_on_those_learnt_from(monkeypatch):
+    monkeypatch.setattr(classification, "STRENGTHS", (1e-6, 100.0))
+    texts = ["hello mother", "dinner tonight", "see you", "cash prize"]
+    learnt = texts * 5, ["ham", "ham", "ham", "spam"] * 5
+    # Only the greater strength learns the spam, and only the lesser says ham of every text.
+    found, strength = classification.tfidf(learnt, (texts, ["ham"] * 4), texts, seed=1)
+    assert (found, strength) == (["ham"] * 4, 1e-6)
+    assert classification.tfidf(learnt, learnt, texts, seed=1) == (learnt[1][:4], 100.0)
+
+
 EMOJI = (
     ["🔥😀", "😀🙏", "💔😡", "😡👎", "😀👍️", "💔🙏"] * 5,
     ["glad", "glad", "sad", "sad", "glad", "sad"] * 5,

@@ -101,6 +101,19 @@ def test_limits_leave_the_tokens_that_they_name(choice, possible):
     assert chosen(LOGITS, **choice) == possible
 
 
+def test_a_token_is_drawn_from_the_softmax_of_the_logits_over_the_temperature(monkeypatch):
+    seen, draw = [], torch.multinomial
+
+    def drawn(likely, *words, **names):
+        seen.append(likely)
+        return draw(likely, *words, **names)
+
+    monkeypatch.setattr(torch, "multinomial", drawn)
+    row = torch.tensor(LOGITS)
+    choose(row, [], Choice(temperature=2.0), torch.Generator().manual_seed(1))
+    torch.testing.assert_close(seen, [(row / 2).softmax(dim=-1)])
+
+
 def test_a_repetition_penalty_makes_tokens_of_the_text_less_likely():
     assert chosen([2.0, 1.5, -1.0], text=[0], repetition_penalty=2.0) == {1}
     assert chosen([2.0, 1.5, -1.0], text=[0, 1], repetition_penalty=2.0) == {0}
@@ -127,6 +140,14 @@ def test_sampling_repeats_with_its_seed_and_leaves_the_random_state_alone():
     assert torch.equal(torch.rand(1), expected)
     assert one == generate(made, [[1, 2]], seed=3, **settings)
     assert one != generate(made, [[1, 2]], seed=4, **settings)
+
+
+def test_equal_prompts_of_a_batch_have_random_numbers_of_their_own():
+    made, hot = model(MODERN), Choice(temperature=1.0)
+    settings = {"max_new_tokens": 8, "end_of_text": END, "choice": hot}
+    first, second = generate(made, [[1, 2], [1, 2]], seed=3, **settings)
+    assert first != second
+    assert [second] == generate(made, [[1, 2]], seed=4, **settings)
 
 
 @pytest.mark.parametrize("cached", [True, False])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from llmill.model import heads
 from llmill.model.comparison import FIGURES
@@ -72,8 +73,41 @@ def test_the_same_seed_gives_the_same_weights(config):
 def test_an_untrained_model_guesses_evenly():
     torch.manual_seed(0)
     logits = Transformer(MODERN, 50)(torch.arange(12)[None])
-    loss = torch.nn.functional.cross_entropy(logits[0], torch.arange(12))
+    loss = F.cross_entropy(logits[0], torch.arange(12))
     torch.testing.assert_close(loss, torch.log(torch.tensor(50.0)), atol=0.05, rtol=0)
+
+
+def test_dropout_works_in_attention_behind_each_part_and_on_the_embedding(monkeypatch):
+    made = model(GPT2.model_copy(update={"dropout": 0.5}))
+    inside, behind = [], []
+    attend = F.scaled_dot_product_attention
+
+    def attended(*words, dropout_p, **names):
+        inside.append(dropout_p)
+        return attend(*words, dropout_p=dropout_p, **names)
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", attended)
+    for module in made.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.register_forward_hook(lambda module, *_: behind.append(module.p))
+    made.train()(torch.arange(12)[None])
+    assert inside == [0.5] * 2  # of each block
+    assert behind == [0.5] * (1 + 2 * 2)
+    made.eval()(torch.arange(12)[None])
+    assert inside == [0.5] * 2 + [0.0] * 2
+
+
+def test_the_outputs_of_a_tied_model_begin_the_smaller_the_deeper_it_is():
+    torch.manual_seed(0)
+    wide = {"n_embd": 128, "mlp_hidden": 512, "n_layer": 8}
+    block = Transformer(GPT2.model_copy(update=wide), 50).blocks[0]
+    for matrix, std in (
+        (block.attention.qkv, 0.02),
+        (block.mlp.up, 0.02),
+        (block.attention.out, 0.005),  # 0.02 over the root of twice the layers
+        (block.mlp.down, 0.005),
+    ):
+        assert matrix.weight.std().item() == pytest.approx(std, rel=0.05)
 
 
 def test_rotary_attention_depends_on_distance_alone():

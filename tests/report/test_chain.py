@@ -1,3 +1,5 @@
+import re
+
 from llmill.report import chain
 
 GRAPH = {
@@ -56,3 +58,50 @@ def test_an_arrow_leads_round_the_box_that_would_hide_it():
         x, y = map(int, led[0].split("L")[1].split("C")[0].split())
         left, top = places["far"]
         assert not (left <= x <= left + chain.BOX_WIDTH and top <= y <= top + chain.BOX_HEIGHT)
+
+
+CHAIN = {
+    "pretrain": set(),
+    "grader": {"pretrain"},
+    "classify": {"pretrain"},
+    "instruct": {"pretrain"},
+    "mmlu": {"prefer"},
+    "judge": {"grader", "prefer"},
+    "export": {"classify", "prefer"},
+    "accuracy": {"classify"},
+    "report": {"contamination", "export", "knowledge", "signals"},
+    "knowledge": {"prefer"},
+    "prefer": {"instruct"},
+    "signals": {"pretrain"},
+    "contamination": {"accuracy", "judge", "mmlu"},
+}
+
+
+def points(arrow):
+    """Points along the cubic curves of an SVG path, 41 each, joined by straight lines."""
+    at = None
+    for command, numbers in re.findall(r"([MLC])([\d. ]+)", arrow):
+        values = [float(number) for number in numbers.split()]
+        ends = [at, *zip(values[::2], values[1::2], strict=True)][1:]
+        if command == "C":
+            for n in range(41):
+                t = n / 40
+                shares = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3]
+                yield tuple(
+                    sum(s * p[i] for s, p in zip(shares, [at, *ends], strict=True)) for i in (0, 1)
+                )
+        elif command == "L":
+            yield from ((at[i] + (ends[0][i] - at[i]) * n / 40 for i in (0, 1)) for n in range(41))
+        at = ends[-1]
+
+
+def test_no_arrow_runs_behind_a_box():
+    for picture in (chain.across(CHAIN), chain.down(CHAIN)):
+        for arrow in picture.arrows:
+            for x, y in points(arrow):
+                inside = [
+                    stage
+                    for stage, left, top in picture.boxes
+                    if left < x < left + chain.BOX_WIDTH and top < y < top + chain.BOX_HEIGHT
+                ]
+                assert not inside

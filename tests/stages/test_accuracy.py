@@ -29,9 +29,18 @@ def messages(n, seed):
     ]
 
 
-def scores(folder, logits, labels=("ham", "spam"), seeds=(1,), sizes=None, n=(20, 40), tests=None):
-    """What stage classify leaves of a classifier that gives every message these logits; with
-    several seeds, of one that turns them round at every other seed.
+def scores(
+    folder,
+    logits,
+    labels=("ham", "spam"),
+    seeds=(1,),
+    sizes=None,
+    n=(20, 40),
+    tests=None,
+    of_test=None,
+):
+    """What stage classify leaves of a classifier that gives every message these logits, or those of
+    the test split others; with several seeds, of one that turns them round at every other seed.
     """
     turned = {str(s): logits[:: -1 if i % 2 else 1] for i, s in enumerate(seeds)}
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +52,7 @@ def scores(folder, logits, labels=("ham", "spam"), seeds=(1,), sizes=None, n=(20
             "seeds": {
                 s: {
                     "validate": [x] * n[0],
-                    "test": [x] * n[1],
+                    "test": [of_test or x] * n[1],
                     "tests": {name: [x] * size for name, size in (tests or {}).items()},
                 }
                 for s, x in turned.items()
@@ -108,6 +117,14 @@ def test_the_best_variant_is_chosen_on_validation_and_compared_message_by_messag
     assert found["difference"]["value"] == -0.25
     assert (found["only_first_right"], found["only_second_right"]) == (0, 10)
     assert found["mcnemar_p"] == pytest.approx(2 / 1024)
+
+
+def test_a_variant_that_is_right_on_the_test_messages_alone_is_not_the_best(paths, tmp_path):
+    ham, spam = [1.0, 0.0], [0.0, 1.0]  # 3 of 4 messages are ham
+    scores(tmp_path / "results/classify/unlucky", ham, of_test=spam)
+    scores(tmp_path / "results/classify/lucky", spam, of_test=ham)
+    _, metrics = run_in(paths, tmp_path / "out", ["lucky", "unlucky"])
+    assert metrics["best"] == "unlucky"
 
 
 def test_of_equal_variants_the_first_is_best(paths, tmp_path):
@@ -218,12 +235,13 @@ def test_every_two_variants_are_compared_message_by_message(paths, tmp_path):
 
 
 def test_calibration_is_measured_on_the_test_messages_and_fitted_on_the_others(paths, tmp_path):
-    scores(tmp_path / "results" / "classify" / "sure", [9.0, 0.0])
+    scores(tmp_path / "results" / "classify" / "sure", [9.0, 0.0], of_test=[2.0, 0.0])
     _, metrics = run_in(paths, tmp_path / "out", ["sure"])
     found = metrics["variants"]["sure"]["calibration"]
-    assert found["expected_error"] == pytest.approx(1 / (1 + math.exp(-9)) - 0.75)
+    assert found["expected_error"] == pytest.approx(1 / (1 + math.exp(-2)) - 0.75)
     assert found["temperature"] == pytest.approx(9 / math.log(3), rel=1e-3)  # 3 of 4 are ham
-    assert found["expected_error_scaled"] == pytest.approx(0, abs=1e-3)
+    likely = 1 / (1 + math.exp(-2 * math.log(3) / 9))
+    assert found["expected_error_scaled"] == pytest.approx(0.75 - likely, abs=1e-3)
 
 
 def test_a_learning_curve_is_the_test_accuracy_by_messages_learnt_from(paths, tmp_path):

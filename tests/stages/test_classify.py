@@ -12,7 +12,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.evaluation import classification
 from llmill.model import checkpoint
 from llmill.stages import pretrain
-from llmill.stages.classify import class_weights, run
+from llmill.stages.classify import class_weights, run, some
 from llmill.tasks.classification import Message
 from llmill.tasks.classification import read as messages_of
 from llmill.tasks.classification import write as write_messages
@@ -220,6 +220,25 @@ def test_of_several_seeds_the_first_is_the_classifier_and_each_leaves_its_scores
     assert (two.out / "curves-2.csv").exists()
     assert "seed_2.train_loss" in two.track.seen
     assert list(record.read_json(two.out / "metrics.json")["seeds"]) == ["1", "2"]
+
+
+@pytest.mark.parametrize("variant", ["last_block", "all"])
+def test_each_of_several_seeds_begins_from_the_foundation_as_alone(world, variant):
+    alone, both = (trained(world, variant, str(s), seeds=s) for s in ([2], [1, 2]))
+    scores = [record.read_json(made.out / "scores.json")["seeds"]["2"] for made in (alone, both)]
+    assert scores[0] == scores[1]
+
+
+def test_fewer_messages_are_the_first_of_more():
+    numbers = list(range(96))
+    assert some(numbers, 8, seed=1) == some(numbers, 32, seed=1)[:8]
+    assert some(numbers, 8, seed=1) != some(numbers, 8, seed=2)
+
+
+def test_each_size_of_a_learning_curve_is_trained_for_as_many_steps_as_all_messages(world):
+    made = trained(world, "last_layer", epochs=3.0, sizes=[8, 32])  # 3 steps an epoch of all 96
+    for name in ("", "size_8: ", "size_32: "):
+        assert any(line.startswith(f"{name}step 9/9 ") for line in made.said)
 
 
 def test_a_learning_curve_of_the_head_is_trained_on_fewer_messages_and_leaves_it_alone(world):

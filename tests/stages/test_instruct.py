@@ -11,6 +11,7 @@ from llmill.model.settings import Adapter
 from llmill.model.transformer import Transformer
 from llmill.stages.instruct import (
     batches,
+    exact_match,
     example,
     examples,
     learnt_share,
@@ -211,6 +212,13 @@ def test_the_share_of_learnt_tokens_is_refused_at_zero():
     assert learnt_share([([1, 2], [IGNORE, 3]), ([4, 5], [5, 6])]) == 0.75
     with pytest.raises(UserError, match="of 1 instructions no token is learnt"):
         learnt_share([([1, 2], [IGNORE, IGNORE])])
+
+
+def test_exact_match_is_the_share_of_answers_that_are_the_reference(monkeypatch):
+    said = {"87": "87.", "Rain": "rain", "north": "south"}
+    rows = [{"output": output, "answer": answer} for output, answer in said.items()]
+    monkeypatch.setattr("llmill.stages.instruct.answered", lambda *_: rows)
+    assert exact_match(decoder(), Template(PLAIN, bytes_tokenizer()), [], 8) == 2 / 3
 
 
 def test_samples_are_answers_to_the_same_tasks_at_every_validation_and_change_nothing(world):

@@ -8,20 +8,26 @@ from llmill.contract.errors import UserError
 from llmill.stages import tokenizer as stage
 from llmill.text.corpus import parquet
 from llmill.text.corpus.documents import Document
-from llmill.text.tokenization.tokenizer import Tokenizer
+from llmill.text.tokenization.tokenizer import Tokenizer, train
 from tests.conftest import preset
 from tests.jobs import Job
 from tests.model import ggufs
 
 WORLD = preset("world")
-TEXTS = [f"Line {i}: the weather in the north is rather cold today." for i in range(50)]
+SHARD = 20  # documents
+SENTENCES = [
+    "the weather in the north is rather cold today.",
+    "our family boils a soup of salmon and potatoes.",
+    "my bicycle must cross an old wooden bridge.",
+]
+TEXTS = [f"Line {i}: {SENTENCES[i // SHARD]}" for i in range(50)]
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     documents = [Document(text, "mine", str(i)) for i, text in enumerate(TEXTS)]
-    parquet.write(tmp_path / "data/prepare/text/train", documents, 20)
+    parquet.write(tmp_path / "data/prepare/text/train", documents, SHARD)
     return tmp_path
 
 
@@ -36,6 +42,7 @@ def run(folder: Path, kind: str, vocab_size: int) -> Path:
 def test_all_shards_are_learnt_from_and_the_result_is_measured(folder):
     out = run(folder, "bpe", 280)
     made = Tokenizer.load(out / "bpe")
+    assert made.ranks == train(TEXTS, 280).ranks
     metrics = json.loads((out / "metrics.json").read_text())
     assert made.n_vocab == metrics["n_vocab"] == 280
     assert metrics["bytes_per_token"] > 1.5

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from llmill.model.cross_entropy import IGNORE
 from llmill.training.batches import (
@@ -9,9 +11,11 @@ from llmill.training.batches import (
     LengthGroups,
     Permutation,
     at_once,
+    collate_kept,
     collate_labels,
     collate_texts,
 )
+from llmill.training.losses import class_loss
 
 
 def some_examples(count: int, seed: int = 0) -> list[tuple[list[int], float]]:
@@ -108,6 +112,18 @@ def test_padding_is_neither_learnt_nor_weighed():
     assert learnt.tolist() == [[False, True, True], [True, False, False]]
     assert batch.targets.tolist() == [7, 8, 4]
     assert (batch.weight, batch.tokens) == (3, 4)
+
+
+def test_the_loss_of_a_batch_of_classes_is_torchs_mean_weighted_by_class():
+    weights, labels = torch.tensor([0.5, 2.0]), [0, 1, 1]
+    logits = torch.tensor([[1.0, 0.0], [2.0, -1.0], [0.0, 0.5]])
+    read = collate_labels([([n] * (n + 1), label) for n, label in enumerate(labels)], weights)
+    kept = collate_kept([(logits[n], label, n + 1) for n, label in enumerate(labels)], weights)
+    models = (lambda ids, lengths: logits[ids[:, 0]], read), (lambda x, lengths: x, kept)
+    expected = F.cross_entropy(logits, torch.tensor(labels), weight=weights)
+    for model, batch in models:
+        torch.testing.assert_close(class_loss(weights)(model, batch) / batch.weight, expected)
+        assert batch.weight == 4.5
 
 
 @pytest.mark.parametrize(

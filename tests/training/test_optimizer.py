@@ -29,6 +29,11 @@ def test_adamw_decays_matrices_and_no_bias_or_norm():
     assert all(p.dim() == 1 for p in plain["params"])
 
 
+def test_muon_decays_the_matrices_too():
+    muon, _ = build(model(GPT2), MUON)
+    assert muon.param_groups[0]["weight_decay"] == 0.1
+
+
 def test_rates_are_multiples_of_each_groups_peak():
     muon, adamw = build(model(GPT2), MUON)
     set_rate([muon, adamw], 0.5)
