@@ -179,7 +179,7 @@ def test_of_a_task_that_stands_twice_the_first_reference_counts_for_all(reposito
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({}, "an arena needs two players, and there is only nobody"),
+        ({}, "an arena needs two players, and there are none"),
         ({"x.json": rows("{n}")}, "an arena needs two players, and there is only x"),
         (
             {"x.json": rows("{n}"), "y.json": [{"instruction": "Sing.", "output": "La."}]},

@@ -137,11 +137,11 @@ def test_reset_forgets_and_settings_are_shown_and_set(results):
     assert talk.said == []
     assert (talk.settings.top_k, talk.settings.temperature) == (5, 0.5)
     assert said(talk, "/settings") == (
-        "temperature 0.5, repetition_penalty 1.0, top_k 5, top_p None, min_p None, "
+        "temperature 0.5, repetition_penalty 1.0, top_k 5, top_p none, min_p none, "
         "max_new_tokens 9, seed 1\n"
     )
     assert said(talk, "/settings top_k none", "/settings top_k x", "/settings heat 1", "/what") == (
-        "top_k None\ntop_k = 'x': not a number that it can be\nno setting 'heat'; one of temperature, "
+        "top_k none\ntop_k = 'x': not a number that it can be; `none` removes it\nno setting 'heat'; one of temperature, "
         f"repetition_penalty, top_k, top_p, min_p, max_new_tokens, seed\n{HELP}\n"
     )
 

@@ -264,7 +264,7 @@ def test_a_terminal_gets_one_line_of_its_width_and_a_pipe_the_whole(world):
 
 MISTAKES = [
     (["pretrain", "12"], "pretrain: no step 12; the run has steps 0 to 11"),
-    (["report", "0"], "report: trains nothing; there is pretrain, classify, instruct, prefer, grader"),
+    (["report", "0"], "report: no training of this name; there is pretrain, classify, instruct, prefer, grader"),
     (["classify", "0", "--variant", "none"], "classify@none: no such stage in dvc.yaml; there is classify@last_layer, classify@last_block, "
         "classify@last_two_blocks, classify@lora, classify@all, classify@all_from_random"),
     (["instruct", "0", "--variant", "all"], "instruct@all: no such stage in dvc.yaml; there is instruct"),

@@ -58,9 +58,9 @@ def print_arena(
     chain = of_chain(params.stages(settings))
     players = chain.players | elsewhere(paths, chain.players)
     if len(players) < 2:
-        names = ", ".join(players) or "nobody"
+        found = f"there is only {', '.join(players)}" if players else "there are none"
         raise UserError(
-            f"an arena needs two players, and there is only {names}: run the chain as far as stage "
+            f"an arena needs two players, and {found}: run the chain as far as stage "
             "instruct, or name files of answers"
         )
     tasks = dict(chain.tasks)

@@ -51,12 +51,13 @@ class Settings(Choice):
             raise UserError(f"no setting {name!r}; one of {', '.join(kinds)}")
         try:
             number: float | None
-            if value == "none" and getattr(Settings(), name) is None:
+            if value.casefold() in ("none", "null") and getattr(Settings(), name) is None:
                 number = None
             else:
                 number = float(value) if kinds[name] in (float, float | None) else int(value)
         except ValueError:
-            raise UserError(f"{name} = {value!r}: not a number that it can be") from None
+            removes = "; `none` removes it" if getattr(Settings(), name) is None else ""
+            raise UserError(f"{name} = {value!r}: not a number that it can be{removes}") from None
         change: dict[str, Any] = {name: number}
         try:
             return replace(self, **change)
@@ -111,6 +112,11 @@ class Talk:
             if len(ids) <= room:
                 break
         self.begin = start
+        if len(ids) > block:
+            raise UserError(
+                f"the message takes {len(ids):,} tokens with the template, and the model reads "
+                f"{block:,}; write a shorter one"
+            )
         return ids
 
     def _tokens(self, ids: list[int]) -> Iterator[int]:
@@ -182,15 +188,20 @@ def _obeyed(talk: Talk, words: list[str]) -> str:
             talk.system = " ".join(text)
             return "the system message is set, what was said forgotten"
         case ["/settings"]:
-            return ", ".join(f"{e.name} {getattr(talk.settings, e.name)}" for e in fields(Settings))
+            return ", ".join(f"{e.name} {_shown(talk.settings, e.name)}" for e in fields(Settings))
         case ["/settings", name, value]:
             try:
                 talk.settings, talk.begin = talk.settings.changed(name, value), 0
             except UserError as error:
                 return str(error)
-            return f"{name} {getattr(talk.settings, name)}"
+            return f"{name} {_shown(talk.settings, name)}"
         case _:
             return HELP
+
+
+def _shown(settings: Settings, name: str) -> str:
+    value = getattr(settings, name)
+    return "none" if value is None else str(value)
 
 
 def guess(name: str, texts: Iterable[str]) -> list[tuple[str, float]]:

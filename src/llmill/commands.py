@@ -258,7 +258,9 @@ def plan(
 
 @app.command("show-batch")
 def show_batch(
-    stage: Annotated[str, typer.Argument(help="A stage that trains a model, e.g. pretrain.")],
+    stage: Annotated[
+        str, typer.Argument(help="A stage that trains a model: pretrain, classify@all.")
+    ],
     step: Annotated[int, typer.Argument(help="Step of the training, from 0.")],
     variant: Annotated[
         str | None, typer.Option(help="Variant of a matrix stage. All have the same batches.")

@@ -9,7 +9,7 @@ import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from llmill.contract import elsewhere, pipeline, skipped
+from llmill.contract import elsewhere, pipeline, skipped, source
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CONFIG, form, gguf_file, is_ours
 from llmill.contract.runtime import NUMBER_TYPES
@@ -88,7 +88,8 @@ def located(name: str) -> Path:
         raise UserError(f"{name}: no model's folder, for it has no {CONFIG}")
     if not params.FILE.exists():
         what = "not a model" if Path(name).exists() else "no such folder or file"
-        raise UserError(f"{name}: {what}, and there are no stages here")
+        todo = source.in_root("name a model's folder, or work in the root of the repository")
+        raise UserError(f"{name}: {what}, and there are no stages here; {todo}")
     stages = params.stages(params.load())
     try:
         checkpoint = pipeline.folder(stages, name) / "checkpoint"

@@ -50,7 +50,9 @@ def names(folder: Path = FOLDER) -> list[str]:
     """Return every preset, the base first. Raises `UserError` if there are none."""
     stems = {file.stem for file in folder.glob("*.yaml")}
     if BASE not in stems:
-        todo = source.in_root(f"`git checkout {folder}` restores it")
+        restore = f"`git checkout {folder}` restores it"
+        outside = "work in the root of the repository"
+        todo = source.in_root(restore if Path("dvc.yaml").exists() else outside)
         raise UserError(f"{folder / BASE}.yaml: no such file; {todo}")
     return [BASE, *sorted(stems - {BASE})]
 

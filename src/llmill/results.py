@@ -1,6 +1,6 @@
 """`python -m llmill results`: the headline metrics of the last run, and where to look next."""
 
-from itertools import groupby
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -35,7 +35,10 @@ def print_table(console: Console | None = None) -> None:
     for head in ("value", "interval", *(["covers"] if differ else []), "n"):
         table.add_column(head, justify="right", no_wrap=True)
     table.add_column("baseline")
-    for group, members in groupby(rows, key=lambda row: row["group"]):
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(row["group"], []).append(row)
+    for group, members in groups.items():
         table.add_section()
         table.add_row(f"[bold]{_shown(group)}[/bold]")
         for row in members:

@@ -25,7 +25,9 @@ def show_runs(port: int) -> None:
         return
     _refuse_taken(port)
     print(address(f"http://{HOST}:{port}", experiment), flush=True)
-    # MLflow would start four workers, each with all of its imports; one user needs only one.
+    # MLflow would start four workers, each with all of its imports, and processes for jobs, which
+    # outlive it; one user needs only one, and no jobs.
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
     words = ["--backend-store-uri", uri, "--host", HOST, "--port", str(port), "--workers", "1"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *words])
 

@@ -65,6 +65,8 @@ def print_batch(
 
     Raises `UserError` for a stage without batches, a step beyond the run, or inputs not made yet.
     """
+    stage, _, named = stage.partition("@")  # also as `plan` and `verify` name a variant
+    variant = variant or named or None
     tree = params.load()
     stages = params.stages(tree)
     _refuse_other(stage, variant, stages)
@@ -95,7 +97,7 @@ def print_batch(
 def _refuse_other(stage: str, variant: str | None, stages: dict[str, Stage]) -> None:
     """Raise `UserError` for a stage that trains nothing, or a variant that does not exist."""
     if stage not in OPEN:
-        raise UserError(f"{stage}: trains nothing; there is {', '.join(OPEN)}")
+        raise UserError(f"{stage}: no training of this name; there is {', '.join(OPEN)}")
     of_name = [s for s in stages.values() if s.name == stage]
     if not any(variant in (None, s.variant) for s in of_name):
         addresses = ", ".join(s.address for s in of_name)

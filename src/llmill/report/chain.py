@@ -96,9 +96,11 @@ def _places(graph: Parents) -> tuple[dict[Node, tuple[int, float]], int, int]:
     for start, end in sorted(_arrows(graph), key=lambda arrow: -depths[arrow[1]]):
         first, last = depths[start], depths[end]
         rows, _ = _rows(levels)
-        for depth in range(first + 1, last):
-            row = rows[start] + (rows[end] - rows[start]) * (depth - first) / (last - first)
-            if any(abs(rows[s] - row) < NEAR for s in levels[depth]):
+        low, high = sorted((rows[start], rows[end]))
+        between = [depth for depth in range(first + 1, last)]
+        # An arrow is a curve, and may pass anywhere between the rows of its ends.
+        if any(low - NEAR < rows[s] < high + NEAR for depth in between for s in levels[depth]):
+            for depth in between:
                 levels[depth].insert(0, (start, end, depth))
     rows, widest = _rows(levels)
     places = {node: (depth, rows[node]) for depth, level in levels.items() for node in level}

@@ -40,7 +40,7 @@ def loss(curves: Mapping[str, Curve]) -> Figure:
     for stage, axes in panels.items():
         _curves(axes, {a: c for a, c in curves.items() if stage_of(a) == stage}, stage == first)
         axes.set(title=stage, xlabel="step", ylabel=loss_label(stage))
-        axes.xaxis.set_major_locator(MaxNLocator(4 if stage != first else 8, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(3 if stage != first else 8, integer=True))
         axes.set_ylim(bottom=0)
     lines = [line for axes in panels.values() for line in axes.get_lines()]
     labelled = [line for line in lines if not str(line.get_label()).startswith("_")]

@@ -45,7 +45,7 @@ def number(item: Any, unit: str) -> str:
 
     `share` 93.2 %, with more decimals where it would look like 0 or 100 %; `gain` (of a share)
     +3.4; `points` 71.3; `count` 1,234,567; `short` 1.23 million; `nats`, `bits` and `plain` to
-    three decimals.
+    three decimals, but a `plain` number from a thousand on to none.
     """
     value = value_of(item)
     if value is None:
@@ -58,6 +58,8 @@ def number(item: Any, unit: str) -> str:
         return f"{value:,.0f}"
     if unit == "short":
         return short(value)
+    if unit == "plain" and abs(value) >= 1000:
+        return f"{value:,.0f}"
     return f"{value:.{DECIMALS[unit]}f}"
 
 

@@ -48,8 +48,8 @@ def _named_once(role: str, names: list[str], key: str, weights: Mapping[str, flo
     if unknown:
         known = ", ".join(names) or "null"
         raise ValueError(
-            f"{key} names {unknown[0]}, which is no source of download.{role}: {known}; take it "
-            f"out of {key}"
+            f"{key} names {unknown[0]}, which is no source of download.{role}: {known}; "
+            f"correct download.{role}, or take it out of {key}"
         )
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
