@@ -5,9 +5,11 @@ allowed.
 import importlib
 import re
 import tracemalloc
+from collections.abc import Callable
 from datetime import date
 from math import inf, nan
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -21,10 +23,21 @@ from tests.conftest import ROOT, preset, preset_text, preset_values
 WORLD = preset_text("world")
 
 
-def changed(
-    tmp_path: Path, dotted: str, value: object, preset: str = "world", merge: bool = False
-) -> Path:
-    """A preset with one value changed; `...` removes it; `merge` changes some fields of several."""
+def changed(tmp_path: Path, dotted: str, value: object, preset: str = "world") -> Path:
+    """A preset with one value changed; `...` removes it."""
+    return written(tmp_path, changed_values(dotted, value, preset))
+
+
+def written(tmp_path: Path, tree: dict[str, Any]) -> Path:
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(tree))
+    return file
+
+
+def changed_values(
+    dotted: str, value: object, preset: str = "world", merge: bool = False
+) -> dict[str, Any]:
+    """The values of `changed`; `merge` changes some fields of several."""
     tree = preset_values(preset)
     *path, last = dotted.split(".")
     node = tree
@@ -34,9 +47,7 @@ def changed(
         del node[last]
     else:
         node[last] = node[last] | value if merge and isinstance(value, dict) else value
-    file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(tree))
-    return file
+    return tree
 
 
 MISTAKES = [
@@ -351,20 +362,34 @@ BAD = [  # rates, weights and time-outs that are no numbers
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("dotted", "value", "line"), BAD, ids=[f"{b[0]}{i}" for i, b in enumerate(BAD)])  # fmt: skip
-def test_what_no_run_could_use_is_one_line_and_nothing_is_allocated(tmp_path, dotted, value, line):
-    file = changed(tmp_path, dotted, value, merge=True)
+def refused(file: Path, read: Callable[[], object]) -> str:
+    """The line about a file in which a value is of no use, for which nothing was allocated."""
     tracemalloc.start()
     try:
         with pytest.raises(UserError) as error:
-            params.load(file)
+            read()
         assert tracemalloc.get_traced_memory()[1] < 30e6
     finally:
         tracemalloc.stop()
-    assert line in str(error.value)
     assert str(error.value).startswith(str(file))
     assert str(error.value).isprintable()
     assert len(str(error.value)) < 600
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("dotted", "value", "line"), BAD, ids=[f"{b[0]}{i}" for i, b in enumerate(BAD)])  # fmt: skip
+def test_what_no_run_could_use_is_one_line_and_nothing_is_allocated(dotted, value, line):
+    file, values = Path("params.yaml"), changed_values(dotted, value, merge=True)
+    assert line in refused(file, lambda: params.check(values, file))
+
+
+OF_A_FILE = [b for b in BAD if b[0] in ("pretrain.training.grad_clip", "download.world.seed", "mmlu.subjects")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dotted", "value", "line"), OF_A_FILE, ids=[b[0] for b in OF_A_FILE])
+def test_a_value_of_no_use_is_also_refused_as_it_is_read(tmp_path, dotted, value, line):
+    file = written(tmp_path, changed_values(dotted, value, merge=True))
+    assert line in refused(file, lambda: params.load(file))
 
 
 SEED = re.compile(r"^    seed: \d+$", re.MULTILINE)  # the first is the world's

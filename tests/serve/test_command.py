@@ -10,8 +10,12 @@ import sys
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from llmill.__main__ import app
+from llmill.contract.errors import UserError
 from llmill.model import checkpoint
+from llmill.runner import streams
 from llmill.serve import run
 from llmill.tasks.templates import ALPACA
 from tests.conftest import ROOT
@@ -21,16 +25,17 @@ from tests.serve.served import TOKENIZER, decoder, parrot, random_models, servin
 KEY = "LLMILL_API_KEY"
 
 
-@pytest.fixture
-def folder(tmp_path):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
     """Checkpoints of an assistant, a foundation model and a classifier."""
+    root = tmp_path_factory.mktemp("serve")
     foundation = checkpoint.Checkpoint(decoder(0, 512), TOKENIZER)
-    checkpoint.save(tmp_path / "pretrain/checkpoint", foundation)
+    checkpoint.save(root / "pretrain/checkpoint", foundation)
     assistant = checkpoint.Checkpoint(parrot("87."), TOKENIZER, template=ALPACA)
-    checkpoint.save(tmp_path / "instruct/checkpoint", assistant)
+    checkpoint.save(root / "instruct/checkpoint", assistant)
     classifier = checkpoint.Checkpoint(headed(2), TOKENIZER, ["ham", "spam"], 48)
-    checkpoint.save(tmp_path / "classify/checkpoint", classifier)
-    return tmp_path
+    checkpoint.save(root / "classify/checkpoint", classifier)
+    return root
 
 
 def command(folder, *words: str, **variables: str) -> subprocess.Popen:
@@ -56,13 +61,34 @@ def started(folder, *words: str, **variables: str):
             process.kill()
 
 
-def test_a_stage_is_served_as_chat_names_it_and_by_default_the_assistant(folder):
-    for words, names in (([], ["instruct"]), (["instruct", "pretrain"], ["instruct", "pretrain"])):
-        with started(folder, *words) as (_, url):
-            listed = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]
-            assert [(model["id"], model["chat"]) for model in listed] == [
-                (name, name == "instruct") for name in names
-            ]
+@pytest.fixture(scope="module")
+def default(folder):
+    """The address of a server without options. A start takes seconds, so tests share three."""
+    with started(folder) as (_, url):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def both(folder):
+    """That of a server of two models."""
+    with started(folder, "instruct", "pretrain") as (_, url):
+        yield url
+
+
+@pytest.fixture(scope="module")
+def limited(folder):
+    """That of a server with a key and limits."""
+    words = "pretrain --tokens 5 --read 9 --body 200 --connections 2 --dtype float32"
+    with started(folder, *words.split(), **{KEY: "s3cret"}) as (_, url):
+        yield url
+
+
+def test_a_stage_is_served_as_chat_names_it_and_by_default_the_assistant(default, both):
+    for url, names in ((default, ["instruct"]), (both, ["instruct", "pretrain"])):
+        listed = httpx.get(f"{url}/v1/models", timeout=60).json()["data"]
+        assert [(model["id"], model["chat"]) for model in listed] == [
+            (name, name == "instruct") for name in names
+        ]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -114,38 +140,50 @@ run.serve(["pretrain"], "127.0.0.1", 0, refusal.Limits(), "float32")
     )
 
 
-def test_a_request_must_name_this_machine(folder):
-    with started(folder) as (_, url):
-        for host, status in (("localhost:8000", 200), ("evil.example", 400)):
-            response = httpx.get(f"{url}/v1/models", headers={"Host": host})
-            assert response.status_code == status
-        assert response.json()["error"]["code"] == "invalid_host"
+def test_a_request_must_name_this_machine(default):
+    for host, status in (("localhost:8000", 200), ("evil.example", 400)):
+        response = httpx.get(f"{default}/v1/models", headers={"Host": host})
+        assert response.status_code == status
+    assert response.json()["error"]["code"] == "invalid_host"
 
 
-def test_the_key_is_read_from_the_environment(folder):
-    with started(folder, **{KEY: "s3cret"}) as (_, url):
-        assert httpx.get(f"{url}/v1/models", timeout=60).status_code == 401
-        given = {"Authorization": "Bearer s3cret"}
-        assert httpx.get(f"{url}/v1/models", headers=given).status_code == 200
+GIVEN = {"Authorization": "Bearer s3cret"}
 
 
-def test_limits_are_options(folder):
-    with started(
-        folder, "pretrain", "--tokens", "5", "--read", "9", "--body", "200", "--connections", "2"
-    ) as (_, url):
-        for fields, status in (({"max_tokens": 5}, 200), ({"max_tokens": 6}, 400), ({"prompt": "x" * 9}, 400), ({"user": "x" * 200}, 413)):  # fmt: skip
-            asked = {"model": "pretrain", "prompt": "x", "max_tokens": 5, **fields}
-            assert httpx.post(f"{url}/v1/completions", json=asked).status_code == status
+def test_the_key_is_read_from_the_environment(limited):
+    assert httpx.get(f"{limited}/v1/models", timeout=60).status_code == 401
+    assert httpx.get(f"{limited}/v1/models", headers=GIVEN).status_code == 200
 
 
-def test_the_weights_number_type_is_an_option(folder):
+def test_limits_are_options(limited):
+    for fields, status in (({"max_tokens": 5}, 200), ({"max_tokens": 6}, 400), ({"prompt": "x" * 9}, 400), ({"user": "x" * 200}, 413)):  # fmt: skip
+        asked = {"model": "pretrain", "prompt": "x", "max_tokens": 5, **fields}
+        response = httpx.post(f"{limited}/v1/completions", json=asked, headers=GIVEN)
+        assert response.status_code == status
+
+
+def test_the_weights_number_type_is_an_option(folder, limited):
     asked = {"model": "pretrain", "prompt": "x", "max_tokens": 1, "logprobs": 5, "temperature": 0}
     told = []
-    for dtype in ("float32", "bfloat16"):
-        with started(folder, "pretrain", "--dtype", dtype) as (_, url):
-            answer = httpx.post(f"{url}/v1/completions", json=asked).json()["choices"][0]
-        told.append(answer["logprobs"]["token_logprobs"][0])
+    with started(folder, "pretrain", "--dtype", "bfloat16") as (_, other):
+        for url in (limited, other):
+            answer = httpx.post(f"{url}/v1/completions", json=asked, headers=GIVEN).json()
+            told.append(answer["choices"][0]["logprobs"]["token_logprobs"][0])
     assert told[0] != told[1] and abs(told[0] - told[1]) < 0.05
+
+
+def refused(folder, *words: str, **variables: str) -> str:
+    """The line about what the command cannot serve, of this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv(KEY, raising=False)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        patch.setattr(streams.Surviving, "outlives", False)  # the command sets it
+        done = CliRunner().invoke(app, ["serve", *words])
+    assert isinstance(done.exception, UserError)
+    assert done.output == ""
+    return f"llmill: {done.exception}"
 
 
 @pytest.mark.parametrize(
@@ -162,36 +200,33 @@ def test_the_weights_number_type_is_an_option(folder):
     ],
 )
 def test_what_cannot_be_served_is_one_line(folder, words, variables, reason):
-    with command(folder, *words, "--port", "0", **variables) as process:
-        out, errors = process.communicate(timeout=180)
-    assert (out, process.returncode, errors.count("\n")) == ("", 1, 1)
-    assert errors.startswith(f"llmill: {reason}")
-    assert "--port takes another" not in errors
+    said = refused(folder, *words, "--port", "0", **variables)
+    assert said.startswith(f"llmill: {reason}")
+    assert "\n" not in said
+    assert "--port takes another" not in said
 
 
 def test_a_port_that_is_taken_is_one_line(folder):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with command(folder, "--port", str(port)) as process:
+        port = str(taken.getsockname()[1])
+        with command(folder, "--port", port) as process:
             out, errors = process.communicate(timeout=180)
-    assert (out, process.returncode) == ("", 1)
-    assert errors == (
-        f"llmill: 127.0.0.1, port {port}: Address already in use; --port takes another\n"
-    )
+        said = refused(folder, "--port", port)
+    assert said == f"llmill: 127.0.0.1, port {port}: Address already in use; --port takes another"
+    assert (out, process.returncode, errors) == ("", 1, f"{said}\n")
 
 
-def test_the_script_of_the_document_runs_as_it_stands(folder):
+def test_the_script_of_the_document_runs_as_it_stands(both):
     text = (ROOT / "docs/serving.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert script.count("\n") <= 20
-    with started(folder, "instruct", "pretrain") as (_, url):
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            env={**os.environ, "OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=180,
-        )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "OPENAI_BASE_URL": f"{both}/v1", "OPENAI_API_KEY": "none"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=180,
+    )
     assert done.stdout.startswith("87.\n")
     assert done.stdout.count("\n") >= 3
