@@ -62,6 +62,7 @@ ROOMS = {  # folders of a package, and which others of it each may import
     "text": {
         "identity": (),
         "words": ("identity",),
+        "normal": ("identity",),
         "settings": (),
         "files": (),
         "download": ("files", "settings"),
