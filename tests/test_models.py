@@ -165,7 +165,7 @@ def test_weights_in_one_gguf_file_are_opened_by_file_or_folder(tmp_path, monkeyp
     transformers = pytest.importorskip("transformers")
     monkeypatch.chdir(tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(
-        published(tmp_path / "hf", decoder())
+        published(tmp_path / "hf", decoder(block_size=256))
     )
     values = ggufs.shape(theirs) | ggufs.bytes_tokens(256)
     for chat, begins in ((None, 65), (ALPACA, 999)):
