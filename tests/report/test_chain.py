@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from llmill.report import chain
 
 GRAPH = {
@@ -95,8 +97,25 @@ def points(arrow):
         at = ends[-1]
 
 
-def test_no_arrow_runs_behind_a_box():
-    for picture in (chain.across(CHAIN), chain.down(CHAIN)):
+ON_THE_PAGE = {  # in the order of the records, without exports
+    "pretrain": set(),
+    "classify": {"pretrain"},
+    "instruct": {"pretrain"},
+    "grader": {"pretrain"},
+    "prefer": {"instruct"},
+    "mmlu": {"prefer"},
+    "knowledge": {"prefer"},
+    "signals": {"pretrain"},
+    "accuracy": {"classify"},
+    "judge": {"grader", "prefer"},
+    "contamination": {"accuracy", "judge", "mmlu"},
+    "report": {"contamination", "knowledge", "signals"},
+}
+
+
+@pytest.mark.parametrize("graph", [CHAIN, ON_THE_PAGE], ids=["all stages", "the page"])
+def test_no_arrow_runs_behind_a_box(graph):
+    for picture in (chain.across(graph), chain.down(graph)):
         for arrow in picture.arrows:
             for x, y in points(arrow):
                 inside = [

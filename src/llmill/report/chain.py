@@ -93,18 +93,26 @@ def _places(graph: Parents) -> tuple[dict[Node, tuple[int, float]], int, int]:
     levels: dict[int, list[Node]] = {}
     for stage, depth in depths.items():
         levels.setdefault(depth, []).append(stage)
-    for start, end in sorted(_arrows(graph), key=lambda arrow: -depths[arrow[1]]):
-        first, last = depths[start], depths[end]
-        rows, _ = _rows(levels)
-        low, high = sorted((rows[start], rows[end]))
-        between = [depth for depth in range(first + 1, last)]
-        # An arrow is a curve, and may pass anywhere between the rows of its ends.
-        if any(low - NEAR < rows[s] < high + NEAR for depth in between for s in levels[depth]):
-            for depth in between:
-                levels[depth].insert(0, (start, end, depth))
+    straight = sorted(_arrows(graph), key=lambda arrow: -depths[arrow[1]])
+    while led := next((arrow for arrow in straight if _is_hidden(*arrow, depths, levels)), None):
+        straight.remove(led)  # a gap moves other boxes, which may then hide another arrow
+        for depth in range(depths[led[0]] + 1, depths[led[1]]):
+            levels[depth].insert(0, (*led, depth))
     rows, widest = _rows(levels)
     places = {node: (depth, rows[node]) for depth, level in levels.items() for node in level}
     return places, max(levels) + 1, widest
+
+
+def _is_hidden(
+    start: str, end: str, depths: Mapping[str, int], levels: Mapping[int, list[Node]]
+) -> bool:
+    """Return whether a box may hide an arrow without gaps: it is a curve, which may pass anywhere
+    between the rows of its ends.
+    """
+    rows, _ = _rows(levels)
+    low, high = sorted((rows[start], rows[end]))
+    between = range(depths[start] + 1, depths[end])
+    return any(low - NEAR < rows[s] < high + NEAR for depth in between for s in levels[depth])
 
 
 def _rows(levels: Mapping[int, list[Node]]) -> tuple[dict[Node, float], int]:
