@@ -38,7 +38,7 @@ def test_each_classifier_stands_beside_what_it_took_and_is_drawn(repository):
     assert "all 98.4 % 97.4 to 99.1 items 1,310,976 42 500" in lines
     assert any(line.startswith("last block ") and line.endswith("196,864 – –") for line in lines)
     assert figure.read_bytes().startswith(b"\x89PNG")
-    assert "timed for another" not in text.getvalue()
+    assert "not known to be timed" not in text.getvalue()
 
 
 def test_what_another_result_took_is_not_put_beside_this_one(repository):
@@ -50,7 +50,7 @@ def test_what_another_result_took_is_not_put_beside_this_one(repository):
     print_by_time(repository / "by_time.png", Console(file=text, width=120))
     lines = [" ".join(line.replace("│", " ").split()) for line in text.getvalue().splitlines()]
     assert any(line.startswith("last layer ") and line.endswith(" – –") for line in lines)
-    assert lines[-1] == "timed for another result than is here: last layer"
+    assert lines[-1] == "not known to be timed for the result that is here: last layer"
 
 
 def test_a_folder_that_is_not_there_is_said_before_any_work(repository):
@@ -61,7 +61,8 @@ def test_a_folder_that_is_not_there_is_said_before_any_work(repository):
 def test_where_nothing_was_timed_one_line_says_so(repository):
     finished.write(repository)
     with pytest.raises(
-        UserError, match=r"^results/benchmarks: no classifier has timings here; a st"
+        UserError,
+        match=r"^results/benchmarks: no classifier has timings of the result that is here; a st",
     ):
         print_by_time(repository / "by_time.png")
     assert not (repository / "by_time.png").exists()

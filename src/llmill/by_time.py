@@ -27,12 +27,14 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
     variants = measured.get("variants", {})
     last_runs = {name: cost.read(stages[f"classify@{name}"].cost(root)) for name in variants}
     results = {name: Path(stages[f"classify@{name}"].out, record.NAME) for name in variants}
-    took = {name: last if _made(last, results[name]) else None for name, last in last_runs.items()}
+    took = {
+        name: last if _made_it(last, results[name]) else None for name, last in last_runs.items()
+    }
     seconds = {name: last.seconds for name, last in took.items() if last}
     if not seconds:
         raise UserError(
-            f"{root / 'benchmarks'}: no classifier has timings here; a stage is timed when it "
-            "runs, not when DVC restores its result"
+            f"{root / 'benchmarks'}: no classifier has timings of the result that is here; a stage "
+            "is timed when it runs, not when DVC restores its result"
         )
     table = Table("", title="Classifiers", title_justify="left")
     for head in ("accuracy", "interval", "covers", "trained parameters", "seconds", "MiB"):
@@ -51,11 +53,13 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
     console.print(table)
     others = [system_name(name) for name, last in last_runs.items() if last and not took[name]]
     if others:
-        console.print(f"timed for another result than is here: {', '.join(others)}", markup=False)
+        console.print(
+            f"not known to be timed for the result that is here: {', '.join(others)}", markup=False
+        )
     figure = style.draw(figures.by_seconds, style.LIGHT, seconds, variants)
     record.write_bytes(file, style.png(figure))
 
 
-def _made(last: cost.Cost | None, result: Path) -> bool:
+def _made_it(last: cost.Cost | None, result: Path) -> bool:
     """Return whether the run with this cost made the result with this record."""
     return last is not None and result.is_file() and last.record == record.sha256_file(result)

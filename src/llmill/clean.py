@@ -111,7 +111,7 @@ def clean_scratch(remove: bool, downloads: bool) -> None:
 
 def _locks() -> list[Path]:
     """Return the lock of each stage that has one."""
-    return [lock for depth in scratch.STAGES for lock in scratch.ROOT.glob(f"{depth}/lock")]
+    return [lock for depth in ownership.STAGES for lock in scratch.ROOT.glob(f"{depth}/lock")]
 
 
 def _stage(folder: Path) -> str:

@@ -309,7 +309,7 @@ def _names_one(frame: pd.DataFrame, name: Any) -> bool:
 
 
 def _texts_with(source: dict[str, str]) -> list[Any]:
-    """Return the sources of text in `params.yaml`, with this one in place of one of its name."""
+    """Return the texts in `params.yaml`, without an own file of this one's name, then this one."""
     found: list[Any] = []
     for each in params.load().download.text:
         if isinstance(each, str):

@@ -66,6 +66,8 @@ def print_batch(
     Raises `UserError` for a stage without batches, a step beyond the run, or inputs not made yet.
     """
     stage, _, named = stage.partition("@")  # also as `plan` and `verify` name a variant
+    if named and variant not in (None, named):
+        raise UserError(f"{stage}@{named} and --variant {variant}: name one variant")
     variant = variant or named or None
     tree = params.load()
     stages = params.stages(tree)
@@ -81,9 +83,10 @@ def print_batch(
     for i, batch in enumerate(step_batches):
         of_task += source.show(batch, (step * micro + i) * size)
     rows_shown = [(f"row {number}", *lines) for number, lines in enumerate(of_task)]
-    of_text = source.replayed(step) if source.replayed else ()
+    of_text = list(source.replayed(step)) if source.replayed else []
     rows_shown += [(f"replayed row {number}", *lines) for number, lines in enumerate(of_text)]
-    lines = [Text(f"{stage}, step {step} of {end}: {summary(step_batches)}")]
+    besides = f", {len(of_text)} rows of text replayed" if of_text else ""
+    lines = [Text(f"{stage}, step {step} of {end}: {summary(step_batches)}{besides}")]
     for name, what, *details in rows_shown[:rows]:
         lines += [Text(f"{name}: ") + what, *(Text("  ") + line for line in details)]
     if left := len(rows_shown) - len(rows_shown[:rows]):

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llmill.comparison import workspace
-from llmill.comparison.made import Made, read_lock
+from llmill.comparison.made import read_lock
 from llmill.contract import elsewhere, ownership, pipeline, printable, record, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage
@@ -70,11 +70,13 @@ def verify_stage(stage: Stage) -> Verified:
     files = record.outputs(folder)
     differing = {}  # by path: what is wrong with it
     for name in sorted(saved["outputs"].keys() | files.keys()):
+        path = str(folder / name)
+        if name not in saved["outputs"] and workspace.is_ignored(path):
+            continue  # an editor's or the system's, and no part of the result
         if saved["outputs"].get(name) != files.get(name):
             what = "missing" if name not in files else "not in the record"
             if name in files and name in saved["outputs"]:
                 what = "other bytes than its record says"
-            path = str(folder / name)
             differing[path] = f"{path}: {what}; `dvc checkout {folder}` restores it"
     for path, sha256 in saved["inputs"].items():
         elsewhere.inside(Path(), path, folder / record.NAME)
@@ -95,18 +97,15 @@ def _committed(stage: Stage, paths: list[str]) -> set[str]:
     """
     lock = yaml_file.load(ownership.LOCK, "") if ownership.LOCK.exists() else None
     made = read_lock(lock).get(stage.address)
-    return {path for path in paths if _is_committed(made, stage.out, path)} if made else set()
-
-
-def _is_committed(made: Made, out: str, path: str) -> bool:
-    if not path.startswith(f"{out}/"):
-        return made.deps.get(path) == workspace.md5(path)
-    listed = ownership.listed_by_dvc(Path(out))
-    if not listed:  # the cache lacks the list
-        return made.outs.get(out) == workspace.md5(out)
-    return listed.get(path.removeprefix(f"{out}/")) == workspace.md5(path) or (
-        workspace.is_ignored(path)
-    )
+    if made is None:
+        return set()
+    listed = ownership.listed_by_dvc(Path(stage.out))
+    known = {**made.deps, **{f"{stage.out}/{name}": md5 for name, md5 in listed.items()}}
+    same = {path for path in paths if path in known and known[path] == workspace.md5(path)}
+    # Without DVC's list in the cache, the hash of the whole folder decides.
+    if not listed and made.outs.get(stage.out) == workspace.md5(stage.out):
+        same |= {path for path in paths if path.startswith(f"{stage.out}/")}
+    return same
 
 
 def pin_sources(download: Path) -> None:

@@ -2,6 +2,7 @@
 changes nothing.
 """
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -123,8 +124,11 @@ class Killed(Exception):
 
 
 class KilledAt(ToyBatches):
+    def __init__(self, step):
+        self.step = step
+
     def get(self, start, count):
-        if start == 4 * 7:
+        if start == 4 * self.step:
             raise Killed
         return super().get(start, count)
 
@@ -135,7 +139,7 @@ def test_weights_of_a_killed_run_that_the_resumed_run_does_not_repeat_are_not_ke
     fit(Toy(), work(ToyBatches(), EVERY, look), job(tmp_path / "whole"))
     best, made, model = Best(figure="validation_loss", patience=None), job(tmp_path / "best"), Toy()
     killed = work(
-        KilledAt(), EVERY, lambda model, step: {"validation_loss": {2: 0.5, 4: 0.9, 6: 0.1}[step]}
+        KilledAt(7), EVERY, lambda model, step: {"validation_loss": {2: 0.5, 4: 0.9, 6: 0.1}[step]}
     )
     with pytest.raises(Killed):
         fit(Toy(), replace(killed, best=best), made)
@@ -145,3 +149,26 @@ def test_weights_of_a_killed_run_that_the_resumed_run_does_not_repeat_are_not_ke
     fit(model, replace(resumed, best=best), made)
     assert torch.equal(model.table.weight, weights[2])
     assert len(list(made.state.glob("best-*"))) == 1
+
+
+def test_each_saved_state_keeps_the_weights_of_its_own_best_validation(tmp_path):
+    """The newest may turn out damaged; a run that resumes from the one before needs its weights."""
+    weights, look = at_step(2)
+    fit(Toy(), work(ToyBatches(), EVERY, look), job(tmp_path / "whole"))
+    best, made, model = Best(figure="validation_loss", patience=None), job(tmp_path / "best"), Toy()
+    values = {2: 0.5, 4: 0.9, 6: 0.1, 8: 0.9, 10: 0.9}
+    killed = work(KilledAt(10), EVERY, lambda model, step: {"validation_loss": values[step]})
+    with pytest.raises(Killed):
+        fit(Toy(), replace(killed, best=best), made)
+    assert sorted(file.name for file in made.state.iterdir()) == [
+        "000000005",
+        "000000005.json",
+        "000000010",
+        "000000010.json",
+        "best-000000002.safetensors",
+        "best-000000006.safetensors",
+    ]
+    shutil.rmtree(made.state / "000000010")
+    resumed = work(ToyBatches(), EVERY, lambda model, step: {"validation_loss": 0.9})
+    fit(model, replace(resumed, best=best), made)
+    assert torch.equal(model.table.weight, weights[2])

@@ -3,13 +3,11 @@
 import pytest
 import torch
 
-from llmill.contract.hardware import Runtime
 from llmill.tasks.templates import ALPACA
 from llmill.text.tokenization.template import Template
 from llmill.training.drift import Drift
 from tests.evaluation.toys import bytes_tokenizer, decoder
 
-CPU = Runtime(device="cpu", dtype="float32")
 PROMPT = [256, *b"ab"]
 
 
@@ -24,7 +22,7 @@ def moved(by: float):
 
 def drift(draws: int, max_new_tokens: int) -> Drift:
     template = Template(ALPACA, bytes_tokenizer())
-    return Drift(decoder(), template, [PROMPT] * draws, max_new_tokens, 1, CPU)
+    return Drift(decoder(), template, [PROMPT] * draws, max_new_tokens, 1)
 
 
 def test_a_model_is_no_way_from_itself_and_further_the_more_it_has_moved():
@@ -47,4 +45,4 @@ def test_over_many_draws_it_is_the_divergence_of_the_next_token():
 def test_of_a_prompt_longer_than_the_context_the_end_is_read():
     template = Template(ALPACA, bytes_tokenizer())
     prompts = [[256, *b"x" * 100]]
-    assert Drift(decoder(), template, prompts, 8, 1, CPU)(decoder()) == 0.0
+    assert Drift(decoder(), template, prompts, 8, 1)(decoder()) == 0.0

@@ -1,6 +1,6 @@
 """Compare two revisions, from what git and DVC hold of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -131,15 +131,18 @@ def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
         )
     if edited:
         notes.append(
-            f"{side.title}: params.yaml was edited after the runs in dvc.lock: "
-            f"{', '.join(edited[:6])}{' and more' if len(edited) > 6 else ''}"
+            f"{side.title}: params.yaml was edited after the runs in dvc.lock: {_some(edited)}"
         )
     if side.commit is None and (files := workspace.edited(lock)):
         notes.append(
-            f"{side.title}: edited after the runs in dvc.lock: {', '.join(files)}; `llmill plan` "
-            "shows what would run"
+            f"{side.title}: edited after the runs in dvc.lock: {_some(files)}; `llmill plan` shows "
+            "what would run"
         )
     return notes
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:6])}{' and more' if len(names) > 6 else ''}"
 
 
 def _listed(lock: Mapping[str, Made]) -> str:

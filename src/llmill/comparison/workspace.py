@@ -38,7 +38,7 @@ def is_ignored(path: str) -> bool:
 
 def edited(lock: Mapping[str, Made]) -> list[str]:
     """Return the paths that no stage makes and whose content is not the one that the stages in
-    `dvc.lock` read. A file in such a folder is named by the folder.
+    `dvc.lock` read. A file in such a folder is named by the folder. Takes as long as reading them.
     """
     read: dict[str, set[str]] = {}
     for made in lock.values():

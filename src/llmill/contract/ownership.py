@@ -16,6 +16,8 @@ from llmill.contract.errors import UserError
 LOCK = Path("dvc.lock")
 PUBLISHED = "published.json"  # in a stage's scratch folder
 
+STAGES = ("*", "*/*")  # folders of stages in scratch/: the address of a variant may hold a `/`
+
 
 def refuse_foreign(folder: Path) -> None:
     """Raise `UserError` for a folder that llmill did not make, because it would be lost."""
@@ -53,7 +55,7 @@ def note_published(scratch: Path, folder: Path) -> None:
 
 def listed_when_published(folder: Path) -> dict[str, str]:
     """Return names and hashes of the published files; empty if nothing was recorded."""
-    for depth in ("*", "*/*"):  # the address of a variant may hold a `/`
+    for depth in STAGES:
         for file in record.SCRATCH.glob(f"{depth}/{PUBLISHED}"):
             published = record.read_json(file)
             if published["result"] == folder.as_posix():

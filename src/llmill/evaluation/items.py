@@ -46,7 +46,7 @@ class Asked:
 
 def asked(prepared: Path, shortest: int) -> Iterator[Asked]:
     """Yield the test items of every role that has data. Each further test of messages is a kind.
-    `shortest` is the number of words from which on documents are searched for a text.
+    Documents are searched for a text of at least `shortest` words.
     """
     if not skipped.reason(prepared / "mmlu"):
         folder = prepared / "mmlu"
@@ -99,8 +99,8 @@ def of_instructions(entries: Sequence[Instruction], shortest: int) -> Asked:
 
 
 def of_messages(kind: str, messages: Sequence[Message], learnt: Collection[str]) -> Asked:
-    """Return messages with their label; the wrong answer is the next one of the `learnt` labels in
-    the alphabet.
+    """Return messages with their label. The wrong answer is the next in the alphabet among their
+    labels and the `learnt` ones, because a test may hold only one label.
     """
     found = Asked(kind)
     labels = sorted({*learnt, *(message.label for message in messages)})

@@ -38,16 +38,16 @@ def idle_repo() -> Iterator[Repo]:
         raise UserError(_busy(str(error))) from None
     except DvcException as error:
         raise UserError(yaml_file.one_line(f"DVC: {error}")) from None
-    except FileNotFoundError as error:  # other errors of the disk are for the command to tell
-        raise UserError(_unreadable(error.filename, error.strerror)) from None
-    except UnicodeError as error:
-        raise UserError(_unreadable(getattr(error, "object", None), "not UTF-8")) from None
+    except FileNotFoundError as error:
+        if not error.filename or not os.path.islink(error.filename):
+            raise
+        raise UserError(_unreadable(error.filename, str(error.strerror))) from None
+    except UnicodeEncodeError as error:  # what could not be encoded is the name
+        raise UserError(_unreadable(error.object, "not UTF-8")) from None
 
 
-def _unreadable(name: object, why: str | None) -> str:
-    """Return one line for a file that DVC cannot read. Its name may be unknown."""
-    here = f"{Path.cwd()}{os.sep}"
-    file = "a file" if name is None else str(name).removeprefix(here)
+def _unreadable(name: str, why: str) -> str:
+    file = os.fspath(name).removeprefix(f"{Path.cwd()}{os.sep}")
     return f"{file}: DVC cannot read it ({why}); remove or rename it, or name it in .dvcignore"
 
 

@@ -62,7 +62,9 @@ def ways_to_pick(results: Results) -> Table:
 def examples(asked: Mapping[str, Any], kind: str) -> str:
     """Return how many worked examples stand before a question in a format, in words."""
     count = form.at(asked, f"shots.{kind}")
-    return f"after {count} worked examples" if count else "without worked examples"
+    return (
+        f"after {count} worked example{'s' * (count > 1)}" if count else "without worked examples"
+    )
 
 
 def kinds(results: Results) -> Table:

@@ -27,7 +27,6 @@ NOT_EXACT = "not_exact.json"  # what has changed since the beginning, if the use
 RESUME_ANYWAY = "LLMILL_RESUME_ANYWAY"
 DVC_RUNS = "DVC_STAGE"  # DVC sets it for the commands that it runs
 
-STAGES = ("*", "*/*")  # where stages have their folders; a variant's address may hold a `/`
 MOST_TOLD = 6  # differences named in one line
 
 Begun = dict[str, dict[str, Any]]
@@ -132,7 +131,7 @@ def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> tuple[str, s
 
 def sweep() -> None:
     """Remove the states whose results DVC has taken over."""
-    ended_runs = [file for depth in STAGES for file in ROOT.glob(f"{depth}/*/{ENDED}")]
+    ended_runs = [file for depth in ownership.STAGES for file in ROOT.glob(f"{depth}/*/{ENDED}")]
     for file in sorted(ended_runs):
         with contextlib.suppress(Timeout, OSError, UserError):  # in use, or not ours
             ended = record.read_json(file)

@@ -90,7 +90,7 @@ def run(params: Parameters, job: Job) -> None:
     )
     if cut:
         job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
-    too_long = prompts_cut(template, test, block - length, job.say)
+    too_long = prompts_cut(model, template, test, length, job.say)
 
     samples = Samples(job.scratch / "samples")
 

@@ -84,23 +84,19 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(hardware)
     model.to(device)
-    read = pairs_read(settings, fitting["train"])
-    # In bfloat16, the rounding of two likelihoods is larger than most changes of their difference.
-    exact = hardware.model_copy(update={"dtype": "float32"})
-    known = {
-        name: with_reference(model, fitting[name], settings.loss, numbers, only)
-        for name, numbers, only in (
-            ("train", hardware, read),
-            ("validate", exact, None),
-            ("test", exact, None),
-        )
-    }
-    before = measured(model, known["test"], settings.loss, exact)
+    # Only what is trained on is rounded to bfloat16, as the training itself rounds. The rounding of
+    # two likelihoods is larger than most changes of their difference.
+    with runtime.autocast(hardware):
+        read = pairs_read(settings, fitting["train"])
+        known = {"train": with_reference(model, fitting["train"], settings.loss, read)}
+    for name in ("validate", "test"):
+        known[name] = with_reference(model, fitting[name], settings.loss)
+    before = measured(model, known["test"], settings.loss)
     prompts = [template.prompt(entry.asked) for entry in entries["validate"][:DRAWN]]
-    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed, exact)
+    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed)
 
     def validate(model: nn.Module, step: int) -> Figures:
-        found = measured(model, known["validate"], settings.loss, exact)
+        found = measured(model, known["validate"], settings.loss)
         return validation_figures(found) | {"kl": drift(model)}
 
     if settings.adapter is not None:
@@ -126,9 +122,9 @@ def run(params: Parameters, job: Job) -> None:
     model.cpu().eval()
     # Merge the adapter as a reader of the checkpoint does, so that the metrics are of that model.
     adapter = lora.taken(model, settings.adapter, begun_from)
-    after = measured(model.to(device), known["test"], settings.loss, exact)
+    after = measured(model.to(device), known["test"], settings.loss)
     tests = instruction.read(prepared / "instruction" / "test.jsonl")
-    cut = prompts_cut(template, tests, block - settings.max_new_tokens, job.say)
+    cut = prompts_cut(model, template, tests, settings.max_new_tokens, job.say)
     answered = answers(model, template, tests, settings.max_new_tokens, job.progress("answers"))
     model.cpu()
     (job.out / "answers").mkdir()

@@ -4,7 +4,7 @@ early stopping.
 Both depend only on the curve, so a resumed run keeps the same weights and stops at the same step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import safetensors.torch
@@ -56,21 +56,25 @@ def keep(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> Non
         record.write_bytes(_file(state, curve[-1]), safetensors.torch.save(weights_of(model)))
 
 
-def tidy(state: Path, curve: Sequence[Row], best: Best) -> None:
-    """Remove all weights but those of the best row. Call this once a state with this curve is
-    saved: a run that resumes from an older state may need older weights.
+def tidy(state: Path, curves: Iterable[Sequence[Row]], best: Best) -> None:
+    """Remove all weights but the best of each curve: those of the saved states, from any of which
+    the run may resume.
     """
-    row = best_row(curve, best.figure)
+    rows = (best_row(curve, best.figure) for curve in curves)
+    needed = {_file(state, row) for row in rows if row is not None}
     for file in state.glob(FILES):
-        if row is not None and file != _file(state, row):
+        if file not in needed:
             file.unlink()
 
 
 def restore(state: Path, model: nn.Module, curve: Sequence[Row], best: Best) -> None:
-    """Load the weights of the best row, which `keep` saved."""
+    """Load the weights of the best row, which `keep` saved. Raises `UserError` if they are gone."""
     row = best_row(curve, best.figure)
     assert row is not None, "a validation ends every training"
-    model.load_state_dict(safetensors.torch.load(_file(state, row).read_bytes()))
+    file = _file(state, row)
+    if not file.exists():
+        raise UserError(f"{file}: missing; remove {state}, and the same command trains anew")
+    model.load_state_dict(safetensors.torch.load(file.read_bytes()))
 
 
 def _file(state: Path, row: Row) -> Path:

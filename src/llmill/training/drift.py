@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from llmill.contract import runtime
-from llmill.contract.hardware import Runtime
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
 from llmill.text.tokenization.template import Template
@@ -30,7 +28,6 @@ class Drift:
         prompts: Sequence[list[int]],
         max_new_tokens: int,
         seed: int,
-        hardware: Runtime,
     ):
         """Draw an answer to each prompt. A prompt that is too long for the context loses its
         beginning.
@@ -53,7 +50,7 @@ class Drift:
             ids = [*prompt, *answer, *ended]
             learnt = [n >= len(prompt) for n in range(len(ids))]
             examples.append(learnt_example(ids, learnt, block))
-        self._hardware, self._answers = hardware, len(examples)
+        self._answers = len(examples)
         starts = range(0, len(examples), AT_ONCE)
         self._batches = [collate_texts(examples[n : n + AT_ONCE]) for n in starts]
         self._known = [self._nats(reference, batch) for batch in self._batches]
@@ -74,5 +71,4 @@ class Drift:
     @torch.inference_mode()
     def _nats(self, model: nn.Module, batch: Batch) -> Tensor:
         device = next(model.parameters()).device
-        with runtime.autocast(self._hardware):
-            return token_log_probabilities(model, batch.to(device)).double().cpu()
+        return token_log_probabilities(model, batch.to(device)).double().cpu()

@@ -159,7 +159,7 @@ def fit(model: nn.Module, work: Work, job: Job, meter: Meter | None = None) -> l
                 with meter.apart():
                     resume.save(state, model, optimizers, progress)
                     if work.best:
-                        best.tidy(state, progress.curve, work.best)
+                        best.tidy(state, resume.curves(state), work.best)
             if logging:  # after saving: a broken terminal or tracker must not cost the state
                 with meter.apart():
                     note = _tell(progress.curve[-1], figures, countdown, work, job)

@@ -13,8 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from llmill.contract import runtime
-from llmill.contract.hardware import Runtime
 from llmill.model.cross_entropy import IGNORE
 from llmill.training.batches import Batch, Example, at_once, collate_texts
 from llmill.training.losses import Called, Loss
@@ -125,16 +123,13 @@ class Measured:
 
 
 @torch.inference_mode()
-def measured(
-    model: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss, hardware: Runtime
-) -> Measured:
+def measured(model: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss) -> Measured:
     """Measure pairs in their order. Equal models give bit-identical numbers."""
     device, parts = next(model.parameters()).device, []
     size = at_once(AT_ONCE, 2 * max(map(pair_length, pairs), default=0))
     for start in range(0, len(pairs), size):
         batch = collate_pairs(pairs[start : start + size]).to(device)
-        with runtime.autocast(hardware):
-            likely = log_probabilities(model, batch)
+        likely = log_probabilities(model, batch)
         ahead = margins(rewards(likely, batch, settings))
         parts.append(torch.stack([*likely.chunk(2), ahead, loss_of(ahead, settings)]).cpu())
     return Measured(*torch.cat(parts, dim=-1))
@@ -144,14 +139,13 @@ def with_reference(
     reference: nn.Module,
     pairs: Sequence[Pair],
     settings: PreferenceLoss,
-    hardware: Runtime,
     only: Sequence[int] | None = None,
 ) -> list[Pair]:
     """Return the pairs with the reference's log-probabilities, or set these only for the pairs of
     the numbers `only`. Afterwards the reference model is no longer needed.
     """
     numbers = range(len(pairs)) if only is None else only
-    found = measured(reference, [pairs[n] for n in numbers], settings, hardware)
+    found = measured(reference, [pairs[n] for n in numbers], settings)
     known = list(pairs)
     for n, chosen, rejected in zip(
         numbers, found.chosen.tolist(), found.rejected.tolist(), strict=True

@@ -22,7 +22,7 @@ from llmill.contract import processes, record
 from llmill.contract.errors import UserError
 from llmill.training import parallel
 from llmill.training.optimizer import Optimizers
-from llmill.training.progress import Progress
+from llmill.training.progress import Progress, Row
 
 KEPT = 2
 
@@ -83,6 +83,11 @@ def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
         optim_state_dict=tensors["optimizers"],
     )
     return Progress(**record.read_json(_marker(state))["progress"])
+
+
+def curves(folder: Path) -> list[list[Row]]:
+    """Return the curve of each saved state."""
+    return [record.read_json(_marker(state))["progress"]["curve"] for state in _states(folder)]
 
 
 def last_good(folder: Path) -> str:

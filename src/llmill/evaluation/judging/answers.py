@@ -21,11 +21,16 @@ def refuse_no_room(key: str, max_new_tokens: int, block_size: int) -> None:
 
 
 def prompts_cut(
-    template: Template, entries: Sequence[Instruction], room: int, say: Callable[[str], None]
+    model: Transformer,
+    template: Template,
+    entries: Sequence[Instruction],
+    max_new_tokens: int,
+    say: Callable[[str], None],
 ) -> int:
-    """Return the number of prompts that are longer than `room` tokens, of which `answers` reads the
-    end alone, and `say` it unless it is 0.
+    """Return the number of prompts of which `answers` reads the end alone, because they are too
+    long, and `say` it unless it is 0.
     """
+    room = _room(model, max_new_tokens)
     count = sum(len(template.prompt(entry.asked)) > room for entry in entries)
     if count:
         say(f"{count} test prompts are longer than {room} tokens: only their end is read")
@@ -40,7 +45,7 @@ def answers(
     progress: Progress = in_silence,
 ) -> list[dict[str, Any]]:
     """Generate greedy answers, one row per entry. A prompt that is too long is cut on the left."""
-    room, tokenizer = model.config.block_size - max_new_tokens, template.tokenizer
+    room, tokenizer = _room(model, max_new_tokens), template.tokenizer
     prompts = [template.prompt(entry.asked)[-room:] for entry in entries]
     written = greedy(model, tokenizer, prompts, max_new_tokens, progress)
     return [
@@ -53,3 +58,8 @@ def answers(
         }
         for entry, ids in zip(entries, written, strict=True)
     ]
+
+
+def _room(model: Transformer, max_new_tokens: int) -> int:
+    """Return the number of tokens of a prompt that leave room for the answer in the context."""
+    return model.config.block_size - max_new_tokens

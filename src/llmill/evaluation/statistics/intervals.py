@@ -92,7 +92,7 @@ def share_of_items(
     right: Sequence[float], clusters: Sequence[Hashable], confidence: float
 ) -> Interval:
     """Return `clustered_share` if some items share a cluster, else `share`. An item may be right in
-    part; the interval is then a little too wide.
+    part; the interval of `share` is then a little too wide.
     """
     if len(set(clusters)) == len(right):
         return share(sum(right), len(right), confidence)

@@ -68,7 +68,8 @@ def _figure(value: Any) -> str:
     """Format a number, or the value and the limits of an interval; "" for anything else."""
     if isinstance(value, Mapping) and {"value", "low", "high"} <= value.keys():
         shown, low, high = (_figure(value[name]) for name in ("value", "low", "high"))
-        return f"{shown} ({low} to {high} over {value.get('covers', 'items')})"
+        limits = f" ({low} to {high} over {value.get('covers', 'items')})" if low and high else ""
+        return shown and shown + limits
     if not isinstance(value, int | float) or isinstance(value, bool):
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
