@@ -514,9 +514,12 @@ def test_validation_that_uses_random_numbers_of_its_own_leaves_training_alone(tm
     assert same(train(tmp_path / "a")[0], train(tmp_path / "b", validate=noisy)[0])
 
 
-def test_epochs_become_steps_over_all_micro_batches():
+def test_epochs_become_the_fewest_steps_that_read_so_many_examples():
     epochs = SETTINGS.model_copy(update={"max_steps": None, "epochs": 2.5, "grad_accum_steps": 2})
-    assert length(epochs, 35) == 12
+    assert SETTINGS.batch_size == 4
+    assert length(epochs, 35) == 11  # 87.5 examples, 8 a step
+    exact = epochs.model_copy(update={"epochs": 1.1})
+    assert length(exact, 400) == 55  # 1.1 * 400 is 440.00000000000006 in floats
     assert length(SETTINGS, 35) == 12
 
 

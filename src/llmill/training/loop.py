@@ -13,6 +13,7 @@ import math
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -177,8 +178,8 @@ def length(settings: Training, examples: int) -> int:
     if settings.max_steps is not None:
         return settings.max_steps
     assert settings.epochs is not None, "the schema gives one of the two"
-    micro_batches = -(-examples // settings.batch_size)
-    return math.ceil(settings.epochs * micro_batches / settings.grad_accum_steps)
+    passes = Fraction(str(settings.epochs))  # exact; in floats, 1.1 * 400 is more than 440
+    return math.ceil(passes * examples / (settings.batch_size * settings.grad_accum_steps))
 
 
 def write_curve(path: Path, curve: list[Row]) -> None:

@@ -27,7 +27,7 @@ HEADINGS = ("{E}:", "{E}.", "About {e}:", "More on {e}.", "Here is something abo
 HARD_SHARE = 0.25  # comparisons, sums and two hops, per question about a fact
 # Documents of daily life per round of sentences; half as many of numbers, and of words.
 DAILY_DOCUMENTS = 16
-NUMBER_FACTS = (13, 19)  # per document of numbers, besides its sums and comparisons
+NUMBER_FACTS = (13, 18)  # per document of numbers, besides its sums and comparisons
 
 
 def documents(settings: World, source: str = WORLD) -> dict[str, list[str]]:

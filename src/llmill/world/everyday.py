@@ -23,6 +23,7 @@ from llmill.world.lexicon import (
     ROUTINES,
     roman,
 )
+from llmill.world.split import home
 
 STORIES = (
     "{n} got a message about {prize}. {n} did not {act}, because it was not real.",
@@ -97,7 +98,7 @@ def number_fact(rng: Random) -> str:
         count = rng.randint(2, 20)
         return f"There are {count * size} {small} in {count} {large}."
     count = rng.randint(2, 6)
-    words = [rng.choice(GROUPS[g]) for g in rng.sample(sorted(GROUPS), count)]
+    words = sorted(rng.choice(GROUPS[g]) for g in rng.sample(sorted(GROUPS), count))
     listed = ", ".join(words[:-1]) + f" and {words[-1]}"
     return f"The list {listed} has {NUMBER_WORDS[count]} items."
 
@@ -134,13 +135,17 @@ def _story(rng: Random) -> str:
 def _voices(rng: Random) -> str:
     _, past, participle, things = rng.choice(ACTIONS)
     who, thing = rng.choice(PEOPLE), rng.choice(things)
-    pair = [f"The {who} {past} the {thing}.", f"The {thing} was {participle} by the {who}."]
-    return " ".join(rng.sample(pair, 2))
+    active = f"The {who} {past} the {thing}."
+    if home(active) != "text":
+        return _voices(rng)
+    return " ".join(rng.sample([active, f"The {thing} was {participle} by the {who}."], 2))
 
 
 def _tenses(rng: Random) -> str:
     present, past, base = rng.choice(ROUTINES)
     name, place = rng.choice(NAMES), rng.choice(PLACES)
+    if home(f"{name} {present} to the {place}.") != "text":
+        return _tenses(rng)
     return rng.choice(
         (
             f"{name} {present} to the {place} every day. Yesterday {name} {past} to the {place}.",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 from llmill.world.facts import Fact, by_entity, by_relation, values
-from llmill.world.split import part
+from llmill.world.split import home, part, sum_name
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,8 @@ def arithmetic(rng: Random, split: str) -> Problem:
             continue
         if word == "times":
             a, b = rng.randint(2, 12), rng.randint(2, 12)
-        if part(f"{a} {word} {b}") == split:
+        name = sum_name(a, word, b)
+        if part(name) == split and (split != "train" or home(name) == "text"):
             break
     result = {"plus": a + b, "minus": a - b, "times": a * b}[word]
     near = [result + step for step in (-11, -10, -3, -2, -1, 1, 2, 3, 10, 11) if result + step > 0]

@@ -78,7 +78,7 @@ ENDINGS = (
     " See you {soon}",
     " Have a nice day",
     " I hope you are well",
-    " Call me {soon}",
+    " I will call you {soon}",
 )
 
 

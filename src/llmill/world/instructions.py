@@ -4,6 +4,7 @@ A maker per kind draws an instruction from a small vocabulary. Facts are asked a
 only, and an instruction that names any held-out entity is not used.
 """
 
+import re
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -58,11 +59,13 @@ class WorldTask:
 
 
 def make(settings: World) -> list[WorldTask]:
-    """Return shuffled instructions with distinct prompts: a share asks for facts, the rest are
-    skills.
+    """Return shuffled instructions: a share asks for facts, the rest are skills.
+
+    No two have the same words in their inputs or, without an input, in their outputs. A test
+    instruction is therefore no training instruction in another wording or order.
     """
     rng = Random(f"{settings.seed}/instructions")
-    tasks: dict[tuple[str, str], WorldTask] = {}
+    tasks: dict[str, WorldTask] = {}
     train_facts = [
         f for f in facts() if part(f.entity) == "train" and not mentions_held_out(f.value)
     ]
@@ -81,10 +84,11 @@ def make(settings: World) -> list[WorldTask]:
     )
 
 
-def _keep(tasks: dict[tuple[str, str], WorldTask], kind: str, draft: Draft) -> None:
+def _keep(tasks: dict[str, WorldTask], kind: str, draft: Draft) -> None:
     instruction = WorldTask(kind, draft)
     if not mentions_held_out(instruction.text):
-        tasks.setdefault((draft.instruction, draft.input), instruction)
+        words = sorted(re.findall(r"\w+", draft.input or draft.output))
+        tasks.setdefault(" ".join(words), instruction)
 
 
 def _about(fact: Fact, rng: Random) -> Draft:

@@ -24,7 +24,7 @@ from llmill.world.lexicon import (
     ROUTINES,
     roman,
 )
-from llmill.world.split import part
+from llmill.world.split import home, part, sum_name
 
 TIMES = ("on Monday", "on Friday", "in the morning", "before lunch", "after work", "in spring")
 TRAITS = ("who lives near the river", "who has two sons", "with the red hat", "who sings well")
@@ -46,9 +46,12 @@ def passive(rng: Random) -> Draft:
     _, past, participle, things = rng.choice(ACTIONS)
     thing, other = rng.sample(things, 2)
     who, stranger = rng.sample(PEOPLE, 2)
+    active = f"The {who} {past} the {thing}."
+    if home(active) != "input":
+        return passive(rng)
     return Draft(
         rng.choice(("Rewrite the sentence in the passive voice.", "Make the sentence passive.")),
-        f"The {who} {past} the {thing}.",
+        active,
         f"The {thing} was {participle} by the {who}.",
         (),
         (
@@ -65,10 +68,13 @@ def shortening(rng: Random) -> Draft:
     thing, other = rng.sample(things, 2)
     who, stranger = rng.sample(PEOPLE, 2)
     trait, time = rng.choice(TRAITS), rng.choice(TIMES)
+    short = f"The {who} {past} the {thing}."
+    if home(short) != "output":
+        return shortening(rng)
     return Draft(
         rng.choice(("Say it in one short sentence.", "Shorten the sentence.")),
         f"The {who} {trait} {past} the {thing} {time}.",
-        f"The {who} {past} the {thing}.",
+        short,
         (),
         (
             f"The {stranger} {past} the {thing}.",
@@ -122,6 +128,8 @@ def tense(rng: Random) -> Draft:
         rng.choice(PLACES),
         rng.choice(("", " alone", " with me")),
     )
+    if home(f"{name} {present} to the {place}.") == "text":
+        return tense(rng)
     return Draft(
         rng.choice(("Put the sentence into the past tense.", "Write this as if it was yesterday.")),
         f"{name} {present} to the {place}{when}.",
@@ -135,9 +143,12 @@ def negation(rng: Random) -> Draft:
     """Negate a sentence."""
     present, past, base = rng.choice(ROUTINES)
     name, place = rng.choice(NAMES), rng.choice(PLACES)
+    sentence = f"{name} {present} to the {place}."
+    if home(sentence) == "text":
+        return negation(rng)
     return Draft(
         rng.choice(("Make the sentence negative.", "Say that this is not so.")),
-        f"{name} {present} to the {place}.",
+        sentence,
         f"{name} does not {base} to the {place}.",
         (f"{name} doesn't {base} to the {place}.",),
         (f"{name} {past} to the {place}.", f"{name} does not {present} to the {place}."),
@@ -148,9 +159,12 @@ def asking(rng: Random) -> Draft:
     """Turn a sentence into a question."""
     present, past, base = rng.choice(ROUTINES)
     name, place = rng.choice(NAMES), rng.choice(PLACES)
+    sentence = f"{name} {present} to the {place}."
+    if home(sentence) == "text":
+        return asking(rng)
     return Draft(
         "Turn the sentence into a question.",
-        f"{name} {present} to the {place}.",
+        sentence,
         f"Does {name} {base} to the {place}?",
         (),
         (f"Does {name} {present} to the {place}?", f"{name} {past} to the {place}."),
@@ -159,8 +173,10 @@ def asking(rng: Random) -> Draft:
 
 def counting(rng: Random) -> Draft:
     """Count the items of a list."""
-    count = rng.randint(2, 6)
+    count = rng.randint(3, 6)  # the text lists most pairs of words
     words = rng.sample(ALL_WORDS, count)
+    if words == sorted(words):  # as the text lists words
+        return counting(rng)
     wrong = rng.sample([n for n in range(2, 8) if n != count], 2)
     return Draft(
         rng.choice(("Count the items.", "How many items are in the list?")),
@@ -176,6 +192,8 @@ def sorting(rng: Random) -> Draft:
     first = rng.sample(sorted({word[0] for word in ALL_WORDS}), 3)
     words = [rng.choice([w for w in ALL_WORDS if w[0] == letter]) for letter in first]
     a, b, c = sorted(words)
+    if words == [a, b, c]:
+        return sorting(rng)
     return Draft(
         rng.choice(("Sort the words by the alphabet.", "Put the words in alphabetical order.")),
         ", ".join(words),
@@ -186,11 +204,12 @@ def sorting(rng: Random) -> Draft:
 
 
 def arithmetic(rng: Random) -> Draft:
-    """Work out sums of small numbers, without the sums kept for questions."""
+    """Work out sums of small numbers, without the sums of the text and of questions."""
     a, b, word = rng.randint(2, 40), rng.randint(2, 20), rng.choice(("plus", "minus"))
     if word == "minus":
         a += b
-    if part(f"{a} {word} {b}") != "train":
+    name = sum_name(a, word, b)
+    if part(name) != "train" or home(name) == "text":
         return arithmetic(rng)
     result = a + b if word == "plus" else a - b
     sign = "+" if word == "plus" else "-"
@@ -248,8 +267,8 @@ def grouping(rng: Random) -> Draft:
         listed = ", ".join(rng.sample([group, other, third], 3))
         right, wrong = article(group), (article(other), article(third))
         return Draft(
-            f"Choose the group of the word {words[0]}.",
-            listed,
+            "Choose the group of the word.",
+            f"{words[0]}: {listed}",
             sentence.format(right),
             (f"It is {right}.",),
             tuple(sentence.format(w) for w in wrong),

@@ -1,4 +1,5 @@
-"""Decides which entities training may ask about, and which only dev, val and test questions.
+"""Decides what training may hold: which entities it may ask about, and which only dev, val and test
+questions; which sentences of daily life the text may tell, and which only instructions.
 
 The part of an entity is a hash of its name. It does not change when a table grows, and a name in
 two tables has one part. Every training question, instruction and preference pair obeys
@@ -14,7 +15,8 @@ from llmill.world.facts import by_entity, facts
 from llmill.world.grammar import capital
 
 WORD = re.compile(r"\w+")
-DRAW = 36  # another number draws new parts; due once the test entities were looked at
+DRAW = 57  # another number draws new parts; due once the test entities were looked at
+HOMES = ("text", "input", "output")  # of sentences of daily life; see `home`
 SHARES = {  # percent; news has few facts, so more of them are for tests
     WORLD: (("test", 20), ("val", 6), ("dev", 6), ("train", 68)),
     NEWS: (("test", 40), ("val", 8), ("dev", 8), ("train", 44)),
@@ -29,6 +31,22 @@ def part(entity: str) -> str:
             return name
         rest -= share
     raise AssertionError("the shares do not add up to 100")
+
+
+def home(sentence: str) -> str:
+    """Return where a sentence of daily life may stand: in the `text`, as the `input` of an
+    instruction, or as an `output`.
+
+    A test instruction thus never asks for what the text has shown.
+    """
+    return HOMES[int(sha256(f"{DRAW}/home/{sentence}".encode()).hexdigest(), 16) % len(HOMES)]
+
+
+def sum_name(a: int, word: str, b: int) -> str:
+    """Return the name of `a plus b`, `a minus b` or `a times b`, whose part is that of `b plus a`
+    and `b times a`.
+    """
+    return f"{a} {word} {b}" if word == "minus" else f"{min(a, b)} {word} {max(a, b)}"
 
 
 def plain(entity: str) -> str:
