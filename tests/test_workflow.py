@@ -242,6 +242,10 @@ def test_what_is_missing_is_made_again_and_what_is_restored_leaves_log_and_cost_
     assert {file: file.read_text() for file in kept} == kept
 
 
+def test_snakemake_needs_no_home_that_it_can_write_to(first):
+    assert "Nothing to be done" in first.run("snakemake", "-n", HOME="/proc")
+
+
 def test_jobs_ahead_of_a_stage_leave_nothing_and_how_many_is_no_reason_to_run_it(first):
     made, target = first.hashes(), "data/tokenize/record.json"
     shutil.rmtree(first.root / "data/prepare")
