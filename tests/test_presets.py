@@ -49,7 +49,7 @@ def edited(here: Path) -> str:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_preset_fits_the_schema_and_says_what_it_is_and_takes_and_needs(name):
     assert preset(name).name == name
-    said = presets.about(name, ROOT / "presets")
+    said = presets.description(name, ROOT / "presets")
     assert all((said.what, said.needs, said.takes))
     assert preset_text(name).startswith(
         (ROOT / f"presets/{name}.yaml").read_text().split("\n\n")[0]
@@ -265,7 +265,7 @@ def test_in_a_pipe_the_presets_are_aligned_lines_and_the_present_one_is_marked(h
     assert llmill(here, "preset", "smoke").returncode == 0
     lines = llmill(here, "preset").stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[1:-1]] == [*NAMES[:-1], "smoke *"]
-    starts = {line.index(presets.about(name).needs) for name, line in zip(NAMES, lines[1:], strict=False)}  # fmt: skip
+    starts = {line.index(presets.description(name).needs) for name, line in zip(NAMES, lines[1:], strict=False)}  # fmt: skip
     assert starts == {lines[0].index("needs")}
 
 

@@ -27,15 +27,15 @@ def print_comparison(
     Raises `UserError` for what cannot be compared, and, after all else is shown, for results that
     neither DVC's cache nor the work tree holds.
     """
-    found = compared(before, after)
-    terminal.show(found, console or Console(), everything)
+    comparison = compared(before, after)
+    terminal.show(comparison, console or Console(), everything)
     if file:
         try:
-            record.write_bytes(file, page.render(found).encode())
+            record.write_bytes(file, page.render(comparison).encode())
         except OSError as error:
             raise UserError(f"{file}: cannot be written: {error.strerror}") from None
-    if found.missing:
-        said = "; ".join(f"{_some(paths)} of {side}" for side, paths in found.missing.items())
+    if comparison.missing:
+        said = "; ".join(f"{_some(paths)} of {side}" for side, paths in comparison.missing.items())
         raise UserError(
             f"not compared because they are not in DVC's cache: {said}. `dvc fetch --all-commits` "
             "fetches the results in a remote, and `dvc exp pull` those of an experiment"
@@ -55,11 +55,11 @@ def compared(before: str, after: str) -> Comparison:
             raise UserError(f"{old.title} and {new.title} are the same commit, so nothing differs")
         return chain.compare(old, new, open_cache())
     if old or new:
-        run, other = (after, old) if old else (before, new)
-        found = runs.find(run)
+        name, other = (after, old) if old else (before, new)
+        run = runs.find(name)
         assert other is not None
         raise UserError(
-            f"{other.title} is a revision and {run} is an MLflow run (of commit "
-            f"{found.tags.get(runs.COMMIT, 'unknown')}); compare two revisions or two runs"
+            f"{other.title} is a revision and {name} is an MLflow run (of commit "
+            f"{run.tags.get(runs.COMMIT, 'unknown')}); compare two revisions or two runs"
         )
     return runs.compare(runs.find(before), runs.find(after))

@@ -15,7 +15,7 @@ from llmill.contract import printable
 from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
 from llmill.runner import streams, typed
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 
 WEIGHTS = typer.Option(
     help="Data type of the weights. For large models on x86, bfloat16 is faster; int8 is even "

@@ -37,7 +37,7 @@ CHANGE = re.compile(r"([\w-]+(?:\.[\w-]+)*)=(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class About:
+class PresetDescription:
     """The description in a preset's first lines."""
 
     what: str
@@ -73,14 +73,14 @@ def load(name: str, folder: Path = FOLDER) -> Params:
     return params.check(yaml_file.parse(text(name, folder)), folder / f"{name}.yaml")
 
 
-def about(name: str, folder: Path = FOLDER) -> About:
+def description(name: str, folder: Path = FOLDER) -> PresetDescription:
     """Return the description of a preset; what its head does not say is empty."""
     content = (folder / f"{name}.yaml").read_text(encoding="utf-8", errors="replace")
     lines = match[0].splitlines() if (match := HEAD.match(content)) else []
-    about = {m[1]: m[2] for m in map(SAID.fullmatch, lines) if m}
+    words = {m[1]: m[2] for m in map(SAID.fullmatch, lines) if m}
     what = lines[0].removeprefix("#").strip() if lines else ""
     head = "\n".join(line.removeprefix("#") for line in lines)
-    return About(what, about.get("needs", ""), about.get("takes", ""), head)
+    return PresetDescription(what, words.get("needs", ""), words.get("takes", ""), head)
 
 
 def write(name: str, changes: list[str], force: bool) -> None:
@@ -98,7 +98,7 @@ def write(name: str, changes: list[str], force: bool) -> None:
     _write(content)
     with_changes = f" with {', '.join(changes)}" if changes else ""
     print(printable.line(f"{params.FILE}: preset {name}{with_changes}"))
-    print(printable.lines(about(name).head))
+    print(printable.lines(description(name).head))
 
 
 def change(changes: list[str]) -> None:
@@ -137,11 +137,11 @@ def print_list() -> None:
     present = params.FILE.read_bytes() if params.FILE.is_file() else None
     rows = []
     for name in names():
-        entry = about(name)
+        entry = description(name)
         try:
             mark = " *" if present == text(name).encode() else ""
         except UserError as error:  # the other presets are still listed
-            entry, mark = About(str(error), "", "", ""), ""
+            entry, mark = PresetDescription(str(error), "", "", ""), ""
         rows.append([name + mark, entry.what, entry.needs, entry.takes])
     rows = [[printable.line(cell) for cell in row] for row in rows]
     heads = ["preset", "what it is", "needs", "takes"]

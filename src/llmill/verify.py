@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from llmill.comparison import workspace
-from llmill.comparison.made import read_lock
+from llmill.comparison.stage_runs import read_lock
 from llmill.contract import elsewhere, ownership, pipeline, printable, record, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.pipeline import Stage

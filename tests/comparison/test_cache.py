@@ -8,7 +8,7 @@ import pytest
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
-from llmill.comparison.cache import Cache, folder_hash, hash_inside, open_cache
+from llmill.comparison.cache import DvcCache, folder_hash, hash_inside, open_cache
 from llmill.contract.errors import UserError
 from tests.comparison.toy import Toy, out_of
 
@@ -41,8 +41,8 @@ def toy(tmp_path, monkeypatch):
     return Toy(tmp_path)
 
 
-def opened(toy: Toy) -> Cache:
-    return Cache(toy.cache, toy.root / ".dvc/cache/runs")
+def opened(toy: Toy) -> DvcCache:
+    return DvcCache(toy.cache, toy.root / ".dvc/cache/runs")
 
 
 def test_what_the_cache_lost_is_read_from_the_work_tree_if_it_is_the_same_there(toy):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from llmill.comparison.cache import Cache
+from llmill.comparison.cache import DvcCache
 from llmill.comparison.causes import Chains, Change
-from llmill.comparison.made import read_lock
+from llmill.comparison.stage_runs import read_lock
 from tests.comparison.toy import CODE, Toy, out_of
 
 LR, STEPS, SHOTS = (Change("parameter", name) for name in ("train.lr", "tune.steps", "mmlu.shots"))
@@ -23,7 +23,7 @@ def chains(before, after) -> Chains:
 
 def ways(toy: Toy, found: Chains, address: str = MMLU) -> list[set[Change]]:
     """The changes of each step."""
-    cache = Cache(toy.cache, toy.root / ".dvc/cache/runs")
+    cache = DvcCache(toy.cache, toy.root / ".dvc/cache/runs")
     return [{*step.changes} for step in found.between(address, cache).steps]
 
 
@@ -108,7 +108,7 @@ def test_what_made_the_same_bytes_is_told_apart_from_what_did_not(toy):
     found = chains(toy.chain(), toy.chain(lr=0.02, code=edited))
     toy.chain(code=edited)
     assert ways(toy, found)[-1] == {LR}
-    cache = Cache(toy.cache, toy.root / ".dvc/cache/runs")
+    cache = DvcCache(toy.cache, toy.root / ".dvc/cache/runs")
     *_, last = found.between(MMLU, cache).steps
     assert last.before.outs == read_lock({"stages": toy.chain()})[MMLU].outs
 

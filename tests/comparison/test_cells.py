@@ -3,7 +3,7 @@
 import pytest
 
 from llmill.comparison import cells, items
-from llmill.comparison.chain import Row
+from llmill.comparison.chain import MetricRow
 from llmill.comparison.figures import Figure
 
 
@@ -19,7 +19,7 @@ from llmill.comparison.figures import Figure
     ],
 )
 def test_a_change_is_shown_in_the_unit_of_its_figure(unit, before, after, change):
-    row = Row(Figure("a.key", "report", "Group", "a figure", unit, before, after), None)
+    row = MetricRow(Figure("a.key", "report", "Group", "a figure", unit, before, after), None)
     assert cells.figure(row)[3] == change
 
 
@@ -27,8 +27,12 @@ def test_a_mean_over_seeds_changes_as_it_does_and_not_as_its_first_seed():
     """Wrong on 10 of 100 with each of three seeds, and then on 14, 2 and 2."""
     hits = {("a", n): 1.0 for n in range(86)} | {("a", n): 0.0 for n in range(86, 100)}
     before = {**hits} | {("a", n): 1.0 for n in range(86, 90)}
-    paired = items.paired(*(items.Measure("share", each, True) for each in (before, hits)))
-    seeds = Row(Figure("classify.all", "accuracy", "Group", "all", "share", 0.90, 0.94), paired)
+    paired = items.paired(*(items.ItemMetric("share", each, True) for each in (before, hits)))
+    seeds = MetricRow(
+        Figure("classify.all", "accuracy", "Group", "all", "share", 0.90, 0.94), paired
+    )
     assert cells.figure(seeds)[3:5] == ("+4.0", "0 / 4 of 100, first seed")
-    alone = Row(Figure("classify.all", "accuracy", "Group", "all", "share", 0.90, 0.86), paired)
+    alone = MetricRow(
+        Figure("classify.all", "accuracy", "Group", "all", "share", 0.90, 0.86), paired
+    )
     assert cells.figure(alone)[3:5] == ("-4.0 (-8.6 to +0.7)", "0 / 4 of 100")

@@ -8,7 +8,7 @@ NOTHING: dict[str, object] = {}
 
 
 def of(address: str, **files):
-    return items.measures(address, {f"{name}.json": rows for name, rows in files.items()}.get)
+    return items.item_metrics(address, {f"{name}.json": rows for name, rows in files.items()}.get)
 
 
 def question(n: int, right: bool, level: str | None = None, subject: str = "sums") -> dict:

@@ -3,12 +3,12 @@
 import pytest
 
 from llmill.comparison.causes import MISSING, Between, Change, Step
-from llmill.comparison.made import Made
 from llmill.comparison.reasons import said
 from llmill.comparison.revisions import Revision
+from llmill.comparison.stage_runs import StageRun
 
 SIDES = Revision("main~1", "a" * 40), Revision("main", "b" * 40)
-RUN = Made("python -m llmill mmlu tune", {}, {}, {})
+RUN = StageRun("python -m llmill mmlu tune", {}, {}, {})
 VALUES = {
     Change("parameter", "mmlu.subjects"): (["a b"], ["a b", "c"]),
     Change("parameter", "tune.steps"): (10, 20),

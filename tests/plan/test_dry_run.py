@@ -11,7 +11,7 @@ from dvc.repo import Repo
 
 from llmill.contract import pipeline, record
 from llmill.contract.errors import UserError
-from llmill.plan.dry_run import Outcome, foresee
+from llmill.plan.dry_run import Forecast, foresee
 from llmill.runner import params
 from tests.plan import toy
 
@@ -51,7 +51,7 @@ def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
     return lambda root: replace(root, file, old, new)
 
 
-def plan() -> dict[str, Outcome]:
+def plan() -> dict[str, Forecast]:
     tree = params.load()
     return foresee(tree, pipeline.load({"paths": tree.paths.model_dump()}))
 
@@ -197,19 +197,19 @@ def test_the_plan_after_an_edit_is_what_dvc_then_does(chain, name, caplog):
     assert done == {**dict.fromkeys(toy.ALL, "leave"), **does}
     certain = {stage: o.verdict for stage, o in planned.items() if o.verdict != "may run"}
     assert certain.items() <= done.items()
-    assert all(outcome.verdict == "leave" for outcome in plan().values())
+    assert all(forecast.verdict == "leave" for forecast in plan().values())
 
 
 def test_files_of_an_older_form_make_the_plan_less_certain_and_never_wrong(chain):
     rewrite(chain, "data/prepare/record.json", "data/code/pretrain.json")
-    assert {outcome.verdict for outcome in plan().values()} == {"leave"}
+    assert {forecast.verdict for forecast in plan().values()} == {"leave"}
     replace(chain, "params.yaml", "validate_share: 0.02", "validate_share: 0.03")
     replace(chain, DEPTH, "DEPTH = 3", "DEPTH = 4")
     planned = plan()
-    assert planned["prepare"] == Outcome("run", ["prepare.validate_share 0.02, now 0.03"])
+    assert planned["prepare"] == Forecast("run", ["prepare.validate_share 0.02, now 0.03"])
     why = ["its code changed; what it was is not known", "after prepare"]
-    assert planned["pretrain"] == Outcome("run", why)
-    assert planned["report"] == Outcome("may run", ["after prepare, pretrain"])
+    assert planned["pretrain"] == Forecast("run", why)
+    assert planned["report"] == Forecast("may run", ["after prepare, pretrain"])
 
 
 def add_tickets(root: Path) -> None:
@@ -284,7 +284,7 @@ def test_the_lock_of_an_editor_is_no_part_of_a_folder(chain):
     """Emacs links `.#FILE` to no file while an edit is not saved."""
     for folder in (chain / "src/llmill/stages", chain):
         (folder / ".#paths.py").symlink_to("me@host.1234:5678")
-    assert {outcome.verdict for outcome in plan().values()} == {"leave"}
+    assert {forecast.verdict for forecast in plan().values()} == {"leave"}
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llmill.contract.pipeline import Stage
-from llmill.plan.dry_run import Outcome
+from llmill.plan.dry_run import Forecast
 from llmill.plan.table import Planned, table
 from llmill.runner.cost import Cost
 from tests.plan import toy
@@ -87,7 +87,7 @@ def test_in_a_read_only_clone_it_says_so_in_one_line(fresh):
 def test_reasons_stand_below_their_stage_and_the_total_below_all():
     def planned(name: str, verdict: str, reasons: list[str], last: Cost | None) -> Planned:
         stage = Stage(name, None, "", (), (), f"results/{name}")
-        return Planned(stage, Outcome(verdict, reasons), last)
+        return Planned(stage, Forecast(verdict, reasons), last)
 
     modules = [f"llmill.training.module_{i} changed" for i in range(14)]
     assert table(

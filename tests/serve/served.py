@@ -17,7 +17,7 @@ from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.models import LanguageModel
 from llmill.serve.app import create
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 from llmill.serve.run import Server, listener
 from llmill.serve.served import Served
 from llmill.serve.worker import Worker

@@ -115,13 +115,13 @@ def test_an_idle_server_stops_at_once_though_a_connection_is_kept_open(monkeypat
 def test_a_signal_before_the_server_runs_is_not_lost(folder):
     script = """
 import os, signal
-from llmill.serve import refusal, run
+from llmill.serve import limits, run
 running = run.Server.run
 def early(self, sockets):
     os.kill(os.getpid(), signal.SIGTERM)
     running(self, sockets=sockets)
 run.Server.run = early
-run.serve(["pretrain"], "127.0.0.1", 0, refusal.Limits(), "float32")
+run.serve(["pretrain"], "127.0.0.1", 0, limits.Limits(), "float32")
 """
     environment = {k: v for k, v in os.environ.items() if k != KEY}
     done = subprocess.run(

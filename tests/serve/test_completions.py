@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from llmill.models import LanguageModel
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 from llmill.serve.served import Served
 from tests.evaluation.toys import bytes_tokenizer
 from tests.serve import served

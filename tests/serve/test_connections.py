@@ -18,7 +18,7 @@ import pytest
 from llmill.contract.errors import UserError
 from llmill.model import checkpoint
 from llmill.serve import connections
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 from tests.conftest import ROOT
 from tests.serve.served import TOKENIZER, decoder, random_models, serving
 from tests.waiting import until

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from llmill.serve import app, run
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 from tests.serve.served import random_models, serving
 
 COMPLETION = {"model": "pretrain", "prompt": "One", "max_tokens": 3}

@@ -13,7 +13,7 @@ import pytest
 from llmill.model.generate import Writer
 from llmill.model.int8 import in_int8
 from llmill.serve import replies, run, worker
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 from llmill.serve.text import Reading
 from tests.model.test_generate import needs_fbgemm
 from tests.serve.served import END, TOKENIZER, alone, random_models, serving

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from llmill.comparison.made import Made, read
+from llmill.comparison.stage_runs import StageRun, read
 from llmill.contract import elsewhere, yaml_file
 from llmill.contract.errors import UserError
 from llmill.contract.record import files_under
@@ -17,13 +17,13 @@ from llmill.contract.record import files_under
 FOLDER = ".dir"  # how the hash of a folder ends
 
 
-class Cache:
+class DvcCache:
     """DVC's cache, and after it the work tree, which may also hold a file with a given hash."""
 
     def __init__(self, files: Path, runs: Path):
         self._files, self._runs = files, runs
         self._listed: dict[tuple[str, str], dict[str, str] | None] = {}
-        self._read: dict[Path, Made | None] = {}
+        self._read: dict[Path, StageRun | None] = {}
 
     def read(self, md5: str, path: str) -> bytes | None:
         """Return the content of the file with a hash, or None if nobody has it; `path`: where it
@@ -41,29 +41,29 @@ class Cache:
         if (md5, path) not in self._listed:
             cached = self._file(md5)
             content = cached.read_bytes() if cached.is_file() else None
-            found = _listed(content) if content else _hashed(Path(path))
-            known = content is not None or (found and folder_hash(found) == md5)
-            self._listed[md5, path] = found if known else None
+            files = _listed(content) if content else _hashed(Path(path))
+            known = content is not None or (files and folder_hash(files) == md5)
+            self._listed[md5, path] = files if known else None
         return self._listed[md5, path]
 
-    def has(self, made: Made) -> bool:
+    def has(self, run: StageRun) -> bool:
         """Return whether the lists of all files that a run left are known."""
-        return all(self.files(md5, out) is not None for out, md5 in made.outs.items())
+        return all(self.files(md5, out) is not None for out, md5 in run.outs.items())
 
-    def runs(self, commands: set[str]) -> list[Made]:
+    def runs(self, commands: set[str]) -> list[StageRun]:
         """Return the results of these commands in DVC's run cache, newest first."""
         files = [file for cmd in sorted(commands) for file in self._by_command.get(cmd, [])]
         newest = sorted(files, key=lambda file: (-file.stat().st_mtime, file))
         for file in newest:
             if file not in self._read:
                 self._read[file] = read(_parsed(file))
-        return [made for made in map(self._read.get, newest) if made]
+        return [run for run in map(self._read.get, newest) if run]
 
-    def hash_of(self, made: Made, path: str) -> str | None:
+    def hash_of(self, run: StageRun, path: str) -> str | None:
         """Return the hash that a run gave to a file or folder of its output, or None if it is not
         known.
         """
-        for out, md5 in made.outs.items():
+        for out, md5 in run.outs.items():
             if path == out:
                 return md5
             if path.startswith(f"{out}/"):
@@ -73,19 +73,19 @@ class Cache:
     @cached_property
     def _by_command(self) -> dict[str, list[Path]]:
         """Files of the run cache by their first line, the command: most need not be parsed."""
-        found: dict[str, list[Path]] = {}
+        files: dict[str, list[Path]] = {}
         for file in sorted(self._runs.glob("*/*/*")):
             with file.open(encoding="utf-8", errors="replace") as lines:
                 cmd = next(lines, "").rstrip("\n")
             if cmd.startswith("cmd: ") and not file.suffix:
-                found.setdefault(cmd.removeprefix("cmd: "), []).append(file)
-        return found
+                files.setdefault(cmd.removeprefix("cmd: "), []).append(file)
+        return files
 
     def _file(self, md5: str) -> Path:
         return self._files / md5[:2] / md5[2:]
 
 
-def open_cache() -> Cache:
+def open_cache() -> DvcCache:
     """Open the repository's cache. Raises `UserError` if DVC has none. DVC's own `Repo` would write
     into `.dvc` when it opens.
     """
@@ -99,7 +99,7 @@ def open_cache() -> Cache:
     except DvcException as error:
         raise UserError(yaml_file.one_line(f"DVC: {error}")) from None
     folder = Path(chosen or Path(own, "cache"))
-    return Cache(folder / "files" / "md5", folder / "runs")
+    return DvcCache(folder / "files" / "md5", folder / "runs")
 
 
 def folder_hash(files: Mapping[str, str]) -> str:

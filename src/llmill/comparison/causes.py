@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 from typing import Any
 
-from llmill.comparison.cache import Cache
-from llmill.comparison.made import Made, producer
+from llmill.comparison.cache import DvcCache
+from llmill.comparison.stage_runs import StageRun, producer
 from llmill.contract import closure
 
 MISSING = "not there"  # for what only one side has
@@ -36,8 +36,8 @@ class Step:
     """Two runs of a stage; the second has some more changes."""
 
     changes: frozenset[Change]
-    before: Made
-    after: Made
+    before: StageRun
+    after: StageRun
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Between:
 class Chains:
     """The chain before and after: what each stage was made from."""
 
-    before: Mapping[str, Made]
-    after: Mapping[str, Made]
+    before: Mapping[str, StageRun]
+    after: Mapping[str, StageRun]
     _upstream: dict[str, frozenset[Change]] = field(default_factory=dict)
     _placed: dict[tuple[str, str, str], list[Sides]] = field(default_factory=dict)
 
@@ -69,7 +69,7 @@ class Chains:
         """The stages that both sides have, in the order of the first."""
         return [address for address in self.before if address in self.after]
 
-    def pair(self, address: str) -> tuple[Made, Made]:
+    def pair(self, address: str) -> tuple[StageRun, StageRun]:
         """Return a stage that both sides have, before and after."""
         return self.before[address], self.after[address]
 
@@ -81,36 +81,36 @@ class Chains:
 
     def maker(self, path: str) -> str | None:
         """Return the stage whose output a path is in, if it is the same on both sides."""
-        found = producer(self.after, path)
-        return found if found and found == producer(self.before, path) else None
+        stage = producer(self.after, path)
+        return stage if stage and stage == producer(self.before, path) else None
 
     def own(self, address: str) -> dict[Change, tuple[Any, Any]]:
         """Return what changed in the stage itself, with the values before and after."""
         pair = self.pair(address)
-        found = {change: _values(change, pair) for change in self._own_of(address)}
-        return {change: values for change, values in found.items() if values[0] != values[1]}
+        every = {change: _values(change, pair) for change in self._own_of(address)}
+        return {change: values for change, values in every.items() if values[0] != values[1]}
 
     def inputs(self, address: str) -> dict[str, str]:
         """Return the stages that made the other differing dependencies, by path."""
-        made = {path: self.maker(path) for path in self.differing(address)}
-        return {path: maker for path, maker in made.items() if maker and maker != CODE}
+        makers = {path: self.maker(path) for path in self.differing(address)}
+        return {path: maker for path, maker in makers.items() if maker and maker != CODE}
 
     def upstream(self, address: str) -> frozenset[Change]:
         """Return every change from which a path of differing files leads to the stage, including
         its own.
         """
         if address not in self._upstream:
-            found = frozenset(self.own(address))
+            changes = frozenset(self.own(address))
             for maker in dict.fromkeys(self.inputs(address).values()):
-                found |= self.upstream(maker)
-            self._upstream[address] = found
+                changes |= self.upstream(maker)
+            self._upstream[address] = changes
         return self._upstream[address]
 
-    def between(self, address: str, cache: Cache) -> Between:
+    def between(self, address: str, cache: DvcCache) -> Between:
         """Return the longest path from before to after through runs that the cache holds."""
         changes = self.upstream(address)
         old, new = self.pair(address)
-        runs: dict[frozenset[Change], Made] = {}
+        runs: dict[frozenset[Change], StageRun] = {}
         if len(changes) > 1:
             known = (run for run in cache.runs({old.cmd, new.cmd}) if cache.has(run))
             for run in known:
@@ -135,7 +135,7 @@ class Chains:
             elif old.deps[path] != new.deps[path] and not self.upstream(maker):
                 yield Change("bytes", path)
 
-    def _sides(self, address: str, run: Made, cache: Cache) -> Iterator[Sides]:
+    def _sides(self, address: str, run: StageRun, cache: DvcCache) -> Iterator[Sides]:
         """Yield on which side a run has each change upstream; nothing for a run that is not
         between.
         """
@@ -151,14 +151,14 @@ class Chains:
         if set(run.parameters) - {change.name for change in own if change.kind == "parameter"}:
             return
         ways: list[list[Sides]] = [[sides]]
-        for path, maker in self._made(address).items():
+        for path, maker in self._common_inputs(address).items():
             contents = old.deps[path], new.deps[path], run.deps.get(path)
             ways.append([*self._of_input(maker, path, contents, cache)])
         if _count(ways) <= MOST_WAYS:
             yield from filter(None, map(_joined, product(*ways)))
 
     def _of_input(
-        self, maker: str, path: str, contents: tuple[str, str, str | None], cache: Cache
+        self, maker: str, path: str, contents: tuple[str, str, str | None], cache: DvcCache
     ) -> Iterator[Sides]:
         """Yield the sides of an input that a stage of the chain made. `contents`: its hash before,
         after, and in the run.
@@ -173,7 +173,7 @@ class Chains:
         if old != new and md5 is not None:
             yield from self._makers(maker, path, md5, cache)
 
-    def _makers(self, maker: str, path: str, md5: str, cache: Cache) -> list[Sides]:
+    def _makers(self, maker: str, path: str, md5: str, cache: DvcCache) -> list[Sides]:
         """Return every way in which a cached run of a stage has made a file with this content."""
         if (maker, path, md5) not in self._placed:
             before, after = self.pair(maker)
@@ -185,20 +185,20 @@ class Chains:
             ]
         return self._placed[maker, path, md5]
 
-    def _made(self, address: str) -> dict[str, str]:
+    def _common_inputs(self, address: str) -> dict[str, str]:
         """Return the dependencies that stages made on both sides, by path; code does not count."""
         old, new = self.pair(address)
         makers = {path: self.maker(path) for path in old.deps if path in new.deps}
         return {path: maker for path, maker in makers.items() if maker and maker != CODE}
 
 
-def _value(change: Change, made: Made) -> Any:
+def _value(change: Change, run: StageRun) -> Any:
     if change.kind == "parameter":
-        return made.parameters.get(change.name, MISSING)
-    return made.cmd if change.kind == "command" else made.deps.get(change.name, MISSING)
+        return run.parameters.get(change.name, MISSING)
+    return run.cmd if change.kind == "command" else run.deps.get(change.name, MISSING)
 
 
-def _values(change: Change, pair: tuple[Made, Made]) -> tuple[Any, Any]:
+def _values(change: Change, pair: tuple[StageRun, StageRun]) -> tuple[Any, Any]:
     return _value(change, pair[0]), _value(change, pair[1])
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-from llmill.comparison.chain import Comparison, Row
+from llmill.comparison.chain import Comparison, MetricRow
 from llmill.comparison.differences import Difference
 from llmill.comparison.figures import Figure
 from llmill.comparison.items import Paired
@@ -36,26 +36,26 @@ def of_stages(stages: list[str]) -> str:
     return ", ".join(shown[: MOST_STAGES if more else None]) + more or form.DASH
 
 
-def stages(found: Comparison) -> list[Cells]:
+def stages(comparison: Comparison) -> list[Cells]:
     """Return for each stage its name, what changed in it, whose differing results it read, its
     output.
     """
     return [
         (row.address, ", ".join(row.changed) or form.DASH, of_stages(row.inputs), row.output)
-        for row in found.stages
+        for row in comparison.stages
     ]
 
 
-def headlines(found: Comparison) -> dict[str, list[Cells]]:
+def headlines(comparison: Comparison) -> dict[str, list[Cells]]:
     """Return the metrics that moved, by group."""
-    ordered = groupby(found.headlines, key=lambda row: row.figure.group)
+    ordered = groupby(comparison.headlines, key=lambda row: row.figure.group)
     groups: dict[str, list[Cells]] = {}
     for group, rows in ordered:
         groups.setdefault(group, []).extend(figure(row) for row in rows)
     return groups
 
 
-def others(rows: Iterable[Row]) -> list[Cells]:
+def others(rows: Iterable[MetricRow]) -> list[Cells]:
     """Return name, before, after and change of a stage's other metrics."""
     return [figure(row)[:4] for row in rows]
 
@@ -69,7 +69,7 @@ def steps(reason: Reason) -> dict[str, list[Cells]]:
     return groups
 
 
-def figure(row: Row) -> Cells:
+def figure(row: MetricRow) -> Cells:
     """Return the cells of `FIGURE_HEAD`."""
     return _figure(row.figure, row.paired)
 
@@ -123,16 +123,16 @@ def _change(difference: Any, unit: str) -> str:
     return f"{shown} ({' to '.join(f'{bound:+,.{decimals}f}' for bound in bounds)})"
 
 
-def tests(found: Comparison) -> int:
+def tests(comparison: Comparison) -> int:
     """Return how many metrics have a test."""
-    return sum(row.paired is not None and row.paired.p is not None for row in found.headlines)
+    return sum(row.paired is not None and row.paired.p is not None for row in comparison.headlines)
 
 
-def caption(found: Comparison) -> str:
+def caption(comparison: Comparison) -> str:
     """Return the meaning of the columns of a metric table."""
-    if not any(row.paired for row in found.headlines):
+    if not any(row.paired for row in comparison.headlines):
         return "Neither side keeps items for these metrics, only intervals where there are any."
-    n = tests(found)
+    n = tests(comparison)
     return (
         "gained, lost: items that only one side answers correctly (or with a higher score), among "
         "the items that both sides share. After the change comes its 95 % interval over these "

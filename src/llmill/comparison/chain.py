@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from llmill.comparison import figures, items, workspace
-from llmill.comparison.cache import Cache
+from llmill.comparison.cache import DvcCache
 from llmill.comparison.causes import CODE, Between, Chains, Change, Step
 from llmill.comparison.differences import (
     Difference,
@@ -16,11 +16,11 @@ from llmill.comparison.differences import (
     stage_rows,
 )
 from llmill.comparison.figures import Figure
-from llmill.comparison.items import Measures, Paired
-from llmill.comparison.made import Made, read_lock
+from llmill.comparison.items import ItemMetrics, Paired
 from llmill.comparison.outputs import Outputs, Read
 from llmill.comparison.reasons import Reason, StepFigure, named, said
 from llmill.comparison.revisions import Revision
+from llmill.comparison.stage_runs import StageRun, read_lock
 from llmill.contract import pipeline, yaml_file
 from llmill.contract.errors import UserError
 
@@ -29,7 +29,7 @@ REPORT, SUMMARY, METRICS = "report", "summary.json", "metrics.json"
 
 
 @dataclass(frozen=True)
-class Row:
+class MetricRow:
     """A metric that moved, with both sides on the same items if their stages kept them."""
 
     figure: Figure
@@ -45,10 +45,10 @@ class Comparison:
     differences: list[Difference] = field(default_factory=list)
     stages: list[StageRow] = field(default_factory=list)
     n_stages: int = 0
-    headlines: list[Row] = field(default_factory=list)
+    headlines: list[MetricRow] = field(default_factory=list)
     still: int = 0  # headline metrics that did not move
     alone: int = 0  # headline metrics of one side only
-    others: dict[str, list[Row]] = field(default_factory=dict)  # by stage
+    others: dict[str, list[MetricRow]] = field(default_factory=dict)  # by stage
     reasons: list[Reason] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)  # files that nobody has, by side
@@ -60,7 +60,7 @@ class Comparison:
         return not (self.differences or self.stages or moved)
 
 
-def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
+def compare(before: Revision, after: Revision, cache: DvcCache) -> Comparison:
     """Compare two revisions. Raises `UserError` unless the sides are two states of one pipeline."""
     sides = (before, after)
     locks = read(before), read(after)
@@ -71,26 +71,26 @@ def compare(before: Revision, after: Revision, cache: Cache) -> Comparison:
             f"{after.title} has the stages {_listed(locks[1])}"
         )
     outputs = Outputs(cache), Outputs(cache)
-    found = Comparison(
+    comparison = Comparison(
         (before.title, after.title),
         (before.subject, after.subject),
         n_stages=len({*chains.before, *chains.after}),
     )
     for side, lock in zip(sides, locks, strict=True):
-        found.notes += _gaps(side, lock)
-    found.differences = differences(chains, sides, outputs, found.notes)
-    found.stages = stage_rows(chains, cache)
-    if not found.is_empty:  # else there is nothing to read
-        _Figures(chains, outputs, found, sides).fill()
-    found.missing = {
+        comparison.notes += _gaps(side, lock)
+    comparison.differences = differences(chains, sides, outputs, comparison.notes)
+    comparison.stages = stage_rows(chains, cache)
+    if not comparison.is_empty:  # else there is nothing to read
+        _Figures(chains, outputs, comparison, sides).fill()
+    comparison.missing = {
         side.title: files.missing
         for side, files in zip(sides, outputs, strict=True)
         if files.missing
     }
-    return found
+    return comparison
 
 
-def read(side: Revision) -> dict[str, Made]:
+def read(side: Revision) -> dict[str, StageRun]:
     """Return the `dvc.lock` of a revision, in the order of its `dvc.yaml`. Raises `UserError` if it
     names no run.
     """
@@ -118,7 +118,7 @@ def _yaml(side: Revision, path: str) -> Any:
         raise UserError(yaml_file.one_line(f"{side.title}: {path}: not YAML: {error}")) from None
 
 
-def _gaps(side: Revision, lock: Mapping[str, Made]) -> list[str]:
+def _gaps(side: Revision, lock: Mapping[str, StageRun]) -> list[str]:
     """Return notes on stages that a side's lock lacks, and on parameters and files of the work tree
     that were edited since.
     """
@@ -145,7 +145,7 @@ def _some(names: Sequence[str]) -> str:
     return f"{', '.join(names[:6])}{' and more' if len(names) > 6 else ''}"
 
 
-def _listed(lock: Mapping[str, Made]) -> str:
+def _listed(lock: Mapping[str, StageRun]) -> str:
     names = [*lock]
     return ", ".join(names[:4]) + (" ..." if len(names) > 4 else "")
 
@@ -157,19 +157,20 @@ class _Figures:
         self,
         chains: Chains,
         outputs: tuple[Outputs, Outputs],
-        found: Comparison,
+        comparison: Comparison,
         sides: tuple[Revision, Revision],
     ):
-        self._chains, self._outputs, self._found, self._sides = chains, outputs, found, sides
+        self._chains, self._outputs, self._sides = chains, outputs, sides
+        self._comparison = comparison
         self._cache = outputs[0].cache
         self._between = Outputs(self._cache)  # what is missing there is not counted for the sides
         self._reasons: dict[Any, tuple[Between, Values, Reason]] = {}
-        self._measured: dict[tuple[str, ...], Measures] = {}
+        self._item_metrics: dict[tuple[str, ...], ItemMetrics] = {}
         self._metrics: dict[tuple[str, ...], Any] = {}
 
     def fill(self) -> None:
         """Fill in all of them."""
-        chains, found = self._chains, self._found
+        chains, comparison = self._chains, self._comparison
         metrics = {
             address: self._of_pair(address)
             for address in chains.both
@@ -178,21 +179,21 @@ class _Figures:
         every = [*chains.before, *chains.after]
         headlines = figures.headlines(self._summaries(), metrics, every, chains.both)
         moved = [figure for figure in headlines if figure.has_moved]
-        found.alone = sum(figure.is_alone for figure in headlines)
-        found.still = sum(figure.has_stayed for figure in headlines)
-        found.headlines = [self._row(figure, figure.key) for figure in moved]
+        comparison.alone = sum(figure.is_alone for figure in headlines)
+        comparison.still = sum(figure.has_stayed for figure in headlines)
+        comparison.headlines = [self._row(figure, figure.key) for figure in moved]
         for address, pair in metrics.items():
             rows = [self._row(figure, None) for figure in figures.others(address, pair)]
             if rows:
-                found.others[address] = rows
+                comparison.others[address] = rows
         for address, pair in metrics.items():
-            if address in found.others or None in pair:
+            if address in comparison.others or None in pair:
                 self._explain(address, [f for f in moved if f.address == address])
         for between, values, reason in self._reasons.values():
             own = (change for change in between.changes if change.kind != "bytes")
             files = {change: self._file(change) for change in own}
             reason.said = said(between, values, self._sides, reason.addresses, files)
-            self._found.reasons.append(reason)
+            self._comparison.reasons.append(reason)
 
     def _summaries(self) -> tuple[Any, Any]:
         locks = (self._chains.before, self._chains.after)
@@ -206,30 +207,32 @@ class _Figures:
         before, after = self._chains.pair(address)
         return self._metrics_of(address, before), self._metrics_of(address, after)
 
-    def _metrics_of(self, address: str, made: Made) -> Any:
-        key = tuple(made.outs.values())
+    def _metrics_of(self, address: str, run: StageRun) -> Any:
+        key = tuple(run.outs.values())
         if key not in self._metrics:
-            self._metrics[key] = self._reader(address, made)(METRICS)
+            self._metrics[key] = self._reader(address, run)(METRICS)
         return self._metrics[key]
 
-    def _reader(self, address: str, made: Made) -> Read:
+    def _reader(self, address: str, run: StageRun) -> Read:
         before, after = self._chains.pair(address)
-        one = self._outputs[0] if made is before else self._between
-        return (self._outputs[1] if made is after else one).reader(made)
+        one = self._outputs[0] if run is before else self._between
+        return (self._outputs[1] if run is after else one).reader(run)
 
-    def _measures_of(self, address: str, made: Made) -> Measures:
-        key = (address, *made.outs.values())
-        if key not in self._measured:
-            self._measured[key] = items.measures(address, self._reader(address, made))
-        return self._measured[key]
+    def _item_metrics_of(self, address: str, run: StageRun) -> ItemMetrics:
+        key = (address, *run.outs.values())
+        if key not in self._item_metrics:
+            self._item_metrics[key] = items.item_metrics(address, self._reader(address, run))
+        return self._item_metrics[key]
 
-    def _row(self, figure: Figure, key: str | None) -> Row:
+    def _row(self, figure: Figure, key: str | None) -> MetricRow:
         if key is None or figure.address not in self._chains.both:
-            return Row(figure, None)
-        return Row(figure, self._paired(figure.address, key, *self._chains.pair(figure.address)))
+            return MetricRow(figure, None)
+        return MetricRow(
+            figure, self._paired(figure.address, key, *self._chains.pair(figure.address))
+        )
 
-    def _paired(self, address: str, key: str, before: Made, after: Made) -> Paired | None:
-        old, new = (self._measures_of(address, made).get(key) for made in (before, after))
+    def _paired(self, address: str, key: str, before: StageRun, after: StageRun) -> Paired | None:
+        old, new = (self._item_metrics_of(address, run).get(key) for run in (before, after))
         return items.paired(old, new) if old and new else None
 
     def _explain(self, address: str, moved: list[Figure]) -> None:
@@ -251,7 +254,7 @@ class _Figures:
         if change.kind != CODE:
             return "dvc.yaml" if change.kind == "command" else change.name
         stage = PurePosixPath(change.name).stem
-        of_stage = [each for each in self._found.differences if stage in each.stages]
+        of_stage = [each for each in self._comparison.differences if stage in each.stages]
         modules = [each.name for each in of_stage if each.kind == CODE]
         tables = [name for name in modules if "/" in name]
         dotted = [f"{name.replace('.', '/')}.py" for name in modules if "/" not in name]
@@ -259,8 +262,8 @@ class _Figures:
 
     def _step(self, figure: Figure, step: Step, by: str) -> StepFigure:
         before, after = (
-            figures.at(figure.key, figure.address, self._metrics_of(figure.address, made))
-            for made in (step.before, step.after)
+            figures.at(figure.key, figure.address, self._metrics_of(figure.address, run))
+            for run in (step.before, step.after)
         )
         paired = self._paired(figure.address, figure.key, step.before, step.after)
         shown = Figure(
@@ -270,15 +273,15 @@ class _Figures:
 
     def _values(self, address: str) -> Values:
         """Return the values of every change upstream of a stage."""
-        found: Values = {}
+        values: Values = {}
         todo, seen = [address], {address}
         while todo:
             one = todo.pop()
-            found |= self._chains.own(one)
+            values |= self._chains.own(one)
             new = {*self._chains.inputs(one).values()} - seen
             todo, seen = [*todo, *new], seen | new
-        return found
+        return values
 
 
-def _differ(before: Made, after: Made) -> bool:
+def _differ(before: StageRun, after: StageRun) -> bool:
     return before.outs != after.outs

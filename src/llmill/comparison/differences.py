@@ -7,11 +7,11 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from llmill.comparison.cache import Cache
+from llmill.comparison.cache import DvcCache
 from llmill.comparison.causes import CODE, MISSING, Chains
-from llmill.comparison.made import Made
 from llmill.comparison.outputs import Outputs
 from llmill.comparison.revisions import Revision
+from llmill.comparison.stage_runs import StageRun
 from llmill.contract import closure, record
 from llmill.contract.closure import Code, SourceTree
 from llmill.contract.errors import UserError
@@ -52,11 +52,11 @@ def differences(
     notes: list[str],
 ) -> list[Difference]:
     """Return everything that somebody changed, by kind. Anything uncertain goes into `notes`."""
-    found: dict[tuple[str, str], Difference] = {}
+    by_name: dict[tuple[str, str], Difference] = {}
     codes: dict[str, tuple[str, str]] = {}
 
     def note(kind: str, name: str, values: tuple[Any, Any], stage: str) -> None:
-        each = found.setdefault((kind, name), Difference(kind, name, *values))
+        each = by_name.setdefault((kind, name), Difference(kind, name, *values))
         if stage not in each.stages:
             each.stages.append(stage)
 
@@ -80,11 +80,11 @@ def differences(
         if not parts:  # nobody has the earlier code
             note(CODE, f"of {stage}", (_short(values[0]), _short(values[1])), stage)
     for name, versions in _packages(revisions).items():
-        found.setdefault(("package", name), Difference("package", name, *versions))
-    return sorted(found.values(), key=lambda each: (KINDS.index(each.kind), each.name))
+        by_name.setdefault(("package", name), Difference("package", name, *versions))
+    return sorted(by_name.values(), key=lambda each: (KINDS.index(each.kind), each.name))
 
 
-def stage_rows(chains: Chains, cache: Cache) -> list[StageRow]:
+def stage_rows(chains: Chains, cache: DvcCache) -> list[StageRow]:
     """Return the stages in which anything differs, in the chain's order."""
     rows = []
     for address in dict.fromkeys([*chains.before, *chains.after]):
@@ -102,19 +102,19 @@ def stage_rows(chains: Chains, cache: Cache) -> list[StageRow]:
     return rows
 
 
-def edited_since(chain: Mapping[str, Made], values: Any) -> list[str]:
+def edited_since(chain: Mapping[str, StageRun], values: Any) -> list[str]:
     """Return the parameters whose value in `params.yaml` is not the one that results were made
     with, and those that have come into a section since.
     """
     now = record.flat(values) if isinstance(values, dict) else {}
     edited = set()
-    for made in chain.values():
-        within = tuple(f"{section}." for section in made.sections)
+    for run in chain.values():
+        within = tuple(f"{section}." for section in run.sections)
         new = {name for name in now if name.startswith(within)}
         edited |= {
             name
-            for name in new | made.parameters.keys()
-            if now.get(name, MISSING) != made.parameters.get(name, MISSING)
+            for name in new | run.parameters.keys()
+            if now.get(name, MISSING) != run.parameters.get(name, MISSING)
         }
     return sorted(edited)
 
@@ -144,14 +144,14 @@ class Codes:
         if self._outputs.cache.read(md5, path) is not None:
             value = self._outputs.json(md5, path)
             return value if isinstance(value, dict) else None
-        found = self._of_source.get(PurePosixPath(path).stem)
-        made = record.to_json(found).encode() if found else b""
-        if found and hashlib.md5(made, usedforsecurity=False).hexdigest() != md5:
+        code = self._of_source.get(PurePosixPath(path).stem)
+        content = record.to_json(code).encode() if code else b""
+        if code and hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             title = self._revision.title
             line = f"{title}: its source is not exactly the code that made its results"
             if line not in self._notes:
                 self._notes.append(line)
-        return found
+        return code
 
     @cached_property
     def _of_source(self) -> dict[str, Code]:
@@ -183,12 +183,12 @@ def _locked(revision: Revision) -> dict[str, str]:
     return closure.locked_versions(content.decode(errors="replace").splitlines())
 
 
-def _output(chains: Chains, address: str, cache: Cache) -> str:
+def _output(chains: Chains, address: str, cache: DvcCache) -> str:
     """Return whether a stage's output differs, and in which files."""
     old, new = chains.pair(address)
     if old.outs == new.outs:
         return "same"
-    pair = [cache.files(md5, out) for made in (old, new) for out, md5 in made.outs.items()]
+    pair = [cache.files(md5, out) for run in (old, new) for out, md5 in run.outs.items()]
     if len(pair) != 2 or pair[0] is None or pair[1] is None:
         return "differs"
     names = pair[0].keys() | pair[1].keys()

@@ -79,7 +79,7 @@ def headlines(
     either side. Other stages of `both` have the same metrics.
     """
     old, new = ({row["key"]: row for row in side} for side in map(_rows, rows))
-    found, group = [], ""
+    figures, group = [], ""
     for key, row in {**old, **new}.items():
         address, paths = place(key, addresses)
         shown = [each.get(key, {}).get("figure") for each in (old, new)]
@@ -93,8 +93,8 @@ def headlines(
             group = f"{group.partition(',')[0]}, {row['group'].removeprefix(SAME)}"
         else:
             group = row["group"]
-        found.append(Figure(key, address, group, row["name"], row["unit"], *shown))
-    return found
+        figures.append(Figure(key, address, group, row["name"], row["unit"], *shown))
+    return figures
 
 
 def others(address: str, metrics: tuple[Any, Any]) -> list[Figure]:
@@ -121,29 +121,29 @@ def _of_classifiers(rest: str) -> list[str]:
         return ["best_against_tfidf.difference"]
     if rest.startswith("tests."):
         return [f"{rest}.systems.{{best}}.accuracy"]
-    system, _, measure = rest.partition(".")
-    return [f"{kind}.{system}.{measure or 'accuracy'}" for kind in ("variants", "baselines")]
+    system, _, metric = rest.partition(".")
+    return [f"{kind}.{system}.{metric or 'accuracy'}" for kind in ("variants", "baselines")]
 
 
 def _at(metrics: Any, paths: list[str]) -> Any:
     best = metrics.get("best") if isinstance(metrics, dict) else None
-    found = (form.at(metrics, path.replace("{best}", str(best))) for path in paths)
-    return next((each for each in found if form.value_of(each) is not None), None)
+    values = (form.at(metrics, path.replace("{best}", str(best))) for path in paths)
+    return next((each for each in values if form.value_of(each) is not None), None)
 
 
 def _rows(summary: Any) -> list[dict[str, Any]]:
     """Return the rows of a `summary.json` that have the present form."""
-    wanted = {"key", "group", "name", "unit", "figure"}
+    keys = {"key", "group", "name", "unit", "figure"}
     listed = summary if isinstance(summary, list) else []
-    return [row for row in listed if isinstance(row, dict) and wanted <= row.keys()]
+    return [row for row in listed if isinstance(row, dict) and keys <= row.keys()]
 
 
 def _flat(metrics: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return numbers and intervals under dotted names."""
-    found: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
     for key, item in metrics.items():
         if isinstance(item, dict) and not form.bounds_of(item):
-            found |= _flat(item, f"{prefix}{key}.")
+            numbers |= _flat(item, f"{prefix}{key}.")
         elif form.value_of(item) is not None and not isinstance(item, bool):
-            found[f"{prefix}{key}"] = item
-    return found
+            numbers[f"{prefix}{key}"] = item
+    return numbers

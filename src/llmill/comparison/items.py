@@ -1,7 +1,7 @@
 """Pair what stages wrote about every single question, answer and message by what was asked. The
 difference of two systems on the same items is known far better than two intervals suggest.
 
-Input: the files of both sides. Output: for each measure how many items were gained and lost,
+Input: the files of both sides. Output: for each metric how many items were gained and lost,
 McNemar's exact test, and the mean difference with its interval over items. Questions about one
 entity or passage stay together in both.
 """
@@ -19,11 +19,11 @@ SEED = 1
 RIGHT, AFTER = "_right", "_after"  # endings of columns of rights and wrongs
 
 Item = tuple[Any, ...]  # what was asked, with a number among equal ones
-Measures = dict[str, "Measure"]  # by the key of their headline metric
+ItemMetrics = dict[str, "ItemMetric"]  # by the key of their headline metric
 
 
 @dataclass
-class Measure:
+class ItemMetric:
     """A metric of every item. A share counts rights and wrongs, or is a value of each text."""
 
     unit: str
@@ -46,7 +46,7 @@ class Paired:
     p: float | None  # of rights and wrongs: McNemar's; over clusters, if items share them
 
 
-def paired(before: Measure, after: Measure) -> Paired | None:
+def paired(before: ItemMetric, after: ItemMetric) -> Paired | None:
     """Compare two systems on the items that both have; return None if there are none."""
     both = [item for item in before.values if item in after.values]
     if not both or before.is_right != after.is_right:
@@ -80,7 +80,7 @@ def _difference(gains: Sequence[float], clusters: Sequence[Hashable], of_rights:
     return intervals.mean(gains, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED)
 
 
-def measures(address: str, read: Read) -> Measures:
+def item_metrics(address: str, read: Read) -> ItemMetrics:
     """Return what a stage wrote of every item; empty if it writes none, or in another form."""
     stage, _, variant = address.partition("@")
     try:
@@ -89,49 +89,49 @@ def measures(address: str, read: Read) -> Measures:
         return {}
 
 
-def _mmlu(variant: str, read: Read) -> Measures:
-    found: Measures = {}
+def _mmlu(variant: str, read: Read) -> ItemMetrics:
+    metrics: ItemMetrics = {}
     for item, row in _items(read("questions.json"), ("subject", "question")):
         for name, value in row.items():
             if name.endswith(RIGHT):
                 key = f"mmlu.{variant}.{name.removesuffix(RIGHT)}"
-                _note(found, key, item, value, cluster=row.get("cluster"))
+                _note(metrics, key, item, value, cluster=row.get("cluster"))
                 if row.get("level"):
-                    _note(found, f"{key}.{row['level']}", item, value, cluster=row.get("cluster"))
-    return found
+                    _note(metrics, f"{key}.{row['level']}", item, value, cluster=row.get("cluster"))
+    return metrics
 
 
-def _knowledge(variant: str, read: Read) -> Measures:
-    found: Measures = {}
+def _knowledge(variant: str, read: Read) -> ItemMetrics:
+    metrics: ItemMetrics = {}
     for item, row in _items(read("questions.json"), ("subject", "question")):
         for name, value in row.items():
             if name.endswith(AFTER) and isinstance(value, bool):
                 key = f"knowledge.{variant}.{name.removesuffix(AFTER)}"
-                _note(found, key, item, value, cluster=row.get("cluster"))
-    return found
+                _note(metrics, key, item, value, cluster=row.get("cluster"))
+    return metrics
 
 
-def _judge(variant: str, read: Read) -> Measures:
-    found: Measures = {}
+def _judge(variant: str, read: Read) -> ItemMetrics:
+    metrics: ItemMetrics = {}
     for item, row in _items(read("scores.json"), ("instruction", "input", "reference")):
-        _note(found, f"judge.{variant}", item, row.get("score"), "points")
-        _note(found, f"judge.{variant}.exact_match", item, row.get("exact"))
-        _note(found, f"judge.{variant}.rouge_l", item, row.get("rouge_l"))
-    return found
+        _note(metrics, f"judge.{variant}", item, row.get("score"), "points")
+        _note(metrics, f"judge.{variant}.exact_match", item, row.get("exact"))
+        _note(metrics, f"judge.{variant}.rouge_l", item, row.get("rouge_l"))
+    return metrics
 
 
-def _accuracy(variant: str, read: Read) -> Measures:
-    found: Measures = {}
+def _accuracy(variant: str, read: Read) -> ItemMetrics:
+    metrics: ItemMetrics = {}
     for item, row in _items(read("predictions.json"), ("text", "label")):
         for system, said in row["predictions"].items():
-            _note(found, f"classify.{system}", item, said == row["label"])
+            _note(metrics, f"classify.{system}", item, said == row["label"])
     best = (read("metrics.json") or {}).get("best")
     for test, rows in (read("tests.json") or {}).items():
         for item, row in _items(rows, ("text", "label")):
             if best in row["predictions"]:
                 said = row["predictions"][best]
-                _note(found, f"classify.tests.{test}", item, said == row["label"])
-    return found
+                _note(metrics, f"classify.tests.{test}", item, said == row["label"])
+    return metrics
 
 
 OF_STAGE = {"mmlu": _mmlu, "knowledge": _knowledge, "judge": _judge, "accuracy": _accuracy}
@@ -147,11 +147,11 @@ def _items(rows: Any, names: tuple[str, ...]) -> Iterable[tuple[Item, dict[str, 
 
 
 def _note(
-    found: Measures, key: str, item: Item, value: Any, unit: str = "share", cluster: Any = None
+    metrics: ItemMetrics, key: str, item: Item, value: Any, unit: str = "share", cluster: Any = None
 ) -> None:
     """Keep a value of an item; a score that could not be read is left out."""
     if isinstance(value, bool | int | float):
-        measure = found.setdefault(key, Measure(unit, {}, isinstance(value, bool)))
-        measure.values[item] = float(value)
+        metric = metrics.setdefault(key, ItemMetric(unit, {}, isinstance(value, bool)))
+        metric.values[item] = float(value)
         if isinstance(cluster, int):
-            measure.clusters[item] = cluster
+            metric.clusters[item] = cluster

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from llmill.comparison.cache import Cache
-from llmill.comparison.made import Made
+from llmill.comparison.cache import DvcCache
+from llmill.comparison.stage_runs import StageRun
 from llmill.contract import elsewhere
 
 Read = Callable[[str], Any]  # the value of a result's JSON file by its name, or None
@@ -17,23 +17,23 @@ Read = Callable[[str], Any]  # the value of a result's JSON file by its name, or
 class Outputs:
     """Reader of results. `missing`: what dvc.lock names and neither cache nor work tree holds."""
 
-    cache: Cache
+    cache: DvcCache
     missing: list[str] = field(default_factory=list)
 
-    def files(self, made: Made) -> dict[str, str]:
+    def files(self, run: StageRun) -> dict[str, str]:
         """Return hashes by name of everything that a run left."""
-        found: dict[str, str] = {}
-        for out, md5 in made.outs.items():
+        hashes: dict[str, str] = {}
+        for out, md5 in run.outs.items():
             listed = self.cache.files(md5, out)
             if listed is None:
                 self._miss(out)
-            found |= listed or {}
-        return found
+            hashes |= listed or {}
+        return hashes
 
-    def reader(self, made: Made) -> Read:
+    def reader(self, run: StageRun) -> Read:
         """Return a function that reads the JSON files of a run."""
-        files = self.files(made)
-        ((out, _),) = [*made.outs.items()][:1] or [("", "")]
+        files = self.files(run)
+        ((out, _),) = [*run.outs.items()][:1] or [("", "")]
 
         def read(name: str) -> Any:
             return self.json(files[name], f"{out}/{name}") if name in files else None

@@ -13,10 +13,10 @@ from llmill.report import form, templates
 TEMPLATE = "page.html.jinja"
 
 
-def render(found: Comparison) -> str:
+def render(comparison: Comparison) -> str:
     """Return the whole page."""
     page = templates.page(TEMPLATE, {"with_code": with_code}, [Path(__file__).parent])
-    return page.render(found=found, cells=cells, form=form)
+    return page.render(comparison=comparison, cells=cells, form=form)
 
 
 def with_code(text: str) -> Markup:

@@ -60,7 +60,7 @@ def said(
     return (
         f"{len(changes)} changes upstream ({named(changes, values)}), and DVC's cache has no run "
         "in between that separates them"
-        + (f"; at {sides[0].asked}, `{makes}` makes one" if makes else "")
+        + (f"; at {sides[0].name}, `{makes}` makes one" if makes else "")
     )
 
 
@@ -90,7 +90,7 @@ def command(
     file = next((files[change] for change in near if change in files), None)
     if file is None or after.commit is None:  # git has no commit of the work tree
         return ""
-    return f"git checkout {after.asked} -- {shlex.quote(file)} && {run} {targets}"
+    return f"git checkout {after.name} -- {shlex.quote(file)} && {run} {targets}"
 
 
 def _override(name: str, before: Any, after: Any) -> str:

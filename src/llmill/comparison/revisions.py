@@ -22,14 +22,14 @@ OF_THE_QUEUE = ("apply", "celery", "exec", "stash", "temp")  # what DVC keeps be
 class Revision:
     """A revision. `commit`: its hash, or None for the work tree."""
 
-    asked: str
+    name: str
     commit: str | None
 
     @property
     def title(self) -> str:
         """The name that was asked for, and its commit."""
         short = self.commit and self.commit[:7]
-        return f"{self.asked} ({short})" if short and short != self.asked else self.asked
+        return f"{self.name} ({short})" if short and short != self.name else self.name
 
     @property
     def subject(self) -> str:
@@ -80,15 +80,15 @@ def find(name: str) -> Revision | None:
     done = _run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if done.returncode == 0:
         return Revision(name, done.stdout.decode().strip())
-    found = [(commit, ref) for commit, ref in _experiments() if ref[-1] == name]
-    if len(found) > 1:
+    experiments = [(commit, ref) for commit, ref in _experiments() if ref[-1] == name]
+    if len(experiments) > 1:
         head = _run("rev-parse", "--verify", "--quiet", "HEAD").stdout.decode().strip()
-        of_head = [(commit, ref) for commit, ref in found if "".join(ref[2:4]) == head]
+        of_head = [(commit, ref) for commit, ref in experiments if "".join(ref[2:4]) == head]
         if len(of_head) != 1:
-            commits = ", ".join(commit[:7] for commit, _ in found)
+            commits = ", ".join(commit[:7] for commit, _ in experiments)
             raise UserError(f"{name}: several experiments have this name; use a commit: {commits}")
-        found = of_head
-    return Revision(name, found[0][0]) if found else None
+        experiments = of_head
+    return Revision(name, experiments[0][0]) if experiments else None
 
 
 def _experiments() -> Iterator[tuple[str, list[str]]]:

@@ -4,10 +4,10 @@ from typing import Any
 
 from llmill.comparison import items
 from llmill.comparison.causes import CODE, MISSING
-from llmill.comparison.chain import Comparison, Row
+from llmill.comparison.chain import Comparison, MetricRow
 from llmill.comparison.differences import KINDS, Difference
 from llmill.comparison.figures import Figure
-from llmill.comparison.items import Measures
+from llmill.comparison.items import ItemMetrics
 from llmill.comparison.outputs import Read
 from llmill.comparison.reasons import Reason
 from llmill.contract.errors import UserError
@@ -22,18 +22,18 @@ SHORT = 8
 
 def find(name: str) -> Kept:
     """Return the run with an id or a name. Raises `UserError` if there is none, or several."""
-    found = tracking.kept_runs(name)
-    if not found:
+    runs = tracking.kept_runs(name)
+    if not runs:
         raise UserError(
             f"{name}: not a git revision, a DVC experiment (`dvc exp list --all-commits` lists "
             "them; a removed one is gone) or an MLflow run (`llmill runs` lists them)"
         )
-    if len(found) > 1:
-        some = "; ".join(f"{run.id} of {run.started} UTC{_experiment(run)}" for run in found[:MOST])
+    if len(runs) > 1:
+        some = "; ".join(f"{run.id} of {run.started} UTC{_experiment(run)}" for run in runs[:MOST])
         raise UserError(
-            f"{name}: {len(found)} MLflow runs have this name; use an id instead: {some}"
+            f"{name}: {len(runs)} MLflow runs have this name; use an id instead: {some}"
         )
-    return found[0]
+    return runs[0]
 
 
 def compare(before: Kept, after: Kept) -> Comparison:
@@ -45,26 +45,26 @@ def compare(before: Kept, after: Kept) -> Comparison:
             f"{before.name} and {after.name} are two stages and measure different things; "
             "compare two runs of one stage"
         )
-    found = Comparison(
+    comparison = Comparison(
         (f"{before.name} {before.id[:SHORT]}", f"{after.name} {after.id[:SHORT]}"),
         tuple(f"of {run.started} UTC{_experiment(run)}" for run in (before, after)),  # type: ignore[arg-type]
     )
     sides = _chain(before), _chain(after)
-    found.differences = _differences(*sides)
-    old, new = (items.measures(before.name, _reader(run)) for run in (before, after))
-    found.headlines = [row for row in _rows(old, new, before.name) if row.figure.has_moved]
-    found.still = len(old.keys() & new.keys()) - len(found.headlines)
+    comparison.differences = _differences(*sides)
+    old, new = (items.item_metrics(before.name, _reader(run)) for run in (before, after))
+    comparison.headlines = [row for row in _rows(old, new, before.name) if row.figure.has_moved]
+    comparison.still = len(old.keys() & new.keys()) - len(comparison.headlines)
     every = [
         Figure(name, before.name, before.name, name, "plain", *(r.get(name) for r in pair))
         for pair in [(before.metrics, after.metrics)]
         for name in sorted({*pair[0], *pair[1]})
     ]
-    moved = [Row(figure, None) for figure in every if figure.has_moved]
+    moved = [MetricRow(figure, None) for figure in every if figure.has_moved]
     if moved:
-        found.others[before.name] = moved
+        comparison.others[before.name] = moved
         alone = sorted(({*sides[0]} ^ {*sides[1]}) - {before.name, after.name})
-        found.reasons.append(Reason([before.name], _said(found.differences, alone)))
-    return found
+        comparison.reasons.append(Reason([before.name], _said(comparison.differences, alone)))
+    return comparison
 
 
 def _said(differences: list[Difference], alone: list[str]) -> str:
@@ -92,27 +92,27 @@ def _named(change: Difference) -> str:
 
 def _chain(run: Kept) -> dict[str, Kept]:
     """Return the run and all runs that made its inputs, by stage."""
-    found: dict[str, Kept] = {}
+    chain: dict[str, Kept] = {}
     todo = [run]
     while todo:
         one = todo.pop()
-        if one.name not in found:
-            found[one.name] = one
+        if one.name not in chain:
+            chain[one.name] = one
             ids = [value for tag, value in one.tags.items() if tag.startswith(PARENT_TAG)]
             todo += [parent for id in ids for parent in tracking.kept_runs(id)]
-    return found
+    return chain
 
 
 def _differences(before: dict[str, Kept], after: dict[str, Kept]) -> list[Difference]:
     """Return the differing parameters and inputs of all runs, and what else their tags show."""
-    found: dict[tuple[str, str], Difference] = {}
+    by_name: dict[tuple[str, str], Difference] = {}
 
     def note(kind: str, stage: str, old: dict[str, Any], new: dict[str, Any]) -> None:
         for name in sorted({*old, *new}):
             pair = old.get(name, MISSING), new.get(name, MISSING)
             if pair[0] != pair[1]:
                 of = CODE if kind == "data" and f"/{CODE}/" in name else kind
-                each = found.setdefault((of, name), Difference(of, name, *pair))
+                each = by_name.setdefault((of, name), Difference(of, name, *pair))
                 each.stages.append(stage)
 
     last = next(iter(before)), next(iter(after))
@@ -123,7 +123,7 @@ def _differences(before: dict[str, Kept], after: dict[str, Kept]) -> list[Differ
             note("parameter", name, old.parameters, new.parameters)
             note("data", name, _inputs(old, before), _inputs(new, after))
             note("tag", name, _tags(old), _tags(new))
-    return sorted(found.values(), key=lambda each: ((*KINDS, "tag").index(each.kind), each.name))
+    return sorted(by_name.values(), key=lambda each: ((*KINDS, "tag").index(each.kind), each.name))
 
 
 def _inputs(run: Kept, chain: dict[str, Kept]) -> dict[str, str]:
@@ -131,13 +131,13 @@ def _inputs(run: Kept, chain: dict[str, Kept]) -> dict[str, str]:
     makers do.
     """
     listed = tracking.artifact(run, "inputs.json") or {}
-    made = tuple(
+    folders = tuple(
         part for name in chain for part in (f"/{name.replace('@', '/')}/", f"/{name}/") if name
     )
     return {
         path: str(digest)[:SHORT]
         for path, digest in listed.items()
-        if f"/{CODE}/" in path or not any(part in f"/{path}/" for part in made)
+        if f"/{CODE}/" in path or not any(part in f"/{path}/" for part in folders)
     }
 
 
@@ -162,23 +162,23 @@ def _reader(run: Kept) -> Read:
         rows = [dict(zip(table["columns"], row, strict=False)) for row in table["data"]]
         if name != "predictions.json":
             return rows
-        asked = ("text", "label")
+        keys = ("text", "label")
         return [
-            {key: row[key] for key in asked}
-            | {"predictions": {k: v for k, v in row.items() if k not in asked}}
+            {key: row[key] for key in keys}
+            | {"predictions": {k: v for k, v in row.items() if k not in keys}}
             for row in rows
         ]
 
     return read
 
 
-def _rows(old: Measures, new: Measures, address: str) -> list[Row]:
-    """Return the means of every measure that both have, with the items in pairs."""
+def _rows(old: ItemMetrics, new: ItemMetrics, address: str) -> list[MetricRow]:
+    """Return the means of every metric that both have, with the items in pairs."""
     rows = []
     for key in old.keys() & new.keys():
         means = [sum(m.values.values()) / len(m.values) for m in (old[key], new[key])]
         figure = Figure(key, address, address, key, new[key].unit, *means)
-        rows.append(Row(figure, items.paired(old[key], new[key])))
+        rows.append(MetricRow(figure, items.paired(old[key], new[key])))
     return sorted(rows, key=lambda row: row.figure.key)
 
 

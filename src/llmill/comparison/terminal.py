@@ -17,58 +17,63 @@ CHANGE_HEAD = ("kind", "name", "before", "after", "stages")
 STAGE_HEAD = ("stage", "changed", "reads changed outputs of", "output")
 
 
-def show(found: Comparison, console: Console, everything: bool) -> None:
+def show(comparison: Comparison, console: Console, everything: bool) -> None:
     """Print the whole comparison; `everything`: also the metrics that no report opens with."""
-    for name, title, subject in zip(("before", "after"), found.titles, found.subjects, strict=True):
+    for name, title, subject in zip(
+        ("before", "after"), comparison.titles, comparison.subjects, strict=True
+    ):
         _say(console, f"{name:<7} {title}  {subject}")
-    for note in found.notes:
+    for note in comparison.notes:
         _say(console, note)
-    if found.is_empty:
+    if comparison.is_empty:
         _say(
             console,
             f"Nothing differs in the results: the parameters, code, packages and data that made "
-            f"them and all outputs of {found.n_stages} stages are the same in dvc.lock."
-            if found.n_stages
+            f"them and all outputs of {comparison.n_stages} stages are the same in dvc.lock."
+            if comparison.n_stages
             else "Nothing differs: parameters, inputs and metrics are the same.",
         )
         return
-    kinds = cells.by_kind(found.differences)
+    kinds = cells.by_kind(comparison.differences)
     most = None if everything else MOST
     shown = [(kind, *row) for kind, rows in kinds.items() for row in rows[:most]]
     _table(console, "What changed", CHANGE_HEAD, shown)
-    if len(found.differences) > len(shown):
-        _say(console, f"{len(found.differences) - len(shown)} more changes: use --all or --page")
-    _table(console, "Stages that differ", STAGE_HEAD, cells.stages(found))
-    if found.n_stages:
+    if len(comparison.differences) > len(shown):
+        _say(
+            console, f"{len(comparison.differences) - len(shown)} more changes: use --all or --page"
+        )
+    _table(console, "Stages that differ", STAGE_HEAD, cells.stages(comparison))
+    if comparison.n_stages:
         _say(
             console,
-            f"{found.n_stages - len(found.stages)} of {found.n_stages} stages did not change.",
+            f"{comparison.n_stages - len(comparison.stages)} of {comparison.n_stages} stages "
+            "did not change.",
         )
-    _figures(found, console)
-    _others(found, console, everything)
-    if found.reasons:
+    _figures(comparison, console)
+    _others(comparison, console, everything)
+    if comparison.reasons:
         console.print(Text("Which change moved them", style="italic"))
-    for reason in found.reasons:
+    for reason in comparison.reasons:
         _say(console, f"{', '.join(reason.addresses)}: {reason.said}.")
         if reason.figures:
             console.print(_grouped(console, "", cells.steps(reason)))
 
 
-def _figures(found: Comparison, console: Console) -> None:
-    if found.headlines:
-        table = _grouped(console, "Headline metrics that moved", cells.headlines(found))
-        table.caption, table.caption_justify = cells.caption(found), "left"
+def _figures(comparison: Comparison, console: Console) -> None:
+    if comparison.headlines:
+        table = _grouped(console, "Headline metrics that moved", cells.headlines(comparison))
+        table.caption, table.caption_justify = cells.caption(comparison), "left"
         console.print(table)
-    if found.headlines or found.still:
-        _say(console, f"{found.still} headline metrics did not move.")
-    if found.alone:
-        _say(console, f"{found.alone} headline metrics exist on one side only.")
+    if comparison.headlines or comparison.still:
+        _say(console, f"{comparison.still} headline metrics did not move.")
+    if comparison.alone:
+        _say(console, f"{comparison.alone} headline metrics exist on one side only.")
 
 
-def _others(found: Comparison, console: Console, everything: bool) -> None:
-    count = sum(map(len, found.others.values()))
+def _others(comparison: Comparison, console: Console, everything: bool) -> None:
+    count = sum(map(len, comparison.others.values()))
     if everything:
-        for address, rows in found.others.items():
+        for address, rows in comparison.others.items():
             _table(
                 console,
                 f"{address}: all metrics that moved",
@@ -77,7 +82,7 @@ def _others(found: Comparison, console: Console, everything: bool) -> None:
                 words=1,
             )
     elif count:
-        _say(console, f"In all, {count} metrics of {', '.join(found.others)} moved: use --all")
+        _say(console, f"In all, {count} metrics of {', '.join(comparison.others)} moved: use --all")
 
 
 def _table(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from llmill.comparison.cache import folder_hash
-from llmill.comparison.made import Made, producer
+from llmill.comparison.stage_runs import StageRun, producer
 from llmill.contract.ownership import md5_file
 
 
@@ -36,13 +36,13 @@ def is_ignored(path: str) -> bool:
     return bool(known.is_ignored_file(str(Path(path).absolute())))
 
 
-def edited(lock: Mapping[str, Made]) -> list[str]:
+def edited(lock: Mapping[str, StageRun]) -> list[str]:
     """Return the paths that no stage makes and whose content is not the one that the stages in
     `dvc.lock` read. A file in such a folder is named by the folder. Takes as long as reading them.
     """
     read: dict[str, set[str]] = {}
-    for made in lock.values():
-        for path, known in made.deps.items():
+    for run in lock.values():
+        for path, known in run.deps.items():
             read.setdefault(path, set()).add(known)
     given = sorted(path for path in read if producer(lock, path) is None)
     folders = [f"{path}/" for path in given]

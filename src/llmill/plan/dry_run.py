@@ -36,8 +36,8 @@ Verdict = Literal["run", "may run", "restore", "leave"]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The outcome of a stage, and the reasons."""
+class Forecast:
+    """What `dvc repro` would do with a stage, and the reasons."""
 
     verdict: Verdict
     reasons: list[str]
@@ -55,8 +55,8 @@ class Input:
 
 
 @dataclass(frozen=True)
-class Made:
-    """Contents of the folder of a stage that runs or is restored."""
+class FutureOutput:
+    """The output of a stage that will run or be restored, as far as it is known."""
 
     stage: str
     out: Output
@@ -70,8 +70,8 @@ class Made:
         return Path(dep.fs_path).relative_to(self.out.fs_path).as_posix()
 
 
-def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
-    """Return the outcome of each stage, by address.
+def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Forecast]:
+    """Return the forecast of each stage, by address.
 
     Raises `UserError` if DVC is busy, cannot work, or would stop.
     """
@@ -85,7 +85,7 @@ def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Outcome]:
                 dry_run.look_at(stage)
             else:  # the user's own files, taken as they are
                 _refuse_missing(stage)
-        return {address: dry_run.outcomes[address] for address in stages}
+        return {address: dry_run.forecasts[address] for address in stages}
 
 
 def _refuse_missing(stage: PipelineStage) -> None:
@@ -99,17 +99,17 @@ class DryRun:
     """Looks at one stage after another, and keeps what the earlier stages will have made."""
 
     def __init__(self, repo: Repo, tree: Params, stages: dict[str, Stage]):
-        self.outcomes: dict[str, Outcome] = {}
+        self.forecasts: dict[str, Forecast] = {}
         self._repo, self._tree, self._stages = repo, tree, stages
         self._run_cache = RunCache(repo)
-        self._made: list[Made] = []
+        self._outputs: list[FutureOutput] = []
         self._foretold: dict[str, Any] = {}  # the values of predicted files, by hash
         self._values: dict[str, dict[str, Any]] = {}  # parameters by the file that holds them
 
     def look_at(self, stage: PipelineStage) -> None:
-        """Find the outcome of a stage; the stages before it must be known."""
+        """Find the forecast of a stage; the stages before it must be known."""
         if stage.frozen:  # DVC takes it as it is
-            self.outcomes[stage.addressing] = Outcome("leave", [])
+            self.forecasts[stage.addressing] = Forecast("leave", [])
             return
         listed = as_entry(stage)  # as in dvc.lock, before its inputs get their present hashes
         is_listed = all(out.hash_info for out in stage.outs)
@@ -117,7 +117,7 @@ class DryRun:
         inputs = [self._input(stage, dep) for dep in stage.deps]
         entries = self._entries(stage, inputs)
         differs = stage.cmd_changed or not is_listed or any(each.differs for each in inputs)
-        ways: dict[Verdict, Entry] = {}  # possible outcomes, each with its result
+        ways: dict[Verdict, Entry] = {}  # possible verdicts, each with its result
         if not differs:  # except for unknown inputs
             ways |= self._checked_out(stage, listed) if wrong else {"leave": listed}
         if any(each.after for each in inputs):
@@ -128,12 +128,12 @@ class DryRun:
             ways |= self._checked_out(stage, entries[0]) if entries else {"run": {}}
         verdict: Verdict = next(iter(ways)) if len(ways) == 1 else "may run"
         why = _why(stage, inputs, wrong) if is_listed else ["dvc.lock names no result of it"]
-        self.outcomes[stage.addressing] = Outcome(verdict, why if verdict != "leave" else [])
+        self.forecasts[stage.addressing] = Forecast(verdict, why if verdict != "leave" else [])
         if verdict == "restore":
-            self._made += _restored(stage, ways[verdict])
+            self._outputs += _restored(stage, ways[verdict])
         elif verdict != "leave":
             other = verdict == "run" and (not is_listed or self._record_differs(stage, inputs))
-            self._made += self._unseen(stage, verdict, other, is_new=other and not entries)
+            self._outputs += self._unseen(stage, verdict, other, is_new=other and not entries)
 
     def _entries(self, stage: PipelineStage, inputs: list[Input]) -> list[Entry]:
         """Return the results for these inputs in DVC's run cache, newest first."""
@@ -156,15 +156,15 @@ class DryRun:
             self._set_parameters(dep)
             why = reasons.of_parameters(before.value or {}, dep.hash_info.value)
             return Input(path, dep.hash_info != before, why)
-        made = self._maker(dep)
-        if made and not (made.folder or made.name_of(dep) in made.files):
-            is_record = made.name_of(dep) == record.NAME
-            differs = not before or (is_record and made.record_differs)
-            is_new = is_record and made.record_is_new
-            return Input(path, differs or None, after=made.stage, is_new=is_new)
-        if not made and not dep.exists:
+        output = self._output_with(dep)
+        if output and not (output.folder or output.name_of(dep) in output.files):
+            is_record = output.name_of(dep) == record.NAME
+            differs = not before or (is_record and output.record_differs)
+            is_new = is_record and output.record_is_new
+            return Input(path, differs or None, after=output.stage, is_new=is_new)
+        if not output and not dep.exists:
             raise UserError(f"{path}: missing; `dvc repro` would stop at {stage.addressing}")
-        self._set_hash(dep, made)
+        self._set_hash(dep, output)
         if dep.hash_info == before:
             return Input(path, False)
         if path in self._stages[stage.addressing].code:
@@ -188,37 +188,39 @@ class DryRun:
         else:  # the whole file, or a mistake
             dep.hash_info = dep.get_hash()
 
-    def _maker(self, dep: Dependency) -> Made | None:
-        """Return the stage that changes the folder that a dependency is in."""
+    def _output_with(self, dep: Dependency) -> FutureOutput | None:
+        """Return the output that a dependency is in, if a stage will change it."""
         inside = self._repo.fs.isin_or_eq
-        return next((made for made in self._made if inside(dep.fs_path, made.out.fs_path)), None)
+        return next(
+            (output for output in self._outputs if inside(dep.fs_path, output.out.fs_path)), None
+        )
 
-    def _set_hash(self, dep: Dependency, made: Made | None) -> None:
+    def _set_hash(self, dep: Dependency, output: FutureOutput | None) -> None:
         from dvc_data.hashfile.meta import Meta
         from dvc_data.hashfile.tree import Tree
 
-        if not made:
+        if not output:
             dep.hash_info, dep.meta = dep.get_hash(), dep.get_meta()
             return
-        name = made.name_of(dep)
-        found: HashInfo | None
-        if made.folder is None:
-            found = made.files[name]
+        name = output.name_of(dep)
+        hash_info: HashInfo | None
+        if output.folder is None:
+            hash_info = output.files[name]
         elif name == ".":
-            found = made.folder
+            hash_info = output.folder
         else:
             parts: Any = tuple(name.split("/"))  # of any length, whatever DVC's annotation says
-            tree = Tree.load(made.out.cache, made.folder)
+            tree = Tree.load(output.out.cache, output.folder)
             file = tree.get(parts)
-            folder = None if file else tree.get_obj(made.out.cache, parts)
-            found = file[1] if file else folder.hash_info if folder else None
-        if not found:
-            raise UserError(f"{dep}: {made.stage} makes none; `dvc repro` would stop after it")
-        dep.hash_info, dep.meta = found, Meta()
+            folder = None if file else tree.get_obj(output.out.cache, parts)
+            hash_info = file[1] if file else folder.hash_info if folder else None
+        if not hash_info:
+            raise UserError(f"{dep}: {output.stage} makes none; `dvc repro` would stop after it")
+        dep.hash_info, dep.meta = hash_info, Meta()
 
     def _unseen(
         self, stage: PipelineStage, verdict: Verdict, record_differs: bool, is_new: bool
-    ) -> Iterator[Made]:
+    ) -> Iterator[FutureOutput]:
         """Yield what a run makes, which is not known except for what can be predicted."""
         from dvc_data.hashfile.hash_info import HashInfo
 
@@ -229,7 +231,7 @@ class DryRun:
                 files[name] = HashInfo("md5", md5.hexdigest())
                 self._foretold[md5.hexdigest()] = value
         for out in stage.outs:
-            yield Made(stage.addressing, out, None, files, record_differs, is_new)
+            yield FutureOutput(stage.addressing, out, None, files, record_differs, is_new)
 
     def _record_differs(self, stage: PipelineStage, inputs: list[Input]) -> bool:
         """Return whether the record of a run will surely differ: it names inputs and parameters,
@@ -268,14 +270,14 @@ def recorded_parameters(file: Path) -> Any:
     return saved.get("parameters") if isinstance(saved, dict) else None
 
 
-def _restored(stage: PipelineStage, entry: Entry) -> Iterator[Made]:
+def _restored(stage: PipelineStage, entry: Entry) -> Iterator[FutureOutput]:
     for out in stage.outs:
-        yield Made(stage.addressing, out, hash_in(entry, out))
+        yield FutureOutput(stage.addressing, out, hash_in(entry, out))
 
 
 def _why(stage: PipelineStage, inputs: list[Input], wrong: list[str]) -> list[str]:
     command = ["its command in dvc.yaml changed"] if stage.cmd_changed else []
     after = dict.fromkeys(each.after for each in inputs if each.after)
     # A variant may name a folder twice: as its own, and as that of all variants.
-    found = list(dict.fromkeys(reason for each in inputs for reason in each.reasons))
-    return command + found + wrong + ([f"after {', '.join(after)}"] if after else [])
+    changes = list(dict.fromkeys(reason for each in inputs for reason in each.reasons))
+    return command + changes + wrong + ([f"after {', '.join(after)}"] if after else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,12 @@ def _is_code(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(value.get(part), dict) for part in parts)
 
 
-def _changed(name: str, old: dict[str, Any], new: dict[str, Any], quote: Any = quoted) -> str:
+def _written(value: Any) -> str:
+    """Return a value as `params.yaml` has it: `null`, not `None`."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else quoted(value)
+
+
+def _changed(name: str, old: dict[str, Any], new: dict[str, Any], quote: Any = _written) -> str:
     if name not in old:
         return f"{name} {quote(new[name])}, not there before"
     return f"{name} {quote(old[name])}, now {quote(new[name]) if name in new else 'not there'}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from llmill.contract import printable, record, source
 from llmill.contract.pipeline import Stage
-from llmill.plan.dry_run import Outcome, Verdict, foresee
+from llmill.plan.dry_run import Forecast, Verdict, foresee
 from llmill.runner import cost, params
 from llmill.runner.cost import Cost
 
@@ -24,10 +24,10 @@ TOTALS: dict[Verdict, str] = {  # in the order printed
 
 @dataclass(frozen=True)
 class Planned:
-    """A stage, its outcome, and the cost of its last run."""
+    """A stage, its forecast, and the cost of its last run."""
 
     stage: Stage
-    outcome: Outcome
+    forecast: Forecast
     last: Cost | None
 
 
@@ -38,16 +38,16 @@ def print_plan(as_json: bool) -> None:
     stages = params.stages(tree)
     results = Path(tree.paths.results)
     last = {address: cost.read(stage.cost(results)) for address, stage in stages.items()}
-    outcomes = foresee(tree, stages)
-    plan = [Planned(stages[name], outcome, last[name]) for name, outcome in outcomes.items()]
+    forecasts = foresee(tree, stages)
+    plan = [Planned(stages[name], forecast, last[name]) for name, forecast in forecasts.items()]
     print(record.to_json([_as_json(each) for each in plan]) if as_json else table(plan), end="")
 
 
 def _as_json(each: Planned) -> dict[str, object]:
     return {
         "stage": each.stage.address,
-        "outcome": each.outcome.verdict,
-        "reasons": each.outcome.reasons,
+        "outcome": each.forecast.verdict,
+        "reasons": each.forecast.reasons,
         "seconds": each.last and each.last.seconds,
         "memory_mib": each.last and each.last.memory,
     }
@@ -61,9 +61,9 @@ def table(plan: list[Planned]) -> str:
         took = _time(each.last.seconds) if each.last else "-"
         memory = f"{each.last.memory:,.0f} MiB" if each.last else "-"
         lines.append(
-            f"{each.stage.address:{wide}}  {each.outcome.verdict:9}  {took:>14}  {memory:>10}"
+            f"{each.stage.address:{wide}}  {each.forecast.verdict:9}  {took:>14}  {memory:>10}"
         )
-        lines += _reasons(each.outcome.reasons)
+        lines += _reasons(each.forecast.reasons)
     return "\n".join([*lines, "", *_totals(plan), ""])
 
 
@@ -85,7 +85,7 @@ def _reasons(reasons: list[str]) -> list[str]:
 def _totals(plan: list[Planned]) -> list[str]:
     lines = []
     for verdict, what in TOTALS.items():
-        of_it = [each for each in plan if each.outcome.verdict == verdict]
+        of_it = [each for each in plan if each.forecast.verdict == verdict]
         if of_it:
             spent = _spent([each.last for each in of_it]) if "run" in verdict else ""
             lines.append(f"{len(of_it):3} {what}{spent}")

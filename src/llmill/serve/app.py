@@ -15,8 +15,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from llmill.serve import refusal, requests
-from llmill.serve.refusal import Limits, Refusal
+from llmill.serve import errors, requests
+from llmill.serve.errors import ApiError
+from llmill.serve.limits import Limits
 from llmill.serve.replies import ChatReply, CompletionReply, Pending, Stream, nobody, whole
 from llmill.serve.served import Order, Served, chat_orders, completion_orders
 from llmill.serve.worker import Worker
@@ -57,7 +58,7 @@ def create(
     _model_routes(v1, models)
     _text_routes(v1, models, limits, worker)
     app.include_router(v1)
-    _refusals(app)
+    _error_handlers(app)
     return app
 
 
@@ -119,11 +120,11 @@ def _text_routes(
 
 
 def _served(models: Mapping[str, Served], name: str) -> Served:
-    """Return a model by its name. Raises `Refusal` for an unknown name."""
+    """Return a model by its name. Raises `ApiError` for an unknown name."""
     if name in models:
         return models[name]
     message = f"the model {name!r} is not served; {', '.join(models)}"
-    raise Refusal(refusal.NOT_FOUND, message, "model", "model_not_found")
+    raise ApiError(errors.NOT_FOUND, message, "model", "model_not_found")
 
 
 def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:
@@ -134,7 +135,7 @@ def known_host(hosts: frozenset[str] | None) -> Callable[[Request], None]:
         host = re.sub(r":\d*$", "", request.headers.get("host", "")).lower()
         if names is not None and host not in names:
             message = "the Host header does not name this machine"
-            raise Refusal(400, message, code="invalid_host")
+            raise ApiError(400, message, code="invalid_host")
 
     return check
 
@@ -147,7 +148,7 @@ def has_key(key: str | None) -> Callable[[Request], None]:
         if key is None or hmac.compare_digest(header, f"Bearer {key}".encode()):
             return
         message = "wrong key" if header else "no key; send it as Authorization: Bearer KEY"
-        raise Refusal(refusal.UNAUTHORIZED, message, code="invalid_api_key")
+        raise ApiError(errors.UNAUTHORIZED, message, code="invalid_api_key")
 
     return check
 
@@ -157,20 +158,20 @@ def in_url(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _refusals(app: FastAPI) -> None:
+def _error_handlers(app: FastAPI) -> None:
     """Report every error in the interface's form."""
 
-    def as_response(refused: Refusal) -> JSONResponse:
-        return JSONResponse(refused.body(), refused.status, refused.headers)
+    def as_response(error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status, error.headers)
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> JSONResponse:
+    @app.exception_handler(ApiError)
+    async def refused(request: Request, error: ApiError) -> JSONResponse:
         return as_response(error)
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> JSONResponse:
         message = f"{request.method} {request.url.path}: {error.detail}"
-        response = as_response(Refusal(error.status_code, message, code="unknown_url"))
+        response = as_response(ApiError(error.status_code, message, code="unknown_url"))
         response.headers.update(error.headers or {})
         return response
 
@@ -180,7 +181,7 @@ def _refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return as_response(refusal.broken())
+        return as_response(errors.broken())
 
 
 async def _body(request: Request, limits: Limits) -> bytes:
@@ -190,7 +191,7 @@ async def _body(request: Request, limits: Limits) -> bytes:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         message = f"Content-Type is {kind or 'missing'}; it must be application/json"
-        raise Refusal(refusal.MEDIA_TYPE, message, code="unsupported_media_type")
+        raise ApiError(errors.MEDIA_TYPE, message, code="unsupported_media_type")
     content, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -201,10 +202,10 @@ async def _body(request: Request, limits: Limits) -> bytes:
                 elif size > DISREGARDED * limits.body:
                     break
     except TimeoutError:
-        raise Refusal(refusal.TIMEOUT, "the body did not come", code="timeout") from None
+        raise ApiError(errors.TIMEOUT, "the body did not come", code="timeout") from None
     if size > limits.body:
         message = f"the body is larger than {limits.body:,} bytes"
-        raise Refusal(refusal.TOO_LARGE, message, code="request_too_large")
+        raise ApiError(errors.TOO_LARGE, message, code="request_too_large")
     return bytes(content)
 
 

@@ -14,9 +14,9 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from llmill.serve.refusal import Refusal
+from llmill.serve.errors import ApiError
 from llmill.serve.served import Order
-from llmill.serve.text import Part, Score, Text
+from llmill.serve.text import Score, Text, TextDelta
 from llmill.serve.worker import Worker
 
 TokenScores = Sequence[tuple[int, Score]]
@@ -34,12 +34,12 @@ class CompletionReply:
         self._id = f"{self.PREFIX}-{uuid.uuid4().hex}"
         self._created = int(time.time())
 
-    def whole(self, parts: Sequence[Sequence[Part]]) -> dict[str, Any]:
-        """Return all parts of each choice as one answer."""
+    def whole(self, deltas: Sequence[Sequence[TextDelta]]) -> dict[str, Any]:
+        """Return all deltas of each choice as one answer."""
         choices = []
-        for index, of_choice in enumerate(parts):
-            text = "".join(part.text for part in of_choice)
-            scores = [pair for part in of_choice for pair in part.scores]
+        for index, of_choice in enumerate(deltas):
+            text = "".join(delta.text for delta in of_choice)
+            scores = [pair for delta in of_choice for pair in delta.scores]
             choices.append(
                 {
                     "index": index,
@@ -48,16 +48,16 @@ class CompletionReply:
                     "finish_reason": of_choice[-1].finish,
                 }
             )
-        counts = [of_choice[-1].written for of_choice in parts]
+        counts = [of_choice[-1].written for of_choice in deltas]
         return {**self._head(self.WHOLE), "choices": choices, "usage": self.usage(counts)}
 
     def opening(self) -> list[dict[str, Any]]:
         """Return the chunks that a stream begins with."""
         return []
 
-    def chunk(self, index: int, part: Part) -> list[dict[str, Any]]:
-        """Return the chunks for a part of a choice."""
-        return [self._chunk(index, self._content(part.text), part.scores, part.finish)]
+    def chunk(self, index: int, delta: TextDelta) -> list[dict[str, Any]]:
+        """Return the chunks for a delta of a choice."""
+        return [self._chunk(index, self._content(delta.text), delta.scores, delta.finish)]
 
     def closing(self, counts: Sequence[int]) -> dict[str, Any]:
         """Return the usage, as the chunk after all others."""
@@ -126,12 +126,14 @@ class ChatReply(CompletionReply):
         delta = {"role": "assistant", "content": "", "refusal": None}
         return [self._chunk(0, {"delta": delta}, (), None)]
 
-    def chunk(self, index: int, part: Part) -> list[dict[str, Any]]:
+    def chunk(self, index: int, delta: TextDelta) -> list[dict[str, Any]]:
         chunks = []
-        if part.text or part.scores:
-            chunks.append(self._chunk(index, {"delta": {"content": part.text}}, part.scores, None))
-        if part.finish is not None:
-            chunks.append(self._chunk(index, {"delta": {}}, (), part.finish))
+        if delta.text or delta.scores:
+            chunks.append(
+                self._chunk(index, {"delta": {"content": delta.text}}, delta.scores, None)
+            )
+        if delta.finish is not None:
+            chunks.append(self._chunk(index, {"delta": {}}, (), delta.finish))
         return chunks
 
     def _content(self, text: str) -> dict[str, Any]:
@@ -160,39 +162,39 @@ def as_text(token: bytes) -> str:
 
 
 class Pending:
-    """Texts that wait from the start, or raise `Refusal`; the holder calls `leave`."""
+    """Texts that wait from the start, or raise `ApiError`; the holder calls `leave`."""
 
     def __init__(self, worker: Worker, orders: Sequence[Order]):
         self._worker = worker
-        self._parts: asyncio.Queue[tuple[int, Part | Refusal]] = asyncio.Queue()
+        self._deltas: asyncio.Queue[tuple[int, TextDelta | ApiError]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def into(index: int) -> Callable[[Part | Refusal], None]:
-            def deliver(part: Part | Refusal) -> None:
+        def into(index: int) -> Callable[[TextDelta | ApiError], None]:
+            def deliver(delta: TextDelta | ApiError) -> None:
                 with contextlib.suppress(RuntimeError):  # the loop is closed, nobody waits
-                    loop.call_soon_threadsafe(self._parts.put_nowait, (index, part))
+                    loop.call_soon_threadsafe(self._deltas.put_nowait, (index, delta))
 
             return deliver
 
         self._texts = [Text(order, into(index)) for index, order in enumerate(orders)]
         worker.submit(self._texts)
 
-    async def whole(self) -> list[list[Part]]:
-        """Return all parts of each text."""
-        texts: list[list[Part]] = [[] for _ in self._texts]
-        async for index, part in self.parts():
-            texts[index].append(part)
+    async def whole(self) -> list[list[TextDelta]]:
+        """Return all deltas of each text."""
+        texts: list[list[TextDelta]] = [[] for _ in self._texts]
+        async for index, delta in self.deltas():
+            texts[index].append(delta)
         return texts
 
-    async def parts(self) -> AsyncIterator[tuple[int, Part]]:
-        """Yield each part with the number of its text, as they come, until all are finished."""
+    async def deltas(self) -> AsyncIterator[tuple[int, TextDelta]]:
+        """Yield each delta with the number of its text, as they come, until all are finished."""
         open_texts = len(self._texts)
         while open_texts:
-            index, part = await self._parts.get()
-            if isinstance(part, Refusal):
-                raise part
-            open_texts -= part.finish is not None
-            yield index, part
+            index, delta = await self._deltas.get()
+            if isinstance(delta, ApiError):
+                raise delta
+            open_texts -= delta.finish is not None
+            yield index, delta
 
     def leave(self) -> None:
         """Free the places of texts that are not finished."""
@@ -205,8 +207,8 @@ async def whole(request: Request, pending: Pending, reply: CompletionReply) -> R
     try:
         await asyncio.wait({answered, gone}, return_when=asyncio.FIRST_COMPLETED)
         if answered.done():
-            parts = answered.result()  # many scored prompts take a second as JSON
-            return await asyncio.to_thread(lambda: JSONResponse(reply.whole(parts)))
+            deltas = answered.result()  # many scored prompts take a second as JSON
+            return await asyncio.to_thread(lambda: JSONResponse(reply.whole(deltas)))
         return nobody()
     finally:
         answered.cancel()
@@ -246,12 +248,12 @@ class Stream(StreamingResponse):
         try:
             for chunk in self._reply.opening():
                 yield event(chunk | also)
-            async for index, part in self._pending.parts():
-                counts[index] = part.written
-                for chunk in self._reply.chunk(index, part):
+            async for index, delta in self._pending.deltas():
+                counts[index] = delta.written
+                for chunk in self._reply.chunk(index, delta):
                     yield event(chunk | also)
-        except Refusal as refusal:
-            yield event(refusal.body())
+        except ApiError as error:
+            yield event(error.body())
             return
         if self._with_usage:
             yield event(self._reply.closing(list(counts.values())))

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 
 from llmill.contract.values import LEAST_TEMPERATURE
 from llmill.model.generate import LEAST_TOP_P, Choice
-from llmill.serve.refusal import Refusal
+from llmill.serve.errors import ApiError
 
 # About the sender, or for another kind of service: no answer depends on these.
 HARMLESS = {
@@ -192,18 +192,18 @@ class Chat(TextRequest):
 
 
 def read(kind: type[Body], content: bytes) -> Body:
-    """Return the request in a body. Raises a `Refusal` that names the first invalid field."""
+    """Return the request in a body. Raises an `ApiError` that names the first invalid field."""
     try:
         fields = from_json(content, allow_inf_nan=False)
     except ValueError as error:
-        raise Refusal(400, f"the body is not JSON: {error}", code="invalid_json") from None
+        raise ApiError(400, f"the body is not JSON: {error}", code="invalid_json") from None
     if not isinstance(fields, dict):
-        raise Refusal(400, "the body is not a JSON object", code="invalid_json")
+        raise ApiError(400, "the body is not a JSON object", code="invalid_json")
     relevant = {name: value for name, value in fields.items() if _matters(kind, name, value)}
     try:
         body = kind.model_validate(relevant)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False)[0]) from None
+        raise _api_error(error.errors(include_url=False)[0]) from None
     _check(body)
     return body
 
@@ -227,23 +227,23 @@ def _matters(kind: type[BaseModel], name: str, value: Any) -> bool:
     if value == NEUTRAL[name] and not isinstance(value, bool):
         return False
     only = NEUTRAL[name]
-    raise Refusal(400, f"{name}: only {only!r} is supported", name, "unsupported_value")
+    raise ApiError(400, f"{name}: only {only!r} is supported", name, "unsupported_value")
 
 
-def _refusal(error: Any) -> Refusal:
+def _api_error(error: Any) -> ApiError:
     param = ""
     for step in error["loc"]:
         param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else step
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
     code = "missing_parameter" if error["type"] == "missing" else "invalid_value"
-    return Refusal(400, f"{param}: {reason}", param or None, code)
+    return ApiError(400, f"{param}: {reason}", param or None, code)
 
 
 def _check(body: TextRequest) -> None:
     """Check fields that must agree with each other."""
 
     def refuse(param: str, reason: str) -> None:
-        raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
+        raise ApiError(400, f"{param}: {reason}", param, "invalid_value")
 
     if body.stream_options is not None and not body.stream:
         refuse("stream_options", "only with stream: true")

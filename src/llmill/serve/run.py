@@ -15,7 +15,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.weight_types import WeightType
 from llmill.serve.app import create, in_url
 from llmill.serve.connections import IDLE, Connection, Door, allowed
-from llmill.serve.refusal import Limits
+from llmill.serve.limits import Limits
 from llmill.serve.served import opened
 
 KEY_VARIABLE = "LLMILL_API_KEY"

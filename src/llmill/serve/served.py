@@ -14,7 +14,8 @@ from llmill.contract.weight_types import WeightType
 from llmill.model.checkpoint import Shared
 from llmill.model.generate import Choice
 from llmill.models import LanguageModel, language_model
-from llmill.serve.refusal import Limits, Refusal
+from llmill.serve.errors import ApiError
+from llmill.serve.limits import Limits
 from llmill.serve.requests import Chat, ChatMessage, Completion, TextRequest
 
 ROLE = {"developer": "system"}
@@ -60,7 +61,7 @@ class Served:
         wrong = next((token for token in ids if not 0 <= token < n_vocab), None)
         if wrong is not None:
             message = f"{param}: {wrong} is no token; 0 to {n_vocab - 1} are"
-            raise Refusal(400, message, param, "invalid_value")
+            raise ApiError(400, message, param, "invalid_value")
         return ids
 
     def conversation(self, messages: Sequence[ChatMessage]) -> list[int]:
@@ -71,7 +72,7 @@ class Served:
         """
         template = self.language.template
         if template is None:
-            raise Refusal(
+            raise ApiError(
                 400,
                 f"model: {self.name} was not taught to answer messages; /v1/completions goes on "
                 "with a text",
@@ -84,18 +85,18 @@ class Served:
             self._fits(message.content, param)
             if message.role == "assistant" and before != "user":
                 reason = "an answer needs a user's message right before it"
-                raise Refusal(400, f"{param}: {reason}", param, "invalid_value")
+                raise ApiError(400, f"{param}: {reason}", param, "invalid_value")
             before = message.role
         if before != "user":
             reason = "messages: the last one is not the user's"
-            raise Refusal(400, reason, "messages", "invalid_value")
+            raise ApiError(400, reason, "messages", "invalid_value")
         self._fits("".join(message.content for message in messages), "messages")
         said = [{"role": ROLE.get(m.role, m.role), "content": m.content} for m in messages]
         try:
             ids = template.prompt(said, most=self.context)
         except UserError as error:
             reason = f"messages: {error}"
-            raise Refusal(400, reason, "messages", "invalid_value") from None
+            raise ApiError(400, reason, "messages", "invalid_value") from None
         if len(ids) > self.context:
             what = f"messages: {len(ids)} tokens or more"
             raise too_long(what, self.context, "messages")
@@ -108,10 +109,10 @@ class Served:
             raise too_long(f"{param}: {size:,} bytes", self.context, param)
 
 
-def too_long(what: str, context: int, param: str) -> Refusal:
-    """Return the refusal for what does not fit into the context."""
+def too_long(what: str, context: int, param: str) -> ApiError:
+    """Return the error for what does not fit into the context."""
     message = f"{what} do not fit: this model's maximum context length is {context} tokens"
-    return Refusal(400, message, param, "context_length_exceeded")
+    return ApiError(400, message, param, "context_length_exceeded")
 
 
 def opened(names: Sequence[str], dtype: WeightType) -> dict[str, Served]:
@@ -143,7 +144,7 @@ def completion_orders(body: Completion, served: Served, limits: Limits) -> list[
     """
     if len(body.prompt) > limits.waiting:
         message = f"prompt: {len(body.prompt)}, but at most {limits.waiting} are taken at once"
-        raise Refusal(400, message, "prompt", "invalid_value")
+        raise ApiError(400, message, "prompt", "invalid_value")
     prompts: Sequence[str | list[int]] = body.prompt
     most = limits.tokens // len(prompts)
     orders = []
@@ -209,4 +210,4 @@ def _allowed(orders: list[Order], prompts: str, most: str, limits: Limits) -> No
     for param, count, limit in ((prompts, n_read, limits.read), (most, n_written, limits.tokens)):
         if count > limit:
             message = f"{param}: {count} tokens in all, but a request may have {limit}"
-            raise Refusal(400, message, param, "invalid_value")
+            raise ApiError(400, message, param, "invalid_value")

@@ -1,5 +1,5 @@
 """A text in progress: its prompt is read in slices, so that other texts are written in between;
-then tokens come in, and parts of the answer go out.
+then tokens come in, and deltas of the answer go out.
 
 Log-probabilities are in nats, before temperature and limits.
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from llmill.model.cache import Cache
 from llmill.model.generate import Drawn, Writer
 from llmill.model.transformer import Transformer
-from llmill.serve.refusal import Refusal
+from llmill.serve.errors import ApiError
 from llmill.serve.served import Order
 from llmill.text.tokenization.stream import TextStream
 
@@ -31,8 +31,8 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Part:
-    """A piece of the answer with the tokens that begin in it. The last part says why the answer
+class TextDelta:
+    """A piece of the answer with the tokens that begin in it. The last delta says why the answer
     ends, and has the tokens that are not shown.
     """
 
@@ -74,8 +74,8 @@ class Reading:
 class Text:
     """An order and its progress. Only the worker's thread calls it."""
 
-    def __init__(self, order: Order, deliver: Callable[[Part | Refusal], None]):
-        """`deliver` gets each part, and at the end a part with `finish`, or a refusal."""
+    def __init__(self, order: Order, deliver: Callable[[TextDelta | ApiError], None]):
+        """`deliver` gets each delta, and at the end one with `finish`, or an error."""
         self.order, self.deliver = order, deliver
         tokenizer = order.served.language.tokenizer
         self._decode_bytes, self._ends = tokenizer.decode_bytes, tokenizer.ends
@@ -111,7 +111,7 @@ class Text:
         if order.echoed is not None:
             self._echo([] if reading is None else reading.scores)
         if order.max_tokens == 0:
-            self.deliver(Part("", finish="length"))
+            self.deliver(TextDelta("", finish="length"))
             return None
         already = reading.cache if reading is not None and reading.cache.used else None
         return writer.begin(order.prompt, order.choice, order.seed, already)
@@ -127,7 +127,7 @@ class Text:
         text = "".join(pieces) + stream.close()
         self._before = len(text)
         own = scores[len(scores) - len(echoed) :]
-        self.deliver(Part(text, tuple(zip(starts, own, strict=False))))
+        self.deliver(TextDelta(text, tuple(zip(starts, own, strict=False))))
 
     def take(self, sample: Drawn) -> bool:
         """Continue with a token; return whether the text ends with it."""
@@ -145,7 +145,7 @@ class Text:
         if self._written == self.order.max_tokens:
             return self._end(piece, "length")
         if piece:
-            self.deliver(Part(piece, self._shown(), written=self._written))
+            self.deliver(TextDelta(piece, self._shown(), written=self._written))
         return False
 
     def _end(self, piece: str, finish: str) -> bool:
@@ -154,7 +154,7 @@ class Text:
             finish = "stop"
         end = self._before + self._stream.shown
         scores = tuple((min(start, end), each) for start, each in self._scores)  # hidden ones too
-        self.deliver(Part(piece, scores, finish, self._written))
+        self.deliver(TextDelta(piece, scores, finish, self._written))
         return True
 
     def _shown(self) -> tuple[tuple[int, Score], ...]:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmill.model.generate import Writer
-from llmill.serve.refusal import BUSY, STOPPING, Limits, Refusal, broken
+from llmill.serve.errors import BUSY, STOPPING, ApiError, broken
+from llmill.serve.limits import Limits
 from llmill.serve.served import Served
 from llmill.serve.text import Text
 
@@ -123,13 +124,13 @@ class Worker:
         self._thread.join()
 
     def submit(self, texts: Sequence[Text]) -> None:
-        """Let all of these texts wait, or raise `Refusal` and let none wait."""
+        """Let all of these texts wait, or raise `ApiError` and let none wait."""
         with self._changed:
             if self._stopping:
                 raise _stopped()
             if self._count() + len(texts) > self._limits.batch + self._limits.waiting:
                 message = "too many texts are waiting; try again in a moment"
-                raise Refusal(BUSY, message, code="rate_limit_exceeded")
+                raise ApiError(BUSY, message, code="rate_limit_exceeded")
             self._waiting.add(texts)
             self._changed.notify()
 
@@ -208,5 +209,5 @@ class Worker:
             texts.clear()
 
 
-def _stopped() -> Refusal:
-    return Refusal(STOPPING, "the server is stopping", code="stopping")
+def _stopped() -> ApiError:
+    return ApiError(STOPPING, "the server is stopping", code="stopping")

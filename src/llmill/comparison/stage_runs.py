@@ -8,7 +8,7 @@ from llmill.contract.record import flat
 
 
 @dataclass(frozen=True)
-class Made:
+class StageRun:
     """A run of a stage. `deps` and `outs`: DVC's hash by path; parameters by dotted name.
     `sections`: what the stage reads of `params.yaml`, whole sections or single values.
     """
@@ -20,13 +20,13 @@ class Made:
     sections: tuple[str, ...] = ()
 
 
-def read(entry: Any) -> Made | None:
+def read(entry: Any) -> StageRun | None:
     """Return one entry, or None if it does not have the form of a stage."""
     if not isinstance(entry, dict) or not isinstance(entry.get("cmd"), str):
         return None
     files = entry.get("params")
     read = [each for each in files.values() if each] if isinstance(files, dict) else []
-    return Made(
+    return StageRun(
         entry["cmd"],
         _hashes(entry.get("deps")),
         {name: value for values in read for name, value in flat(values).items()},
@@ -35,20 +35,20 @@ def read(entry: Any) -> Made | None:
     )
 
 
-def read_lock(tree: Any) -> dict[str, Made]:
+def read_lock(tree: Any) -> dict[str, StageRun]:
     """Return the stages of a `dvc.lock`, by address."""
     entries = tree.get("stages") if isinstance(tree, dict) else None
-    found = {a: read(entry) for a, entry in (entries if isinstance(entries, dict) else {}).items()}
-    return {address: made for address, made in found.items() if made}
+    runs = {a: read(entry) for a, entry in (entries if isinstance(entries, dict) else {}).items()}
+    return {address: run for address, run in runs.items() if run}
 
 
-def producer(lock: Mapping[str, Made], path: str) -> str | None:
+def producer(lock: Mapping[str, StageRun], path: str) -> str | None:
     """Return the address of the stage that makes a path."""
     return next(
         (
             address
-            for address, made in lock.items()
-            for out in made.outs
+            for address, run in lock.items()
+            for out in run.outs
             if path == out or path.startswith(f"{out}/")
         ),
         None,

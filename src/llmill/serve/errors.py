@@ -1,27 +1,14 @@
-"""Refusals, of requests beyond the limits or for things that do not exist, in the interface's form:
+"""Errors, of requests beyond the limits or for things that do not exist, in the interface's form:
 `{"error": {message, type, param, code}}`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 UNAUTHORIZED, NOT_FOUND, TIMEOUT, TOO_LARGE, MEDIA_TYPE, BUSY = 401, 404, 408, 413, 415, 429
 BROKEN, STOPPING = 500, 503
 
 
-@dataclass(frozen=True)
-class Limits:
-    """Limits on texts, tokens, bytes and connections; each prompt of a request is its own text."""
-
-    batch: int = 64  # texts that are written together
-    waiting: int = 256  # texts that wait beyond these
-    tokens: int = 8192  # written for one request, over all its prompts
-    read: int = 65536  # tokens of a request's prompts
-    body: int = 1 << 20  # bytes of a request
-    connections: int = 1024  # open at once
-
-
-class Refusal(Exception):
+class ApiError(Exception):
     """A request that is not answered, and why: status, one line, and the field concerned."""
 
     def __init__(
@@ -38,7 +25,7 @@ class Refusal(Exception):
         return {"WWW-Authenticate": "Bearer"} if self.status == UNAUTHORIZED else {}
 
     def body(self) -> dict[str, Any]:
-        """Return the refusal in the interface's form."""
+        """Return the error in the interface's form."""
         kind = "invalid_request_error"
         if self.status >= 500:
             kind = "server_error"
@@ -48,6 +35,6 @@ class Refusal(Exception):
         return {"error": error}
 
 
-def broken() -> Refusal:
-    """Return the refusal for the server's own mistake, whose traceback it keeps to itself."""
-    return Refusal(BROKEN, "the server failed; its log says how", code="server_error")
+def broken() -> ApiError:
+    """Return the error for the server's own mistake, whose traceback it keeps to itself."""
+    return ApiError(BROKEN, "the server failed; its log says how", code="server_error")
