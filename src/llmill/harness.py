@@ -22,8 +22,9 @@ from lm_eval.models.utils import normalize_gen_kwargs
 from tqdm import tqdm
 
 from llmill.contract.errors import UserError
+from llmill.contract.progress import Progress
 from llmill.contract.weight_types import WeightType
-from llmill.evaluation.inference.scoring import Progress, continuations
+from llmill.evaluation.inference.scoring import continuations
 from llmill.model.generate import Choice, Writer
 from llmill.models import LanguageModel, language_model
 from llmill.text.tokenization.stream import TextStream

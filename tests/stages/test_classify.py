@@ -17,6 +17,7 @@ from llmill.tasks.classification import Message
 from llmill.tasks.classification import read as messages_of
 from llmill.tasks.classification import write as write_messages
 from tests.jobs import Track
+from tests.stages.counting import counting, counts
 from tests.stages.trainee import foundation, job, masked, messages, smoke, tokens
 
 
@@ -89,6 +90,13 @@ def test_the_all_variant_learns_the_last_letter(world):
     loaded = checkpoint.load(made.out / "checkpoint")
     assert loaded.labels == ["ham", "spam"]
     assert loaded.max_length == 64
+
+
+def test_the_messages_that_the_frozen_layers_read_are_counted(world, monkeypatch, capsys):
+    run(settings(), counting(job(world, "last_layer"), monkeypatch))
+    found = counts(capsys.readouterr().out, "messages read by the frozen layers")
+    assert [count for count in found if count[0] == count[1]] == [(96, 96), (16, 16), (16, 16)]
+    assert len(found) > 3
 
 
 @pytest.mark.parametrize("variant", ["last_layer", "all"])

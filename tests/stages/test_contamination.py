@@ -20,6 +20,7 @@ from llmill.tasks.preference import Preference
 from llmill.text.corpus import parquet
 from llmill.text.corpus.documents import Document
 from tests.jobs import Job
+from tests.stages.counting import counting, counts
 
 SETTINGS = Contamination(words=5, shortest=3, threshold=0.5, reach=8, confidence=0.95)
 ROLES = ("mmlu", "instruction", "preference", "classification")
@@ -133,6 +134,13 @@ def test_items_of_every_kind_are_counted_with_their_answers_and_a_control(tmp_pa
     assert [kinds[kind]["longest"] for kind in kinds] == [6, 5, 6, 0]
     assert (metrics["items"], metrics["overlapping"]) == (10, 6)
     assert "questions: 66.7% of 3 overlap" in job.said
+
+
+def test_the_documents_are_counted(tmp_path, monkeypatch, capsys):
+    write(tmp_path)
+    job = Job(tmp_path / "out", variants=["pretrain", "instruct"], root=tmp_path)
+    run(SimpleNamespace(contamination=SETTINGS), counting(job, monkeypatch))
+    assert counts(capsys.readouterr().out, "documents searched") == [(1, 2), (2, 2)]
 
 
 def test_an_input_in_the_text_with_its_answer_counts_whatever_the_instruction(tmp_path):

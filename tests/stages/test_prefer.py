@@ -28,6 +28,7 @@ from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training import preference as preference_loss
 from llmill.training.preference import Measured, Pair
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer
+from tests.stages.counting import counting, counts
 from tests.stages.trainee import (
     assistant,
     foundation,
@@ -114,6 +115,13 @@ def test_the_curve_begins_at_the_reference_and_follows_margin_likelihood_and_div
     assert 0.1 * (gained - lost) == pytest.approx(last["margin"], rel=1e-3)
     metrics = record.read_json(made.out / "metrics.json")
     assert metrics["kl"] == pytest.approx(last["kl"], rel=1e-5)
+
+
+def test_the_pairs_that_the_reference_reads_are_counted(world, monkeypatch, capsys):
+    monkeypatch.setattr(preference_loss, "AT_ONCE", 5)
+    run(longer(20), counting(job(world), monkeypatch))
+    found = counts(capsys.readouterr().out, "pairs read by the reference")
+    assert found == [(5, 12), (10, 12), (12, 12), (2, 2), (3, 3)]
 
 
 def test_figures_are_measured_in_float32_whatever_the_training_rounds_to(world, monkeypatch):

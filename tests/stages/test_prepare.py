@@ -19,6 +19,7 @@ from llmill.text.corpus.intake import TextFile
 from llmill.text.words import WORD
 from tests.conftest import preset
 from tests.jobs import Job
+from tests.stages.counting import counting, counts
 
 WORLD = preset("world")
 LEAKED = "Which of these long rivers flows through the old city of Basel on its way north?"
@@ -134,6 +135,21 @@ def test_what_is_removed_is_counted_by_reason_and_source(raw):
         "kept": 302,
     }
     assert found["books"]["kept"] == found["books"]["read"] == 3  # passages of about 400 words
+
+
+def test_documents_are_counted_while_they_are_compared_and_while_they_are_mixed(
+    raw, monkeypatch, capsys
+):
+    monkeypatch.setattr(parquet, "BATCH", 100)
+    out = raw.parent / "out"
+    prepare.run(parameters(), counting(Job(out, root=raw.parents[1]), monkeypatch))
+    said = capsys.readouterr().out
+    assert counts(said, "files") == [(1, 2), (2, 2)]
+    assert counts(said, "documents compared") == [(303, 308), (304, 308)]  # those of one band
+    for split in ("train", "validate"):
+        n = metrics(out)["text"][f"{split}_documents"]
+        expected = [(min(done, n), n) for done in range(100, n + 100, 100)]
+        assert counts(said, f"documents of {split} mixed") == expected
 
 
 def test_every_kept_document_is_in_one_split_with_its_source_and_hash(raw):

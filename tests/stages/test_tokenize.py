@@ -23,6 +23,7 @@ from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
 from tests.conftest import ROOT, preset
 from tests.jobs import Job
+from tests.stages.counting import counting, counts
 from tests.waiting import ended, until
 
 WORLD = preset("world")
@@ -107,6 +108,17 @@ def test_the_stage_takes_shards_that_another_job_has_encoded(folder, processes):
     assert [shard["text_bytes"] for shard in index["shards"]] == [210, 1000, 110]
     names = {p.relative_to(alone) for p in files_under(alone)}
     assert {p.relative_to(out) for p in files_under(out)} == names
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_shards_are_counted(folder, processes, monkeypatch, capsys):
+    params = tokenize.Parameters(tokenize=Tokenize(processes=processes))
+    tokenize.run(params, counting(Job(folder / "out"), monkeypatch))
+    found = counts(capsys.readouterr().out, "shards")
+    if processes == 1:
+        assert found == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert len(found) == 4 and found == sorted(found)  # others may finish after this process
+    assert {total for _, total in found} == {4}
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -193,16 +193,16 @@ def read(of: Run, model: ClassModel) -> Inputs:
     of.job.say(f"{what}: computed once")
     model.to(runtime.device(of.hardware)).eval()
     with runtime.autocast(of.hardware):  # as in training; evaluation runs in float32
-        learnt = frozen(model, data.train)
-    further = {name: frozen(model, rows) for name, rows in data.tests.items()}
-    return Inputs(
-        learnt, frozen(model, data.validate), frozen(model, data.test), further, kept=True
-    )
+        learnt = frozen(of, model, data.train)
+    further = {name: frozen(of, model, rows) for name, rows in data.tests.items()}
+    held_out = frozen(of, model, data.validate), frozen(of, model, data.test)
+    return Inputs(learnt, *held_out, further, kept=True)
 
 
-def frozen(model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
+def frozen(of: Run, model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
     """Return the features of each message from the frozen part, its class and number of tokens."""
-    kept = frozen_outputs(model, [ids for ids, _ in rows], BATCH_SIZE)
+    progress = of.job.progress("messages read by the frozen layers")
+    kept = frozen_outputs(model, [ids for ids, _ in rows], BATCH_SIZE, progress)
     return [(x, label, len(ids)) for x, (ids, label) in zip(kept, rows, strict=True)]
 
 

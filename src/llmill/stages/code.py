@@ -26,6 +26,7 @@ def run(params: Parameters, job: Job) -> None:
     written = files(job.stages)
     for name, value in written.items():
         record.write_json(job.out / name, value)
+    # The code files name the locked versions, so another one would change results unnoticed.
     locked = {name: v for each in written.values() for name, v in each["packages"].items()}
     for name in sorted(locked):
         found = closure.installed(name)

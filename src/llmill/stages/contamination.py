@@ -10,6 +10,8 @@ wrong answer: if it is found as often, the overlap does not reveal the answer.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +30,8 @@ from llmill.evaluation.items import (
 )
 from llmill.evaluation.statistics import intervals
 from llmill.stages.settings.contamination import Contamination
-from llmill.text.corpus.overlap import Overlap
+from llmill.text.corpus import parquet
+from llmill.text.corpus.overlap import Document, Overlap
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -69,12 +72,16 @@ def run(params: Parameters, job: Job) -> None:
     """Search for every item in the text, then join the result with the models' answers."""
     settings, prepared = params.contamination, job.folder("prepare")
     kinds = [kind for kind in items.asked(prepared, settings.shortest) if kind.items]
+    # One null role does not skip the stage, because the other roles still have items.
     if not kinds:
         skip(job)
         return
+    # The items of all kinds together, so that the text is read only once.
     every = [item for kind in kinds for item in kind.items]
     found = Overlap(every, settings.words, settings.shortest, settings.reach)
-    for part, documents in items.learnt(prepared).items():
+    parts = items.learnt(prepared)
+    parts[DOCUMENTS] = counted(parts[DOCUMENTS], prepared / "text" / "train", job)
+    for part, documents in parts.items():
         found.read(part, documents)
     ends = np.cumsum([len(kind.items) for kind in kinds])
     numbers = [np.arange(end - len(kind.items), end) for kind, end in zip(kinds, ends, strict=True)]
@@ -89,6 +96,7 @@ def run(params: Parameters, job: Job) -> None:
     rows: list[dict[str, Any]] = []
     for kind, each in zip(kinds, numbers, strict=True):
         metrics["kinds"][kind.kind] = measured.figures(found, kind, each, *limits)
+        # Scores without the items that overlap show whether a model gained from the overlap.
         if scores := scored(kind, each, found, settings, job):
             metrics["scores"][kind.kind] = scores
         rows += measured.described(found, kind, each)
@@ -100,6 +108,15 @@ def run(params: Parameters, job: Job) -> None:
     for name, each in metrics["kinds"].items():
         share = each["overlapping"]
         job.say(f"{name}: {share['value']:.1%} of {share['n']} overlap")
+
+
+def counted(documents: Iterator[Document], folder: Path, job: Job) -> Iterator[Document]:
+    """Yield the documents, which are those of the folder's shards, and count them."""
+    total = sum(len(parquet.sources(shard)) for shard in parquet.shards(folder))
+    progress = job.progress("documents searched")
+    for number, document in enumerate(documents, 1):
+        yield document
+        progress(number, total)
 
 
 def skip(job: Job) -> None:

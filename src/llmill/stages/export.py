@@ -78,6 +78,7 @@ def run(params: Parameters, job: Job) -> None:
         return
     folder = job.out / "model"
     write(folder, loaded, params.export.dtype)
+    # The card names every source, because its licence may bind whoever uses the model.
     roles = ROLES[loaded.kind] + (("preference",) if job.variant == "prefer" else ())
     sources = [
         {"role": role, **source}
@@ -95,6 +96,7 @@ def run(params: Parameters, job: Job) -> None:
     # Hash the files before writing the card, which lists them but not itself.
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     checked: dict[str, Any] = {}
+    # Other programs load what was written, or a user would be the first to notice a mistake.
     if isinstance(model, Transformer):
         language = cast(Checkpoint[Transformer], loaded)
         checked = prove(folder, language, params.export.dtype, job)

@@ -64,6 +64,7 @@ def run(params: Parameters, job: Job) -> None:
     foundation = checkpoint.load_language_model(begun_from)
     model = foundation.model
     length = settings.max_new_tokens
+    # A mistake in the parameters is found before the first answer, which takes long.
     refuse_no_room("instruct.max_new_tokens", length, model.config.block_size)
     if settings.adapter is not None:
         lora.refuse_unknown(settings.adapter, model.config, "params.yaml: instruct.adapter")
@@ -74,6 +75,7 @@ def run(params: Parameters, job: Job) -> None:
     share = learnt_share(learnt_from)
     held_out, asked = examples(settings, folder, foundation, "validate"), read(folder, "validate")
     block, cut = model.config.block_size, 0
+    # Only an example that fills the context can be cut; counting encodes every text once more.
     if any(len(ids) == block for ids, _ in (*learnt_from, *held_out)):
         cut = n_cut([*read(folder, "train"), *asked], template, block)
     runtime.start(settings.seed, settings.threads)
@@ -92,6 +94,7 @@ def run(params: Parameters, job: Job) -> None:
         job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
     too_long = prompts_cut(model, template, test, length, job.say)
 
+    # In scratch, so that a resumed training still has the samples from before it was stopped.
     samples = Samples(job.scratch / "samples")
 
     def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
@@ -110,6 +113,7 @@ def run(params: Parameters, job: Job) -> None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
         job.say(f"an adapter of {learnt:,} parameters is learnt")
+    # Old text is replayed, because the task alone makes the model forget most of what it knew.
     text = job.folder("tokenize") / "train"
     work = Work(
         train,
@@ -125,6 +129,7 @@ def run(params: Parameters, job: Job) -> None:
     model.eval()
     measure = partial(measured, by=settings.interpolate)
     between = interpolated(model, start, settings.interpolate, measure, job)
+    # An adapter is merged first: the answers are those of the model that later stages read.
     adapter = lora.taken(model.cpu(), settings.adapter, begun_from)
     after = answers(model.to(device), template, test, length, job.progress("answers"))
     final_loss = loss_over(model, held_out)

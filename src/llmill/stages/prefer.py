@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validate", "test")
 DRAWN = 64  # most answers of the reference from which the drift is estimated
+REFERENCE = "pairs read by the reference"
 CHOSEN = "chosen_log_probability"
 
 
@@ -88,9 +89,15 @@ def run(params: Parameters, job: Job) -> None:
     # two likelihoods is larger than most changes of their difference.
     with runtime.autocast(hardware):
         read = pairs_read(settings, fitting["train"])
-        known = {"train": with_reference(model, fitting["train"], settings.loss, read)}
+        known = {
+            "train": with_reference(
+                model, fitting["train"], settings.loss, read, job.progress(REFERENCE)
+            )
+        }
     for name in ("validate", "test"):
-        known[name] = with_reference(model, fitting[name], settings.loss)
+        known[name] = with_reference(
+            model, fitting[name], settings.loss, progress=job.progress(REFERENCE)
+        )
     before = measured(model, known["test"], settings.loss)
     prompts = [template.prompt(entry.asked) for entry in entries["validate"][:DRAWN]]
     drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed)

@@ -60,14 +60,18 @@ def run(params: Parameters, job: Job) -> None:
     evaluation_texts, labelled = prepare_labelled(settings, job)
     files = text_files(job.folder("download") / "text")
     with work_folder(job.scratch / "documents") as folder, Spool(folder / "spool") as spool:
+        # Each file by itself, because other jobs or a stopped run may have made some of the parts.
         progress = job.progress("files")
         store, made = job.parts, []
         for file, each in zip(files, text_parts(files, settings, evaluation_texts), strict=True):
             made.append((file.entry["name"], store.made(each)))
             progress(len(made), len(files))
-        cleaned = Cleaned(made, settings.near_duplicates, spool, folder)
+        # All files together, because a document may duplicate one of another file.
+        cleaned = Cleaned(
+            made, settings.near_duplicates, spool, folder, job.progress("documents compared")
+        )
         by_source = cleaned.by_source()
-        text_metrics = write_text(cleaned, settings, folder, job.out / "text")
+        text_metrics = write_text(cleaned, settings, folder, job)
     metrics = {
         "text": {**text_metrics, "sources": by_source},
         "evaluation_texts": {
@@ -121,29 +125,21 @@ def text_parts(
 def prepare_labelled(settings: Prepare, job: Job) -> tuple[EvaluationTexts, Metrics]:
     """Prepare everything but the documents; return the texts that these must not contain."""
     raw, out = job.folder("download"), job.out
-    messages, message_metrics = of_role(
-        raw / "classification",
-        SPLITS,
-        out,
-        lambda folder, form: prepare_messages(folder, form, settings, out),
+
+    def of(role: str, prepare: Preparing, splits: Iterable[str] = SPLITS) -> Prepared:
+        return of_role(raw / role, splits, out, prepare)
+
+    messages, message_metrics = of(
+        "classification", lambda folder, form: prepare_messages(folder, form, settings, out)
     )
-    entries, entry_metrics = of_role(
-        raw / "instruction",
-        SPLITS,
-        out,
-        lambda folder, form: prepare_instructions(folder, settings, out),
+    entries, entry_metrics = of(
+        "instruction", lambda folder, form: prepare_instructions(folder, settings, out)
     )
-    pairs, pair_metrics = of_role(
-        raw / "preference",
-        SPLITS,
-        out,
-        lambda folder, form: prepare_preferences(folder, form, settings, entries, out),
+    pairs, pair_metrics = of(
+        "preference", lambda folder, form: prepare_preferences(folder, form, settings, entries, out)
     )
-    questions, question_metrics = of_role(
-        raw / "mmlu",
-        multiple_choice.SPLITS,
-        out,
-        lambda folder, form: prepare_questions(folder, form, out),
+    questions, question_metrics = of(
+        "mmlu", lambda folder, form: prepare_questions(folder, form, out), multiple_choice.SPLITS
     )
     evaluation_texts = EvaluationTexts(
         [
@@ -340,14 +336,17 @@ def prepare_questions(folder: Path, form: Form, out: Path) -> Prepared:
     return parts, {"subjects": len(subjects), **left_out, **counts}
 
 
-def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> Metrics:
+def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, job: Job) -> Metrics:
     """Split by hash, mix by weight, write both splits; never repeat a validation document."""
     spool = cleaned.spool
     # A source that is not named has weight 1.
     weights = {source: 1.0 for source in spool.sources} | settings.weights
     once = {source: float(weight > 0) for source, weight in weights.items()}
     weights_of = {"train": weights, "validate": once}
-    mixed = {name: Mixture(folder / name, spool.document) for name in weights_of}
+    mixed = {
+        name: Mixture(folder / name, spool.document, job.progress(f"documents of {name} mixed"))
+        for name in weights_of
+    }
     for number, (source, identity) in enumerate(spool.named()):
         if cleaned.reason[number] == KEPT:
             name = part(identity, settings.validate_share, test_share=0)
@@ -359,7 +358,7 @@ def write_text(cleaned: Cleaned, settings: Prepare, folder: Path, out: Path) -> 
                 f"params.yaml: of {cleaned.n_kept} documents none is left for {name}; change "
                 "prepare.validate_share, prepare.weights or prepare.passage_words"
             )
-        parquet.write(out / name, mixture, settings.shard_documents)
+        parquet.write(job.out / "text" / name, mixture, settings.shard_documents)
     return {f"{name}_documents": len(mixture) for name, mixture in mixed.items()}
 
 

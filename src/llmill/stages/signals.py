@@ -67,6 +67,7 @@ def run(params: Parameters, job: Job) -> None:
     """Compute all metrics, one after the other."""
     subject = opened(params.signals, job)
     runtime.start(params.signals.seed, params.signals.threads)
+    # One stage measures all of them, because each start of a stage costs seconds.
     measures = {
         "bits_per_byte": held_out_bits,
         "last_words": held_out_words,

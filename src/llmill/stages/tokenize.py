@@ -24,6 +24,7 @@ from llmill.contract import record
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.contract.parts import Part, Parts
+from llmill.contract.progress import Progress, in_silence
 from llmill.contract.values import Section
 from llmill.stages.settings.tokenize import Tokenize
 from llmill.text.corpus import parquet
@@ -51,7 +52,7 @@ def run(params: Parameters, job: Job) -> None:
     for split in SPLITS:
         (job.out / split).mkdir()
     # In the order of the work, so that the index does not depend on which process was faster.
-    made = in_parallel(job.parts, work, params.tokenize.processes)
+    made = in_parallel(job.parts, work, params.tokenize.processes, job.progress("shards"))
     for part, folder in zip(work, made, strict=True):
         split, entry = part.made_of["split"], record.read_json(folder / ENTRY)
         if entry["tokens"]:  # an empty file cannot be mapped
@@ -114,7 +115,9 @@ def loaded(bpe: Path) -> Tokenizer:
     return Tokenizer.load(bpe)
 
 
-def in_parallel(store: Parts, work: list[Part], processes: int) -> Iterator[Path]:
+def in_parallel(
+    store: Parts, work: list[Part], processes: int, progress: Progress = in_silence
+) -> Iterator[Path]:
     """Yield the parts' folders in the order of the work, for any number of processes.
 
     This process is one of them. It works from the end while the others start, and takes parts that
@@ -122,16 +125,21 @@ def in_parallel(store: Parts, work: list[Part], processes: int) -> Iterator[Path
     """
     others = min(processes, len(work)) - 1
     if not others:
-        yield from map(store.made, work)
+        for number, each in enumerate(work, 1):
+            yield store.made(each)
+            progress(number, len(work))
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(others, context, initializer=end_with_parent) as pool:
         try:
             elsewhere = [pool.submit(store.made, each) for each in work]
-            here = {}
+            here, first = {}, 0  # `first`: of the shards that the others have not finished
             for number in reversed(range(len(work))):
                 if elsewhere[number].cancel():
                     here[number] = store.made(work[number])
+                while first < number and elsewhere[first].done():
+                    first += 1
+                progress(first + len(here), len(work))
             for number, made in enumerate(elsewhere):
                 yield here[number] if number in here else made.result()
         except BrokenProcessPool:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from llmill.contract.progress import Progress, in_silence
 from llmill.model.cross_entropy import IGNORE
 from llmill.training.batches import Batch, Example, at_once, collate_texts
 from llmill.training.losses import Called, Loss
@@ -123,7 +124,12 @@ class Measured:
 
 
 @torch.inference_mode()
-def measured(model: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss) -> Measured:
+def measured(
+    model: nn.Module,
+    pairs: Sequence[Pair],
+    settings: PreferenceLoss,
+    progress: Progress = in_silence,
+) -> Measured:
     """Measure pairs in their order. Equal models give bit-identical numbers."""
     device, parts = next(model.parameters()).device, []
     size = at_once(AT_ONCE, 2 * max(map(pair_length, pairs), default=0))
@@ -132,6 +138,7 @@ def measured(model: nn.Module, pairs: Sequence[Pair], settings: PreferenceLoss) 
         likely = log_probabilities(model, batch)
         ahead = margins(rewards(likely, batch, settings))
         parts.append(torch.stack([*likely.chunk(2), ahead, loss_of(ahead, settings)]).cpu())
+        progress(min(start + size, len(pairs)), len(pairs))
     return Measured(*torch.cat(parts, dim=-1))
 
 
@@ -140,12 +147,13 @@ def with_reference(
     pairs: Sequence[Pair],
     settings: PreferenceLoss,
     only: Sequence[int] | None = None,
+    progress: Progress = in_silence,
 ) -> list[Pair]:
     """Return the pairs with the reference's log-probabilities, or set these only for the pairs of
     the numbers `only`. Afterwards the reference model is no longer needed.
     """
     numbers = range(len(pairs)) if only is None else only
-    found = measured(reference, [pairs[n] for n in numbers], settings)
+    found = measured(reference, [pairs[n] for n in numbers], settings, progress)
     known = list(pairs)
     for n, chosen, rejected in zip(
         numbers, found.chosen.tolist(), found.rejected.tolist(), strict=True

@@ -14,17 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from llmill.contract.errors import UserError
+from llmill.contract.progress import Progress, in_silence
 from llmill.evaluation.inference import tree
 from llmill.model.heads import ClassModel
 from llmill.model.packed import packed
 from llmill.model.transformer import Transformer
 
 Ids = Sequence[int]
-Progress = Callable[[int, int], None]  # called with the number done and the total
-
-
-def in_silence(done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 def equal_length_batches(

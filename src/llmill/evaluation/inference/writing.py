@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.contract.progress import Progress, in_silence
 from llmill.model.generate import generate
 from llmill.model.transformer import Transformer
 from llmill.text.tokenization.tokenizer import Tokenizer

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.contract.progress import Progress, in_silence
 from llmill.evaluation.inference.writing import greedy
 from llmill.model.transformer import Transformer
 from llmill.tasks.instruction import Instruction

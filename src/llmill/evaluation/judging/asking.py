@@ -22,7 +22,7 @@ from filelock import FileLock
 
 from llmill.contract import elsewhere, proxies, record
 from llmill.contract.errors import UserError
-from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.contract.progress import Progress, in_silence
 from llmill.evaluation.judging import budget, completions
 from llmill.evaluation.judging.budget import Purse, Spent, Usage
 from llmill.evaluation.judging.completions import Reply, Request

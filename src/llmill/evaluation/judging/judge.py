@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from llmill.evaluation.inference.scoring import Progress, head_outputs, in_silence
+from llmill.contract.progress import Progress, in_silence
+from llmill.evaluation.inference.scoring import head_outputs
 from llmill.evaluation.judging.judges import DIGITS, every
 from llmill.model import checkpoint
 from llmill.model.checkpoint import AnyModel, Checkpoint

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.contract.progress import Progress, in_silence
 from llmill.evaluation.judging import asking, completions, prompts, replies
 from llmill.evaluation.judging.completions import Reply
 from llmill.evaluation.judging.settings import JudgeServer

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmill.evaluation.inference.scoring import Ids, Progress, continuation_logprobs, in_silence
+from llmill.contract.progress import Progress, in_silence
+from llmill.evaluation.inference.scoring import Ids, continuation_logprobs
 from llmill.evaluation.statistics import intervals
 from llmill.evaluation.statistics.intervals import Draws, Interval
 from llmill.model.transformer import Transformer

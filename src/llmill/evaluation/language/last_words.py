@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmill.evaluation.inference.scoring import Progress, continuations, in_silence
+from llmill.contract.progress import Progress, in_silence
+from llmill.evaluation.inference.scoring import continuations
 from llmill.evaluation.inference.writing import greedy
 from llmill.evaluation.language.bits_per_byte import LARGEST
 from llmill.evaluation.statistics import intervals

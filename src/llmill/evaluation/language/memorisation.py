@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.contract.progress import Progress, in_silence
 from llmill.evaluation.inference.writing import greedy
 from llmill.evaluation.statistics import intervals
 from llmill.evaluation.statistics.intervals import Draws

@@ -9,7 +9,8 @@ from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmill.evaluation.inference.scoring import Progress, continuation_logprobs, in_silence
+from llmill.contract.progress import Progress, in_silence
+from llmill.evaluation.inference.scoring import continuation_logprobs
 from llmill.evaluation.language.ngrams import Unigram, stretches
 from llmill.evaluation.statistics import intervals
 from llmill.model.transformer import Transformer

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from llmill.contract.errors import UserError
-from llmill.evaluation.inference.scoring import Ids, Progress, continuation_logprobs, in_silence
+from llmill.contract.progress import Progress, in_silence
+from llmill.evaluation.inference.scoring import Ids, continuation_logprobs
 from llmill.evaluation.multiple_choice.prompts import Shots, cloze_prompt, letter_prompt
 from llmill.evaluation.multiple_choice.units import TooLong, Unit
 from llmill.model.transformer import Transformer

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import regex
 
-from llmill.evaluation.inference.scoring import Progress, in_silence
+from llmill.contract.progress import Progress, in_silence
 from llmill.evaluation.inference.writing import greedy
 from llmill.evaluation.multiple_choice.prompts import cloze_prompt
 from llmill.model.transformer import Transformer

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from llmill.contract.progress import Progress, in_silence
 from llmill.text.corpus import duplicates, intake
 from llmill.text.corpus.batches import Hashes
 from llmill.text.corpus.spool import Spool
@@ -33,6 +34,7 @@ class Cleaned:
         settings: NearDuplicates,
         spool: Spool,
         folder: Path,
+        progress: Progress = in_silence,
     ):
         """`parts`: sources with the folders that `intake.write` wrote, in order. `folder` receives
         intermediate files.
@@ -55,7 +57,12 @@ class Cleaned:
             self._look(part, n_bands, start, near)
             start += size
         hashes = Hashes()
-        for number in near.repeats(lambda number: hashes.of(spool.text(number))):
+
+        def words(number: int) -> np.ndarray:
+            progress(number + 1, spool.n)
+            return hashes.of(spool.text(number))
+
+        for number in near.repeats(words):
             self.reason[number] = NEAR
 
     def _look(self, part: Path, n_bands: int, start: int, near: duplicates.Near) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar, overload
 
 import numpy as np
 
+from llmill.contract.progress import Progress, in_silence
 from llmill.text.corpus.documents import Document
 from llmill.text.corpus.sorting import Sorted
 from llmill.text.identity import fraction
@@ -33,8 +34,13 @@ class Mixture(Sequence[Document]):
     Memory holds none of them: `document` returns a document by its number.
     """
 
-    def __init__(self, file: Path, document: Callable[[int], Document]):
-        """`file` is written, and also other files whose names begin with its name."""
+    def __init__(
+        self, file: Path, document: Callable[[int], Document], progress: Progress = in_silence
+    ):
+        """`file` is written, and also other files whose names begin with its name. `progress` is
+        for a reader that begins at the beginning.
+        """
+        self._progress = progress
         self._file, self._document, self._n = file, document, 0
         self._rows = Sorted(file.with_name(file.name + "_ranks"), 3)
         self._ranks: list[bytes] = []
@@ -70,7 +76,9 @@ class Mixture(Sequence[Document]):
         numbers = np.fromfile(
             self._file, dtype=np.uint64, offset=8 * start, count=max(0, stop - start)
         )
-        return [self._document(number) for number in numbers.tolist()]
+        documents = [self._document(number) for number in numbers.tolist()]
+        self._progress(stop, len(self))
+        return documents
 
     def _hand_on(self) -> None:
         ranks = np.frombuffer(b"".join(self._ranks), dtype=">u8").reshape(-1, 2)
