@@ -162,27 +162,63 @@ def classify(folder: Path, variant: str) -> None:
     end = {"last_layer": 0.41, "last_block": 0.12, "last_two_blocks": 0.08, "all": 0.04}[variant]
     curve(folder, 396, 20, 100, start=0.72, end=end)
     right = RIGHT[variant]
-    metrics(folder, {"validation_loss": end, "validation_accuracy": right, "steps": 396})
+    figures = {"validation_loss": end, "validation_accuracy": right, "messages_cut": 7}
+    metrics(folder, {**figures, "steps": 396})
     return None
 
 
 def instruct(folder: Path, variant: None) -> None:
     curve(folder, 640, 20, 100, start=3.1, end=0.22)
-    metrics(folder, {"validation_loss": 0.22, "steps": 640, "test_instructions": 300})
+    between = [{"share": share, "validation_loss": 0.25, "exact_match": 0.75} for share in (0.8, 1)]
+    counted = {"learnt_share": 0.234, "instructions_cut": 4, "test_prompts_cut": 1}
+    figures = {"validation_loss": 0.22, "steps": 640, "interpolation": between, **counted}
+    metrics(folder, {**figures, "test_instructions": 300})
 
 
 def prefer(folder: Path, variant: None) -> None:
-    curve(folder, 64, 4, 16, start=0.69, end=0.31)
+    lines = [
+        "step,tokens,lr,train_loss,validation_loss,validation_accuracy,margin,"
+        "chosen_log_probability,rejected_log_probability,kl",
+        "0,0,,,0.69,0.5,0,-1.25,-12.5,0",
+        "16,4096,0.001,0.7,,,,,,",
+        "32,8192,0.001,0.6,0.4,0.7,0.5,-1.5,-15,0.5",
+        "64,16384,0.001,0.5,0.31,0.75,0.875,-1.375,-20,1.234",
+    ]
+    record.write_bytes(folder / "curves.csv", ("\n".join(lines) + "\n").encode())
     beside = {"longer_answer": share(0.55, 200), "shorter_answer": share(0.4, 200)}
     found = {"accuracy": share(0.72, 200), "beside": beside, "margin": 0.8, "kl": 1.234}
-    metrics(folder, {**found, "validation_loss": 0.31, "steps": 64, "test_instructions": 300})
+    found |= {"chosen_log_probability": {"before": -1.0, "after": -1.5}, "chosen_fell_at_step": 32}
+    found |= {"train_pairs": 1000, "validate_pairs": 100, "test_pairs": 200, "pairs_too_long": 12}
+    counted = {"steps": 64, "test_instructions": 300, "test_prompts_cut": 1}
+    metrics(folder, {**found, **counted, "validation_loss": 0.31})
 
 
 def knowledge(folder: Path, variant: str) -> None:
-    after = {"instruct": 0.4, "prefer": 0.35}[variant]
-    ways = ("cloze", "in_template", "written", "answered")
-    found = {way: {"before": share(0.95, 240), "after": share(after, 240)} for way in ways}
-    metrics(folder, {**found, "questions": 240, "chance": 0.25})
+    kept, lost, gained = {"instruct": (90, 138, 6), "prefer": (80, 148, 4)}[variant]
+    less = (gained - lost) / 240
+    way = {
+        "before": share((kept + lost) / 240, 240),
+        "after": share((kept + gained) / 240, 240),
+        "kept": kept,
+        "lost": lost,
+        "gained": gained,
+        "difference": {
+            "value": less, "low": less - 0.06, "high": less + 0.06, "n": 240, "covers": "items"
+        },
+    }  # fmt: skip
+    metrics(
+        folder,
+        {
+            **dict.fromkeys(("cloze", "in_template", "written", "answered"), way),
+            "questions": 240,
+            "chance": 0.25,
+            "of_others": {"before": 0.01, "after": 0.02, "answered": 0.03},
+            "loss": {
+                "news": {"before": 3.0, "after": 3.5, "tokens": 4096},
+                "world": {"before": 0.75, "after": 0.625, "tokens": 12000},
+            },
+        },
+    )
 
 
 def signals(folder: Path, variant: None) -> None:
@@ -344,7 +380,8 @@ def mmlu(folder: Path, variant: str) -> None:
         "cloze": shares({name: right - less for name, right in cloze.items()}),
     }
     guesses = {"longest": share(0.27, 420), "most_shared": share(0.24, 420), "chance": 0.25}
-    metrics(folder, {**found, **guesses, "questions": 420, "clusters": 391})
+    cut = {"prompts_cut": {"letter": 3, "cloze": 0}, "questions": 420}
+    metrics(folder, {**found, **guesses, **cut, "clusters": 391})
 
 
 def judge(folder: Path, variant: str) -> None:

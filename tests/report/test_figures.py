@@ -92,6 +92,54 @@ def test_the_grader_is_drawn_from_the_best_kind_down():
     assert labels == ["noise (3)", "half (3)", "reference (3)"]  # from the bottom
 
 
+def test_a_model_is_a_point_of_task_and_knowledge_with_an_interval_each_way_and_a_label():
+    task = {"value": 0.75, "low": 0.70, "high": 0.80, "n": 284, "covers": "items"}
+    known = {"value": 0.95, "low": 0.92, "high": 0.97, "n": 297, "covers": "items"}
+    models = {"pretrain": ({**task, "value": 0.0, "low": 0.0}, known), "instruct": (task, known)}
+    (axes,) = draw(figures.task_and_knowledge, models, 0.25).axes
+    assert [bar.lines[0].get_xydata().tolist() for bar in axes.containers] == [
+        [[0, 95]],
+        [[75, 95]],
+    ]
+    across, along = axes.containers[1].lines[2]
+    assert across.get_segments()[0].tolist() == [[70, 95], [80, 95]]
+    assert along.get_segments()[0].ravel().tolist() == pytest.approx([75, 92, 75, 97])
+    labels = {text.get_text(): text.get_horizontalalignment() for text in axes.texts}
+    assert labels == {"foundation model": "left", "instruct model": "right"}
+    (chance,) = [line for line in axes.get_lines() if line.get_label() == "chance"]
+    assert list(chance.get_ydata()) == [25, 25]
+    assert axes.get_xlabel() == "instructions with exact match, % (interval over items)"
+    assert axes.get_ylabel() == "cloze questions right, % (interval over items)"
+
+
+def test_a_model_without_a_task_or_without_knowledge_is_no_point():
+    models = {"pretrain": (SHARE, None), "instruct": (None, SHARE), "prefer": (SHARE, SHARE)}
+    (axes,) = draw(figures.task_and_knowledge, models).axes
+    assert [text.get_text() for text in axes.texts] == ["preference-tuned model"]
+    assert axes.get_legend() is None  # without chance
+
+
+def test_preferences_have_a_panel_for_each_metric_with_its_value_before_the_tuning():
+    curve = [
+        {"step": 0.0, "validation_accuracy": 0.5, "margin": 0.0, "chosen_log_probability": -1.25},
+        {"step": 60.0, "validation_accuracy": 0.75, "margin": 0.5, "chosen_log_probability": -1.5},
+    ]
+    figure = draw(figures.preferences, curve)
+    panels = ("Pairs in the right order", "Margin of the rewards", "Chosen answers")
+    drawn = {
+        title: [line.get_xydata().tolist() for line in axes_of(figure, title).get_lines()]
+        for title in (*panels, "Rejected answers")
+    }
+    assert [lines[0] for lines in drawn.values()] == [
+        [[0, 50], [60, 75]], [[0, 0], [60, 0.5]], [[0, -1.25], [60, -1.5]], [],
+    ]  # fmt: skip
+    before = [axes_of(figure, title).get_lines()[1].get_ydata()[0] for title in panels]
+    assert before == [50, 0, -1.25]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["before the tuning"]
+    assert axes_of(figure, "Rejected answers").get_ylabel() == "log-likelihood, nats"
+    assert draw(figures.preferences, curve[1:]).legends == []  # begun later: not known
+
+
 @pytest.mark.parametrize(
     ("function", "data"),
     [
@@ -102,6 +150,8 @@ def test_the_grader_is_drawn_from_the_best_kind_down():
             figures.questions,
             ({"cloze": {"pretrain": {}}, "letter": {"pretrain": {}}}, None, "level"),
         ),
+        (figures.task_and_knowledge, ({}, None)),
+        (figures.preferences, ([],)),
         (figures.judge, ({"pretrain": {}},)),
         (figures.grader, ([],)),
     ],
@@ -119,6 +169,7 @@ def test_a_label_is_text_whatever_stands_in_it(name):
         draw(figures.confusion, [[9, 1], [5, 45]], [name, "spam"], name),
         draw(figures.grader, rows),
         draw(figures.questions, found, 0.25, name),
+        draw(figures.task_and_knowledge, {name: (SHARE, SHARE)}),
         draw(figures.judge, {name: {"mean": SHARE, "exact_match": SHARE}}),
         draw(figures.classification, {name: {"accuracy": SHARE}}),
         draw(figures.loss, {"pretrain": CURVE, f"classify@{name}": CURVE}),

@@ -142,3 +142,31 @@ def test_what_preferences_taught_and_cost_is_among_the_headlines(results):
     assert accuracy.against == "longer answer 55.0 %" + before
     assert rows["prefer.drift"].figure == 1.234
     assert rows["knowledge.prefer.cloze"].figure["value"] == 0.35
+
+
+def test_what_a_tuned_model_knows_stands_beside_what_it_knew_before_and_the_difference(results):
+    rows = {row.key: row for row in summary.rows(results, {})}
+    knowledge = {key: row for key, row in rows.items() if key.startswith("knowledge.instruct")}
+    change = "before tuning 95.0 %, difference -55.0 (-61.0 to -49.0 over items) points"
+    assert {key: (row.name, row.figure["value"], row.against) for key, row in knowledge.items()} == {
+        "knowledge.instruct.cloze": ("cloze, behind the question", 0.4, change),
+        "knowledge.instruct.written": (
+            "written freely behind the question", 0.4, f"{change}, another question's text 2.0 %",
+        ),
+        "knowledge.instruct.in_template": ("cloze, in the assistant's template", 0.4, change),
+        "knowledge.instruct.answered": (
+            "answered in the template, against written behind the question", 0.4,
+            f"{change}, another question's answer 3.0 %",
+        ),
+    }  # fmt: skip
+    assert {row.group for row in knowledge.values()} == {
+        "Knowledge kept after tuning, instruct model"
+    }
+
+
+def test_a_difference_that_an_older_run_lacks_is_a_dash(results):
+    older = {"cloze": {"before": 0.95, "after": 0.4}}
+    metrics = {**results.metrics, "knowledge@instruct": older}
+    rows = {row.key: row for row in summary.rows(replace(results, metrics=metrics), {})}
+    assert rows["knowledge.instruct.cloze"].against == "before tuning 95.0 %, difference – points"
+    assert "knowledge.instruct.written" not in rows

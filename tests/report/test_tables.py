@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 from llmill.evaluation.statistics.intervals import share
 from llmill.report import evaluations, tables
+from llmill.report.summary import Row
 
 
 def test_repeats_of_ones_own_questions_are_counted_as_left_out():
@@ -42,6 +43,29 @@ def test_what_the_intervals_of_a_table_cover_stands_below_it_or_in_a_column():
         ["c", "50.0 %", "–"],
     ]
     assert differ.over == ""
+
+
+def test_a_baseline_at_the_top_of_the_page_breaks_between_words_and_not_inside_an_interval():
+    against = "before tuning 97.6 %, difference -2.0 (-4.3 to +0.3 over items) points"
+    row = Row("k", "group", "name", "share", share(50, 100, 0.95), against)
+    assert tables.headlines([row]) == {
+        "group": [
+            ("name", "50.0 %", "40.4 to 59.6", "items", "100", "before tuning 97.6 %, difference "
+             "-2.0 (-4.3\u00a0to\u00a0+0.3\u00a0over\u00a0items) points")
+        ]
+    }  # fmt: skip
+
+
+def test_each_metric_by_kind_of_instruction_is_a_table_of_its_own_with_a_column_for_each_model():
+    points = {"value": 40.0, "low": 30.0, "high": 50.0, "n": 9, "covers": "items"}
+    found = {"past_tense": {"exact_match": share(5, 10, 0.95), "mean": points, "n": 10}}
+    metrics = {"judge@pretrain": {}, "judge@instruct": {"by_kind": found}}
+    results = SimpleNamespace(variants={"judge": ["pretrain", "instruct"]}, metrics=metrics)
+    exact = evaluations.kinds(results, "exact_match")
+    assert exact.head == ["kind", "answers", "foundation model", "instruct model"]
+    assert exact.rows == [["past tense", "10", "–", "50.0 % (23.7 to 76.3)"]]
+    assert evaluations.kinds(results, "mean").rows[0][3] == "40.0 (30.0 to 50.0)"
+    assert evaluations.kinds(results, "rouge_l").rows[0][3] == "–"
 
 
 def test_what_the_judge_agrees_with_has_a_row_for_each_rater_that_could_be_compared():

@@ -22,6 +22,8 @@ FIGURES = [
     "loss",
     "mmlu_levels",
     "mmlu_subjects",
+    "preferences",
+    "task_and_knowledge",
 ]
 GONE = ("judge", "grader", "mmlu.instruct", "mmlu.prefer", "knowledge", "prefer")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -85,7 +87,7 @@ def test_every_interval_on_the_page_says_what_it_covers(page):
     ways = ("<caption>Intervals are over items.</caption>", '<th scope="col">covers</th>')
     assert [table for table in with_intervals if not any(way in table for way in ways)] == []
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)
-    assert sum("intervals over items" in caption for caption in captions) == 5
+    assert sum("intervals over items" in caption for caption in captions) == 6
     assert all(
         "interval" not in caption.replace("intervals over items", "") for caption in captions
     )
@@ -261,13 +263,16 @@ def test_stages_that_were_skipped_are_said_to_be_and_leave_no_rows(chain, monkey
                 file.write_bytes(b"")
     out = finished.report(chain, monkeypatch).out
     page = (out / "index.html").read_text(encoding="utf-8")
-    for section in ("answers", "grader"):
+    for section in ("knowledge", "preferences", "answers", "grader"):
         assert re.search(rf'id="{section}">\s*<h2>[^<]+</h2>\s*<p>Skipped: {why}\.</p>', page)
-    assert page.count(f"Skipped: {why}.") == 2  # the questions were put to the foundation model
+    assert page.count(f"Skipped: {why}.") == 4  # the questions were put to the foundation model
     keys = record.read_json(out / "metrics.json").keys()
     assert not [key for key in keys if key.startswith(GONE)]
     assert [key for key in keys if key.startswith(("mmlu.pretrain", "classify"))]
     assert (out / "figures/judge.png").read_bytes().startswith(PNG)
+    assert (out / "figures/preferences.png").read_bytes().startswith(PNG)
+    assert "figure-task-and-knowledge" not in page
+    assert "Weights between the foundation model" not in page
     sentence = re.search(r'<p class="lead">(.*?)</p>', page)[1]
     assert "of the test messages." in sentence
     assert "answers of the" not in sentence
@@ -322,3 +327,93 @@ def test_a_gain_in_scores_by_several_judges_covers_their_seeds():
     }
     alone = gains(SimpleNamespace(variants=variants, records=records, scores=one))["instruct"]
     assert alone == intervals.mean([15.0, 25.0, 100.0], confidence=0.95, resamples=100, seed=1)
+
+
+def section_of(page: str, name: str) -> str:
+    """The words of a section, without tags."""
+    section = page.split(f'id="{name}"')[1].split("</section>")[0]
+    return " ".join(re.sub(r"<[^>]+>", " ", section).replace("\u00a0", " ").split())
+
+
+def test_the_page_says_what_each_tuned_model_kept_and_what_the_task_cost(page):
+    words = section_of(page, "knowledge")
+    assert "puts the same 240 questions to the foundation model" in words
+    assert "They are the questions about one fact." in words
+    assert "The foundation model never saw the template" in words
+    row = "95.0 % (91.5 to 97.1) 40.0 % (34.0 to 46.3) 90 138 6 -55.0 (-61.0 to -49.0)"
+    assert f"cloze, behind the question chance 25.0 % {row}" in words
+    assert words.count("answered in the template, against written behind the question") == 2
+    assert "instruct model news 4,096 3.000 3.500 +0.500" in words
+    assert "80.0 % 0.250 75.0 %" in words  # of the way
+    (alt,) = re.findall(r'alt="(Exact match on instructions and cloze [^"]+)"', page)
+    assert "foundation model 0.0 % (0.0 to 1.3 over items) and 95.0 % (91.5 to 97.1 over it" in alt
+
+
+def test_the_page_says_how_the_chosen_and_the_rejected_answers_moved(page):
+    words = section_of(page, "preferences")
+    assert "measured from the assistant before this tuning" in words
+    assert "the higher reward, after tuning 72.0 % (65.4 to 77.8) 200" in words
+    assert "less likely than before the tuning at the validation of step 32." in words
+    assert "log-likelihood of the chosen answer test -1.000 -1.500 -0.500" in words
+    assert "log-likelihood of the rejected answer validation -12.500 -20.000 -7.500" in words
+    assert 'alt="Validation pairs by step. At the end, the chosen answer has' in page
+
+
+def test_the_page_says_what_was_cut_and_what_was_learnt(page):
+    words = section_of(page, "training")
+    assert "prefer pairs longer than the context: left out 12 1,312" in words
+
+
+def test_a_chain_without_preferences_shows_what_the_assistant_alone_kept(chain, monkeypatch):
+    for name in ("prefer", "mmlu/prefer", "knowledge/prefer", "judge/prefer"):
+        record.write_json(
+            chain / "results" / name / "metrics.json", {"skipped": "download.preference is null"}
+        )
+    page = (finished.report(chain, monkeypatch).out / "index.html").read_text(encoding="utf-8")
+    assert section_of(page, "preferences").endswith("Skipped: download.preference is null.")
+    words = section_of(page, "knowledge")
+    assert "Instruct model" in words and "reference-tuned model" not in words
+    assert "figure-task-and-knowledge" in page
+    assert "figure-preferences" not in page
+
+
+def test_questions_without_levels_of_weights_from_elsewhere_are_not_said_to_be_about_one_fact(
+    chain, monkeypatch
+):
+    for model in ("pretrain", "instruct", "prefer"):
+        file = chain / f"results/mmlu/{model}/metrics.json"
+        metrics = record.read_json(file)
+        for kind in ("cloze", "letter"):
+            del metrics[kind]["levels"]
+        record.write_json(file, metrics)
+    file = chain / "data/download/text/sources.json"
+    record.write_json(chain / "data/download/init/sources.json", record.read_json(file))
+    page = (finished.report(chain, monkeypatch).out / "index.html").read_text(encoding="utf-8")
+    words = section_of(page, "knowledge")
+    assert "240 questions" in words
+    assert "one fact" not in words
+    assert "never saw the template" not in words
+
+
+def test_figures_without_their_metrics_are_left_out_of_the_page(chain, monkeypatch):
+    (chain / "results/prefer/curves.csv").write_text("step,train_loss\n1,0.5\n")
+    for model in ("pretrain", "instruct", "prefer"):
+        file = chain / f"results/judge/{model}/metrics.json"
+        record.write_json(file, {**record.read_json(file), "exact_match": None})
+    job = finished.report(chain, monkeypatch)
+    page = (job.out / "index.html").read_text(encoding="utf-8")
+    assert "figure-task-and-knowledge" not in page
+    assert "figure-preferences" not in page
+    for name in ("task_and_knowledge", "preferences"):  # outputs of the stage all the same
+        assert (job.out / "figures" / f"{name}.png").read_bytes().startswith(PNG)
+
+
+def test_rewards_without_a_reference_are_not_said_to_be_measured_from_one(chain, monkeypatch):
+    file = chain / "results/prefer/record.json"
+    made = record.read_json(file)
+    made["parameters"]["prefer"]["loss"]["reference_free"] = True
+    record.write_json(file, made)
+    page = (finished.report(chain, monkeypatch).out / "index.html").read_text(encoding="utf-8")
+    words = section_of(page, "preferences")
+    assert "The reward of an answer grows with its log-likelihood." in words
+    assert "measured from" not in words

@@ -91,7 +91,8 @@ def test_a_job_asks_for_the_needs_of_its_stage(folder):
 
 def test_the_report_is_declared_with_the_files_that_meta_shows(folder):
     shown = ["index.html", *(f"figures/{name}.png" for name in (
-        "loss", "classification", "by_parameters", "confusion", "mmlu_levels", "mmlu_subjects", "judge", "grader",
+        "loss", "classification", "by_parameters", "confusion", "mmlu_levels", "mmlu_subjects",
+        "task_and_knowledge", "preferences", "judge", "grader",
     ))]  # fmt: skip
     job = asked(folder, "auto")["results/report/record.json"]
     assert job["output"].split(", ")[1:] == [f"results/report/{name}" for name in shown]

@@ -11,8 +11,9 @@ PAIRED = "paired on the same texts"
 
 @dataclass(frozen=True)
 class Headline:
-    """A metric at the top of the page. `against` may name another metric of the stage in braces:
-    `chance {chance}`.
+    """A metric at the top of the page. `against` may name other metrics of the stage in braces:
+    `chance {chance}` in the unit of the row, `{cloze.difference:gain}` in a unit of its own and
+    with its interval.
     """
 
     key: str  # machine-readable name, after the stage's
@@ -135,29 +136,37 @@ ABOUT: dict[str, About] = {  # in the order of their headlines
         ),
     ),
     "knowledge": About(
-        heading="Questions after tuning",
+        heading="Knowledge kept after tuning",
         headlines=(
-            Headline("cloze", "cloze.after", "cloze", "share", "before tuning {cloze.before}"),
             Headline(
-                "in_template",
-                "in_template.after",
-                "cloze, in the chat template",
+                "cloze",
+                "cloze.after",
+                "cloze, behind the question",
                 "share",
-                "before tuning {in_template.before}",
+                "before tuning {cloze.before}, difference {cloze.difference:gain} points",
             ),
             Headline(
                 "written",
                 "written.after",
-                "free generation",
+                "written freely behind the question",
                 "share",
-                "before tuning {written.before}, another question's text {of_others.after}",
+                "before tuning {written.before}, difference {written.difference:gain} points, "
+                "another question's text {of_others.after}",
+            ),
+            Headline(
+                "in_template",
+                "in_template.after",
+                "cloze, in the assistant's template",
+                "share",
+                "before tuning {in_template.before}, difference {in_template.difference:gain} "
+                "points",
             ),
             Headline(
                 "answered",
                 "answered.after",
-                "free generation, in the chat template",
+                "answered in the template, against written behind the question",
                 "share",
-                "before tuning, without template {answered.before}, "
+                "before tuning {answered.before}, difference {answered.difference:gain} points, "
                 "another question's answer {of_others.answered}",
             ),
         ),

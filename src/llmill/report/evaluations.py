@@ -13,6 +13,7 @@ from llmill.report.summary import FORMATS, system_name
 from llmill.report.tables import Cell, Table, with_intervals
 
 RATERS = {"rules": "the rules", "exact_match": "exact match", "rouge_l": "ROUGE-L"}
+MEASURES = {"exact_match": "share", "mean": "points", "rouge_l": "share"}  # units, by kind
 LENGTHS = {"right": "right answers", "others": "other answers"}
 
 
@@ -67,21 +68,16 @@ def examples(asked: Mapping[str, Any], kind: str) -> str:
     )
 
 
-def kinds(results: Results) -> Table:
-    """Judged answers by kind of instruction."""
+def kinds(results: Results, measure: str) -> Table:
+    """One metric of the judged answers by kind of instruction, for every model."""
     by_model = {m: results.metrics[f"judge@{m}"] for m in results.variants["judge"]}
     names = list(dict.fromkeys(k for m in by_model.values() for k in m.get("by_kind", {})))
     rows: list[list[Cell]] = []
     for name in names:
         each = [metrics.get("by_kind", {}).get(name, {}) for metrics in by_model.values()]
-        means = [(f.get("mean"), "points") for f in each]
-        exact = [(f.get("exact_match"), "share") for f in each]
-        overlap = [(f.get("rouge_l"), "share") for f in each]
-        count = number(each[-1].get("n"), "count")
-        rows.append([words(name), count, *means, *exact, *overlap])
-    models = [model_name(model) for model in by_model]
-    head = [f"{figure}, {m}" for figure in ("mean score", "exact match", "ROUGE-L") for m in models]
-    return with_intervals(["kind", "answers", *head], rows)
+        figures = [(found.get(measure), MEASURES[measure]) for found in each]
+        rows.append([words(name), number(each[-1].get("n"), "count"), *figures])
+    return with_intervals(["kind", "answers", *(model_name(model) for model in by_model)], rows)
 
 
 def agreement(results: Results) -> Table:

@@ -3,19 +3,20 @@
 Intervals are error bars, axes show their unit, and series never differ in colour alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib import colormaps, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 from matplotlib.typing import HashableList
 
-from llmill.report import form
+from llmill.report import drawing, form
 from llmill.report.about import loss_label, model_name
+from llmill.report.drawing import Shares
 from llmill.report.files import Curve, stage_of
+from llmill.report.preferences import PANELS
 from llmill.report.style import CHANCE, MARKERS, WIDTH
 from llmill.report.summary import SYSTEMS, system_name
 
@@ -25,14 +26,12 @@ FEW, READABLE = 3, 10  # most labels without rotation, and most labels with read
 MOST_HIGH = 8.0  # most inches of a confusion matrix
 LONGEST = 24  # most characters of a label there
 
-Shares = Mapping[str, Any]  # intervals by name
-
 
 def loss(curves: Mapping[str, Curve]) -> Figure:
     """Training and validation loss by step: the foundation model above, later stages below."""
     stages = list(dict.fromkeys(stage_of(address) for address in curves))
     first, others = stages[0], stages[1:]
-    figure = _figure(6.4 if others else 3.4)
+    figure = drawing.empty(6.4 if others else 3.4)
     mosaic: list[HashableList[str]] = [[first] * max(1, len(others))]
     if others:
         mosaic.append([*others])
@@ -59,17 +58,17 @@ def _curves(axes: Axes, curves: Mapping[str, Curve], named: bool) -> None:
     for i, (address, curve) in enumerate(curves.items()):
         label = "training" if named else None
         train = [(row["step"], row["train_loss"]) for row in curve if "train_loss" in row]
-        look: dict[str, Any] = {"color": _colour(i)}
-        axes.plot(*_columns(train), linewidth=1, alpha=0.75, label=label, **look)
+        look: dict[str, Any] = {"color": drawing.colour(i)}
+        axes.plot(*drawing.columns(train), linewidth=1, alpha=0.75, label=label, **look)
         label = "validation" if named else address.replace("@", " ") if "@" in address else None
         held_out = [(r["step"], r["validation_loss"]) for r in curve if "validation_loss" in r]
         look |= {"marker": MARKERS[i % len(MARKERS)], "markersize": 4.5, "linestyle": (0, (5, 2))}
-        axes.plot(*_columns(held_out), linewidth=1.8, label=label, **look)
+        axes.plot(*drawing.columns(held_out), linewidth=1.8, label=label, **look)
 
 
 def nothing(reason: str) -> Figure:
     """A figure with the reason why its stage was skipped."""
-    figure = _figure(1.2)
+    figure = drawing.empty(1.2)
     axes = figure.subplots()
     axes.set_axis_off()
     axes.text(0.5, 0.5, f"skipped: {reason}", ha="center", va="center")
@@ -78,14 +77,16 @@ def nothing(reason: str) -> Figure:
 
 def classification(systems: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Test accuracy of each classifier and baseline, with intervals."""
-    figure = _figure(FRAME + 0.4 * len(systems))
+    figure = drawing.empty(FRAME + 0.4 * len(systems))
     axes = figure.subplots()
     shares = {system_name(name): measures.get("accuracy") for name, measures in systems.items()}
     baselines = {name: shares[name] for name in SYSTEMS.values() if name in shares}
     variants = {name: share for name, share in shares.items() if name not in baselines}
-    _intervals(axes, shares, {"classifier": variants, "baseline": baselines}, annotate=True)
+    drawing.points(axes, shares, {"classifier": variants, "baseline": baselines}, annotate=True)
     axes.legend(loc="best")
-    axes.set(title="Accuracy on the test messages", xlabel=_axis("accuracy, %", shares.values()))
+    axes.set(
+        title="Accuracy on the test messages", xlabel=drawing.axis("accuracy, %", shares.values())
+    )
     axes.margins(x=0.12)
     return figure
 
@@ -114,21 +115,19 @@ def _accuracy_by(
     amounts: Mapping[str, float | None], variants: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Figure, Axes]:
     """Draw a point for each classifier over its amount of something."""
-    figure = _figure(3.6)
+    figure = drawing.empty(3.6)
     axes = figure.subplots()
     for i, (name, measures) in enumerate(variants.items()):
-        value, amount = form.value_of(measures.get("accuracy")), amounts.get(name)
-        if value is None or not amount:
+        found, amount = drawing.percent(measures.get("accuracy")), amounts.get(name)
+        if found is None or not amount:
             continue
-        low, high = form.bounds_of(measures["accuracy"]) or (value, value)
-        below, above = 100 * max(0.0, value - low), 100 * max(0.0, high - value)
+        value, below, above = found
         axes.errorbar(
-            [amount], [100 * value], yerr=[[below], [above]],
-            fmt=MARKERS[i % len(MARKERS)], markersize=7, color=_colour(i), capsize=3, linewidth=1.6,
-            label=system_name(name),
+            [amount], [value], yerr=[[below], [above]], fmt=MARKERS[i % len(MARKERS)], markersize=7,
+            color=drawing.colour(i), capsize=3, linewidth=1.6, label=system_name(name),
         )  # fmt: skip
     shares = [measures.get("accuracy") for measures in variants.values()]
-    axes.set(ylabel=_axis("accuracy, %", shares))
+    axes.set(ylabel=drawing.axis("accuracy, %", shares))
     if axes.containers:
         figure.legend(loc="outside lower center", ncols=3)
     return figure, axes
@@ -137,7 +136,7 @@ def _accuracy_by(
 def confusion(counts: Sequence[Sequence[int]], labels: Sequence[str], system: str) -> Figure:
     """Messages by true and predicted label, coloured by their share of the true label."""
     few = len(labels) <= FEW
-    figure = _figure(1.6 + min(1.1 * len(labels), MOST_HIGH), WIDTH * (0.62 if few else 1.0))
+    figure = drawing.empty(1.6 + min(1.1 * len(labels), MOST_HIGH), WIDTH * (0.62 if few else 1.0))
     axes = figure.subplots()
     axes.grid(visible=False)
     if not counts:
@@ -176,15 +175,15 @@ def questions(
     names = list(dict.fromkeys(name for values in every for name in values))
     models = next(iter(shares.values()))
     height = FRAME + ROW * (1 + 0.35 * (len(models) - 1)) * len(names) + 0.3
-    figure = _figure(height)
+    figure = drawing.empty(height)
     panels = figure.subplots(1, len(shares), sharey=True, squeeze=False)[0]
     for axes, (kind, by_model) in zip(panels, shares.items(), strict=True):
         series = {model_name(model): values for model, values in by_model.items()}
-        _intervals(axes, dict.fromkeys(names), series)
+        drawing.points(axes, dict.fromkeys(names), series)
         if chance is not None:
             axes.axvline(100 * chance, label="chance", zorder=1, **CHANCE)
         along = [share for values in by_model.values() for share in values.values()]
-        axes.set(title=f"{kind} format", xlabel=_axis("accuracy, %", along), xlim=(-2, 102))
+        axes.set(title=f"{kind} format", xlabel=drawing.axis("accuracy, %", along), xlim=(-2, 102))
     panels[0].set_yticks(range(len(names)), [_counted(name, shares) for name in names])
     panels[0].set_ylabel(what)
     handles, labels = panels[0].get_legend_handles_labels()
@@ -200,24 +199,77 @@ def _counted(name: str, shares: Mapping[str, Mapping[str, Shares]]) -> str:
 
 def judge(metrics: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Mean score and exact match of each model with intervals, and histograms of its scores."""
-    figure = _figure(4.8)
+    figure = drawing.empty(4.8)
     panels = figure.subplot_mosaic(
         [["mean", "exact"], ["spread", "spread"]], height_ratios=[1, 1.6]
     )
     names = {model: model_name(model) for model in metrics}
-    means = {names[m]: _scaled(figures.get("mean"), 0.01) for m, figures in metrics.items()}
+    means = {names[m]: drawing.scaled(figures.get("mean"), 0.01) for m, figures in metrics.items()}
     exact = {names[m]: figures.get("exact_match") for m, figures in metrics.items()}
-    _intervals(panels["mean"], means, {n: {n: x} for n, x in means.items()}, annotate=True)
-    _intervals(
+    drawing.points(panels["mean"], means, {n: {n: x} for n, x in means.items()}, annotate=True)
+    drawing.points(
         panels["exact"], exact, {n: {n: x} for n, x in exact.items()}, annotate=True, unit=" %"
     )
-    points, answers = _axis("score, 0 to 100", means.values()), _axis("answers, %", exact.values())
+    points, answers = (
+        drawing.axis("score, 0 to 100", means.values()),
+        drawing.axis("answers, %", exact.values()),
+    )
     panels["mean"].set(title="Mean score", xlabel=points, xlim=(-3, 115))
     panels["exact"].set(title="Exact match", xlabel=answers, xlim=(-3, 122))
     panels["exact"].tick_params(labelleft=False)
     for axes in (panels["mean"], panels["exact"]):
         axes.set_xticks(range(0, 101, 25))
     _histograms(panels["spread"], {names[m]: f.get("histogram", {}) for m, f in metrics.items()})
+    return figure
+
+
+def task_and_knowledge(
+    models: Mapping[str, tuple[Any, Any]], chance: float | None = None
+) -> Figure:
+    """Exact match on instructions (x) and questions right by cloze (y): a point for each model."""
+    figure = drawing.empty(3.8)
+    axes = figure.subplots()
+    at: dict[str, tuple[float, float]] = {}
+    for i, (model, measured) in enumerate(models.items()):
+        task, known = map(drawing.percent, measured)
+        if task is None or known is None:
+            continue
+        (x, *across), (y, *along) = task, known
+        at[model_name(model)] = (x, y)
+        axes.errorbar(
+            [x], [y], xerr=[[side] for side in across], yerr=[[side] for side in along], capsize=3,
+            linewidth=1.4, fmt=MARKERS[i % len(MARKERS)], markersize=7, color=drawing.colour(i),
+            zorder=3,
+        )  # fmt: skip
+    drawing.labels(axes, at)
+    if chance is not None:
+        axes.axhline(100 * chance, label="chance", zorder=1, **CHANCE)
+        axes.legend(loc="lower right")
+    tasks, knowledge = zip(*models.values(), strict=True) if models else ((), ())
+    axes.set(
+        title="What a model can do, and what it still knows", xlim=(-3, 103), ylim=(-3, 105),
+        xlabel=drawing.axis("instructions with exact match, %", tasks),
+        ylabel=drawing.axis("cloze questions right, %", knowledge),
+    )  # fmt: skip
+    return figure
+
+
+def preferences(curve: Curve) -> Figure:
+    """Metrics of the validation pairs by step of the preference tuning, a panel for each."""
+    figure = drawing.empty(5.0)
+    panels = figure.subplots(2, 2, sharex=True)
+    before: list[Any] = []
+    for axes, (name, panel) in zip(panels.flat, PANELS.items(), strict=True):
+        rows = [(row["step"], panel.scale * row[name]) for row in curve if name in row]
+        axes.plot(*drawing.columns(rows), marker="o", markersize=4.5, linewidth=1.6)
+        if rows and rows[0][0] == 0:
+            before.append(axes.axhline(rows[0][1], zorder=1, **CHANCE))
+        axes.set(title=panel.title, ylabel=panel.unit)
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    for axes in panels[-1]:
+        axes.set_xlabel("step")
+    if before:
+        figure.legend(before[:1], ["before the tuning"], loc="outside lower center")
     return figure
 
 
@@ -232,7 +284,7 @@ def _histograms(axes: Axes, histograms: Mapping[str, Mapping[str, Sequence[float
         shares = [100 * n / max(1, sum(counts)) for n in counts]
         hatch = ("", "///", "...", "xx")[i % 4]
         axes.bar(
-            left, shares, step, label=name, color=_colour(i), hatch=hatch,
+            left, shares, step, label=name, color=drawing.colour(i), hatch=hatch,
             edgecolor=rcParams["axes.facecolor"], linewidth=0.5,
         )  # fmt: skip
         axes.set_xticks(edges)
@@ -245,19 +297,20 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """The judge's scores of held-out responses, by their kind and known score."""
     kinds = sorted({(-row["score"], row["kind"]) for row in rows}, reverse=True)
     groups = [[r["predicted"] for r in rows if (-r["score"], r["kind"]) == kind] for kind in kinds]
-    figure = _figure(FRAME + 0.45 * max(1, len(kinds)))
+    figure = drawing.empty(FRAME + 0.45 * max(1, len(kinds)))
     axes = figure.subplots()
     ink = rcParams["text.color"]
     thick = {"color": ink, "linewidth": 1.2}
     if groups:
         axes.boxplot(
             groups, orientation="horizontal", positions=range(len(kinds)), widths=0.55,
-            patch_artist=True, whis=(5, 95), boxprops={"facecolor": _colour(5), "edgecolor": ink},
-            medianprops={"color": "#000000", "linewidth": 2}, whiskerprops=thick, capprops=thick,
+            patch_artist=True, whis=(5, 95), medianprops={"color": "#000000", "linewidth": 2},
+            boxprops={"facecolor": drawing.colour(5), "edgecolor": ink},
+            whiskerprops=thick, capprops=thick,
             flierprops={"marker": ".", "markersize": 3, "markeredgecolor": ink, "alpha": 0.5},
         )  # fmt: skip
     scores = [-minus for minus, _ in kinds]
-    look = {"color": _colour(1), "edgecolors": ink, "linewidths": 0.6}
+    look = {"color": drawing.colour(1), "edgecolors": ink, "linewidths": 0.6}
     axes.scatter(scores, range(len(kinds)), marker="D", s=48, zorder=4, label="known score", **look)
     labels = [f"{form.words(k)} ({len(g)})" for (_, k), g in zip(kinds, groups, strict=True)]
     axes.set_yticks(range(len(kinds)), labels)
@@ -265,66 +318,3 @@ def grader(rows: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set(title=title, xlabel="score, 0 to 100", xlim=(-3, 103))
     figure.legend(loc="outside lower center")
     return figure
-
-
-def _colour(i: int) -> str:
-    """Return the colour of series `i` in the current theme."""
-    cycle = rcParams["axes.prop_cycle"].by_key()["color"]
-    return cycle[i % len(cycle)]
-
-
-def _figure(height: float, width: float = WIDTH) -> Figure:
-    """Return an empty figure with sizes in inches and padding around and between its panels."""
-    room = ConstrainedLayoutEngine(w_pad=0.09, h_pad=0.09, wspace=0.03, hspace=0.03)
-    return Figure(figsize=(width, height), layout=room)
-
-
-def _intervals(
-    axes: Axes,
-    names: Mapping[str, Any],
-    series: Mapping[str, Shares],
-    annotate: bool = False,
-    unit: str = "",
-) -> None:
-    """Draw points with error bars in percent, with one line for each of `names` from the top."""
-    for i, (label, shares) in enumerate(series.items()):
-        shift = 0.0 if annotate else 0.28 * (i - (len(series) - 1) / 2)
-        values, below, above, heights = [], [], [], []
-        for y, name in enumerate(names):
-            value = form.value_of(shares.get(name))
-            if value is None:
-                continue
-            low, high = form.bounds_of(shares[name]) or (value, value)
-            values.append(100 * value)
-            below.append(max(0.0, 100 * value - 100 * low))
-            above.append(max(0.0, 100 * high - 100 * value))
-            heights.append(y + shift)
-        axes.errorbar(
-            values, heights, xerr=[below, above], fmt=MARKERS[i % len(MARKERS)], markersize=6,
-            color=_colour(i), capsize=3, linewidth=1.6, label=label, zorder=3,
-        )  # fmt: skip
-        for value, up, height in zip(values, above, heights, strict=True):
-            if annotate:
-                text, at = f"{value:.1f}{unit}", (value + up, height)
-                axes.annotate(text, at, xytext=(7, 0), textcoords="offset points", va="center")
-    axes.set_yticks(range(len(names)), list(names))
-    axes.set_ylim(len(names) - 0.4, -0.6)
-
-
-def _axis(words: str, figures: Iterable[Any]) -> str:
-    """Return an axis label that states what the intervals cover."""
-    over = form.over(figures)
-    return f"{words} (interval {over})" if over else words
-
-
-def _scaled(item: Any, factor: float) -> Any:
-    """Multiply an interval by a factor, but not its `n`."""
-    if not isinstance(item, dict):
-        return item
-    return {
-        k: v * factor if k != "n" and isinstance(v, int | float) else v for k, v in item.items()
-    }
-
-
-def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in pairs], [y for _, y in pairs]

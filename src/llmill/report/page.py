@@ -8,7 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from llmill.report import chain, evaluations, form, signals, style, summary, tables, templates
+from llmill.report import (
+    chain,
+    cuts,
+    evaluations,
+    form,
+    keeping,
+    preferences,
+    signals,
+    style,
+    summary,
+    tables,
+    templates,
+)
 from llmill.report.about import about, model_name
 from llmill.report.files import Results, stage_of
 from llmill.report.summary import FORMATS, Row, system_name
@@ -51,6 +63,9 @@ def render(
         images=images,
         tables=tables,
         evaluations=evaluations,
+        keeping=keeping,
+        preferences=preferences,
+        cuts=cuts,
         signals=signals,
         form=form,
         results=results,
@@ -157,6 +172,10 @@ def alt_texts(results: Results) -> dict[str, str]:
     }
     means = {model_name(m): metrics[f"judge@{m}"].get("mean") for m in results.variants["judge"]}
     best = system_name(accuracy.get("best") or form.DASH)
+    compared = "; ".join(
+        f"{model_name(m)} {form.in_words(task, 'share')} and {form.in_words(known, 'share')}"
+        for m, (task, known) in keeping.points(results).items()
+    )
     above = form.in_words(metrics["grader"].get("above_another"), "share")
     overall = f"All questions: {_listed(shares, 'share')}."
     scores = _listed(means, "points")
@@ -167,6 +186,8 @@ def alt_texts(results: Results) -> dict[str, str]:
         "confusion": f"Test messages by true and predicted label, for {best}.",
         "mmlu_levels": f"Accuracy on questions by level, with intervals. {overall}",
         "mmlu_subjects": f"Accuracy on questions by subject, with intervals. {overall}",
+        "task_and_knowledge": f"Exact match on instructions and cloze questions right: {compared}.",
+        "preferences": f"Validation pairs by step. {preferences.ends(results)}",
         "judge": f"Scores from 0 to 100, exact match, distribution. Mean scores: {scores}.",
         "grader": f"The judge's scores by known score. References above another task's: {above}.",
     }

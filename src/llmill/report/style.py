@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 ON_BLACK = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#0072B2")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-CHANCE = {"color": "#888888", "linestyle": (0, (4, 3)), "linewidth": 1.2}
+CHANCE: dict[str, Any] = {"color": "#888888", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 
 BASE = {
     "font.size": 10,

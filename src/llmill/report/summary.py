@@ -15,6 +15,7 @@ from llmill.report.files import Results, stage_of, variant_of
 
 SYSTEMS = {"majority": "majority class", "tfidf": "TF-IDF with logistic regression"}
 FORMATS = ("cloze", "letter")
+BRACES = re.compile(r"\{(?P<path>[\w.]+)(:(?P<unit>\w+))?\}")  # as in `Headline.against`
 PROBES = {  # mean scores by probe; only references depend on the instruction
     "reference": "mean score of the references",
     "another": "mean score of another task's reference",
@@ -108,14 +109,17 @@ def _declared(address: str, results: Results) -> Iterator[Row]:
     group = f"{shown.heading}, {model_name(variant)}" if variant else shown.heading
     for each in shown.headlines:
 
-        def beside(path: re.Match[str], unit: str = each.unit) -> str:
-            return form.number(form.at(metrics, path[1]), unit)
+        def beside(named: re.Match[str], unit: str = each.unit) -> str:
+            other = form.at(metrics, named["path"])
+            return (
+                form.in_words(other, named["unit"]) if named["unit"] else form.number(other, unit)
+            )
 
         figure = form.at(metrics, each.path)
         if figure is None:  # the data have nothing to measure it on
             continue
         key = ".".join(filter(None, (stage, variant, each.key)))
-        against = re.sub(r"\{([\w.]+)\}", beside, each.against)
+        against = BRACES.sub(beside, each.against)
         yield Row(key, group, each.name, each.unit, figure, against)
 
 

@@ -1,5 +1,6 @@
 """The tables of the page: the stages' metrics as text in cells, with a dash for a missing one."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -11,6 +12,7 @@ from llmill.report.files import Results
 from llmill.report.form import number, words
 from llmill.report.summary import Row, system_name
 
+LOSS_HEAD = ("source", "held-out tokens", "loss before", "loss after", "change")
 MAIN_PACKAGES = (
     "torch",
     "numpy",
@@ -63,7 +65,11 @@ def headlines(rows: Iterable[Row]) -> dict[str, list[tuple[str, ...]]]:
     for row in rows:
         value, interval = number(row.figure, row.unit), form.interval(row.figure, row.unit)
         covers, n = form.covers(row.figure), form.trials(row.figure)
-        line = (row.name, value, interval, covers, n, row.against)
+        # The text breaks between words, but not inside an interval.
+        against = re.sub(
+            r"\([^)]+\)", lambda part: part[0].replace(" ", form.NO_BREAK), row.against
+        )
+        line = (row.name, value, interval, covers, n, against)
         groups.setdefault(row.group, []).append(line)
     return groups
 
@@ -188,16 +194,20 @@ def trainings(results: Results) -> Table:
 
 def continued(pretrained: Mapping[str, Any]) -> Table:
     """Validation loss by source, before and after a training that began from weights."""
-    rows = [
+    return Table(LOSS_HEAD, losses_by_source(pretrained.get("by_source", {})))
+
+
+def losses_by_source(losses: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of the loss on held-out text of each source, before and after a training."""
+    return [
         (
             source,
-            number(losses["tokens"], "count"),
-            *(number(losses[when], "nats") for when in ("before", "after")),
-            f"{losses['after'] - losses['before']:+.3f}",
+            number(found["tokens"], "count"),
+            *(number(found[when], "nats") for when in ("before", "after")),
+            f"{found['after'] - found['before']:+.3f}",
         )
-        for source, losses in pretrained.get("by_source", {}).items()
+        for source, found in losses.items()
     ]
-    return Table(("source", "held-out tokens", "loss before", "loss after", "change"), rows)
 
 
 def classifiers(accuracy: Mapping[str, Any]) -> Table:

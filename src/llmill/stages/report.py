@@ -15,7 +15,7 @@ from llmill.contract import record
 from llmill.contract.values import Section
 from llmill.evaluation.judging.judges import scores_by_seed
 from llmill.evaluation.statistics import intervals
-from llmill.report import figures, files, page, style, summary
+from llmill.report import figures, files, keeping, page, preferences, style, summary
 from llmill.report.files import Results
 from llmill.report.page import Image, Setting
 from llmill.stages.settings.report import Report
@@ -29,6 +29,8 @@ MEASURED_BY = {  # the stage whose metrics a figure shows
     "confusion": "accuracy",
     "mmlu_levels": "mmlu",
     "mmlu_subjects": "mmlu",
+    "task_and_knowledge": "knowledge",
+    "preferences": "prefer",
     "judge": "judge",
     "grader": "grader",
 }
@@ -123,6 +125,12 @@ def plots(results: Results) -> Plots:
         "confusion": (figures.confusion, counts, labels, best or ""),
         "mmlu_levels": (figures.questions, shares(mmlu, "levels"), chance, "level"),
         "mmlu_subjects": (figures.questions, shares(mmlu, "subjects"), chance, "subject"),
+        "task_and_knowledge": (
+            figures.task_and_knowledge,
+            keeping.points(results),
+            keeping.chance(results),
+        ),
+        "preferences": (figures.preferences, preferences.curve(results)),
         "judge": (figures.judge, judged),
         "grader": (figures.grader, results.heldout),
     }
