@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from llmill import presets
+from llmill.contract import pipeline
 from llmill.contract.errors import UserError
+from llmill.contract.model_folder import BPE
 from llmill.new_data import print_report
 from llmill.runner import params
 from tests.conftest import ROOT, preset_text
+from tests.evaluation.toys import bytes_tokenizer
 
 TICKETS = (
     "id,subject,queue\n1,invoice is wrong,billing\n2,parcel is late,shipping\n"
@@ -45,6 +48,7 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
         "classes: 2: shipping 3, billing 1",
         "without text or label: 1; repeats: 2; texts with several labels: 1",
         "texts in words: half up to 3, 95 % up to 3, longest 3",
+        "in tokens: shown once there is a tokenizer (dvc repro tokenizer)",
         "",
         "mkdir -p own && cp tickets.csv own/tickets.csv",
         "Below download, in params.yaml:",
@@ -55,6 +59,27 @@ def test_a_table_is_described_and_its_lines_are_what_the_parameters_take(capsys)
     presets.change(words[3:])
     table = params.load().download.classification
     assert (table.file, table.text, table.label) == ("own/tickets.csv", ["subject"], "queue")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "lengths"),
+    [
+        ("novel.txt", "It was late.\n", "13 in all, half up to 13, longest 13"),
+        ("web.jsonl", '{"text": "another"}\n{"text": "a page"}\n{"text": "four"}\n', "17 in all, half up to 6, longest 7"),
+    ],
+)  # fmt: skip
+def test_the_line_about_tokens_names_the_stage_that_makes_a_tokenizer_until_there_is_one(
+    capsys, name, content, lengths
+):
+    lines = report(capsys, name, content)
+    assert [line for line in lines if "token" in line] == [
+        "in tokens: shown once there is a tokenizer (dvc repro tokenizer)"
+    ]
+    folder = pipeline.folder(params.stages(params.load()), "tokenizer") / BPE
+    folder.mkdir(parents=True)
+    bytes_tokenizer().save(folder)
+    lines = report(capsys, name, content)
+    assert [line for line in lines if "token" in line] == [f"in tokens of {folder}: {lengths}"]
 
 
 @pytest.mark.parametrize(
@@ -184,7 +209,7 @@ def test_subjects_too_small_for_the_worked_examples_are_named(capsys):
     rows = ["question,A,B,answer,subject", *(f"Which is {i}?,tree,stone,B,wood" for i in range(4))]
     lines = report(capsys, "quiz.csv", "\n".join([*rows, "Who?,me,you,A,people"]))
     assert params.load().mmlu.shots == 2
-    assert lines[6] == (
+    assert lines[7] == (
         "warning: people: fewer than 4 questions, half of which may be worked examples; mmlu.shots "
         "is 2: lower it, or name a file `dev:`"
     )

@@ -118,7 +118,8 @@ YOUR_DATA = commands("your-data.md")
 def test_every_command_of_your_data_does_what_the_page_says(second, tmp_path_factory):
     """The page from its first line to its last, in a clone whose chain is finished."""
     path, said = path_with_llmill(tmp_path_factory), []
-    for command in YOUR_DATA:
+    *before, add = YOUR_DATA
+    for command in before:
         said.append(second.run("sh", "-ec", command, PATH=path, **UNTRACKED))
     (looked, _, made, classified, _, plan, _, whole) = said[2:]
     assert "classes: 3: billing 40, shipping 40, login 40" in looked
@@ -135,6 +136,12 @@ def test_every_command_of_your_data_does_what_the_page_says(second, tmp_path_fac
     assert "Skipped: download.mmlu is null." in page
     tickets = (second.root / "data/prepare/classification").glob("*.jsonl")
     assert sum(len(file.read_text().splitlines()) for file in tickets) == 121
+    second.run("sh", "-ec", add, PATH=path)
+    assert {file.name for file in (second.root / "own").iterdir()} == {
+        ".gitignore", "README.md", "tickets.csv", "tickets.csv.dvc",
+    }  # fmt: skip
+    assert ran(second.run("dvc", "repro", "-s", "download", **UNTRACKED)) == ["download"]
+    assert planned(second) == {"report": "run"}
 
 
 EVERY_STAGE = """

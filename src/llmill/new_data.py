@@ -71,13 +71,12 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
     if delimiter is not None:
         delimiter = _character(delimiter)
     own = path if path.parts[:1] == (OWN,) else _free(Path(OWN, path.name), path)
-    options = {"encoding": encoding} if encoding else {}
+    source = {"file": str(own)} | ({"encoding": encoding} if encoding else {})
     if endings.of(path.name) in TEXTS:
-        finding = _text(path, {"file": str(own), **options})
+        finding = _text(path, source)
     elif endings.packing(path.name) and endings.of(path.name):
-        finding = _documents(path, {"file": str(own), **options})
+        finding = _documents(path, source)
     else:
-        source = {"file": str(own), **options}
         finding = (
             _pairs(path, source)
             or _tasks(path, source)
@@ -377,15 +376,17 @@ def _lengths(what: str, texts: Sequence[str]) -> Iterator[str]:
 
 
 def _tokens(texts: Sequence[str]) -> Iterator[str]:
-    """Yield lengths by this chain's tokenizer, if there is one."""
+    """Yield lengths by this chain's tokenizer, or, if there is none, what will make it."""
     folder = pipeline.folder(params.stages(params.load()), "tokenizer") / BPE
-    if folder.is_dir():
-        tokenizer = Tokenizer.load(folder)
-        lengths = sorted(len(tokenizer.encode(text)) for text in texts)
-        yield (
-            f"in tokens of {folder}: {sum(lengths):,} in all, half up to {median(lengths):,.0f}, "
-            f"longest {lengths[-1]:,}"
-        )
+    if not folder.is_dir():
+        yield "in tokens: shown once there is a tokenizer (dvc repro tokenizer)"
+        return
+    tokenizer = Tokenizer.load(folder)
+    lengths = [len(tokenizer.encode(text)) for text in texts]
+    yield (
+        f"in tokens of {folder}: {sum(lengths):,} in all, half up to {median(lengths):,.0f}, "
+        f"longest {max(lengths):,}"
+    )
 
 
 def _flow(value: Any) -> str:

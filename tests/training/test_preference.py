@@ -200,6 +200,7 @@ def theirs(tmp_path_factory):
     )
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated")  # trl's affair
 @pytest.mark.parametrize(("kind", "variant"), [("sigmoid", "dpo"), ("sigmoid_norm", "length_normalised")])  # fmt: skip
 def test_the_numbers_of_one_batch_are_those_of_trl(theirs, kind, variant):
     how = settings(**VARIANTS[variant])
