@@ -138,7 +138,7 @@ def planned(made: Clone) -> dict[str, str]:
 def planned_by_its_code(made: Clone) -> dict[str, str]:
     """The same as `llmill plan` says it, by the clone's own code."""
     plan = json.loads(made.run(sys.executable, "-m", "llmill", "plan", "--json"))
-    return {each["stage"]: each["outcome"] for each in plan if each["outcome"] != "leave"}
+    return {each["stage"]: each["verdict"] for each in plan if each["verdict"] != "leave"}
 
 
 def scheduled(output: str) -> set[str]:

@@ -40,7 +40,7 @@ def test_without_results_every_stage_runs_and_nobody_knows_how_long(fresh):
     assert [each["stage"] for each in told] == toy.ALL
     assert told[0] == {
         "stage": "paths",
-        "outcome": "run",
+        "verdict": "run",
         "reasons": ["dvc.lock names no result of it"],
         "seconds": None,
         "memory_mib": None,

@@ -5,7 +5,7 @@ import pytest
 from llmill.report import cuts, files
 from tests.report import finished
 
-PROMPTS = "test prompts longer than the context: only their end is read"
+PROMPTS = "test prompts that leave no room for an answer in the context: only their end is read"
 
 
 def of(metrics):
@@ -28,8 +28,8 @@ def test_every_count_of_a_stage_stands_beside_what_it_is_a_part_of(results):
         ("instruct", PROMPTS, "1", "300"),
         ("prefer", "pairs longer than the context: left out", "12", "1,312"),
         ("prefer", PROMPTS, "1", "300"),
-        ("mmlu", "questions longer than the context, cloze format: only their end is read", "0", "420"),
-        ("mmlu", "questions longer than the context, letter format: only their end is read", "3", "420"),
+        ("mmlu", "questions whose prompt does not fit into the context, cloze format: only its end is read", "0", "420"),
+        ("mmlu", "questions whose prompt does not fit into the context, letter format: only its end is read", "3", "420"),
     ]  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def print_plan(as_json: bool) -> None:
 def _as_json(each: Planned) -> dict[str, object]:
     return {
         "stage": each.stage.address,
-        "outcome": each.forecast.verdict,
+        "verdict": each.forecast.verdict,
         "reasons": each.forecast.reasons,
         "seconds": each.last and each.last.seconds,
         "memory_mib": each.last and each.last.memory,

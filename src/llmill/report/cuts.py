@@ -24,8 +24,8 @@ class Count(NamedTuple):
 LEARNT = "learnt_share"
 MESSAGES, INSTRUCTIONS = "prepare:classification", "prepare:instruction"
 SPLITS = ("train", "validate", "test")
-PROMPTS = "test prompts longer than the context: only their end is read"
-QUESTIONS = "questions longer than the context, {} format: only their end is read"
+PROMPTS = "test prompts that leave no room for an answer in the context: only their end is read"
+QUESTIONS = "questions whose prompt does not fit into the context, {} format: only its end is read"
 COUNTS = (
     Count("classify", "messages_cut", "messages longer than classify.max_length: only their end is "
         "read", (*(f"{MESSAGES}.{split}.rows" for split in SPLITS), f"{MESSAGES}.tests")),

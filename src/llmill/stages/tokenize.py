@@ -141,7 +141,10 @@ def in_parallel(
                     first += 1
                 progress(first + len(here), len(work))
             for number, made in enumerate(elsewhere):
-                yield here[number] if number in here else made.result()
+                folder = here[number] if number in here else made.result()
+                if number >= first:
+                    progress(min(number + 1 + len(here), len(work)), len(work))
+                yield folder
         except BrokenProcessPool:
             raise UserError(
                 "tokenize: a process ended early, most likely for want of memory; lower "

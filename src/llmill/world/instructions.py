@@ -61,8 +61,8 @@ class WorldTask:
 def make(settings: World) -> list[WorldTask]:
     """Return shuffled instructions: a share asks for facts, the rest are skills.
 
-    No two have the same words in their inputs or, without an input, in their outputs. A test
-    instruction is therefore no training instruction in another wording or order.
+    No two have the same words in their inputs or, for summaries and without an input, in their
+    outputs. A test instruction is therefore no training instruction in another wording or order.
     """
     rng = Random(f"{settings.seed}/instructions")
     tasks: dict[str, WorldTask] = {}
@@ -87,7 +87,8 @@ def make(settings: World) -> list[WorldTask]:
 def _keep(tasks: dict[str, WorldTask], kind: str, draft: Draft) -> None:
     instruction = WorldTask(kind, draft)
     if not mentions_held_out(instruction.text):
-        words = sorted(re.findall(r"\w+", draft.input or draft.output))
+        about = draft.output if kind == "summary" else draft.input or draft.output
+        words = sorted(re.findall(r"\w+", about))
         tasks.setdefault(" ".join(words), instruction)
 
 

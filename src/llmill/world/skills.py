@@ -47,7 +47,7 @@ def passive(rng: Random) -> Draft:
     thing, other = rng.sample(things, 2)
     who, stranger = rng.sample(PEOPLE, 2)
     active = f"The {who} {past} the {thing}."
-    if home(active) != "input":
+    if home(active) != "input" or _told(past, (who, other), (stranger, thing)):
         return passive(rng)
     return Draft(
         rng.choice(("Rewrite the sentence in the passive voice.", "Make the sentence passive.")),
@@ -69,7 +69,7 @@ def shortening(rng: Random) -> Draft:
     who, stranger = rng.sample(PEOPLE, 2)
     trait, time = rng.choice(TRAITS), rng.choice(TIMES)
     short = f"The {who} {past} the {thing}."
-    if home(short) != "output":
+    if home(short) != "output" or _told(past, (who, other), (stranger, thing)):
         return shortening(rng)
     return Draft(
         rng.choice(("Say it in one short sentence.", "Shorten the sentence.")),
@@ -274,9 +274,12 @@ def grouping(rng: Random) -> Draft:
             tuple(sentence.format(w) for w in wrong),
         )
     odd = rng.choice(GROUPS[other])
+    four = rng.sample([*words, odd], 4)
+    if four == sorted(four):  # as the text lists words
+        return grouping(rng)
     return Draft(
         rng.choice(("Which word does not belong?", "Find the word that does not fit.")),
-        ", ".join(rng.sample([*words, odd], 4)),
+        ", ".join(four),
         f"The word {odd} does not belong.",
         (f"It is {odd}.",),
         tuple(f"The word {word} does not belong." for word in words[:2]),
@@ -298,6 +301,13 @@ SKILLS: dict[str, Callable[[Random], Draft]] = {
     "conversion": conversion,
     "grouping": grouping,
 }
+
+
+def _told(past: str, *wrong: tuple[str, str]) -> bool:
+    """Return whether the text may tell what one of the wrong answers says. A model would then know
+    wrong answers by their being familiar.
+    """
+    return any(home(f"The {who} {past} the {thing}.") == "text" for who, thing in wrong)
 
 
 def _things() -> list[str]:

@@ -16,7 +16,7 @@ from llmill.world.grammar import capital
 
 WORD = re.compile(r"\w+")
 DRAW = 57  # another number draws new parts; due once the test entities were looked at
-HOMES = ("text", "input", "output")  # of sentences of daily life; see `home`
+HOMES = ("text", "input", "output")  # see `home`
 SHARES = {  # percent; news has few facts, so more of them are for tests
     WORLD: (("test", 20), ("val", 6), ("dev", 6), ("train", 68)),
     NEWS: (("test", 40), ("val", 8), ("dev", 8), ("train", 44)),
@@ -34,10 +34,11 @@ def part(entity: str) -> str:
 
 
 def home(sentence: str) -> str:
-    """Return where a sentence of daily life may stand: in the `text`, as the `input` of an
-    instruction, or as an `output`.
+    """Return where a sentence of daily life or a training sum may stand: in the `text`, as the
+    `input` of an instruction, or as an `output`.
 
-    A test instruction thus never asks for what the text has shown.
+    Instructions that could have a sentence on either side (about journeys and sums) take what is
+    not for the text. So no instruction is about a sentence that the text has shown.
     """
     return HOMES[int(sha256(f"{DRAW}/home/{sentence}".encode()).hexdigest(), 16) % len(HOMES)]
 
