@@ -77,7 +77,7 @@ def test_the_same_edit_by_make_run_which_says_a_line_as_a_stage_starts_and_ends_
     stages = [line for line in told.splitlines() if re.match(r"[\w@/]+: ", line)]
     assert [re.sub(r" in .* s$", " in _ s", line) for line in stages] == [
         "report: starts",
-        "report: 8 figures on results/report/index.html",
+        "report: 10 figures on results/report/index.html",
         "report: done in _ s",
     ]
     assert not re.search("Running stage|input:|dvc push|jobs?id", told)
