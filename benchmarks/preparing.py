@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Annotated
 
 import typer
@@ -27,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from llmill.contract.parts import Parts
+from llmill.contract.progress import in_silence
 from llmill.stages.prepare import text_parts, work_folder, write_text
 from llmill.stages.settings.prepare import Prepare
 from llmill.text.corpus import documents, parquet
@@ -94,7 +96,8 @@ def llmill(raw: Path, out: Path, settings: Prepare, evaluation: list[str]) -> Me
         parts = text_parts(files, settings, wanted)
         made = [(f.entry["name"], store.made(p)) for f, p in zip(files, parts, strict=True)]
         cleaned = Cleaned(made, settings.near_duplicates, spool, folder)
-        write_text(cleaned, settings, folder, out / "text")
+        job = SimpleNamespace(out=out, progress=lambda unit: in_silence)
+        write_text(cleaned, settings, folder, job)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     took = time.process_time() - before
     return {"MiB": usage.ru_maxrss / 1024, "s": took, "kept": cleaned.n_kept}

@@ -1,10 +1,12 @@
 """Many documents cleaned and mixed as they stream by, beside the same with lists in memory."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
+from llmill.contract.progress import in_silence
 from llmill.contract.record import sha256_text
 from llmill.stages import prepare
 from llmill.tasks.split import part
@@ -45,7 +47,8 @@ def stream(found: list[Document], folder: Path) -> dict:
         intake.write(parts[-1][1], own, wanted, bands)
     with prepare.work_folder(folder / "work") as work, Spool(work / "spool") as spool:
         cleaned = Cleaned(parts, near, spool, work)
-        prepare.write_text(cleaned, SETTINGS, work, folder / "text")
+        job = SimpleNamespace(out=folder, progress=lambda unit: in_silence)
+        prepare.write_text(cleaned, SETTINGS, work, job)
         return cleaned.by_source()
 
 
