@@ -6,7 +6,6 @@ import pytest
 
 from llmill.report import files, keeping
 from llmill.report.form import NO_BREAK
-from tests.report import finished
 
 BEFORE = {"value": 0.9764, "low": 0.952, "high": 0.9886, "n": 297, "covers": "items"}
 AFTER = {"value": 0.9562, "low": 0.9264, "high": 0.9743, "n": 297, "covers": "items"}
@@ -24,16 +23,6 @@ SHARES = {
     "knowledge@instruct": {"cloze": {"before": {"value": 0.97}, "after": {"value": 0.95}}},
     "knowledge@prefer": {"cloze": {"before": {"value": 0.97}, "after": {"value": 0.94}}},
 }
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    root = tmp_path_factory.mktemp("run")
-    finished.write(root)
-    job = finished.Job(finished.stages(), root / "out")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        return files.read(finished.before(), job.inputs)
 
 
 def of(metrics):

@@ -2,19 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from llmill.report import files, summary
+from llmill.report import summary
 from llmill.report.about import About, Headline
-from tests.report import finished
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    root = tmp_path_factory.mktemp("run")
-    finished.write(root)
-    job = finished.Job(finished.stages(), root / "out")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        return files.read(finished.before(), job.inputs)
 
 
 def test_variants_keep_the_order_of_dvc_yaml(results):

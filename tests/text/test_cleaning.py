@@ -1,12 +1,10 @@
 """Many documents cleaned and mixed as they stream by, beside the same with lists in memory."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow.parquet as pq
 import pytest
 
-from llmill.contract.progress import in_silence
 from llmill.contract.record import sha256_text
 from llmill.stages import prepare
 from llmill.tasks.split import part
@@ -20,6 +18,7 @@ from llmill.text.corpus.mixture import copies
 from llmill.text.corpus.spool import Spool
 from llmill.text.identity import normal
 from tests.conftest import preset
+from tests.jobs import Job
 from tests.text.test_duplicates import crowded, near_in_memory, prose
 
 SETTINGS = preset("world").prepare.model_copy(
@@ -40,14 +39,13 @@ def documents() -> list[Document]:
 def stream(found: list[Document], folder: Path) -> dict:
     """As the stage does, where each file holds 40 documents."""
     wanted, near = EvaluationTexts([TESTED], SETTINGS.contamination), SETTINGS.near_duplicates
-    parts, bands = [], Bands(near)
+    job, parts, bands = Job(folder), [], Bands(near)
     for start in range(0, len(found), 40):
         own = found[start : start + 40]
         parts.append((own[0].source, folder / f"part{start}"))
         intake.write(parts[-1][1], own, wanted, bands)
     with prepare.work_folder(folder / "work") as work, Spool(work / "spool") as spool:
         cleaned = Cleaned(parts, near, spool, work)
-        job = SimpleNamespace(out=folder, progress=lambda unit: in_silence)
         prepare.write_text(cleaned, SETTINGS, work, job)
         return cleaned.by_source()
 

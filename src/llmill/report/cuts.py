@@ -10,6 +10,7 @@ from llmill.report.files import Results
 from llmill.report.form import number
 from llmill.report.summary import FORMATS
 from llmill.report.tables import Table
+from llmill.tasks import split
 
 
 class Count(NamedTuple):
@@ -23,18 +24,17 @@ class Count(NamedTuple):
 
 LEARNT = "learnt_share"
 MESSAGES, INSTRUCTIONS = "prepare:classification", "prepare:instruction"
-SPLITS = ("train", "validate", "test")
 PROMPTS = "test prompts that leave no room for an answer in the context: only their end is read"
 QUESTIONS = "questions whose prompt does not fit into the context, {} format: only its end is read"
 COUNTS = (
     Count("classify", "messages_cut", "messages longer than classify.max_length: only their end is "
-        "read", (*(f"{MESSAGES}.{split}.rows" for split in SPLITS), f"{MESSAGES}.tests")),
+        "read", (*(f"{MESSAGES}.{part}.rows" for part in split.NAMES), f"{MESSAGES}.tests")),
     Count("instruct", "instructions_cut", "training and validation instructions longer than the "
         "context: only their end is learnt",
         (f"{INSTRUCTIONS}.train.rows", f"{INSTRUCTIONS}.validate.rows")),
     Count("instruct", "test_prompts_cut", PROMPTS, ("instruct:test_instructions",)),
     Count("prefer", "pairs_too_long", "pairs longer than the context: left out",
-        (*(f"prefer:{split}_pairs" for split in SPLITS), "prefer:pairs_too_long")),
+        (*(f"prefer:{part}_pairs" for part in split.NAMES), "prefer:pairs_too_long")),
     Count("prefer", "test_prompts_cut", PROMPTS, ("prefer:test_instructions",)),
     *(Count("mmlu", f"prompts_cut.{kind}", QUESTIONS.format(kind), ("mmlu:questions",))
         for kind in FORMATS),
