@@ -50,13 +50,12 @@ def main(
     shares: Annotated[str, typer.Option(help="Shares of the way from the foundation.")] = "1.0",
 ) -> None:
     """Train an assistant with the given parameters, and measure it at each share."""
-    settings = settings_of(repository / "params.yaml", changes or [])
+    settings = Instruct(**section_of(repository / "params.yaml", "instruct", changes or []))
     foundation = checkpoint.load_language_model(repository / "results/pretrain/checkpoint")
     model, data = foundation.model, repository / "data"
     instructions = data / "prepare/instruction"
     template = instruct.open_template(settings, foundation)
-    levels = record.read_json(data / "prepare/mmlu/levels.json")
-    questions = [q for q in read(data / "prepare/mmlu/val.jsonl") if levels[q.subject] == ONE_FACT]
+    questions = one_fact_questions(data / "prepare/mmlu")
     tasks = instruct.read(instructions, "validate")
     runtime.start(settings.seed, settings.threads)
 
@@ -91,17 +90,23 @@ def main(
         measured(share)
 
 
-def settings_of(file: Path, changes: list[str]) -> Instruct:
-    """Return section instruct of a parameter file, with some values changed."""
-    section: dict[str, Any] = yaml.safe_load(file.read_text())["instruct"]
+def section_of(file: Path, name: str, changes: list[str]) -> dict[str, Any]:
+    """Return a section of a parameter file, with some values changed."""
+    section: dict[str, Any] = yaml.safe_load(file.read_text())[name]
     for change in changes:
         key, _, value = change.partition("=")
         *path, last = key.split(".")
         place = section
-        for name in path:
-            place = place[name]
+        for part in path:
+            place = place[part]
         place[last] = yaml.safe_load(value)
-    return Instruct(**section)
+    return section
+
+
+def one_fact_questions(folder: Path) -> list[Question]:
+    """Return the validation questions about one fact."""
+    levels = record.read_json(folder / "levels.json")
+    return [q for q in read(folder / "val.jsonl") if levels[q.subject] == ONE_FACT]
 
 
 def right_by_kind(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -3,9 +3,9 @@ at equal time. Run stage `tokenize` of a preset first.
 
     python benchmarks/modern.py --steps 300 --out modern.jsonl
 
-The time of a run is its number of steps times the time of a step relative to the preset's step. The
-two are timed in turns, so a busy machine does not change the figures. Trainings that are in the
-file are not run again.
+The time of a run is its number of steps times the processor time of a step relative to the preset's
+step. The two are timed in turns, so a busy machine hardly changes the figures. Trainings that are
+in the file are not run again.
 """
 
 import json
@@ -86,7 +86,7 @@ class Bench:
     threads: int
 
     def trained(self, finding: Finding, steps: int, seed: int) -> tuple[Transformer, float]:
-        """Train a model for `steps` steps; return it and the seconds that the steps took."""
+        """Train a model for `steps` steps; return it and the processor seconds of the steps."""
         settings, shape = self.preset.pretrain, shape_of(self.preset)
         training, n_ids = settings.training, self.train.n_vocab
         schedule = training.schedule.model_copy(update=finding.schedule)
@@ -101,7 +101,7 @@ class Bench:
         kept: list[Tensor] = []
         from_step = steps - round(finding.averaged * steps)
         model.train()
-        begun = time.perf_counter()
+        begun = time.process_time()
         for step, batch in enumerate(batches):
             optimizer.set_rate(optimizers, factor(step, schedule, steps))
             (token_loss(model, batch) / batch.weight).backward()
@@ -111,7 +111,7 @@ class Bench:
                 each.zero_grad(set_to_none=True)
             if step >= from_step:
                 kept = _mean(kept, model, step - from_step)
-        took = time.perf_counter() - begun
+        took = time.process_time() - begun
         with torch.no_grad():
             for parameter, average in zip(model.parameters(), kept, strict=False):
                 parameter.copy_(average)

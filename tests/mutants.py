@@ -156,6 +156,27 @@ MUTANTS = [
         "world/test_shown.py",
     ),
     Mutant(
+        "a form in which a right answer is paraphrased is never taught as wrong",
+        "tasks/graded.py",
+        "rng.choice([other.output, *other.paraphrases])",
+        "other.output",
+        "tasks/test_graded.py",
+    ),
+    Mutant(
+        "several answers to one instruction count as independent in pairs",
+        "evaluation/statistics/intervals.py",
+        "range(len(worth)) if clusters is None else clusters",
+        "range(len(worth))",
+        "evaluation/test_coverage.py",
+    ),
+    Mutant(
+        "an answer ends with the template's end, whichever was drawn",
+        "training/drift.py",
+        "answers[text].append(sample.token)",
+        "answers[text].append(256 if sample.token in ends else sample.token)",
+        "training/test_drift.py",
+    ),
+    Mutant(
         "what is learnt of a pair is every answer of its conversation",
         "stages/prefer.py",
         "return ids, [first <= n <= last for n in range(len(ids))]",

@@ -133,6 +133,41 @@ def areas(rng: np.random.Generator, right: int, others: int, apart: float) -> Dr
         yield intervals.pairs_right(known, given.tolist(), **{**DRAWN, "seed": seed}), truth
 
 
+def areas_of_clusters(
+    rng: np.random.Generator, clusters: int, right: int, others: int, apart: float, unlike: float
+) -> Drawn:
+    """So many right and other answers to each instruction: normal scores, of which those to an easy
+    instruction are further apart.
+    """
+    of_two, of_one = 2 + 2 * unlike**2, 2 + 4 * unlike**2  # variances of a pair's difference
+    within = 1 / clusters  # the share of pairs that are of one instruction
+    truth = (1 - within) * NormalDist().cdf(apart / of_two**0.5)
+    truth += within * NormalDist().cdf(apart / of_one**0.5)
+    known = np.tile([1.0] * right + [0.0] * others, clusters)
+    of = np.repeat(np.arange(clusters), right + others)
+    for seed in range(DATA_SETS):
+        easy = rng.normal(0, unlike, clusters)[of]
+        given = rng.normal(0, 1, len(of)) + (2 * known - 1) * (apart / 2 + easy)
+        draws = {**DRAWN, "seed": seed}
+        yield intervals.pairs_right(known, given, clusters=of.tolist(), **draws), truth
+
+
+def areas_of_apart_clusters(
+    rng: np.random.Generator, right: int, others: int, each: int, apart: float
+) -> Drawn:
+    """Right answers to so many instructions, two each, and `each` other answers to others; the
+    answers to one instruction score alike.
+    """
+    truth = NormalDist().cdf(apart / 2)  # a difference has a variance of 4
+    of = np.repeat(np.arange(right + others), [2] * right + [each] * others)
+    known = (of < right).astype(float)
+    for seed in range(DATA_SETS):
+        kind = rng.normal(0, 1, right + others)[of]
+        given = rng.normal(0, 1, len(of)) + kind + apart * known
+        draws = {**DRAWN, "seed": seed}
+        yield intervals.pairs_right(known, given, clusters=of.tolist(), **draws), truth
+
+
 def labels(rng: np.random.Generator, n: int, recall: float, false: float) -> Drawn:
     """F1 of a label that a third of the messages have."""
     truth = 2 * recall / (recall + 1 + 2 * false)  # of the expected counts
@@ -233,6 +268,10 @@ KINDS: dict[str, tuple[Callable[..., Drawn], tuple[float, ...]]] = {
     "pairs in order": (areas, (20, 40, 1.5)),
     "pairs in order, of few right ones": (areas, (5, 40, 1.0)),
     "pairs that are nearly all in order": (areas, (20, 40, 3.0)),
+    "pairs in order of clusters": (areas_of_clusters, (40, 2, 3, 2.0, 1.0)),
+    "pairs in order of few clusters": (areas_of_clusters, (12, 2, 3, 1.0, 1.0)),
+    "pairs of clusters that are nearly all in order": (areas_of_clusters, (60, 2, 3, 3.5, 0.8)),
+    "pairs in order, of few clusters of others": (areas_of_apart_clusters, (30, 4, 30, 3.0)),
     "F1": (labels, (150, 0.8, 0.1)),
     "F1 near 1": (labels, (90, 0.98, 0.01)),
     "a rank correlation": (rank_correlations, (40, 0.6)),

@@ -1,6 +1,7 @@
 """Strengths from outcomes: published fits, simulated players, and records that have none."""
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -83,10 +84,10 @@ def test_intervals_hold_the_strengths_that_the_outcomes_were_drawn_with():
 
 def test_a_resample_has_as_many_outcomes_and_of_the_same_pairs_and_kinds_alone():
     counts = ranking.count(BASEBALL[:50])
-    drawn = ranking.resample(counts, 20, seed=1)
-    assert drawn.won.shape == (20, *counts.won.shape)
-    assert drawn.won.sum(axis=(1, 2)).tolist() == [50] * 20
-    assert not drawn.won[:, counts.won == 0].any()
+    (drawn,) = ranking.resample(counts, 20, seed=1)
+    assert drawn.shape == (20, *counts.won.shape)
+    assert drawn.sum(axis=(1, 2)).tolist() == [50] * 20
+    assert not drawn[:, counts.won == 0].any()
 
 
 def test_outcomes_about_one_thing_are_drawn_together():
@@ -97,10 +98,10 @@ def test_outcomes_about_one_thing_are_drawn_together():
     counts = ranking.count(outcomes)
     assert counts.pairs.tolist() == [[0, 1], [0, 2]]
     assert counts.won.tolist() == [[1, 1, 1], [1, 1, 1]]
-    assert counts.parts.tolist() == [
-        [[1, 0, 0], [1, 0, 0]], [[0, 0, 1], [0, 1, 0]], [[0, 1, 0], [0, 0, 1]],
+    assert counts.parts.toarray().tolist() == [
+        [1, 0, 0, 1, 0, 0], [0, 0, 1, 0, 1, 0], [0, 1, 0, 0, 0, 1],
     ]  # fmt: skip
-    drawn = ranking.resample(counts, 50, seed=1).won
+    (drawn,) = ranking.resample(counts, 50, seed=1)
     assert drawn.sum(axis=(1, 2)).tolist() == [6] * 50
     times = drawn[:, 0, [0, 2, 1]]  # of x, y and z, by what a and b did
     assert (drawn[:, 1] == times).all()
@@ -118,6 +119,82 @@ def test_a_comparison_told_twice_makes_no_interval_narrower():
     ]
     assert width[1] < 0.8 * width[0]
     assert width[2] == pytest.approx(width[0], rel=0.1)
+
+
+def about_twenty() -> list[Outcome]:
+    """Sixty outcomes of three players about twenty things."""
+    pairs = [("a", "b"), ("b", "c"), ("c", "a"), ("a", "c"), ("b", "a"), ("c", "b")]
+    scores = [1.0, 0.0, 0.5, 1.0]
+    return [
+        Outcome(*pairs[n % 6], scores[n % 4] if n % 5 else 0.5, f"thing {n % 20}")
+        for n in range(60)
+    ]
+
+
+def test_intervals_over_things_and_over_outcomes_are_these():
+    together = about_twenty()
+    alone = [Outcome(each.first, each.second, each.score) for each in together]
+    low, high, left_out = ranking.intervals(ranking.count(together), 200, 0.95, seed=1)
+    assert low.tolist() == pytest.approx(
+        [-0.5951864819869089, -0.1906145775463165, -0.1677328408933916], abs=1e-12
+    )
+    assert high.tolist() == pytest.approx(
+        [0.1677328408933917, 0.0540877364105164, 0.7993357291535178], abs=1e-12
+    )
+    assert left_out == 0
+    low, high, left_out = ranking.intervals(ranking.count(alone), 200, 0.95, seed=1)
+    assert low.tolist() == pytest.approx(
+        [-0.7039671702813983, -0.5456731626223296, -0.4407531773046026], abs=1e-12
+    )
+    assert high.tolist() == pytest.approx(
+        [0.2336646108378007, 0.4848398601333609, 0.9583715540605369], abs=1e-12
+    )
+    assert left_out == 0
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_resamples_do_not_depend_on_how_many_are_drawn_together(together, monkeypatch):
+    outcomes = about_twenty()
+    if not together:
+        outcomes = [Outcome(each.first, each.second, each.score) for each in outcomes]
+    counts = ranking.count(outcomes)
+    (whole,) = ranking.resample(counts, 10, seed=1)
+    intervals = ranking.intervals(counts, 10, 0.95, seed=1)
+    monkeypatch.setattr(ranking, "CELLS", 100)
+    blocks = list(ranking.resample(counts, 10, seed=1))
+    assert [len(block) for block in blocks] == [3, 3, 3, 1]
+    assert (np.concatenate(blocks) == whole).all()
+    for found, expected in zip(ranking.intervals(counts, 10, 0.95, seed=1), intervals, strict=True):
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_outcomes_of_drawn_things_are_those_of_a_slow_sum():
+    counts = ranking.count(about_twenty())
+    (drawn,) = ranking.resample(counts, 10, seed=1)
+    times = np.random.default_rng(1).multinomial(20, [1 / 20] * 20, size=10)
+    parts = counts.parts.toarray().reshape(20, 3, 3)
+    expected = [sum(n * part for n, part in zip(row, parts, strict=True)) for row in times]
+    assert (drawn == expected).all()
+
+
+def test_memory_grows_with_the_outcomes_and_not_with_things_times_pairs():
+    """20,000 things and 435 pairs have 26 million counts, of which 40,000 are not 0."""
+    rng = np.random.default_rng(1)
+    first = rng.integers(30, size=40_000)
+    second = (first + rng.integers(1, 30, size=40_000)) % 30
+    scores = rng.choice([1.0, 0.5, 0.0], size=40_000)
+    outcomes = [
+        Outcome(f"model {one}", f"model {two}", float(score), f"question {n % 20_000}")
+        for n, (one, two, score) in enumerate(zip(first, second, scores, strict=True))
+    ]
+    tracemalloc.start()
+    try:
+        counts = ranking.count(outcomes)
+        ranking.intervals(counts, 100, 0.95, seed=1)
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
+    assert len(counts.pairs) == 435
 
 
 def test_players_who_never_met_are_groups_of_their_own():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from llmill.evaluation.statistics import intervals
+from llmill.evaluation.statistics import intervals, ordering
 
 DRAWN = {"confidence": 0.95, "resamples": 500, "seed": 1}
 
@@ -170,12 +170,105 @@ def test_pairs_right_agrees_with_counting():
     assert found["low"] < found["value"] < found["high"]
 
 
-def test_pairs_are_the_same_however_many_are_in_memory(monkeypatch):
+FORMS = {"from sorted predictions": 16, "pair by pair": 0}  # most values of truth for sorting
+
+
+def drawn_with_ties(runs: int):
+    """Truth, predictions and clusters of 40 observations."""
     rng = np.random.default_rng(1)
-    known, runs = rng.integers(0, 3, 40), rng.normal(size=(2, 40))
-    whole = intervals.pairs_right(known, *runs, **DRAWN)
-    monkeypatch.setattr(intervals, "PAIRS", 130)  # three rows of forty
-    assert rounded(intervals.pairs_right(known, *runs, **DRAWN)) == rounded(whole)
+    return rng.integers(0, 4, 40) / 3, rng.integers(0, 9, (runs, 40)), rng.integers(0, 12, 40)
+
+
+@pytest.mark.parametrize("values", FORMS.values(), ids=FORMS)
+def test_pairs_are_the_same_however_many_are_in_memory(monkeypatch, values):
+    monkeypatch.setattr(ordering, "VALUES", values)
+    known, runs, of = drawn_with_ties(2)
+    whole = intervals.pairs_right(known, *runs, clusters=of.tolist(), **DRAWN)
+    monkeypatch.setattr(ordering, "AT_ONCE", 130)  # three rows of forty
+    parts = intervals.pairs_right(known, *runs, clusters=of.tolist(), **DRAWN)
+    assert parts == pytest.approx(whole, abs=1e-12)
+
+
+@pytest.mark.parametrize("in_clusters", [False, True])
+@pytest.mark.parametrize("runs", [1, 3])
+def test_pairs_are_the_same_from_sorted_predictions_and_pair_by_pair(
+    monkeypatch, runs, in_clusters
+):
+    known, given, of = drawn_with_ties(runs)
+    clusters = of.tolist() if in_clusters else None
+    found = []
+    for values in FORMS.values():
+        monkeypatch.setattr(ordering, "VALUES", values)
+        found.append(intervals.pairs_right(known, *given, clusters=clusters, **DRAWN))
+    assert found[0] == pytest.approx(found[1], abs=1e-12)
+
+
+@pytest.mark.parametrize("values", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("in_clusters", [False, True])
+def test_a_resample_of_clusters_has_every_observation_as_often_as_its_cluster(
+    monkeypatch, values, in_clusters
+):
+    """The slow reference writes a resample out, and compares its pairs one by one."""
+    monkeypatch.setattr(ordering, "VALUES", values)
+    known, given, of = drawn_with_ties(2)
+    of = np.unique(of, return_inverse=True)[1] if in_clusters else np.arange(40)
+    count, n = ordering.counter(known, given), of.max() + 1
+    slow = []
+    for times in np.random.default_rng(1).multinomial(n, np.full(n, 1 / n), 20):
+        rows = [row for row in range(40) for _ in range(times[of[row]])]
+        pairs = [(i, j) for i, j in itertools.product(rows, rows) if known[i] > known[j]]
+        points = [1 + np.sign(run[i] - run[j]) for run in given for i, j in pairs]
+        slow.append(np.mean(points) / 2)
+    assert ordering.resampled(count, of, 20, 1) == pytest.approx(slow, abs=1e-12)
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_pairs_of_clusters_of_one_are_those_of_observations(runs):
+    known, given, _ = drawn_with_ties(runs)
+    names = [f"task {number}" for number in range(40)]
+    alone = intervals.pairs_right(known, *given, **DRAWN)
+    assert intervals.pairs_right(known, *given, clusters=names, **DRAWN) == alone
+
+
+def test_pairs_of_clusters_that_are_all_in_order_are_as_sure_as_their_clusters():
+    known, given = [1, 1, 0, 0, 0] * 6, [0.9, 0.8, 0.1, 0.1, 0.2] * 6
+    found = intervals.pairs_right(known, given, clusters=[i // 5 for i in range(30)])
+    t = stats.t.ppf(0.975, 5)
+    low = round(6 / (6 + t**2), 4)
+    assert rounded(found) == {"value": 1.0, "low": low, "high": 1.0, "n": 12 * 18}
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_of_one_cluster_pairs_say_nothing_of_others(runs):
+    given = [[0.9, 0.2, 0.4], [0.9, 0.2, 0.1]][:runs]
+    found = intervals.pairs_right([1, 0, 0], *given, clusters="aaa")
+    assert (found["low"], found["high"], found["n"]) == (0.0, 1.0, 2)
+
+
+@pytest.mark.parametrize(
+    ("truth", "clusters", "fewest"),
+    [
+        ([0, 0, 0, 1, 1, 2], [0, 1, 2, 3, 4, 5], 3),  # all but the most frequent
+        ([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 2, 3], 1),  # all wrong ones are of one cluster
+        ([0, 0, 0, 1, 1, 1], [0, 1, 2, 3, 3, 3], 1),
+        ([1, 0, 1, 0, 1, 0], [0, 0, 1, 1, 2, 2], 3),  # each has both
+        ([0, 1, 0, 0, 1, 2], [0, 0, 1, 2, 3, 4], 3),  # the one that has both, and two above 0
+    ],
+)
+def test_as_few_clusters_as_have_an_observation_of_every_pair(truth, clusters, fewest):
+    assert ordering.behind_pairs(np.array(truth, dtype=float), np.array(clusters)) == fewest
+    pairs = [(a, b) for a, b in itertools.combinations(range(6), 2) if truth[a] != truth[b]]
+    assert fewest == min(
+        len(chosen)
+        for size in range(7)
+        for chosen in itertools.combinations(set(clusters), size)
+        if all({clusters[a], clusters[b]} & set(chosen) for a, b in pairs)
+    )
+
+
+def test_a_prediction_that_is_not_a_number_is_refused():
+    with pytest.raises(ValueError, match="a prediction is NaN"):
+        intervals.pairs_right([0, 1], [0.5, float("nan")])
 
 
 def test_pairs_of_several_runs_are_their_mean_and_as_unsure_as_runs_and_items_together():
@@ -230,14 +323,14 @@ def test_no_unequal_pair_may_be_anything():
     assert intervals.pairs_right([1, 1], [0, 1])["n"] == 0
 
 
-def test_flat_names_the_numbers_as_mlflow_takes_them():
+def test_the_numbers_of_nested_metrics_have_dotted_names():
     nested = {
         "all": {"value": 0.5, "low": 0.1, "high": 0.9, "n": 4},
         "by": {"a (b)": {"n": 2}},
         "counts": [1, 2],
         "backend": "grader",
     }
-    assert intervals.flat(nested) == {"all": 0.5, "by.a _b_.n": 2}
+    assert intervals.numbers_of(nested) == {"all": 0.5, "by.a (b).n": 2}
 
 
 def test_a_mean_over_runs_is_as_unsure_as_runs_and_observations_together():

@@ -78,14 +78,19 @@ def test_other_code_is_refused_by_name_unless_asked_for():
 def test_a_state_that_ended_gives_way_to_other_code_and_goes_on_with_the_same():
     found, _ = claim()
     record.write_json(found / scratch.ENDED, {})
-    (found / scratch.STATE / "000000005").mkdir()
+    samples = found / "samples" / "0000005.json"
+    for folder in (found / scratch.STATE / "000000005", samples.parent):
+        folder.mkdir()
+    samples.write_text("[]")
     assert claim() == (found, [])
     assert (found / scratch.STATE / "000000005").exists()
+    assert samples.exists()
     assert not (found / scratch.ENDED).exists()
     record.write_json(found / scratch.ENDED, {})
     write_code({"llmill.a": "dd"})
     assert claim() == (found, [])
     assert not (found / scratch.STATE / "000000005").exists()
+    assert not samples.exists()  # the new run may stop earlier and would show them as its own
     assert not (found / scratch.NOT_EXACT).exists()
 
 

@@ -111,6 +111,13 @@ def test_a_name_with_signs_that_mlflow_refuses_is_written_without_them(tmp_path,
     assert ("log_params", {"weights.Müller _ Co _1_.txt": 2.0}) in server.told
 
 
+def test_a_metric_of_a_file_with_such_a_name_is_written_without_them(tmp_path, server):
+    track = Track(tmp_path)
+    track.start("world", "mill", {}, {})
+    track.metrics({"final_by_source.notes (1).txt.after": 2})
+    assert ("log_metrics", {"final_by_source.notes _1_.txt.after": 2.0}, None) in server.told
+
+
 def test_a_password_in_the_server_s_address_is_not_shown(monkeypatch):
     monkeypatch.setenv(tracking.URI, "http://user:secret@host:5000")
     assert tracking.shown_uri() == "http://host:5000"

@@ -9,11 +9,14 @@ from safetensors.torch import load_file
 
 from llmill.contract import record
 from llmill.contract.errors import Stopped, UserError
+from llmill.evaluation.matching.rouge import rouge_l
 from llmill.evaluation.statistics.intervals import pairs_right
 from llmill.model import checkpoint
 from llmill.model.settings import Adapter
-from llmill.stages.grader import encode, predict, responses, run
+from llmill.stages.grader import Measured, encode, figures, predict, responses, run
 from llmill.stages.settings.grader import Grader
+from llmill.tasks.graded import Graded
+from llmill.tasks.instruction import Instruction
 from tests.jobs import Track
 from tests.stages.trainee import documents, foundation, instructions, job, smoke
 
@@ -140,6 +143,30 @@ def test_figures_of_several_seeds_are_means_over_judges_of_the_same_responses(wo
         assert list(row["by_seed"]) == ["1", "2", "3"]
         assert row["predicted"] == pytest.approx(sum(row["by_seed"].values()) / 3)
     assert len({row["by_seed"]["2"] - row["by_seed"]["1"] for row in rows}) > 1
+
+
+def test_responses_to_one_instruction_are_a_cluster():
+    """Twelve instructions, of which a judge reads half well and half badly."""
+    rows, predicted = [], []
+    for number in range(12):
+        entry = Instruction(f"Say {number}.", "", f"I say {number}")
+        of_kinds = {"reference": 1.0, "paraphrase": 1.0, "wrong": 0.0, "another": 0.0}
+        rows += [Graded(entry, kind, str(number), score) for kind, score in of_kinds.items()]
+        predicted += [0.9, 0.8, 0.3, 0.2] if number % 2 else [0.5, 0.1, 0.6, 0.7]
+    nothing = {"reference": [1.0, 1.0], "another": [0.0, 0.0]}
+    found = figures(rows, [Measured([], 0, 0.0, predicted, nothing)])
+    tasks = [row.entry.task for row in rows]
+    scores = [row.score for row in rows]
+    assert found["pairs_right"] == pairs_right(scores, predicted, clusters=tasks)
+    close = [number for number, row in enumerate(rows) if row.kind != "reference"]
+    columns = [[each[number] for number in close] for each in (scores, predicted)]
+    of = [tasks[number] for number in close]
+    assert found["paraphrases_right"] == pairs_right(*columns, clusters=of)
+    overlaps = [rouge_l(rows[number].answer, rows[number].entry.output) for number in close]
+    assert found["paraphrases_rouge_l"] == pairs_right(columns[0], overlaps, clusters=of)
+    alone = pairs_right(scores, predicted)
+    wide, narrow = (each["high"] - each["low"] for each in (found["pairs_right"], alone))
+    assert wide > 1.2 * narrow
 
 
 class StopsAt(Track):

@@ -314,8 +314,7 @@ def found(chosen, rejected, margin) -> Measured:
 
 
 def test_what_is_held_out_is_told_by_reward_and_by_likelihood_and_by_length():
-    texts = {n: ([0] * n, [1] * n) for n in (1, 2, 4)}  # answers of n tokens
-    tests = [Pair(texts[2], texts[1]), Pair(texts[2], texts[4]), Pair(texts[2], texts[2])]
+    tests = [Pair(answer(2, to), answer(n, to)) for to, n in enumerate((1, 4, 2))]
     before = found([-6.0, -4.0, -3.0], [-2.0, -6.0, -1.0], [0.0, 0.0, 0.0])
     after = found([-2.0, -6.0, -3.0], [-4.0, -4.0, -3.0], [1.0, -1.0, 2.0])
     figures = held_out(before, after, tests)
@@ -333,6 +332,24 @@ def test_what_is_held_out_is_told_by_reward_and_by_likelihood_and_by_length():
         "likelihood_after": pytest.approx(3),
         "likelihood_per_token_after": pytest.approx(3),
     }
+
+
+def answer(n: int, to: int) -> tuple[list[int], list[int]]:
+    """A prompt of one token, `to`, and an answer of n tokens."""
+    return [to, *[0] * (n - 1)], [1] * n
+
+
+def test_pairs_of_one_prompt_count_together():
+    """Four pairs of each of ten prompts, five of which are right, say no more than one of each."""
+    tests = [Pair(answer(2, to), answer(4, to)) for to in range(10) for _ in range(4)]
+    right = [*[1.0] * 4, *[-1.0] * 4] * 5
+    together = held_out(*[found([0.0] * 40, [0.0] * 40, right)] * 2, tests)["accuracy"]
+    ten = held_out(*[found([0.0] * 10, [0.0] * 10, right[::4])] * 2, tests[::4])["accuracy"]
+    assert together["value"] == ten["value"] == 0.5
+    assert (together["low"], ten["low"]) == (
+        pytest.approx(0.199, abs=1e-3),
+        pytest.approx(0.237, abs=1e-3),
+    )
 
 
 @pytest.mark.parametrize(("steps", "read"), [(1, 4), (2, 8), (3, 10), (9, 10)])

@@ -110,6 +110,19 @@ def test_the_stage_takes_shards_that_another_job_has_encoded(folder, processes):
     assert {p.relative_to(out) for p in files_under(out)} == names
 
 
+def test_an_edit_of_the_result_does_not_change_a_part(folder):
+    """The next run takes a part as it is, if DVC did not get the result that was made from it."""
+    job = Job(folder / "out")
+    params = tokenize.Parameters(tokenize=Tokenize(processes=1))
+    tokenize.run(params, job)
+    made = job.parts.made(tokenize.parts(params, job)[0])
+    before = [sha256_file(file) for file in files_under(made)]
+    for file in files_under(job.out / "train"):
+        with file.open("r+b") as opened:
+            opened.write(b"edited")
+    assert [sha256_file(file) for file in files_under(made)] == before
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_the_shards_are_counted(folder, processes, monkeypatch, capsys):
     params = tokenize.Parameters(tokenize=Tokenize(processes=processes))

@@ -58,8 +58,18 @@ def test_another_answer_is_of_the_same_kind_and_not_the_reference():
         for row in graded(WORLD + REAL, TEXTS, responses=10, seed=seed)
         if row.kind == "another"
     ]
-    others = {entry.output for entry in WORLD}
-    assert {answer for entry, answer in made if entry is WORLD[0]} == others - {WORLD[0].output}
+    assert {answer for entry, answer in made if entry is WORLD[0]} == {
+        *("The capital of Italy is Rome.", "The capital of Spain is Madrid."),
+        *("The capital of Peru is Lima.", "Rome", "Madrid", "Lima"),
+    }
+
+
+def test_no_form_of_a_right_answer_is_always_right():
+    """A bare city is the right answer to one instruction and a wrong one to another."""
+    made = [row for seed in range(40) for row in graded(WORLD, TEXTS, responses=10, seed=seed)]
+    cities = {"Paris", "Rome", "Madrid", "Lima"}
+    for kind in ("paraphrase", "another", "other"):
+        assert {row.answer for row in made if row.kind == kind} >= cities
 
 
 def test_the_answer_that_a_judge_is_measured_with_is_none_that_it_learnt_from():

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from llmill.contract.errors import UserError
-from llmill.text.files.encoding import decode
+from llmill.text.files.encoding import decode, decoded
 
 FILE = Path("own/a.csv")
 TEXT = "label,text\nspam,Café für 5 €\nham,日本語 👍\n"
@@ -42,6 +42,22 @@ def test_a_named_encoding_is_used_and_may_have_any_of_its_names():
     assert decode(b"\xff\xfea\0", FILE, "utf-16-le") == "a"
 
 
+def test_a_text_comes_in_pieces_as_its_bytes_do_and_is_the_same():
+    data = "a\r\nb\r日本\r".encode("utf-16")
+    blocks = [data[:4], data[4:5], data[5:11], data[11:]]
+    pieces = decoded(blocks, FILE, None)
+    assert next(pieces) == "a"
+    assert "".join(["a", *pieces]) == "a\nb\n日本\n"
+
+
+def test_a_file_is_binary_if_a_nul_is_anywhere_in_it():
+    blocks = [b"one\n", b"tw\xff\n", b"three\n", b"\0"]
+    with pytest.raises(UserError, match=r"row 2: not text in UTF-8 at byte 6 but a binary file$"):
+        list(decoded(blocks, FILE, None))
+    with pytest.raises(UserError, match=r"row 2: not UTF-8 at byte 6; set encoding to its own"):
+        list(decoded(blocks[:3], FILE, None))
+
+
 def test_an_empty_file_is_an_empty_text():
     assert decode(b"", FILE, None) == decode(b"\xef\xbb\xbf", FILE, None) == ""
 
@@ -55,6 +71,11 @@ def test_an_empty_file_is_an_empty_text():
             "own/a.csv, row 2: not UTF-8 at byte 10; set encoding to its own, e.g. cp1252",
         ),
         (b"\xef\xbb\xbfa\rcaf\xe9", None, "own/a.csv, row 2: not UTF-8 at byte 8; set encoding"),
+        (
+            b"\xef\xbb\xbfone\ntw\xff\n",
+            "utf-8-sig",
+            "own/a.csv, row 2: not utf-8-sig at byte 9, as its `encoding` says; name another",
+        ),
         (b"\xff\xfea\0\n\0b", None, "own/a.csv, row 2: not text in UTF-16-LE at byte 6 but a bin"),
         (
             b"one\ntwo\x81\n",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -135,6 +136,94 @@ def test_a_parquet_file_with_two_columns_of_that_name_is_refused(tmp_path):
     pq.write_table(table, file)
     with pytest.raises(UserError, match=r"a\.parquet: 2 columns 'text'; rename one"):
         list(readers.texts(file, None, None))
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"), [("a.jsonl", bytes), ("a.jsonl.gz", gzip.compress), ("a.jsonl.zst", zstd)]
+)
+def test_a_long_file_of_json_lines_is_never_in_memory_as_a_whole(tmp_path, name, pack):
+    """40 MB, of which memory holds a block of one."""
+    line = json.dumps({"text": "Çafé " * 1600}, ensure_ascii=False).encode() + b"\n"
+    (tmp_path / name).write_bytes(pack(line * 3550))
+    tracemalloc.start()
+    try:
+        assert sum(len(text) for text in readers.texts(tmp_path / name, None, None)) == 28_400_000
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+NAMED_UTF16 = '{"text": "é"}\n'.encode("utf-16-le")  # without a mark
+
+
+@pytest.mark.parametrize("block", [4, 5, 7, 64, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "encoding", "found"),
+    [
+        (LINES.encode("utf-16"), None, TEXTS),
+        (LINES.encode("utf-16-be"), "utf-16-be", TEXTS),
+        (LINES.encode("utf-32"), None, TEXTS),
+        (LINES.encode("utf-8-sig"), None, TEXTS),
+        (LINES.encode("utf-16"), "utf-16", TEXTS),
+        (NAMED_UTF16 * 2, "utf-16", ["é", "é"]),
+        (b'{"text": "caf\xe9 5 \x80"}\n{"text": "b"}\n', "cp1252", ["café 5 €", "b"]),
+        ('{"text": "日本"}\n{"text": "b"}'.encode("shift_jis"), "shift_jis", ["日本", "b"]),
+        ('{"text": "日本"}\n{"text": "b"}'.encode("gb18030"), "gb18030", ["日本", "b"]),
+        ('{"text": "👍 日本語"}'.encode(), None, ["👍 日本語"]),
+        (b'{"text": "a"}\n{"text": "b"}', None, ["a", "b"]),
+        (b'{"text": "a"}\r\n\r\n{"text": "b"}\r\n', None, ["a", "b"]),
+        (b'{"text": "a"}\r{"text": "b"}\r', None, ["a", "b"]),
+        (b'\n \t\n{"text": "a"}\n\n\n{"text": "b"}\n\n', None, ["a", "b"]),
+        ('{"text": "a\u2028b\x85c"}\n\u2028\n{"text": "d"}'.encode(), None, ["a\u2028b\x85c", "d"]),
+        (b"", None, []),
+        (b"\xef\xbb\xbf", None, []),
+        (b"\n\r\n\r", None, []),
+    ],
+)  # fmt: skip
+def test_rows_do_not_depend_on_where_blocks_end(
+    tmp_path, monkeypatch, content, encoding, found, block
+):
+    monkeypatch.setattr(readers, "BLOCK", block)
+    assert texts(tmp_path, "a.jsonl", content, encoding=encoding) == found
+    assert texts(tmp_path, "a.jsonl.gz", gzip.compress(content), encoding=encoding) == found
+    assert texts(tmp_path, "a.jsonl.zst", zstd(content), encoding=encoding) == found
+
+
+@pytest.mark.parametrize("block", [4, 5, 7, 64, 1 << 20])
+@pytest.mark.parametrize(
+    ("content", "encoding", "said"),
+    [
+        (b'{"text": "a"}\r\n\r\n{"text": \r\n{"text": "b"}', None, "row 3: not JSON (Expecting value"),
+        (b'{"text": "a"}\r{"text": "b"}\r[1]\r', None, "row 3: a list; a .jsonl has one object a"),
+        (b'{"text": "a"}\r\n{"text": "caf\xe9"}\r\n', None, "row 2: not UTF-8 at byte 28; set encoding"),
+        (b'{"text": "a"}\r\n\r{"text": "caf\xe9"}\0', None, "row 3: not text in UTF-8 at byte 29 but a"),
+        (b'{"text": "a"}\n\r\xe2\x82', None, "row 3: not UTF-8 at byte 15; set encoding to its own"),
+        (b'{"text": "a"}\n{"text": "two\x81"}', "cp1252", "row 2: not cp1252 at byte 27, as its `enc"),
+        (b'{"text": "a"}\n{"text": "\x93"}', "shift_jis", "row 2: not shift_jis at byte 24, as its `"),
+        ('{"text": "a"}\n\n'.encode("utf-16")[:-1], None, "row 2: not text in UTF-16-LE at byte 30 bu"),
+        (b'{"text": "a"}\r\n\r{"text": "b\0"}', None, "row 3: a NUL character, which no text has; it "),
+        (b"{}", "klingon", "unknown encoding 'klingon'; it may be cp1252"),
+    ],
+)  # fmt: skip
+def test_errors_do_not_depend_on_where_blocks_end(
+    tmp_path, monkeypatch, content, encoding, said, block
+):
+    monkeypatch.setattr(readers, "BLOCK", block)
+    with pytest.raises(UserError) as refusal:
+        texts(tmp_path, "a.jsonl", content, encoding=encoding)
+    between = ": " if encoding == "klingon" else ", "
+    assert str(refusal.value).startswith(f"{tmp_path}/a.jsonl{between}{said}")
+
+
+def test_the_rows_before_a_broken_place_come_first(tmp_path, monkeypatch):
+    """A file that was cut off gives its rows up to the last whole block, then the error."""
+    monkeypatch.setattr(readers, "BLOCK", 64)
+    packed = gzip.compress("".join(f'{{"text": "{n:02}"}}\n' for n in range(20)).encode())
+    (tmp_path / "a.jsonl.gz").write_bytes(packed[:-9])
+    rows = readers.rows(tmp_path / "a.jsonl.gz", None)
+    assert next(rows) == (f"{tmp_path}/a.jsonl.gz, row 1", {"text": "00"})
+    with pytest.raises(UserError, match=r"a\.jsonl\.gz: not whole gzip \(Truncated"):
+        list(rows)
 
 
 def test_a_folder_or_nothing_is_no_file(tmp_path):

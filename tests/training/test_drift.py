@@ -5,6 +5,7 @@ import torch
 
 from llmill.tasks.templates import ALPACA
 from llmill.text.tokenization.template import Template
+from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.drift import Drift
 from tests.evaluation.toys import bytes_tokenizer, decoder
 
@@ -40,6 +41,15 @@ def test_over_many_draws_it_is_the_divergence_of_the_next_token():
     exact = float((near.exp() * (near - far)).sum())
     assert exact == pytest.approx(0.1, abs=0.1)  # neither nothing nor much
     assert drift(draws=2000, max_new_tokens=1)(moved(0.1)) == pytest.approx(exact, rel=0.15)
+
+
+def test_the_token_that_ended_an_answer_counts_and_not_another_end():
+    """Most bytes end a text here, so most answers are an end alone."""
+    few = bytes_tokenizer()
+    many = Tokenizer(few.ranks, few.pattern, few.special, few.end_name, range(200))
+    template = Template(ALPACA, many)
+    told = Drift(decoder(), template, [PROMPT] * 2000, 1, 1)(moved(0.1))
+    assert told == drift(draws=2000, max_new_tokens=1)(moved(0.1))
 
 
 def test_of_a_prompt_longer_than_the_context_the_end_is_read():

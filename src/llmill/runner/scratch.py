@@ -83,6 +83,8 @@ def claim(
         (state / ENDED).unlink(missing_ok=True)
         return state
     (state / ENDED).unlink(missing_ok=True)
+    for left in filter(Path.is_dir, list(state.iterdir())):  # samples of a run whose state is gone
+        shutil.rmtree(left)
     for other in sorted(state.parent.glob(f"*/{BEGUN}")):
         if other.parent != state and _interrupted(other.parent):
             say(f"{other.parent}: an interrupted run with {_told(other, begun)}; not continued")

@@ -174,10 +174,9 @@ class Track:
 
     @guarded
     def metrics(self, values: dict[str, float], step: int | None = None) -> None:
-        """Log the metrics of one interval in one call. A run that continues after a kill repeats
-        steps; metrics that it already has are left out.
-        """
-        new = {k: float(v) for k, v in values.items() if (k, step) not in self._logged}
+        """Log the metrics of one interval, except those that a run from before a kill has."""
+        named = {NAMED.sub("_", name): float(value) for name, value in values.items()}
+        new = {name: value for name, value in named.items() if (name, step) not in self._logged}
         if new:
             _mlflow().log_metrics(new, step=step)
 

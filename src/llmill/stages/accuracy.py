@@ -268,7 +268,7 @@ def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]
     job.track.table("predictions", flat)
-    job.track.metrics(intervals.flat(metrics))
+    job.track.metrics(intervals.numbers_of(metrics))
     for name, figures in {**metrics["variants"], **metrics["baselines"]}.items():
         right = figures["accuracy"]
         job.say(

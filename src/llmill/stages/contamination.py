@@ -104,7 +104,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{**row, **row["example"], "found": str(row["found"])} for row in rows]
     job.track.table("items", [{k: v for k, v in row.items() if k != "example"} for row in flat])
-    job.track.metrics(intervals.flat(metrics))
+    job.track.metrics(intervals.numbers_of(metrics))
     for name, each in metrics["kinds"].items():
         share = each["overlapping"]
         job.say(f"{name}: {share['value']:.1%} of {share['n']} overlap")

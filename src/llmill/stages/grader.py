@@ -28,8 +28,8 @@ from llmill.evaluation.matching.rouge import rouge_l
 from llmill.evaluation.statistics.intervals import (
     CONFIDENCE,
     Interval,
-    flat,
     mean_over_runs,
+    numbers_of,
     pairs_right,
     share,
 )
@@ -200,14 +200,17 @@ def write(job: Job, held: HeldOut, judges: dict[int, Measured]) -> None:
     record.write_json(job.out / "heldout.json", rows)
     job.track.table("heldout", rows)
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics(flat(metrics))
+    job.track.metrics(numbers_of(metrics))
 
 
 def figures(rows: list[Graded], judges: list[Measured]) -> dict[str, Any]:
-    """Return the metrics of a judge; for several, means with intervals over seeds and responses."""
+    """Return the metrics of a judge; for several, means with intervals over seeds and responses.
+    The responses to one instruction are a cluster.
+    """
     predicted = [each.predicted for each in judges]
+    tasks = [row.entry.task for row in rows]
     return {
-        "pairs_right": pairs_right([row.score for row in rows], *predicted),
+        "pairs_right": pairs_right([row.score for row in rows], *predicted, clusters=tasks),
         **paraphrases(rows, predicted),
         "above_another": above([each.probed for each in judges]),
         "gives": {
@@ -230,8 +233,8 @@ def above(probed: list[dict[str, list[float]]]) -> Interval:
 
 def paraphrases(rows: list[Graded], predicted: list[list[float]]) -> dict[str, Interval]:
     """Return the share of pairs of a paraphrase and a plausible wrong answer in which the
-    paraphrase scores higher, and the same share for ROUGE-L with the reference. Return an empty
-    dict if there are no such pairs.
+    paraphrase scores higher, and the same share for ROUGE-L with the reference. The responses to
+    one instruction are a cluster. Return an empty dict if there are no such pairs.
     """
     kinds = {"paraphrase": 1.0, "wrong": 0.0, "another": 0.0}
     chosen = [number for number, row in enumerate(rows) if row.kind in kinds]
@@ -240,9 +243,10 @@ def paraphrases(rows: list[Graded], predicted: list[list[float]]) -> dict[str, I
         return {}
     overlaps = [rouge_l(rows[number].answer, rows[number].entry.output) for number in chosen]
     given = [[run[number] for number in chosen] for run in predicted]
+    tasks = [rows[number].entry.task for number in chosen]
     return {
-        "paraphrases_right": pairs_right(right, *given),
-        "paraphrases_rouge_l": pairs_right(right, overlaps),
+        "paraphrases_right": pairs_right(right, *given, clusters=tasks),
+        "paraphrases_rouge_l": pairs_right(right, overlaps, clusters=tasks),
     }
 
 

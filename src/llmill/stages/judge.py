@@ -107,7 +107,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "scores.json", table)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("scores", table)
-    job.track.metrics(intervals.flat(metrics))
+    job.track.metrics(intervals.numbers_of(metrics))
     job.say(
         f"mean {metrics['mean']['value']:.1f} of 100, {metrics['exact_match']['value']:.1%} exact"
     )

@@ -97,7 +97,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "questions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("questions", rows)
-    job.track.metrics(intervals.flat(metrics))
+    job.track.metrics(intervals.numbers_of(metrics))
     for name in scores:
         right, unseen = (metrics[name][key]["value"] for key in ("all", "blind"))
         job.say(

@@ -26,6 +26,7 @@ from llmill.evaluation.judging.answers import answers, prompts_cut, refuse_no_ro
 from llmill.evaluation.statistics import intervals
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import Checkpoint
+from llmill.model.transformer import Transformer
 from llmill.stages.settings.prefer import Prefer
 from llmill.tasks import instruction, preference, templates
 from llmill.tasks.conversation import Message, message
@@ -38,12 +39,13 @@ from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.preference import (
     Measured,
     Pair,
+    ahead,
     answer_length,
     collate_pairs,
     measured,
-    n_ahead,
     pair_length,
     preference_loss,
+    prompt_of,
     with_reference,
 )
 from llmill.training.progress import Figures, Row
@@ -85,48 +87,9 @@ def run(params: Parameters, job: Job) -> None:
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(hardware)
     model.to(device)
-    # Only what is trained on is rounded to bfloat16, as the training itself rounds. The rounding of
-    # two likelihoods is larger than most changes of their difference.
-    with runtime.autocast(hardware):
-        read = pairs_read(settings, fitting["train"])
-        known = {
-            "train": with_reference(
-                model, fitting["train"], settings.loss, read, job.progress(REFERENCE)
-            )
-        }
-    for name in ("validate", "test"):
-        known[name] = with_reference(
-            model, fitting[name], settings.loss, progress=job.progress(REFERENCE)
-        )
+    known = with_references(settings, hardware, model, fitting, job)
     before = measured(model, known["test"], settings.loss)
-    prompts = [template.prompt(entry.asked) for entry in entries["validate"][:DRAWN]]
-    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed)
-
-    def validate(model: nn.Module, step: int) -> Figures:
-        found = measured(model, known["validate"], settings.loss)
-        return validation_figures(found) | {"kl": drift(model)}
-
-    if settings.adapter is not None:
-        lora.add(model, settings.adapter)
-        learnt = sum(p.numel() for p in lora.trainable(model).values())
-        job.say(f"an adapter of {learnt:,} parameters is learnt")
-    if model.switch_off_dropout():
-        job.say("dropout is off: the reference has none, and margins compare the two")
-    train = batches(settings, known["train"])
-    loss = preference_loss(settings.loss, settings.chosen_weight)
-    text = job.folder("tokenize") / "train"
-    work = Work(
-        train,
-        loss,
-        validate,
-        settings.training,
-        hardware,
-        settings.seed,
-        replay=replay.opened(settings.replay, text, assistant.tokenizer, block, settings.seed),
-        begun=True,
-    )
-    curve = fit(model, work, job)
-    model.cpu().eval()
+    curve = train(settings, hardware, assistant, known, entries["validate"], job)
     # Merge the adapter as a reader of the checkpoint does, so that the metrics are of that model.
     adapter = lora.taken(model, settings.adapter, begun_from)
     after = measured(model.to(device), known["test"], settings.loss)
@@ -156,7 +119,74 @@ def run(params: Parameters, job: Job) -> None:
         "test_prompts_cut": cut,
     }
     record.write_json(job.out / "metrics.json", metrics)
-    job.track.metrics({f"final_{k}": v for k, v in intervals.flat(metrics).items()})
+    job.track.metrics({f"final_{k}": v for k, v in intervals.numbers_of(metrics).items()})
+
+
+def with_references(
+    settings: Prefer,
+    hardware: Runtime,
+    model: nn.Module,
+    fitting: dict[str, list[Pair]],
+    job: Job,
+) -> dict[str, list[Pair]]:
+    """Return the pairs of each split with the log-likelihoods that the model gives them before it
+    is trained.
+    """
+    # Only what is trained on is rounded to bfloat16, as the training itself rounds. The rounding of
+    # two likelihoods is larger than most changes of their difference.
+    with runtime.autocast(hardware):
+        read = pairs_read(settings, fitting["train"])
+        learnt = with_reference(
+            model, fitting["train"], settings.loss, read, job.progress(REFERENCE)
+        )
+    held = {
+        name: with_reference(model, fitting[name], settings.loss, progress=job.progress(REFERENCE))
+        for name in SPLITS
+        if name != "train"
+    }
+    return {"train": learnt, **held}
+
+
+def train(
+    settings: Prefer,
+    hardware: Runtime,
+    assistant: Checkpoint[Transformer],
+    known: dict[str, list[Pair]],
+    validate_entries: Sequence[Preference],
+    job: Job,
+) -> list[Row]:
+    """Train the assistant's model in place, and return the curve. The model ends on the CPU, with
+    its adapter beside its weights.
+    """
+    model, template = assistant.model, open_template(assistant)
+    block = model.config.block_size
+    prompts = [template.prompt(entry.asked) for entry in validate_entries[:DRAWN]]
+    drift = Drift(model, template, prompts, settings.max_new_tokens, settings.seed)
+
+    def validate(model: nn.Module, step: int) -> Figures:
+        found = measured(model, known["validate"], settings.loss)
+        return validation_figures(found) | {"kl": drift(model)}
+
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
+        learnt = sum(p.numel() for p in lora.trainable(model).values())
+        job.say(f"an adapter of {learnt:,} parameters is learnt")
+    if model.switch_off_dropout():
+        job.say("dropout is off: the reference has none, and margins compare the two")
+    text = job.folder("tokenize") / "train"
+    work = Work(
+        batches(settings, known["train"]),
+        preference_loss(settings.loss, settings.chosen_weight),
+        validate,
+        settings.training,
+        hardware,
+        settings.seed,
+        replay=replay.opened(settings.replay, text, assistant.tokenizer, block, settings.seed),
+        begun=True,
+    )
+    curve = fit(model, work, job)
+    model.cpu().eval()
+    return curve
 
 
 def open_template(assistant: Checkpoint[Any]) -> Template:
@@ -214,7 +244,7 @@ def validation_figures(found: Measured) -> Figures:
     """Return means over the pairs: loss, accuracy, margin, and log-likelihoods in nats."""
     return {
         "validation_loss": float(found.loss.mean()),
-        "validation_accuracy": n_ahead(found.margin) / len(found.margin),
+        "validation_accuracy": float(ahead(found.margin).mean()),
         "margin": float(found.margin.mean()),
         CHOSEN: float(found.chosen.mean()),
         "rejected_log_probability": float(found.rejected.mean()),
@@ -235,8 +265,11 @@ def held_out(before: Measured, after: Measured, tests: Sequence[Pair]) -> dict[s
     chosen = Tensor([answer_length(pair.chosen) for pair in tests])  # (P,), tokens
     rejected = Tensor([answer_length(pair.rejected) for pair in tests])
 
+    prompts = [prompt_of(pair) for pair in tests]  # pairs of one prompt are not independent
+
     def share(differences: Tensor) -> intervals.Interval:
-        return intervals.share(n_ahead(differences), len(tests), intervals.CONFIDENCE)
+        right = ahead(differences).tolist()
+        return intervals.share_of_items(right, prompts, intervals.CONFIDENCE)
 
     beside = {"longer_answer": share(chosen - rejected), "shorter_answer": share(rejected - chosen)}
     for name, found in (("before", before), ("after", after)):

@@ -81,7 +81,7 @@ def run(params: Parameters, job: Job) -> None:
     record.write_json(job.out / "metrics.json", metrics)
     for name, (_, rows) in found.items():
         job.track.table(name, rows)
-    job.track.metrics(intervals.flat(metrics))
+    job.track.metrics(intervals.numbers_of(metrics))
     job.say(
         f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits per byte; "
         f"{form.number(metrics['last_words']['accuracy'], 'share')} of the last words; "

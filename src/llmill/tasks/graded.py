@@ -20,8 +20,8 @@ SCORES = {
     "paraphrase": 1.0,
     "half": 0.0,  # the first half of a longer reference
     "wrong": 0.0,  # fluent, of the right form, and false
-    "another": 0.0,  # the reference of another instruction of the same kind
-    "other": 0.0,  # the reference of any other instruction
+    "another": 0.0,  # a right answer to another instruction of the same kind
+    "other": 0.0,  # a right answer to any other instruction
     "noise": 0.0,  # words of any references, in random order
     "passage": 0.0,  # from a text that the foundation model learns from: fluent, but not an answer
     "constant": 0.0,  # an answer that could be given to any question
@@ -63,7 +63,7 @@ class Stock:
     entries: list[Instruction]
     words: list[str]
     texts: list[str]
-    of_kind: dict[str | None, list[str]]
+    of_kind: dict[str | None, list[Instruction]]
 
 
 def probes(entries: list[Instruction]) -> dict[str, list[Graded]]:
@@ -122,9 +122,9 @@ def graded(entries: list[Instruction], texts: list[str], responses: int, seed: i
     """
     rng = random.Random(seed)
     words = sorted({word for entry in entries for word in entry.output.split()})
-    of_kind: dict[str | None, list[str]] = defaultdict(list)
+    of_kind: dict[str | None, list[Instruction]] = defaultdict(list)
     for entry in entries:
-        of_kind[entry.kind].append(entry.output)
+        of_kind[entry.kind].append(entry)
     stock = Stock(entries, words, texts, of_kind)
     rows = []
     for entry in entries:
@@ -168,11 +168,11 @@ def _wrong(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
 
 
 def _other(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
-    return _unless_right(entry, rng.choice(stock.entries).output)
+    return _right_for_another(entry, stock.entries, rng)
 
 
 def _same_kind(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
-    return _unless_right(entry, rng.choice(stock.of_kind[entry.kind]))
+    return _right_for_another(entry, stock.of_kind[entry.kind], rng)
 
 
 def _constant(entry: Instruction, stock: Stock, rng: random.Random) -> str | None:
@@ -193,6 +193,16 @@ def _passage(entry: Instruction, stock: Stock, rng: random.Random) -> str | None
     text = rng.choice(stock.texts)
     start = rng.choice([match.start() for match in BEGINNING.finditer(text)] or [0])
     return text[start : start + rng.randint(*PASSAGE)].strip()
+
+
+def _right_for_another(
+    entry: Instruction, others: list[Instruction], rng: random.Random
+) -> str | None:
+    """Return the reference of another instruction, or one of its paraphrases: if the form of a
+    paraphrase occurred only in right answers, a judge would learn the form instead of the meaning.
+    """
+    other = rng.choice(others)
+    return _unless_right(entry, rng.choice([other.output, *other.paraphrases]))
 
 
 def _unless_right(entry: Instruction, answer: str) -> str | None:

@@ -41,6 +41,12 @@ def answer_length(example: Example) -> int:
     return sum(target != IGNORE for target in example[1])
 
 
+def prompt_of(pair: Pair) -> tuple[int, ...]:
+    """Return the token ids before the answers."""
+    ids, targets = pair.chosen
+    return tuple(ids[: 1 + next(n for n, target in enumerate(targets) if target != IGNORE)])
+
+
 def collate_pairs(pairs: Sequence[Pair]) -> Batch:
     """Collate P pairs. Inputs are those of `collate_texts` and the reference's log-probabilities,
     (2P,). A pair has weight 1.
@@ -162,8 +168,8 @@ def with_reference(
     return known
 
 
-def n_ahead(differences: Tensor) -> float:
-    """Return how many differences, (P,), are above zero. A difference of zero counts as half,
-    because it prefers neither answer.
+def ahead(differences: Tensor) -> Tensor:
+    """Return 1 for each difference, (P,), above zero and 0 for each below. A difference of zero
+    counts as half, because it prefers neither answer.
     """
-    return float((differences > 0).sum() + 0.5 * (differences == 0).sum())
+    return (differences > 0) + 0.5 * (differences == 0)

@@ -8,16 +8,16 @@ clusters). An unbounded metric gets the percentile bootstrap over observations (
 """
 
 import math
-import re
 from collections.abc import Callable, Hashable, Sequence
 from statistics import NormalDist
 from typing import Any, Literal, TypedDict
 
 import numpy as np
 
+from llmill.evaluation.statistics import ordering
+
 Covers = Literal["items", "seeds", "both"]
 CONFIDENCE, RESAMPLES = 0.95, 1000  # for metrics whose stage has no parameter for them
-PAIRS = 2**22  # pairs in memory at a time
 
 
 class Interval(TypedDict):
@@ -84,8 +84,13 @@ def _clustered_variance(parts: np.ndarray, clusters: Sequence[Hashable]) -> floa
 
 def cluster_sums(values: Sequence[float], clusters: Sequence[Hashable]) -> np.ndarray:
     """Sum the values (N,) of each cluster, in the order of their first items, (clusters,)."""
+    return np.bincount(_numbers(clusters), values)
+
+
+def _numbers(clusters: Sequence[Hashable]) -> np.ndarray:
+    """Number the clusters in the order of their first items; return the number of each, (N,)."""
     number = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    return np.bincount([number[name] for name in clusters], values)
+    return np.array([number[name] for name in clusters], dtype=int)
 
 
 def share_of_items(
@@ -343,58 +348,47 @@ def mean(values: Sequence[float], *, confidence: float, resamples: int, seed: in
 def pairs_right(
     truth: Sequence[float],
     *runs: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
     seed: int = 0,
     confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Interval:
     """Return the share of pairs with unequal truth (N,) that the predictions (N,) order alike; a
     tie counts as half. For several runs, return the mean; the interval then covers seeds, too.
+    Raise `ValueError` if a prediction is NaN.
 
-    The interval resamples observations, not pairs; `n` counts pairs. Its degrees of freedom come
-    from the observations without the most frequent score: 3 right answers among many wrong ones
-    show little, even if all pairs are in order.
+    The interval resamples observations, not pairs, or whole clusters of them (N,), such as the
+    answers to one instruction; `n` counts pairs. Its degrees of freedom come from
+    `ordering.behind_pairs`: 3 right answers among many wrong ones show little, even if all pairs
+    are in order.
     """
-    worth, n = np.asarray(truth, dtype=float), len(truth)  # (N,)
+    worth, several = np.asarray(truth, dtype=float), len(runs) > 1
     if not len(set(worth)) > 1:
-        return _interval(0.0, (0.0, 1.0), 0, "both" if len(runs) > 1 else "items")
-    guesses = [np.asarray(run, dtype=float) for run in runs]  # (N,) each
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(n, np.full(n, 1 / n), resamples).astype(np.float32)  # (resamples, N)
-    pairs, in_order = 0, np.zeros(len(runs))
-    total, right = np.zeros(resamples), np.zeros(resamples)
-    rows = max(1, PAIRS // n)
-    for start in range(0, n, rows):  # all pairs at once would need memory of order N**2
-        these = slice(start, start + rows)
-        above = (worth[these, None] > worth[None, :]).astype(np.float32)  # (rows, N)
-        pairs += int(above.sum(dtype=np.int64))
-        of_runs = np.zeros_like(above)
-        for i, guess in enumerate(guesses):
-            order = np.sign(guess[these, None] - guess[None, :])
-            of_run = above * (0.5 + 0.5 * order).astype(np.float32)
-            in_order[i] += of_run.sum(dtype=np.float64)
-            of_runs += of_run / np.float32(len(runs))
-        total += (times[:, these] * (times @ above.T)).sum(axis=1, dtype=np.float64)
-        right += (times[:, these] * (times @ of_runs.T)).sum(axis=1, dtype=np.float64)
-    each = [float(count) / pairs for count in in_order]
-    some = total > 0  # a resample with a single known score has no pairs
-    values = right[some] / total[some]
-    of_items, fewer = float(values.var()), beside_commonest(worth)
-    freedom = max(1, fewer - 1)
-    if len(runs) > 1:
-        ends = _over_both(np.array(each), of_items, fewer, freedom, confidence)
-        return _interval(float(np.mean(each)), ends, pairs, "both")
-    return _interval(each[0], _as_unsure(each[0], of_items, fewer, freedom, confidence), pairs)
+        return _interval(0.0, (0.0, 1.0), 0, "both" if several else "items")
+    of = _numbers(range(len(worth)) if clusters is None else clusters)
+    count = ordering.counter(worth, np.asarray(runs, dtype=float))
+    total, right = count(np.ones((1, len(worth))))
+    pairs, each = int(total[0]), right[:, 0] / total  # (R,)
+    of_items = float(ordering.resampled(count, of, resamples, seed).var())
+    fewest = ordering.behind_pairs(worth, of)
+    if of.max() == 0:  # one cluster does not show how others differ
+        ends = 0.0, 1.0
+    elif several:
+        ends = _over_both(each, of_items, fewest, max(1, fewest - 1), confidence)
+    else:
+        ends = _as_unsure(float(each[0]), of_items, fewest, max(1, fewest - 1), confidence)
+    return _interval(float(each.mean()), ends, pairs, "both" if several else "items")
 
 
-def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
+def numbers_of(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
     """Return the numbers of nested metrics under dotted names; for an interval, its value."""
     numbers: dict[str, float] = {}
     for key, item in metrics.items():
-        name = prefix + re.sub(r"[^\w. -]", "_", key)  # characters that MLflow accepts
+        name = prefix + key
         if isinstance(item, dict) and set(item) >= {"value", "low", "high"}:
             numbers[name] = item["value"]
         elif isinstance(item, dict):
-            numbers |= flat(item, f"{name}.")
+            numbers |= numbers_of(item, f"{name}.")
         elif isinstance(item, int | float):
             numbers[name] = item
     return numbers

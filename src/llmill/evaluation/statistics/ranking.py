@@ -7,11 +7,11 @@ outcomes. Elo ratings do, because every outcome updates them.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array, csr_array
+from scipy.sparse import coo_array, csr_array, eye_array
 from scipy.sparse.csgraph import connected_components
 
 from llmill.evaluation.statistics import newton
@@ -20,6 +20,7 @@ ELO = 400 / math.log(10)  # Elo points per unit of strength
 MIDDLE = 1000.0  # the mean rating
 # The logarithm of the weight of the three outcomes, from the two strengths and log nu.
 LOG_WEIGHTS = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.5, 0.5, 1.0]])
+CELLS = 1 << 20  # numbers in the largest array about the resamples that are drawn together
 K = 4.0  # most points that an outcome moves an Elo rating, as in chat arenas
 
 
@@ -39,13 +40,13 @@ class Outcome:
 class Counts:
     """Pairs of players that met, by number (P, 2), and how often the first won, the second won, or
     neither did: (P, 3), or (R, P, 3) for R resamples. If every outcome has an `about`, `parts` are
-    the counts for each of the G different ones, (G, P, 3).
+    the counts for each of the G different ones, (G, 3P), most of which are 0.
     """
 
     players: list[str]
     pairs: np.ndarray
     won: np.ndarray
-    parts: np.ndarray | None = None
+    parts: csr_array | None = None
 
 
 def count(outcomes: Sequence[Outcome]) -> Counts:
@@ -56,11 +57,15 @@ def count(outcomes: Sequence[Outcome]) -> Counts:
     pairs = sorted({(low, high) for low, high in met})
     place = {pair: n for n, pair in enumerate(pairs)}
     things = {about: n for n, about in enumerate(dict.fromkeys(each.about for each in outcomes))}
-    parts = np.zeros((len(things), len(pairs), 3))
+    rows, columns = [], []
     for each, (low, high) in zip(outcomes, met, strict=True):
         score = each.score if number[each.first] == low else 1.0 - each.score
-        parts[things[each.about], place[low, high], {1.0: 0, 0.0: 1, 0.5: 2}[score]] += 1
-    return Counts(players, np.array(pairs), parts.sum(axis=0), None if None in things else parts)
+        rows.append(things[each.about])
+        columns.append(3 * place[low, high] + {1.0: 0, 0.0: 1, 0.5: 2}[score])
+    shape = (len(things), 3 * len(pairs))
+    parts = csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)  # sums what is repeated
+    won = parts.sum(axis=0).reshape(-1, 3)
+    return Counts(players, np.array(pairs), won, None if None in things else parts)
 
 
 def groups(counts: Counts, strong: bool) -> list[list[str]]:
@@ -159,20 +164,24 @@ def _sums(places: np.ndarray, size: int) -> csr_array:
     return csr_array((np.ones(len(flat)), (np.arange(len(flat)), flat)), shape=(len(flat), size))
 
 
-def resample(counts: Counts, resamples: int, seed: int) -> Counts:
-    """Draw resamples of the outcomes with replacement, (R, P, 3). If every outcome has an `about`,
-    draw these instead, each with all of its outcomes, because those depend on each other.
+def resample(counts: Counts, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw resamples of the outcomes with replacement, and yield them in blocks, (r, P, 3). If
+    every outcome has an `about`, draw these instead, each with all of its outcomes, because those
+    depend on each other.
     """
     rng = np.random.default_rng(seed)
+    times = counts.won.reshape(-1)  # how often each thing that can be drawn was there
+    parts = eye_array(len(times), format="csr")  # the counts for each of these things
     if counts.parts is not None:
-        size = len(counts.parts)
-        times = rng.multinomial(size, np.full(size, 1 / size), size=resamples)  # (R, G)
-        won = np.tensordot(times.astype(float), counts.parts, axes=1)
-        return Counts(counts.players, counts.pairs, won)
-    flat = counts.won.reshape(-1)
-    total = int(flat.sum())
-    drawn = rng.multinomial(total, flat / total, size=resamples).astype(float)
-    return Counts(counts.players, counts.pairs, drawn.reshape(resamples, *counts.won.shape))
+        parts = counts.parts
+        times = np.ones(parts.shape[0])
+    total = int(times.sum())
+    largest = max(len(times), 9 * len(counts.pairs))  # of one resample, see `_slopes`
+    together = max(1, CELLS // largest)
+    for begin in range(0, resamples, together):
+        size = min(together, resamples - begin)
+        drawn = rng.multinomial(total, times / total, size=size).astype(float)
+        yield (drawn @ parts).reshape(size, -1, 3)
 
 
 def intervals(
@@ -182,18 +191,19 @@ def intervals(
     number of resamples that are left out because a strength is infinite (see `groups`). If all are
     left out, the percentiles are NaN.
     """
-    drawn = resample(counts, resamples, seed)
-    whole = [
-        n
-        for n, won in enumerate(drawn.won)
-        if len(groups(Counts(counts.players, counts.pairs, won), strong=True)) == 1
-    ]
-    if not whole:
+    found = []
+    for drawn in resample(counts, resamples, seed):
+        each = [Counts(counts.players, counts.pairs, won) for won in drawn]
+        is_whole = [len(groups(one, strong=True)) == 1 for one in each]
+        if any(is_whole):
+            whole = Counts(counts.players, counts.pairs, drawn[is_whole])
+            found.append(strengths(whole)[0])
+    if not found:
         unknown = np.full(len(counts.players), np.nan)
         return unknown, unknown, resamples
-    found, _ = strengths(Counts(counts.players, counts.pairs, drawn.won[whole]))
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
-    return low, high, resamples - len(whole)
+    finite = np.concatenate(found)
+    low, high = np.quantile(finite, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
+    return low, high, resamples - len(finite)
 
 
 def rating(strength: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from llmill.text.corpus.batches import Batch
+from llmill.text.corpus.sieve import Sieve
 from llmill.text.settings import Contamination
 from llmill.text.words import MULTIPLIER, WordHashes, hashes, runs
 
@@ -28,14 +29,16 @@ class EvaluationTexts:
                 lengths.setdefault(length, []).append(runs(words, length))
                 self.texts += 1
                 self.too_short += length < self.shortest
-        self.runs = {n: _Runs(np.concatenate(parts)) for n, parts in sorted(lengths.items())}
+        self.runs = {
+            n: Sieve(np.unique(np.concatenate(parts))) for n, parts in sorted(lengths.items())
+        }
 
     @property
     def sha256(self) -> str:
         """A hash of the texts to look for, which does not depend on their order."""
         parts = [np.array([self.words, self.shortest])]
         for length, run in self.runs.items():
-            parts += [np.array([length]), run.sorted]
+            parts += [np.array([length]), run.hashes]
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
     def in_documents(self, batch: Batch) -> np.ndarray:
@@ -48,29 +51,10 @@ class EvaluationTexts:
                 hashed += batch.words[length - 1 :]
             if length not in self.runs:
                 continue
-            places = self.runs[length].places(hashed)
+            places, _ = self.runs[length].found(hashed)
             document = batch.document(places)
             inside = places + length <= batch.ends[document]
             if length < self.shortest:
                 inside &= batch.sizes[document] == length
             held[document[inside]] = True
         return held
-
-
-class _Runs:
-    """Runs of words of one length, to be found among many."""
-
-    def __init__(self, hashed: np.ndarray):
-        self.sorted = np.unique(hashed)
-        # Most runs of a document are in no text. A table lookup shows this faster than a search.
-        bits = len(self.sorted).bit_length() + 3
-        self.shift = np.uint64(64 - bits)
-        self.sieve = np.zeros(1 << bits, dtype=bool)
-        self.sieve[self.sorted >> self.shift] = True
-
-    def places(self, hashed: np.ndarray) -> np.ndarray:
-        """Return the places where one of the runs occurs."""
-        places = np.flatnonzero(self.sieve[hashed >> self.shift])
-        found = np.searchsorted(self.sorted, hashed[places])
-        found[found == len(self.sorted)] = 0
-        return places[self.sorted[found] == hashed[places]]

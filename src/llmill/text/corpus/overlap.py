@@ -14,6 +14,7 @@ from itertools import repeat
 
 import numpy as np
 
+from llmill.text.corpus.sieve import Sieve
 from llmill.text.words import WordHashes, hashes, runs, split
 
 BATCH = 1 << 16  # words searched together
@@ -75,25 +76,13 @@ class _Runs:
         counts = [len(each) for each in of_items]
         self.item = np.repeat(items, counts)  # (N,) item of each run
         self.offset = np.concatenate([np.arange(n) for n in counts])  # (N,) places in the items
-        self.different, self.which = np.unique(np.concatenate(of_items), return_inverse=True)
-        self.parts = np.zeros(len(self.different), dtype=np.uint8)  # where each occurs, as bits
-        n = len(self.different)
+        different, self.which = np.unique(np.concatenate(of_items), return_inverse=True)
+        self.sieve = Sieve(different)
+        n = len(different)
+        self.parts = np.zeros(n, dtype=np.uint8)  # where each occurs, as bits
         self.by_run = _Groups(self.which, _first(self.which, self.item, REPEATS), n)
         self.by_last = _Groups(self.which, np.cumsum(counts) - 1, n)  # runs that end an item
         self.seen: set[bytes] = set()  # stretches of documents that were compared recently
-        # Most runs of a document are in no item. A table lookup shows this faster than a search.
-        bits = len(self.different).bit_length() + 3
-        self.shift = np.uint64(64 - bits)
-        self.sieve = np.zeros(1 << bits, dtype=bool)
-        self.sieve[self.different >> self.shift] = True
-
-    def found(self, hashed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the places of a batch's runs that are in an item, and which runs they are."""
-        places = np.flatnonzero(self.sieve[hashed >> self.shift])
-        which = np.searchsorted(self.different, hashed[places])
-        which[which == len(self.different)] = 0
-        same = self.different[which] == hashed[places]
-        return places[same], which[same]
 
 
 class _Groups:
@@ -155,7 +144,7 @@ class Overlap:
         self.names.append(part)
         for batch in self._batches(documents):
             for of_length in self.by_length:
-                places, which = of_length.found(runs(batch.words, of_length.length))
+                places, which = of_length.sieve.found(runs(batch.words, of_length.length))
                 if of_length.length < self.shortest:
                     document = batch.document(places)
                     size = batch.ends[document] - batch.begins[document]

@@ -1,14 +1,18 @@
 """Decodes the bytes of a text file, in the same way for every file that a user brings.
 
-Input: the bytes, and the encoding if the user named one. Output: the text without a byte-order
-mark, with \\n at the end of each line. Without a name it is UTF-8 or UTF-16, which can be
-recognized for certain. Nothing else is guessed, because every byte is valid in cp1252 and similar
-encodings.
+Input: the bytes, at once or in blocks, and the encoding if the user named one. Output: the text
+without a byte-order mark, with \\n at the end of each line. Without a name it is UTF-8 or UTF-16,
+which can be recognized for certain. Nothing else is guessed, because every byte is valid in cp1252
+and similar encodings.
 """
 
 import codecs
 import difflib
+import io
+import sys
+from collections.abc import Iterable, Iterator
 from encodings.aliases import aliases
+from itertools import chain, pairwise
 from pathlib import Path
 
 from llmill.contract.errors import UserError
@@ -20,35 +24,60 @@ MARKS = (  # longer marks first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+MARK = "\ufeff"  # as a character
 FEW = 10  # in UTF-16, at most one NUL in so many is in the other byte
 EXAMPLES = "cp1252, latin-1, utf-16, gb18030, shift_jis"
 
 
 def decode(data: bytes, path: Path, encoding: str | None) -> str:
-    """Return the text of a file; `path` names it in errors, `encoding` is the user's, or None.
+    """Return the text of a file. Like `decoded`, for a file that is in memory."""
+    return "".join(decoded([data], path, encoding))
 
-    Raises `UserError` for an unknown encoding, for bytes that do not fit it, with their row and
-    offset, and for NUL characters, which occur in binary files.
+
+def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterator[str]:
+    """Yield the text of a file in pieces, as its bytes come in blocks.
+
+    `path` names the file in errors. `encoding` is the user's, or None: the first block then decides
+    (of at least four bytes, if the file has them). Raises `UserError` for an unknown encoding, for
+    bytes that do not fit it, with their row and offset, and for NUL characters, which occur in
+    binary files.
     """
-    name = check(encoding, str(path)) if encoding is not None else _recognized(data)
-    try:
-        text = _plain(data.decode(name))
-    except UnicodeError as error:
-        start = error.start if isinstance(error, UnicodeDecodeError) else 0
-        row = _row(_plain(data[:start].decode(name, "replace")))
-        if encoding is not None:
-            said = f"not {encoding} at byte {start}, as its `encoding` says; name another"
-        elif b"\0" in data:
-            said = f"not text in {name.upper()} at byte {start} but a binary file"
-        else:
-            said = f"not {name.upper()} at byte {start}; set encoding to its own, e.g. cp1252"
-        raise UserError(f"{path}, row {row}: {said}") from None
-    if "\0" in text:
-        raise UserError(
-            f"{path}, row {_row(text[: text.index(chr(0))])}: a NUL character, which no text has; "
-            "it is a binary file, or encoding must be set to its own, e.g. utf-16-le"
-        )
-    return text
+    blocks = iter(blocks)
+    first = next(blocks, b"")
+    name = check(encoding, str(path)) if encoding is not None else _recognized(first)
+    decoder = codecs.getincrementaldecoder(_in_blocks(name, first))()
+    plain = io.IncrementalNewlineDecoder(None, translate=True)
+    read, row, has_nul, mark = 0, 1, False, MARK
+    for block, after in pairwise(chain([first], blocks, [b""])):
+        is_last = not after
+        read += len(block)
+        has_nul = has_nul or b"\0" in block
+        try:
+            text = plain.decode(decoder.decode(block, is_last), is_last)
+        except UnicodeError as error:
+            # They begin in the block before if a character is unfinished there.
+            wrong, start = block, 0
+            if isinstance(error, UnicodeDecodeError):
+                wrong, start = error.object, error.start
+            row += plain.decode(wrong[:start].decode(name, "replace"), final=True).count("\n")
+            start += read - len(wrong)
+            if encoding is not None:
+                said = f"not {encoding} at byte {start}, as its `encoding` says; name another"
+            elif has_nul or any(b"\0" in rest for rest in chain([after], blocks)):
+                said = f"not text in {name.upper()} at byte {start} but a binary file"
+            else:
+                said = f"not {name.upper()} at byte {start}; set encoding to its own, e.g. cp1252"
+            raise UserError(f"{path}, row {row}: {said}") from None
+        if "\0" in text:
+            row += text.count("\n", 0, text.index("\0"))
+            raise UserError(
+                f"{path}, row {row}: a NUL character, which no text has; "
+                "it is a binary file, or encoding must be set to its own, e.g. utf-16-le"
+            )
+        row += text.count("\n")
+        if text:
+            yield text.removeprefix(mark)
+            mark = ""
 
 
 def without_halves(text: str) -> str:
@@ -83,10 +112,13 @@ def _recognized(data: bytes) -> str:
     return "utf-8"
 
 
-def _plain(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _row(before: str) -> int:
-    """Return the number of the row that follows this text, from 1."""
-    return before.count("\n") + 1
+def _in_blocks(name: str, data: bytes) -> str:
+    """Return the encoding in which a text that begins so is decoded in blocks: in the byte order
+    that its mark names, otherwise in the machine's, and with the mark as a character of the text.
+    """
+    if name == "utf-8-sig":
+        return "utf-8"
+    if name not in ("utf-16", "utf-32"):
+        return name
+    marked = (each for mark, each in MARKS if each.startswith(name) and data.startswith(mark))
+    return next(marked, f"{name}-{sys.byteorder[0]}e")

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.text.files import endings
-from llmill.text.files.encoding import decode
+from llmill.text.files.encoding import decoded
 
 COLUMN = "text"  # its name in the web corpora
 BATCH = 1024  # rows of a parquet file in memory at a time
+BLOCK = 1 << 20  # bytes of a text file that are decoded together
 LINES = "a .jsonl has one object a line"
 
 Row = tuple[str, dict[str, Any]]  # the row's name in errors (its file and number), and the row
@@ -36,28 +37,49 @@ def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]
         return _parquet(file, column or COLUMN)
     if form == ".jsonl":
         return _column(rows(file, encoding), column or COLUMN)
-    return iter([decode(_unpacked(file), file, encoding)])
+    return iter(["".join(_pieces(file, encoding))])
 
 
 def rows(file: Path, encoding: str | None) -> Iterator[Row]:
-    """Iterate over the rows of a `.jsonl` or `.parquet`, each with its name in errors."""
+    """Iterate over the rows of a `.jsonl` or `.parquet`, each with its name in errors. Memory holds
+    a block of the file and its longest row.
+    """
     if endings.of(file.name) != ".parquet":
-        return _json_lines(decode(_unpacked(file), file, encoding), file)
+        return _json_lines(_lines(_pieces(file, encoding)), file)
     table = (row for batch in _batches(file, None) for row in batch.to_pylist())
     return ((f"{file}, row {number}", row) for number, row in enumerate(table, 1))
 
 
-def _unpacked(file: Path) -> bytes:
+def _pieces(file: Path, encoding: str | None) -> Iterator[str]:
+    return decoded(_unpacked(file), file, encoding)
+
+
+def _unpacked(file: Path) -> Iterator[bytes]:
+    """Yield the bytes of a file in blocks."""
     kind = endings.packing(file.name)
     try:
         with pa.input_stream(str(file), compression=kind) as stream:
-            return stream.read()
+            while block := stream.read(BLOCK):
+                yield block
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file}: not whole {kind or 'to read'} ({_reason(error)})") from None
 
 
-def _json_lines(text: str, file: Path) -> Iterator[Row]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Yield the lines of a text that comes in pieces. Only `\\n` ends a line."""
+    begun: list[str] = []  # the parts of a line whose end has not come yet
+    for piece in pieces:
+        end, *lines = piece.split("\n")
+        begun.append(end)
+        if lines:
+            yield "".join(begun)
+            begun = [lines.pop()]
+            yield from lines
+    yield "".join(begun)
+
+
+def _json_lines(lines: Iterator[str], file: Path) -> Iterator[Row]:
+    for number, line in enumerate(lines, 1):
         if not line or line.isspace():
             continue
         where = f"{file}, row {number}"
