@@ -63,11 +63,12 @@ ROOMS = {  # folders of a package, and which others of it each may import
         "identity": (),
         "words": ("identity",),
         "normal": ("identity",),
+        "halves": (),
         "settings": (),
         "files": (),
         "download": ("files", "settings"),
-        "corpus": ("files", "download", "words", "identity", "settings"),
-        "tokenization": ("files",),
+        "corpus": ("files", "download", "words", "identity", "halves", "settings"),
+        "tokenization": ("files", "halves"),
     },
 }
 DATA_STAGES = ("paths", "code", "download", "prepare", "tokenizer", "tokenize")

@@ -11,7 +11,7 @@ from llmill.contract import destination, printable, record
 from llmill.contract.countdown import Countdown
 from llmill.contract.errors import UserError
 from llmill.evaluation.judging import completions, judge_client
-from llmill.evaluation.judging.judge_client import Pair
+from llmill.evaluation.judging.judge_client import PairReplies
 from llmill.evaluation.statistics.intervals import CONFIDENCE, Interval
 from llmill.runner import params
 from llmill.tasks import answers, jsonl
@@ -59,7 +59,7 @@ def print_pairs(
     print(f"`llmill rank {printable.line(str(out))}` rates them")
 
 
-def refuse_no_choice(judged: Sequence[Pair], model: str) -> None:
+def refuse_no_choice(judged: Sequence[PairReplies], model: str) -> None:
     """Raise `UserError` if all pairs lack an outcome: the model cannot judge. Some pairs may lack
     one.
     """
@@ -100,7 +100,7 @@ def _row(answer: Answer, reference: str | None) -> Row:
 
 
 def outcomes(
-    judged: Sequence[Pair], tasks: Sequence[Row], names: Sequence[str]
+    judged: Sequence[PairReplies], tasks: Sequence[Row], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return a row for each pair that has an outcome, with the two orders beside it."""
     return [
@@ -117,7 +117,7 @@ def outcomes(
     ]
 
 
-def summary(judged: Sequence[Pair], names: Sequence[str]) -> str:
+def summary(judged: Sequence[PairReplies], names: Sequence[str]) -> str:
     """Return who won how often, and how the order of the answers affected the judge."""
     scores = [pair.score for pair in judged]
     equal = sum(not pair.replies for pair in judged)

@@ -16,7 +16,7 @@ import numpy as np
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.evaluation.statistics import length_control
-from llmill.evaluation.statistics.length_control import Controlled, Rows
+from llmill.evaluation.statistics.length_control import Compared, Controlled
 from llmill.tasks import rows, tables
 
 REFERENCE, TIE, MODEL = 1.0, 1.5, 2.0
@@ -103,7 +103,7 @@ def longer(file: Path) -> np.ndarray:
     return length_control.standardised(apart)
 
 
-def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
+def weak(file: Path, size: int) -> tuple[Compared, np.ndarray]:
     """Return AlpacaEval's `df_gamed.csv`: preferences for answers of the reference model that was
     told to be brief or wordy, and the difficulty of each of `size` instructions, (N,).
     """
@@ -122,7 +122,7 @@ def weak(file: Path, size: int) -> tuple[Rows, np.ndarray]:
     preference, apart, difficulty = (
         np.array(table[name]) for name in (PREFERENCE, LONGER, DIFFICULTY)
     )
-    return Rows(preference, -apart, difficulty), np.array([hard[n] for n in range(size)])
+    return Compared(preference, -apart, difficulty), np.array([hard[n] for n in range(size)])
 
 
 def _number(cell: Any, name: str, where: str) -> float:
@@ -145,7 +145,7 @@ def controlled(file: Path, column: str, gamed: Path | None) -> Controlled:
     preferences = read(file, column)
     beside, difficulty = (None, None) if gamed is None else weak(gamed, len(preferences))
     worth = [math.nan if each is None else each - REFERENCE for each in preferences]
-    own = Rows(np.array(worth), longer(file), difficulty)
+    own = Compared(np.array(worth), longer(file), difficulty)
     try:
         return length_control.controlled(
             own, beside, confidence=CONFIDENCE, resamples=RESAMPLES, seed=SEED

@@ -7,7 +7,7 @@ import pytest
 from llmill.contract.errors import UserError
 from llmill.evaluation.judging import asking, judge_client
 from llmill.evaluation.judging.completions import Reply
-from llmill.evaluation.judging.judge_client import Pair
+from llmill.evaluation.judging.judge_client import PairReplies
 from llmill.evaluation.statistics.intervals import share
 from tests.evaluation.judge_server import KEY, chat, serving, settings
 
@@ -346,7 +346,7 @@ def test_both_choices_of_a_pair_count_as_one_in_what_is_said_of_the_first_place(
     def reply(text):
         return Reply(text, text, False, None)
 
-    judged = [Pair((reply(place), reply(place))) for place in "AABBAABBAB"]
+    judged = [PairReplies((reply(place), reply(place))) for place in "AABBAABBAB"]
     place, of_ten = judge_client.first_place(judged, 0.95), share(5, 10, 0.95)
     assert (place["value"], place["n"]) == (0.5, 20)
     assert place["low"] <= of_ten["low"] < of_ten["high"] <= place["high"]

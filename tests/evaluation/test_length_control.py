@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llmill.evaluation.statistics import length_control
-from llmill.evaluation.statistics.length_control import Rows, controlled, interval, standardised
+from llmill.evaluation.statistics.length_control import Compared, controlled, interval, standardised
 
 DRAWS = {"confidence": 0.95, "resamples": 20, "seed": 1}
 PREFERENCE = np.array([0.1, 1, 0, 0.5, 0.9, 0.2, math.nan, 1, 0.05, 0.7, 0, 0.3])
@@ -22,8 +22,8 @@ def test_figures_and_terms_are_those_of_alpaca_eval():
     `df_gamed.csv`; its length is the reference's less the model's, so that its term has the other
     sign.
     """
-    rows = Rows(PREFERENCE, standardised(MODEL - REFERENCE), HARD)
-    found = controlled(rows, Rows(SHORT, -APART, HARD), **DRAWS)
+    rows = Compared(PREFERENCE, standardised(MODEL - REFERENCE), HARD)
+    found = controlled(rows, Compared(SHORT, -APART, HARD), **DRAWS)
     assert found.value == pytest.approx(39.62317831655981, abs=1e-6)
     assert found.error == pytest.approx(7.365462953319381, abs=1e-6)
     terms = (found.length, found.difficulty, found.model)
@@ -31,11 +31,11 @@ def test_figures_and_terms_are_those_of_alpaca_eval():
     assert found.penalty == pytest.approx(21.5443469, abs=1e-6)
 
 
-def simulated(model: float, length: float, size: int, seed: int) -> Rows:
+def simulated(model: float, length: float, size: int, seed: int) -> Compared:
     rng = np.random.default_rng(seed)
     longer = standardised(rng.normal(1.0, 1.0, size))
     chance = 1 / (1 + np.exp(-(model + length * np.tanh(longer))))
-    return Rows((rng.random(size) < chance).astype(float), longer)
+    return Compared((rng.random(size) < chance).astype(float), longer)
 
 
 def test_a_model_preferred_for_its_length_alone_is_no_better_at_equal_length():
@@ -55,7 +55,7 @@ def test_intervals_hold_the_rate_that_all_instructions_would_give():
         rng = np.random.default_rng(seed)
         longer, hard = standardised(rng.normal(1, 1, 100)), rng.normal(0, 1.5, 100)
         chance = 1 / (1 + np.exp(-(-0.5 + 1.5 * np.tanh(longer) + hard)))
-        rows = Rows((rng.random(100) < chance).astype(float), longer, hard)
+        rows = Compared((rng.random(100) < chance).astype(float), longer, hard)
         low, high = interval(rows, None, confidence=0.95, resamples=200, seed=seed)
         held += low <= 41.23 <= high
     assert 0.90 <= held / 200 <= 0.99
@@ -71,13 +71,13 @@ def test_without_difficulty_all_predictions_are_one_and_their_error_is_none():
 
 def test_answers_of_equal_length_leave_the_win_rate_as_it_is():
     preference = np.tile([1.0, 1.0, 1.0, 0.0], 25)
-    found = controlled(Rows(preference, standardised(np.zeros(100))), None, **DRAWS)
+    found = controlled(Compared(preference, standardised(np.zeros(100))), None, **DRAWS)
     assert found.length == 0
     assert found.value == pytest.approx(75, abs=0.5)
 
 
 def test_a_model_that_always_wins_has_a_finite_term():
-    found = controlled(Rows(np.ones(50), standardised(np.arange(50))), None, **DRAWS)
+    found = controlled(Compared(np.ones(50), standardised(np.arange(50))), None, **DRAWS)
     assert 90 < found.value <= 100
     assert math.isfinite(found.model)
 
@@ -85,7 +85,7 @@ def test_a_model_that_always_wins_has_a_finite_term():
 @pytest.mark.parametrize("wins", [0, 1])
 def test_a_model_that_hardly_ever_wins_has_a_rate_near_none(wins, capfd):
     preference = np.array([1.0] * wins + [0.0] * (50 - wins))
-    found = controlled(Rows(preference, np.zeros(50)), None, **DRAWS)
+    found = controlled(Compared(preference, np.zeros(50)), None, **DRAWS)
     assert found.value < 5
     assert found.model < 0
     if not wins:
@@ -95,7 +95,7 @@ def test_a_model_that_hardly_ever_wins_has_a_rate_near_none(wins, capfd):
 
 def test_fewer_preferences_than_folds_are_refused():
     with pytest.raises(ValueError, match="4 preferences; the regression needs 5"):
-        controlled(Rows(np.array([1, 0, 1, 0, math.nan]), np.zeros(5)), None, **DRAWS)
+        controlled(Compared(np.array([1, 0, 1, 0, math.nan]), np.zeros(5)), None, **DRAWS)
 
 
 def test_every_fifth_row_from_the_last_is_a_fold():

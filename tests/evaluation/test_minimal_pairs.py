@@ -5,7 +5,7 @@ grammar.
 import numpy as np
 
 from llmill.evaluation.language.minimal_pairs import (
-    Preference,
+    Preferred,
     figures,
     preferences,
     sentences_in,
@@ -57,7 +57,7 @@ def test_sentences_are_found_where_they_stand_alone(tmp_path):
 
 
 def test_phenomena_weigh_the_same():
-    told = [Preference(1.0, 0.5, 0.0), Preference(1.0, 0.5, 0.0), Preference(0.0, 0.5, 1.0)]
+    told = [Preferred(1.0, 0.5, 0.0), Preferred(1.0, 0.5, 0.0), Preferred(0.0, 0.5, 1.0)]
     found = figures(["tense", "tense", "article"], told, 0.95)
     assert {who: found[who]["value"] for who in ("model", "unigram", "shorter")} == {
         "model": 0.5, "unigram": 0.5, "shorter": 0.5,

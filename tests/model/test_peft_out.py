@@ -27,7 +27,7 @@ def adapted(config: Model, how: Adapter = EVERY) -> Transformer:
 def written(folder, made: Transformer, how: Adapter = EVERY) -> None:
     architecture = huggingface.fitting(made.config)
     huggingface.save(folder / "base", model(made.config), architecture, SPECIAL)
-    stored = lora.Stored(how, lora.state(made), folder)
+    stored = lora.StoredAdapter(how, lora.state(made), folder)
     base = str(folder / "base")
     peft_out.save(folder / "adapter", stored, made.config, architecture, base)
 

@@ -97,6 +97,8 @@ def test_parameters_of_every_kind_are_written_plainly():
         "cosine",
         ["a", 2],
         {"value": 1, "low": 0, "high": 2},
+        ["world", {"file": "own/a.csv", "text": ["title", "body"], "label": "kind", "split": None}],
     ]
     shown = ["–", "–", "yes", "3", "250,000", "0.001", "cosine", "a, 2", "1.000 (0.000 to 2.000)"]
+    shown += ["world, {file: own/a.csv, text: [title, body], label: kind}"]
     assert [form.plain(value) for value in values] == shown

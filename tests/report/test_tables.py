@@ -10,7 +10,7 @@ from llmill.report.summary import Row
 def test_repeats_of_ones_own_questions_are_counted_as_left_out():
     asked = {"rows": 21, "duplicates": 1, "dev": 5, "val": 0, "test": 15}
     assert tables.labelled({"mmlu": asked}).rows[-1] == (
-        "questions (dev, val, test)", "21", "1 duplicates", "5", "0", "15",
+        "questions (dev, val, test)", "21", "1 duplicate", "5", "0", "15",
     )  # fmt: skip
     assert tables.labelled({"mmlu": {"dev": 5, "val": 9, "test": 15}}).rows[-1] == (
         "questions (dev, val, test)", "29", "none", "5", "9", "15",
@@ -21,7 +21,7 @@ def test_pairs_of_answers_are_labelled_data_and_undecided_ones_are_left_out():
     splits = {"train": {"rows": 80}, "validate": {"rows": 8}, "test": {"rows": 9}}
     prepared = {"preference": {"rows": 100, "duplicates": 1, "undecided": 2, **splits}}
     assert tables.labelled(prepared).rows[2] == (
-        "preference", "100", "1 duplicates; 2 undecided", "80", "8", "9",
+        "preference", "100", "1 duplicate; 2 undecided", "80", "8", "9",
     )  # fmt: skip
 
 

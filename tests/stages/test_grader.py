@@ -13,7 +13,7 @@ from llmill.evaluation.matching.rouge import rouge_l
 from llmill.evaluation.statistics.intervals import pairs_right
 from llmill.model import checkpoint
 from llmill.model.settings import Adapter
-from llmill.stages.grader import Measured, encode, figures, predict, responses, run
+from llmill.stages.grader import JudgeScores, encode, figures, predict, responses, run
 from llmill.stages.settings.grader import Grader
 from llmill.tasks.graded import Graded
 from llmill.tasks.instruction import Instruction
@@ -154,7 +154,7 @@ def test_responses_to_one_instruction_are_a_cluster():
         rows += [Graded(entry, kind, str(number), score) for kind, score in of_kinds.items()]
         predicted += [0.9, 0.8, 0.3, 0.2] if number % 2 else [0.5, 0.1, 0.6, 0.7]
     nothing = {"reference": [1.0, 1.0], "another": [0.0, 0.0]}
-    found = figures(rows, [Measured([], 0, 0.0, predicted, nothing)])
+    found = figures(rows, [JudgeScores([], 0, 0.0, predicted, nothing)])
     tasks = [row.entry.task for row in rows]
     scores = [row.score for row in rows]
     assert found["pairs_right"] == pairs_right(scores, predicted, clusters=tasks)

@@ -14,6 +14,7 @@ from llmill.stages.instruct import (
     exact_match,
     example,
     examples,
+    figures_in_words,
     learnt_share,
     loss_over,
     n_cut,
@@ -212,6 +213,11 @@ def test_the_share_of_learnt_tokens_is_refused_at_zero():
     assert learnt_share([([1, 2], [IGNORE, 3]), ([4, 5], [5, 6])]) == 0.75
     with pytest.raises(UserError, match="of 1 instructions no token is learnt"):
         learnt_share([([1, 2], [IGNORE, IGNORE])])
+
+
+def test_the_figures_of_kept_weights_are_said_in_words():
+    row = {"share": 0.9, "validation_loss": 0.25, "exact_match": 0.712}
+    assert figures_in_words(row) == "validation loss 0.250, exact match 71.2%"
 
 
 def test_exact_match_is_the_share_of_answers_that_are_the_reference(monkeypatch):

@@ -174,6 +174,19 @@ def test_what_the_judge_does_not_reach_is_said(paths, tmp_path):
     ]
 
 
+def test_without_a_right_answer_the_order_of_answers_is_not_measured(paths, tmp_path):
+    measured, wrong = Job(tmp_path / "a", "instruct"), Job(tmp_path / "b", "instruct")
+    run(params(), measured)
+    rows = [{**row, "answer": "Nothing."} for row in ANSWERS]
+    record.write_json(paths / "results/instruct/answers/instruct.json", rows)
+    run(params(), wrong)
+    assert written(measured, "metrics.json")["unmeasured"] == []
+    assert "auc" not in written(wrong, "metrics.json")
+    assert written(wrong, "metrics.json")["unmeasured"] == [
+        "no right answer to measure the order of answers"
+    ]
+
+
 def test_of_several_judges_a_score_is_the_mean_and_what_each_gives_stands_beside_it(
     paths, tmp_path
 ):

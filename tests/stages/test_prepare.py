@@ -316,7 +316,7 @@ def test_pairs_that_prefer_nothing_or_repeat_are_left_out_and_counted(raw):
     write(raw / "preference/pairs.json", json.dumps([*pairs(), same, first]))
     out = run(raw)
     found, kept = metrics(out)["preference"], prepared_pairs(out)
-    assert (found["rows"], found["duplicates"], found["undecided"]) == (181, 1, 1)
+    assert (found["rows"], found["duplicates"], found["undecided"]) == (182, 1, 1)
     assert {split: found[split]["rows"] for split in kept} == {k: len(v) for k, v in kept.items()}
     assert sum(map(len, kept.values())) == 180
 
@@ -549,6 +549,7 @@ def test_own_rows_with_several_labels_keep_one_and_are_listed(raw):
         {"text": "ticket number 0 is open", "labels": {"a": 1, "b": 2}, "label": "b"}
     ]
     assert (found["contradictory"], found["duplicates"], found["without_text"]) == (1, 2, 1)
+    assert found["rows"] == 93 == 90 + 2 + 1  # kept, duplicates, without text
     by_split = {
         split: classification.read(out / f"classification/{split}.jsonl")
         for split in ("train", "validate", "test")

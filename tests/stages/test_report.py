@@ -161,7 +161,23 @@ def test_a_judge_that_falls_short_has_no_headline_and_the_page_says_of_what(chai
     assert "judge.instruct" not in metrics and "judge.instruct.gain" not in metrics
     assert metrics["judge.instruct.auc"] == 0.93
     page = (job.out / "index.html").read_text(encoding="utf-8")
-    assert "because the judge misses its bar: 71.0% of pairs in order." in page
+    assert "because the judge does not reach its bar: 71.0% of pairs in order." in page
+
+
+@pytest.mark.parametrize("unmeasured", [("pretrain",), ("pretrain", "instruct", "prefer")])
+def test_a_judge_whose_order_of_answers_no_model_measured_has_no_headline(
+    chain, monkeypatch, unmeasured
+):
+    reason = "no right answer to measure the order of answers"
+    for model in unmeasured:
+        file = chain / "results/judge" / model / "metrics.json"
+        found = record.read_json(file) | {"unmeasured": [reason]}
+        record.write_json(file, {key: each for key, each in found.items() if key != "auc"})
+    job = finished.report(chain, monkeypatch)
+    shown = "judge.instruct" in record.read_json(job.out / "metrics.json")
+    page = (job.out / "index.html").read_text(encoding="utf-8")
+    assert shown == (unmeasured == ("pretrain",))
+    assert (f"the judge does not reach its bar: {reason}." in page) != shown
 
 
 def test_figures_and_page_go_to_the_tracker(job, page):

@@ -95,10 +95,10 @@ def table(folder, content, **form):
 
 
 def test_a_table_gives_texts_from_several_columns_and_says_what_it_passed_over(tmp_path):
-    content = b"kind,title,body\nham,Hi,there\nspam,,win\nham,  ,\n,Lost,label\n"
+    content = b"kind,title,body\nham,Hi,there\nspam,,win\nham,  ,\n,Lost,label\n,,\n"
     read = table(tmp_path, content, text=["title", "body"])
     assert read.messages == [Message("ham", "Hi\nthere"), Message("spam", "win")]
-    assert (read.without_text, read.without_label) == (1, 1)
+    assert (read.without_text, read.without_label) == (2, 1)  # neither: once
 
 
 def test_a_table_may_bring_its_split_and_repeats_stay_in_the_test(tmp_path):

@@ -31,6 +31,9 @@ def test_half_a_character_is_replaced_and_a_whole_one_kept():
     assert conversation.read(said, "X")[0]["content"] == "\ufffd \U0001f600"
 
 
+NO_CALLS = "message 2: calls of tools are not read; remove the conversation"
+
+
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
@@ -41,9 +44,15 @@ def test_half_a_character_is_replaced_and_a_whole_one_kept():
         ([USER, LO, LO], "message 3 is an answer, but none of the user's is right before it"),
         ([USER, {"role": "system", "content": "S"}, LO], "message 3 is an answer, but none"),
         ([USER], "no message of the assistant, so nothing to learn"),
+        ([USER, {**LO, "role": "tool"}], NO_CALLS),
+        ([USER, {**LO, "role": "function"}], NO_CALLS),
+        ([USER, {"from": "function_call", "value": "{}"}], NO_CALLS),
+        ([USER, {**LO, "tool_calls": [{"id": "1"}]}], NO_CALLS),  # beside its text
+        ([USER, {"role": "assistant", "tool_calls": [{"id": "1"}]}], NO_CALLS),
+        ([USER, {**LO, "function_call": {"name": "f"}}], NO_CALLS),
         (
-            [USER, {**LO, "role": "tool"}],
-            "message 2: unknown role 'tool'; one of system, user, ass",
+            [USER, {**LO, "role": "critic"}],
+            "message 2: unknown role 'critic'; one of system, user, assistant, developer, human, gpt",
         ),
         ([USER, {**LO, "role": ["x"]}], r"message 2: unknown role \['x'\]"),
         ([{**USER, "content": " \n"}, LO], "message 1: 'content' is empty; remove the message"),

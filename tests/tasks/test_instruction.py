@@ -135,7 +135,7 @@ def test_a_history_is_what_was_said_before(tmp_path):
         ([{"messages": [BRIEF, TIN]}], "'messages': the conversation begins with the assistant"),
         ([{"messages": [USER, TIN, TIN]}], "message 3 is an answer, but none of the user's is right"),
         ([{"messages": [USER]}], "no message of the assistant, so nothing to learn"),
-        ([{"messages": [USER, {**TIN, "role": "tool"}]}], "message 2: unknown role 'tool'; one of"),
+        ([{"messages": [USER, {**TIN, "role": "tool"}]}], "message 2: calls of tools are not read"),
         ([{"messages": [USER, {**TIN, "role": None}]}], "message 2: unknown role None"),
         ([{"messages": [USER, {**TIN, "content": " "}]}], "message 2: 'content' is empty"),
         ([{"messages": [USER, {**TIN, "content": None}]}], "message 2: 'content' is null"),

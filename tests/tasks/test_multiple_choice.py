@@ -33,7 +33,11 @@ def test_quoted_fields_hold_commas_quotes_and_every_kind_of_line_break(tmp_path)
         (b"Q?,a,,c,d,A\n", "row 1: choice 2 of 4 is empty"),
         (b" ,a,b,c,d,A\n", "row 1: no question"),
         (b"\n \n", "no questions in it"),
-        (b"Q?,a,b,c,d,4\n", "row 1: answer '4', allowed are A, B, C, D \\(or 0 to 3\\)"),
+        (
+            b"Q?,a,b,c,d,4\n",
+            "row 1: answer '4', allowed are A, B, C, D \\(or 0 to 3\\); answers count from 0; "
+            "use letters if yours count from 1",
+        ),
         (b"question,A,B,reply\nQ?,a,b,c\n", "row 1: answer 'reply'"),
         (b"question,A,B,answer,Answer \nQ?,a,b,A,B\n", "2 columns 'answer'; rename one"),
         (b"question,B,C,answer\nQ?,a,b,A\n", "row 2: choice 1 of 3 is empty"),

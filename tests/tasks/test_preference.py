@@ -69,7 +69,7 @@ GOOD = {"prompt": "Name a metal.", "chosen": "Tin.", "rejected": "Wood."}
         ({"chosen": "Tin.", "rejected": "Wood."}, "no key 'prompt'"),
         ({**GOOD, "prompt": " "}, "'prompt' is empty"),
         ({**GOOD, "chosen": 3}, "'chosen', message 2: 'content' is int"),
-        ({**GOOD, "rejected": ""}, "'rejected', message 2: 'content' is empty"),
+        ({**GOOD, "rejected": ""}, "'rejected' is empty; remove the pair or write it"),
         ({"prompt": [USER], "chosen": [TIN, USER], "rejected": "x"}, "'chosen': its last message is not"),
         ({"chosen": [BRIEF, USER, TIN], "rejected": [USER, WOOD]}, "answer different messages"),
         ({**GOOD, "chosen": [{**USER, "content": "Name a wood."}, TIN]}, "'chosen': a whole conversation, but the prompt does not"),

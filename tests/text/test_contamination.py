@@ -3,9 +3,9 @@ import unicodedata
 
 from llmill.text.corpus.batches import Hashes, batches
 from llmill.text.corpus.contamination import EvaluationTexts
-from llmill.text.settings import Contamination
+from llmill.text.settings import WordRuns
 
-SETTINGS = Contamination(words=6, shortest=3)
+SETTINGS = WordRuns(words=6, shortest=3)
 
 
 def held(texts, documents):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from llmill.text.corpus import overlap
-from llmill.text.corpus.overlap import Document, Item, Overlap, Place
+from llmill.text.corpus.overlap import Item, Overlap, Place, SearchedText
 from llmill.text.words import split
 
 TEXT = "alpha beta gamma delta epsilon zeta eta theta"
@@ -16,7 +16,7 @@ TEXT = "alpha beta gamma delta epsilon zeta eta theta"
 
 def read(items, *texts, words=4, shortest=2, reach=3):
     found = Overlap([Item(i) if isinstance(i, str) else i for i in items], words, shortest, reach)
-    found.read("documents", [Document(text, "book", n) for n, text in enumerate(texts)])
+    found.read("documents", [SearchedText(text, "book", n) for n, text in enumerate(texts)])
     return found
 
 
@@ -79,7 +79,7 @@ def test_an_item_without_two_different_answers_is_asked_for_none():
 
 def test_parts_of_the_documents_are_counted_by_themselves_and_together():
     found = read([TEXT], "alpha beta gamma delta")
-    found.read("messages", [Document("gamma delta epsilon zeta", "", 7)])
+    found.read("messages", [SearchedText("gamma delta epsilon zeta", "", 7)])
     assert found.bits(["messages", "none such"]) == 2
     assert [found.counts(bits).tolist() for bits in (1, 2, 3)] == [[1], [1], [2]]
 

@@ -14,7 +14,7 @@ from llmill.training.loop import fit
 from llmill.training.losses import token_loss
 from llmill.training.noise import bounds, noisy
 from llmill.training.packing import collate_packed, row_length
-from llmill.training.replay import Replay
+from llmill.training.replay import ReplayedWindows
 from tests.model.test_transformer import GPT2, MODERN
 from tests.model.test_transformer import model as model_of
 from tests.training.test_loop import SETTINGS, job, same, work
@@ -107,6 +107,6 @@ def test_what_is_replayed_beside_is_read_without_noise(tmp_path):
         lambda _, inputs, named: noise.append("noise" in named), with_kwargs=True
     )
     two_steps = SETTINGS.model_copy(update={"max_steps": 2})
-    replayed = Replay(OldText(), Fraction(1), 2)
+    replayed = ReplayedWindows(OldText(), Fraction(1), 2)
     fit(made, replace(work(rows(5.0), two_steps), replay=replayed), job(tmp_path))
     assert noise == [True, False, True, False]

@@ -11,7 +11,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.text.tokenization import shards
 from llmill.training.batches import Batch
 from llmill.training.loop import fit
-from llmill.training.replay import Replay, opened
+from llmill.training.replay import ReplayedWindows, opened
 from llmill.training.settings import Replay as Section
 from tests.evaluation.toys import bytes_tokenizer
 from tests.training.test_loop import SETTINGS, StopsAt, Toy, ToyBatches, job, same, seeded, work
@@ -44,7 +44,7 @@ class Reversed:
 )
 def test_a_share_of_the_steps_replays_spread_evenly_and_each_new_windows(share, steps):
     text = Reversed()
-    replay = Replay(text, share, 2)
+    replay = ReplayedWindows(text, share, 2)
     assert [step for step in range(8) if replay.at(step)] == steps
     assert text.asked == [(2 * i, 2) for i in range(len(steps))]
 
@@ -54,7 +54,7 @@ def test_the_mean_loss_of_the_replayed_text_is_added_to_the_mean_loss_of_the_tas
     settings = SETTINGS.model_copy(update={"max_steps": 4})
     model, slow = Toy(), Toy()
     model.dropout.p = slow.dropout.p = 0.0
-    replayed = Replay(Reversed(), Fraction(1, 2), 2)
+    replayed = ReplayedWindows(Reversed(), Fraction(1, 2), 2)
     curve = fit(model, replace(work(ToyBatches(), settings), replay=replayed), job(tmp_path))
     optimizer, losses = AdamW(slow.parameters(), weight_decay=0.1, betas=(0.9, 0.95)), []
     for step, rate in enumerate([0.025, 0.05, 0.05, 0.025]):
@@ -75,7 +75,7 @@ def test_the_mean_loss_of_the_replayed_text_is_added_to_the_mean_loss_of_the_tas
 
 @pytest.mark.parametrize("step", [5, 6])
 def test_a_run_that_replays_is_resumed_bit_for_bit(tmp_path, step):
-    replayed = Replay(Reversed(), Fraction(3, 8), 2)
+    replayed = ReplayedWindows(Reversed(), Fraction(3, 8), 2)
     whole, stopped = Toy(), Toy()
     curve = fit(whole, replace(work(ToyBatches()), replay=replayed), job(tmp_path / "whole"))
     made = job(tmp_path / "stopped")

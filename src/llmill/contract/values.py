@@ -61,7 +61,7 @@ Natural = Annotated[int, Field(ge=0, le=10**9)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # scikit-learn accepts no larger seed
 Threads = Annotated[int, Field(ge=1, le=512)]
 Processes = Annotated[int, Field(ge=1, le=4096)]
-Batch = Annotated[int, Field(ge=1, le=2**20)]
+BatchSize = Annotated[int, Field(ge=1, le=2**20)]
 Context = Annotated[int, Field(ge=1, le=2**24)]  # tokens that a model reads at once
 Written = Annotated[int, Field(ge=1, le=100_000)]  # tokens of a continuation
 Words = Annotated[int, Field(ge=1, le=10_000)]

@@ -15,7 +15,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.tasks.multiple_choice import Question
 from llmill.tasks.preference import Preference
 from llmill.text.corpus import parquet
-from llmill.text.corpus.overlap import Document, Item
+from llmill.text.corpus.overlap import Item, SearchedText
 from llmill.text.words import split
 
 QUESTIONS, INSTRUCTIONS, MESSAGES = "questions", "instructions", "messages"
@@ -124,7 +124,7 @@ def another(right: str, others: Iterable[str]) -> str:
     return ""
 
 
-def learnt(prepared: Path) -> dict[str, Iterator[Document]]:
+def learnt(prepared: Path) -> dict[str, Iterator[SearchedText]]:
     """Return the training text by part: documents, and the training rows of labelled data. A role
     that is null yields nothing. The iterators yield documents one by one.
     """
@@ -136,19 +136,19 @@ def learnt(prepared: Path) -> dict[str, Iterator[Document]]:
     }
 
 
-def _documents(folder: Path) -> Iterator[Document]:
+def _documents(folder: Path) -> Iterator[SearchedText]:
     number = 0
     for shard in parquet.shards(folder):
         for text, source in zip(parquet.texts(shard), parquet.sources(shard), strict=True):
             number += 1
-            yield Document(text, source, number)
+            yield SearchedText(text, source, number)
 
 
 def _rows(
     folder: Path,
     read: Callable[[Path], list[Row]],
-    documents: Callable[[Row, str, int], list[Document]],
-) -> Iterator[Document]:
+    documents: Callable[[Row, str, int], list[SearchedText]],
+) -> Iterator[SearchedText]:
     if skipped.reason(folder):
         return
     file = folder / "train.jsonl"
@@ -156,13 +156,15 @@ def _rows(
         yield from documents(row, file.name, number)
 
 
-def _instruction(row: Instruction, file: str, line: int) -> list[Document]:
-    return [Document(f"{row.task}\n{row.output}", file, line)]
+def _instruction(row: Instruction, file: str, line: int) -> list[SearchedText]:
+    return [SearchedText(f"{row.task}\n{row.output}", file, line)]
 
 
-def _preference(row: Preference, file: str, line: int) -> list[Document]:
-    return [Document(f"{row.task}\n{answer}", file, line) for answer in (row.chosen, row.rejected)]
+def _preference(row: Preference, file: str, line: int) -> list[SearchedText]:
+    return [
+        SearchedText(f"{row.task}\n{answer}", file, line) for answer in (row.chosen, row.rejected)
+    ]
 
 
-def _message(row: Message, file: str, line: int) -> list[Document]:
-    return [Document(row.text, file, line, row.label)]
+def _message(row: Message, file: str, line: int) -> list[SearchedText]:
+    return [SearchedText(row.text, file, line, row.label)]

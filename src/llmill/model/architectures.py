@@ -20,7 +20,7 @@ Change = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Rows:
+class TensorRows:
     """A tensor of transformers: this many rows of llmill's tensor, after a change that is its own
     inverse.
     """
@@ -30,7 +30,9 @@ class Rows:
     change: Change | None = None
 
 
-Layout = dict[str, list[Rows]]  # llmill's tensor: transformers' tensors, from first row to last
+Layout = dict[
+    str, list[TensorRows]
+]  # llmill's tensor: transformers' tensors, from first row to last
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,8 @@ def _gpt2_write(config: Model) -> Config:
 def _gpt2_layout(config: Model, vocab_size: int) -> Layout:
     c, hidden = config.n_embd, config.mlp_hidden
     layout = {
-        "embedding.weight": [Rows("transformer.wte.weight", vocab_size)],
-        "position.weight": [Rows("transformer.wpe.weight", config.block_size)],
+        "embedding.weight": [TensorRows("transformer.wte.weight", vocab_size)],
+        "position.weight": [TensorRows("transformer.wpe.weight", config.block_size)],
     }
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}", f"transformer.h.{i}"
@@ -103,13 +105,13 @@ def _gpt2_layout(config: Model, vocab_size: int) -> Layout:
             ("mlp.up", "mlp.c_fc", hidden),
             ("mlp.down", "mlp.c_proj", c),
         ):
-            layout[f"{ours}.{name}.weight"] = [Rows(f"{theirs}.{other}.weight", rows, turned)]
-            layout[f"{ours}.{name}.bias"] = [Rows(f"{theirs}.{other}.bias", rows)]
+            layout[f"{ours}.{name}.weight"] = [TensorRows(f"{theirs}.{other}.weight", rows, turned)]
+            layout[f"{ours}.{name}.bias"] = [TensorRows(f"{theirs}.{other}.bias", rows)]
         for name, other in (("norm1", "ln_1"), ("norm2", "ln_2")):
             for kind in ("weight", "bias"):
-                layout[f"{ours}.{name}.{kind}"] = [Rows(f"{theirs}.{other}.{kind}", c)]
+                layout[f"{ours}.{name}.{kind}"] = [TensorRows(f"{theirs}.{other}.{kind}", c)]
     for kind in ("weight", "bias"):
-        layout[f"norm.{kind}"] = [Rows(f"transformer.ln_f.{kind}", c)]
+        layout[f"norm.{kind}"] = [TensorRows(f"transformer.ln_f.{kind}", c)]
     return layout | _head(config, vocab_size)
 
 
@@ -151,13 +153,15 @@ def _llama_layout(config: Model, vocab_size: int) -> Layout:
         ours, theirs = f"blocks.{i}", f"model.layers.{i}"
         for kind in ("weight", "bias") if config.bias else ("weight",):
             layout[f"{ours}.mlp.up.{kind}"] = [
-                Rows(f"{theirs}.mlp.gate_proj.{kind}", hidden),
-                Rows(f"{theirs}.mlp.up_proj.{kind}", hidden),
+                TensorRows(f"{theirs}.mlp.gate_proj.{kind}", hidden),
+                TensorRows(f"{theirs}.mlp.up_proj.{kind}", hidden),
             ]
-            layout[f"{ours}.mlp.down.{kind}"] = [Rows(f"{theirs}.mlp.down_proj.{kind}", c)]
-        layout[f"{ours}.norm1.weight"] = [Rows(f"{theirs}.input_layernorm.weight", c)]
-        layout[f"{ours}.norm2.weight"] = [Rows(f"{theirs}.post_attention_layernorm.weight", c)]
-    layout["norm.weight"] = [Rows("model.norm.weight", c)]
+            layout[f"{ours}.mlp.down.{kind}"] = [TensorRows(f"{theirs}.mlp.down_proj.{kind}", c)]
+        layout[f"{ours}.norm1.weight"] = [TensorRows(f"{theirs}.input_layernorm.weight", c)]
+        layout[f"{ours}.norm2.weight"] = [
+            TensorRows(f"{theirs}.post_attention_layernorm.weight", c)
+        ]
+    layout["norm.weight"] = [TensorRows("model.norm.weight", c)]
     return layout
 
 
@@ -197,8 +201,8 @@ def _nanochat_layout(config: Model, vocab_size: int) -> Layout:
     layout = _shared_layout(config, vocab_size, partial(_halves_swapped, size=_head_size(config)))
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}.mlp", f"model.layers.{i}.mlp"
-        layout[f"{ours}.up.weight"] = [Rows(f"{theirs}.fc1.weight", config.mlp_hidden)]
-        layout[f"{ours}.down.weight"] = [Rows(f"{theirs}.fc2.weight", config.n_embd)]
+        layout[f"{ours}.up.weight"] = [TensorRows(f"{theirs}.fc1.weight", config.mlp_hidden)]
+        layout[f"{ours}.down.weight"] = [TensorRows(f"{theirs}.fc2.weight", config.n_embd)]
     return layout
 
 
@@ -233,21 +237,21 @@ def _shared_write(config: Model) -> Config:
 def _shared_layout(config: Model, vocab_size: int, of_qk: Change | None = None) -> Layout:
     """Return the layout of embedding, attention and head of Llama and nanochat."""
     size = _head_size(config)
-    layout = {"embedding.weight": [Rows("model.embed_tokens.weight", vocab_size)]}
+    layout = {"embedding.weight": [TensorRows("model.embed_tokens.weight", vocab_size)]}
     for i in range(config.n_layer):
         ours, theirs = f"blocks.{i}.attention", f"model.layers.{i}.self_attn"
         for kind in ("weight", "bias") if config.bias else ("weight",):
             layout[f"{ours}.qkv.{kind}"] = [
-                Rows(f"{theirs}.q_proj.{kind}", config.n_head * size, of_qk),
-                Rows(f"{theirs}.k_proj.{kind}", config.n_kv_head * size, of_qk),
-                Rows(f"{theirs}.v_proj.{kind}", config.n_kv_head * size),
+                TensorRows(f"{theirs}.q_proj.{kind}", config.n_head * size, of_qk),
+                TensorRows(f"{theirs}.k_proj.{kind}", config.n_kv_head * size, of_qk),
+                TensorRows(f"{theirs}.v_proj.{kind}", config.n_kv_head * size),
             ]
-            layout[f"{ours}.out.{kind}"] = [Rows(f"{theirs}.o_proj.{kind}", config.n_embd)]
+            layout[f"{ours}.out.{kind}"] = [TensorRows(f"{theirs}.o_proj.{kind}", config.n_embd)]
     return layout | _head(config, vocab_size)
 
 
 def _head(config: Model, vocab_size: int) -> Layout:
-    return {} if config.tied else {"head.weight": [Rows("lm_head.weight", vocab_size)]}
+    return {} if config.tied else {"head.weight": [TensorRows("lm_head.weight", vocab_size)]}
 
 
 def _rotary_read(options: Options) -> Config:

@@ -104,7 +104,7 @@ class Checkpoint(Generic[M]):
     made_by: str | None = None  # the stage
     begun_from: str | None = None  # sha256 of the weights that its training began from
     weights_template: str | None = None  # chat template that came with a foundation's weights
-    adapter: lora.Stored | None = None  # the trained tensors, if only these are stored
+    adapter: lora.StoredAdapter | None = None  # the trained tensors, if only these are stored
 
     @property
     def kind(self) -> Kind:
@@ -288,7 +288,7 @@ def _whole(folder: Path, config: Config, shared: Shared | None) -> AnyModel:
 
 def _adapted(
     folder: Path, config: Config, settings: Adapter, shared: Shared | None
-) -> tuple[AnyModel, lora.Stored]:
+) -> tuple[AnyModel, lora.StoredAdapter]:
     """Load a foundation with the adapter of a folder, and return both."""
     place = _foundation_of(folder, config)
     # If the foundation is an adapter itself, it is merged: a layer holds one adapter only.
@@ -302,7 +302,7 @@ def _adapted(
     stored = _stored_weights(folder, config)
     tensors = {name: torch.empty(each.shape) for name, each in stored.tensors.items()}
     _copy(stored, tensors)
-    adapter = lora.Stored(settings, tensors, place)
+    adapter = lora.StoredAdapter(settings, tensors, place)
     model = config.headed(body if apart is None else twin(body))
     lora.restore(model, adapter)
     if apart is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
-from llmill.model.architectures import Architecture, Layout, Rows
+from llmill.model.architectures import Architecture, Layout, TensorRows
 from llmill.model.options import Config, Options
 
 
@@ -45,7 +45,7 @@ def read(options: Options, architecture: Architecture) -> list[str]:
 def layout(decoder: Layout, n_class: int) -> Layout:
     """Return the layout of a `ClassModel` on a decoder of this layout, without its `lm_head`."""
     body = {f"body.{name}": parts for name, parts in decoder.items() if name != "head.weight"}
-    return body | {"head.weight": [Rows("score.weight", n_class)]}
+    return body | {"head.weight": [TensorRows("score.weight", n_class)]}
 
 
 def _whole(labels: Any) -> bool:

@@ -17,11 +17,11 @@ from torch import Tensor
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.model import filling, weights
-from llmill.model.architectures import ARCHITECTURES, CLASSIC, LLAMA, Change, Layout, Rows
+from llmill.model.architectures import ARCHITECTURES, CLASSIC, LLAMA, Change, Layout, TensorRows
 from llmill.model.options import Config, Options
 from llmill.model.settings import Model, RotaryScaling
 from llmill.model.transformer import Transformer, scaled
-from llmill.model.weights import Stored, Weights
+from llmill.model.weights import StoredTensor, Weights
 from llmill.text.files import gguf_file
 from llmill.text.files.gguf_file import Gguf
 
@@ -59,14 +59,14 @@ def layout(architecture: str, config: Model, vocab_size: int, turned: Turning) -
     kinds = {name: kind for kind, name in gguf.MODEL_ARCH_NAMES.items()}
     names = gguf.get_tensor_name_map(kinds[architecture], config.n_layer)
 
-    def named(part: Rows) -> Rows:
+    def named(part: TensorRows) -> TensorRows:
         stem, _, ending = part.name.rpartition(".")
         name = names.get_name(stem)
         assert name is not None, f"the library has no name for {part.name}"
         rotary = architecture == "llama" and name.endswith((QUERIES, KEYS))
         size = config.n_embd // config.n_head
         change: Change | None = (lambda rows: turned(rows, size)) if rotary else None
-        return Rows(f"{name}.{ending}", part.rows, change)
+        return TensorRows(f"{name}.{ending}", part.rows, change)
 
     theirs = ARCHITECTURES[architecture].layout(config, vocab_size)
     return {target: [named(part) for part in parts] for target, parts in theirs.items()}
@@ -99,7 +99,7 @@ class Quantised(Weights):
     def of(cls, source: Gguf) -> "Quantised":
         """Return the tensors of this file."""
         tensors = {
-            name: Stored(source.file, tuple(map(int, reversed(t.shape))), t.tensor_type.name)
+            name: StoredTensor(source.file, tuple(map(int, reversed(t.shape))), t.tensor_type.name)
             for name, t in source.tensors.items()
         }
         return cls(source.file, tensors, source)

@@ -29,7 +29,7 @@ SHORTEST = 1e-12  # smallest divisor, so that a row of zeros stays zero
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredAdapter:
     """An adapter without its foundation: its settings, the trained tensors by name, and the folder
     of the checkpoint that it belongs to.
     """
@@ -194,16 +194,16 @@ def merge(model: nn.Module) -> None:
             model.set_submodule(name, module.merged().train(module.training))
 
 
-def taken(model: nn.Module, settings: Adapter | None, foundation: Path) -> Stored | None:
+def taken(model: nn.Module, settings: Adapter | None, foundation: Path) -> StoredAdapter | None:
     """Merge a trained model and return its adapter. Without settings, do nothing, return None."""
     if settings is None:
         return None
     learnt = state(model)
     merge(model)
-    return Stored(settings, learnt, foundation)
+    return StoredAdapter(settings, learnt, foundation)
 
 
-def restore(model: AnyModel, stored: Stored) -> None:
+def restore(model: AnyModel, stored: StoredAdapter) -> None:
     """Put a stored adapter on its foundation, with the head that was trained with it."""
     add(model, stored.settings)
     wanted = trainable(model)

@@ -14,7 +14,7 @@ from llmill.contract import record
 from llmill.contract.runtime import NUMBER_TYPES
 from llmill.contract.values import Dtype
 from llmill.model import lora
-from llmill.model.architectures import Architecture, Rows
+from llmill.model.architectures import Architecture, TensorRows
 from llmill.model.settings import Model
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -33,7 +33,7 @@ def lacking(architecture: Architecture, config: Model) -> str | None:
 
 def save(
     folder: Path,
-    stored: lora.Stored,
+    stored: lora.StoredAdapter,
     config: Model,
     architecture: Architecture,
     base: str,
@@ -71,10 +71,10 @@ def save(
     record.write_bytes(folder / WEIGHTS, safetensors.save(tensors, {"format": "pt"}))
 
 
-def _layers(architecture: Architecture, config: Model) -> dict[str, Rows] | None:
+def _layers(architecture: Architecture, config: Model) -> dict[str, TensorRows] | None:
     """Return the layer of transformers for each adapter, or None if one layer holds several."""
     layout = architecture.layout(config, 1)
-    layers: dict[str, Rows] = {}
+    layers: dict[str, TensorRows] = {}
     for i in range(config.n_layer):
         for name, rows in lora.targets(config).items():
             parts = layout[f"blocks.{i}.{name}.weight"]

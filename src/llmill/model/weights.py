@@ -34,7 +34,7 @@ BLOCK_TENSORS = 4  # fewest tensors of a block: two matrices of attention, two o
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """A tensor as the header of its file describes it."""
 
     file: Path
@@ -47,7 +47,7 @@ class Weights:
     """The tensors of a folder by name, which are read a piece at a time."""
 
     folder: Path
-    tensors: dict[str, Stored]
+    tensors: dict[str, StoredTensor]
 
     @property
     def size(self) -> int:
@@ -169,7 +169,7 @@ def _numbers(config: Model, vocab_size: int) -> int:
     return vocab_size * c + positions + config.n_layer * block
 
 
-def _single(folder: Path) -> dict[str, Stored]:
+def _single(folder: Path) -> dict[str, StoredTensor]:
     file = folder / WEIGHTS
     if file.exists():
         return _header(file)
@@ -182,12 +182,12 @@ def _single(folder: Path) -> dict[str, Stored]:
     raise UserError(f"{file}: missing")
 
 
-def _indexed(folder: Path) -> dict[str, Stored]:
+def _indexed(folder: Path) -> dict[str, StoredTensor]:
     index = folder / INDEX
     file_of = elsewhere.read_object(index).get("weight_map")
     if not isinstance(file_of, dict) or not file_of:
         raise UserError(f"{index}: weight_map is missing; it says which file has which tensor")
-    headers: dict[str, Mapping[str, Stored]] = {}
+    headers: dict[str, Mapping[str, StoredTensor]] = {}
     stored = {}
     for tensor, file in file_of.items():
         if not elsewhere.is_plain(file) or not file.endswith(ENDING):
@@ -202,13 +202,13 @@ def _indexed(folder: Path) -> dict[str, Stored]:
     return stored
 
 
-def _header(file: Path) -> dict[str, Stored]:
+def _header(file: Path) -> dict[str, StoredTensor]:
     elsewhere.refuse_other_than_files(file)
     tensors = {}
     with _opened(file) as opened:
         for name in sorted(opened.keys()):
             piece = opened.get_slice(name)
-            tensors[name] = Stored(file, tuple(piece.get_shape()), piece.get_dtype())
+            tensors[name] = StoredTensor(file, tuple(piece.get_shape()), piece.get_dtype())
     return tensors
 
 

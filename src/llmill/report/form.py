@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
+import yaml
+
 DASH = "–"
 NO_BREAK = "\u00a0"
 COVERED = {"items": "items", "seeds": "seeds", "both": "items and seeds"}
@@ -151,6 +153,11 @@ def plain(item: Any) -> str:
         return "yes" if item else "no"
     if isinstance(item, dict) and bounds_of(item):
         return with_interval(item, "plain")
+    if isinstance(item, dict):
+        given = {key: value for key, value in item.items() if value is not None}
+        return yaml.safe_dump(
+            given, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6
+        ).strip()
     if isinstance(item, int):
         return f"{item:,}" if abs(item) >= 10_000 else str(item)
     if isinstance(item, float):

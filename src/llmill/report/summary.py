@@ -213,9 +213,12 @@ def _embedded(results: Results) -> bool:
 
 
 def judge_short_of(results: Results) -> list[str]:
-    """Return the limits that the embedded judge misses; if any, its mean scores are not shown."""
-    judged = (results.metrics[f"judge@{model}"] for model in results.variants["judge"])
-    return list(dict.fromkeys(short for m in judged for short in m.get("short_of", [])))
+    """Return the limits that the embedded judge misses, or that the answers of no model could
+    measure; if any, its mean scores are not shown.
+    """
+    judged = [results.metrics[f"judge@{model}"] for model in results.variants["judge"]]
+    names = ("short_of",) if any("auc" in m for m in judged) else ("short_of", "unmeasured")
+    return list(dict.fromkeys(each for m in judged for name in names for each in m.get(name, [])))
 
 
 FURTHER: dict[str, Callable[[Results, Mapping[str, Any]], Iterator[Row]]] = {

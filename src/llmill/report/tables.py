@@ -105,7 +105,7 @@ def documents(prepared: Mapping[str, Any]) -> Table:
 
 
 def labelled(prepared: Mapping[str, Any]) -> Table:
-    """Rows of the labelled data: in the source, left out, and in each split."""
+    """Rows of the labelled data: in the files, left out, and in each split."""
     rows = []
     for name in ("classification", "instruction", "preference"):
         counts = prepared.get(name, {})
@@ -123,7 +123,7 @@ def labelled(prepared: Mapping[str, Any]) -> Table:
     in_splits = sum(counts.get(split, 0) for split in ("dev", "val", "test")) if counts else None
     total = number(counts.get("rows", in_splits), "count")
     rows.append(("questions (dev, val, test)", total, _left_out(counts), *splits))
-    return Table(("data", "rows", "removed", "train", "validate", "test"), rows)
+    return Table(("data", "rows in the files", "removed", "train", "validate", "test"), rows)
 
 
 def _left_out(counts: Mapping[str, Any]) -> str:
@@ -136,7 +136,11 @@ def _left_out(counts: Mapping[str, Any]) -> str:
         "undecided",
         "ambiguous",
     )
-    out = [f"{counts[key]:,} {words(key)}" for key in reasons if counts.get(key)]
+    out = [
+        f"{counts[key]:,} {'duplicate' if (key, counts[key]) == ('duplicates', 1) else words(key)}"
+        for key in reasons
+        if counts.get(key)
+    ]
     return "; ".join(out) or "none"
 
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 
 from llmill.contract.errors import UserError
-from llmill.text.files.encoding import without_halves
+from llmill.text.halves import without_halves
 
 REMEDY = "`iconv -f ENCODING -t UTF-8` converts what is in another encoding"
 

@@ -31,7 +31,7 @@ from llmill.evaluation.items import (
 from llmill.evaluation.statistics import intervals
 from llmill.stages.settings.contamination import Contamination
 from llmill.text.corpus import parquet
-from llmill.text.corpus.overlap import Document, Overlap
+from llmill.text.corpus.overlap import Overlap, SearchedText
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -110,7 +110,7 @@ def run(params: Parameters, job: Job) -> None:
         job.say(f"{name}: {share['value']:.1%} of {share['n']} overlap")
 
 
-def counted(documents: Iterator[Document], folder: Path, job: Job) -> Iterator[Document]:
+def counted(documents: Iterator[SearchedText], folder: Path, job: Job) -> Iterator[SearchedText]:
     """Yield the documents, which are those of the folder's shards, and count them."""
     total = sum(len(parquet.sources(shard)) for shard in parquet.shards(folder))
     progress = job.progress("documents searched")

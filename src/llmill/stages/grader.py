@@ -75,7 +75,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Measured:
+class JudgeScores:
     """A judge's scores of the held-out responses, from 0 to 1, and of the probes, 0 to 100."""
 
     curve: list[Row]
@@ -93,7 +93,7 @@ def run(params: Parameters, job: Job) -> None:
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load_language_model(begun_from)
     held = held_out(settings, job.folder("prepare"), foundation)
-    judges: dict[int, Measured] = {}
+    judges: dict[int, JudgeScores] = {}
     for of in trainings(settings):
         # Each seed begins from the foundation's weights.
         loaded = checkpoint.load_language_model(begun_from) if judges else foundation
@@ -129,7 +129,7 @@ def train(
     foundation: Checkpoint[Transformer],
     held: HeldOut,
     job: Job,
-) -> tuple[Checkpoint[ScoreModel], Measured]:
+) -> tuple[Checkpoint[ScoreModel], JudgeScores]:
     """Train one judge from the foundation, in place, and evaluate it."""
     begun_from = job.folder("pretrain") / "checkpoint"
     learnt = batches(settings, job.folder("prepare"), foundation)
@@ -152,7 +152,7 @@ def train(
     # Merge the adapter as a reader of the checkpoint does, so that the metrics are of that model.
     adapter = lora.taken(model.cpu().eval(), settings.adapter, begun_from)
     model.to(runtime.device(hardware))
-    measured = Measured(
+    measured = JudgeScores(
         curve,
         learnt.n,
         validate(model, curve[-1]["step"])["validation_loss"],
@@ -170,7 +170,7 @@ def train(
     return made, measured
 
 
-def write(job: Job, held: HeldOut, judges: dict[int, Measured]) -> None:
+def write(job: Job, held: HeldOut, judges: dict[int, JudgeScores]) -> None:
     """Write the judges' scores of the held-out responses, and the metrics: means over seeds, and
     those of each seed. Loss and steps are the first judge's.
     """
@@ -203,7 +203,7 @@ def write(job: Job, held: HeldOut, judges: dict[int, Measured]) -> None:
     job.track.metrics(numbers_of(metrics))
 
 
-def figures(rows: list[Graded], judges: list[Measured]) -> dict[str, Any]:
+def figures(rows: list[Graded], judges: list[JudgeScores]) -> dict[str, Any]:
     """Return the metrics of a judge; for several, means with intervals over seeds and responses.
     The responses to one instruction are a cluster.
     """

@@ -34,7 +34,7 @@ from llmill.tasks.instruction import Instruction
 from llmill.text.tokenization.template import Template
 from llmill.training import replay
 from llmill.training.batches import Example, Examples, at_once, collate_texts, learnt_example
-from llmill.training.best import best_row, weights_of
+from llmill.training.best import HIGHER_IS_BETTER, best_row, weights_of
 from llmill.training.interpolation import load_best_between
 from llmill.training.loop import Work, fit, write_curve
 from llmill.training.losses import token_loss
@@ -172,8 +172,23 @@ def interpolated(
     if settings is None:
         return []
     rows = load_best_between(model, start, settings.shares, measure, settings.figure)
-    job.say(f"of {len(rows)} weights between, {best_row(rows, settings.figure)} is kept")
+    kept = best_row(rows, settings.figure)
+    assert kept is not None, "every share is measured"
+    job.say(
+        f"of {len(rows)} weights between before and after, those at {kept['share']:.0%} are kept: "
+        f"{figures_in_words(kept)}"
+    )
     return rows
+
+
+def figures_in_words(row: Row) -> str:
+    """Return the measured figures of a row: `exact match 71.2%, loss 1.234`."""
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.1%}" if name in HIGHER_IS_BETTER
+        else f"{name.replace('_', ' ')} {value:.3f}"
+        for name, value in row.items()
+        if name != "share"
+    )  # fmt: skip
 
 
 def write(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 CACHE = record.SCRATCH / "judge_cache"
 BIN = 10  # points
+UNMEASURED = "no right answer to measure the order of answers"
 
 Row = Mapping[str, Any]
 
@@ -59,7 +60,8 @@ def run(params: Parameters, job: Job) -> None:
     decisions = decided(rows, job.folder("prepare") / "instruction" / "test.jsonl")
     rest = [number for number, right in enumerate(decisions) if right is None]
     job.say(
-        f"{len(rows)} answers, {len(rest)} of them left to judge {settings.backend} by the rules"
+        f"{len(rows)} answers: rules decide {len(rows) - len(rest)}, "
+        f"the judge ({settings.backend}) scores the other {len(rest)}"
     )
     # The embedded judge is cheap, and its scores of decided answers show how good it is.
     asked = rest if settings.backend == "openai" else range(len(rows))
@@ -102,6 +104,7 @@ def run(params: Parameters, job: Job) -> None:
         metrics["server"] = about_server(list(by_server.values()), settings)
     else:
         metrics["short_of"] = short_of_by_seed(settings.bar, made, metrics)
+        metrics["unmeasured"] = [] if any(decisions) else [UNMEASURED]
         if by_seed:
             metrics |= least_by_kind(metrics["by_kind"])
     record.write_json(job.out / "scores.json", table)

@@ -66,7 +66,8 @@ def run(params: Parameters, job: Job) -> None:
     loaded, weights = checkpoint.load_language_model(folder), record.content_hash(folder)
     runtime.start(0, settings.threads)
     model = loaded.model.to(runtime.NUMBER_TYPES[settings.dtype])
-    job.say(f"{len(questions)} questions of {len(set(subjects))} subjects")
+    n = len(set(subjects))
+    job.say(f"{len(questions)} questions of {n} {'subject' if n == 1 else 'subjects'}")
     # Both formats: with letters, a small model stays at chance even if it prefers the right text.
     scores: dict[str, Scores] = {}
     blind: dict[str, Scores] = {}

@@ -226,7 +226,7 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         classification.write(place / f"{name}.jsonl", messages)
         parts["test"] += messages  # no document may contain these, either
     return parts, {
-        **repeats(collection.messages, unique),
+        **repeats(collection.messages, unique, collection.without_text + collection.without_label),
         "without_text": collection.without_text,
         "without_label": collection.without_label,
         "contradictory": len(contradictions),
@@ -271,7 +271,7 @@ def prepare_instructions(folder: Path, settings: Prepare, out: Path) -> Prepared
     for name, entries in parts.items():
         instruction.write(out / "instruction" / f"{name}.jsonl", entries)
     return parts, {
-        **repeats(answered, unique),
+        **repeats(answered, unique, len(read) - len(answered)),
         "without_response": len(read) - len(answered),
         **({"sources": count(s for _, s in unique)["by_label"]} if len(files) > 1 else {}),
         **{name: count(row.kind for row in entries) for name, entries in parts.items()},
@@ -310,7 +310,7 @@ def prepare_preferences(
     for name, pairs in parts.items():
         preference.write(out / "preference" / f"{name}.jsonl", pairs)
     return parts, {
-        **repeats(decided, unique),
+        **repeats(decided, unique, len(rows) - len(decided)),
         "undecided": len(rows) - len(decided),
         **{name: {"rows": len(pairs)} for name, pairs in parts.items()},
     }
@@ -387,9 +387,9 @@ def refuse_empty(parts: Splits, file: Path, section: str) -> None:
             raise UserError(f"{file}: split {name} is empty; change the shares in {section}")
 
 
-def repeats(rows: list[Any], unique: list[Any]) -> Metrics:
-    """Count the rows, and those that repeat another one."""
-    return {"rows": len(rows), "duplicates": len(rows) - len(unique)}
+def repeats(rows: list[Any], unique: list[Any], unusable: int) -> Metrics:
+    """Count the rows of the files, unusable ones included, and those that repeat another one."""
+    return {"rows": len(rows) + unusable, "duplicates": len(rows) - len(unique)}
 
 
 def count(labels: Iterator[str | None]) -> Metrics:

@@ -106,8 +106,11 @@ def read_table(folder: Path, form: Mapping[str, Any]) -> Collection:
         for number, cells in enumerate(frame.itertuples(index=False, name=None), 1):
             text = "\n".join(cell for cell in cells[: len(texts)] if cell and cell.strip())
             name = (cells[len(texts)] or "").strip()
-            if not text or not name:
-                without_text, without_label = without_text + (not text), without_label + (not name)
+            if not text:
+                without_text += 1
+                continue
+            if not name:
+                without_label += 1
                 continue
             part = of_all if split is None else _split(cells[-1], f"{path}, row {number}")
             rows.append((Message(name, text), part))

@@ -10,11 +10,13 @@ from typing import Any
 
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
-from llmill.text.files.encoding import without_halves
+from llmill.text.halves import without_halves
 
 Message = dict[str, str]  # role and content
 
 ROLES = ("system", "user", "assistant")
+TOOLS = ("tool", "function", "function_call", "observation")  # roles of calls and their results
+CALLS = ("tool_calls", "function_call")  # keys of a message that calls tools
 SAME = {"developer": "system", "human": "user", "gpt": "assistant"}  # in other formats -> ours
 BETWEEN = "\n\n"  # separates joined texts, as it separates the prompts' paragraphs
 
@@ -87,6 +89,8 @@ def read(value: Any, where: str) -> list[Message]:
 def _read(value: Any, where: str) -> Message:
     if not isinstance(value, dict):
         raise UserError(f"{where}: expected an object with role and content")
+    if value.get("role", value.get("from")) in TOOLS or any(value.get(key) for key in CALLS):
+        raise UserError(f"{where}: calls of tools are not read; remove the conversation")
     names = ("from", "value") if "role" not in value and "from" in value else ("role", "content")
     missing = next((name for name in names if name not in value), None)
     if missing:
@@ -94,9 +98,8 @@ def _read(value: Any, where: str) -> Message:
     given = value[names[0]]
     role = SAME.get(given, given) if isinstance(given, str) else given
     if role not in ROLES:
-        raise UserError(f"{where}: unknown role {quoted(given)}; one of {', '.join(ROLES)}")
-    if value.get("tool_calls") and not value[names[1]]:
-        raise UserError(f"{where}: calls of tools are not read; remove the conversation")
+        allowed = (*ROLES, *SAME)
+        raise UserError(f"{where}: unknown role {quoted(given)}; one of {', '.join(allowed)}")
     written = content(value[names[1]], names[1], where)
     if not written.strip():
         raise UserError(f"{where}: '{names[1]}' is empty; remove the message or write one")

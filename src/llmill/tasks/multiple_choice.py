@@ -11,6 +11,7 @@ can give other names.
 import contextlib
 import csv
 import difflib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,8 @@ from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl, rows
 from llmill.text.files import endings
-from llmill.text.files.encoding import decode, without_halves
+from llmill.text.files.encoding import decode
+from llmill.text.halves import without_halves
 from llmill.text.identity import fraction, normal
 
 SPLITS = ("dev", "val", "test")
@@ -227,7 +229,9 @@ def _header(cells: list[str], columns: Named) -> list[str]:
 
 def _question(subject: str, row: Any, where: str, names: Named) -> Question:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: {elsewhere.quoted(row)} is no object")
+        raise UserError(
+            f'{where}: expected {{"question": text, ...}}, found {json.dumps(row)[:40]}'
+        )
     row = {name.strip().lower(): value for name, value in row.items()}
     question = _column(row, names.question or "question", where)
     if not isinstance(question, str) or not question.strip():
@@ -287,9 +291,10 @@ def _answer(value: Any, n: int, where: str) -> int:
         return LETTERS.index(text)
     if text.isdecimal() and len(text) == 1 and int(text) < n:
         return int(text)
+    hint = "; answers count from 0; use letters if yours count from 1" if text.isdecimal() else ""
     raise UserError(
         f"{where}: answer {elsewhere.quoted(value)}, allowed are {', '.join(LETTERS[:n])}"
-        f" (or 0 to {n - 1})"
+        f" (or 0 to {n - 1}){hint}"
     )
 
 

@@ -64,6 +64,9 @@ def _preference(entry: Any, where: str) -> Preference:
         how = f"'{missing}' is null" if missing in entry else f"no key '{missing}'"
         raise UserError(f"{where}: {how}; expected are {FORMS}")
     before = _before(entry, where)
+    empty = next((k for k in ANSWERS if isinstance(entry[k], str) and not entry[k].strip()), None)
+    if empty:
+        raise UserError(f"{where}: '{empty}' is empty; remove the pair or write it")
     asked, chosen = _answered(before, entry["chosen"], f"{where}, 'chosen'")
     also, rejected = _answered(before, entry["rejected"], f"{where}, 'rejected'")
     if asked != also:

@@ -12,7 +12,8 @@ from typing import Any
 
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
-from llmill.text.files.encoding import decode, without_halves
+from llmill.text.files.encoding import decode
+from llmill.text.halves import without_halves
 
 PARQUET = b"PAR1"
 PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")  # gzip, zstd

@@ -21,6 +21,7 @@ from llmill.text.files.encoding import decode
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
 LIKELY = ",;\t|"  # common delimiters of columns
 JSON = (".json", ".jsonl", ".ndjson")
+FORM = 'expected {"column": value, ...}'
 ENDINGS = (*DELIMITERS, *JSON, ".parquet")
 
 
@@ -128,7 +129,7 @@ def _frame(
     objects: list[dict[str, str | None]] = []
     for number, (where, entry) in enumerate(entries, 1):
         if not isinstance(entry, dict):
-            raise UserError(f"{path}, row {number}: {elsewhere.quoted(entry)} is no object")
+            raise UserError(f"{path}, row {number}: {FORM}, found {json.dumps(entry)[:40]}")
         objects.append(
             {
                 str(name): rows.cell(value, f"{where}, '{name}'")

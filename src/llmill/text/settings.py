@@ -17,7 +17,7 @@ class NearDuplicates(Section):
     permutations: Annotated[int, Field(ge=16, le=1024)]
 
 
-class Contamination(Section):
+class WordRuns(Section):
     """A document is removed if it holds `words` consecutive words of an evaluation text, or the
     whole of a shorter one.
     """

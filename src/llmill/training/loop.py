@@ -31,8 +31,8 @@ from llmill.training.losses import Called, Loss, token_loss
 from llmill.training.meters import Meter
 from llmill.training.optimizer import Optimizers
 from llmill.training.prefetch import Feed
-from llmill.training.progress import Figures, Progress, Row
-from llmill.training.replay import Replay
+from llmill.training.progress import Figures, Row, TrainingProgress
+from llmill.training.replay import ReplayedWindows
 from llmill.training.schedule import factor
 from llmill.training.settings import Best, Training
 
@@ -55,7 +55,7 @@ class Work:
     seed: int
     spread: parallel.Kind = "ddp"
     compile: bool = False
-    replay: Replay | None = None
+    replay: ReplayedWindows | None = None
     best: Best | None = None  # null: keep the last state; only for training in one process
     begun: bool = False  # starts from trained weights: the curve has a validated row of step 0
     name: str = ""  # if a stage has several trainings: separates their states and figures
@@ -295,7 +295,7 @@ def _validated(model: nn.Module, work: Work, step: int) -> Figures:
 
 
 def _add_row(
-    model: nn.Module, optimizers: Optimizers, work: Work, progress: Progress, end: int
+    model: nn.Module, optimizers: Optimizers, work: Work, progress: TrainingProgress, end: int
 ) -> bool:
     """Add a row to the curve, validate if it is due, and return whether it was validated."""
     row: Row = {
@@ -339,12 +339,12 @@ def _called(work: Work) -> str:
     return f"{work.name}: " if work.name else ""
 
 
-def _restored(work: Work, job: Job, model: nn.Module, optimizers: Optimizers) -> Progress:
+def _restored(work: Work, job: Job, model: nn.Module, optimizers: Optimizers) -> TrainingProgress:
     state, damaged = resume.newest(work.state(job))
     for folder in damaged:
         job.say(f"{folder}: damaged, passed over")
     if state is None:
-        return Progress()
+        return TrainingProgress()
     progress = resume.restore(state, model, optimizers)
     for row in progress.curve:  # the run may have been killed between saving and tracking
         _track(row, {}, work, job)

@@ -10,7 +10,7 @@ Row = dict[str, Any]  # figures at a step, with its number; None: not measured a
 
 
 @dataclass
-class Progress:
+class TrainingProgress:
     """Steps and tokens so far, the curve so far, and the losses of the task and of replayed text
     since its last row.
     """

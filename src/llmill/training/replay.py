@@ -11,7 +11,7 @@ from llmill.training.batches import Batch, Windows
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayedWindows:
     """Windows of pretraining text at a share of the steps, spread evenly. They form their own
     batch, and their mean loss is added to the loss of the task.
     """
@@ -35,7 +35,7 @@ class Replay:
 
 def opened(
     section: settings.Replay | None, train: Path, tokenizer: Tokenizer, block_size: int, seed: int
-) -> Replay | None:
+) -> ReplayedWindows | None:
     """Return the replay of a section, from the shards of pretraining in a folder, or None without a
     section. Raises `UserError` for missing shards, too little text, or another tokenizer.
     """
@@ -43,4 +43,6 @@ def opened(
         return None
     shards = Shards.for_windows(train, tokenizer, block_size)
     windows = Windows(shards, block_size, seed, section.mask_documents)
-    return Replay(windows, Fraction(section.share).limit_denominator(10**6), section.windows)
+    return ReplayedWindows(
+        windows, Fraction(section.share).limit_denominator(10**6), section.windows
+    )

@@ -22,14 +22,16 @@ from llmill.contract import processes, record
 from llmill.contract.errors import UserError
 from llmill.training import parallel
 from llmill.training.optimizer import Optimizers
-from llmill.training.progress import Progress, Row
+from llmill.training.progress import Row, TrainingProgress
 
 KEPT = 2
 
 warnings.filterwarnings("ignore", "torch.distributed is (disabled|unavailable|uninit)")
 
 
-def save(folder: Path, model: nn.Module, optimizers: Optimizers, progress: Progress) -> None:
+def save(
+    folder: Path, model: nn.Module, optimizers: Optimizers, progress: TrainingProgress
+) -> None:
     """Write a state. All processes of a training call this together. Raises `UserError` if the
     state cannot be written or read back.
     """
@@ -71,7 +73,7 @@ def _newest(folder: Path) -> tuple[Path | None, list[Path]]:
     return None, damaged
 
 
-def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
+def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> TrainingProgress:
     """Load a state in place, for the present number of processes, and return its progress."""
     tensors = _tensors(model, optimizers)
     reader = dcp.FileSystemReader(state)
@@ -82,7 +84,7 @@ def restore(state: Path, model: nn.Module, optimizers: Optimizers) -> Progress:
         model_state_dict=tensors["model"],
         optim_state_dict=tensors["optimizers"],
     )
-    return Progress(**record.read_json(_marker(state))["progress"])
+    return TrainingProgress(**record.read_json(_marker(state))["progress"])
 
 
 def curves(folder: Path) -> list[list[Row]]:

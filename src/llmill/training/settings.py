@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from llmill.contract.values import (
-    Batch,
+    BatchSize,
     LearningRate,
     Natural,
     Positive,
@@ -39,8 +39,8 @@ class Training(Section):
 
     max_steps: Natural | None
     epochs: Annotated[float, Field(gt=0, le=100_000)] | None
-    batch_size: Batch
-    grad_accum_steps: Batch
+    batch_size: BatchSize
+    grad_accum_steps: BatchSize
     grad_clip: Rate
     optimizer: Optimizer
     schedule: Schedule
@@ -84,7 +84,7 @@ class Replay(Section):
     """Windows of pretraining text that are replayed while a task is learned."""
 
     share: Annotated[float, Field(gt=0, le=1)]  # of the steps
-    windows: Batch  # number of windows at each of these steps
+    windows: BatchSize  # number of windows at each of these steps
     mask_documents: bool  # true: attention stays within a document, as in stage pretrain
 
 

@@ -36,7 +36,7 @@ NEARNESS: dict[GgufNumbers, float] = {"float16": 0.02, "bfloat16": 0.15, "q8_0":
 
 
 @dataclass(frozen=True)
-class Question:
+class Prompted:
     """A prompt and its token ids in llmill: a user's message for an assistant, otherwise the
     beginning of a text.
     """
@@ -48,7 +48,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Continued:
     """The token ids that a program read as the prompt, and those that it generated."""
 
     read: list[int]
@@ -58,7 +58,7 @@ class Answer:
 Figures = dict[str, int]
 
 
-def question(loaded: Checkpoint[Transformer]) -> Question | None:
+def question(loaded: Checkpoint[Transformer]) -> Prompted | None:
     """Return the prompt for a model, or None if its context has no room for an answer."""
     tokenizer, chat = loaded.tokenizer, loaded.chat_template is not None
     text = MESSAGE if chat else BEGINNING
@@ -67,7 +67,7 @@ def question(loaded: Checkpoint[Transformer]) -> Question | None:
     else:
         ids = [tokenizer.end_of_text, *tokenizer.encode(text)]
     count = min(TOKENS, loaded.model.config.block_size - len(ids))
-    return Question(text, chat, ids, count) if count > 0 else None
+    return Prompted(text, chat, ids, count) if count > 0 else None
 
 
 def installed(package: str) -> bool:
@@ -87,7 +87,7 @@ def rounded(model: Transformer, change: Callable[[str, Tensor], Tensor]) -> Tran
 
 @torch.inference_mode()
 def compare(
-    model: Transformer, question: Question, answer: Answer, nearness: float, who: str
+    model: Transformer, question: Prompted, answer: Continued, nearness: float, who: str
 ) -> Figures:
     """Count the tokens that a program generated, and those that llmill would choose, too. Raise
     `UserError` if another token is farther from llmill's choice than `nearness`, in logits.
@@ -120,7 +120,7 @@ def compare(
     return {"tokens": len(answer.tokens), "same": same}
 
 
-def by_transformers(folder: Path, question: Question) -> Answer:
+def by_transformers(folder: Path, question: Prompted) -> Continued:
     """Generate with transformers."""
     import transformers
 
@@ -146,10 +146,10 @@ def by_transformers(folder: Path, question: Question) -> Answer:
         written = model.generate(idx, attention_mask=every, max_new_tokens=count, do_sample=False)
         return list(written[0, len(ids) :].tolist())
 
-    return Answer(read, _written(write, read, question.count))
+    return Continued(read, _written(write, read, question.count))
 
 
-def by_llama_cpp(file: Path, question: Question) -> Answer:
+def by_llama_cpp(file: Path, question: Prompted) -> Continued:
     """Generate with llama.cpp (package xllamacpp), with keys and values cached in float32."""
     import xllamacpp
 
@@ -179,7 +179,7 @@ def by_llama_cpp(file: Path, question: Question) -> Answer:
                 )  # fmt: skip
                 return list(answer["tokens"])
 
-            return Answer(read, _written(write, read, question.count))
+            return Continued(read, _written(write, read, question.count))
     except (RuntimeError, httpx.HTTPError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{file}: llama.cpp does not load it ({reason})") from None
@@ -207,5 +207,5 @@ def _short(ids: list[int]) -> str:
     return f"{len(ids)} tokens, {', '.join(map(str, ids[:4]))} ... {', '.join(map(str, ids[-4:]))}"
 
 
-def _messages(question: Question) -> list[dict[str, str]]:
+def _messages(question: Prompted) -> list[dict[str, str]]:
     return [{"role": "user", "content": question.text}]

@@ -11,7 +11,7 @@ from llmill.contract import elsewhere
 from llmill.evaluation.judging import budget
 from llmill.evaluation.judging.budget import Usage
 from llmill.evaluation.judging.settings import JudgeServer, Price
-from llmill.text.files.encoding import without_halves
+from llmill.text.halves import without_halves
 
 TEXTS = ("text", "output_text")  # types of message parts that hold text, not thoughts
 TEMPLATE = 256  # most tokens that a server's template may add to a message

@@ -61,7 +61,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Pair:
+class PairReplies:
     """The judge's replies about the answers of A and B, one with A first and one with B first.
 
     A gets 1.0 if it is better, 0.5 for a tie, 0.0 if B is better. Equal answers are a tie and have
@@ -111,7 +111,7 @@ def pairs(
     cache: Path,
     progress: Progress = in_silence,
     prompt: str | None = None,
-) -> list[Pair]:
+) -> list[PairReplies]:
     """Compare each answer of A with B's answer to the same task, one reply per order; `samples` is
     ignored. Raise `UserError` as `score` does.
 
@@ -134,7 +134,7 @@ def pairs(
             ]
         )
     found = asking.ask(settings, groups, cache, "pairs", progress)
-    return [Pair(tuple(each)) for each in found]
+    return [PairReplies(tuple(each)) for each in found]
 
 
 def pair_prompt(rows: Sequence[Row]) -> str:
@@ -142,7 +142,7 @@ def pair_prompt(rows: Sequence[Row]) -> str:
     return PAIR_PROMPT if any(row[REFERENCE] for row in rows) else WITHOUT_REFERENCE
 
 
-def disagreement(judged: Sequence[Pair], confidence: float) -> Interval:
+def disagreement(judged: Sequence[PairReplies], confidence: float) -> Interval:
     """Return the share of pairs in which the two orders disagree, among pairs whose replies could
     be read.
     """
@@ -150,7 +150,7 @@ def disagreement(judged: Sequence[Pair], confidence: float) -> Interval:
     return share(sum(first != second for first, second in orders), len(orders), confidence)
 
 
-def first_place(judged: Sequence[Pair], confidence: float) -> Interval:
+def first_place(judged: Sequence[PairReplies], confidence: float) -> Interval:
     """Return the share of choices that fall on the answer in first place, without ties, in pairs
     that could be read. A judge that ignores the order has one half. The interval treats the two
     choices of a pair as a cluster.

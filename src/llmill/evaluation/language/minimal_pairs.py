@@ -23,7 +23,7 @@ LONGEST = 100  # most tokens of a sentence that is searched for
 
 
 @dataclass(frozen=True)
-class Preference:
+class Preferred:
     """1 if the right sentence is preferred, 0 if the wrong one is, 0.5 if neither is."""
 
     model: float
@@ -38,13 +38,13 @@ def preferences(
     unigram: Unigram,
     batch_size: int,
     progress: Progress = in_silence,
-) -> list[Preference]:
+) -> list[Preferred]:
     """Return which sentence of each pair the model, the unigram and the length prefer."""
     ids = [tokenizer.encode(sentence) for pair in pairs for sentence in pair]
     requests = [([tokenizer.end_of_text], each) for each in ids]
     found = continuation_logprobs(model, requests, batch_size, progress)
     return [
-        Preference(
+        Preferred(
             _above(found[i], found[i + 1]),
             _above(unigram.logprob(ids[i]), unigram.logprob(ids[i + 1])),
             _above(len(ids[i + 1]), len(ids[i])),
@@ -63,7 +63,7 @@ def sentences_in(shards: Shards, tokenizer: Tokenizer, wanted: Set[str]) -> set[
 
 
 def figures(
-    phenomena: Sequence[str], told: Sequence[Preference], confidence: float
+    phenomena: Sequence[str], told: Sequence[Preferred], confidence: float
 ) -> dict[str, Any]:
     """Return the share of pairs in which each prefers the right sentence, by phenomenon, and the
     means over phenomena, which weigh the same. Without pairs, the means are None.

@@ -28,7 +28,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Measure:
+class Metric:
     """A metric of columns (N,), and the smallest number of answers that it depends on."""
 
     of: Callable[..., float]
@@ -114,7 +114,7 @@ def of_judge(table: Sequence[Row], confidence: float, seed: int) -> dict[str, An
     draws: Draws = {"confidence": confidence, "resamples": RESAMPLES, "seed": seed}
     asked = [row for row in table if row["judge"] is not None]
     ratings = np.array([_ratings(row) for row in asked]).reshape(-1, 1 + len(OTHERS))
-    measures: dict[str, dict[str, Measure]] = {
+    measures: dict[str, dict[str, Metric]] = {
         name: _pair(*ratings[~np.isnan(ratings[:, column])][:, [0, column]].T)
         for column, name in enumerate(OTHERS, 1)
     }
@@ -133,16 +133,16 @@ def _ratings(row: Row) -> tuple[float, ...]:
     return row["judge"], rule, 100.0 * row["exact"], 100.0 * row["rouge_l"]
 
 
-def _pair(judge: np.ndarray, other: np.ndarray) -> dict[str, Measure]:
+def _pair(judge: np.ndarray, other: np.ndarray) -> dict[str, Metric]:
     verdicts = [judge >= THRESHOLD, other >= THRESHOLD]
     return {
-        "kappa": Measure(kappa, verdicts, beside_commonest(verdicts[1])),
-        "spearman": Measure(spearman, [judge, other], beside_commonest(other)),
-        "kendall": Measure(kendall, [judge, other], beside_commonest(other)),
+        "kappa": Metric(kappa, verdicts, beside_commonest(verdicts[1])),
+        "spearman": Metric(spearman, [judge, other], beside_commonest(other)),
+        "kendall": Metric(kendall, [judge, other], beside_commonest(other)),
     }
 
 
-def _alphas(ratings: np.ndarray) -> dict[str, Measure]:
+def _alphas(ratings: np.ndarray) -> dict[str, Metric]:
     verdicts = np.where(np.isnan(ratings), np.nan, ratings >= THRESHOLD)
     levels: dict[Level, np.ndarray] = {
         "nominal": verdicts,
@@ -150,17 +150,17 @@ def _alphas(ratings: np.ndarray) -> dict[str, Measure]:
         "interval": ratings,
     }
     return {
-        level: Measure(partial(alpha, level=level), [given], len(given))
+        level: Metric(partial(alpha, level=level), [given], len(given))
         for level, given in levels.items()
     }
 
 
-def _length(rows: Sequence[Row]) -> Measure:
+def _length(rows: Sequence[Row]) -> Metric:
     lengths = [len(row["answer"]) for row in rows]
-    return Measure(spearman, [[row["judge"] for row in rows], lengths], beside_commonest(lengths))
+    return Metric(spearman, [[row["judge"] for row in rows], lengths], beside_commonest(lengths))
 
 
-def _known(measures: Mapping[str, Measure], draws: Draws) -> dict[str, Interval]:
+def _known(measures: Mapping[str, Metric], draws: Draws) -> dict[str, Interval]:
     """Compute the measures that are not NaN, with intervals over answers."""
     return {
         name: bootstrap_share(each.of, each.columns, each.least, -1.0, **draws)

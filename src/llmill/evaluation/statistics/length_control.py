@@ -31,7 +31,7 @@ RIDGE = 0.05  # penalty of the fits for the interval
 
 
 @dataclass(frozen=True)
-class Rows:
+class Compared:
     """Preferences (N,) from 0 (the reference's answer) to 1 (the model's), NaN if missing; how much
     longer the model's answers are, (N,), in standard deviations; the difficulty, (N,).
     """
@@ -71,7 +71,7 @@ def standardised(longer: Sequence[float]) -> np.ndarray:
 
 
 def controlled(
-    rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
+    rows: Compared, weak: Compared | None, *, confidence: float, resamples: int, seed: int
 ) -> Controlled:
     """Fit the terms and predict. Raise `ValueError` for fewer preferences than folds."""
     told = int((~np.isnan(rows.preference)).sum())
@@ -95,7 +95,7 @@ def controlled(
 
 
 def interval(
-    rows: Rows, weak: Rows | None, *, confidence: float, resamples: int, seed: int
+    rows: Compared, weak: Compared | None, *, confidence: float, resamples: int, seed: int
 ) -> tuple[float, float]:
     """Return percentiles, in percent, over resamples of the instructions, with the terms refit on
     each; weak rows are not resampled. If a model won nothing or everything, use Wilson's interval.
@@ -117,12 +117,12 @@ def interval(
     return float(low), float(high)
 
 
-def _own(rows: Rows) -> np.ndarray:
+def _own(rows: Compared) -> np.ndarray:
     """Return the model's rows, (N, F): length, difficulty if there is one, and the model itself."""
     return np.column_stack([rows.design, np.ones(len(rows.preference))])
 
 
-def _learnt(rows: Rows, weak: Rows | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _learnt(rows: Compared, weak: Compared | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the rows that have a preference, (M, F), their preferences and their weights, (M,)
     each. Weak rows come first, as in AlpacaEval.
     """

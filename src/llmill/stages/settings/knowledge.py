@@ -1,11 +1,11 @@
 """Parameters of stage `knowledge`."""
 
-from llmill.contract.values import Batch, Confidence, Positive, Section, Seed, Threads
+from llmill.contract.values import BatchSize, Confidence, Positive, Section, Seed, Threads
 
 
 class Knowledge(Section):
     seed: Seed
     threads: Threads
     max_questions: Positive | None  # per subject; null: all
-    batch_size: Batch
+    batch_size: BatchSize
     confidence: Confidence

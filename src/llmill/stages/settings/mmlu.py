@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from llmill.contract.values import Batch, Confidence, Dtype, Line, Positive, Section, Threads
+from llmill.contract.values import BatchSize, Confidence, Dtype, Line, Positive, Section, Threads
 from llmill.evaluation.multiple_choice.units import TooLong
 
 ShotCount = Annotated[int, Field(ge=0, le=5)]
@@ -18,5 +18,5 @@ class Mmlu(Section):
     cloze_shots: ShotCount
     too_long: TooLong
     max_questions: Positive | None  # per subject; null: all
-    batch_size: Batch
+    batch_size: BatchSize
     confidence: Confidence

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from llmill.contract.values import Line, Positive, Section, Share
 from llmill.tasks.settings import Split
-from llmill.text.settings import Contamination, NearDuplicates
+from llmill.text.settings import NearDuplicates, WordRuns
 
 Weights = dict[Line, Annotated[float, Field(ge=0, le=1000)]]  # by source; default 1
 
@@ -20,7 +20,7 @@ class Prepare(Section):
     passage_words: Positive  # about so many words per passage; prose is cut at paragraph ends
     validate_share: Share
     near_duplicates: NearDuplicates
-    contamination: Contamination
+    contamination: WordRuns
     shard_documents: Positive
     classification: Split
     instruction: Instructions

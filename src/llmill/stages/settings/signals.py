@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import model_validator
 
 from llmill.contract.values import (
-    Batch,
+    BatchSize,
     Confidence,
     Positive,
     Resamples,
@@ -19,7 +19,7 @@ from llmill.contract.values import (
 class Signals(Section):
     seed: Seed
     threads: Threads
-    batch_size: Batch
+    batch_size: BatchSize
     documents: Positive  # most held-out documents
     windows: Positive  # most windows of the training text, and of held-out text
     window_tokens: Positive  # tokens of a window's prompt, and of its expected continuation

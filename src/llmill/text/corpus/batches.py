@@ -14,7 +14,7 @@ KNOWN = 1 << 18  # words whose hashes are cached, some 50 MB
 
 
 @dataclass(frozen=True)
-class Batch:
+class DocumentBatch:
     """Several documents, one after the other."""
 
     words: np.ndarray  # (words,) hashes as in `words.hashes`
@@ -46,7 +46,7 @@ class Hashes(dict[str, int]):
         return np.fromiter(map(self.__getitem__, words), np.uint64, len(words))
 
 
-def batches(texts: Iterable[str], hashes: Hashes) -> Iterator[Batch]:
+def batches(texts: Iterable[str], hashes: Hashes) -> Iterator[DocumentBatch]:
     """Yield batches of documents, given by their texts, in order."""
     parts: list[np.ndarray] = []
     size = 0
@@ -60,6 +60,6 @@ def batches(texts: Iterable[str], hashes: Hashes) -> Iterator[Batch]:
         yield _batch(parts)
 
 
-def _batch(parts: list[np.ndarray]) -> Batch:
+def _batch(parts: list[np.ndarray]) -> DocumentBatch:
     ends = np.cumsum([len(part) for part in parts])
-    return Batch(np.concatenate(parts), np.concatenate([[0], ends[:-1]]), ends)
+    return DocumentBatch(np.concatenate(parts), np.concatenate([[0], ends[:-1]]), ends)

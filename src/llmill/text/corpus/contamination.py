@@ -5,9 +5,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from llmill.text.corpus.batches import Batch
+from llmill.text.corpus.batches import DocumentBatch
 from llmill.text.corpus.sieve import Sieve
-from llmill.text.settings import Contamination
+from llmill.text.settings import WordRuns
 from llmill.text.words import MULTIPLIER, WordHashes, hashes, runs
 
 
@@ -17,7 +17,7 @@ class EvaluationTexts:
     A text of fewer than `shortest` words is found only if it is the whole document.
     """
 
-    def __init__(self, texts: Iterable[str], settings: Contamination):
+    def __init__(self, texts: Iterable[str], settings: WordRuns):
         self.texts = self.too_short = 0
         self.words, self.shortest = settings.words, settings.shortest
         table: WordHashes = {}
@@ -41,7 +41,7 @@ class EvaluationTexts:
             parts += [np.array([length]), run.hashes]
         return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
 
-    def in_documents(self, batch: Batch) -> np.ndarray:
+    def in_documents(self, batch: DocumentBatch) -> np.ndarray:
         """Return whether each document holds one of the texts. (documents,)"""
         held = np.zeros(len(batch.ends), dtype=bool)
         hashed = batch.words

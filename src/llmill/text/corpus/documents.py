@@ -15,7 +15,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.record import sha256_text
 from llmill.text.corpus.passages import passages
 from llmill.text.files import readers
-from llmill.text.files.encoding import without_halves
+from llmill.text.halves import without_halves
 
 START = re.compile(r"^ *\*\*\* ?START OF TH(?:E|IS) PROJECT GUTENBERG[^*]*\*\*\*", re.M)
 END = re.compile(r"^ *\*\*\* ?END OF TH(?:E|IS) PROJECT GUTENBERG", re.M)

@@ -19,7 +19,7 @@ from typing import BinaryIO
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 
-from llmill.text.corpus.batches import Batch
+from llmill.text.corpus.batches import DocumentBatch
 from llmill.text.corpus.sorting import Sorted
 from llmill.text.settings import NearDuplicates
 from llmill.text.words import MULTIPLIER, folded, runs
@@ -116,7 +116,7 @@ class Bands:
         used = self.n * self.rows
         self.factors, self.summands = MinHash(num_perm=settings.permutations).permutations[:, :used]
 
-    def keys(self, batch: Batch) -> np.ndarray:
+    def keys(self, batch: DocumentBatch) -> np.ndarray:
         """Return each band of each document as a number, without meaning for a document without
         words. (documents, n)
         """
@@ -135,7 +135,7 @@ class Bands:
             keys ^= keys >> np.uint64(32)
         return keys
 
-    def _values(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    def _values(self, batch: DocumentBatch) -> tuple[np.ndarray, np.ndarray]:
         """Return the shingles of one document after the other, and where each document's begin."""
         counts = np.maximum(batch.sizes - self.length + 1, 1)
         begins = np.cumsum(counts) - counts

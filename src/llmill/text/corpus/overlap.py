@@ -34,7 +34,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Document:
+class SearchedText:
     """A text to search, its source and number, and its label, if it has one."""
 
     text: str
@@ -61,7 +61,7 @@ class _Batch:
     words: np.ndarray  # (words,) hashes
     begins: np.ndarray  # (documents,) place of each first word
     ends: np.ndarray  # (documents,) place after each last word
-    documents: Sequence[Document]
+    documents: Sequence[SearchedText]
 
     def document(self, places: np.ndarray) -> np.ndarray:
         """Return the index of the document at each place."""
@@ -137,7 +137,7 @@ class Overlap:
             if n and len(numbers := np.flatnonzero(self.length == n))
         ]
 
-    def read(self, part: str, documents: Iterable[Document]) -> None:
+    def read(self, part: str, documents: Iterable[SearchedText]) -> None:
         """Search one part of the documents. There are at most eight parts."""
         assert len(self.names) < 8, "a part is a bit of a byte"
         bit = 1 << len(self.names)
@@ -168,10 +168,10 @@ class Overlap:
             counts += np.bincount(each.item[there], minlength=len(counts))
         return counts
 
-    def _batches(self, documents: Iterable[Document]) -> Iterator[_Batch]:
+    def _batches(self, documents: Iterable[SearchedText]) -> Iterator[_Batch]:
         words: list[int] = []
         begins: list[int] = []
-        read: list[Document] = []
+        read: list[SearchedText] = []
         for document in documents:
             begins.append(len(words))
             read.append(document)
@@ -245,7 +245,7 @@ class Overlap:
         return there
 
 
-def _batch(words: list[int], begins: list[int], documents: list[Document]) -> _Batch:
+def _batch(words: list[int], begins: list[int], documents: list[SearchedText]) -> _Batch:
     return _Batch(
         np.array(words, dtype=np.uint64),
         np.array(begins),

@@ -80,13 +80,6 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterat
             mark = ""
 
 
-def without_halves(text: str) -> str:
-    """Return a text that UTF-8 can hold: each lone surrogate, which JSON's escapes can spell,
-    becomes U+FFFD.
-    """
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
 def check(encoding: str, where: str) -> str:
     """Return Python's name of an encoding. Raises `UserError` with a near one if it is unknown."""
     try:

@@ -22,7 +22,7 @@ from jinja2 import meta
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import CHAT_TEMPLATE, CONFIG, TOKENIZER_CONFIG
-from llmill.text.files.encoding import without_halves
+from llmill.text.halves import without_halves
 from llmill.text.tokenization import jinja
 from llmill.text.tokenization.jinja import Clock
 from llmill.text.tokenization.tokenizer import END_OF_TEXT, Tokenizer

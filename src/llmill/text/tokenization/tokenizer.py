@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
-from llmill.text.files.encoding import without_halves
+from llmill.text.halves import without_halves
 
 if TYPE_CHECKING:  # only learning needs it
     import tokenizers
