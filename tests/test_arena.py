@@ -118,7 +118,7 @@ def test_answers_from_elsewhere_are_scored_by_rules_and_the_embedded_judge(repos
     [
         ("grader", (), "there is no embedded judge, which stage grader makes"),
         ("openai", (), "the scores that there are come from another judge than the rest would"),
-        ("grader", ("9 of 10",), "the judge is short of its bar (9 of 10)"),
+        ("grader", ("9 of 10",), "the judge does not reach its bar (9 of 10)"),
     ],
 )
 def test_all_are_rated_by_words_where_no_one_judge_rates_all(

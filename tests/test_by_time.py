@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from llmill.by_time import print_by_time
-from llmill.contract import record
+from llmill.contract import record, skipped
 from llmill.contract.errors import UserError
 from tests.conftest import ROOT, preset_text
 from tests.report import finished
@@ -66,3 +66,10 @@ def test_where_nothing_was_timed_one_line_says_so(repository):
     ):
         print_by_time(repository / "by_time.png")
     assert not (repository / "by_time.png").exists()
+
+
+def test_without_classifiers_it_says_why(repository):
+    skipped.write(repository / "results/accuracy", "download.classification is null")
+    reason = "^accuracy: the stage was skipped: download.classification is null$"
+    with pytest.raises(UserError, match=reason):
+        print_by_time(repository / "by_time.png")

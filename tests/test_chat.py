@@ -374,6 +374,13 @@ def test_an_argument_that_is_not_utf8_is_classified_and_said(results, monkeypatc
     assert shown.err.startswith("llmill: text 1: 1 byte is not UTF-8")
 
 
+def test_an_empty_text_has_no_label(results, monkeypatch):
+    line = "an empty text, which has no label; leave it out"
+    assert run(monkeypatch, "classify-text", "") == f"llmill: text 1: {line}"
+    monkeypatch.setattr(sys, "stdin", typed(b"win\n \n"))
+    assert run(monkeypatch, "classify-text") == f"llmill: text 2: {line}"
+
+
 @pytest.mark.parametrize("stdin", [typed(b""), None])
 def test_no_input_at_all_is_one_line_or_nothing(results, monkeypatch, capsys, stdin):
     monkeypatch.setattr(sys, "stdin", stdin)

@@ -68,5 +68,37 @@ def test_names_in_brackets_are_printed_as_they_are_and_control_characters_escape
 
 
 def test_before_the_report_has_run_one_line_says_so(repository):
-    with pytest.raises(UserError, match=r"^results/report/summary\.json: missing; "):
+    with pytest.raises(
+        UserError, match=r"^results/report/summary\.json: missing; .* `dvc repro report` makes it$"
+    ):
         results.print_table()
+
+
+LOCK = """
+stages:
+  download:
+    cmd: python -m llmill download
+    deps: [{path: own/a.csv, md5: 5d41402abc4b2a76b9719d911017c592}]
+    params: {params.yaml: {report.title: "llmill: the world"}}
+    outs: []
+"""
+
+
+def test_metrics_of_values_and_files_that_were_edited_since_are_said_to_be_old(repository, capsys):
+    (repository / "results" / "report").mkdir(parents=True)
+    row = {"key": "k", "group": "g", "name": "n", "unit": "share", "figure": 0.5, "against": ""}
+    record.write_json(repository / "results" / "report" / "summary.json", [row])
+    (repository / "dvc.lock").write_text(LOCK)
+    (repository / "own").mkdir()
+    (repository / "own" / "a.csv").write_text("hello")
+    printed()
+    assert capsys.readouterr().err == ""
+    file = repository / "params.yaml"
+    file.write_text(file.read_text().replace('title: "llmill: the world"', "title: mine"))
+    printed()
+    assert capsys.readouterr().err == (
+        "llmill: params.yaml was edited after these results; `llmill plan` shows what would run\n"
+    )
+    (repository / "own" / "a.csv").write_text("goodbye")
+    printed()
+    assert capsys.readouterr().err.startswith("llmill: params.yaml, own/a.csv were edited after")

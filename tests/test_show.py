@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 
 from llmill import __main__
+from llmill.contract import skipped
 from llmill.contract.errors import UserError
 from llmill.runner import params
 from llmill.show import print_batch
@@ -278,6 +279,13 @@ def test_a_mistake_is_one_line(world, monkeypatch, words, line):
     with pytest.raises(SystemExit) as ended:
         __main__.main()
     assert ended.value.code == f"llmill: {line}"
+
+
+def test_a_stage_without_data_says_why(world):
+    skipped.write(world / "data/prepare/classification", "download.classification is null")
+    reason = "^classify: the stage was skipped: download.classification is null$"
+    with pytest.raises(UserError, match=reason):
+        print_batch("classify@all", 0)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class Chain:
     tasks: dict[Task, Known] = field(default_factory=dict)
     scored: dict[tuple[Task, str], float | None] = field(default_factory=dict)
     judges: set[str] = field(default_factory=set)  # who gave the scores
-    short_of: list[str] = field(default_factory=list)  # bars that the embedded judge misses
+    short_of: list[str] = field(default_factory=list)  # bars that the judge misses, or unmeasured
     grader: Path | None = None  # its checkpoint
 
 
@@ -111,6 +111,7 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
         right = (entry.output, *entry.paraphrases)
         # A repeated task keeps its first reference, as its first answer counts.
         chain.tasks.setdefault(key, Known(right, tuple(entry.wrong)))
+    unmeasured: list[str] | None = []  # None once the answers of a model measured the judge
     for variant in pipeline.variants(stages, "judge"):
         # Stage instruct also has the foundation model answer.
         stage = "instruct" if variant == "pretrain" else variant
@@ -127,6 +128,11 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
             metrics = record.read_json(judged / "metrics.json")
             chain.judges.add(metrics["backend"])
             chain.short_of += metrics.get("short_of", [])
+            if "auc" in metrics:
+                unmeasured = None
+            elif unmeasured is not None:
+                unmeasured += metrics.get("unmeasured", [])
+    chain.short_of += unmeasured or []
     grader = pipeline.folder(stages, "grader") / "checkpoint"
     chain.grader = grader if grader.is_dir() else None
     return chain
@@ -153,7 +159,7 @@ def chosen(chain: Chain, more: bool) -> tuple[By, str]:
     """
     because = None
     if chain.short_of:
-        because = f"the judge is short of its bar ({'; '.join(dict.fromkeys(chain.short_of))})"
+        because = f"the judge does not reach its bar ({'; '.join(dict.fromkeys(chain.short_of))})"
     elif len(chain.judges) > 1 or (more and "openai" in chain.judges):
         because = "the scores that there are come from another judge than the rest would"
     elif more and chain.grader is None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from llmill.contract import destination, pipeline, record
+from llmill.contract import destination, pipeline, record, skipped
 from llmill.contract.errors import UserError
 from llmill.report import figures, form, style
 from llmill.report.summary import system_name
@@ -23,7 +23,10 @@ def print_by_time(file: Path, console: Console | None = None) -> None:
     destination.check(file)
     tree = params.load()
     stages, root = params.stages(tree), Path(tree.paths.results)
-    measured = record.read_json(pipeline.folder(stages, "accuracy") / "metrics.json")
+    folder = pipeline.folder(stages, "accuracy")
+    if why := skipped.reason(folder):
+        raise UserError(f"accuracy: the stage was skipped: {why}")
+    measured = record.read_json(folder / "metrics.json")
     variants = measured.get("variants", {})
     last_runs = {name: cost.read(stages[f"classify@{name}"].cost(root)) for name in variants}
     results = {name: Path(stages[f"classify@{name}"].out, record.NAME) for name in variants}

@@ -171,6 +171,9 @@ def classify_text(
     shown = texts or list(typed.lines())
     if not shown:
         raise UserError("no text to classify: name texts, or pipe lines into the command")
+    empty = next((number for number, text in enumerate(shown, 1) if not text.strip()), None)
+    if empty:
+        raise UserError(f"text {empty}: an empty text, which has no label; leave it out")
     read = [typed.text(text, f"text {number}") for number, text in enumerate(shown, 1)]
     for text, (label, likely) in zip(shown, guess(model, read), strict=True):
         print(printable.line(f"{label}  {likely:6.1%}  {text}"))

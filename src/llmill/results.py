@@ -1,12 +1,16 @@
 """`python -m llmill results`: the headline metrics of the last run, and where to look next."""
 
+import sys
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from llmill.contract import pipeline, printable, record
+from llmill.comparison import workspace
+from llmill.comparison.differences import SOURCE, edited_since
+from llmill.comparison.stage_runs import read_lock
+from llmill.contract import ownership, pipeline, printable, record, yaml_file
 from llmill.contract.errors import UserError
 from llmill.report import form
 from llmill.runner import params
@@ -23,6 +27,8 @@ COMMANDS = {
 def print_table(console: Console | None = None) -> None:
     """Print what stage `report` gathered. Raises `UserError` if it has not run."""
     folder = pipeline.folder(params.stages(params.load()), "report")
+    if not (folder / FILE).exists():
+        raise UserError(f"{folder / FILE}: missing; `dvc pull`, or `dvc repro report` makes it")
     rows = record.read_json(folder / FILE)
     if not rows:
         raise UserError(
@@ -53,6 +59,22 @@ def print_table(console: Console | None = None) -> None:
     console.print("Where to look next:")
     for what, why in {str(folder / PAGE): "the report, one page", **COMMANDS}.items():
         console.print(f"  {what:<26} {why}", highlight=False)
+    _say_what_was_edited()
+
+
+def _say_what_was_edited() -> None:
+    """Print one line on stderr if parameters or data were edited after the stages ran, because the
+    metrics are not theirs.
+    """
+    if not ownership.LOCK.exists():
+        return
+    lock = read_lock(yaml_file.load(ownership.LOCK, ""))
+    edited = [str(params.FILE)] if edited_since(lock, yaml_file.load(params.FILE, "")) else []
+    edited += [path for path in workspace.edited(lock) if not path.startswith(SOURCE)]
+    if edited:
+        were = "was" if len(edited) == 1 else "were"
+        line = f"{', '.join(edited)} {were} edited after these results; `llmill plan` shows what"
+        print(printable.line(f"llmill: {line} would run"), file=sys.stderr)
 
 
 def _shown(text: str) -> str:

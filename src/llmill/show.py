@@ -22,7 +22,7 @@ from llmill.contract.pipeline import Stage
 from llmill.model import checkpoint, initial, vocabulary
 from llmill.model.cross_entropy import IGNORE
 from llmill.model.transformer import Transformer
-from llmill.runner import params
+from llmill.runner import params, skipping
 from llmill.runner.tree import Params
 from llmill.stages import classify, grader, instruct, prefer, pretrain
 from llmill.tasks import preference
@@ -98,13 +98,18 @@ def print_batch(
 
 
 def _refuse_other(stage: str, variant: str | None, stages: dict[str, Stage]) -> None:
-    """Raise `UserError` for a stage that trains nothing, or a variant that does not exist."""
+    """Raise `UserError` for a stage that trains nothing, a variant that does not exist, or a stage
+    without data.
+    """
     if stage not in OPEN:
         raise UserError(f"{stage}: no training of this name; there is {', '.join(OPEN)}")
     of_name = [s for s in stages.values() if s.name == stage]
-    if not any(variant in (None, s.variant) for s in of_name):
+    meant = [s for s in of_name if variant in (None, s.variant)]
+    if not meant:
         addresses = ", ".join(s.address for s in of_name)
         raise UserError(f"{stage}@{variant}: no such stage in dvc.yaml; there is {addresses}")
+    if why := skipping.reason(meant[0]):
+        raise UserError(f"{stage}: the stage was skipped: {why}")
 
 
 def summary(step_batches: list[Batch]) -> str:

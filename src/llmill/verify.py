@@ -66,6 +66,10 @@ def verify_stage(stage: Stage) -> Verified:
     as one that changes nothing: it writes the new hashes there, and leaves the record as it is.
     """
     folder = Path(stage.out)
+    if not (folder / record.NAME).exists():
+        raise UserError(
+            f"{folder / record.NAME}: missing; `dvc pull`, or `dvc repro {stage.address}` makes it"
+        )
     saved = record.read_json(folder / record.NAME)
     files = record.outputs(folder)
     differing = {}  # by path: what is wrong with it

@@ -96,6 +96,7 @@ def test_reasons_stand_below_their_stage_and_the_total_below_all():
             planned("pretrain", "run", ["torch 2.13.0, now 2.14.0"], Cost(7384.2, 2594.0)),
             planned("grader", "run", modules[:1], None),
             planned("judge", "may run", ["after pretrain"], Cost(61.2, 505.1)),
+            planned("mmlu", "skip", ["download.mmlu is null"], Cost(9.0, 300.0)),
             planned("report", "restore", modules, Cost(5.0, 300.0)),
         ]
     ).splitlines() == [
@@ -107,6 +108,8 @@ def test_reasons_stand_below_their_stage_and_the_total_below_all():
         "    llmill.training.module_0 changed",
         "judge     may run         1 min 1 s     505 MiB",
         "    after pretrain",
+        "mmlu      skip                  9 s     300 MiB",
+        "    download.mmlu is null",
         "report    restore               5 s     300 MiB",
         *(f"    {reason}" for reason in modules[:12]),
         "    and 2 more",
@@ -114,6 +117,7 @@ def test_reasons_stand_below_their_stage_and_the_total_below_all():
         "  2 will run: 2 h 3 min 4 s and 1 that nobody timed, at most 2,594 MiB by the last runs",
         "  1 may run, if what the stage before makes is new: 1 min 1 s, at most 505 MiB by the "
         "last runs",
+        "  1 will be skipped, because what they need is null or switched off",
         "  1 will be restored from DVC's cache",
         "  1 stay as they are",
     ]

@@ -206,6 +206,8 @@ def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
         ({"mmlu": {"file": "own/a.txt"}}, "a table of questions ends in .csv, .tsv, .json, .jsonl, .parquet"),
         ({"classification": 3}, "download.classification = 3: Input should be a valid string"),
         ({"text": [{"file": "own/a.txt", "format": "proes"}]}, "download.text.0.format = 'proes'"),
+        ({"text": {"file": "own/a.txt"}}, "download.text: expected a list, e.g. [world, {file: own/novel.txt}]"),
+        ({"text": "world"}, "download.text = 'world': expected a list, e.g. [world, {file: own/novel.txt}]"),
         ({"text": ["world", "world"]}, "download.text names 'world' twice"),
         ({"instruction": ["world", "world"]}, "download.instruction names 'world' twice"),
         ({"instruction": []}, "download.instruction = []: List should have at least 1 item"),

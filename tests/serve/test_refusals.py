@@ -147,6 +147,13 @@ def test_another_type_of_content_is_415(server):
     assert "application/json" in response.json()["error"]["message"]
 
 
+def test_a_request_without_a_model_says_that_it_needs_one(server):
+    asked = {name: value for name, value in COMPLETION.items() if name != "model"}
+    assert server.post("completions", **asked).json()["error"]["message"] == (
+        "model: is missing, and it is required; /v1/models lists the names"
+    )
+
+
 @pytest.mark.parametrize("path", ["completions", "chat/completions"])
 def test_an_unknown_model_is_404(server, path):
     asked = {**(COMPLETION if path == "completions" else CHAT), "model": "gpt-4"}
@@ -154,7 +161,7 @@ def test_an_unknown_model_is_404(server, path):
     assert response.status_code == 404
     assert response.json() == {
         "error": {
-            "message": "the model 'gpt-4' is not served; instruct, pretrain",
+            "message": "this server has no model 'gpt-4'; it serves: instruct, pretrain",
             "type": "invalid_request_error",
             "param": "model",
             "code": "model_not_found",

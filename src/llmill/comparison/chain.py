@@ -192,6 +192,7 @@ class _Figures:
         for between, values, reason in self._reasons.values():
             own = (change for change in between.changes if change.kind != "bytes")
             files = {change: self._file(change) for change in own}
+            reason.is_open = len(between.changes) > 1 and len(between.steps) == 1
             reason.said = said(between, values, self._sides, reason.addresses, files)
             self._comparison.reasons.append(reason)
 

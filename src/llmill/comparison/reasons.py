@@ -32,6 +32,7 @@ class Reason:
     addresses: list[str]
     said: str = ""
     figures: list[StepFigure] = field(default_factory=list)
+    is_open: bool = False  # several changes upstream that no run in the cache separates
 
 
 def said(

@@ -11,6 +11,7 @@ from llmill.comparison.chain import Comparison
 from llmill.contract import printable
 
 MOST = 12  # changes of a kind that are shown
+MOST_OPEN = 3  # lines on stages with several changes that no run separates
 NAME_WIDTH = 24  # of a metric's name, at least
 WIDE = 116  # of a terminal with room for every number on one line
 CHANGE_HEAD = ("kind", "name", "before", "after", "stages")
@@ -53,10 +54,20 @@ def show(comparison: Comparison, console: Console, everything: bool) -> None:
     _others(comparison, console, everything)
     if comparison.reasons:
         console.print(Text("Which change moved them", style="italic"))
+    unclear = [] if everything else [r for r in comparison.reasons if r.is_open][MOST_OPEN:]
     for reason in comparison.reasons:
+        if reason in unclear:
+            continue
         _say(console, f"{', '.join(reason.addresses)}: {reason.said}.")
         if reason.figures:
             console.print(_grouped(console, "", cells.steps(reason)))
+    if unclear:
+        n = sum(len(reason.addresses) for reason in unclear)
+        _say(
+            console,
+            f"{n} more {'stage has' if n == 1 else 'stages have'} several changes upstream that "
+            "no run separates: use --all or --page",
+        )
 
 
 def _figures(comparison: Comparison, console: Console) -> None:

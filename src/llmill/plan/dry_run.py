@@ -19,7 +19,7 @@ from llmill.contract.errors import UserError
 from llmill.plan import reasons
 from llmill.plan.idle import idle_repo
 from llmill.plan.run_cache import Entry, RunCache, as_entry, hash_in
-from llmill.runner import params
+from llmill.runner import params, skipping
 from llmill.runner.tree import Params
 from llmill.stages import code, paths
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from llmill.contract.pipeline import Stage
 
-Verdict = Literal["run", "may run", "restore", "leave"]
+Verdict = Literal["run", "may run", "skip", "restore", "leave"]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,11 @@ def foresee(tree: Params, stages: dict[str, Stage]) -> dict[str, Forecast]:
                 dry_run.look_at(stage)
             else:  # the user's own files, taken as they are
                 _refuse_missing(stage)
-        return {address: dry_run.forecasts[address] for address in stages}
+        forecasts = {address: dry_run.forecasts[address] for address in stages}
+        for address, why in skipping.foreseen(tree, stages).items():
+            if forecasts[address].verdict in ("run", "may run"):
+                forecasts[address] = Forecast("skip", [why])
+        return forecasts
 
 
 def _refuse_missing(stage: PipelineStage) -> None:

@@ -17,6 +17,7 @@ MOST = 12  # reasons of a stage that are printed
 TOTALS: dict[Verdict, str] = {  # in the order printed
     "run": "will run",
     "may run": "may run, if what the stage before makes is new",
+    "skip": "will be skipped, because what they need is null or switched off",
     "restore": "will be restored from DVC's cache",
     "leave": "stay as they are",
 }

@@ -23,6 +23,7 @@ Kind = TypeVar("Kind", bound=Section)
 FILE = Path("params.yaml")
 MOST_BYTES = 100_000  # twenty times the longest preset
 MAKE = "`llmill preset world` makes one"
+LISTS = {"download.text": ", e.g. [world, {file: own/novel.txt}]"}
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = SHORT.maxlong = 80
 # The forms of a value. pydantic's errors contain their names, which do not help a reader.
@@ -88,6 +89,8 @@ def _first(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"missing parameter '{where}'"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "list_type":
+        message = f"expected a list{LISTS.get(where, '')}"
     shown = "" if isinstance(first["input"], dict | BaseModel) else f" = {_shown(first['input'])}"
     return f"{where}{shown}: {message}" if where else message
 

@@ -10,8 +10,12 @@ from typing import Any
 from llmill.contract import record, skipped
 from llmill.contract.job import Job
 from llmill.contract.pipeline import Stage
+from llmill.runner import params
+from llmill.runner.tree import Params
+from llmill.stages.settings.download import SINGLE
 
 METRICS = "metrics.json"
+CURVE = b"step,train_loss\n"  # the columns that `plots` in dvc.yaml reads
 
 
 def reason(stage: Stage) -> str | None:
@@ -32,14 +36,40 @@ def switched_off(stage: Stage, parameters: Mapping[str, Any]) -> str | None:
     return None
 
 
+def foreseen(tree: Params, stages: Mapping[str, Stage]) -> dict[str, str]:
+    """Return why each stage will be skipped, by address, before any of them has run. `stages` are
+    in the order of the chain.
+    """
+    out, found = PurePosixPath(stages["prepare"].out), {}
+    marked = {
+        out / role: f"download.{role} is null"
+        for role in SINGLE
+        if getattr(tree.download, role) is None
+    }
+    for stage in stages.values():
+        read = () if stage.meta.null_roles else map(PurePosixPath, stage.data)
+        folders = [path for path in read if not path.suffix]  # a mark lies in a folder
+        marks = (why for path in folders for mark, why in marked.items() if _within(path, mark))
+        why = next(marks, None) or switched_off(stage, params.values(tree, stage.params))
+        if why:
+            found[stage.address] = marked[PurePosixPath(stage.out)] = why
+    return found
+
+
+def _within(path: PurePosixPath, folder: PurePosixPath) -> bool:
+    return path == folder or folder in path.parents
+
+
 def run(why: str, job: Job) -> None:
-    """Leave the mark, and an empty file or mark at each path that another stage reads."""
+    """Leave the mark, and a file without rows or a mark at each path that another stage reads."""
     skipped.write(job.out, why)
     for path in sorted(_read_by_others(job)):
         place = job.out / path
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".json":
             record.write_json(place, [])
+        elif path.suffix == ".csv":  # DVC warns of an empty file; plots show this one as no curve
+            record.write_bytes(place, CURVE)
         elif path.suffix:
             record.write_bytes(place, b"")
         else:

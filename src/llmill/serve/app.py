@@ -123,7 +123,7 @@ def _served(models: Mapping[str, Served], name: str) -> Served:
     """Return a model by its name. Raises `ApiError` for an unknown name."""
     if name in models:
         return models[name]
-    message = f"the model {name!r} is not served; {', '.join(models)}"
+    message = f"this server has no model {name!r}; it serves: {', '.join(models)}"
     raise ApiError(errors.NOT_FOUND, message, "model", "model_not_found")
 
 

@@ -235,7 +235,11 @@ def _api_error(error: Any) -> ApiError:
     for step in error["loc"]:
         param += f"[{step}]" if isinstance(step, int) else f".{step}" if param else step
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
-    code = "missing_parameter" if error["type"] == "missing" else "invalid_value"
+    code = "invalid_value"
+    if error["type"] == "missing":
+        code, reason = "missing_parameter", "is missing, and it is required"
+        if param == "model":
+            reason += "; /v1/models lists the names"
     return ApiError(400, f"{param}: {reason}", param or None, code)
 
 
