@@ -134,6 +134,20 @@ def test_all_are_rated_by_words_where_no_one_judge_rates_all(
     assert "guess 8 8 0 20.0" in lines
 
 
+@pytest.mark.parametrize(("measured", "by"), [(False, "ROUGE-L, because"), (True, "the server.")])
+def test_a_judge_that_no_model_measured_rates_nothing(repository, measured, by):
+    reason = "no right answer to measure the order of answers"
+    for name, found in (("pretrain", {"unmeasured": [reason]}), ("instruct", {"auc": 0.9})):
+        chain(repository, name, rows("It is {n}."), 8 * [70.0], "openai")
+        file = repository / "results/judge" / name / "metrics.json"
+        metrics = json.loads(file.read_text())
+        if measured or name == "pretrain":
+            metrics |= found
+        file.write_text(json.dumps(metrics))
+    because = f" the judge does not reach its bar ({reason})." if not measured else ""
+    assert f"Answers that no rule decides are rated by {by}{because}" in said()
+
+
 def test_foreign_files_alone_bring_their_references(repository):
     for name, form in (("x", "It is {n}."), ("y", "Well, {n}.")):
         (repository / f"{name}.json").write_text(json.dumps(rows(form)))

@@ -40,7 +40,9 @@ def test_a_result_that_is_not_what_its_record_says_is_named(tmp_path, monkeypatc
 def test_a_result_that_is_not_there_names_the_stage_that_makes_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stage = SimpleNamespace(address="classify@all", out="out")
-    reason = r"^out/record\.json: missing; `dvc pull`, or `dvc repro classify@all` makes it$"
+    reason = (
+        r"^out/record\.json: missing; `dvc pull` fetches it, `dvc repro classify@all` makes it$"
+    )
     with pytest.raises(UserError, match=reason):
         verify_stage(stage)
 

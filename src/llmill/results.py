@@ -28,7 +28,9 @@ def print_table(console: Console | None = None) -> None:
     """Print what stage `report` gathered. Raises `UserError` if it has not run."""
     folder = pipeline.folder(params.stages(params.load()), "report")
     if not (folder / FILE).exists():
-        raise UserError(f"{folder / FILE}: missing; `dvc pull`, or `dvc repro report` makes it")
+        raise UserError(
+            f"{folder / FILE}: missing; `dvc pull` fetches it, `dvc repro report` makes it"
+        )
     rows = record.read_json(folder / FILE)
     if not rows:
         raise UserError(

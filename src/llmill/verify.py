@@ -68,7 +68,8 @@ def verify_stage(stage: Stage) -> Verified:
     folder = Path(stage.out)
     if not (folder / record.NAME).exists():
         raise UserError(
-            f"{folder / record.NAME}: missing; `dvc pull`, or `dvc repro {stage.address}` makes it"
+            f"{folder / record.NAME}: missing; `dvc pull` fetches it, "
+            f"`dvc repro {stage.address}` makes it"
         )
     saved = record.read_json(folder / record.NAME)
     files = record.outputs(folder)
