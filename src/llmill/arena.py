@@ -21,6 +21,7 @@ from llmill.contract.pipeline import Stage
 from llmill.evaluation.judging import arena, judge
 from llmill.evaluation.judging.arena import Known, Scores
 from llmill.evaluation.judging.judges import mean_scores
+from llmill.report import bar
 from llmill.report.form import DASH
 from llmill.runner import params
 from llmill.tasks import answers, instruction, jsonl
@@ -111,7 +112,7 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
         right = (entry.output, *entry.paraphrases)
         # A repeated task keeps its first reference, as its first answer counts.
         chain.tasks.setdefault(key, Known(right, tuple(entry.wrong)))
-    unmeasured: list[str] | None = []  # None once the answers of a model measured the judge
+    measured: list[dict[str, Any]] = []
     for variant in pipeline.variants(stages, "judge"):
         # Stage instruct also has the foundation model answer.
         stage = "instruct" if variant == "pretrain" else variant
@@ -127,12 +128,8 @@ def of_chain(stages: dict[str, Stage]) -> Chain:
                 chain.scored.setdefault(said, row["score"])
             metrics = record.read_json(judged / "metrics.json")
             chain.judges.add(metrics["backend"])
-            chain.short_of += metrics.get("short_of", [])
-            if "auc" in metrics:
-                unmeasured = None
-            elif unmeasured is not None:
-                unmeasured += metrics.get("unmeasured", [])
-    chain.short_of += unmeasured or []
+            measured.append(metrics)
+    chain.short_of = bar.missed(measured)
     grader = pipeline.folder(stages, "grader") / "checkpoint"
     chain.grader = grader if grader.is_dir() else None
     return chain
@@ -159,7 +156,7 @@ def chosen(chain: Chain, more: bool) -> tuple[By, str]:
     """
     because = None
     if chain.short_of:
-        because = f"the judge does not reach its bar ({'; '.join(dict.fromkeys(chain.short_of))})"
+        because = f"the judge does not reach its bar ({'; '.join(chain.short_of)})"
     elif len(chain.judges) > 1 or (more and "openai" in chain.judges):
         because = "the scores that there are come from another judge than the rest would"
     elif more and chain.grader is None:

@@ -1,6 +1,7 @@
 """`python -m llmill results`: the headline metrics of the last run, and where to look next."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -72,11 +73,21 @@ def _say_what_was_edited() -> None:
         return
     lock = read_lock(yaml_file.load(ownership.LOCK, ""))
     edited = [str(params.FILE)] if edited_since(lock, yaml_file.load(params.FILE, "")) else []
-    edited += [path for path in workspace.edited(lock) if not path.startswith(SOURCE)]
+    edited += workspace.edited(lock, among=_is_newer_data)
     if edited:
         were = "was" if len(edited) == 1 else "were"
         line = f"{', '.join(edited)} {were} edited after these results; `llmill plan` shows what"
         print(printable.line(f"llmill: {line} would run"), file=sys.stderr)
+
+
+def _is_newer_data(path: str) -> bool:
+    """Return whether a file of data, or something in a folder of data, was written after the
+    results. What was not need not be read to know that it is the same.
+    """
+    place, results = Path(path), ownership.LOCK.stat().st_mtime
+    if path.startswith(SOURCE) or not place.exists():
+        return False
+    return any(each.stat().st_mtime > results for each in (place, *place.rglob("*")))
 
 
 def _shown(text: str) -> str:

@@ -114,8 +114,13 @@ def test_a_name_with_signs_that_mlflow_refuses_is_written_without_them(tmp_path,
 def test_a_metric_of_a_file_with_such_a_name_is_written_without_them(tmp_path, server):
     track = Track(tmp_path)
     track.start("world", "mill", {}, {})
-    track.metrics({"final_by_source.notes (1).txt.after": 2})
-    assert ("log_metrics", {"final_by_source.notes _1_.txt.after": 2.0}, None) in server.told
+    track.metrics({"final_by_source.notes (1).txt.after": 2, "by_kind.a//b/./c/.mean": 1, "x/y": 0})
+    written = {
+        "final_by_source.notes _1_.txt.after": 2.0,
+        "by_kind.a__b_._c_.mean": 1.0,
+        "x/y": 0.0,
+    }
+    assert ("log_metrics", written, None) in server.told
 
 
 def test_a_password_in_the_server_s_address_is_not_shown(monkeypatch):

@@ -150,7 +150,7 @@ def test_another_type_of_content_is_415(server):
 def test_a_request_without_a_model_says_that_it_needs_one(server):
     asked = {name: value for name, value in COMPLETION.items() if name != "model"}
     assert server.post("completions", **asked).json()["error"]["message"] == (
-        "model: is missing, and it is required; /v1/models lists the names"
+        "model: missing; /v1/models lists the names"
     )
 
 

@@ -2,7 +2,7 @@
 unchanged size and time for unchanged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from llmill.comparison.cache import folder_hash
@@ -36,9 +36,12 @@ def is_ignored(path: str) -> bool:
     return bool(known.is_ignored_file(str(Path(path).absolute())))
 
 
-def edited(lock: Mapping[str, StageRun]) -> list[str]:
+def edited(
+    lock: Mapping[str, StageRun], among: Callable[[str], bool] = lambda path: True
+) -> list[str]:
     """Return the paths that no stage makes and whose content is not the one that the stages in
-    `dvc.lock` read. A file in such a folder is named by the folder. Takes as long as reading them.
+    `dvc.lock` read. A file in such a folder is named by the folder. Takes as long as reading those
+    for which `among` is true.
     """
     read: dict[str, set[str]] = {}
     for run in lock.values():
@@ -47,4 +50,4 @@ def edited(lock: Mapping[str, StageRun]) -> list[str]:
     given = sorted(path for path in read if producer(lock, path) is None)
     folders = [f"{path}/" for path in given]
     outer = [path for path in given if not any(path.startswith(folder) for folder in folders)]
-    return [path for path in outer if read[path] != {md5(path)}]
+    return [path for path in outer if among(path) and read[path] != {md5(path)}]

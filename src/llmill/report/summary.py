@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from llmill.report import form
+from llmill.report import bar, form
 from llmill.report.about import ABOUT, PAIRED, about, model_name
 from llmill.report.files import Results, stage_of, variant_of
 
@@ -213,12 +213,8 @@ def _embedded(results: Results) -> bool:
 
 
 def judge_short_of(results: Results) -> list[str]:
-    """Return the limits that the embedded judge misses, or that the answers of no model could
-    measure; if any, its mean scores are not shown.
-    """
-    judged = [results.metrics[f"judge@{model}"] for model in results.variants["judge"]]
-    names = ("short_of",) if any("auc" in m for m in judged) else ("short_of", "unmeasured")
-    return list(dict.fromkeys(each for m in judged for name in names for each in m.get(name, [])))
+    """Return why the mean scores of the embedded judge are not shown; empty if they are."""
+    return bar.missed([results.metrics[f"judge@{model}"] for model in results.variants["judge"]])
 
 
 FURTHER: dict[str, Callable[[Results, Mapping[str, Any]], Iterator[Row]]] = {

@@ -36,7 +36,8 @@ RECORD_TAG = "llmill.record"
 EXPERIMENT_TAG = "dvc.experiment"  # as `dvc exp` names it
 PARENT_TAG = "llmill.parent."  # prefix of the stage whose run made an input
 USER = re.compile(r"//[^/\s]*@")  # user and password in an address
-NAMED = re.compile(r"[^\w. /:-]")  # characters that MLflow refuses in a name
+# Characters that MLflow refuses in a name; it takes names for paths, so a slash needs both sides.
+NAMED = re.compile(r"[^\w. /:-]|(?<!\w)/|/(?!\w)")
 SYSTEM = "system/"  # prefix of the machine's metrics
 DIGEST_LENGTH = 36  # characters in MLflow's column
 

@@ -237,7 +237,7 @@ def _api_error(error: Any) -> ApiError:
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
     code = "invalid_value"
     if error["type"] == "missing":
-        code, reason = "missing_parameter", "is missing, and it is required"
+        code, reason = "missing_parameter", "missing"
         if param == "model":
             reason += "; /v1/models lists the names"
     return ApiError(400, f"{param}: {reason}", param or None, code)
