@@ -161,7 +161,10 @@ def test_a_judge_that_falls_short_has_no_headline_and_the_page_says_of_what(chai
     assert "judge.instruct" not in metrics and "judge.instruct.gain" not in metrics
     assert metrics["judge.instruct.auc"] == 0.93
     page = (job.out / "index.html").read_text(encoding="utf-8")
-    assert "because the judge does not reach its bar, or was not measured: 71.0% of pairs in order." in page
+    assert (
+        "because the judge does not reach its bar, or was not measured: 71.0% of pairs in order."
+        in page
+    )
 
 
 @pytest.mark.parametrize("unmeasured", [("pretrain",), ("pretrain", "instruct", "prefer")])
