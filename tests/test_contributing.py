@@ -8,6 +8,7 @@ from tests.conftest import ROOT
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PATH = re.compile(r"`((?:[\w.]+/)*[\w.]+\.(?:py|yaml|md)|\.\w+/\w+)`")
+OPEN = re.compile("NAME|STAGE|ROOM")
 MOST = {
     "a parameter": 2,
     "a key of the schedule": 3,
@@ -19,10 +20,10 @@ MOST = {
 
 
 def test_every_file_that_it_names_is_there():
-    """NAME stands for a stage, an evaluation or their tests, of which there are several."""
+    """NAME and the like stand for a stage, an evaluation or their tests, of which there are several."""
     paths = set(PATH.findall(TEXT)) - {"metrics.json"}
     assert len(paths) > 20
-    assert [path for path in sorted(paths) if not [*ROOT.glob(path.replace("NAME", "*"))]] == []
+    assert [path for path in sorted(paths) if not [*ROOT.glob(OPEN.sub("*", path))]] == []
 
 
 @pytest.mark.parametrize("change", MOST)

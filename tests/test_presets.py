@@ -77,7 +77,7 @@ CHOSEN = [
     ("continued", "prepare.weights", {"news": 1.0, "world": 0.3}),
     ("longer", "model", {"shape": "init", "block_size": 512, "rotary_base": 40000.0}),
     ("masked", "pretrain.samples.prompts", []),
-    ("smoke", "grader.training.schedule", {"decay": "linear", "warmup_steps": 2, "decay_share": 1.0, "min_factor": 0.0}),
+    ("smoke", "grader.training.schedule.warmup_steps", 2),
 ]  # fmt: skip
 
 

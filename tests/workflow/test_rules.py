@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.chains import ALL
 from tests.conftest import ROOT
 
 YAML_FILE = YAML()
@@ -85,7 +86,7 @@ def test_a_job_asks_for_the_needs_of_its_stage(folder):
 
     for device in ("cpu", "auto"):  # a partition without GPUs would let the job wait for ever
         without = asked(folder, device)
-        assert len(without) == len(jobs) == 32
+        assert len(without) == len(jobs) == len(ALL)
         assert not any("gpu" in job["resources"] for job in without.values())
 
 
