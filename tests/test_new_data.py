@@ -12,14 +12,19 @@ from llmill.contract import pipeline
 from llmill.contract.errors import UserError
 from llmill.contract.model_folder import BPE
 from llmill.new_data import print_report
+from llmill.new_data.finding import listed
 from llmill.runner import params
-from tests.conftest import ROOT, preset_text
+from llmill.stages import prepare
+from llmill.stages.settings.download import OwnTable
+from tests.conftest import ROOT, preset, preset_text
 from tests.evaluation.toys import bytes_tokenizer
 
 TICKETS = (
     "id,subject,queue\n1,invoice is wrong,billing\n2,parcel is late,shipping\n"
     "3,invoice is wrong,shipping\n4,,billing\n5,PARCEL is late,shipping\n"
 )
+
+CLASSES = "abcdefghijklmnopqrst"
 
 
 @pytest.fixture(autouse=True)
@@ -420,6 +425,28 @@ def test_classes_that_are_too_small_for_the_splits_are_named_as_prepare_will_fin
     assert lines[-6] == (
         "warning: classes without a text in each split: small (none in validate or test); add some "
         "texts, or leave the class out"
+    )
+
+
+def test_the_splits_that_it_foresees_are_those_that_prepare_draws(capsys, tmp_path, monkeypatch):
+    """Classes of 6 to 25 texts, some in two cases or under two labels: some miss a split."""
+    rows = [
+        f"{label}{n} text,{label}" for size, label in enumerate(CLASSES, 6) for n in range(size)
+    ]
+    rows += [f"{label.upper()}0 TEXT,{label}" for label in CLASSES]
+    rows += [f"a0 text,{label}" for label in CLASSES[:4]]
+    lines = report(capsys, "many.csv", "\n".join(["body,label", *rows]))
+    (tmp_path / "out").mkdir()
+    form = OwnTable(file="own/many.csv", text="body", label="label").model_dump()
+    monkeypatch.setattr(prepare, "refuse_small_classes", lambda *_: None)  # it names only the first
+    parts, _ = prepare.prepare_messages(tmp_path, form, preset("smoke").prepare, tmp_path / "out")
+    found = {name: {message.label for message in messages} for name, messages in parts.items()}
+    few = {label: [name for name in parts if label not in found[name]] for label in CLASSES}
+    missing = [f"{label} (none in {' or '.join(few[label])})" for label in CLASSES if few[label]]
+    assert 1 < len(missing) < len(CLASSES)
+    (line,) = [line for line in lines if "classes without a text" in line]
+    assert line.removesuffix("; add some texts, or leave the class out") == (
+        f"warning: classes without a text in each split: {listed(missing)}"
     )
 
 

@@ -81,13 +81,14 @@ def _say_what_was_edited() -> None:
 
 
 def _is_newer_data(path: str) -> bool:
-    """Return whether a file of data, or something in a folder of data, was written after the
-    results. What was not need not be read to know that it is the same.
+    """Return whether a file of data, or something in a folder of data, came or changed after the
+    results. What did not need not be read to know that it is the same.
     """
     place, results = Path(path), ownership.LOCK.stat().st_mtime
     if path.startswith(SOURCE) or not place.exists():
         return False
-    return any(each.stat().st_mtime > results for each in (place, *place.rglob("*")))
+    # Not the time of its content, which a file keeps if it is moved.
+    return any(each.stat().st_ctime > results for each in (place, *place.rglob("*")))
 
 
 def _shown(text: str) -> str:
