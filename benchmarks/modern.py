@@ -4,14 +4,15 @@ at equal time. Run stage `tokenize` of a preset first.
     python benchmarks/modern.py --steps 300 --out modern.jsonl
 
 The time of a run is its number of steps times the processor time of a step relative to the preset's
-step. The two are timed in turns, so a busy machine hardly changes the figures. Trainings that are
-in the file are not run again.
+step. The recipes take turns step by step, so a busy machine hardly changes the figures. Trainings
+that are in the file are not run again.
 """
 
 import json
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean, median, stdev
@@ -38,7 +39,7 @@ from llmill.training.schedule import factor
 from llmill.training.settings import Training
 from llmill.training.validation import loss_over
 
-TRIAL = 12  # number of timed steps
+TRIAL = 12  # number of timed steps, the same for each phase
 THIRDS = 3  # number of phases of a run
 
 
@@ -52,6 +53,10 @@ class Finding:
     averaged: float = 0.0  # keep the mean of the weights over this last share of the steps
     batch: tuple[float, ...] = (1.0,) * THIRDS  # batch size over the preset's, by phase
     window: tuple[float, ...] = (1.0,) * THIRDS  # window length over the preset's; same tokens
+
+    def steps_as_preset(self) -> bool:
+        """Return whether a step does the same work as the preset's: at most the rate differs."""
+        return self == Finding(schedule=self.schedule)
 
 
 PRESET = "the preset's recipe"
@@ -85,8 +90,13 @@ class Bench:
     tokenizer: Tokenizer
     threads: int
 
-    def trained(self, finding: Finding, steps: int, seed: int) -> tuple[Transformer, float]:
-        """Train a model for `steps` steps; return it and the processor seconds of the steps."""
+    def trained(self, finding: Finding, steps: int, seed: int) -> Transformer:
+        """Return a model that was trained for `steps` steps."""
+        *_, model = self.training(finding, steps, seed)
+        return model.eval()
+
+    def training(self, finding: Finding, steps: int, seed: int) -> Iterator[Transformer]:
+        """Train a model, and yield it before the first step and after each."""
         settings, shape = self.preset.pretrain, shape_of(self.preset)
         training, n_ids = settings.training, self.train.n_vocab
         schedule = training.schedule.model_copy(update=finding.schedule)
@@ -101,7 +111,7 @@ class Bench:
         kept: list[Tensor] = []
         from_step = steps - round(finding.averaged * steps)
         model.train()
-        begun = time.process_time()
+        yield model
         for step, batch in enumerate(batches):
             optimizer.set_rate(optimizers, factor(step, schedule, steps))
             (token_loss(model, batch) / batch.weight).backward()
@@ -111,11 +121,11 @@ class Bench:
                 each.zero_grad(set_to_none=True)
             if step >= from_step:
                 kept = _mean(kept, model, step - from_step)
-        took = time.process_time() - begun
-        with torch.no_grad():
-            for parameter, average in zip(model.parameters(), kept, strict=False):
-                parameter.copy_(average)
-        return model.eval(), took
+            if step == steps - 1:
+                with torch.no_grad():
+                    for parameter, average in zip(model.parameters(), kept, strict=False):
+                        parameter.copy_(average)
+            yield model
 
     def _batches(self, finding: Finding, steps: int, seed: int) -> Iterable:
         block, size = shape_of(self.preset).block_size, self.preset.pretrain.training.batch_size
@@ -157,16 +167,25 @@ def _mean(kept: list[Tensor], model: Transformer, before: int) -> list[Tensor]:
 
 
 def shares_of_time(bench: Bench, names: list[str], rounds: int) -> dict[str, float]:
-    """Return the time of a step of each recipe relative to the preset's: the median of rounds in
-    which they take turns.
+    """Return the time of a step of each recipe relative to the preset's: the mean over a trial's
+    steps of the median over the rounds. It is 1 by definition if only the rate differs.
     """
-    ratios: dict[str, list[float]] = {name: [] for name in names}
+    timed = [name for name in names if name == PRESET or not FINDINGS[name].steps_as_preset()]
+    ratios: dict[tuple[str, int], list[float]] = defaultdict(list)
     for number in range(rounds):
-        turns = random.Random(number).sample(names, len(names))
-        took = {name: bench.trained(FINDINGS[name], TRIAL, number)[1] for name in turns}
-        for name in names:
-            ratios[name].append(took[name] / took[PRESET])
-    return {name: median(each) for name, each in ratios.items()}
+        running = {name: bench.training(FINDINGS[name], TRIAL, number) for name in timed}
+        for each in running.values():
+            next(each)
+        for step in range(TRIAL):
+            took = {}
+            for name in random.Random(f"{number} {step}").sample(timed, len(timed)):
+                begun = time.process_time()
+                next(running[name])
+                took[name] = time.process_time() - begun
+            for name in timed:
+                ratios[name, step].append(took[name] / took[PRESET])
+    shares = {name: mean(median(ratios[name, n]) for n in range(TRIAL)) for name in timed}
+    return {name: shares.get(name, 1.0) for name in names}
 
 
 def kept_in(file: Path, key: dict[str, Any], make: Callable[[], Any]) -> Any:
@@ -212,7 +231,7 @@ def main(
             n = round(steps / shares[name])
 
             def loss(name: str = name, n: int = n, seed: int = seed) -> float:
-                return bench.loss(bench.trained(FINDINGS[name], n, seed)[0])
+                return bench.loss(bench.trained(FINDINGS[name], n, seed))
 
             run = {"steps": n, "seed": seed, "threads": threads}
             key = {"preset": preset.name, "name": name, **run}

@@ -34,7 +34,7 @@ def bench():
 
 @pytest.fixture(scope="module")
 def presets_own(bench):
-    return weights(bench.trained(modern.FINDINGS[modern.PRESET], STEPS, SEED)[0])
+    return weights(bench.trained(modern.FINDINGS[modern.PRESET], STEPS, SEED))
 
 
 def tokens(rows=2, columns=16):
@@ -83,7 +83,7 @@ CHANGED = [
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_each_finding_ends_in_weights_of_its_own(name, bench, presets_own):
-    of_head = bench.trained(modern.FINDINGS[name], STEPS, SEED)[0].head.weight
+    of_head = bench.trained(modern.FINDINGS[name], STEPS, SEED).head.weight
     assert torch.isfinite(of_head).all()
     assert not torch.equal(of_head, presets_own["head.weight"])
 
@@ -141,9 +141,9 @@ def test_muon_of_queries_keys_and_values_apart_moves_each_as_a_matrix_of_its_own
 
 def test_the_mean_of_the_last_steps_is_of_the_weights_after_each_of_them(bench):
     held = modern.Finding(schedule={"min_factor": 1.0, "warmup_steps": 0})
-    ends = [weights(bench.trained(held, steps, SEED)[0]) for steps in (4, 5, 6)]
+    ends = [weights(bench.trained(held, steps, SEED)) for steps in (4, 5, 6)]
     averaged = modern.Finding(schedule=held.schedule, averaged=0.5)
-    model, _ = bench.trained(averaged, 6, SEED)
+    model = bench.trained(averaged, 6, SEED)
     for name, parameter in weights(model).items():
         assert torch.allclose(parameter, sum(end[name] for end in ends) / 3, atol=1e-6)
 
@@ -157,6 +157,14 @@ def test_phases_read_as_many_tokens_in_more_and_shorter_windows_or_in_growing_ba
     assert (block, size) == (256, 4)
     assert shapes("windows of 1/4, 1/2, 1") == [(16, 64)] * 2 + [(8, 128)] * 2 + [(4, 256)] * 2
     assert shapes("batch 1/2, 1, 3/2") == [(2, 256)] * 2 + [(4, 256)] * 2 + [(6, 256)] * 2
+
+
+def test_only_recipes_whose_steps_do_other_work_are_timed(bench):
+    names = [modern.PRESET, "cosine", "stable, decay over a fifth", "windows of 1/4, 1/2, 1"]
+    shares = modern.shares_of_time(bench, names, rounds=1)
+    assert list(shares) == names
+    assert [shares[name] for name in names[:3]] == [1, 1, 1]
+    assert shares[names[3]] != 1
 
 
 def test_what_a_file_has_is_not_made_again(tmp_path):
