@@ -22,7 +22,8 @@ from llmill.model.transformer import Transformer
 from llmill.runner.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Permutation, collate_texts, learnt_example
-from llmill.training.loop import Check, Work, fit, length, write_curve
+from llmill.training.finite import Check
+from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Training
 from tests.jobs import Job
