@@ -171,9 +171,9 @@ MUTANTS = [
     ),
     Mutant(
         "an answer ends with the template's end, whichever was drawn",
-        "training/drift.py",
-        "answers[text].append(sample.token)",
-        "answers[text].append(256 if sample.token in ends else sample.token)",
+        "model/generate.py",
+        "texts[number].append(sample.token)",
+        "texts[number].append(256 if sample.token in ends else sample.token)",
         "training/test_drift.py",
     ),
     Mutant(
