@@ -381,6 +381,15 @@ def test_what_kills_left_beside_the_states_goes_with_the_next_save(tmp_path):
     ]  # fmt: skip
 
 
+def test_saves_leave_the_states_of_another_training_of_the_stage(tmp_path):
+    """Stage classify has those of its sizes below those of the whole training, which saves again if
+    its last state was damaged.
+    """
+    fit(Toy(), replace(work(ToyBatches()), name="size_100"), job(tmp_path))
+    train(tmp_path)
+    assert resume.newest(tmp_path / "state/size_100")[0] == tmp_path / "state/size_100/000000012"
+
+
 def test_a_damaged_marker_makes_its_state_count_no_more(tmp_path):
     train(tmp_path)
     marker = tmp_path / "state/000000012.json"
