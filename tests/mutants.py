@@ -74,8 +74,8 @@ MUTANTS = [
     Mutant(
         "a step's loss is a mean of means",
         "training/loop.py",
-        "part = loss(called, batch) / max(weight, 1e-8)",
-        "part = loss(called, batch) / (batch.weight * len(micro) * processes.count())",
+        "part = loss(self.called, batch) / max(weight, 1e-8)",
+        "part = loss(self.called, batch) / (batch.weight * len(micro) * processes.count())",
         "training/test_loop.py",
     ),
     Mutant(
@@ -95,15 +95,15 @@ MUTANTS = [
     Mutant(
         "gradients are never clipped",
         "training/loop.py",
-        "norm = parallel.clip(model, settings.grad_clip)",
-        "norm = parallel.clip(model, 1e30)",
+        "norm = parallel.clip(self.model, self.work.settings.grad_clip)",
+        "norm = parallel.clip(self.model, 1e30)",
         "training/test_loop.py",
     ),
     Mutant(
         "the rate is one step late",
         "training/loop.py",
-        "factor(progress.step, settings.schedule, end)",
-        "factor(max(0, progress.step - 1), settings.schedule, end)",
+        "factor(progress.step, settings.schedule, self.end)",
+        "factor(max(0, progress.step - 1), settings.schedule, self.end)",
         "training/test_loop.py",
     ),
     Mutant(
@@ -171,9 +171,9 @@ MUTANTS = [
     ),
     Mutant(
         "an answer ends with the template's end, whichever was drawn",
-        "training/drift.py",
-        "answers[text].append(sample.token)",
-        "answers[text].append(256 if sample.token in ends else sample.token)",
+        "model/generate.py",
+        "texts[number].append(sample.token)",
+        "texts[number].append(256 if sample.token in ends else sample.token)",
         "training/test_drift.py",
     ),
     Mutant(
@@ -577,7 +577,7 @@ MUTANTS = [
     ),
     Mutant(
         "the weights change before the loss is looked at",
-        "training/loop.py",
+        "training/finite.py",
         'int(device.type == "cuda")',
         "1",
         "training/test_loop.py",
@@ -789,7 +789,7 @@ MUTANTS = [
     Mutant(
         "a model is validated with its dropout",
         "training/loop.py",
-        "    model.eval()\n",
+        "        self.model.eval()\n",
         "",
         "training/test_curve.py",
     ),

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from llmill.model import cross_entropy as chunked
-from llmill.model.cross_entropy import IGNORE, cross_entropy
+from llmill.model.cross_entropy import IGNORE, cross_entropy, cross_entropy_by_group
 
 
 def example() -> tuple[Tensor, Tensor, Tensor]:
@@ -78,6 +78,31 @@ def test_without_gradients_only_the_loss_is_made(monkeypatch, without):
         loss = cross_entropy(hidden, weight, targets)
     assert not loss.requires_grad
     torch.testing.assert_close(loss, at_once(hidden, weight, targets).float().detach())
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("multiple", [1, 64])
+@pytest.mark.parametrize("positions", [1, 4, 100], ids=lambda n: f"{n} positions at once")
+def test_the_loss_of_each_group_is_that_of_its_targets_alone(
+    monkeypatch, positions, multiple, autocast
+):
+    hidden, weight, targets = example()
+    monkeypatch.setitem(chunked.ROUND, "cpu", multiple)
+    monkeypatch.setitem(chunked.CHUNK, "cpu", positions * max(11, multiple))
+    groups = torch.tensor([0, 3, 1, 1, 3] * 3).view(3, 5)  # none is of group 2
+    products, matmul = [], Tensor.__matmul__
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        alone = [
+            cross_entropy(hidden, weight, targets.masked_fill(groups != each, IGNORE))
+            for each in range(4)
+        ]
+        monkeypatch.setattr(
+            Tensor, "__matmul__", lambda a, b: products.append(a.shape) or matmul(a, b)
+        )
+        by_group = cross_entropy_by_group(hidden, weight, targets, groups, 4)
+    assert by_group.tolist() == [float(loss) for loss in alone]  # to the bit
+    assert by_group[2] == 0.0
+    assert len(products) == -(-15 // positions)  # the head is computed once
 
 
 def test_autocast_makes_the_products_in_its_type_and_sums_in_float32():

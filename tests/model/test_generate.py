@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from llmill.model.cache import Cache
-from llmill.model.generate import Choice, Writer, choose, generate
+from llmill.model.generate import Choice, Writer, choose, generate, generate_with_ends
 from llmill.model.packed import FBGEMM, HalfLinear, PackedLinear, packed
 from tests.model.test_transformer import BLOCKS, LLAMA, MODERN, model
 
@@ -45,6 +45,8 @@ def test_any_of_several_ends_ends_a_text():
     second = whole[3]
     (text,) = generate(made, [[5]], max_new_tokens=12, end_of_text=END, ends={END, second})
     assert text == whole[: whole.index(second)]
+    (text,) = generate_with_ends(made, [[5]], 12, {END, second})
+    assert text == whole[: whole.index(second) + 1]
 
 
 def test_each_step_reads_one_token_a_text_and_anew_what_the_context_cannot_hold():

@@ -22,7 +22,8 @@ from llmill.model.transformer import Transformer
 from llmill.runner.stopping import Stop
 from llmill.training import resume
 from llmill.training.batches import Batch, Permutation, collate_texts, learnt_example
-from llmill.training.loop import Check, Work, fit, length, write_curve
+from llmill.training.finite import Check
+from llmill.training.loop import Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.settings import Optimizer, Training
 from tests.jobs import Job
@@ -378,6 +379,15 @@ def test_what_kills_left_beside_the_states_goes_with_the_next_save(tmp_path):
     assert sorted(p.name for p in (tmp_path / "state").iterdir()) == [
         "000000010", "000000010.json", "000000012", "000000012.json",
     ]  # fmt: skip
+
+
+def test_saves_leave_the_states_of_another_training_of_the_stage(tmp_path):
+    """Stage classify has those of its sizes below those of the whole training, which saves again if
+    its last state was damaged.
+    """
+    fit(Toy(), replace(work(ToyBatches()), name="size_100"), job(tmp_path))
+    train(tmp_path)
+    assert resume.newest(tmp_path / "state/size_100")[0] == tmp_path / "state/size_100/000000012"
 
 
 def test_a_damaged_marker_makes_its_state_count_no_more(tmp_path):

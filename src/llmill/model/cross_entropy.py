@@ -25,17 +25,40 @@ def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     return _InChunks.apply(hidden.flatten(0, -2), weight, targets.flatten(), learning)
 
 
+@torch.no_grad()
+def cross_entropy_by_group(
+    hidden: Tensor, weight: Tensor, targets: Tensor, groups: Tensor, n_groups: int
+) -> Tensor:
+    """Return the summed cross-entropy in nats of each group, (n_groups,), without gradients.
+    `groups`, (...), gives the group of each position, from 0; the rest is as in `cross_entropy`.
+
+    The sum of a group is, to the bit, `cross_entropy` with all other targets ignored, but the head
+    is computed only once.
+    """
+    states, head = _for_products(hidden.flatten(0, -2), weight)
+    sums = torch.zeros(n_groups, device=hidden.device)
+    size = _chunk_size(head, learning=False)
+    chunks = (x.split(size) for x in (states, targets.flatten(), groups.flatten()))
+    with torch.autocast(hidden.device.type, enabled=False):
+        for chunk, target, group in zip(*chunks, strict=True):
+            nats = _log_probabilities(chunk, head, len(weight))
+            of_targets = nats.gather(1, torch.where(target != IGNORE, target, 0)[:, None])[:, 0]
+            for each in group.unique().tolist():
+                counts = (target != IGNORE) & (group == each)
+                sums[each] -= torch.where(counts, of_targets, 0.0).sum()
+    return sums
+
+
 class _InChunks(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, learning: bool
     ) -> Tensor:
-        device = hidden.device.type
-        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        with torch.autocast(device, enabled=False):
+        states, head = _for_products(hidden, weight)
+        with torch.autocast(hidden.device.type, enabled=False):
             loss, gradients = _loss_and_gradients(
-                hidden.to(kind or hidden.dtype),
-                _rounded_up(weight.to(kind or weight.dtype), ROUND[device]),
+                states,
+                head,
                 targets,
                 len(weight),
                 learning and any(ctx.needs_input_grad),
@@ -73,14 +96,12 @@ def _loss_and_gradients(
     if learning:
         zeros = torch.zeros(weight.shape, device=weight.device) if of_head else None
         gradients = torch.empty_like(hidden), zeros
-    size = max(LEAST if learning else 1, CHUNK[hidden.device.type] // len(weight))
+    size = _chunk_size(weight, learning)
     for start in range(0, len(hidden), size):
         chunk, target = hidden[start : start + size], targets[start : start + size]
         learnt = target != IGNORE
         at = torch.where(learnt, target, 0)[:, None]  # (n, 1)
-        logits = (chunk @ weight.mT).float()  # (n, V)
-        logits[:, vocab_size:] = float("-inf")
-        nats = logits.log_softmax(dim=-1)
+        nats = _log_probabilities(chunk, weight, vocab_size)  # (n, V)
         loss -= torch.where(learnt, nats.gather(1, at)[:, 0], 0.0).sum()
         if gradients is not None:
             of_hidden, of_weight = gradients
@@ -94,6 +115,28 @@ def _loss_and_gradients(
         return loss, None
     of_hidden, of_weight = gradients
     return loss, (of_hidden, None if of_weight is None else of_weight[:vocab_size])
+
+
+def _for_products(hidden: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in the number type of autocast if it is on, and the head with more rows."""
+    device = hidden.device.type
+    kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    head = _rounded_up(weight.to(kind or weight.dtype), ROUND[device])
+    return hidden.to(kind or hidden.dtype), head
+
+
+def _chunk_size(weight: Tensor, learning: bool) -> int:
+    """Return the number of positions in a chunk."""
+    return max(LEAST if learning else 1, CHUNK[weight.device.type] // len(weight))
+
+
+def _log_probabilities(hidden: Tensor, weight: Tensor, vocab_size: int) -> Tensor:
+    """Return the log-probabilities of all tokens, (n, V), for `hidden`, (n, C). Rows that round up
+    the head have none.
+    """
+    logits = (hidden @ weight.mT).float()
+    logits[:, vocab_size:] = float("-inf")
+    return logits.log_softmax(dim=-1)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:

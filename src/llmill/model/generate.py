@@ -6,7 +6,7 @@ which every step then reads again.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -48,7 +48,6 @@ class Choice:
 GREEDY = Choice()
 
 
-@torch.inference_mode()
 def generate(
     model: Transformer,
     prompts: list[list[int]],
@@ -66,18 +65,36 @@ def generate(
 
     Without `cached`, every step reads every text again, which gives the same tokens more slowly.
     """
+    begun = [ids or [end_of_text] for ids in prompts]
+    stops = {end_of_text, *ends}
+    texts = generate_with_ends(model, begun, max_new_tokens, stops, choice, seed, cached)
+    return [ids[:-1] if ids and ids[-1] in stops else ids for ids in texts]
+
+
+@torch.inference_mode()
+def generate_with_ends(
+    model: Transformer,
+    prompts: Sequence[list[int]],
+    max_new_tokens: int,
+    ends: Collection[int],
+    choice: Choice = GREEDY,
+    seed: int = 0,
+    cached: bool = True,
+) -> list[list[int]]:
+    """Return the new token ids of each prompt, as `generate` does, but including the token of
+    `ends` that stops them. Raises ValueError for an empty prompt.
+    """
     if not prompts:
         return []
     writer = Writer(model, cached, expected=len(prompts))
     texts: dict[int, list[int]] = {}
     for i, ids in enumerate(prompts):
-        texts[writer.begin(list(ids) or [end_of_text], choice, seed + i)] = []
+        texts[writer.begin(ids, choice, seed + i)] = []
     for _ in range(max_new_tokens):
         for number, sample in writer.step().items():
-            if sample.token == end_of_text or sample.token in ends:
+            texts[number].append(sample.token)
+            if sample.token in ends:
                 writer.end(number)
-            else:
-                texts[number].append(sample.token)
     return list(texts.values())
 
 

@@ -4,12 +4,12 @@ The divergence is estimated on answers that the reference draws before training.
 log-probabilities of their tokens must be kept, not a second model.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from llmill.model.generate import Choice, Writer
+from llmill.model.generate import Choice, generate_with_ends
 from llmill.model.transformer import Transformer
 from llmill.text.tokenization.template import Template
 from llmill.training.batches import Batch, collate_texts, learnt_example
@@ -34,7 +34,9 @@ class Drift:
         """
         block = reference.config.block_size
         cut = [ids[-(block - max_new_tokens) :] for ids in prompts]
-        drawn = _answers(reference, cut, template.tokenizer.ends, max_new_tokens, seed)
+        # With the token that ends an answer: another end would be one that the model did not draw.
+        ends, choice = template.tokenizer.ends, Choice(temperature=1.0)
+        drawn = generate_with_ends(reference, cut, max_new_tokens, ends, choice, seed)
         examples = []
         for prompt, answer in zip(cut, drawn, strict=True):
             ids = [*prompt, *answer]
@@ -62,25 +64,3 @@ class Drift:
     def _nats(self, model: nn.Module, batch: Batch) -> Tensor:
         device = next(model.parameters()).device
         return token_log_probabilities(model, batch.to(device)).double().cpu()
-
-
-def _answers(
-    model: Transformer,
-    prompts: Sequence[list[int]],
-    ends: Collection[int],
-    max_new_tokens: int,
-    seed: int,
-) -> list[list[int]]:
-    """Draw an answer to each prompt, as `generate` does, but with the token that ends it: another
-    end token would be one that the model did not draw.
-    """
-    writer = Writer(model, expected=len(prompts))
-    answers: dict[int, list[int]] = {}
-    for number, prompt in enumerate(prompts):
-        answers[writer.begin(prompt, Choice(temperature=1.0), seed + number)] = []
-    for _ in range(max_new_tokens):
-        for text, sample in writer.step().items():
-            answers[text].append(sample.token)
-            if sample.token in ends:
-                writer.end(text)
-    return list(answers.values())

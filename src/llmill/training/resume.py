@@ -133,7 +133,8 @@ def _remove_all_but_newest(folder: Path, saved: Path) -> None:
     for marker in folder.glob("*.json"):
         if marker.stem not in keep:
             marker.unlink()
-    for left in folder.iterdir():
+    # Folders with other names are those of the stage's other trainings.
+    for left in folder.glob("[0-9]*"):
         if left.is_dir() and left.name not in keep:
             shutil.rmtree(left, ignore_errors=True)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from llmill.model.cross_entropy import IGNORE, cross_entropy
+from llmill.model.cross_entropy import cross_entropy_by_group
 from llmill.model.transformer import Transformer
 from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
@@ -116,17 +116,18 @@ def _sums_by_source(
     are 0 without `sizes`.
     """
     device = next(model.parameters()).device
-    nats, tokens = np.zeros(len(shards.sources)), np.zeros(len(shards.sources), dtype=int)
+    count = len(shards.sources)
+    nats, tokens = np.zeros(count), np.zeros(count, dtype=int)
     n_bytes = 0
     for numbers in spread(shards, block_size, at_most=None):
         batch = windows(shards, block_size, numbers)
         places = [np.arange(n * block_size + 1, (n + 1) * block_size + 1) for n in numbers]
-        source = torch.from_numpy(shards.sources_of(np.stack(places)))  # (B, T), for each target
-        hidden = model.hidden(batch.inputs[0].to(device))
-        for each in source.unique().tolist():
-            targets = batch.targets.masked_fill(source != each, IGNORE).to(device)
-            nats[each] += float(cross_entropy(hidden, model.head.weight, targets))
-            tokens[each] += int((source == each).sum())
+        source = shards.sources_of(np.stack(places))  # (B, T), for each target
+        hidden, targets = model.hidden(batch.inputs[0].to(device)), batch.targets.to(device)
+        groups = torch.from_numpy(source).to(device)
+        sums = cross_entropy_by_group(hidden, model.head.weight, targets, groups, count)
+        nats += sums.cpu().double().numpy()
+        tokens += np.bincount(source.flatten(), minlength=count)
         n_bytes += 0 if sizes is None else int(sizes[batch.targets.numpy()].sum())
     return nats, tokens, n_bytes
 
