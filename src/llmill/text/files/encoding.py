@@ -45,7 +45,8 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterat
     blocks = iter(blocks)
     first = next(blocks, b"")
     name = check(encoding, str(path)) if encoding is not None else _recognized(first)
-    decoder = codecs.getincrementaldecoder(_in_blocks(name, first))()
+    name = _in_blocks(name, first)
+    decoder = codecs.getincrementaldecoder(name)()
     plain = io.IncrementalNewlineDecoder(None, translate=True)
     read, row, has_nul, mark = 0, 1, False, MARK
     for block, after in pairwise(chain([first], blocks, [b""])):
@@ -55,18 +56,15 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterat
         try:
             text = plain.decode(decoder.decode(block, is_last), is_last)
         except UnicodeError as error:
-            # They begin in the block before if a character is unfinished there.
-            wrong, start = block, 0
-            if isinstance(error, UnicodeDecodeError):
-                wrong, start = error.object, error.start
-            row += plain.decode(wrong[:start].decode(name, "replace"), final=True).count("\n")
-            start += read - len(wrong)
+            good, left = _good(error, block)
+            row += plain.decode(good.decode(name, "replace"), final=True).count("\n")
+            at = f"at byte {read - left}"
             if encoding is not None:
-                said = f"not {encoding} at byte {start}, as its `encoding` says; name another"
+                said = f"not {encoding} {at}, as its `encoding` says; name another"
             elif has_nul or any(b"\0" in rest for rest in chain([after], blocks)):
-                said = f"not text in {name.upper()} at byte {start} but a binary file"
+                said = f"not text in {name.upper()} {at} but a binary file"
             else:
-                said = f"not {name.upper()} at byte {start}; set encoding to its own, e.g. cp1252"
+                said = f"not {name.upper()} {at}; set encoding to its own, e.g. cp1252"
             raise UserError(f"{path}, row {row}: {said}") from None
         if "\0" in text:
             row += text.count("\n", 0, text.index("\0"))
@@ -78,6 +76,16 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterat
         if text:
             yield text.removeprefix(mark)
             mark = ""
+
+
+def _good(error: UnicodeError, block: bytes) -> tuple[bytes, int]:
+    """Return the bytes before the wrong ones, and how many bytes remain in the block from there.
+
+    They may begin in the block before, if a character is unfinished there.
+    """
+    if not isinstance(error, UnicodeDecodeError):  # the codec does not say where it failed
+        return b"", len(block)
+    return error.object[: error.start], len(error.object) - error.start
 
 
 def check(encoding: str, where: str) -> str:
