@@ -10,11 +10,10 @@ from llmill.contract.errors import UserError
 from llmill.new_data import dialogues, questions, table, texts
 from llmill.new_data.finding import Finding, flow
 from llmill.stages.settings.download import OWN
-from llmill.tasks import tables
 from llmill.text.files import endings
 
 TEXTS = (".txt", ".md")  # besides rows of text, which are recognized by their columns
-ENDINGS = (*(end for end in tables.ENDINGS if end not in TEXTS), *TEXTS)
+ENDINGS = (*(end for end in endings.TABLES if end not in TEXTS), *TEXTS)
 UNPACK = {".gz": "gunzip", ".zst": "unzstd", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz"}
 OPTIONS = {  # advice about keys of `params.yaml` -> advice about the options of the command
     "set encoding to its own, e.g. ": "name its own, e.g. --encoding ",

@@ -16,13 +16,12 @@ import pandas as pd
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import rows
+from llmill.text.files import endings
 from llmill.text.files.encoding import decode
 
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
+DELIMITERS = endings.DELIMITERS
 LIKELY = ",;\t|"  # common delimiters of columns
-JSON = (".json", ".jsonl", ".ndjson")
 FORM = 'expected {"column": value, ...}'
-ENDINGS = (*DELIMITERS, *JSON, ".parquet")
 
 
 def read(
@@ -62,16 +61,15 @@ def read_all(
     """Read every column. If `wanted` is given and rows are objects, only the wanted columns are
     filled. Raises `UserError` as `read` does.
     """
-    if path.suffix in (*JSON, ".parquet"):
+    if path.suffix in endings.ROWS:
         frame = _frame(path, rows.read(path, encoding), wanted)
     elif path.suffix in DELIMITERS:
         separator = delimiter or DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
         frame = _separated(path, text, separator, quotes, header)
     else:
-        raise UserError(
-            f"{path}: its ending is none of {', '.join(ENDINGS)}; export it as one, or rename it"
-        )
+        known = ", ".join(endings.TABLES)
+        raise UserError(f"{path}: its ending is none of {known}; export it as one, or rename it")
     if frame.empty:
         raise UserError(f"{path}: no rows in it")
     return frame
