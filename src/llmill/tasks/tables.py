@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from llmill.contract import elsewhere
-from llmill.contract.errors import UserError
+from llmill.contract.errors import SettingError, UserError
 from llmill.tasks import rows
 from llmill.text.files import endings
 from llmill.text.files.encoding import decode
@@ -112,9 +112,11 @@ def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
     """Refuse a first row that another delimiter would separate."""
     other = max(LIKELY, key=names[0].count)
     if len(names) == 1 and other in names[0]:
-        raise UserError(
+        raise SettingError(
             f"{path}: its first row is {elsewhere.quoted(names[0])}, a single column with "
-            f"delimiter {delimiter!r}; set delimiter to {json.dumps(other)}"
+            f"delimiter {delimiter!r}; ",
+            as_key=f"set delimiter to {json.dumps(other)}",
+            as_option=f"name it: --delimiter {json.dumps(other)}",
         )
 
 
