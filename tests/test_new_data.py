@@ -103,6 +103,7 @@ def test_the_line_about_tokens_names_the_stage_that_makes_a_tokenizer_until_ther
         ("mmlu.csv", "Which?,tree,stone,B\nWho?,me,you,A\n", {}, "mmlu: {file: own/mmlu.csv}"),
         ("q.tsv", "Question\toption a\toption b\tKey\tTopic\nWhich?\ttree\tstone\tB\twood\n", {}, 'mmlu: {file: own/q.tsv, question: Question, choices: ["option a", "option b"], answer: Key, subject: Topic}'),
         ("q.jsonl", '{"question": "Which?", "choices": ["tree", "stone"], "answer": 1}\n', {}, "mmlu: {file: own/q.jsonl, question: question, choices: [choices], answer: answer}"),
+        ("q.ndjson", '{"question": "Which?", "choices": ["tree", "stone"], "answer": 1}\n', {}, "mmlu: {file: own/q.ndjson, question: question, choices: [choices], answer: answer}"),
         ("web.jsonl", '{"text": "a page"}\n{"text": "another"}\n', {}, "text: [world, {file: own/web.jsonl, format: documents}]"),
         ("web.jsonl", '{"text": "café"}\n{"text": "another"}\n'.encode("cp1252"), {"encoding": "cp1252"}, "text: [world, {file: own/web.jsonl, format: documents, encoding: cp1252}]"),
         ("spam.csv", "v1,v2,,,\nham,hello you,,,\nspam,win it,,,\nham,hi there,,,\n", {}, "classification: {file: own/spam.csv, text: v2, label: v1}"),
@@ -199,7 +200,7 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
         (
             "q.tab",
             "question\tA\tB\tanswer\nWhich?\ttree\tstone\tB\n",
-            "q.tab: looks like multiple-choice questions: export it as one of .csv, .tsv, .json, .jsonl, .parquet",
+            "q.tab: looks like multiple-choice questions: export it as one of .csv, .tsv, .json, .jsonl, .ndjson, .parquet",
         ),
         ("a.jsonl.gz", gzip.compress(b'{"text": " "}\n'), "a.jsonl.gz: no text in it"),
         ("a.csv", "body;label\nhello;1\n", 'name it: --delimiter ";"'),

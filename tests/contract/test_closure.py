@@ -190,6 +190,13 @@ def test_what_a_judge_is_asked_is_code_of_its_stage_and_of_no_training():
         assert not prompts & closure.code_of(source(), stage, LOCK)["tables"].keys()
 
 
+@pytest.mark.parametrize("stage", sorted({s.name for s in STAGES.values()} - {"report"}))
+def test_an_edit_of_the_report_s_page_reruns_no_other_stage(stage):
+    templates = {"llmill/report/page.html.jinja", "llmill/report/page.css"}
+    assert templates <= closure.code_of(source(), "report", LOCK)["tables"].keys()
+    assert not templates & closure.code_of(source(), stage, LOCK)["tables"].keys()
+
+
 def test_every_stage_depends_on_the_code_that_stage_code_writes_for_it_and_on_no_source():
     for stage in STAGES.values():
         if stage.name in ("paths", "code"):  # before it

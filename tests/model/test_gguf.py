@@ -170,6 +170,42 @@ def test_a_tensor_too_many_and_numbers_that_are_none_are_named(tmp_path):
     assert refusal(file) == "output_norm.weight: not all numbers are finite"
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("rope_freqs.weight", np.float32(1), "the file has (), the config says (8,); download"),
+        ("rope_freqs.weight", np.ones(0, np.float32), "the file has (0,), the config says (8,); "),
+        ("rope_freqs.weight", np.ones((8, 8), np.float32), "the file has (8, 8), the config says"),
+        ("rope_freqs.weight", np.ones(8, np.int32), "numbers of type I32, which the library gguf"),
+        ("rope_freqs.weight", np.ones(8, np.float64), "numbers of type F64, which the library"),
+        (
+            "token_embd.weight",
+            np.float32(1),
+            "the file has (), expected a row per token of the voc",
+        ),
+        ("token_embd.weight", np.ones((0, 64), np.float32), "the file has (0, 64), expected a row"),
+        ("blk.0.attn_q.weight", np.float32(1), "the file has (), the config says (64, 64); down"),
+    ],
+)
+def test_a_tensor_without_dimensions_or_rows_or_of_another_type_is_one_line(
+    name, values, said, tmp_path
+):
+    model = llama(**WIDE)
+    file, metadata = tmp_path / "a.gguf", ggufs.shape(model) | ggufs.bytes_tokens(95)
+    del metadata["llama.vocab_size"]
+    writer = library.GGUFWriter(file, "llama")
+    for key, value in metadata.items():
+        if value != []:  # the library cannot write a list of nothing
+            writer.add_key_value(key, value, library.GGUFValueType.get_type(value))
+    for key, matrix in (ggufs.tensors(model) | {name: np.asarray(values)}).items():
+        writer.add_tensor(key, matrix)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert refusal(file).startswith(f"{name}: {said}")
+
+
 def test_a_file_cut_short_or_of_another_kind_is_one_line(tmp_path):
     file, _ = file_of(tmp_path, llama(**WIDE))
     whole = file.read_bytes()

@@ -295,6 +295,25 @@ def test_a_head_that_is_the_embedding_once_more_is_tied(tmp_path, caplog):
     assert caplog.messages == []
 
 
+@pytest.mark.parametrize(
+    ("shape", "said"), [((), "()"), ((0,), "(0,)"), ((0, 32), "(0, 32)"), ((96,), "(96,)")]
+)
+def test_an_embedding_and_a_head_that_are_no_matrices_are_one_line(shape, said, tmp_path):
+    tied_with_a_head(tmp_path, llama, "model.embed_tokens.weight", 0.0)
+    file = tmp_path / "model.safetensors"
+    tensors = load_file(file)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[name] = torch.ones(shape)
+    save_file(tensors, file, metadata={"format": "pt"})
+    for read in (huggingface.load, huggingface.read_shape):
+        with pytest.raises(UserError) as caught:
+            read(tmp_path)
+        assert str(caught.value) == (
+            f"{file}: model.embed_tokens.weight: the file has {said}, the config says (96, 32); "
+            "download the model again, or correct the config"
+        )
+
+
 def test_an_option_that_is_missing_is_named(folder):
     config = json.loads((folder / "config.json").read_text())
     del config["intermediate_size"]

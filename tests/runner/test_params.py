@@ -203,7 +203,7 @@ def test_roles_mix_and_may_be_null_or_ones_own(tmp_path, roles):
         ({"mmlu": {"file": "own/a.csv", "choices": []}}, "download.mmlu.choices = []: one column at least"),
         ({"mmlu": {"file": "own/a.csv", "choices": ["a"] * 11}}, "a question has up to 10 choices"),
         ({"mmlu": {"file": "own/a.csv", "dev": "own/b/a.csv"}}, "file and dev are both called a.csv"),
-        ({"mmlu": {"file": "own/a.txt"}}, "a table of questions ends in .csv, .tsv, .json, .jsonl, .parquet"),
+        ({"mmlu": {"file": "own/a.txt"}}, "a table of questions ends in .csv, .tsv, .json, .jsonl, .ndjson, .parquet"),
         ({"classification": 3}, "download.classification = 3: Input should be a valid string"),
         ({"text": [{"file": "own/a.txt", "format": "proes"}]}, "download.text.0.format = 'proes'"),
         ({"text": {"file": "own/a.txt"}}, "download.text: expected a list, e.g. [world, {file: own/novel.txt}]"),

@@ -113,7 +113,10 @@ def test_a_minimal_pair_is_told_by_three_and_kept(found):
     assert {*items["minimal_pairs"][0]} == {
         "phenomenon", "right", "wrong", "model", "unigram", "shorter",
     }  # fmt: skip
-    assert "1.000 bits per byte; 100.0 % of the last words" in job.said[-1]
+    assert job.said[-1] == (
+        "1.000 bits per byte; 100.0% of the last words; "
+        f"{pairs['model']['value']:.1%} of the minimal pairs"
+    )
 
 
 def test_sentences_of_the_training_text_are_asked_about_in_no_pair(tmp_path, found):
@@ -136,6 +139,12 @@ def test_documents_too_short_for_windows_or_words_leave_no_figures_and_no_error(
         "n": 0,
         "covers": "items",
     }
+
+
+def test_a_metric_without_observations_is_a_dash_in_the_line_of_the_stage(tmp_path):
+    metrics, _, job = measured(chain(tmp_path, [LEARNT], [""]))
+    assert metrics["bits_per_byte"]["all"] is None
+    assert job.said[-1].startswith("– bits per byte; 0.0% of the last words; ")
 
 
 def test_a_copy_is_as_long_as_half_a_window_where_the_context_shortens_windows(tmp_path):

@@ -58,6 +58,23 @@ def test_a_file_is_binary_if_a_nul_is_anywhere_in_it():
         list(decoded(blocks[:3], FILE, None))
 
 
+@pytest.mark.parametrize(
+    ("encoding", "blocks", "offset"),
+    [
+        # The second line, and then half of a surrogate pair, in the byte order of the mark.
+        ("utf-16", [b"\xfe\xff\0a\0\n", b"\0b\0\n\xdc\0\0c"], 10),
+        ("utf-16", [b"\xff\xfea\0\n\0", b"b\0\n\0\0\xdcc\0"], 10),
+        ("utf-32", [b"\0\0\xfe\xff\0\0\0\n", b"\0\0\0\n\0\x11\0\0"], 12),
+    ],
+)
+def test_the_row_of_a_wrong_character_is_counted_in_the_byte_order_of_the_mark(
+    encoding, blocks, offset
+):
+    said = rf"row 3: not {encoding} at byte {offset}, as its `encoding` says"
+    with pytest.raises(UserError, match=said):
+        list(decoded(blocks, FILE, encoding))
+
+
 def test_an_empty_file_is_an_empty_text():
     assert decode(b"", FILE, None) == decode(b"\xef\xbb\xbf", FILE, None) == ""
 

@@ -219,7 +219,10 @@ def test_a_model_keeps_its_tokenizers_folder_and_no_other(tmp_path):
             "b: only role text takes `column` and `encoding`",
         ),
         ({"b": entry(role="mmlu", format=None)}, ".parquet files in folders dev, val and test"),
-        ({"b": entry(role="instruction", format=None)}, "takes one .json, .jsonl or"),
+        (
+            {"b": entry(role="instruction", format=None)},
+            "takes one .json, .jsonl, .ndjson or .parquet file",
+        ),
         ({"b": entry(role="tokenizer", format=None)}, "takes encoder.json and vocab.bpe"),
         ({"b": weights("model.safetensors")}, "config.json and weights are needed"),
         ({"b": weights("config.json", "tokenizer.json")}, "config.json and weights are needed"),

@@ -60,11 +60,7 @@ def _refuse_other_shapes(
             expected = (part.rows, *shapes[target][1:])
             if part.change is turned:
                 expected = expected[::-1]
-            if stored.tensors[name].shape != expected:
-                raise UserError(
-                    f"{stored.tensors[name].file}: {name}: the file has "
-                    f"{stored.tensors[name].shape}, the config says {expected}"
-                )
+            stored.refuse_other_shape(name, expected)
             stored.refuse_other_numbers(name)
 
 

@@ -148,9 +148,15 @@ def _shape(source: Gguf) -> tuple[Model, int]:
     own = {k.removeprefix(prefix): v for k, v in source.values.items() if k.startswith(prefix)}
     options = Options(source.file, own)
     embedding = source.tensors.get("token_embd.weight")
-    if embedding is None or len(embedding.shape) != 2:
+    if embedding is None:
         raise UserError(f"{source.file}: token_embd.weight: no such tensor")
-    rows = int(embedding.shape[1])
+    shape = tuple(map(int, reversed(embedding.shape)))
+    if len(shape) != 2 or 0 in shape:
+        raise UserError(
+            f"{source.file}: token_embd.weight: the file has {shape}, expected a row per token "
+            "of the vocabulary; download the model again"
+        )
+    rows = shape[0]
     options.only("vocab_size", None, rows)
     fields = {"gpt2": _gpt2, "llama": _llama}[source.architecture](options, source)
     fields |= {
@@ -212,8 +218,11 @@ def _scaling(source: Gguf, options: Options, base: float, size: int) -> RotarySc
     before = options.whole("rope.scaling.original_context_length", None) or LLAMA3_CONTEXT
     if SLOWER not in source.tensors:
         return None
-    factors = torch.cat(list(Quantised.of(source).pieces(SLOWER, whole=True)))
-    if factors.shape == (size // 2,) and bool(factors.isfinite().all()) and factors.max() > 1:
+    stored = Quantised.of(source)
+    stored.refuse_other_shape(SLOWER, (max(1, size // 2),))  # `Model` refuses a head without a pair
+    stored.refuse_other_numbers(SLOWER)
+    factors = torch.cat(list(stored.pieces(SLOWER, whole=True)))
+    if bool(factors.isfinite().all()) and factors.max() > 1:
         scaling = RotaryScaling(
             factor=_short(float(factors.max())),
             low_frequency_factor=1.0,

@@ -44,7 +44,7 @@ def load(folder: Path) -> Transformer:
     _say_passed(options)
     stored = weights.of_folder(folder)
     stored.refuse_too_large(config, vocab_size, folder / CONFIG)
-    if config.tied and _has_other_head(stored):
+    if config.tied and _has_other_head(stored, (vocab_size, config.n_embd)):
         _say(options, f"tie_word_embeddings = True, but {HEAD} is not the embedding; read untied")
         config = config.model_copy(update={"tied": False})
     layout = architecture.layout(config, vocab_size)
@@ -59,7 +59,7 @@ def read_shape(folder: Path) -> tuple[Model, int]:
     """
     options = Options(folder / CONFIG, elsewhere.read_object(folder / CONFIG))
     config, vocab_size = _shape(options, _architecture(options))
-    if config.tied and _has_other_head(weights.of_folder(folder)):
+    if config.tied and _has_other_head(weights.of_folder(folder), (vocab_size, config.n_embd)):
         config = config.model_copy(update={"tied": False})
     return config, vocab_size
 
@@ -150,13 +150,16 @@ def _say(options: Options, text: str) -> None:
     LOG.warning("%s", printable.error(f"{options.file}: {text}"))
 
 
-def _has_other_head(stored: Weights) -> bool:
-    """Return whether there is a head whose numbers differ from the embedding's."""
+def _has_other_head(stored: Weights, shape: tuple[int, int]) -> bool:
+    """Return whether there is a head whose numbers differ from those of the embedding, which has
+    this shape. Raises `UserError` if it has another.
+    """
     names = _names(stored)
     embedding = next((names[n] for n in EMBEDDINGS if n in names), None)
     head = names.get(HEAD)
     if head is None or embedding is None:
         return False
+    stored.refuse_other_shape(embedding, shape)
     if stored.tensors[head].shape != stored.tensors[embedding].shape:
         return True
     for name in (head, embedding):

@@ -77,6 +77,15 @@ class Weights:
                     f"bytes, and the weights only {self.size:,}; write a shorter context there"
                 )
 
+    def refuse_other_shape(self, name: str, expected: tuple[int, ...]) -> None:
+        """Raise `UserError` for a tensor of another shape than the config gives."""
+        stored = self.tensors[name]
+        if stored.shape != expected:
+            raise UserError(
+                f"{stored.file}: {name}: the file has {stored.shape}, the config says {expected}; "
+                "download the model again, or correct the config"
+            )
+
     def refuse_other_numbers(self, name: str) -> None:
         """Raise `UserError` for a tensor whose number type is not in NUMBERS: packed or integer."""
         stored = self.tensors[name]
@@ -87,8 +96,9 @@ class Weights:
             )
 
     def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
-        """Yield the rows of a tensor, a few at a time, or all at once if `whole`. The file is
-        opened again for each piece, because an open file keeps what was read in memory.
+        """Yield the rows of a tensor, a few at a time, or all at once if `whole`. The
+        tensor must have at least one row. The file is opened again for each piece, because an open
+        file keeps what was read in memory.
         """
         stored = self.tensors[name]
         row = 4 * max(1, math.prod(stored.shape[1:]))

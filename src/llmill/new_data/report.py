@@ -6,22 +6,15 @@ from itertools import chain, count
 from pathlib import Path
 
 from llmill.contract import printable
-from llmill.contract.errors import UserError
+from llmill.contract.errors import SettingError, UserError
 from llmill.new_data import dialogues, questions, table, texts
 from llmill.new_data.finding import Finding, flow
 from llmill.stages.settings.download import OWN
-from llmill.tasks import tables
 from llmill.text.files import endings
 
 TEXTS = (".txt", ".md")  # besides rows of text, which are recognized by their columns
-ENDINGS = (*(end for end in tables.ENDINGS if end not in TEXTS), *TEXTS)
+ENDINGS = (*(end for end in endings.TABLES if end not in TEXTS), *TEXTS)
 UNPACK = {".gz": "gunzip", ".zst": "unzstd", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz"}
-OPTIONS = {  # advice about keys of `params.yaml` -> advice about the options of the command
-    "set encoding to its own, e.g. ": "name its own, e.g. --encoding ",
-    "encoding must be set to its own, e.g. ": "name its encoding, e.g. --encoding ",
-    "as its `encoding` says; name another": "as --encoding says; name another",
-    "set delimiter to ": "name it: --delimiter ",
-}
 
 
 def print_report(path: Path, encoding: str | None = None, delimiter: str | None = None) -> None:
@@ -32,11 +25,8 @@ def print_report(path: Path, encoding: str | None = None, delimiter: str | None 
     own = path if path.parts[:1] == (OWN,) else _free(Path(OWN, path.name), path)
     try:
         finding = _finding(path, own, encoding, delimiter)
-    except UserError as error:
-        said = str(error)
-        for key, option in OPTIONS.items():
-            said = said.replace(key, option)
-        raise UserError(said) from None
+    except SettingError as error:
+        raise UserError(error.for_command()) from None
     for line in finding.lines:
         print(printable.line(line))
     value = flow(finding.value)

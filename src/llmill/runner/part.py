@@ -9,17 +9,21 @@ import importlib
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from llmill.contract import closure, record, source
+from llmill.contract import closure, pipeline, record, source
 from llmill.contract.countdown import tell
 from llmill.contract.errors import UserError
 from llmill.contract.job import Job
-from llmill.contract.parts import FOLDER
+from llmill.contract.parts import FOLDER, Part
+from llmill.contract.pipeline import Stage
 from llmill.runner import audit, params, scratch, skipping
 from llmill.runner.stopping import Stop
 from llmill.runner.tracking import Track
 
+Versions = dict[str, str | tuple[int, int] | None]
 SHARE = re.compile(r"([1-9]\d{0,8})-of-([1-9]\d{0,8})")
 
 
@@ -37,6 +41,7 @@ def make_parts(name: str, share: str) -> None:
     stage = known[name]
     if skipping.reason(stage):
         return
+    before = _versions(stage, stages)
     code = closure.code_of(closure.SourceTree(), name, closure.read_lock())
     if record.read_json(Path(stage.code[0])) != code:  # parts are named by it
         tell(name, f"share {share}: skipped, because {stage.code[0]} is of different source code")
@@ -57,11 +62,49 @@ def make_parts(name: str, share: str) -> None:
             mine = found[number - 1 :: n]
             store = job.parts
             for part in mine:
-                store.made(part)
+                store.made(_checked(part, lambda: _refuse_others(stage, stages, before, share)))
         job.say(f"share {share}: {len(mine)} of {len(found)} parts")
     finally:
         stop.ignore()
         shutil.rmtree(out, ignore_errors=True)
+
+
+def _checked(part: Part, check: Callable[[], None]) -> Part:
+    """Return the part with a check between its writing and the moment from which it counts."""
+
+    def write(folder: Path) -> None:
+        part.write(folder)
+        check()
+
+    return replace(part, write=write)
+
+
+def _refuse_others(stage: Stage, stages: dict[str, Stage], before: Versions, share: str) -> None:
+    """Raise `UserError` if what the stage reads is no longer what it was.
+
+    A share does not take DVC's lock, so an edit of source or data may reach its inputs. A part of
+    the old code or data could then lie under the name of the new, and the stage would trust it.
+    """
+    now = _versions(stage, stages)
+    for name, version in before.items():
+        if now[name] != version:
+            raise UserError(
+                f"{stage.address}: stage {name} ran while share {share} was made, so its last part "
+                "is not kept; the same command makes the rest from the new result"
+            )
+
+
+def _versions(stage: Stage, stages: dict[str, Stage]) -> Versions:
+    """Return what tells whether a stage that this one reads has run again, by its address: the hash
+    of the code file, and time and size of the records of the others. None for what is not there.
+    """
+    code = Path(stage.code[0])
+    versions: Versions = {closure.STAGE: record.sha256_file(code) if code.exists() else None}
+    for each in pipeline.parents(stages, stage):
+        file = Path(each.out, record.NAME)  # may be no input of the stage, so it is not opened
+        status = file.stat() if file.exists() else None
+        versions[each.address] = status and (status.st_mtime_ns, status.st_size)
+    return versions
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -25,11 +25,10 @@ from llmill.evaluation.language import (
 from llmill.evaluation.language.last_words import Guess
 from llmill.evaluation.language.ngrams import Bigram, Unigram, stretches
 from llmill.evaluation.statistics import intervals
-from llmill.evaluation.statistics.intervals import Draws
+from llmill.evaluation.statistics.intervals import Draws, Interval
 from llmill.model import checkpoint
 from llmill.model.generate import Choice, generate
 from llmill.model.transformer import Transformer
-from llmill.report import form
 from llmill.stages.settings.signals import Signals
 from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
@@ -83,10 +82,18 @@ def run(params: Parameters, job: Job) -> None:
         job.track.table(name, rows)
     job.track.metrics(intervals.numbers_of(metrics))
     job.say(
-        f"{form.number(metrics['bits_per_byte']['all'], 'bits')} bits per byte; "
-        f"{form.number(metrics['last_words']['accuracy'], 'share')} of the last words; "
-        f"{form.number(metrics['minimal_pairs']['model'], 'share')} of the minimal pairs"
+        f"{shown(metrics['bits_per_byte']['all'], '.3f')} bits per byte; "
+        f"{shown(metrics['last_words']['accuracy'], '.1%')} of the last words; "
+        f"{shown(metrics['minimal_pairs']['model'], '.1%')} of the minimal pairs"
     )
+
+
+def shown(metric: Interval | None, form: str) -> str:
+    """Format the value of a metric; a dash if nothing could be measured.
+
+    `llmill.report` formats metrics, too, but the stage would then run anew with each edit there.
+    """
+    return "–" if metric is None else format(metric["value"], form)
 
 
 def opened(settings: Signals, job: Job) -> Subject:

@@ -13,8 +13,7 @@ from typing import Any
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.tasks import conversation, rows
-
-ENDINGS = (".json", ".jsonl", ".ndjson", ".parquet")
+from llmill.text.files import endings
 
 Task = tuple[str, str]  # instruction and input
 
@@ -98,7 +97,7 @@ def files(path: Path) -> list[Path]:
     """Return the file itself, or the files in a folder that may hold answers, sorted by name."""
     if not path.is_dir():
         return [path]
-    found = sorted(each for each in path.iterdir() if each.suffix in ENDINGS)
+    found = sorted(each for each in path.iterdir() if each.suffix in endings.ROWS)
     if not found:
-        raise UserError(f"{path}: no file in it that ends with {', '.join(ENDINGS)}")
+        raise UserError(f"{path}: no file in it that ends with {', '.join(endings.ROWS)}")
     return found

@@ -14,15 +14,14 @@ from typing import Any
 import pandas as pd
 
 from llmill.contract import elsewhere
-from llmill.contract.errors import UserError
+from llmill.contract.errors import SettingError, UserError
 from llmill.tasks import rows
+from llmill.text.files import endings
 from llmill.text.files.encoding import decode
 
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
+DELIMITERS = endings.DELIMITERS
 LIKELY = ",;\t|"  # common delimiters of columns
-JSON = (".json", ".jsonl", ".ndjson")
 FORM = 'expected {"column": value, ...}'
-ENDINGS = (*DELIMITERS, *JSON, ".parquet")
 
 
 def read(
@@ -62,16 +61,15 @@ def read_all(
     """Read every column. If `wanted` is given and rows are objects, only the wanted columns are
     filled. Raises `UserError` as `read` does.
     """
-    if path.suffix in (*JSON, ".parquet"):
+    if path.suffix in endings.ROWS:
         frame = _frame(path, rows.read(path, encoding), wanted)
     elif path.suffix in DELIMITERS:
         separator = delimiter or DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
         frame = _separated(path, text, separator, quotes, header)
     else:
-        raise UserError(
-            f"{path}: its ending is none of {', '.join(ENDINGS)}; export it as one, or rename it"
-        )
+        known = ", ".join(endings.TABLES)
+        raise UserError(f"{path}: its ending is none of {known}; export it as one, or rename it")
     if frame.empty:
         raise UserError(f"{path}: no rows in it")
     return frame
@@ -114,9 +112,11 @@ def _refuse_single_column(path: Path, names: list[str], delimiter: str) -> None:
     """Refuse a first row that another delimiter would separate."""
     other = max(LIKELY, key=names[0].count)
     if len(names) == 1 and other in names[0]:
-        raise UserError(
+        raise SettingError(
             f"{path}: its first row is {elsewhere.quoted(names[0])}, a single column with "
-            f"delimiter {delimiter!r}; set delimiter to {json.dumps(other)}"
+            f"delimiter {delimiter!r}; ",
+            as_key=f"set delimiter to {json.dumps(other)}",
+            as_option=f"name it: --delimiter {json.dumps(other)}",
         )
 
 

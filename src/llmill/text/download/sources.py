@@ -190,9 +190,9 @@ class Source(TablePart):
 TAKES = {
     "text": ".txt, .md, .jsonl (each also .gz or .zst) and .parquet files",
     "classification": "one file of label<TAB>text rows",
-    "instruction": "one .json, .jsonl or .parquet file",
-    "preference": "one .json, .jsonl or .parquet file",
-    "mmlu": ".csv, .tsv, .json, .jsonl and .parquet files in folders dev, val and test",
+    "instruction": "one .json, .jsonl, .ndjson or .parquet file",
+    "preference": "one .json, .jsonl, .ndjson or .parquet file",
+    "mmlu": ".csv, .tsv, .json, .jsonl, .ndjson and .parquet files in folders dev, val and test",
     "tokenizer": "encoder.json and vocab.bpe",
     "init": "a model's folder: config.json, .safetensors and its tokenizer's files, or one .gguf, "
     "never a pickle",

@@ -15,7 +15,7 @@ from encodings.aliases import aliases
 from itertools import chain, pairwise
 from pathlib import Path
 
-from llmill.contract.errors import UserError
+from llmill.contract.errors import SettingError, UserError
 
 MARKS = (  # longer marks first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF8, "utf-8"),
@@ -45,7 +45,8 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterat
     blocks = iter(blocks)
     first = next(blocks, b"")
     name = check(encoding, str(path)) if encoding is not None else _recognized(first)
-    decoder = codecs.getincrementaldecoder(_in_blocks(name, first))()
+    name = _in_blocks(name, first)
+    decoder = codecs.getincrementaldecoder(name)()
     plain = io.IncrementalNewlineDecoder(None, translate=True)
     read, row, has_nul, mark = 0, 1, False, MARK
     for block, after in pairwise(chain([first], blocks, [b""])):
@@ -55,29 +56,52 @@ def decoded(blocks: Iterable[bytes], path: Path, encoding: str | None) -> Iterat
         try:
             text = plain.decode(decoder.decode(block, is_last), is_last)
         except UnicodeError as error:
-            # They begin in the block before if a character is unfinished there.
-            wrong, start = block, 0
-            if isinstance(error, UnicodeDecodeError):
-                wrong, start = error.object, error.start
-            row += plain.decode(wrong[:start].decode(name, "replace"), final=True).count("\n")
-            start += read - len(wrong)
+            good, left = _good(error, block)
+            row += plain.decode(good.decode(name, "replace"), final=True).count("\n")
+            where, at = f"{path}, row {row}", f"at byte {read - left}"
             if encoding is not None:
-                said = f"not {encoding} at byte {start}, as its `encoding` says; name another"
-            elif has_nul or any(b"\0" in rest for rest in chain([after], blocks)):
-                said = f"not text in {name.upper()} at byte {start} but a binary file"
-            else:
-                said = f"not {name.upper()} at byte {start}; set encoding to its own, e.g. cp1252"
-            raise UserError(f"{path}, row {row}: {said}") from None
+                raise _not_as_named(where, at, encoding) from None
+            is_binary = has_nul or any(b"\0" in rest for rest in chain([after], blocks))
+            raise _not_recognized(where, at, name, is_binary) from None
         if "\0" in text:
             row += text.count("\n", 0, text.index("\0"))
-            raise UserError(
-                f"{path}, row {row}: a NUL character, which no text has; "
-                "it is a binary file, or encoding must be set to its own, e.g. utf-16-le"
+            raise SettingError(
+                f"{path}, row {row}: a NUL character, which no text has; it is a binary file, or ",
+                as_key="encoding must be set to its own, e.g. utf-16-le",
+                as_option="name its encoding, e.g. --encoding utf-16-le",
             )
         row += text.count("\n")
         if text:
             yield text.removeprefix(mark)
             mark = ""
+
+
+def _good(error: UnicodeError, block: bytes) -> tuple[bytes, int]:
+    """Return the bytes before the wrong ones, and how many bytes remain in the block from there.
+
+    They may begin in the block before, if a character is unfinished there.
+    """
+    if not isinstance(error, UnicodeDecodeError):  # the codec does not say where it failed
+        return b"", len(block)
+    return error.object[: error.start], len(error.object) - error.start
+
+
+def _not_as_named(where: str, at: str, encoding: str) -> UserError:
+    return SettingError(
+        f"{where}: not {encoding} {at}, ",
+        as_key="as its `encoding` says; name another",
+        as_option="as --encoding says; name another",
+    )
+
+
+def _not_recognized(where: str, at: str, name: str, is_binary: bool) -> UserError:
+    if is_binary:
+        return UserError(f"{where}: not text in {name.upper()} {at} but a binary file")
+    return SettingError(
+        f"{where}: not {name.upper()} {at}; ",
+        as_key="set encoding to its own, e.g. cp1252",
+        as_option="name its own, e.g. --encoding cp1252",
+    )
 
 
 def check(encoding: str, where: str) -> str:

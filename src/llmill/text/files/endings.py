@@ -4,8 +4,10 @@ from pathlib import PurePosixPath
 
 TEXT = (".txt", ".md", ".jsonl", ".parquet")
 PACKED = {".gz": "gzip", ".zst": "zstd"}  # around any but parquet, which packs by itself
-CELLS = (".csv", ".tsv")
-ROWS = (".json", ".jsonl", ".parquet")  # rows of instructions and preferences
+ROWS = (".json", ".jsonl", ".ndjson", ".parquet")  # each row a value, usually an object
+DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}  # of tables for classification
+TABLES = (*DELIMITERS, *ROWS)
+CELLS = (".csv", ".tsv")  # of questions; their delimiter is found in the file
 QUESTIONS = (*CELLS, *ROWS)
 
 
