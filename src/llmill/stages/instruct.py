@@ -235,8 +235,9 @@ def interpolated(of: Run, model: nn.Module, before: Mapping[str, Tensor]) -> lis
     kept = best_row(rows, settings.figure)
     assert kept is not None, "every share is measured"
     of.job.say(
-        f"of {len(rows)} weights between before and after, those at {kept['share']:.0%} are kept: "
-        f"{figures_in_words(kept)}"
+        "interpolation from the foundation's weights (0%) to the tuned weights (100%): "
+        f"{kept['share']:.0%} is kept, the best of {len(rows)} by {in_words(settings.figure)} on "
+        f"the validation split ({figures_in_words(kept)})"
     )
     return rows
 
@@ -244,11 +245,16 @@ def interpolated(of: Run, model: nn.Module, before: Mapping[str, Tensor]) -> lis
 def figures_in_words(row: Row) -> str:
     """Return the measured figures of a row: `exact match 71.2%, loss 1.234`."""
     return ", ".join(
-        f"{name.replace('_', ' ')} {value:.1%}" if name in HIGHER_IS_BETTER
-        else f"{name.replace('_', ' ')} {value:.3f}"
+        f"{in_words(name)} {value:.1%}" if name in HIGHER_IS_BETTER
+        else f"{in_words(name)} {value:.3f}"
         for name, value in row.items()
         if name != "share"
     )  # fmt: skip
+
+
+def in_words(name: str) -> str:
+    """Return the name of a figure in words: `exact match`."""
+    return name.replace("_", " ")
 
 
 def write(
