@@ -719,8 +719,8 @@ MUTANTS = [
     Mutant(
         "the best variant is the one that is best on the test messages",
         "stages/accuracy.py",
-        'key=lambda name: systems[name]["validation_accuracy"]',
-        'key=lambda name: systems[name]["accuracy"]["value"]',
+        'key=lambda name: figures[name]["validation_accuracy"]',
+        'key=lambda name: figures[name]["accuracy"]["value"]',
         "stages/test_accuracy.py",
     ),
     Mutant(
