@@ -417,8 +417,8 @@ MUTANTS = [
     Mutant(
         "an answer that a rule calls wrong keeps the judge's score",
         "stages/judge.py",
-        "judged if right is None else",
-        "judged if not right else",
+        "score if right is None else",
+        "score if not right else",
         "stages/test_judge.py",
     ),
     Mutant(
