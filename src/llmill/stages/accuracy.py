@@ -38,7 +38,7 @@ Evaluate = Callable[[Labels, Sequence[Labels]], dict[str, Any]]  # takes true an
 
 
 @dataclass(frozen=True)
-class Messages:
+class MessageColumns:
     """The messages of a split or of a further test, as columns."""
 
     texts: list[str]
@@ -46,13 +46,13 @@ class Messages:
 
 
 @dataclass(frozen=True)
-class Data:
+class MessageSplits:
     """The labelled messages."""
 
-    train: Messages
-    validate: Messages
-    test: Messages
-    tests: dict[str, Messages]  # further tests by name
+    train: MessageColumns
+    validate: MessageColumns
+    test: MessageColumns
+    tests: dict[str, MessageColumns]  # further tests by name
     labels: list[str]
     positive: str  # label of precision, recall and F1: the rarer one
 
@@ -138,22 +138,22 @@ def run(params: Parameters, job: Job) -> None:
     write(job, metrics, data, systems)
 
 
-def load(folder: Path) -> Data:
+def load(folder: Path) -> MessageSplits:
     """Read the messages of each split and further test. Raise `UserError` as `read_splits` does."""
     splits = {name: columns(rows) for name, rows in classification.read_splits(folder).items()}
     train, validate, test = (splits[name] for name in classification.PARTS)
     labels = sorted(set(train.labels))
     further = classification.read_tests(folder, labels)
     tests = {name: columns(rows) for name, rows in further.items()}
-    return Data(train, validate, test, tests, labels, measured.rarer(train.labels))
+    return MessageSplits(train, validate, test, tests, labels, measured.rarer(train.labels))
 
 
-def columns(rows: Sequence[classification.Message]) -> Messages:
+def columns(rows: Sequence[classification.Message]) -> MessageColumns:
     """Return the texts and the labels of messages."""
-    return Messages([row.text for row in rows], [row.label for row in rows])
+    return MessageColumns([row.text for row in rows], [row.label for row in rows])
 
 
-def made(job: Job, data: Data) -> Iterator[tuple[str, Classifier]]:
+def made(job: Job, data: MessageSplits) -> Iterator[tuple[str, Classifier]]:
     """Yield each trained variant and its classifier. Raise `UserError` if a classifier has other
     labels than the messages.
     """
@@ -187,7 +187,7 @@ def made(job: Job, data: Data) -> Iterator[tuple[str, Classifier]]:
         )
 
 
-def tfidf(data: Data, seed: int, job: Job) -> tuple[Predicted, dict[str, Any]]:
+def tfidf(data: MessageSplits, seed: int, job: Job) -> tuple[Predicted, dict[str, Any]]:
     """Return what TF-IDF predicts, and the settings that it chose on the validation split."""
     train, validate = ((each.texts, each.labels) for each in (data.train, data.validate))
     # All tests at once, because every call fits the baseline again.
@@ -203,16 +203,18 @@ def tfidf(data: Data, seed: int, job: Job) -> tuple[Predicted, dict[str, Any]]:
     return predicted, {"inverse_regularisation": strength, "pieces": pieces}
 
 
-def majority(data: Data) -> Predicted:
+def majority(data: MessageSplits) -> Predicted:
     """Return what the most frequent training label predicts."""
 
-    def of(messages: Messages) -> list[list[str]]:
+    def of(messages: MessageColumns) -> list[list[str]]:
         return [measured.majority(data.train.labels, len(messages.texts))]
 
     return Predicted(of(data.test), {name: of(each) for name, each in data.tests.items()})
 
 
-def figures_of_variant(classifier: Classifier, data: Data, evaluate: Evaluate) -> dict[str, Any]:
+def figures_of_variant(
+    classifier: Classifier, data: MessageSplits, evaluate: Evaluate
+) -> dict[str, Any]:
     """Return the metrics that only a classifier has."""
     truth, held_out = data.test.labels, data.validate.labels
     runs = zip(classifier.test, classifier.predicted.test, strict=True)
@@ -229,7 +231,7 @@ def figures_of_variant(classifier: Classifier, data: Data, evaluate: Evaluate) -
 
 
 def figures_of_tests(
-    data: Data, systems: Mapping[str, Predicted], evaluate: Evaluate
+    data: MessageSplits, systems: Mapping[str, Predicted], evaluate: Evaluate
 ) -> dict[str, Any]:
     """Return the number of messages and the metrics of every system, by further test."""
     return {
@@ -271,7 +273,7 @@ def calibrated(classifier: Classifier, held_out: Labels, truth: Labels) -> dict[
     return {name: float(np.mean(values)) for name, values in figures}
 
 
-def table(messages: Messages, predicted: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+def table(messages: MessageColumns, predicted: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     """Return one row per message: its text, its label, and the label from each system."""
     return [
         {
@@ -283,7 +285,9 @@ def table(messages: Messages, predicted: Mapping[str, list[str]]) -> list[dict[s
     ]
 
 
-def write(job: Job, metrics: dict[str, Any], data: Data, systems: Mapping[str, Predicted]) -> None:
+def write(
+    job: Job, metrics: dict[str, Any], data: MessageSplits, systems: Mapping[str, Predicted]
+) -> None:
     """Write the files, log to the tracker, and print a line for each system. The labels of a
     classifier are those of its first training.
     """

@@ -220,7 +220,7 @@ def prove(folder: Path, loaded: Checkpoint[Transformer], dtype: Dtype, job: Job)
 
 def _prove_gguf(
     file: Path, loaded: Checkpoint[Transformer], numbers: GgufNumbers, job: Job
-) -> parity.Figures | str:
+) -> parity.TokenCounts | str:
     if not parity.installed("xllamacpp"):
         return _not_tried("xllamacpp", job)
     question = parity.question(loaded)
@@ -238,7 +238,7 @@ def _not_tried(package: str, job: Job) -> str:
     return "not tried"
 
 
-def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
+def _said(who: str, figures: parity.TokenCounts, job: Job) -> parity.TokenCounts:
     same, tokens = figures["same"], figures["tokens"]
     near = "" if same == tokens else "; the others differ only by rounding"
     job.say(f"{who} loads it: {same} of {tokens} greedy tokens are llmill's{near}")

@@ -60,7 +60,7 @@ class Parameters(Section):
 
 
 @dataclass(frozen=True)
-class Data:
+class InstructionSplits:
     """The instructions of each split, and the template that encodes them."""
 
     template: Template
@@ -74,12 +74,12 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Run:
+class Tuning:
     """What the steps of the stage share."""
 
     settings: Instruct
     hardware: Runtime
-    data: Data
+    data: InstructionSplits
     job: Job
 
 
@@ -92,7 +92,7 @@ def run(params: Parameters, job: Job) -> None:
     # A mistake in the parameters is found before the first answer, which takes long.
     refuse_unfit(settings, model.config)
     data = load(settings, job.folder("prepare") / "instruction", foundation)
-    of = Run(settings, params.runtime, data, job)
+    of = Tuning(settings, params.runtime, data, job)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
     # Answers from before the training show what the tuning changed.
@@ -137,7 +137,9 @@ def refuse_unfit(settings: Instruct, shape: Model) -> None:
         lora.refuse_unknown(settings.adapter, shape, "params.yaml: instruct.adapter")
 
 
-def load(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) -> Data:
+def load(
+    settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]
+) -> InstructionSplits:
     """Read the instructions of each split, and encode those to train on and to validate with."""
     template, block = open_template(settings, foundation), foundation.model.config.block_size
     train = batches(settings, folder, foundation)
@@ -149,10 +151,10 @@ def load(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) 
     # Only an example that fills the context can be cut; counting encodes every text once more.
     if any(len(ids) == block for ids, _ in (*learnt, *held_out)):
         cut = n_cut([*read(folder, "train"), *validate], template, block)
-    return Data(template, train, learnt, share, validate, held_out, test, cut)
+    return InstructionSplits(template, train, learnt, share, validate, held_out, test, cut)
 
 
-def say_learnt(of: Run, block: int) -> None:
+def say_learnt(of: Tuning, block: int) -> None:
     """Print how many instructions are learnt, and how many are cut to `block` tokens."""
     data = of.data
     packed_into = f" in {data.train.n} rows" if of.settings.packing != "none" else ""
@@ -164,7 +166,7 @@ def say_learnt(of: Run, block: int) -> None:
         of.job.say(f"{data.cut} instructions are longer than {block} tokens: their end is learnt")
 
 
-def answer_test(of: Run, model: Transformer, name: str) -> list[dict[str, Any]]:
+def answer_test(of: Tuning, model: Transformer, name: str) -> list[dict[str, Any]]:
     """Answer the test instructions; write the answers to `answers/NAME.json` and return them."""
     data, progress = of.data, of.job.progress("answers")
     rows = answers(model, data.template, data.test, of.settings.max_new_tokens, progress)
@@ -174,7 +176,7 @@ def answer_test(of: Run, model: Transformer, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def train(of: Run, foundation: Checkpoint[Transformer], samples: Samples) -> list[Row]:
+def train(of: Tuning, foundation: Checkpoint[Transformer], samples: Samples) -> list[Row]:
     """Train the foundation's model in place, with its adapter beside its weights; return the
     curve. Every validation adds to the samples.
     """
@@ -207,7 +209,7 @@ def train(of: Run, foundation: Checkpoint[Transformer], samples: Samples) -> lis
     return curve
 
 
-def measured(of: Run, model: nn.Module, by: Best | Interpolation | None) -> Figures:
+def measured(of: Tuning, model: nn.Module, by: Best | Interpolation | None) -> Figures:
     """Return the validation metrics: the loss, and exact match if `by` chooses weights by it."""
     data = of.data
     found = {"validation_loss": loss_over(model, data.held_out)}
@@ -223,7 +225,7 @@ def kept_step(curve: Sequence[Row], best: Best | None) -> int:
     return kept["step"] if kept else 0
 
 
-def interpolated(of: Run, model: nn.Module, before: Mapping[str, Tensor]) -> list[Row]:
+def interpolated(of: Tuning, model: nn.Module, before: Mapping[str, Tensor]) -> list[Row]:
     """Load the best weights between those `before` the training and the model's, if the parameters
     ask for interpolation. Return one row of metrics per share.
     """

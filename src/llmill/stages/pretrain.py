@@ -57,7 +57,7 @@ class Parameters(Section):
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutText:
     """The validation text, and the measure of a model on it that fits the objective."""
 
     shards: Shards
@@ -88,7 +88,7 @@ def run(params: Parameters, job: Job) -> None:
     tokenized, block = job.folder("tokenize"), shape.block_size
     train = batches(settings, block, tokenized, tokenizer)
     validate = Shards.for_windows(tokenized / "validate", tokenizer, block)
-    held_out = HeldOut(validate, tokenizer, MEASURES[settings.objective])
+    held_out = HeldOutText(validate, tokenizer, MEASURES[settings.objective])
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
     # Fail here, not with a compiler error at the first step.
@@ -148,7 +148,7 @@ def _check_objective(objective: str, shape: Model, weights: Path) -> None:
         )
 
 
-def _before(model: Transformer, held_out: HeldOut, settings: Pretrain, begun: bool) -> Before:
+def _before(model: Transformer, held_out: HeldOutText, settings: Pretrain, begun: bool) -> Before:
     """Measure initial weights that were trained before, by source, to show what the training
     improves and forgets. `begun` tells whether there are any.
     """
@@ -164,7 +164,7 @@ def _before(model: Transformer, held_out: HeldOut, settings: Pretrain, begun: bo
 
 
 def _validation(
-    held_out: HeldOut, before: Before, settings: Pretrain, samples: Samples
+    held_out: HeldOutText, before: Before, settings: Pretrain, samples: Samples
 ) -> Validate:
     """Return the validation of the loop, which also writes samples."""
     sampler = Sampler(held_out.tokenizer, settings.samples, settings.seed, samples)
@@ -179,7 +179,7 @@ def _validation(
     return validate
 
 
-def _figures_after(model: Transformer, held_out: HeldOut, before: Before) -> dict[str, Any]:
+def _figures_after(model: Transformer, held_out: HeldOutText, before: Before) -> dict[str, Any]:
     """Return the metrics after the last step, over all windows. During the training, some suffice.
     Raise `UserError` if the training diverged.
     """
@@ -195,7 +195,7 @@ def _figures_after(model: Transformer, held_out: HeldOut, before: Before) -> dic
     return metrics
 
 
-def _by_source(model: Transformer, held_out: HeldOut, before: Before) -> dict[str, Any]:
+def _by_source(model: Transformer, held_out: HeldOutText, before: Before) -> dict[str, Any]:
     """Return the loss on each source before the first step and after the last."""
     if before.by_source is None:
         return {}
