@@ -121,21 +121,8 @@ def run(params: Parameters, job: Job) -> None:
     if not processes.main():
         return
     model.to(device).eval()
-    metrics = {
-        **_figures_after(model, held_out, before),
-        "parameters": parameters,
-        "steps": curve[-1]["step"],
-        "tokens": curve[-1]["tokens"],
-        "epochs": curve[-1]["tokens"] / train.shards.tokens,
-        **_by_source(model, held_out, before),
-    }
-    foundation = Checkpoint(
-        model,
-        tokenizer,
-        made_by=job.stage.address,
-        begun_from=record.content_hash(weights) if begun else None,
-        weights_template=initial.template(weights) if begun else None,
-    )
+    metrics = _metrics(model, held_out, before, curve[-1], train.shards.tokens)
+    foundation = _foundation(model, tokenizer, weights if begun else None, job)
     _write(job, foundation, curve, samples.gather(), metrics)
 
 
@@ -179,8 +166,24 @@ def _validation(
     return validate
 
 
+def _metrics(
+    model: Transformer, held_out: HeldOutText, before: Before, last: Row, available: int
+) -> dict[str, Any]:
+    """Return the metrics after the last step, of which `last` is the row of the curve. An epoch has
+    all `available` tokens of the training text.
+    """
+    return {
+        **_figures_after(model, held_out, before),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": last["step"],
+        "tokens": last["tokens"],
+        "epochs": last["tokens"] / available,
+        **_by_source(model, held_out, before),
+    }
+
+
 def _figures_after(model: Transformer, held_out: HeldOutText, before: Before) -> dict[str, Any]:
-    """Return the metrics after the last step, over all windows. During the training, some suffice.
+    """Return the figures of the trained model over all windows; during the training, some suffice.
     Raise `UserError` if the training diverged.
     """
     metrics: dict[str, Any] = dict(before.whole or held_out.figures(model))
@@ -214,6 +217,19 @@ def _meter(model: Transformer, objective: str, device: torch.device, hardware: R
     peak = matrix_peak(device, runtime.dtype(hardware))
     head_share = CHOSEN if objective == "masked" else 1.0
     return Meter(flops_per_token(model, head_share), peak * processes.count())
+
+
+def _foundation(
+    model: Transformer, tokenizer: Tokenizer, weights: Path | None, job: Job
+) -> Checkpoint[AnyModel]:
+    """Return the checkpoint of the model, which was begun from these weights, or from none."""
+    return Checkpoint(
+        model,
+        tokenizer,
+        made_by=job.stage.address,
+        begun_from=None if weights is None else record.content_hash(weights),
+        weights_template=None if weights is None else initial.template(weights),
+    )
 
 
 def _write(
