@@ -417,8 +417,8 @@ MUTANTS = [
     Mutant(
         "an answer that a rule calls wrong keeps the judge's score",
         "stages/judge.py",
-        "judged if right is None else",
-        "judged if not right else",
+        "score if right is None else",
+        "score if not right else",
         "stages/test_judge.py",
     ),
     Mutant(
@@ -719,8 +719,8 @@ MUTANTS = [
     Mutant(
         "the best variant is the one that is best on the test messages",
         "stages/accuracy.py",
-        'key=lambda name: systems[name]["validation_accuracy"]',
-        'key=lambda name: systems[name]["accuracy"]["value"]',
+        'key=lambda name: figures[name]["validation_accuracy"]',
+        'key=lambda name: figures[name]["accuracy"]["value"]',
         "stages/test_accuracy.py",
     ),
     Mutant(

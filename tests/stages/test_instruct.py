@@ -27,6 +27,7 @@ from llmill.tasks.templates import ALPACA, CHATML, PLAIN
 from llmill.text.tokenization.template import Template
 from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training.losses import token_loss
+from llmill.training.settings import Interpolation
 from tests.evaluation.toys import alpaca_prompt, bytes_tokenizer, decoder
 from tests.stages.trainee import foundation, instructions, job, smoke
 
@@ -57,6 +58,19 @@ def test_it_answers_the_test_split_with_both_models_and_saves_the_tuned_one(worl
         "12 instructions, 39.5% of their tokens learnt, 3 answered before training"
     )
     assert checkpoint.load(made.out / "checkpoint").template == PLAIN
+
+
+def test_the_interpolated_weights_that_are_kept_are_said_in_one_line(world):
+    made = job(world)
+    between = Interpolation(shares=[0.5, 1.0], figure="validation_loss")
+    run(smoke(instruct={"interpolate": between}), made)
+    rows = record.read_json(made.out / "metrics.json")["interpolation"]
+    best = min(rows, key=lambda row: row["validation_loss"])
+    assert (
+        "interpolation from the foundation's weights (0%) to the tuned weights (100%): "
+        f"{best['share']:.0%} is kept, the best of 2 by validation loss on the validation split "
+        f"(validation loss {best['validation_loss']:.3f})"
+    ) in made.said
 
 
 def test_an_adapter_is_learnt_on_the_foundation_and_answers_as_the_checkpoint_does(world):

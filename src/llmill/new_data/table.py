@@ -16,8 +16,7 @@ from llmill.new_data.columns import Columns, filled
 from llmill.new_data.finding import SHOWN, Finding, beginning, counted, largest, lengths, listed
 from llmill.runner import params
 from llmill.tasks import classification, multiple_choice, tables
-from llmill.tasks.classification import PARTS, Collection, Message
-from llmill.tasks.split import part
+from llmill.tasks.classification import Collection, Message
 from llmill.text.files import endings
 from llmill.text.identity import normal
 
@@ -118,25 +117,10 @@ def _alike(labels: Iterable[str]) -> Iterator[str]:
 
 def _small(collection: Collection) -> Iterator[str]:
     """Yield a warning about classes without a text in each split, as `prepare` will draw them."""
-    settled = classification.settle(collection.messages)
-    shares = params.load().prepare.classification
-    validate_share, test_share = (
-        0.0 if name in collection.splits else share
-        for name, share in (("validate", shares.validate_share), ("test", shares.test_share))
-    )
-    kept: dict[str, tuple[Message, str | None]] = {}
-    for message, given in collection.ordered():
-        kept.setdefault(normal(message.text), (message, given))
-    present: dict[str, set[str]] = {}
-    for key, (message, given) in kept.items():
-        label = settled[key].label if key in settled else message.label
-        if given in (None, "train"):
-            given = part(key, validate_share, test_share)
-        present.setdefault(label, set()).add(given)
+    divided = classification.divide(collection, params.load().prepare.classification)
     few = [
-        f"{label} (none in {' or '.join(name for name in PARTS if name not in parts)})"
-        for label, parts in sorted(present.items())
-        if len(parts) < len(PARTS)
+        f"{label} (none in {' or '.join(names)})"
+        for label, names in classification.small_classes(divided.parts).items()
     ]
     if few:
         yield (

@@ -10,9 +10,10 @@ message.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,35 @@ if TYPE_CHECKING:
 TFIDF, MAJORITY = "tfidf", "majority"
 LEARNT_INSTEAD = {"characters": "their characters", "nothing": "the commonest label"}
 
-Splits = dict[str, tuple[list[str], list[str]]]  # texts and labels
+Evaluate = Callable[[Labels, Sequence[Labels]], dict[str, Any]]  # takes true and predicted labels
+
+
+@dataclass(frozen=True)
+class MessageColumns:
+    """The messages of a split or of a further test, as columns."""
+
+    texts: list[str]
+    labels: list[str]
+
+
+@dataclass(frozen=True)
+class MessageSplits:
+    """The labelled messages."""
+
+    train: MessageColumns
+    validate: MessageColumns
+    test: MessageColumns
+    tests: dict[str, MessageColumns]  # further tests by name
+    labels: list[str]
+    positive: str  # label of precision, recall and F1: the rarer one
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The labels that a system predicts, one list per training of the system."""
+
+    test: list[list[str]]
+    tests: dict[str, list[list[str]]]  # by further test
 
 
 @dataclass(frozen=True)
@@ -47,9 +76,15 @@ class Classifier:
     tests: dict[str, dict[str, np.ndarray]]  # by further test, then seed
     sizes: dict[str, dict[str, np.ndarray]]  # of the test split, by number of training messages
 
-    def says(self, logits: np.ndarray) -> list[str]:
-        """Return the predicted label of each row of logits, (N, n_class)."""
-        return [self.labels[i] for i in logits.argmax(axis=1)]
+    def says(self, by_seed: Mapping[str, np.ndarray]) -> list[list[str]]:
+        """Return the predicted label of each row of logits, (N, n_class), one list per seed."""
+        return [[self.labels[i] for i in logits.argmax(axis=1)] for logits in by_seed.values()]
+
+    @property
+    def predicted(self) -> Predicted:
+        """The labels that the trainings predict for the test messages."""
+        tests = {name: self.says(by_seed) for name, by_seed in self.tests.items()}
+        return Predicted(self.says(self.test), tests)
 
 
 class Parameters(Section):
@@ -61,108 +96,75 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Evaluate every classifier and baseline on the test split, compare them, write the results."""
     settings = params.accuracy
-    folder = job.folder("prepare") / "classification"
-    splits = load(folder)
-    (_, learnt), (_, held_out), (texts, truth) = splits.values()
-    labels, positive = sorted(set(learnt)), measured.rarer(learnt)
-    tests = {
-        name: columns(rows) for name, rows in classification.read_tests(folder, labels).items()
-    }
+    data = load(job.folder("prepare") / "classification")
+    truth = data.test.labels
     runtime.start(settings.seed, settings.threads)
     draws: intervals.Draws = {
         "confidence": settings.confidence,
         "resamples": settings.bootstrap,
         "seed": settings.seed,
     }
-    classifiers = dict(made(job, labels, tests))
-    predicted: dict[str, list[str]] = {}
-    systems: dict[str, dict[str, Any]] = {}
-    for variant, each in classifiers.items():
-        runs = [each.says(logits) for logits in each.test.values()]
-        predicted[variant] = runs[0]
-        systems[variant] = {
-            **measured.figures_of_runs(truth, runs, labels, positive, **draws),
-            "validation_accuracy": accuracy(each, held_out),
-            "trainable_parameters": each.trainable,
-            "by_seed": {s: share(run, truth) for s, run in zip(each.test, runs, strict=True)},
-            "calibration": calibrated(each, held_out, truth),
-            "sizes": by_size(each, truth, labels, positive, draws),
-        }
-    # Choose on the validation split: the best of several on the test split is partly luck.
-    best = max(systems, key=lambda name: systems[name]["validation_accuracy"])  # the first in a tie
-    of_tests = [text for of_test, _ in tests.values() for text in of_test]
-    by_words, strength = measured.tfidf(
-        splits["train"], splits["validate"], [*texts, *of_tests], settings.seed
+    evaluate: Evaluate = partial(
+        measured.figures_of_runs, labels=data.labels, positive=data.positive, **draws
     )
-    predicted[TFIDF], by_words = by_words[: len(texts)], by_words[len(texts) :]
-    pieces = measured.pieces(splits["train"][0])
-    if pieces != "words":
-        job.say(f"{TFIDF}: no training message has a word; it learns {LEARNT_INSTEAD[pieces]}")
-    predicted[MAJORITY] = measured.majority(learnt, len(texts))
-    for name in (TFIDF, MAJORITY):
-        systems[name] = measured.figures(truth, predicted[name], labels, positive, **draws)
-    systems[TFIDF] |= {"inverse_regularisation": strength, "pieces": pieces}
-    said = said_of_tests(tests, classifiers, by_words, learnt)
-    further = {
-        name: {
-            "messages": len(tests[name][0]),
-            "systems": {
-                system: measured.figures_of_runs(tests[name][1], runs, labels, positive, **draws)
-                for system, runs in of_systems.items()
-            },
-        }
-        for name, of_systems in said.items()
-    }
+    classifiers = dict(made(job, data))
+    by_words, about_words = tfidf(data, settings.seed, job)
+    systems = {name: each.predicted for name, each in classifiers.items()}
+    systems |= {TFIDF: by_words, MAJORITY: majority(data)}
+    figures = {name: evaluate(truth, each.test) for name, each in systems.items()}
+    for name, classifier in classifiers.items():
+        figures[name] |= figures_of_variant(classifier, data, evaluate)
+    figures[TFIDF] |= about_words
+    # Choose on the validation split: the best of several on the test split is partly luck.
+    best = max(classifiers, key=lambda name: figures[name]["validation_accuracy"])  # first in a tie
+    first = {name: each.test[0] for name, each in systems.items()}
+
+    def compared(one: str, other: str) -> dict[str, Any]:
+        return measured.compare(truth, first[one], first[other], settings.confidence)
+
     metrics = {
-        "test_messages": len(texts),
-        "labels": labels,
-        "positive": positive,  # label of precision, recall and F1: the rarer one
-        "variants": {name: systems[name] for name in classifiers},
-        "baselines": {name: systems[name] for name in (TFIDF, MAJORITY)},
+        "test_messages": len(truth),
+        "labels": data.labels,
+        "positive": data.positive,
+        "variants": {name: figures[name] for name in classifiers},
+        "baselines": {name: figures[name] for name in (TFIDF, MAJORITY)},
         "best": best,  # by validation accuracy
-        "best_against_tfidf": measured.compare(
-            truth, predicted[best], predicted[TFIDF], settings.confidence
-        ),
+        "best_against_tfidf": compared(best, TFIDF),
         "between": [
-            {
-                "first": a,
-                "second": b,
-                **measured.compare(truth, predicted[a], predicted[b], settings.confidence),
-            }
-            for a, b in combinations(classifiers, 2)
+            {"first": a, "second": b, **compared(a, b)} for a, b in combinations(classifiers, 2)
         ],
-        "tests": further,
+        "tests": figures_of_tests(data, systems, evaluate),
     }
-    if tests:
-        firsts = {name: {v: runs[0] for v, runs in each.items()} for name, each in said.items()}
-        rows = {name: table(*tests[name], predicted) for name, predicted in firsts.items()}
-        record.write_json(job.out / "tests.json", rows)
-    write(job, metrics, table(texts, truth, predicted))
+    write(job, metrics, data, systems)
 
 
-def load(folder: Path) -> Splits:
-    """Read texts and labels of each split. Raise `UserError` as `read_splits` does."""
-    splits = classification.read_splits(folder)
-    return {name: columns(rows) for name, rows in splits.items()}
+def load(folder: Path) -> MessageSplits:
+    """Read the messages of each split and further test. Raise `UserError` as `read_splits` does."""
+    splits = {name: columns(rows) for name, rows in classification.read_splits(folder).items()}
+    train, validate, test = (splits[name] for name in classification.PARTS)
+    labels = sorted(set(train.labels))
+    further = classification.read_tests(folder, labels)
+    tests = {name: columns(rows) for name, rows in further.items()}
+    return MessageSplits(train, validate, test, tests, labels, measured.rarer(train.labels))
 
 
-def columns(rows: Iterable[classification.Message]) -> tuple[list[str], list[str]]:
+def columns(rows: Sequence[classification.Message]) -> MessageColumns:
     """Return the texts and the labels of messages."""
-    return [row.text for row in rows], [row.label for row in rows]
+    return MessageColumns([row.text for row in rows], [row.label for row in rows])
 
 
-def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, Classifier]]:
-    """Yield each trained variant and its classifier, with logits of the further tests named.
-    Raise `UserError` if a classifier has other labels than the messages.
+def made(job: Job, data: MessageSplits) -> Iterator[tuple[str, Classifier]]:
+    """Yield each trained variant and its classifier. Raise `UserError` if a classifier has other
+    labels than the messages.
     """
     for variant in job.variants("classify"):
         file = job.folder(f"classify/{variant}") / "scores.json"
         scores = record.read_json(file)
         if not scores:  # params.yaml leaves this variant out
             continue
-        if scores["labels"] != labels:
+        if scores["labels"] != data.labels:
             raise UserError(
-                f"{file}: knows the labels {scores['labels']}, the messages have {labels}; "
+                f"{file}: knows the labels {scores['labels']}, the messages have {data.labels}; "
                 "`dvc repro classify` makes it anew"
             )
         by_seed = scores["seeds"].items()
@@ -175,7 +177,7 @@ def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, 
                 {seed: np.array(logits["test"]) for seed, logits in by_seed},
                 {
                     name: {seed: np.array(logits["tests"][name]) for seed, logits in by_seed}
-                    for name in tests
+                    for name in data.tests
                 },
                 {
                     size: {s: np.array(x) for s, x in of.items()}
@@ -185,28 +187,67 @@ def made(job: Job, labels: Labels, tests: Iterable[str]) -> Iterator[tuple[str, 
         )
 
 
-def said_of_tests(
-    tests: Splits, classifiers: dict[str, Classifier], by_words: list[str], learnt: Labels
-) -> dict[str, dict[str, list[list[str]]]]:
-    """Return the predicted labels by further test and system, one list per training run.
+def tfidf(data: MessageSplits, seed: int, job: Job) -> tuple[Predicted, dict[str, Any]]:
+    """Return what TF-IDF predicts, and the settings that it chose on the validation split."""
+    train, validate = ((each.texts, each.labels) for each in (data.train, data.validate))
+    # All tests at once, because every call fits the baseline again.
+    tests = [data.test, *data.tests.values()]
+    texts = [text for each in tests for text in each.texts]
+    labels, strength = measured.tfidf(train, validate, texts, seed)
+    rest = iter(labels)
+    test, *further = [[list(islice(rest, len(each.texts)))] for each in tests]
+    pieces = measured.pieces(data.train.texts)
+    if pieces != "words":
+        job.say(f"{TFIDF}: no training message has a word; it learns {LEARNT_INSTEAD[pieces]}")
+    predicted = Predicted(test, dict(zip(data.tests, further, strict=True)))
+    return predicted, {"inverse_regularisation": strength, "pieces": pieces}
 
-    `by_words` are TF-IDF's labels for all tests, one after the other.
-    """
-    said: dict[str, dict[str, list[list[str]]]] = {}
-    start = 0
-    for name, (texts, _) in tests.items():
-        said[name] = {
-            **{v: [c.says(x) for x in c.tests[name].values()] for v, c in classifiers.items()},
-            TFIDF: [by_words[start : start + len(texts)]],
-            MAJORITY: [measured.majority(learnt, len(texts))],
+
+def majority(data: MessageSplits) -> Predicted:
+    """Return what the most frequent training label predicts."""
+
+    def of(messages: MessageColumns) -> list[list[str]]:
+        return [measured.majority(data.train.labels, len(messages.texts))]
+
+    return Predicted(of(data.test), {name: of(each) for name, each in data.tests.items()})
+
+
+def figures_of_variant(
+    classifier: Classifier, data: MessageSplits, evaluate: Evaluate
+) -> dict[str, Any]:
+    """Return the metrics that only a classifier has."""
+    truth, held_out = data.test.labels, data.validate.labels
+    runs = zip(classifier.test, classifier.predicted.test, strict=True)
+    return {
+        "validation_accuracy": accuracy(classifier, held_out),
+        "trainable_parameters": classifier.trainable,
+        "by_seed": {seed: share(run, truth) for seed, run in runs},
+        "calibration": calibrated(classifier, held_out, truth),
+        "sizes": {  # the learning curve: test accuracy by the number of training messages
+            size: evaluate(truth, classifier.says(by_seed))["accuracy"]
+            for size, by_seed in classifier.sizes.items()
+        },
+    }
+
+
+def figures_of_tests(
+    data: MessageSplits, systems: Mapping[str, Predicted], evaluate: Evaluate
+) -> dict[str, Any]:
+    """Return the number of messages and the metrics of every system, by further test."""
+    return {
+        name: {
+            "messages": len(test.texts),
+            "systems": {
+                system: evaluate(test.labels, each.tests[name]) for system, each in systems.items()
+            },
         }
-        start += len(texts)
-    return said
+        for name, test in data.tests.items()
+    }
 
 
 def accuracy(classifier: Classifier, labels: Labels) -> float:
     """Return the validation accuracy, as a mean over seeds."""
-    runs = [classifier.says(logits) for logits in classifier.validate.values()]
+    runs = classifier.says(classifier.validate)
     return sum(share(run, labels) for run in runs) / len(runs)
 
 
@@ -232,25 +273,7 @@ def calibrated(classifier: Classifier, held_out: Labels, truth: Labels) -> dict[
     return {name: float(np.mean(values)) for name, values in figures}
 
 
-def by_size(
-    classifier: Classifier,
-    truth: Labels,
-    labels: Labels,
-    positive: str,
-    draws: intervals.Draws,
-) -> dict[str, intervals.Interval]:
-    """Return the learning curve: test accuracy by the number of training messages."""
-    return {
-        size: measured.figures_of_runs(
-            truth, [classifier.says(x) for x in by_seed.values()], labels, positive, **draws
-        )["accuracy"]
-        for size, by_seed in classifier.sizes.items()
-    }
-
-
-def table(
-    texts: Sequence[str], truth: Sequence[str], predicted: dict[str, list[str]]
-) -> list[dict[str, Any]]:
+def table(messages: MessageColumns, predicted: Mapping[str, list[str]]) -> list[dict[str, Any]]:
     """Return one row per message: its text, its label, and the label from each system."""
     return [
         {
@@ -258,12 +281,23 @@ def table(
             "label": label,
             "predictions": {name: labels[i] for name, labels in predicted.items()},
         }
-        for i, (text, label) in enumerate(zip(texts, truth, strict=True))
+        for i, (text, label) in enumerate(zip(messages.texts, messages.labels, strict=True))
     ]
 
 
-def write(job: Job, metrics: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Write both files, log to the tracker, and print a line for each system."""
+def write(
+    job: Job, metrics: dict[str, Any], data: MessageSplits, systems: Mapping[str, Predicted]
+) -> None:
+    """Write the files, log to the tracker, and print a line for each system. The labels of a
+    classifier are those of its first training.
+    """
+    if data.tests:
+        of_tests = {
+            name: table(test, {system: each.tests[name][0] for system, each in systems.items()})
+            for name, test in data.tests.items()
+        }
+        record.write_json(job.out / "tests.json", of_tests)
+    rows = table(data.test, {system: each.test[0] for system, each in systems.items()})
     record.write_json(job.out / "predictions.json", rows)
     record.write_json(job.out / "metrics.json", metrics)
     flat = [{"text": r["text"], "label": r["label"], **r["predictions"]} for r in rows]

@@ -47,8 +47,7 @@ DIGITS = 6  # decimals of a logit
 MIB = 2**20
 LORA, FROM_RANDOM = "lora", "all_from_random"  # variants with weights of their own
 
-Labelled = list[tuple[list[int], int]]  # (token ids, class number)
-Collate = Callable[[Sequence[Any]], Batch]
+EncodedMessages = list[tuple[list[int], int]]  # (token ids, class number)
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,10 @@ class Data:
 
     labels: list[str]
     max_length: int  # tokens
-    train: Labelled
-    validate: Labelled
-    test: Labelled
-    tests: dict[str, Labelled]  # further tests by name
+    train: EncodedMessages
+    validate: EncodedMessages
+    test: EncodedMessages
+    tests: dict[str, EncodedMessages]  # further tests by name
     weights: Tensor  # (n_class,)
     cut: int  # messages of any split that are longer; only their end is read
 
@@ -78,7 +77,7 @@ class Inputs:
     tests: dict[str, list[Any]]
     kept: bool
 
-    def collate(self, weights: Tensor) -> Collate:
+    def collate(self, weights: Tensor) -> Callable[[Sequence[Any]], Batch]:
         """Return the function that collates examples into a batch."""
         return partial(collate_kept if self.kept else collate_ids, weights=weights)
 
@@ -199,7 +198,7 @@ def read(of: Run, model: ClassModel) -> Inputs:
     return Inputs(learnt, *held_out, further, kept=True)
 
 
-def frozen(of: Run, model: ClassModel, rows: Labelled) -> list[tuple[Tensor, int, int]]:
+def frozen(of: Run, model: ClassModel, rows: EncodedMessages) -> list[tuple[Tensor, int, int]]:
     """Return the features of each message from the frozen part, its class and number of tokens."""
     progress = of.job.progress("messages read by the frozen layers")
     kept = frozen_outputs(model, [ids for ids, _ in rows], BATCH_SIZE, progress)
@@ -276,7 +275,7 @@ def batches(settings: Classify, data: Data) -> Examples:
     return Examples(data.train, collate, settings.training.batch_size, settings.seeds[0])
 
 
-def with_lengths(rows: Labelled) -> list[tuple[list[int], int, int]]:
+def with_lengths(rows: EncodedMessages) -> list[tuple[list[int], int, int]]:
     """Return messages as examples of token ids."""
     return [(ids, label, len(ids)) for ids, label in rows]
 

@@ -57,63 +57,87 @@ class Parameters(Section):
 def run(params: Parameters, job: Job) -> None:
     """Convert the checkpoint. In float32 the values of its weights stay the same."""
     assert job.variant is not None, "a matrix stage"
-    stage = job.folder(job.variant)
-    loaded = checkpoint.load(stage / "checkpoint")
-    model = loaded.model
-    parameters = sum(p.numel() for p in model.parameters())
-    architecture = huggingface.fitting(model.config)
-    called = architecture and architecture.called(loaded.labels is not None)
-    reads_otherwise = isinstance(model, ClassModel) and (model.reads != "last" or model.both_ways)
-    if architecture is None or called is None or reads_otherwise:
-        lacking = "has no architecture with these switches of `model`"
-        if architecture is not None and called is None:
-            lacking = f"has no classifier of the architecture {architecture.model_type}"
-        elif architecture is not None:
-            kind = architecture.model_type
-            lacking = f"supports only causal {kind} classifiers that read the last token"
-        job.say(f"not exported: transformers {lacking}")
+    loaded = checkpoint.load(job.folder(job.variant) / "checkpoint")
+    parameters = sum(p.numel() for p in loaded.model.parameters())
+    reason = lacking(loaded)
+    if reason is not None:
         # Not an error: the limits of transformers must not stop the chain.
+        job.say(f"not exported: transformers {reason}")
         nothing: dict[str, Any] = {"architecture": None, "parameters": parameters, "files": {}}
         record.write_json(job.out / "metrics.json", nothing)
         return
     folder = job.out / "model"
     write(folder, loaded, params.export.dtype)
-    # The card names every source, because its licence may bind whoever uses the model.
-    roles = ROLES[loaded.kind] + (("preference",) if job.variant == "prefer" else ())
-    sources = [
-        {"role": role, **source}
-        for role in roles
-        for source in record.read_json(job.folder("download") / role / SOURCES)
-    ]
-    shape = {
-        **model.config.model_dump(mode="json"),
-        "vocab_size": loaded.tokenizer.n_vocab,
-        "parameters": parameters,
-        "dtype": params.export.dtype,
-        "labels": loaded.labels,
-        "max_length": loaded.max_length,
-    }
     # Hash the files before writing the card, which lists them but not itself.
     files = {p.name: record.sha256_file(p) for p in record.files_under(folder)}
     checked: dict[str, Any] = {}
     # Other programs load what was written, or a user would be the first to notice a mistake.
-    if isinstance(model, Transformer):
+    if isinstance(loaded.model, Transformer):
         language = cast(Checkpoint[Transformer], loaded)
         checked = prove(folder, language, params.export.dtype, job)
         checked |= gguf(job.out / GGUF_FOLDER, language, params.export, job)
         adapter(job.out / ADAPTER_FOLDER, language, params.export, job)
-    figures = record.read_json(stage / "metrics.json")
-    published = f"{job.stage.out}/model"
-    text = card.render(published, job.variant, loaded.kind, shape, sources, figures, files)
-    record.write_bytes(folder / "README.md", text.encode())
+    shape = described(loaded, parameters, params.export.dtype)
+    write_card(folder / "README.md", shape, loaded.kind, files, job)
     metrics = {
-        "architecture": called,
+        "architecture": called(loaded),
         "parameters": parameters,
         "files": files,
         **({"checked": checked} if checked else {}),
     }
     record.write_json(job.out / "metrics.json", metrics)
-    job.say(f"{called}, {parameters:,} parameters")
+    job.say(f"{metrics['architecture']}, {parameters:,} parameters")
+
+
+def lacking(loaded: Checkpoint[AnyModel]) -> str | None:
+    """Return what transformers lacks for the model, as the end of a sentence; None for nothing."""
+    model, architecture = loaded.model, huggingface.fitting(loaded.model.config)
+    if architecture is None:
+        return "has no architecture with these switches of `model`"
+    if called(loaded) is None:
+        return f"has no classifier of the architecture {architecture.model_type}"
+    if isinstance(model, ClassModel) and (model.reads != "last" or model.both_ways):
+        kind = architecture.model_type
+        return f"supports only causal {kind} classifiers that read the last token"
+    return None
+
+
+def called(loaded: Checkpoint[AnyModel]) -> str | None:
+    """Return the name of the model's class in transformers, or None if there is no such class."""
+    architecture = huggingface.fitting(loaded.model.config)
+    if architecture is None:
+        return None
+    return architecture.called(classifier=loaded.labels is not None)
+
+
+def described(loaded: Checkpoint[AnyModel], parameters: int, dtype: Dtype) -> dict[str, Any]:
+    """Return what the model card says of the model's shape."""
+    return {
+        **loaded.model.config.model_dump(mode="json"),
+        "vocab_size": loaded.tokenizer.n_vocab,
+        "parameters": parameters,
+        "dtype": dtype,
+        "labels": loaded.labels,
+        "max_length": loaded.max_length,
+    }
+
+
+def write_card(
+    file: Path, shape: dict[str, Any], kind: checkpoint.Kind, files: dict[str, str], job: Job
+) -> None:
+    """Write the model card. `files` are the sha256 of the exported files."""
+    assert job.variant is not None, "a matrix stage"
+    # The card names every source, because its licence may bind whoever uses the model.
+    roles = ROLES[kind] + (("preference",) if job.variant == "prefer" else ())
+    sources = [
+        {"role": role, **source}
+        for role in roles
+        for source in record.read_json(job.folder("download") / role / SOURCES)
+    ]
+    figures = record.read_json(job.folder(job.variant) / "metrics.json")
+    published = f"{job.stage.out}/model"
+    text = card.render(published, job.variant, kind, shape, sources, figures, files)
+    record.write_bytes(file, text.encode())
 
 
 def write(folder: Path, loaded: Checkpoint[AnyModel], dtype: Dtype = "float32") -> None:
@@ -196,7 +220,7 @@ def prove(folder: Path, loaded: Checkpoint[Transformer], dtype: Dtype, job: Job)
 
 def _prove_gguf(
     file: Path, loaded: Checkpoint[Transformer], numbers: GgufNumbers, job: Job
-) -> parity.Figures | str:
+) -> parity.TokenCounts | str:
     if not parity.installed("xllamacpp"):
         return _not_tried("xllamacpp", job)
     question = parity.question(loaded)
@@ -214,7 +238,7 @@ def _not_tried(package: str, job: Job) -> str:
     return "not tried"
 
 
-def _said(who: str, figures: parity.Figures, job: Job) -> parity.Figures:
+def _said(who: str, figures: parity.TokenCounts, job: Job) -> parity.TokenCounts:
     same, tokens = figures["same"], figures["tokens"]
     near = "" if same == tokens else "; the others differ only by rounding"
     job.say(f"{who} loads it: {same} of {tokens} greedy tokens are llmill's{near}")

@@ -10,7 +10,8 @@ training.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from llmill.evaluation.matching.exact_match import same
 from llmill.model import checkpoint, lora
 from llmill.model.checkpoint import AnyModel, Checkpoint
 from llmill.model.cross_entropy import IGNORE
+from llmill.model.settings import Model
 from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction, templates
@@ -57,126 +59,187 @@ class Parameters(Section):
     instruct: Instruct
 
 
+@dataclass(frozen=True)
+class InstructionSplits:
+    """The instructions of each split, and the template that encodes them."""
+
+    template: Template
+    train: Examples  # rows of one encoded instruction, or of several
+    learnt: list[Example]  # the instructions of these rows
+    share: float  # of their tokens, those with a target
+    validate: list[Instruction]
+    held_out: list[Example]  # `validate`, encoded
+    test: list[Instruction]
+    cut: int  # of train and validate: longer than the context, so only their end is learnt
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the steps of the stage share."""
+
+    settings: Instruct
+    hardware: Runtime
+    data: InstructionSplits
+    job: Job
+
+
 def run(params: Parameters, job: Job) -> None:
     """Answer the test split, train on the responses, answer the test split again."""
     settings = params.instruct
     begun_from = job.folder("pretrain") / "checkpoint"
     foundation = checkpoint.load_language_model(begun_from)
     model = foundation.model
-    length = settings.max_new_tokens
     # A mistake in the parameters is found before the first answer, which takes long.
-    refuse_no_room("instruct.max_new_tokens", length, model.config.block_size)
-    if settings.adapter is not None:
-        lora.refuse_unknown(settings.adapter, model.config, "params.yaml: instruct.adapter")
-    folder = job.folder("prepare") / "instruction"
-    template = open_template(settings, foundation)
-    train, test = batches(settings, folder, foundation), read(folder, "test")
-    learnt_from = [text for row in train.examples for text in row]
-    share = learnt_share(learnt_from)
-    held_out, asked = examples(settings, folder, foundation, "validate"), read(folder, "validate")
-    block, cut = model.config.block_size, 0
-    # Only an example that fills the context can be cut; counting encodes every text once more.
-    if any(len(ids) == block for ids, _ in (*learnt_from, *held_out)):
-        cut = n_cut([*read(folder, "train"), *asked], template, block)
+    refuse_unfit(settings, model.config)
+    data = load(settings, job.folder("prepare") / "instruction", foundation)
+    of = Tuning(settings, params.runtime, data, job)
     runtime.start(settings.seed, settings.threads)
-    # Answers from before the training show what the tuning changed.
-    (job.out / "answers").mkdir()
     device = runtime.device(params.runtime)
-    before = answers(model.to(device), template, test, length, job.progress("answers"))
+    # Answers from before the training show what the tuning changed.
+    answer_test(of, model.to(device), "pretrain")
     model.cpu()
-    record.write_json(job.out / "answers" / "pretrain.json", before)
-    packed_into = f" in {train.n} rows" if settings.packing != "none" else ""
-    job.say(
-        f"{len(learnt_from)} instructions{packed_into}, {share:.1%} of their tokens learnt, "
-        f"{len(before)} answered before training"
-    )
-    if cut:
-        job.say(f"{cut} instructions are longer than {block} tokens: their end is learnt")
-    too_long = prompts_cut(model, template, test, length, job.say)
-
+    say_learnt(of, model.config.block_size)
+    too_long = prompts_cut(model, data.template, data.test, settings.max_new_tokens, job.say)
+    before = weights_of(model) if settings.interpolate else {}
     # In scratch, so that a resumed training still has the samples from before it was stopped.
     samples = Samples(job.scratch / "samples")
-
-    def measured(model: nn.Module, by: Best | Interpolation | None) -> Figures:
-        found = {"validation_loss": loss_over(model, held_out)}
-        if by is not None and by.figure == "exact_match":  # slow: as long as many steps
-            found["exact_match"] = exact_match(model, template, asked, length)
-        return found
-
-    def validate(model: nn.Module, step: int) -> Figures:
-        if settings.samples:
-            samples.keep(step, answered(model, template, asked[: settings.samples], length))
-        return measured(model, settings.best)
-
-    start = weights_of(model) if settings.interpolate else {}
-    if settings.adapter is not None:
-        lora.add(model, settings.adapter)
-        learnt = sum(p.numel() for p in lora.trainable(model).values())
-        job.say(f"an adapter of {learnt:,} parameters is learnt")
-    # Old text is replayed, because the task alone makes the model forget most of what it knew.
-    text = job.folder("tokenize") / "train"
-    work = Work(
-        train,
-        token_loss,
-        validate,
-        settings.training,
-        params.runtime,
-        settings.seed,
-        replay=replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed),
-        best=settings.best,
-    )
-    curve = fit(model, work, job)
-    model.eval()
-    measure = partial(measured, by=settings.interpolate)
-    between = interpolated(model, start, settings.interpolate, measure, job)
+    curve = train(of, foundation, samples)
+    interpolations = interpolated(of, model, before)
     # An adapter is merged first: the answers are those of the model that later stages read.
     adapter = lora.taken(model.cpu(), settings.adapter, begun_from)
-    after = answers(model.to(device), template, test, length, job.progress("answers"))
-    final_loss = loss_over(model, held_out)
-    model.cpu()
-    record.write_json(job.out / "answers" / "instruct.json", after)
-    job.track.table("answers", after)
+    job.track.table("answers", answer_test(of, model.to(device), "instruct"))
+    metrics = {
+        "validation_loss": loss_over(model, data.held_out),
+        "steps": curve[-1]["step"],
+        "kept_step": kept_step(curve, settings.best),
+        **({"interpolation": interpolations} if interpolations else {}),
+        "train_instructions": len(data.learnt),
+        "learnt_share": data.share,
+        "instructions_cut": data.cut,
+        "test_prompts_cut": too_long,
+        "test_instructions": len(data.test),
+    }
     assistant = Checkpoint(
-        model,
-        template.tokenizer,
-        template=template.source,
+        model.cpu(),
+        data.template.tokenizer,
+        template=data.template.source,
         made_by=job.stage.address,
         begun_from=checkpoint.weights_hash(begun_from),
         adapter=adapter,
     )
-    kept = best_row(curve, settings.best.figure) if settings.best else curve[-1]
-    metrics: dict[str, Any] = {
-        "validation_loss": final_loss,
-        "steps": curve[-1]["step"],
-        "kept_step": kept["step"] if kept else 0,
-        **({"interpolation": between} if between else {}),
-        "train_instructions": len(learnt_from),
-        "learnt_share": share,
-        "instructions_cut": cut,
-        "test_prompts_cut": too_long,
-        "test_instructions": len(after),
-    }
     write(job, assistant, curve, samples.gather(), metrics)
 
 
-def interpolated(
-    model: nn.Module,
-    start: dict[str, Tensor],
-    settings: Interpolation | None,
-    measure: Callable[[nn.Module], Figures],
-    job: Job,
-) -> list[Row]:
-    """Load the best interpolated weights into the model, if `settings` is not None; return one row
-    of metrics per share.
+def refuse_unfit(settings: Instruct, shape: Model) -> None:
+    """Raise `UserError` if an answer has no room in the context, or an adapter no matrix."""
+    refuse_no_room("instruct.max_new_tokens", settings.max_new_tokens, shape.block_size)
+    if settings.adapter is not None:
+        lora.refuse_unknown(settings.adapter, shape, "params.yaml: instruct.adapter")
+
+
+def load(
+    settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]
+) -> InstructionSplits:
+    """Read the instructions of each split, and encode those to train on and to validate with."""
+    template, block = open_template(settings, foundation), foundation.model.config.block_size
+    train = batches(settings, folder, foundation)
+    learnt = [text for row in train.examples for text in row]
+    share = learnt_share(learnt)
+    held_out = examples(settings, folder, foundation, "validate")
+    validate, test = read(folder, "validate"), read(folder, "test")
+    cut = 0
+    # Only an example that fills the context can be cut; counting encodes every text once more.
+    if any(len(ids) == block for ids, _ in (*learnt, *held_out)):
+        cut = n_cut([*read(folder, "train"), *validate], template, block)
+    return InstructionSplits(template, train, learnt, share, validate, held_out, test, cut)
+
+
+def say_learnt(of: Tuning, block: int) -> None:
+    """Print how many instructions are learnt, and how many are cut to `block` tokens."""
+    data = of.data
+    packed_into = f" in {data.train.n} rows" if of.settings.packing != "none" else ""
+    of.job.say(
+        f"{len(data.learnt)} instructions{packed_into}, {data.share:.1%} of their tokens learnt, "
+        f"{len(data.test)} answered before training"
+    )
+    if data.cut:
+        of.job.say(f"{data.cut} instructions are longer than {block} tokens: their end is learnt")
+
+
+def answer_test(of: Tuning, model: Transformer, name: str) -> list[dict[str, Any]]:
+    """Answer the test instructions; write the answers to `answers/NAME.json` and return them."""
+    data, progress = of.data, of.job.progress("answers")
+    rows = answers(model, data.template, data.test, of.settings.max_new_tokens, progress)
+    folder = of.job.out / "answers"
+    folder.mkdir(exist_ok=True)
+    record.write_json(folder / f"{name}.json", rows)
+    return rows
+
+
+def train(of: Tuning, foundation: Checkpoint[Transformer], samples: Samples) -> list[Row]:
+    """Train the foundation's model in place, with its adapter beside its weights; return the
+    curve. Every validation adds to the samples.
     """
+    settings, data, model = of.settings, of.data, foundation.model
+
+    def validate(model: nn.Module, step: int) -> Figures:
+        if settings.samples:
+            asked = data.validate[: settings.samples]
+            samples.keep(step, answered(model, data.template, asked, settings.max_new_tokens))
+        return measured(of, model, settings.best)
+
+    if settings.adapter is not None:
+        lora.add(model, settings.adapter)
+        learnt = sum(p.numel() for p in lora.trainable(model).values())
+        of.job.say(f"an adapter of {learnt:,} parameters is learnt")
+    # Old text is replayed, because the task alone makes the model forget most of what it knew.
+    text, block = of.job.folder("tokenize") / "train", model.config.block_size
+    work = Work(
+        data.train,
+        token_loss,
+        validate,
+        settings.training,
+        of.hardware,
+        settings.seed,
+        replay=replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed),
+        best=settings.best,
+    )
+    curve = fit(model, work, of.job)
+    model.eval()
+    return curve
+
+
+def measured(of: Tuning, model: nn.Module, by: Best | Interpolation | None) -> Figures:
+    """Return the validation metrics: the loss, and exact match if `by` chooses weights by it."""
+    data = of.data
+    found = {"validation_loss": loss_over(model, data.held_out)}
+    if by is not None and by.figure == "exact_match":  # slow: as long as many steps
+        length = of.settings.max_new_tokens
+        found["exact_match"] = exact_match(model, data.template, data.validate, length)
+    return found
+
+
+def kept_step(curve: Sequence[Row], best: Best | None) -> int:
+    """Return the step whose weights the training kept: the best by validation, or the last."""
+    kept = best_row(curve, best.figure) if best else curve[-1]
+    return kept["step"] if kept else 0
+
+
+def interpolated(of: Tuning, model: nn.Module, before: Mapping[str, Tensor]) -> list[Row]:
+    """Load the best weights between those `before` the training and the model's, if the parameters
+    ask for interpolation. Return one row of metrics per share.
+    """
+    settings = of.settings.interpolate
     if settings is None:
         return []
-    rows = load_best_between(model, start, settings.shares, measure, settings.figure)
+    measure = partial(measured, of, by=settings)
+    rows = load_best_between(model, before, settings.shares, measure, settings.figure)
     kept = best_row(rows, settings.figure)
     assert kept is not None, "every share is measured"
-    job.say(
-        f"of {len(rows)} weights between before and after, those at {kept['share']:.0%} are kept: "
-        f"{figures_in_words(kept)}"
+    of.job.say(
+        "interpolation from the foundation's weights (0%) to the tuned weights (100%): "
+        f"{kept['share']:.0%} is kept, the best of {len(rows)} by {in_words(settings.figure)} on "
+        f"the validation split ({figures_in_words(kept)})"
     )
     return rows
 
@@ -184,11 +247,16 @@ def interpolated(
 def figures_in_words(row: Row) -> str:
     """Return the measured figures of a row: `exact match 71.2%, loss 1.234`."""
     return ", ".join(
-        f"{name.replace('_', ' ')} {value:.1%}" if name in HIGHER_IS_BETTER
-        else f"{name.replace('_', ' ')} {value:.3f}"
+        f"{in_words(name)} {value:.1%}" if name in HIGHER_IS_BETTER
+        else f"{in_words(name)} {value:.3f}"
         for name, value in row.items()
         if name != "share"
     )  # fmt: skip
+
+
+def in_words(name: str) -> str:
+    """Return the name of a figure in words: `exact match`."""
+    return name.replace("_", " ")
 
 
 def write(

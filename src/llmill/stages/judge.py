@@ -13,6 +13,7 @@ several judges, a score is their mean.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,46 +48,32 @@ class Parameters(Section):
     judge: Judge
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What the judge says about the answers, by the number of the answer."""
+
+    scores: Mapping[int, float | None]  # from 0 to 100; None: no reply of the server is a score
+    by_seed: Mapping[str, Sequence[float]]  # of each of several embedded judges, for all answers
+    verdicts: Mapping[int, Verdict] | None = None  # of a server
+    training: Row | None = None  # metrics of stage `grader`, which trained the embedded judges
+
+
 def run(params: Parameters, job: Job) -> None:
     """Score every answer, and summarise the scores overall and by kind."""
-    assert job.variant is not None, "a matrix stage"
     settings = params.judge
-    # Stage instruct also writes the foundation model's answers.
-    by = "instruct" if job.variant == "pretrain" else job.variant
-    path = job.folder(by) / "answers" / f"{job.variant}.json"
-    rows = record.read_json(path)
-    if not rows:
-        raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
+    rows = read_answers(job)
     decisions = decided(rows, job.folder("prepare") / "instruction" / "test.jsonl")
-    rest = [number for number, right in enumerate(decisions) if right is None]
+    undecided = [number for number, right in enumerate(decisions) if right is None]
     job.say(
-        f"{len(rows)} answers: rules decide {len(rows) - len(rest)}, "
-        f"the judge ({settings.backend}) scores the other {len(rest)}"
+        f"{len(rows)} answers: rules decide {len(rows) - len(undecided)}, "
+        f"the judge ({settings.backend}) scores the other {len(undecided)}"
     )
-    # The embedded judge is cheap, and its scores of decided answers show how good it is.
-    asked = rest if settings.backend == "openai" else range(len(rows))
-    grader = job.folder("grader") / "checkpoint"
-    texts, progress = [rows[number] for number in asked], job.progress("answers")
-    by_server: Mapping[int, Verdict] = {}
-    judged: Mapping[int, float | None]
-    made: Row = {}
-    by_seed: dict[str, list[float]] = {}  # the scores of each of several judges
     if settings.backend == "openai":
-        given = judge_client.score(settings.openai, texts, CACHE, progress)
-        refuse_no_score(given, settings)
-        by_server = dict(zip(asked, given, strict=True))
-        judged = {number: each.score for number, each in by_server.items()}
+        judged = judged_by_server({number: rows[number] for number in undecided}, settings, job)
     else:
-        runtime.start(settings.seed, settings.threads)
-        made = record.read_json(job.folder("grader") / "metrics.json")
-        scores = judge.grade_by_all(grader, texts, progress)
-        judged = dict(zip(asked, mean_scores(scores), strict=True))
-        if seeds := list(made.get("by_seed", {})):
-            by_seed = dict(zip(seeds, scores, strict=True))
-    table = [
-        described(row, right, judged.get(number), {s: x[number] for s, x in by_seed.items()})
-        for number, (row, right) in enumerate(zip(rows, decisions, strict=True))
-    ]
+        # The embedded judge is cheap, and its scores of decided answers show how good it is.
+        judged = judged_by_grader(rows, settings, job)
+    table = [described(n, row, decisions[n], judged) for n, row in enumerate(rows)]
     metrics = {
         "backend": settings.backend,
         "model": settings.openai.model if settings.backend == "openai" else "grader",
@@ -98,15 +85,59 @@ def run(params: Parameters, job: Job) -> None:
         "by_kind": by_kind(table, settings),
         "agreement": agreement.of_judge(table, settings.confidence, settings.seed),
     }
-    if settings.backend == "openai":
-        for number, row in enumerate(table):
-            row |= replied(by_server.get(number))
-        metrics["server"] = about_server(list(by_server.values()), settings)
-    else:
-        metrics["short_of"] = short_of_by_seed(settings.bar, made, metrics)
-        metrics["unmeasured"] = [] if any(decisions) else [UNMEASURED]
-        if by_seed:
-            metrics |= least_by_kind(metrics["by_kind"])
+    if judged.verdicts is not None:
+        metrics["server"] = about_server(list(judged.verdicts.values()), settings)
+    if judged.training is not None:
+        metrics |= about_grader(metrics, judged.training, settings.bar)
+    write(job, table, metrics)
+
+
+def read_answers(job: Job) -> list[dict[str, Any]]:
+    """Read the answers of the model that is the stage's variant. Raise `UserError` without any."""
+    assert job.variant is not None, "a matrix stage"
+    # Stage instruct also writes the foundation model's answers.
+    by = "instruct" if job.variant == "pretrain" else job.variant
+    path = job.folder(by) / "answers" / f"{job.variant}.json"
+    rows: list[dict[str, Any]] = record.read_json(path)
+    if not rows:
+        raise UserError(f"{path}: no answers to judge; raise prepare.instruction.test_share")
+    return rows
+
+
+def judged_by_server(rows: Mapping[int, Row], settings: Judge, job: Job) -> Judged:
+    """Let a server score the answers, given by number."""
+    texts, progress = list(rows.values()), job.progress("answers")
+    given = judge_client.score(settings.openai, texts, CACHE, progress)
+    refuse_no_score(given, settings)
+    verdicts = dict(zip(rows, given, strict=True))
+    scores = {number: each.score for number, each in verdicts.items()}
+    return Judged(scores, by_seed={}, verdicts=verdicts)
+
+
+def judged_by_grader(rows: Sequence[Row], settings: Judge, job: Job) -> Judged:
+    """Let every embedded judge score all answers."""
+    runtime.start(settings.seed, settings.threads)
+    training = record.read_json(job.folder("grader") / "metrics.json")
+    folder, progress = job.folder("grader") / "checkpoint", job.progress("answers")
+    scores = judge.grade_by_all(folder, rows, progress)
+    seeds = list(training.get("by_seed", {}))
+    by_seed = dict(zip(seeds, scores, strict=True)) if seeds else {}
+    return Judged(dict(enumerate(mean_scores(scores))), by_seed, training=training)
+
+
+def about_grader(metrics: Row, training: Row, bar: Bar) -> dict[str, Any]:
+    """Return what the embedded judges miss of the bar, what could not be measured, and for several
+    judges the least share of pairs in order. `training` are the metrics of stage `grader`.
+    """
+    return {
+        "short_of": short_of_by_seed(bar, training, metrics),
+        "unmeasured": [] if metrics["decided"]["right"] else [UNMEASURED],
+        **(least_by_kind(metrics["by_kind"]) if training.get("by_seed") else {}),
+    }
+
+
+def write(job: Job, table: list[dict[str, Any]], metrics: dict[str, Any]) -> None:
+    """Write both files, log to the tracker, and print the headline."""
     record.write_json(job.out / "scores.json", table)
     record.write_json(job.out / "metrics.json", metrics)
     job.track.table("scores", table)
@@ -166,12 +197,13 @@ def about_server(given: Sequence[Verdict], settings: Judge) -> dict[str, Any]:
     }
 
 
-def described(
-    row: Row, right: bool | None, judged: float | None, by_seed: Mapping[str, float]
-) -> dict[str, Any]:
+def described(number: int, row: Row, right: bool | None, judged: Judged) -> dict[str, Any]:
     """Return the row of one answer. `score` is the rule's if a rule decides, otherwise the judge's;
     for several judges their mean, with the score of each in `by_seed`.
     """
+    score = judged.scores.get(number)
+    by_seed = {seed: scores[number] for seed, scores in judged.by_seed.items()}
+    verdicts = judged.verdicts
     return {
         "instruction": row["instruction"],
         "input": row["input"],
@@ -179,11 +211,12 @@ def described(
         "answer": row["answer"],
         "kind": row["kind"],
         "rule": right,
-        "judge": judged,
+        "judge": score,
         **({"by_seed": by_seed} if by_seed else {}),
-        "score": judged if right is None else 100.0 * right,
+        "score": score if right is None else 100.0 * right,
         "exact": same(row["answer"], row["output"]),
         "rouge_l": rouge_l(row["answer"], row["output"]),
+        **({} if verdicts is None else replied(verdicts.get(number))),
     }
 
 

@@ -13,7 +13,8 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ from llmill.text.corpus.mixture import Mixture, repeated
 from llmill.text.corpus.spool import Spool
 from llmill.text.download import local, sources
 from llmill.text.download.listed import Form, read_sources, source_name, the_file, the_files
-from llmill.text.identity import normal
 
 if TYPE_CHECKING:
     from llmill.contract.job import Job
@@ -195,21 +195,9 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         rows = classification.read_raw(file)
         collection = classification.Collection(rows, [None] * len(rows))
     further = {} if form else classification.read_raw_tests(folder)
-    contradictions = classification.settle(collection.messages)
-    unique = distinct(collection.ordered(), lambda row: row[0].text)
-    tested = {normal(message.text) for messages in further.values() for message in messages}
-    kept = [each for each in unique if normal(each[0].text) not in tested]
-    parts: Splits = {name: [] for name in SPLITS}
-    shares = settings.classification
-    test_share = 0.0 if "test" in collection.splits else shares.test_share
-    validate_share = 0.0 if "validate" in collection.splits else shares.validate_share
-    for message, given in kept:
-        key = normal(message.text)
-        if key in contradictions:
-            message = replace(message, label=contradictions[key].label)
-        if given in (None, "train"):  # draw the split
-            given = part(key, validate_share, test_share)
-        parts[given].append(message)
+    tested = chain.from_iterable(further.values())
+    divided = classification.divide(collection, settings.classification, tested)
+    parts, contradictions = divided.parts, divided.contradictions
     refuse_empty(parts, file, "prepare.classification")
     refuse_small_classes(parts, file)
     (out / "classification").mkdir()
@@ -217,7 +205,7 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         classification.write(out / "classification" / f"{name}.jsonl", messages)
     counts = {name: count(row.label for row in messages) for name, messages in parts.items()}
     of_further = {
-        "in_further_tests": len(unique) - len(kept),
+        "in_further_tests": divided.in_tests,
         "tests": {name: len(messages) for name, messages in further.items()},
     }
     for name, messages in further.items():
@@ -226,7 +214,8 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         classification.write(place / f"{name}.jsonl", messages)
         parts["test"] += messages  # no document may contain these, either
     return parts, {
-        **repeats(collection.messages, unique, collection.without_text + collection.without_label),
+        "rows": len(collection.messages) + collection.without_text + collection.without_label,
+        "duplicates": divided.duplicates,
         "without_text": collection.without_text,
         "without_label": collection.without_label,
         "contradictory": len(contradictions),
@@ -370,12 +359,12 @@ def refuse_small_classes(parts: Splits, file: Path) -> None:
             f"{file}: every text has label '{next(iter(counts))}', once repeats and contradictory "
             "labels are settled; a classifier needs two classes"
         )
-    for name, rows in parts.items():
-        present = {row.label for row in rows}
-        lacking = next((label for label in sorted(counts) if label not in present), None)
-        if lacking:
+    small = classification.small_classes(parts)
+    for name in parts:
+        label = next((label for label, names in small.items() if name in names), None)
+        if label:
             raise UserError(
-                f"{file}: class '{lacking}': none of its different texts ({counts[lacking]}) is "
+                f"{file}: class '{label}': none of its different texts ({counts[label]}) is "
                 f"in split {name}; add some, or leave the class out"
             )
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training import compilation, parallel
 from llmill.training.batches import Rows, Windows
-from llmill.training.loop import Work, fit, write_curve
+from llmill.training.loop import Validate, Work, fit, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
@@ -55,50 +56,57 @@ class Parameters(Section):
     pretrain: Pretrain
 
 
+@dataclass(frozen=True)
+class HeldOutText:
+    """The validation text, and the measure of a model on it that fits the objective."""
+
+    shards: Shards
+    tokenizer: Tokenizer
+    measure: Measure
+
+    def figures(self, model: Transformer, at_most: int | None = None) -> Figures:
+        """Measure the model on at most so many windows of its context, or on all of them."""
+        return self.measure(
+            model, self.shards, model.config.block_size, self.tokenizer, at_most=at_most
+        )
+
+
+@dataclass(frozen=True)
+class Before:
+    """The metrics before the first step."""
+
+    whole: Figures | None  # all windows; only if there are no steps, so the metrics are final
+    by_source: Mapping[str, tuple[float, int]] | None  # (loss, tokens); None: not compared
+
+
 def run(params: Parameters, job: Job) -> None:
     """Train on the training shards, validate on the others, and sample during the training."""
     settings, weights = params.pretrain, job.folder("download") / "init"
     shape = initial.shape(params.model, weights)
-    block = shape.block_size
     _check_objective(settings.objective, shape, weights)
     tokenizer = Tokenizer.load(job.folder("tokenizer") / BPE)
-    train = batches(settings, block, job.folder("tokenize"), tokenizer)
-    held_out = Shards.for_windows(job.folder("tokenize") / "validate", tokenizer, block)
+    tokenized, block = job.folder("tokenize"), shape.block_size
+    train = batches(settings, block, tokenized, tokenizer)
+    validate = Shards.for_windows(tokenized / "validate", tokenizer, block)
+    held_out = HeldOutText(validate, tokenizer, MEASURES[settings.objective])
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
     # Fail here, not with a compiler error at the first step.
     if settings.compile:
         compilation.check(device)
     n_ids = vocabulary.size(shape, tokenizer.n_vocab)
-
-    def make() -> Transformer:
-        return Transformer(shape, n_ids)
-
+    make = partial(Transformer, shape, n_ids)
     begun = isinstance(params.model, FromInit)
     model = initial.load(weights, shape, n_ids) if begun else make()
     model.recompute = settings.recompute
     parameters = sum(p.numel() for p in model.parameters())
     job.say(f"{parameters:,} parameters, {train.shards.tokens:,} tokens")
-    measure = MEASURES[settings.objective]
+    before = _before(model.to(device), held_out, settings, begun)
     samples = Samples(job.scratch / "samples")
-    sampler = Sampler(tokenizer, settings.samples, settings.seed, samples)
-
-    by_source = begun and settings.objective == "next_token"
-    unchanged = settings.training.max_steps == 0
-    model.to(device)
-    before = _before(model, held_out, tokenizer, measure, by_source, unchanged)
-
-    def validate(model: nn.Module, step: int) -> Figures:
-        assert isinstance(model, Transformer), "what this stage trains"
-        sampler.write(model, step)
-        if before.whole is not None:
-            return before.whole
-        return measure(model, held_out, block, tokenizer, settings.validate_windows)
-
     work = Work(
         train,
         token_loss,
-        validate,
+        _validation(held_out, before, settings, samples),
         settings.training,
         params.runtime,
         settings.seed,
@@ -113,58 +121,72 @@ def run(params: Parameters, job: Job) -> None:
     if not processes.main():
         return
     model.to(device).eval()
-    metrics = _held_out_figures(model, held_out, tokenizer, measure, before) | {
-        "parameters": parameters,
-        "steps": curve[-1]["step"],
-        "tokens": curve[-1]["tokens"],
-        "epochs": curve[-1]["tokens"] / train.shards.tokens,
-        **_by_source(model, held_out, before),
-    }
-    foundation = Checkpoint(
-        model,
-        tokenizer,
-        made_by=job.stage.address,
-        begun_from=record.content_hash(weights) if begun else None,
-        weights_template=initial.template(weights) if begun else None,
-    )
+    metrics = _metrics(model, held_out, before, curve[-1], train.shards.tokens)
+    foundation = _foundation(model, tokenizer, weights if begun else None, job)
     _write(job, foundation, curve, samples.gather(), metrics)
 
 
-@dataclass(frozen=True)
-class Before:
-    """The metrics before the first step."""
+def _check_objective(objective: str, shape: Model, weights: Path) -> None:
+    """Raise `UserError` if the objective does not fit the initial weights."""
+    if shape.causal != (objective == "next_token"):
+        raise UserError(
+            f"params.yaml: pretrain.objective {objective} does not fit the weights in "
+            f"{weights}, which are {'' if shape.causal else 'not '}causal"
+        )
 
-    whole: Figures | None  # all windows; only if there are no steps, so the metrics are final
-    by_source: Mapping[str, tuple[float, int]] | None  # (loss, tokens); None: not compared
 
-
-def _before(
-    model: Transformer,
-    held_out: Shards,
-    tokenizer: Tokenizer,
-    measure: Measure,
-    by_source: bool,
-    unchanged: bool,
-) -> Before:
-    """Measure the initial weights, by source to show what the training improves and forgets."""
-    block = model.config.block_size
+def _before(model: Transformer, held_out: HeldOutText, settings: Pretrain, begun: bool) -> Before:
+    """Measure initial weights that were trained before, by source, to show what the training
+    improves and forgets. `begun` tells whether there are any.
+    """
+    shards, block = held_out.shards, model.config.block_size
+    by_source = begun and settings.objective == "next_token"
+    unchanged = settings.training.max_steps == 0
     model.eval()
     if unchanged and by_source:
-        return Before(*losses_at_once(model, held_out, block, tokenizer))
+        return Before(*losses_at_once(model, shards, block, held_out.tokenizer))
     if unchanged:
-        return Before(measure(model, held_out, block, tokenizer, at_most=None), None)
-    return Before(None, loss_by_source(model, held_out, block) if by_source else None)
+        return Before(held_out.figures(model), None)
+    return Before(None, loss_by_source(model, shards, block) if by_source else None)
 
 
-def _held_out_figures(
-    model: Transformer, held_out: Shards, tokenizer: Tokenizer, measure: Measure, before: Before
+def _validation(
+    held_out: HeldOutText, before: Before, settings: Pretrain, samples: Samples
+) -> Validate:
+    """Return the validation of the loop, which also writes samples."""
+    sampler = Sampler(held_out.tokenizer, settings.samples, settings.seed, samples)
+
+    def validate(model: nn.Module, step: int) -> Figures:
+        assert isinstance(model, Transformer), "what this stage trains"
+        sampler.write(model, step)
+        if before.whole is not None:
+            return before.whole
+        return held_out.figures(model, settings.validate_windows)
+
+    return validate
+
+
+def _metrics(
+    model: Transformer, held_out: HeldOutText, before: Before, last: Row, available: int
 ) -> dict[str, Any]:
-    """Return the metrics after the last step, over all windows. During the training, some suffice.
+    """Return the metrics after the last step, of which `last` is the row of the curve. An epoch has
+    all `available` tokens of the training text.
+    """
+    return {
+        **_figures_after(model, held_out, before),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "steps": last["step"],
+        "tokens": last["tokens"],
+        "epochs": last["tokens"] / available,
+        **_by_source(model, held_out, before),
+    }
+
+
+def _figures_after(model: Transformer, held_out: HeldOutText, before: Before) -> dict[str, Any]:
+    """Return the figures of the trained model over all windows; during the training, some suffice.
     Raise `UserError` if the training diverged.
     """
-    block = model.config.block_size
-    whole = before.whole or measure(model, held_out, block, tokenizer, at_most=None)
-    metrics: dict[str, Any] = dict(whole)
+    metrics: dict[str, Any] = dict(before.whole or held_out.figures(model))
     if "validation_loss" in metrics:
         loss = metrics["validation_loss"]
         if loss > LARGEST:
@@ -176,13 +198,13 @@ def _held_out_figures(
     return metrics
 
 
-def _by_source(model: Transformer, held_out: Shards, before: Before) -> dict[str, Any]:
+def _by_source(model: Transformer, held_out: HeldOutText, before: Before) -> dict[str, Any]:
     """Return the loss on each source before the first step and after the last."""
     if before.by_source is None:
         return {}
     after = before.by_source
     if before.whole is None:
-        after = loss_by_source(model, held_out, model.config.block_size)
+        after = loss_by_source(model, held_out.shards, model.config.block_size)
     compared = {
         name: {"before": before.by_source[name][0], "after": loss, "tokens": tokens}
         for name, (loss, tokens) in after.items()
@@ -197,13 +219,17 @@ def _meter(model: Transformer, objective: str, device: torch.device, hardware: R
     return Meter(flops_per_token(model, head_share), peak * processes.count())
 
 
-def _check_objective(objective: str, shape: Model, weights: Path) -> None:
-    """Raise `UserError` if the objective does not fit the initial weights."""
-    if shape.causal != (objective == "next_token"):
-        raise UserError(
-            f"params.yaml: pretrain.objective {objective} does not fit the weights in "
-            f"{weights}, which are {'' if shape.causal else 'not '}causal"
-        )
+def _foundation(
+    model: Transformer, tokenizer: Tokenizer, weights: Path | None, job: Job
+) -> Checkpoint[AnyModel]:
+    """Return the checkpoint of the model, which was begun from these weights, or from none."""
+    return Checkpoint(
+        model,
+        tokenizer,
+        made_by=job.stage.address,
+        begun_from=None if weights is None else record.content_hash(weights),
+        weights_template=None if weights is None else initial.template(weights),
+    )
 
 
 def _write(

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 READ_WHOLE = 0.95  # epochs; ends of rows, and of the text, are in no batch
 AS_LIKELY = Choice(temperature=1.0)  # sample from the model's own probabilities
-Measured = tuple[dict[str, Any], list[dict[str, Any]]]  # (metrics, one row per item)
+MetricsAndItems = tuple[dict[str, Any], list[dict[str, Any]]]  # (metrics, one row per item)
 
 
 class Parameters(Section):
@@ -110,7 +110,7 @@ def opened(settings: Signals, job: Job) -> Subject:
     return Subject(model, tokenizer, train, held_out, Unigram.of(train), settings, draws, job)
 
 
-def held_out_bits(of: Subject) -> Measured:
+def held_out_bits(of: Subject) -> MetricsAndItems:
     """Measure bits per byte of held-out documents, overall and by source."""
     numbers = spread(of.held_out, of.settings.documents)
     ids = [document(of.held_out, number) for number in numbers]
@@ -150,7 +150,7 @@ def held_out_bits(of: Subject) -> Measured:
     return {**figures([*range(len(ids))]), "sources": by_source}, rows
 
 
-def held_out_words(of: Subject) -> Measured:
+def held_out_words(of: Subject) -> MetricsAndItems:
     """Guess the last words of held-out documents: from the document, the words near, and counts."""
     numbers = spread(of.held_out, of.settings.documents)
     texts = (of.tokenizer.decode(document(of.held_out, number)) for number in numbers)
@@ -186,7 +186,7 @@ def held_out_words(of: Subject) -> Measured:
     return figures, rows
 
 
-def by_heart(of: Subject) -> Measured:
+def by_heart(of: Subject) -> MetricsAndItems:
     """Measure memorisation of windows of the training text and of held-out text. Leave it out if
     the training did not read the whole training text.
     """
@@ -208,7 +208,7 @@ def by_heart(of: Subject) -> Measured:
     return {"window_tokens": tokens, **memorisation.figures(**shares, draws=of.draws)}, rows
 
 
-def samples(of: Subject) -> Measured:
+def samples(of: Subject) -> MetricsAndItems:
     """Measure samples at temperature 1, and held-out documents of the same lengths."""
     length = min(of.settings.sample_tokens, of.model.config.block_size - 1)
     written = generate(
@@ -236,7 +236,7 @@ def samples(of: Subject) -> Measured:
     return figures, rows
 
 
-def grammar(of: Subject) -> Measured:
+def grammar(of: Subject) -> MetricsAndItems:
     """Measure minimal pairs whose sentences do not occur in the training text."""
     lists = candidates(of.settings.pairs, of.settings.seed)
     wanted = {text for pairs in lists for pair in pairs for text in (pair.right, pair.wrong)}

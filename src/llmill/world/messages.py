@@ -18,12 +18,12 @@ EVERYDAY_SHARE = 0.4
 SPAM_SHARE = 0.45
 TEST_SHARE = 1 / 9  # size of a test of unseen patterns, per message asked for
 
-Labelled = list[tuple[str, str]]  # label and text
+LabelledTexts = list[tuple[str, str]]  # label and text
 Patterns = Sequence[Mapping[str, str]]  # texts by label; those of one mapping stay together
 Write = Callable[[Mapping[str, str], str, Random], str]
 
 
-def make(settings: World) -> Labelled:
+def make(settings: World) -> LabelledTexts:
     """Return distinct messages, shuffled: to learn from and, filled anew, to test."""
     rng = Random(f"{settings.seed}/messages")
     everyday = round(EVERYDAY_SHARE * settings.messages)
@@ -35,7 +35,7 @@ def make(settings: World) -> Labelled:
     return rng.sample(messages, len(messages))
 
 
-def tests(settings: World) -> dict[str, Labelled]:
+def tests(settings: World) -> dict[str, LabelledTexts]:
     """Return further tests by name: unseen patterns of both kinds, and messages of no pattern."""
     rng = Random(f"{settings.seed}/unseen messages")
     count = max(20, round(TEST_SHARE * settings.messages))
@@ -58,7 +58,7 @@ def unseen(patterns: Patterns) -> Patterns:
     return [each for each in patterns if _kept_out(each)]
 
 
-def file_text(messages: Labelled) -> str:
+def file_text(messages: LabelledTexts) -> str:
     """Return the lines of `SMSSpamCollection`: label, tab, text."""
     return "".join(f"{label}\t{text}\n" for label, text in messages)
 
@@ -69,10 +69,10 @@ def _kept_out(pattern: Mapping[str, str]) -> bool:
     return int(sha256(key.encode()).hexdigest(), 16) % 100 < UNSEEN_PERCENT
 
 
-def _draw(patterns: Patterns, write: Write, count: int, rng: Random) -> Labelled:
+def _draw(patterns: Patterns, write: Write, count: int, rng: Random) -> LabelledTexts:
     """Return `count` distinct messages, of both labels."""
     spam = round(SPAM_SHARE * count)
-    messages: Labelled = []
+    messages: LabelledTexts = []
     for label, number in (("spam", spam), ("ham", count - spam)):
         with_label = [pattern for pattern in patterns if label in pattern]
         messages += [(label, text) for text in _distinct(with_label, label, write, number, rng)]

@@ -55,7 +55,7 @@ class Continued:
     tokens: list[int]
 
 
-Figures = dict[str, int]
+TokenCounts = dict[str, int]
 
 
 def question(loaded: Checkpoint[Transformer]) -> Prompted | None:
@@ -88,7 +88,7 @@ def rounded(model: Transformer, change: Callable[[str, Tensor], Tensor]) -> Tran
 @torch.inference_mode()
 def compare(
     model: Transformer, question: Prompted, answer: Continued, nearness: float, who: str
-) -> Figures:
+) -> TokenCounts:
     """Count the tokens that a program generated, and those that llmill would choose, too. Raise
     `UserError` if another token is farther from llmill's choice than `nearness`, in logits.
 

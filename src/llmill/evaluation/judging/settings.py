@@ -26,7 +26,7 @@ def _known(name: str) -> str:
 
 
 PromptName = Annotated[str, AfterValidator(_known)]
-Samples = Annotated[int, Field(ge=1, le=100)]
+SampleCount = Annotated[int, Field(ge=1, le=100)]
 AtOnce = Annotated[int, Field(ge=1, le=100)]  # httpx opens at most 100 connections
 Money = Annotated[float, Field(ge=0, le=10**9)]
 Tokens = Annotated[int, Field(ge=1, le=10**12)]
@@ -53,7 +53,7 @@ class JudgeServer(Section):
     model: Line
     key_variable: Variable
     prompt: PromptName
-    samples: Samples
+    samples: SampleCount
     temperature: Temperature
     seed: Seed
     max_tokens: Written

@@ -174,7 +174,9 @@ def _file_or_name(value: Any) -> str:
 
 
 Name = Annotated[Line, Tag(NAMED)]
-Labelled = Annotated[Name | Annotated[OwnTable, Tag("OwnTable")], Discriminator(_table_or_name)]
+LabelledTable = Annotated[
+    Name | Annotated[OwnTable, Tag("OwnTable")], Discriminator(_table_or_name)
+]
 Readable = Annotated[Name | Annotated[OwnText, Tag("OwnText")], Discriminator(_text_or_name)]
 Tasks = Annotated[Name | Annotated[OwnFile, Tag("OwnFile")], Discriminator(_file_or_name)]
 SeveralTasks = Annotated[  # a single one may be written without [ ]
@@ -194,7 +196,7 @@ class Download(Section):
     """
 
     text: Annotated[list[Readable], Field(min_length=1)]
-    classification: Labelled | None
+    classification: LabelledTable | None
     instruction: SeveralTasks | None
     preference: Tasks | None
     mmlu: Asked | None

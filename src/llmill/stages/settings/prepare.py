@@ -8,15 +8,15 @@ from llmill.contract.values import Line, Positive, Section, Share
 from llmill.tasks.settings import Split
 from llmill.text.settings import NearDuplicates, WordRuns
 
-Weights = dict[Line, Annotated[float, Field(ge=0, le=1000)]]  # by source; default 1
+SourceWeights = dict[Line, Annotated[float, Field(ge=0, le=1000)]]  # by source; default 1
 
 
 class Instructions(Split):
-    weights: Weights  # repeats of each training instruction per epoch
+    weights: SourceWeights  # repeats of each training instruction per epoch
 
 
 class Prepare(Section):
-    weights: Weights  # repeats of each training document
+    weights: SourceWeights  # repeats of each training document
     passage_words: Positive  # about so many words per passage; prose is cut at paragraph ends
     validate_share: Share
     near_duplicates: NearDuplicates
