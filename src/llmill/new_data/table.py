@@ -137,7 +137,7 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
     try:
         frame = tables.read_all(path, encoding, delimiter)
     except UserError as error:
-        if path.suffix not in tables.DELIMITERS:
+        if path.suffix not in endings.DELIMITERS:
             raise
         try:
             quotes, frame = False, tables.read_all(path, encoding, delimiter, quotes=False)
@@ -145,7 +145,7 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
             raise error from None
         if set(frame.iloc[:, -1]) <= set(multiple_choice.LETTERS):  # a quiz, as MMLU's files are
             multiple_choice.read_table(path, path.stem, encoding)  # reports what is wrong with it
-    if path.suffix in tables.DELIMITERS and columns.is_data(list(frame.columns), frame):
+    if path.suffix in endings.DELIMITERS and columns.is_data(list(frame.columns), frame):
         frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
     return frame, quotes
 
@@ -165,7 +165,7 @@ def _no_label(path: Path, own: Path, frame: pd.DataFrame) -> str:
 
 def _by_number(path: Path) -> str:
     """Return what else to do if the first row of a CSV or TSV file is taken for names."""
-    if path.suffix not in tables.DELIMITERS:
+    if path.suffix not in endings.DELIMITERS:
         return ""
     return "; or give numbers from 1 if the first row holds no names"
 

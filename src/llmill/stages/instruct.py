@@ -92,22 +92,22 @@ def run(params: Parameters, job: Job) -> None:
     # A mistake in the parameters is found before the first answer, which takes long.
     refuse_unfit(settings, model.config)
     data = load(settings, job.folder("prepare") / "instruction", foundation)
-    of = Tuning(settings, params.runtime, data, job)
+    tuning = Tuning(settings, params.runtime, data, job)
     runtime.start(settings.seed, settings.threads)
     device = runtime.device(params.runtime)
     # Answers from before the training show what the tuning changed.
-    answer_test(of, model.to(device), "pretrain")
+    answer_test(tuning, model.to(device), "pretrain")
     model.cpu()
-    say_learnt(of, model.config.block_size)
+    say_learnt(tuning, model.config.block_size)
     too_long = prompts_cut(model, data.template, data.test, settings.max_new_tokens, job.say)
     before = weights_of(model) if settings.interpolate else {}
     # In scratch, so that a resumed training still has the samples from before it was stopped.
     samples = Samples(job.scratch / "samples")
-    curve = train(of, foundation, samples)
-    interpolations = interpolated(of, model, before)
+    curve = train(tuning, foundation, samples)
+    interpolations = interpolated(tuning, model, before)
     # An adapter is merged first: the answers are those of the model that later stages read.
     adapter = lora.taken(model.cpu(), settings.adapter, begun_from)
-    job.track.table("answers", answer_test(of, model.to(device), "instruct"))
+    job.track.table("answers", answer_test(tuning, model.to(device), "instruct"))
     metrics = {
         "validation_loss": loss_over(model, data.held_out),
         "steps": curve[-1]["step"],
@@ -154,67 +154,69 @@ def load(
     return InstructionSplits(template, train, learnt, share, validate, held_out, test, cut)
 
 
-def say_learnt(of: Tuning, block: int) -> None:
+def say_learnt(tuning: Tuning, block: int) -> None:
     """Print how many instructions are learnt, and how many are cut to `block` tokens."""
-    data = of.data
-    packed_into = f" in {data.train.n} rows" if of.settings.packing != "none" else ""
-    of.job.say(
+    data = tuning.data
+    packed_into = f" in {data.train.n} rows" if tuning.settings.packing != "none" else ""
+    tuning.job.say(
         f"{len(data.learnt)} instructions{packed_into}, {data.share:.1%} of their tokens learnt, "
         f"{len(data.test)} answered before training"
     )
     if data.cut:
-        of.job.say(f"{data.cut} instructions are longer than {block} tokens: their end is learnt")
+        tuning.job.say(
+            f"{data.cut} instructions are longer than {block} tokens: their end is learnt"
+        )
 
 
-def answer_test(of: Tuning, model: Transformer, name: str) -> list[dict[str, Any]]:
+def answer_test(tuning: Tuning, model: Transformer, name: str) -> list[dict[str, Any]]:
     """Answer the test instructions; write the answers to `answers/NAME.json` and return them."""
-    data, progress = of.data, of.job.progress("answers")
-    rows = answers(model, data.template, data.test, of.settings.max_new_tokens, progress)
-    folder = of.job.out / "answers"
+    data, progress = tuning.data, tuning.job.progress("answers")
+    rows = answers(model, data.template, data.test, tuning.settings.max_new_tokens, progress)
+    folder = tuning.job.out / "answers"
     folder.mkdir(exist_ok=True)
     record.write_json(folder / f"{name}.json", rows)
     return rows
 
 
-def train(of: Tuning, foundation: Checkpoint[Transformer], samples: Samples) -> list[Row]:
+def train(tuning: Tuning, foundation: Checkpoint[Transformer], samples: Samples) -> list[Row]:
     """Train the foundation's model in place, with its adapter beside its weights; return the
     curve. Every validation adds to the samples.
     """
-    settings, data, model = of.settings, of.data, foundation.model
+    settings, data, model = tuning.settings, tuning.data, foundation.model
 
     def validate(model: nn.Module, step: int) -> Figures:
         if settings.samples:
             asked = data.validate[: settings.samples]
             samples.keep(step, answered(model, data.template, asked, settings.max_new_tokens))
-        return measured(of, model, settings.best)
+        return measured(tuning, model, settings.best)
 
     if settings.adapter is not None:
         lora.add(model, settings.adapter)
         learnt = sum(p.numel() for p in lora.trainable(model).values())
-        of.job.say(f"an adapter of {learnt:,} parameters is learnt")
+        tuning.job.say(f"an adapter of {learnt:,} parameters is learnt")
     # Old text is replayed, because the task alone makes the model forget most of what it knew.
-    text, block = of.job.folder("tokenize") / "train", model.config.block_size
+    text, block = tuning.job.folder("tokenize") / "train", model.config.block_size
     work = Work(
         data.train,
         token_loss,
         validate,
         settings.training,
-        of.hardware,
+        tuning.hardware,
         settings.seed,
         replay=replay.opened(settings.replay, text, foundation.tokenizer, block, settings.seed),
         best=settings.best,
     )
-    curve = fit(model, work, of.job)
+    curve = fit(model, work, tuning.job)
     model.eval()
     return curve
 
 
-def measured(of: Tuning, model: nn.Module, by: Best | Interpolation | None) -> Figures:
+def measured(tuning: Tuning, model: nn.Module, by: Best | Interpolation | None) -> Figures:
     """Return the validation metrics: the loss, and exact match if `by` chooses weights by it."""
-    data = of.data
+    data = tuning.data
     found = {"validation_loss": loss_over(model, data.held_out)}
     if by is not None and by.figure == "exact_match":  # slow: as long as many steps
-        length = of.settings.max_new_tokens
+        length = tuning.settings.max_new_tokens
         found["exact_match"] = exact_match(model, data.template, data.validate, length)
     return found
 
@@ -225,18 +227,18 @@ def kept_step(curve: Sequence[Row], best: Best | None) -> int:
     return kept["step"] if kept else 0
 
 
-def interpolated(of: Tuning, model: nn.Module, before: Mapping[str, Tensor]) -> list[Row]:
+def interpolated(tuning: Tuning, model: nn.Module, before: Mapping[str, Tensor]) -> list[Row]:
     """Load the best weights between those `before` the training and the model's, if the parameters
     ask for interpolation. Return one row of metrics per share.
     """
-    settings = of.settings.interpolate
+    settings = tuning.settings.interpolate
     if settings is None:
         return []
-    measure = partial(measured, of, by=settings)
+    measure = partial(measured, tuning, by=settings)
     rows = load_best_between(model, before, settings.shares, measure, settings.figure)
     kept = best_row(rows, settings.figure)
     assert kept is not None, "every share is measured"
-    of.job.say(
+    tuning.job.say(
         "interpolation from the foundation's weights (0%) to the tuned weights (100%): "
         f"{kept['share']:.0%} is kept, the best of {len(rows)} by {in_words(settings.figure)} on "
         f"the validation split ({figures_in_words(kept)})"
@@ -247,11 +249,10 @@ def interpolated(of: Tuning, model: nn.Module, before: Mapping[str, Tensor]) -> 
 def figures_in_words(row: Row) -> str:
     """Return the measured figures of a row: `exact match 71.2%, loss 1.234`."""
     return ", ".join(
-        f"{in_words(name)} {value:.1%}" if name in HIGHER_IS_BETTER
-        else f"{in_words(name)} {value:.3f}"
+        f"{in_words(name)} {value:{'.1%' if name in HIGHER_IS_BETTER else '.3f'}}"
         for name, value in row.items()
         if name != "share"
-    )  # fmt: skip
+    )
 
 
 def in_words(name: str) -> str:

@@ -19,7 +19,6 @@ from llmill.tasks import rows
 from llmill.text.files import endings
 from llmill.text.files.encoding import decode
 
-DELIMITERS = endings.DELIMITERS
 LIKELY = ",;\t|"  # common delimiters of columns
 FORM = 'expected {"column": value, ...}'
 
@@ -63,8 +62,8 @@ def read_all(
     """
     if path.suffix in endings.ROWS:
         frame = _frame(path, rows.read(path, encoding), wanted)
-    elif path.suffix in DELIMITERS:
-        separator = delimiter or DELIMITERS[path.suffix]
+    elif path.suffix in endings.DELIMITERS:
+        separator = delimiter or endings.DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
         frame = _separated(path, text, separator, quotes, header)
     else:
