@@ -170,7 +170,11 @@ def shares_of_time(bench: Bench, names: list[str], rounds: int) -> dict[str, flo
     """Return the time of a step of each recipe relative to the preset's: the mean over a trial's
     steps of the median over the rounds. It is 1 by definition if only the rate differs.
     """
-    timed = [name for name in names if name == PRESET or not FINDINGS[name].steps_as_preset()]
+    timed = [
+        name
+        for name in dict.fromkeys(names)
+        if name == PRESET or not FINDINGS[name].steps_as_preset()
+    ]
     ratios: dict[tuple[str, int], list[float]] = defaultdict(list)
     for number in range(rounds):
         running = {name: bench.training(FINDINGS[name], TRIAL, number) for name in timed}
@@ -223,7 +227,7 @@ def main(
         raise typer.BadParameter("queries, keys and values of one size are compared")
     bench = Bench(preset, train, held_out, tokenizer, threads)
     names = [PRESET, *(only or [name for name in FINDINGS if name != PRESET])]
-    timed = {"preset": preset.name, "names": names, "rounds": rounds, "threads": threads}
+    timed = {"preset": preset.name, "steps in turn": names, "rounds": rounds, "threads": threads}
     shares = kept_in(out, timed, lambda: shares_of_time(bench, names, rounds))
     losses: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(first_seed, first_seed + seeds):

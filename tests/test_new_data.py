@@ -174,7 +174,7 @@ def test_questions_are_described_and_their_lines_are_what_the_parameters_take(ca
             "a.docx",
             "PK",
             r"a.docx: its ending is none of .csv, .tsv, .tab, .json, .jsonl, .ndjson, .parquet, .txt, "
-            r".md \(.txt, .md and .jsonl also as .gz or .zst\); export it as one of them$",
+            r".md \(.txt, .md, .jsonl and .ndjson also as .gz or .zst\); export it as one of them$",
         ),
         (
             "a.csv",

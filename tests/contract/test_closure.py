@@ -190,6 +190,13 @@ def test_what_a_judge_is_asked_is_code_of_its_stage_and_of_no_training():
         assert not prompts & closure.code_of(source(), stage, LOCK)["tables"].keys()
 
 
+def test_how_messages_are_divided_and_which_endings_texts_have_redoes_no_classifier():
+    rules = {"llmill.tasks.division", "llmill.tasks.split", "llmill.text.files.endings"}
+    assert rules <= closure.code_of(source(), "prepare", LOCK)["modules"].keys()
+    for stage in ("classify", "accuracy"):
+        assert not rules & closure.code_of(source(), stage, LOCK)["modules"].keys()
+
+
 @pytest.mark.parametrize("stage", sorted({s.name for s in STAGES.values()} - {"report"}))
 def test_an_edit_of_the_report_s_page_reruns_no_other_stage(stage):
     templates = {"llmill/report/page.html.jinja", "llmill/report/page.css"}

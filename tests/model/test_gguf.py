@@ -173,9 +173,9 @@ def test_a_tensor_too_many_and_numbers_that_are_none_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("rope_freqs.weight", np.float32(1), "the file has (), the config says (8,); download"),
-        ("rope_freqs.weight", np.ones(0, np.float32), "the file has (0,), the config says (8,); "),
-        ("rope_freqs.weight", np.ones((8, 8), np.float32), "the file has (8, 8), the config says"),
+        ("rope_freqs.weight", np.float32(1), "positions are not scaled as in Llama 3, "),
+        ("rope_freqs.weight", np.ones(0, np.float32), "positions are not scaled as in"),
+        ("rope_freqs.weight", np.ones((8, 8), np.float32), "positions are not scaled"),
         ("rope_freqs.weight", np.ones(8, np.int32), "numbers of type I32, which the library gguf"),
         ("rope_freqs.weight", np.ones(8, np.float64), "numbers of type F64, which the library"),
         (

@@ -1,6 +1,7 @@
 """`llmill part`: what no share is. What a share does: tests/stages, tests/test_workflow.py."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,9 +90,24 @@ def test_no_part_remains_that_may_be_of_an_input_before_or_after_an_edit(
     with pytest.raises(UserError) as error:
         make_parts("tokenize", "1-of-1")
     assert str(error.value) == (
-        f"tokenize: stage {of} ran while share 1-of-1 was made, so its last part is not kept; the "
-        "same command makes the rest from the new result"
+        f"tokenize: the result of stage {of} was made anew or removed while share 1-of-1 was made, "
+        "so the part at work is not kept; once it is there, the same command makes the rest from it"
     )
+    assert made(prepared) == []
+
+
+def test_a_part_that_fails_because_its_input_is_being_made_anew_names_that_stage(
+    prepared, monkeypatch
+):
+    """DVC removes what a stage made before it runs the stage."""
+
+    def removed(*words) -> None:
+        shutil.rmtree(prepared / "data/prepare")
+        raise FileNotFoundError("data/prepare/text/train/00000.parquet")
+
+    monkeypatch.setattr(tokenize, "encode", removed)
+    with pytest.raises(UserError, match="the result of stage prepare was made anew or removed"):
+        make_parts("tokenize", "1-of-1")
     assert made(prepared) == []
 
 
@@ -104,7 +120,7 @@ def test_parts_are_named_by_the_code_that_made_them(prepared, monkeypatch):
         return listed(*words)
 
     monkeypatch.setattr(tokenize, "parts", edited)
-    with pytest.raises(UserError, match="tokenize: stage code ran while share 1-of-1 was made"):
+    with pytest.raises(UserError, match="tokenize: the result of stage code was made anew"):
         make_parts("tokenize", "1-of-1")
     assert made(prepared) == []
 

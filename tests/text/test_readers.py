@@ -59,6 +59,7 @@ def test_a_text_file_is_one_text(tmp_path):
 
 def test_json_lines_are_a_text_a_row_without_blank_lines_and_nulls(tmp_path):
     assert texts(tmp_path, "a.jsonl", LINES.encode()) == TEXTS
+    assert texts(tmp_path, "a.ndjson", LINES.encode()) == TEXTS
     assert texts(tmp_path, "a.jsonl", LINES.replace("\n", "\r\n\r\n").encode("utf-16")) == TEXTS
     assert texts(tmp_path, "a.jsonl", b'{"body": "x\xe9"}', "body", "latin-1") == ["xé"]
     line = '{"text": "a\u2028b\x85c"}\n'  # which str.splitlines would cut

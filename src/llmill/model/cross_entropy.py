@@ -32,8 +32,8 @@ def cross_entropy_by_group(
     """Return the summed cross-entropy in nats of each group, (n_groups,), without gradients.
     `groups`, (...), gives the group of each position, from 0; the rest is as in `cross_entropy`.
 
-    The sum of a group is, to the bit, `cross_entropy` with all other targets ignored, but the head
-    is computed only once.
+    The sum of a group is, to the bit, `cross_entropy` without gradients and with all other targets
+    ignored, but the head is computed only once.
     """
     states, head = _for_products(hidden.flatten(0, -2), weight)
     sums = torch.zeros(n_groups, device=hidden.device)

@@ -206,7 +206,9 @@ def _llama(options: Options, source: Gguf) -> Config:
 
 
 def slower(base: float, size: int, scaling: RotaryScaling) -> Tensor:
-    """Return how many times slower each pair turns, (D/2,), as the format stores it."""
+    """Return how many times slower each pair of D numbers turns, (D/2,) rounded up, as the format
+    stores it.
+    """
     frequency = base ** (-torch.arange(0, size, 2).float() / size)
     return frequency / scaled(frequency, scaling)
 
@@ -219,9 +221,10 @@ def _scaling(source: Gguf, options: Options, base: float, size: int) -> RotarySc
     if SLOWER not in source.tensors:
         return None
     stored = Quantised.of(source)
-    stored.refuse_other_shape(SLOWER, (max(1, size // 2),))  # `Model` refuses a head without a pair
     stored.refuse_other_numbers(SLOWER)
-    factors = torch.cat(list(stored.pieces(SLOWER, whole=True)))
+    # Rounded up: `Model` refuses an odd head later.
+    fits = stored.tensors[SLOWER].shape == ((size + 1) // 2,)
+    factors = torch.cat(list(stored.pieces(SLOWER, whole=True))) if fits else torch.zeros(1)
     if bool(factors.isfinite().all()) and factors.max() > 1:
         scaling = RotaryScaling(
             factor=_short(float(factors.max())),

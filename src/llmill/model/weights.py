@@ -83,7 +83,7 @@ class Weights:
         if stored.shape != expected:
             raise UserError(
                 f"{stored.file}: {name}: the file has {stored.shape}, the config says {expected}; "
-                "download the model again, or correct the config"
+                "download the model again"
             )
 
     def refuse_other_numbers(self, name: str) -> None:
@@ -96,9 +96,9 @@ class Weights:
             )
 
     def pieces(self, name: str, whole: bool) -> Iterator[Tensor]:
-        """Yield the rows of a tensor, a few at a time, or all at once if `whole`. The
-        tensor must have at least one row. The file is opened again for each piece, because an open
-        file keeps what was read in memory.
+        """Yield the rows of a tensor, a few at a time, or all at once if `whole`. The tensor must
+        have a dimension. The file is opened again for each piece, because an open file keeps what
+        was read in memory.
         """
         stored = self.tensors[name]
         row = 4 * max(1, math.prod(stored.shape[1:]))

@@ -8,7 +8,7 @@ from llmill.contract.errors import UserError
 from llmill.new_data.finding import Finding, beginning, flow, lengths
 from llmill.new_data.texts import repeats
 from llmill.tasks import instruction, preference, rows
-from llmill.text.files import endings
+from llmill.text.files import table_endings
 from llmill.text.identity import normal
 
 INSTRUCTIONS = [  # keys that no other form has together
@@ -94,7 +94,7 @@ def refuse_other_names(path: Path, own: Path, names: Sequence[Any], encoding: st
 
 def _has_rows(path: Path) -> bool:
     """Return whether the file is of a kind in which instructions and preferences are read."""
-    return path.suffix in endings.ROWS
+    return path.suffix in table_endings.ROWS
 
 
 def _has_keys(path: Path, source: dict[str, str], names: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from llmill.new_data.finding import SHOWN, Finding, beginning, counted, largest,
 from llmill.runner import params
 from llmill.tasks import multiple_choice, tables
 from llmill.tasks.multiple_choice import Named, Question
-from llmill.text.files import endings
+from llmill.text.files import table_endings
 
 ASKED = ("question", "q", "query", "prompt", "stem")
 RIGHT = ("answer", "answers", "correct", "correct_answer", "right", "solution", "label", "key")
@@ -24,7 +24,7 @@ SUBJECTS = ("subject", "topic", "category")
 
 def questions(path: Path, source: dict[str, Any]) -> Finding | None:
     """Return multiple-choice questions, if the columns are theirs, or MMLU's without names."""
-    if path.suffix not in endings.QUESTIONS:
+    if path.suffix not in table_endings.QUESTIONS:
         return None
     encoding = source.get("encoding")
     try:
@@ -59,8 +59,8 @@ def questions(path: Path, source: dict[str, Any]) -> Finding | None:
 
 def refuse_ending(path: Path, names: Sequence[str]) -> None:
     """Raise `UserError` for a table of questions that llmill does not read for its ending."""
-    if path.suffix not in endings.QUESTIONS and _columns(names) is not None:
-        read = ", ".join(endings.QUESTIONS)
+    if path.suffix not in table_endings.QUESTIONS and _columns(names) is not None:
+        read = ", ".join(table_endings.QUESTIONS)
         raise UserError(f"{path}: looks like multiple-choice questions: export it as one of {read}")
 
 

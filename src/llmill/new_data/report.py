@@ -10,10 +10,10 @@ from llmill.contract.errors import SettingError, UserError
 from llmill.new_data import dialogues, questions, table, texts
 from llmill.new_data.finding import Finding, flow
 from llmill.stages.settings.download import OWN
-from llmill.text.files import endings
+from llmill.text.files import endings, table_endings
 
 TEXTS = (".txt", ".md")  # besides rows of text, which are recognized by their columns
-ENDINGS = (*(end for end in endings.TABLES if end not in TEXTS), *TEXTS)
+ENDINGS = (*(end for end in table_endings.TABLES if end not in TEXTS), *TEXTS)
 UNPACK = {".gz": "gunzip", ".zst": "unzstd", ".zip": "unzip", ".bz2": "bunzip2", ".xz": "unxz"}
 
 
@@ -54,8 +54,8 @@ def _refuse_unreadable(path: Path) -> None:
             right = path.with_suffix(ending.lower()).name
             raise UserError(f"{path}: llmill reads endings in lower case; rename it to {right}")
         raise UserError(
-            f"{path}: its ending is none of {', '.join(ENDINGS)} (.txt, .md and .jsonl also as .gz "
-            "or .zst); export it as one of them"
+            f"{path}: its ending is none of {', '.join(ENDINGS)} (.txt, .md, .jsonl and .ndjson "
+            "also as .gz or .zst); export it as one of them"
         )
     if path.stat().st_size == 0:
         raise UserError(f"{path}: an empty file")

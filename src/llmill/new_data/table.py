@@ -15,9 +15,9 @@ from llmill.new_data import columns, dialogues, questions, texts
 from llmill.new_data.columns import Columns, filled
 from llmill.new_data.finding import SHOWN, Finding, beginning, counted, largest, lengths, listed
 from llmill.runner import params
-from llmill.tasks import classification, multiple_choice, tables
+from llmill.tasks import classification, division, multiple_choice, tables
 from llmill.tasks.classification import Collection, Message
-from llmill.text.files import endings
+from llmill.text.files import endings, table_endings
 from llmill.text.identity import normal
 
 QUOTES = {"quotes": False}
@@ -117,10 +117,10 @@ def _alike(labels: Iterable[str]) -> Iterator[str]:
 
 def _small(collection: Collection) -> Iterator[str]:
     """Yield a warning about classes without a text in each split, as `prepare` will draw them."""
-    divided = classification.divide(collection, params.load().prepare.classification)
+    divided = division.divide(collection, params.load().prepare.classification)
     few = [
         f"{label} (none in {' or '.join(names)})"
-        for label, names in classification.small_classes(divided.parts).items()
+        for label, names in division.small_classes(divided.parts).items()
     ]
     if few:
         yield (
@@ -137,7 +137,7 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
     try:
         frame = tables.read_all(path, encoding, delimiter)
     except UserError as error:
-        if path.suffix not in endings.DELIMITERS:
+        if path.suffix not in table_endings.DELIMITERS:
             raise
         try:
             quotes, frame = False, tables.read_all(path, encoding, delimiter, quotes=False)
@@ -145,7 +145,7 @@ def _read(path: Path, encoding: str | None, delimiter: str | None) -> tuple[pd.D
             raise error from None
         if set(frame.iloc[:, -1]) <= set(multiple_choice.LETTERS):  # a quiz, as MMLU's files are
             multiple_choice.read_table(path, path.stem, encoding)  # reports what is wrong with it
-    if path.suffix in endings.DELIMITERS and columns.is_data(list(frame.columns), frame):
+    if path.suffix in table_endings.DELIMITERS and columns.is_data(list(frame.columns), frame):
         frame = tables.read_all(path, encoding, delimiter, quotes, header=False)
     return frame, quotes
 
@@ -165,7 +165,7 @@ def _no_label(path: Path, own: Path, frame: pd.DataFrame) -> str:
 
 def _by_number(path: Path) -> str:
     """Return what else to do if the first row of a CSV or TSV file is taken for names."""
-    if path.suffix not in endings.DELIMITERS:
+    if path.suffix not in table_endings.DELIMITERS:
         return ""
     return "; or give numbers from 1 if the first row holds no names"
 

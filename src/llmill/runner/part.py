@@ -62,7 +62,7 @@ def make_parts(name: str, share: str) -> None:
             mine = found[number - 1 :: n]
             store = job.parts
             for part in mine:
-                store.made(_checked(part, lambda: _refuse_others(stage, stages, before, share)))
+                store.made(_checked(part, lambda: _refuse_changed(stage, stages, before, share)))
         job.say(f"share {share}: {len(mine)} of {len(found)} parts")
     finally:
         stop.ignore()
@@ -70,16 +70,22 @@ def make_parts(name: str, share: str) -> None:
 
 
 def _checked(part: Part, check: Callable[[], None]) -> Part:
-    """Return the part with a check between its writing and the moment from which it counts."""
+    """Return the part with a check between its writing and the moment from which it counts. The
+    check comes first if the writing fails, because it may know the reason.
+    """
 
     def write(folder: Path) -> None:
-        part.write(folder)
+        try:
+            part.write(folder)
+        except (OSError, UserError):
+            check()
+            raise
         check()
 
     return replace(part, write=write)
 
 
-def _refuse_others(stage: Stage, stages: dict[str, Stage], before: Versions, share: str) -> None:
+def _refuse_changed(stage: Stage, stages: dict[str, Stage], before: Versions, share: str) -> None:
     """Raise `UserError` if what the stage reads is no longer what it was.
 
     A share does not take DVC's lock, so an edit of source or data may reach its inputs. A part of
@@ -89,8 +95,9 @@ def _refuse_others(stage: Stage, stages: dict[str, Stage], before: Versions, sha
     for name, version in before.items():
         if now[name] != version:
             raise UserError(
-                f"{stage.address}: stage {name} ran while share {share} was made, so its last part "
-                "is not kept; the same command makes the rest from the new result"
+                f"{stage.address}: the result of stage {name} was made anew or removed while share "
+                f"{share} was made, so the part at work is not kept; once it is there, the same "
+                "command makes the rest from it"
             )
 
 
@@ -102,8 +109,12 @@ def _versions(stage: Stage, stages: dict[str, Stage]) -> Versions:
     versions: Versions = {closure.STAGE: record.sha256_file(code) if code.exists() else None}
     for each in pipeline.parents(stages, stage):
         file = Path(each.out, record.NAME)  # may be no input of the stage, so it is not opened
-        status = file.stat() if file.exists() else None
-        versions[each.address] = status and (status.st_mtime_ns, status.st_size)
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            versions[each.address] = None
+        else:
+            versions[each.address] = status.st_mtime_ns, status.st_size
     return versions
 
 

@@ -217,7 +217,7 @@ def figures_of_variant(
 ) -> dict[str, Any]:
     """Return the metrics that only a classifier has."""
     truth, held_out = data.test.labels, data.validate.labels
-    runs = zip(classifier.test, classifier.predicted.test, strict=True)
+    runs = zip(classifier.test, classifier.says(classifier.test), strict=True)
     return {
         "validation_accuracy": accuracy(classifier, held_out),
         "trainable_parameters": classifier.trainable,

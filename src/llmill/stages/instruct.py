@@ -247,7 +247,7 @@ def interpolated(tuning: Tuning, model: nn.Module, before: Mapping[str, Tensor])
 
 
 def figures_in_words(row: Row) -> str:
-    """Return the measured figures of a row: `exact match 71.2%, loss 1.234`."""
+    """Return the measured figures of a row: `validation loss 1.234, exact match 71.2%`."""
     return ", ".join(
         f"{in_words(name)} {value:{'.1%' if name in HIGHER_IS_BETTER else '.3f'}}"
         for name, value in row.items()

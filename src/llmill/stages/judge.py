@@ -55,7 +55,7 @@ class Judged:
     scores: Mapping[int, float | None]  # from 0 to 100; None: no reply of the server is a score
     by_seed: Mapping[str, Sequence[float]]  # of each of several embedded judges, for all answers
     verdicts: Mapping[int, Verdict] | None = None  # of a server
-    training: Row | None = None  # metrics of stage `grader`, which trained the embedded judges
+    of_grader: Row | None = None  # metrics of stage `grader`, which trained the embedded judges
 
 
 def run(params: Parameters, job: Job) -> None:
@@ -87,8 +87,8 @@ def run(params: Parameters, job: Job) -> None:
     }
     if judged.verdicts is not None:
         metrics["server"] = about_server(list(judged.verdicts.values()), settings)
-    if judged.training is not None:
-        metrics |= about_grader(metrics, judged.training, settings.bar)
+    if judged.of_grader is not None:
+        metrics |= about_grader(metrics, judged.of_grader, settings.bar)
     write(job, table, metrics)
 
 
@@ -117,22 +117,22 @@ def judged_by_server(rows: Mapping[int, Row], settings: Judge, job: Job) -> Judg
 def judged_by_grader(rows: Sequence[Row], settings: Judge, job: Job) -> Judged:
     """Let every embedded judge score all answers."""
     runtime.start(settings.seed, settings.threads)
-    training = record.read_json(job.folder("grader") / "metrics.json")
+    of_grader = record.read_json(job.folder("grader") / "metrics.json")
     folder, progress = job.folder("grader") / "checkpoint", job.progress("answers")
     scores = judge.grade_by_all(folder, rows, progress)
-    seeds = list(training.get("by_seed", {}))
+    seeds = list(of_grader.get("by_seed", {}))
     by_seed = dict(zip(seeds, scores, strict=True)) if seeds else {}
-    return Judged(dict(enumerate(mean_scores(scores))), by_seed, training=training)
+    return Judged(dict(enumerate(mean_scores(scores))), by_seed, of_grader=of_grader)
 
 
-def about_grader(metrics: Row, training: Row, bar: Bar) -> dict[str, Any]:
+def about_grader(metrics: Row, of_grader: Row, bar: Bar) -> dict[str, Any]:
     """Return what the embedded judges miss of the bar, what could not be measured, and for several
-    judges the least share of pairs in order. `training` are the metrics of stage `grader`.
+    judges the least share of pairs in order. `of_grader` are the metrics of stage `grader`.
     """
     return {
-        "short_of": short_of_by_seed(bar, training, metrics),
+        "short_of": short_of_by_seed(bar, of_grader, metrics),
         "unmeasured": [] if metrics["decided"]["right"] else [UNMEASURED],
-        **(least_by_kind(metrics["by_kind"]) if training.get("by_seed") else {}),
+        **(least_by_kind(metrics["by_kind"]) if of_grader.get("by_seed") else {}),
     }
 
 

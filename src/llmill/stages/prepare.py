@@ -23,7 +23,14 @@ from llmill.contract.errors import UserError
 from llmill.contract.parts import Part
 from llmill.contract.values import Section
 from llmill.stages.settings.prepare import Prepare
-from llmill.tasks import classification, instruction, multiple_choice, preference, split
+from llmill.tasks import (
+    classification,
+    division,
+    instruction,
+    multiple_choice,
+    preference,
+    split,
+)
 from llmill.tasks.conversation import said
 from llmill.tasks.instruction import Instruction
 from llmill.tasks.split import distinct, opening, part, placed, whole
@@ -196,7 +203,7 @@ def prepare_messages(folder: Path, form: Form, settings: Prepare, out: Path) -> 
         collection = classification.Collection(rows, [None] * len(rows))
     further = {} if form else classification.read_raw_tests(folder)
     tested = chain.from_iterable(further.values())
-    divided = classification.divide(collection, settings.classification, tested)
+    divided = division.divide(collection, settings.classification, tested)
     parts, contradictions = divided.parts, divided.contradictions
     refuse_empty(parts, file, "prepare.classification")
     refuse_small_classes(parts, file)
@@ -359,7 +366,7 @@ def refuse_small_classes(parts: Splits, file: Path) -> None:
             f"{file}: every text has label '{next(iter(counts))}', once repeats and contradictory "
             "labels are settled; a classifier needs two classes"
         )
-    small = classification.small_classes(parts)
+    small = division.small_classes(parts)
     for name in parts:
         label = next((label for label, names in small.items() if name in names), None)
         if label:

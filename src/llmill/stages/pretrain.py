@@ -136,8 +136,9 @@ def _check_objective(objective: str, shape: Model, weights: Path) -> None:
 
 
 def _before(model: Transformer, held_out: HeldOutText, settings: Pretrain, begun: bool) -> Before:
-    """Measure initial weights that were trained before, by source, to show what the training
-    improves and forgets. `begun` tells whether there are any.
+    """Measure the model before the first step: over all windows if there are no steps, and by
+    source if it begins from trained weights (`begun`), to show what the training improves and
+    forgets.
     """
     shards, block = held_out.shards, model.config.block_size
     by_source = begun and settings.objective == "next_token"

@@ -13,7 +13,7 @@ from typing import Any
 from llmill.contract.elsewhere import quoted
 from llmill.contract.errors import UserError
 from llmill.tasks import conversation, rows
-from llmill.text.files import endings
+from llmill.text.files import table_endings
 
 Task = tuple[str, str]  # instruction and input
 
@@ -97,7 +97,7 @@ def files(path: Path) -> list[Path]:
     """Return the file itself, or the files in a folder that may hold answers, sorted by name."""
     if not path.is_dir():
         return [path]
-    found = sorted(each for each in path.iterdir() if each.suffix in endings.ROWS)
+    found = sorted(each for each in path.iterdir() if each.suffix in table_endings.ROWS)
     if not found:
-        raise UserError(f"{path}: no file in it that ends with {', '.join(endings.ROWS)}")
+        raise UserError(f"{path}: no file in it that ends with {', '.join(table_endings.ROWS)}")
     return found

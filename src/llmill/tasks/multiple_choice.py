@@ -21,7 +21,7 @@ from typing import Any
 from llmill.contract import elsewhere
 from llmill.contract.errors import UserError
 from llmill.tasks import jsonl, rows
-from llmill.text.files import endings
+from llmill.text.files import table_endings
 from llmill.text.files.encoding import decode
 from llmill.text.halves import without_halves
 from llmill.text.identity import fraction, normal
@@ -141,7 +141,7 @@ def read_raw(folder: Path, split: str) -> list[Question]:
     """Read every question of a split, by subject. Raises `UserError` that names a row that does not
     fit.
     """
-    files = sorted(f for f in (folder / split).glob("*") if f.suffix in endings.QUESTIONS)
+    files = sorted(f for f in (folder / split).glob("*") if f.suffix in table_endings.QUESTIONS)
     if not files:
         raise UserError(f"{folder / split}: no files named <subject>_{split}.csv")
     return [
@@ -155,7 +155,7 @@ def read_table(
     file: Path, subject: str, encoding: str | None, names: Named = USUAL
 ) -> list[Question]:
     """Read the questions in one file; `subject` applies to rows that name none."""
-    csv_file = file.suffix in endings.CELLS
+    csv_file = file.suffix in table_endings.CELLS
     table = _csv(file, encoding, names) if csv_file else rows.read(file, encoding)
     questions = [_question(subject, row, where, names) for where, row in table]
     if not questions:
@@ -165,7 +165,7 @@ def read_table(
 
 def names(file: Path, encoding: str | None) -> list[str]:
     """Return the column names of a table; for a table without a header, its first row."""
-    if file.suffix in endings.CELLS:
+    if file.suffix in table_endings.CELLS:
         table = _cells(decode(elsewhere.read_bytes(file), file, encoding), file, USUAL)
         return next(filter(_is_filled, table), [])
     _, first = rows.read(file, encoding)[0]

@@ -16,7 +16,7 @@ import pandas as pd
 from llmill.contract import elsewhere
 from llmill.contract.errors import SettingError, UserError
 from llmill.tasks import rows
-from llmill.text.files import endings
+from llmill.text.files import table_endings
 from llmill.text.files.encoding import decode
 
 LIKELY = ",;\t|"  # common delimiters of columns
@@ -60,14 +60,14 @@ def read_all(
     """Read every column. If `wanted` is given and rows are objects, only the wanted columns are
     filled. Raises `UserError` as `read` does.
     """
-    if path.suffix in endings.ROWS:
+    if path.suffix in table_endings.ROWS:
         frame = _frame(path, rows.read(path, encoding), wanted)
-    elif path.suffix in endings.DELIMITERS:
-        separator = delimiter or endings.DELIMITERS[path.suffix]
+    elif path.suffix in table_endings.DELIMITERS:
+        separator = delimiter or table_endings.DELIMITERS[path.suffix]
         text = decode(path.read_bytes(), path, encoding)
         frame = _separated(path, text, separator, quotes, header)
     else:
-        known = ", ".join(endings.TABLES)
+        known = ", ".join(table_endings.TABLES)
         raise UserError(f"{path}: its ending is none of {known}; export it as one, or rename it")
     if frame.empty:
         raise UserError(f"{path}: no rows in it")

@@ -58,7 +58,7 @@ class Work:
     replay: ReplayedWindows | None = None
     best: Best | None = None  # null: keep the last state; only for training in one process
     begun: bool = False  # starts from trained weights: the curve has a validated row of step 0
-    name: str = ""  # if a stage has several trainings: separates their states and figures
+    name: str = ""  # separates states and figures of a stage's trainings; begins with no digit
 
     def state(self, job: Job) -> Path:
         """Return the folder of the states from which the training resumes."""

@@ -18,7 +18,7 @@ from llmill.contract.elsewhere import is_below
 from llmill.contract.known import SOURCES
 from llmill.contract.model_folder import GGUF
 from llmill.contract.values import Column, Columns, Line, Names, Retries, Seconds, Section
-from llmill.text.files import endings
+from llmill.text.files import endings, table_endings
 from llmill.text.settings import TextFormat
 from llmill.world.settings import World
 
@@ -122,8 +122,8 @@ class OwnQuestions(OwnFile):
     @field_validator("file", "dev")
     @classmethod
     def file_is_a_table(cls, file: str | None) -> str | None:
-        if file is not None and PurePosixPath(file).suffix not in endings.QUESTIONS:
-            raise ValueError(f"a table of questions ends in {', '.join(endings.QUESTIONS)}")
+        if file is not None and PurePosixPath(file).suffix not in table_endings.QUESTIONS:
+            raise ValueError(f"a table of questions ends in {', '.join(table_endings.QUESTIONS)}")
         return file
 
     @field_validator("choices")

@@ -7,7 +7,7 @@ from typing import Any
 from llmill.contract import elsewhere, record
 from llmill.contract.errors import UserError
 from llmill.contract.known import SOURCES
-from llmill.text.files import endings
+from llmill.text.files import endings, table_endings
 
 Form = dict[str, Any] | None  # how a user's own files are read; None for other sources
 
@@ -51,7 +51,7 @@ def one_file(folder: Path) -> Path:
 
 def _only(files: Sequence[Path], where: str) -> Path:
     """The one file of rows; others beside it are notes, such as a licence."""
-    rows = [path for path in files if path.suffix in endings.ROWS] or list(files)
+    rows = [path for path in files if path.suffix in table_endings.ROWS] or list(files)
     if len(rows) != 1:
         names = ", ".join(path.name for path in rows) or "none"
         more = "; list each as a source of its own" if rows else ""

@@ -20,7 +20,7 @@ from llmill.contract.errors import UserError
 from llmill.contract.known import NEWS, SOURCES, WORLD
 from llmill.contract.model_folder import BPE, CONFIG, GGUF
 from llmill.text.download import numbered
-from llmill.text.files import encoding, endings
+from llmill.text.files import encoding, endings, table_endings
 from llmill.text.settings import TextFormat
 
 FILE = Path("sources.yaml")
@@ -188,7 +188,7 @@ class Source(TablePart):
 
 
 TAKES = {
-    "text": ".txt, .md, .jsonl (each also .gz or .zst) and .parquet files",
+    "text": ".txt, .md, .jsonl, .ndjson (each also .gz or .zst) and .parquet files",
     "classification": "one file of label<TAB>text rows",
     "instruction": "one .json, .jsonl, .ndjson or .parquet file",
     "preference": "one .json, .jsonl, .ndjson or .parquet file",
@@ -209,14 +209,14 @@ def is_model(places: list[str]) -> bool:
 def _suits(role: str, file: File) -> bool:
     if role == "mmlu":
         parent = PurePosixPath(file.path).parent.name
-        return file.name.endswith(endings.QUESTIONS) and parent in SPLITS
+        return file.name.endswith(table_endings.QUESTIONS) and parent in SPLITS
     if role == "tokenizer":
         return file.name in TOKENIZER
     if role == "init":
         return file.name.endswith(MODEL)
     if role == "text":
         return endings.of(file.name) is not None
-    return role == "classification" or file.name.endswith(endings.ROWS)
+    return role == "classification" or file.name.endswith(table_endings.ROWS)
 
 
 def read(file: Path = FILE) -> dict[str, Source]:

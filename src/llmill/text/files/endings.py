@@ -1,14 +1,10 @@
-"""The kinds of data files, by the end of their names."""
+"""The kinds of files of text, by the end of their names."""
 
 from pathlib import PurePosixPath
 
-TEXT = (".txt", ".md", ".jsonl", ".parquet")
+LINES = (".jsonl", ".ndjson")  # JSON lines
+TEXT = (".txt", ".md", *LINES, ".parquet")
 PACKED = {".gz": "gzip", ".zst": "zstd"}  # around any but parquet, which packs by itself
-ROWS = (".json", ".jsonl", ".ndjson", ".parquet")  # each row a value, usually an object
-DELIMITERS = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}  # of tables for classification
-TABLES = (*DELIMITERS, *ROWS)
-CELLS = (".csv", ".tsv")  # of questions; their delimiter is found in the file
-QUESTIONS = (*CELLS, *ROWS)
 
 
 def of(name: str) -> str | None:

@@ -35,14 +35,14 @@ def texts(file: Path, column: str | None, encoding: str | None) -> Iterator[str]
     form = endings.of(file.name)
     if form == ".parquet":
         return _parquet(file, column or COLUMN)
-    if form == ".jsonl":
+    if form in endings.LINES:
         return _column(rows(file, encoding), column or COLUMN)
     return iter(["".join(_pieces(file, encoding))])
 
 
 def rows(file: Path, encoding: str | None) -> Iterator[Row]:
-    """Iterate over the rows of a `.jsonl` or `.parquet`, each with its name in errors. Memory holds
-    a block of the file and its longest row.
+    """Iterate over the rows of JSON lines or a `.parquet`, each with its name in errors. Memory
+    holds a block of the file and its longest row.
     """
     if endings.of(file.name) != ".parquet":
         return _json_lines(_lines(_pieces(file, encoding)), file)
