@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from llmill.tasks.instruction import Instruction
 from tests.conftest import ROOT
 
 ELSEWHERE = {"datatrove_minhash"}  # it runs in datatrove's environment
@@ -62,3 +63,13 @@ def test_the_server_under_load_mixes_no_answers():
         "32 different answers to 32 prompts, got alone\n0 errors, 0 mixed answers\n" in done.stdout
     )
     assert re.search(r"6 streams, \d+ s: [1-9]\d* requests, [1-9]\d* tokens", done.stdout)
+
+
+def test_each_task_is_asked_after_the_one_before_it_and_the_first_after_the_last():
+    from benchmarks.turns import after_another
+
+    tasks = [Instruction(name, "", f"{name}!") for name in "ab"]
+    first, second = after_another(tasks)
+    assert [each["content"] for each in first.asked] == ["b", "b!", "a"]
+    assert [each["content"] for each in second.asked] == ["a", "a!", "b"]
+    assert (first.output, second.output) == ("a!", "b!")
