@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.keeping import section_of
 from llmill.contract import runtime
 from llmill.evaluation.inference.writing import greedy
 from llmill.evaluation.matching.exact_match import same
@@ -50,11 +51,11 @@ def measured(
 def main(
     repository: Path,
     stage: Annotated[str, typer.Option(help="instruct or prefer")] = "instruct",
-    most: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 48,
 ) -> None:
     """Print both numbers for the test instructions asked alone, and asked after another one."""
     assistant = checkpoint.load_language_model(repository / "results" / stage / "checkpoint")
     template = prefer.open_template(assistant)
+    most = section_of(repository / "params.yaml", "instruct", [])["max_new_tokens"]
     tasks = instruction.read(repository / "data/prepare/instruction/test.jsonl")
     runtime.start(0, 1)
     for name, asked in (("alone", tasks), ("second turn", after_another(tasks))):
