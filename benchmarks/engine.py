@@ -4,6 +4,7 @@ training with llmill's engine outside of a stage.
 
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,11 +23,12 @@ from llmill.runner import params
 from llmill.runner.stopping import Stop
 from llmill.text.tokenization.shards import Shards
 from llmill.training.batches import Windows
-from llmill.training.loop import Work, fit
+from llmill.training.loop import Work, fit, length
 from llmill.training.losses import token_loss
 from llmill.training.meters import Meter
 from llmill.training.progress import Figures
 from llmill.training.settings import Optimizer, Schedule, Training
+from llmill.training.short_rows import ShortRows
 
 WORLD = Path(__file__).parents[1] / "presets" / "world.yaml"
 
@@ -37,6 +39,7 @@ class Recipe:
 
     model: Model
     training: Training
+    shorten_rows: Sequence[int] = (1,)  # as in pretrain
 
 
 def sequence(ids: np.ndarray, vocab: int) -> Shards:
@@ -94,8 +97,10 @@ def trained(
     """Train a new model on windows of the shards; return it and the seconds of its training."""
     runtime.start(seed, threads)
     model = Transformer(recipe.model, shards.n_vocab)
-    rows = Windows(shards, recipe.model.block_size, seed)
-    work = Work(rows, token_loss, lambda model, step: {}, recipe.training, hardware, seed)
+    windows, settings = Windows(shards, recipe.model.block_size, seed), recipe.training
+    per_step = settings.batch_size * settings.grad_accum_steps
+    rows = ShortRows(windows, recipe.shorten_rows, length(settings, windows.n), per_step)
+    work = Work(rows, token_loss, lambda model, step: {}, settings, hardware, seed)
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         train(model, work, Path(folder))

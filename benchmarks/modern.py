@@ -37,6 +37,7 @@ from llmill.training.muon import Muon
 from llmill.training.optimizer import PEAK, Optimizers
 from llmill.training.schedule import factor
 from llmill.training.settings import Training
+from llmill.training.short_rows import shortened
 from llmill.training.validation import loss_over
 
 TRIAL = 12  # number of timed steps, the same for each phase
@@ -53,6 +54,7 @@ class Finding:
     averaged: float = 0.0  # keep the mean of the weights over this last share of the steps
     batch: tuple[float, ...] = (1.0,) * THIRDS  # batch size over the preset's, by phase
     window: tuple[float, ...] = (1.0,) * THIRDS  # window length over the preset's; same tokens
+    shorten: tuple[int, ...] | None = None  # as `pretrain.shorten_rows`; None: the preset's
 
     def steps_as_preset(self) -> bool:
         """Return whether a step does the same work as the preset's: at most the rate differs."""
@@ -76,7 +78,10 @@ FINDINGS = {
     "mean of the last tenth": Finding(averaged=0.1),
     "constant, mean of the last third": Finding(schedule={"min_factor": 1.0}, averaged=1 / 3),
     "batch 1/2, 1, 3/2": Finding(batch=(0.5, 1.0, 1.5)),
-    "windows of 1/4, 1/2, 1": Finding(window=(0.25, 0.5, 1.0)),
+    "whole rows": Finding(shorten=(1,)),
+    "rows a half, whole": Finding(shorten=(2, 1)),
+    "rows an eighth, a quarter, a half, whole": Finding(shorten=(8, 4, 2, 1)),
+    "windows of 1/4, 1/2, 1": Finding(window=(0.25, 0.5, 1.0), shorten=(1,)),
 }
 
 
@@ -129,6 +134,7 @@ class Bench:
 
     def _batches(self, finding: Finding, steps: int, seed: int) -> Iterable:
         block, size = shape_of(self.preset).block_size, self.preset.pretrain.training.batch_size
+        shorten = finding.shorten or self.preset.pretrain.shorten_rows
         rows: dict[int, Windows] = {}
         done: dict[int, int] = {}
         for step in range(steps):
@@ -136,7 +142,8 @@ class Bench:
             length = round(block * finding.window[phase])
             count = round(size * finding.batch[phase] / finding.window[phase])
             windows = rows.setdefault(length, Windows(self.train, length, seed))
-            yield windows.get(done.get(length, 0), count)
+            times = shorten[step * len(shorten) // steps]
+            yield shortened(windows.get(done.get(length, 0), count), times)
             done[length] = done.get(length, 0) + count
 
     def loss(self, model: Transformer) -> float:

@@ -74,7 +74,7 @@ def main(
         model: Model, optimizer: Optimizer, schedule: Schedule, steps: int
     ) -> tuple[Transformer, float]:
         training = engine.settings(steps, settings.training.batch_size, optimizer, schedule)
-        recipe = engine.Recipe(model, training)
+        recipe = engine.Recipe(model, training, settings.shorten_rows)
         return engine.trained(recipe, train, preset.runtime, settings.threads, seed)
 
     for name, parts in recipes(preset).items():

@@ -49,12 +49,13 @@ def plain() -> engine.Recipe:
 
 
 def ours(steps: int, batch: int) -> engine.Recipe:
-    """Return the switches, optimizer and schedule of the world preset, in this shape."""
+    """Return the switches, optimizer, schedule and short rows of the world preset, in this
+    shape.
+    """
     world = params.load(WORLD)
     model, kept = world.model.model_dump() | SHAPE, world.pretrain.training
-    return engine.Recipe(
-        Model(**model), engine.settings(steps, batch, kept.optimizer, kept.schedule)
-    )
+    settings = engine.settings(steps, batch, kept.optimizer, kept.schedule)
+    return engine.Recipe(Model(**model), settings, world.pretrain.shorten_rows)
 
 
 def main(

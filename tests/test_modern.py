@@ -1,6 +1,7 @@
 """The benchmark of what speedruns found: each finding changes what it names and nothing else."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ import modern  # noqa: E402
 
 sys.path.remove(BENCHMARKS)
 
-PRESET = presets.load("smoke")
+SMOKE = presets.load("smoke")
+PRESET = SMOKE.model_copy(
+    update={"pretrain": SMOKE.pretrain.model_copy(update={"shorten_rows": [4, 2, 1]})}
+)
 SHAPE = PRESET.model
 VOCAB, STEPS, SEED = 64, 6, 3
 
@@ -69,7 +73,7 @@ def with_and_without(**changes):
 def test_the_presets_recipe_is_the_one_that_llmill_trains(bench, presets_own):
     kept = PRESET.pretrain.training
     settings = engine.settings(STEPS, kept.batch_size, kept.optimizer, kept.schedule)
-    recipe = engine.Recipe(SHAPE, settings)
+    recipe = engine.Recipe(SHAPE, settings, PRESET.pretrain.shorten_rows)
     hardware, threads = Runtime(device="cpu", dtype="float32"), PRESET.pretrain.threads
     model, _ = engine.trained(recipe, bench.train, hardware, threads, SEED)
     assert all(torch.equal(presets_own[name], w) for name, w in weights(model).items())
@@ -140,9 +144,9 @@ def test_muon_of_queries_keys_and_values_apart_moves_each_as_a_matrix_of_its_own
 
 
 def test_the_mean_of_the_last_steps_is_of_the_weights_after_each_of_them(bench):
-    held = modern.Finding(schedule={"min_factor": 1.0, "warmup_steps": 0})
+    held = modern.Finding(schedule={"min_factor": 1.0, "warmup_steps": 0}, shorten=(1,))
     ends = [weights(bench.trained(held, steps, SEED)) for steps in (4, 5, 6)]
-    averaged = modern.Finding(schedule=held.schedule, averaged=0.5)
+    averaged = replace(held, averaged=0.5)
     model = bench.trained(averaged, 6, SEED)
     for name, parameter in weights(model).items():
         assert torch.allclose(parameter, sum(end[name] for end in ends) / 3, atol=1e-6)
@@ -156,7 +160,8 @@ def test_phases_read_as_many_tokens_in_more_and_shorter_windows_or_in_growing_ba
     block, size = SHAPE.block_size, PRESET.pretrain.training.batch_size
     assert (block, size) == (256, 4)
     assert shapes("windows of 1/4, 1/2, 1") == [(16, 64)] * 2 + [(8, 128)] * 2 + [(4, 256)] * 2
-    assert shapes("batch 1/2, 1, 3/2") == [(2, 256)] * 2 + [(4, 256)] * 2 + [(6, 256)] * 2
+    assert shapes("batch 1/2, 1, 3/2") == [(8, 64)] * 2 + [(8, 128)] * 2 + [(6, 256)] * 2
+    assert shapes("whole rows") == [(4, 256)] * 6
 
 
 def test_only_recipes_whose_steps_do_other_work_are_timed(bench):

@@ -72,6 +72,28 @@ def test_windows_show_the_documents_they_cross_and_their_whole_text(world):
     assert lines[-1] == "3 more rows"
 
 
+def test_short_rows_show_the_parts_of_a_row_that_are_learnt_each_alone(world):
+    whole = printed("pretrain", 0)
+    change(world, "shorten_rows: [1]", "shorten_rows: [4, 2]")
+    short = printed("pretrain", 0)
+    assert short[0] == (
+        "pretrain, step 0 of 12: 16 rows, 512 positions, 0.0% padding, 512 targets learnt"
+    )
+    assert short[1] == "row 0: 33 tokens, 32 learnt, 0 padding"
+    assert printed("pretrain", 6)[0].startswith("pretrain, step 6 of 12: 8 rows, 512 positions")
+    texts = [line for line in short if re.match("  (?!document)", line)]
+    (first, *_) = (line for line in whole if re.match("  (?!document)", line))
+    assert len(texts) == 16
+    # The last token of a part is the first of the next one; every token here is one character.
+    joined = texts[0] + "".join(cut(text) for text in texts[1:4])
+    assert joined == first
+
+
+def cut(text: str) -> str:
+    """A text without its indentation and its first token."""
+    return re.sub(r"^  (<\|endoftext\|>|.)", "", text)
+
+
 def test_packed_rows_show_whole_documents_and_what_is_not_learnt(world):
     change(world, "packing: windows", "packing: documents")
     change(world, "mask_documents: false", "mask_documents: true")

@@ -124,8 +124,9 @@ def summary(step_batches: list[Batch]) -> str:
 def open_pretrain(tree: Params, folder: Folder) -> StageBatches:
     tokenizer = Tokenizer.load(folder("tokenizer") / BPE)
     block = initial.shape(tree.model, folder("download") / "init").block_size
-    rows = pretrain.batches(tree.pretrain, block, folder("tokenize"), tokenizer)
-    return StageBatches(rows, tree.pretrain.training, partial(documents, rows, tokenizer))
+    rows = pretrain.rows(tree.pretrain, block, folder("tokenize"), tokenizer)
+    batches = pretrain.batches(tree.pretrain, rows)
+    return StageBatches(batches, tree.pretrain.training, partial(documents, rows, tokenizer))
 
 
 def open_classify(tree: Params, folder: Folder) -> StageBatches:
@@ -197,9 +198,14 @@ def open_replay(
 
 
 def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
-    """Yield rows of pretraining: the documents of each row, and its text."""
+    """Yield rows of pretraining, or the parts into which they are split: the documents of each, and
+    its text.
+    """
     ids, targets = batch.inputs[0], spread(batch)
-    for i, spans in enumerate(rows.rows(first, len(ids))):
+    whole = rows.rows(first, ids.numel() // rows.block_size)
+    starts = range(0, rows.block_size, ids.size(1))
+    parts = [between(spans, start, start + ids.size(1) + 1) for spans in whole for start in starts]
+    for i, spans in enumerate(parts):
         size = sum(count for _, count in spans)
         tokens = ids[i, :size].tolist()
         if size > len(tokens) and targets[i, -1] != IGNORE:
@@ -212,6 +218,17 @@ def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Ite
         else:
             text = one_line(tokenizer, tokens)
         yield [Text(what), *found, text]
+
+
+def between(spans: list[Span], start: int, end: int) -> list[Span]:
+    """Return the spans at the positions from `start` up to but not including `end` of a row."""
+    found, place = [], 0
+    for first, count in spans:
+        begin, stop = max(start - place, 0), min(end - place, count)
+        if begin < stop:
+            found.append((first + begin, stop - begin))
+        place += count
+    return found
 
 
 def gaps(tokenizer: Tokenizer, read: list[int], targets: list[int]) -> Text:

@@ -279,3 +279,29 @@ def test_packed_rows_hold_several_instructions_that_are_learnt_as_each_alone(tmp
     whole, alone = packed.get(0, packed.n), examples(tree.instruct, folder, loaded, "train")
     nats = token_loss(loaded.model, whole).item() / whole.weight
     assert nats == pytest.approx(loss_over(loaded.model, alone), abs=1e-5)
+
+
+def test_pairs_of_instructions_are_learnt_as_conversations_of_two_turns(tmp_path, monkeypatch):
+    """Both answers are learnt, and nothing else."""
+    monkeypatch.chdir(tmp_path)
+    foundation(tmp_path, block_size=128)
+    instructions(tmp_path)
+    made, tree = job(tmp_path), smoke(instruct={"two_turns": 0.5})
+    run(tree, made)
+    metrics = record.read_json(made.out / "metrics.json")
+    assert (metrics["train_instructions"], metrics["train_pairs"]) == (12, 3)
+    assert made.said[0].startswith("12 instructions, 6 of them in conversations of two turns, ")
+    loaded = checkpoint.load_language_model(tmp_path / "results/pretrain/checkpoint")
+    folder = tmp_path / "data/prepare/instruction"
+    learnt = examples(tree.instruct, folder, loaded, "train")
+    assert len(learnt) == 9
+    tokenizer = loaded.tokenizer
+    says = [
+        tokenizer.decode([target for target in targets if target != IGNORE])
+        for _, targets in learnt
+    ]
+    answered = [said.split("<|endoftext|>")[:-1] for said in says]
+    assert sorted(map(len, answered)) == [1] * 6 + [2] * 3
+    said = sorted(answer for each in answered for answer in each)
+    assert said == [f" I say {c} and {c}." for c in "abcdefghijkl"]
+    assert len(examples(tree.instruct, folder, loaded, "validate")) == 2

@@ -17,6 +17,7 @@ from llmill.stages.pretrain import run
 from llmill.text.tokenization import shards
 from llmill.text.tokenization.shards import Shards
 from llmill.training.masking import Masked, masked_windows
+from llmill.training.short_rows import ShortRows
 from llmill.training.validation import loss_by_source, loss_over, masked_loss_over
 from tests.evaluation.toys import bytes_tokenizer, decoder
 from tests.stages.trainee import job, masked, smoke, tokens
@@ -190,6 +191,49 @@ def test_a_masked_training_that_was_stopped_ends_with_the_same_bytes(world, monk
         hashes.append(record.sha256_file(made.out / "checkpoint/model.safetensors"))
         hashes.append(record.sha256_file(made.out / "curves.csv"))
     assert hashes[:2] == hashes[2:]
+
+
+def short_rows(*times: int):
+    """The smoke preset in a context of 32, with phases of shorter rows."""
+    return changed(shape(), shorten_rows=list(times))
+
+
+def test_shorter_rows_learn_as_many_tokens_and_another_model(world):
+    found = {}
+    for times in ((1,), (4, 2, 1)):
+        made = job(world / "-".join(map(str, times)))
+        run(short_rows(*times), made)
+        found[times] = figures(made)
+        assert found[times]["tokens"] == 12 * 4 * 32
+    assert found[4, 2, 1]["validation_loss"] != found[1,]["validation_loss"]
+
+
+def test_a_training_stopped_in_its_second_phase_ends_with_the_same_bytes(world, monkeypatch):
+    whole, stopped = job(world / "whole"), job(world / "stopped")
+    run(short_rows(4, 2, 1), whole)
+    deal = ShortRows.get
+
+    def get(self, start, count):
+        stopped.stop.signum = signal.SIGTERM if start == 4 * 5 else None
+        return deal(self, start, count)
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(ShortRows, "get", get)
+        run(short_rows(4, 2, 1), stopped)
+    shutil.rmtree(stopped.out)
+    again = job(world / "stopped")
+    run(short_rows(4, 2, 1), again)
+    for name in ("checkpoint/model.safetensors", "curves.csv"):
+        assert record.sha256_file(whole.out / name) == record.sha256_file(again.out / name)
+
+
+def test_rows_that_do_not_divide_the_context_are_refused_before_any_training(world):
+    made = job(world)
+    with pytest.raises(UserError) as caught:
+        run(short_rows(4, 3), made)
+    assert str(caught.value) == (
+        "params.yaml: pretrain.shorten_rows: 3 does not divide the context of 32 tokens"
+    )
 
 
 def begun(steps: int, **changes: object):

@@ -33,6 +33,7 @@ from llmill.model.transformer import Transformer
 from llmill.stages.settings.instruct import Instruct
 from llmill.tasks import instruction, templates
 from llmill.tasks.instruction import Instruction
+from llmill.tasks.pairing import paired
 from llmill.text.tokenization.template import Template
 from llmill.training import replay
 from llmill.training.batches import Example, Examples, at_once, collate_texts, learnt_example
@@ -65,12 +66,18 @@ class InstructionSplits:
 
     template: Template
     train: Examples  # rows of one encoded instruction, or of several
-    learnt: list[Example]  # the instructions of these rows
+    learnt: list[Example]  # the conversations of these rows
+    pairs: int  # of training instructions, each of which is one conversation
     share: float  # of their tokens, those with a target
     validate: list[Instruction]
     held_out: list[Example]  # `validate`, encoded
     test: list[Instruction]
     cut: int  # of train and validate: longer than the context, so only their end is learnt
+
+    @property
+    def instructions(self) -> int:
+        """The number of training instructions."""
+        return len(self.learnt) + self.pairs
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,8 @@ def run(params: Parameters, job: Job) -> None:
         "steps": curve[-1]["step"],
         "kept_step": kept_step(curve, settings.best),
         **({"interpolation": interpolations} if interpolations else {}),
-        "train_instructions": len(data.learnt),
+        "train_instructions": data.instructions,
+        **({"train_pairs": data.pairs} if data.pairs else {}),
         "learnt_share": data.share,
         "instructions_cut": data.cut,
         "test_prompts_cut": too_long,
@@ -146,21 +154,22 @@ def load(
     learnt = [text for row in train.examples for text in row]
     share = learnt_share(learnt)
     held_out = examples(settings, folder, foundation, "validate")
-    validate, test = read(folder, "validate"), read(folder, "test")
-    cut = 0
+    single, validate, test = (read(folder, split) for split in ("train", "validate", "test"))
+    pairs, cut = len(single) - len(learnt), 0
     # Only an example that fills the context can be cut; counting encodes every text once more.
     if any(len(ids) == block for ids, _ in (*learnt, *held_out)):
-        cut = n_cut([*read(folder, "train"), *validate], template, block)
-    return InstructionSplits(template, train, learnt, share, validate, held_out, test, cut)
+        cut = n_cut([*single, *validate], template, block)
+    return InstructionSplits(template, train, learnt, pairs, share, validate, held_out, test, cut)
 
 
 def say_learnt(tuning: Tuning, block: int) -> None:
     """Print how many instructions are learnt, and how many are cut to `block` tokens."""
     data = tuning.data
     packed_into = f" in {data.train.n} rows" if tuning.settings.packing != "none" else ""
+    joined = f", {2 * data.pairs} of them in conversations of two turns" if data.pairs else ""
     tuning.job.say(
-        f"{len(data.learnt)} instructions{packed_into}, {data.share:.1%} of their tokens learnt, "
-        f"{len(data.test)} answered before training"
+        f"{data.instructions} instructions{packed_into}{joined}, {data.share:.1%} of their tokens "
+        f"learnt, {len(data.test)} answered before training"
     )
     if data.cut:
         tuning.job.say(
@@ -286,10 +295,18 @@ def read(folder: Path, split: str) -> list[Instruction]:
 def examples(
     settings: Instruct, folder: Path, foundation: Checkpoint[Transformer], split: str
 ) -> list[Example]:
-    """Return the instructions of a split as ids and targets."""
+    """Return the instructions of a split as ids and targets. Some of the training split are joined
+    in conversations of two turns, if the parameters ask for it.
+    """
     template, block = open_template(settings, foundation), foundation.model.config.block_size
-    mask = settings.mask_prompt
-    return [example(entry, template, block, mask) for entry in read(folder, split)]
+    entries = read(folder, split)
+    if split == "train" and settings.two_turns:
+
+        def fits(entry: Instruction) -> bool:
+            return not is_cut(entry, template, block)
+
+        entries = paired(entries, settings.two_turns, settings.seed, fits)
+    return [example(entry, template, block, settings.mask_prompt) for entry in entries]
 
 
 def batches(settings: Instruct, folder: Path, foundation: Checkpoint[Transformer]) -> Examples:
@@ -334,7 +351,12 @@ def example(entry: Instruction, template: Template, block: int, mask_prompt: boo
 
 def n_cut(entries: Sequence[Instruction], template: Template, block: int) -> int:
     """Return how many entries are longer than the context, and are therefore cut on the left."""
-    return sum(len(template.learnt(entry.messages)[0]) > block + 1 for entry in entries)
+    return sum(is_cut(entry, template, block) for entry in entries)
+
+
+def is_cut(entry: Instruction, template: Template, block: int) -> bool:
+    """Return whether an entry is longer than the context."""
+    return len(template.learnt(entry.messages)[0]) > block + 1
 
 
 def learnt_share(examples: Sequence[Example]) -> float:

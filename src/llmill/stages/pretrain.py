@@ -32,13 +32,14 @@ from llmill.text.tokenization.shards import Shards
 from llmill.text.tokenization.tokenizer import Tokenizer
 from llmill.training import compilation, parallel
 from llmill.training.batches import Rows, Windows
-from llmill.training.loop import Validate, Work, fit, write_curve
+from llmill.training.loop import Validate, Work, fit, length, write_curve
 from llmill.training.losses import token_loss
 from llmill.training.masking import CHOSEN, Masked
 from llmill.training.meters import Meter, flops_per_token, matrix_peak
 from llmill.training.packing import Packed
 from llmill.training.progress import Figures, Row
 from llmill.training.sampling import Sampler, Samples
+from llmill.training.short_rows import ShortRows
 from llmill.training.validation import MEASURES, Measure, loss_by_source, losses_at_once
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def run(params: Parameters, job: Job) -> None:
     _check_objective(settings.objective, shape, weights)
     tokenizer = Tokenizer.load(job.folder("tokenizer") / BPE)
     tokenized, block = job.folder("tokenize"), shape.block_size
-    train = batches(settings, block, tokenized, tokenizer)
+    train = rows(settings, block, tokenized, tokenizer)
+    train_batches = batches(settings, train)
     validate = Shards.for_windows(tokenized / "validate", tokenizer, block)
     held_out = HeldOutText(validate, tokenizer, MEASURES[settings.objective])
     runtime.start(settings.seed, settings.threads)
@@ -104,7 +106,7 @@ def run(params: Parameters, job: Job) -> None:
     before = _before(model.to(device), held_out, settings, begun)
     samples = Samples(job.scratch / "samples")
     work = Work(
-        train,
+        train_batches,
         token_loss,
         _validation(held_out, before, settings, samples),
         settings.training,
@@ -249,9 +251,23 @@ def _write(
     job.track.metrics({f"final_{k}": v for k, v in record.flat(metrics).items()})
 
 
-def batches(settings: Pretrain, block: int, tokenized: Path, tokenizer: Tokenizer) -> Rows:
+def rows(settings: Pretrain, block: int, tokenized: Path, tokenizer: Tokenizer) -> Rows:
     """Return the training rows of `block` tokens, packed and masked as the parameters say."""
     shards = Shards.for_windows(tokenized / "train", tokenizer, block)
     kind = {"windows": Windows, "documents": Packed}[settings.packing]
-    rows = kind(shards, block, settings.seed, settings.mask_documents)
-    return Masked(rows, tokenizer.end_of_text) if settings.objective == "masked" else rows
+    plain = kind(shards, block, settings.seed, settings.mask_documents)
+    return Masked(plain, tokenizer.end_of_text) if settings.objective == "masked" else plain
+
+
+def batches(settings: Pretrain, rows: Rows) -> ShortRows:
+    """Return the batches of the training, whose rows are shortened as the parameters say. Raise
+    `UserError` if the context cannot be divided so.
+    """
+    training, times = settings.training, settings.shorten_rows
+    if wrong := [n for n in times if rows.block_size % n]:
+        raise UserError(
+            f"params.yaml: pretrain.shorten_rows: {wrong[0]} does not divide the context of "
+            f"{rows.block_size} tokens"
+        )
+    per_step = training.batch_size * training.grad_accum_steps
+    return ShortRows(rows, times, length(training, rows.n), per_step)

@@ -11,7 +11,7 @@ TEMPLATE = "card.md.jinja"
 KEPT = ("block_size", "vocab_size", "parameters", "dtype", "labels", "max_length")  # passed on
 KINDS = {
     "foundation": "This is a foundation model that continues texts.",
-    "assistant": "This is an assistant that answers messages, over several turns.",
+    "assistant": "This is an assistant that answers messages.",
     "classifier": "This is a classifier that assigns one of several labels to a text.",
 }
 
