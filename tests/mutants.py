@@ -30,6 +30,34 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "a pair of instructions is joined although the context cuts it",
+        "tasks/pairing.py",
+        "if fits(pair):",
+        "if pair:",
+        "tasks/test_pairing.py",
+    ),
+    Mutant(
+        "instructions of the validation split are joined in pairs",
+        "stages/instruct.py",
+        'if split == "train" and settings.two_turns:',
+        "if settings.two_turns:",
+        "stages/test_instruct.py",
+    ),
+    Mutant(
+        "rows stay as short as in the first phase",
+        "training/short_rows.py",
+        "self.times[phase]",
+        "self.times[0]",
+        "training/test_short_rows.py",
+    ),
+    Mutant(
+        "processes that share a step have rows of two lengths",
+        "training/short_rows.py",
+        "step = start // self.per_step",
+        "step = -(-start // self.per_step)",
+        "training/test_short_rows.py",
+    ),
+    Mutant(
         "in eight bits the rows of a product have one scale",
         "model/int8.py",
         "x.abs().amax(dim=-1, keepdim=True)",
