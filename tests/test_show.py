@@ -116,22 +116,23 @@ def masked(world) -> None:
     change(world, 'prompts: ["The capital of", "Question: What is", "Gold is"]', "prompts: []")
 
 
-@pytest.mark.parametrize("packing", ["windows", "documents"])
-def test_masked_rows_show_what_is_read_and_what_is_learnt_there(world, packing):
+@pytest.mark.parametrize(("packing", "times"), [("windows", 1), ("documents", 1), ("windows", 4)])
+def test_masked_rows_show_what_is_read_and_what_is_learnt_there(world, packing, times):
     masked(world)
     change(world, "packing: windows", f"packing: {packing}")
+    change(world, "shorten_rows: [1]", f"shorten_rows: [{times}]")
     lines = printed("pretrain", 0)
     rows = "\n".join(lines[1:]).split("row ")[1:]
-    assert len(rows) == 4
+    assert len(rows) == 4 * times
     total = 0
     for row in rows:
         what, *where, text = row.splitlines()
         held, learnt, padding = map(int, re.findall(r"(\d+) (?:tokens|learnt|padding)", what))
-        assert held + padding == 128
+        assert held + padding == 128 // times
         numbers = [int(re.search(r"document (\d+)", line)[1]) for line in where]
         gaps = re.findall(r"\[(MASK|[^\[\]]+?):([^\[\]])\]", text)
-        assert len(gaps) == learnt > 10
-        assert sum(seen == "MASK" for seen, _ in gaps) > learnt / 2
+        assert len(gaps) == learnt > (10 if times == 1 else 0)
+        assert times > 1 or sum(seen == "MASK" for seen, _ in gaps) > learnt / 2
         whole = "".join(f"{n} and {n + 1} make {2 * n + 1}.<|endoftext|>" for n in numbers)
         assert re.sub(r"\[(?:MASK|[^\[\]]+?):([^\[\]])\]", r"\1", text).removeprefix("  ") in whole
         total += learnt

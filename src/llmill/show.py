@@ -202,9 +202,10 @@ def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Ite
     its text.
     """
     ids, targets = batch.inputs[0], spread(batch)
-    whole = rows.rows(first, ids.numel() // rows.block_size)
-    starts = range(0, rows.block_size, ids.size(1))
-    parts = [between(spans, start, start + ids.size(1) + 1) for spans in whole for start in starts]
+    whole, length = rows.rows(first, ids.numel() // rows.block_size), ids.size(1)
+    starts = range(0, rows.block_size, length)
+    reach = length if isinstance(rows, Masked) else length + 1  # with the last target
+    parts = [between(spans, start, start + reach) for spans in whole for start in starts]
     for i, spans in enumerate(parts):
         size = sum(count for _, count in spans)
         tokens = ids[i, :size].tolist()
