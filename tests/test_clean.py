@@ -104,6 +104,15 @@ def test_a_state_of_other_data_is_kept_since_a_checkout_may_bring_it_back(capsys
     assert (state / "state/weights").exists()
 
 
+def test_a_state_of_other_code_is_kept_and_said_to_be_so(capsys):
+    """A run refuses it: it is not one of today's."""
+    state = begun()
+    record.write_json(Path("data/code/pretrain.json"), {"modules": {"llmill.model": "new"}})
+    kept = f"kept:\n  {state}  other code (llmill.model), which may come back"
+    assert kept in said(capsys, remove=True)
+    assert (state / "state/weights").exists()
+
+
 def test_a_state_of_a_training_that_was_spread_otherwise_is_kept(capsys):
     text = Path("params.yaml").read_text()
     today = begun()

@@ -154,12 +154,12 @@ def _judged(state: Path, stage: Stage | None, tree: Params) -> tuple[str, bool]:
         if ownership.is_in_dvc(Path(ended["result"]), ended["record"]):
             return "finished; DVC has the result", True
     try:
-        values, data = scratch.other(state, stage, params.values(tree, stage.params))
+        values, rest = scratch.other(state, stage, params.values(tree, stage.params))
     except UserError as error:
         return str(error), False
     if values:
         return values, True
-    return (f"{data}, which may come back" if data else "of today's parameters and data"), False
+    return (f"{rest}, which may come back" if rest else "of today's parameters and data"), False
 
 
 def _parts(stages: dict[str, Stage], free: set[str]) -> Iterator[Left]:

@@ -119,16 +119,19 @@ def end(folder: Path, out: Path) -> None:
 
 
 def other(state: Path, stage: Stage, parameters: dict[str, Any]) -> tuple[str, str]:
-    """Return how today's parameters, and data, differ from those that a state was begun with, in
-    words. Both texts are empty if a run today continues from it. Raises `UserError` if the data is
-    missing.
+    """Return how today's parameters, and data and code, differ from those that a state was begun
+    with, in words. Both texts are empty if a run today continues from it. Raises `UserError` if the
+    data is missing.
     """
     before = record.read_json(state / BEGUN)
     was = {name: v for name, v in before["parameters"].items() if not _is_layout(name)}
     now = record.flat({name: _computed(name, values) for name, values in parameters.items()})
     if told := _values_told(was, now):
         return _joined(told), ""
-    return "", _joined(_data_told(before["data"], record.hash_inputs(stage.data)))
+    told = _data_told(before["data"], record.hash_inputs(stage.data))
+    if code := _differing(before["code"], _code(stage)):
+        told.append(f"other code ({_joined(code)})")
+    return "", _joined(told)
 
 
 def sweep() -> None:
