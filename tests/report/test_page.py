@@ -108,3 +108,15 @@ def test_why_nothing_is_said_of_text_learnt_by_heart_stands_where_it_would(tmp_p
     assert (
         f"<p>llmill did not measure memorisation: {reason}, so a window of it may be new." in said
     )
+
+
+def test_short_rows_of_pretraining_are_said_below_its_curve(tmp_path, monkeypatch):
+    finished.write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    results = files.read(finished.before(), finished.Job(finished.stages(), tmp_path / "o").inputs)
+    said = "rows were 4, 2, 1 times shorter than the context. The validation reads whole rows."
+    for times, is_said in (([4, 2, 1], True), ([1], False)):
+        kept = {"parameters": {"pretrain": {"shorten_rows": times}}}
+        records = {**results.records, "pretrain": results.records["pretrain"] | kept}
+        text = " ".join(rendered(replace(results, records=records), {}).split())
+        assert (said in text) == is_said

@@ -71,6 +71,7 @@ def render(
         results=results,
         pictures=pictures(results),
         notes=notes(results),
+        short_rows=short_rows(results),
         parameters=stage_parameters(results, setting),
         samples=samples(results.samples),
         short_of=summary.judge_short_of(results),
@@ -117,6 +118,15 @@ def note(stage: str, results: Results) -> str:
     if len(addresses) > 1 or stage in results.variants:
         return f"{len(addresses)} variants"
     return f"{_count(results.metrics[stage], 'steps')} steps" if stage in results.curves else ""
+
+
+def short_rows(results: Results) -> str:
+    """Return how many times shorter than the context rows of pretraining were, phase by phase; ""
+    if all were whole.
+    """
+    sections = results.records.get("pretrain", {}).get("parameters", {})
+    times = sections.get("pretrain", {}).get("shorten_rows", [1])
+    return "" if set(times) == {1} else ", ".join(map(str, times))
 
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:
