@@ -155,7 +155,7 @@ def speed(its: Try) -> None:
     hardware = its.training
     model = fresh(shape, vocab)
     peak = matrix_peak(runtime.device(hardware), runtime.dtype(hardware))
-    meter = Meter(flops_per_token(model), peak)
+    meter = Meter(flops_per_token(model, shape.block_size), peak)
     settings = engine.settings(steps, its.size(32, 2), ADAMW, schedule(), steps // 3)
     text = tokens(vocab, 200 * shape.block_size)
     with tempfile.TemporaryDirectory() as folder:

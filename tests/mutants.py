@@ -32,9 +32,23 @@ MUTANTS = [
     Mutant(
         "a pair of instructions is joined although the context cuts it",
         "tasks/pairing.py",
-        "if fits(pair):",
-        "if pair:",
+        "and fits(pair):",
+        "and pair:",
         "tasks/test_pairing.py",
+    ),
+    Mutant(
+        "two copies of one instruction are joined in a pair",
+        "tasks/pairing.py",
+        "if entries[one].task != entries[two].task and",
+        "if",
+        "tasks/test_pairing.py",
+    ),
+    Mutant(
+        "a step of several batches counts as several steps of the phases",
+        "stages/pretrain.py",
+        "per_step = training.batch_size * training.grad_accum_steps",
+        "per_step = training.batch_size",
+        "stages/test_pretrain.py",
     ),
     Mutant(
         "instructions of the validation split are joined in pairs",

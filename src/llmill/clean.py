@@ -2,7 +2,7 @@
 
 A state is of no use if its parameters are not today's, or its result is in DVC's cache; a download,
 if it is not a source of `sources.yaml`; parts of a stage's work, if the stage has a later result. A
-state of other data stays, because a checkout may bring that data back. Anything that a running
+state of other data or code stays, because a checkout may bring it back. Anything that a running
 process holds stays.
 """
 

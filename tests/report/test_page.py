@@ -114,9 +114,10 @@ def test_short_rows_of_pretraining_are_said_below_its_curve(tmp_path, monkeypatc
     finished.write(tmp_path)
     monkeypatch.chdir(tmp_path)
     results = files.read(finished.before(), finished.Job(finished.stages(), tmp_path / "o").inputs)
-    said = "rows were 4, 2, 1 times shorter than the context. The validation reads whole rows."
-    for times, is_said in (([4, 2, 1], True), ([1], False)):
+    said = "rows have these parts of the context: 1/4, 1/2, all. The validation reads whole rows."
+    for times, steps, is_said in (([4, 2, 1], 640, True), ([1], 640, False), ([4, 2, 1], 0, False)):
         kept = {"parameters": {"pretrain": {"shorten_rows": times}}}
         records = {**results.records, "pretrain": results.records["pretrain"] | kept}
-        text = " ".join(rendered(replace(results, records=records), {}).split())
+        metrics = {"pretrain": results.metrics["pretrain"] | {"steps": steps}}
+        text = " ".join(rendered(replace(results, records=records), metrics).split())
         assert (said in text) == is_said

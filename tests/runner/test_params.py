@@ -64,6 +64,8 @@ MISTAKES = [
     ("model.n_head", 3, "n_embd 128 is not divisible by n_head 3"),
     ("model.n_kv_head", 3, "n_head 4 is not divisible by n_kv_head 3"),
     ("classify.max_length", 300, "classify.max_length 300 is above model.block_size 256"),
+    ("model.block_size", 250, "pretrain.shorten_rows: 4 does not divide model.block_size 250; set it to [1], or choose divisors"),
+    ("pretrain.shorten_rows", [3, 1], "pretrain.shorten_rows: 3 does not divide model.block_size 256"),
     ("classify.max_length", 1, "max_length = 1: Input should be greater than or equal to 2"),
     ("prepare.instruction.weights", {"chats": 2.0}, "prepare.instruction.weights names chats, which is no source of download.instruction: world"),
     ("download.text", ["gutenberg"], "prepare.weights names world, which is no source of download.text: gutenberg"),

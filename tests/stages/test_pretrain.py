@@ -13,7 +13,7 @@ from llmill.contract.errors import Stopped, UserError
 from llmill.model import checkpoint, huggingface
 from llmill.model.settings import FromInit
 from llmill.model.transformer import Transformer
-from llmill.stages.pretrain import run
+from llmill.stages.pretrain import batches, rows, run
 from llmill.text.tokenization import shards
 from llmill.text.tokenization.shards import Shards
 from llmill.training.masking import Masked, masked_windows
@@ -227,12 +227,31 @@ def test_a_training_stopped_in_its_second_phase_ends_with_the_same_bytes(world, 
         assert record.sha256_file(whole.out / name) == record.sha256_file(again.out / name)
 
 
+@pytest.mark.parametrize(
+    ("length", "steps"), [({"max_steps": 6}, 6), ({"max_steps": None, "epochs": 2.0}, 18)]
+)
+def test_a_phase_has_a_third_of_the_steps_which_may_have_several_batches(world, length, steps):
+    """Two batches of two rows a step; an epoch has 35 rows, so two have 18 steps."""
+    tree = short_rows(4, 2, 1)
+    size = {"batch_size": 2, "grad_accum_steps": 2}
+    training = tree.pretrain.training.model_copy(update=length | size)
+    settings = tree.pretrain.model_copy(update={"training": training})
+    made = batches(settings, rows(settings, 32, world / "data/tokenize", bytes_tokenizer()))
+    assert made.n == 35
+    shapes = [tuple(made.get(start, 2).inputs[0].shape) for start in range(0, 4 * steps, 2)]
+    batches_of_phase = 2 * steps // 3
+    assert shapes == [
+        shape for shape in ((8, 8), (4, 16), (2, 32)) for _ in range(batches_of_phase)
+    ]
+
+
 def test_rows_that_do_not_divide_the_context_are_refused_before_any_training(world):
     made = job(world)
     with pytest.raises(UserError) as caught:
         run(short_rows(4, 3), made)
     assert str(caught.value) == (
-        "params.yaml: pretrain.shorten_rows: 3 does not divide the context of 32 tokens"
+        "params.yaml: pretrain.shorten_rows: 3 does not divide the context of 32 tokens; "
+        "set it to [1], or choose divisors"
     )
 
 

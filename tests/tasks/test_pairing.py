@@ -56,6 +56,17 @@ def test_a_pair_that_does_not_fit_stays_apart():
     assert ["3"] in numbers(found)
 
 
+@pytest.mark.parametrize("count", range(9))
+def test_any_number_of_instructions_may_be_joined_and_an_odd_one_stays_alone(count):
+    found = numbers(paired([entry(n) for n in range(count)], 1.0, seed=1, fits=always))
+    assert sorted(map(len, found)) == [1] * (count % 2) + [2] * (count // 2)
+
+
+def test_two_copies_of_one_task_stay_apart():
+    found = numbers(paired([entry(1), entry(1)], 1.0, seed=1, fits=always))
+    assert found == [["1"], ["1"]]
+
+
 def test_conversations_and_system_messages_stay_as_they_are():
     talk = Instruction("And?", "", "B", earlier=[message("user", "A?"), message("assistant", "A")])
     ruled = Instruction("C?", "", "C", earlier=[message("system", "Be brief.")])

@@ -81,19 +81,19 @@ def test_flops_count_the_products_of_a_tied_gpt2_block_by_hand():
     config = made.config
     block = 12 * 16 * 16  # qkv 3, out 1, up 4, down 4 squares
     products = config.n_layer * block + made.vocab_size * 16  # the tied table is the head
-    attention = 12 * config.n_layer * 16 * config.block_size
-    assert flops_per_token(made) == 6 * products + attention
+    attention = 12 * config.n_layer * 16 * 24
+    assert flops_per_token(made, 24) == 6 * products + attention
 
 
 def test_flops_leave_out_a_table_that_is_only_looked_up():
     untied = model(GPT2.model_copy(update={"tied": False, "position": "rotary"}))
     tied = model(GPT2)
-    assert flops_per_token(untied) == flops_per_token(tied)
+    assert flops_per_token(untied, 24) == flops_per_token(tied, 24)
 
 
 def test_a_head_that_is_asked_at_some_positions_counts_for_their_share():
     made = model(GPT2)
-    less = flops_per_token(made) - flops_per_token(made, head_share=0.15)
+    less = flops_per_token(made, 24) - flops_per_token(made, 24, head_share=0.15)
     assert less == pytest.approx(0.85 * 6 * made.vocab_size * 16)
 
 

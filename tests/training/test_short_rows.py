@@ -38,7 +38,7 @@ def test_targets_of_a_loss_mask_stay_with_their_positions():
 def test_each_phase_has_as_many_steps_and_all_rows_of_a_step_are_of_one_length(
     tmp_path, start, times
 ):
-    """Six steps of six rows: two steps a phase. A step behind the last is as the last."""
+    """Six steps of six rows: two steps a phase. A step after the last has the rows of the last."""
     windows = Windows(shards_of(tmp_path, TEXTS), 8, seed=0)
     short = ShortRows(windows, [4, 2, 1], steps=6, per_step=6)
     assert short.n == windows.n

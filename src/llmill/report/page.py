@@ -121,12 +121,14 @@ def note(stage: str, results: Results) -> str:
 
 
 def short_rows(results: Results) -> str:
-    """Return how many times shorter than the context rows of pretraining were, phase by phase; ""
-    if all were whole.
+    """Return the lengths of rows of pretraining as parts of the context, phase by phase: `1/4, 1/2,
+    all`; "" if all were whole, or nothing was trained.
     """
     sections = results.records.get("pretrain", {}).get("parameters", {})
     times = sections.get("pretrain", {}).get("shorten_rows", [1])
-    return "" if set(times) == {1} else ", ".join(map(str, times))
+    if set(times) == {1} or not results.metrics.get("pretrain", {}).get("steps"):
+        return ""
+    return ", ".join("all" if n == 1 else f"1/{n}" for n in times)
 
 
 def stage_parameters(results: Results, setting: Setting) -> dict[str, tables.Table]:

@@ -141,6 +141,11 @@ def _lengths(tree: "Params") -> None:
         raise ValueError(
             f"classify.max_length {tree.classify.max_length} is above model.block_size {block}"
         )
+    if wrong := [n for n in tree.pretrain.shorten_rows if block % n]:
+        raise ValueError(
+            f"pretrain.shorten_rows: {wrong[0]} does not divide model.block_size {block}; "
+            "set it to [1], or choose divisors"
+        )
     for name, section in tree:
         if getattr(section, "max_new_tokens", 0) >= block:
             raise ValueError(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -117,7 +118,7 @@ def run(params: Parameters, job: Job) -> None:
         begun=begun,
     )
     with parallel.together(device):
-        curve = fit(model, work, job, _meter(model, settings.objective, device, params.runtime))
+        curve = fit(model, work, job, _meter(model, settings, device, params.runtime))
         model = parallel.whole(model, make)
     # All processes train, but only one writes.
     if not processes.main():
@@ -215,11 +216,16 @@ def _by_source(model: Transformer, held_out: HeldOutText, before: Before) -> dic
     return {"by_source": compared}
 
 
-def _meter(model: Transformer, objective: str, device: torch.device, hardware: Runtime) -> Meter:
-    """Return a meter of all processes. A masked model's head computes only the chosen tokens."""
+def _meter(
+    model: Transformer, settings: Pretrain, device: torch.device, hardware: Runtime
+) -> Meter:
+    """Return a meter of all processes, which counts each token as one of a row of mean length. A
+    masked model's head computes only the chosen tokens.
+    """
     peak = matrix_peak(device, runtime.dtype(hardware))
-    head_share = CHOSEN if objective == "masked" else 1.0
-    return Meter(flops_per_token(model, head_share), peak * processes.count())
+    length = model.config.block_size * mean(1 / n for n in settings.shorten_rows)
+    head_share = CHOSEN if settings.objective == "masked" else 1.0
+    return Meter(flops_per_token(model, length, head_share), peak * processes.count())
 
 
 def _foundation(
@@ -267,7 +273,7 @@ def batches(settings: Pretrain, rows: Rows) -> ShortRows:
     if wrong := [n for n in times if rows.block_size % n]:
         raise UserError(
             f"params.yaml: pretrain.shorten_rows: {wrong[0]} does not divide the context of "
-            f"{rows.block_size} tokens"
+            f"{rows.block_size} tokens; set it to [1], or choose divisors"
         )
     per_step = training.batch_size * training.grad_accum_steps
     return ShortRows(rows, times, length(training, rows.n), per_step)

@@ -10,7 +10,7 @@ import numpy as np
 
 from llmill.tasks.instruction import Instruction
 
-STREAM = 3  # random stream, separate from those that draw batches and masks
+STREAM = 3  # random stream of the pairs
 
 
 def paired(
@@ -19,15 +19,17 @@ def paired(
     """Join a share of the entries at random in pairs: the second becomes the turn after the first,
     whose place the pair takes. The others stay in order.
 
-    Entries that already have several turns, or a system message, are not joined. A pair that does
-    not fit stays apart.
+    Entries that already have several turns, or a system message, are not joined. Two copies of one
+    task stay apart, because the second answer would only repeat the first, and so does a pair that
+    does not fit.
     """
     single = [n for n, entry in enumerate(entries) if not entry.earlier]
     order = np.random.default_rng([seed, STREAM]).permutation(single)
+    count = min(round(share * len(single) / 2), len(single) // 2)
     kept: dict[int, Instruction] = dict(enumerate(entries))
-    for one, two in order[: 2 * round(share * len(single) / 2)].reshape(-1, 2).tolist():
+    for one, two in order[: 2 * count].reshape(-1, 2).tolist():
         pair = replace(entries[two], earlier=entries[one].messages)
-        if fits(pair):
+        if entries[one].task != entries[two].task and fits(pair):
             kept[one] = pair
             del kept[two]
     return list(kept.values())

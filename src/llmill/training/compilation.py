@@ -54,6 +54,10 @@ def check(device: torch.device) -> None:
 
 
 def compiled(model: nn.Module) -> Callable[..., Any]:
-    """Return the model compiled by torch, with deterministic algorithms."""
+    """Return the model compiled by torch, with deterministic algorithms.
+
+    Each length of rows is compiled by itself: code for any length would depend on the lengths that
+    this process saw before, and so on where a training was resumed.
+    """
     torch.use_deterministic_algorithms(True)
-    return torch.compile(model)
+    return torch.compile(model, dynamic=False)

@@ -72,17 +72,18 @@ class Meter:
         return figures
 
 
-def flops_per_token(model: Transformer, head_share: float = 1.0) -> float:
-    """Return the FLOPs of forward and backward for one token of a full context: 6N + 12 L C T
-    (PaLM, appendix B). N counts the parameters in matrix products: all matrices except embedding
-    tables. The head counts for `head_share` of the positions, those that need logits.
+def flops_per_token(model: Transformer, length: float, head_share: float = 1.0) -> float:
+    """Return the FLOPs of forward and backward for one token of a row of T = `length` tokens:
+    6N + 12 L C T (PaLM, appendix B). N counts the parameters in matrix products: all matrices
+    except embedding tables. The head counts for `head_share` of the positions, those that need
+    logits.
     """
     config = model.config
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
     looked_up = tables - {id(model.head.weight)}
     n = sum(p.numel() for p in model.parameters() if p.dim() == 2 and id(p) not in looked_up)
     unused = (1 - head_share) * model.head.weight.numel()
-    return 6.0 * (n - unused) + 12.0 * config.n_layer * config.n_embd * config.block_size
+    return 6.0 * (n - unused) + 12.0 * config.n_layer * config.n_embd * length
 
 
 def matrix_peak(

@@ -15,7 +15,7 @@ def shortened(batch: Batch, times: int) -> Batch:
 
     No target is lost: the last position of a short row predicts the first token of the next one.
     """
-    # What has one dimension are the targets of a loss mask, whose order stays.
+    # Targets of a loss mask have one dimension. Their order does not change.
     return batch.each(lambda t: t if t.dim() == 1 else t.reshape(len(t) * times, -1))
 
 

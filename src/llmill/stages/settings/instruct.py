@@ -16,7 +16,7 @@ class Instruct(Section):
     template: TemplateName  # chat template; weights: that of the initial weights
     mask_prompt: bool  # loss on the responses only
     packing: Literal["none", "conversations"]  # one per row, or several, masked from each other
-    two_turns: Annotated[float, Field(ge=0, le=1)]  # share of instructions joined in conversations
+    two_turns: Annotated[float, Field(ge=0, le=1)]  # share of instructions joined in pairs
     neftune_alpha: Annotated[float, Field(gt=0, le=1000)] | None  # null: no noise
     replay: Replay | None  # null: none
     best: Best | None  # null: keep the last state

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from llmill.contract.values import Positive, Processes, Section, Seed, Threads
 from llmill.training.settings import Sampling, Training
 
-Phases = Annotated[list[Positive], Field(min_length=1, max_length=16)]
+Phases = Annotated[list[Positive], Field(min_length=1, max_length=6)]
 
 
 class Pretrain(Section):
@@ -22,7 +22,7 @@ class Pretrain(Section):
     objective: Literal["next_token", "masked"]  # masked: predict hidden tokens (BERT)
     packing: Literal["windows", "documents"]  # windows across documents, or rows of whole ones
     mask_documents: bool  # restrict attention to the same document
-    shorten_rows: Phases  # divides the length of rows in phases of the training, equally long
+    shorten_rows: Phases  # divides the length of rows, phase by phase
     validate_windows: Positive  # most windows for validation during the training
     training: Training
     samples: Sampling
