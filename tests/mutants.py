@@ -30,6 +30,13 @@ class Mutant:
 
 MUTANTS = [
     Mutant(
+        "a signal just before a wait for a judge's reply is handled only after it",
+        "evaluation/judging/asking.py",
+        "return answers.get(timeout=LOOK)",
+        "return answers.get()",
+        "evaluation/test_asking.py",
+    ),
+    Mutant(
         "a pair of instructions is joined although the context cuts it",
         "tasks/pairing.py",
         "and fits(pair):",

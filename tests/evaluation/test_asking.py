@@ -240,15 +240,25 @@ def stopped_by_a_signal():
     signal.signal(signal.SIGUSR1, before)
 
 
+def to_the_process():
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def to_this_thread():
+    """As a signal that comes just before the main thread waits: it interrupts no wait."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("send", [to_the_process, to_this_thread])
 @pytest.mark.parametrize("number", range(2))
 def test_a_signal_ends_the_run_and_keeps_the_replies_under_way(
-    server, tmp_path, stopped_by_a_signal, askers, number
+    server, tmp_path, stopped_by_a_signal, askers, number, send
 ):
     """The first may come while the threads are being started."""
 
     def reply(request):
         if text_of(request) == f"question {number}":
-            os.kill(os.getpid(), signal.SIGUSR1)
+            send()
         assert askers[0].stop.wait(30)
         return text_of(request)
 

@@ -32,6 +32,7 @@ BACKOFF = 1.0  # seconds before the first retry; doubles with each retry
 LONGEST_PAUSE = 30.0  # largest backoff, in seconds
 LONGEST_WAIT = 600.0  # longest wait that a server may request, in seconds
 GRACE = 5.0  # seconds that a stopped run waits for requests in flight
+LOOK = 0.5  # seconds between two looks for a signal
 PASSING = {408, 409, 425, 429}  # worth a retry, as are 5xx
 GIVEN_UP = {408, 502, 504}  # a gateway gave up; the server behind it may have used tokens
 UNSENT = (
@@ -162,7 +163,7 @@ def _ask(
             for thread in threads:
                 thread.start()
             while working:
-                match answers.get():
+                match _next(answers):
                     case None:
                         working -= 1
                     case key, Reply() as reply:
@@ -181,6 +182,17 @@ def _ask(
     if first is not None and not isinstance(first, Unusable | Spent):
         raise first
     return first
+
+
+def _next(answers: "queue.SimpleQueue[Answer | None]") -> "Answer | None":
+    """Wait for the next answer.
+
+    The wait has an end, because a signal that comes just before a wait does not interrupt it, and
+    Python handles the signal only when the wait ends.
+    """
+    while True:
+        with contextlib.suppress(queue.Empty):
+            return answers.get(timeout=LOOK)
 
 
 class _Asker:
