@@ -5,6 +5,7 @@ a budget is not exceeded.
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -246,7 +247,17 @@ def to_the_process():
 
 def to_this_thread():
     """As a signal that comes just before the main thread waits: it interrupts no wait."""
+    until(lambda: place_of_main()[0] == "_next")
+    place = place_of_main()
+    until(lambda: place_of_main() == place)  # it has begun to wait
     signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+
+
+def place_of_main() -> tuple[str, int]:
+    """Function and instruction at which the main thread is, after it had time to go on."""
+    time.sleep(0.01)
+    frame = sys._current_frames()[threading.main_thread().ident]
+    return frame.f_code.co_name, frame.f_lasti
 
 
 @pytest.mark.parametrize("send", [to_the_process, to_this_thread])
