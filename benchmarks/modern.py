@@ -244,7 +244,8 @@ def main(
             def loss(name: str = name, n: int = n, seed: int = seed) -> float:
                 return bench.loss(bench.trained(FINDINGS[name], n, seed))
 
-            run = {"steps": n, "seed": seed, "threads": threads}
+            rows = list(FINDINGS[name].shorten or preset.pretrain.shorten_rows)
+            run = {"steps": n, "seed": seed, "threads": threads, "shorten_rows": rows}
             key = {"preset": preset.name, "name": name, **run}
             losses[name].append(kept_in(out, key, loss))
             print(f"seed {seed}: {name}: {losses[name][-1]:.4f}", flush=True)

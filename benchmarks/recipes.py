@@ -74,7 +74,9 @@ def main(
         model: Model, optimizer: Optimizer, schedule: Schedule, steps: int
     ) -> tuple[Transformer, float]:
         training = engine.settings(steps, settings.training.batch_size, optimizer, schedule)
-        recipe = engine.Recipe(model, training, settings.shorten_rows)
+        # GPT-2's recipe has whole rows.
+        times = (1,) if model.position == GPT2["position"] else settings.shorten_rows
+        recipe = engine.Recipe(model, training, times)
         return engine.trained(recipe, train, preset.runtime, settings.threads, seed)
 
     for name, parts in recipes(preset).items():
