@@ -235,6 +235,7 @@ def main(
     bench = Bench(preset, train, held_out, tokenizer, threads)
     names = [PRESET, *(only or [name for name in FINDINGS if name != PRESET])]
     timed = {"preset": preset.name, "steps in turn": names, "rounds": rounds, "threads": threads}
+    timed["shorten_rows"] = list(preset.pretrain.shorten_rows)
     shares = kept_in(out, timed, lambda: shares_of_time(bench, names, rounds))
     losses: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(first_seed, first_seed + seeds):

@@ -4,6 +4,7 @@
     python benchmarks/recipes.py --seconds 45
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -37,22 +38,23 @@ def shape_of(preset: Params) -> Model:
     return initial.shape(preset.model, folder(preset, "download") / "init")
 
 
-def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule]]:
+def recipes(preset: Params) -> dict[str, tuple[Model, Optimizer, Schedule, Sequence[int]]]:
     """Return the preset's recipe with Muon at several learning rates, its switches with AdamW, and
-    GPT-2's switches with AdamW.
+    GPT-2's switches and whole rows with AdamW. The last part of a recipe is `shorten_rows`.
     """
-    own, kept = shape_of(preset), preset.pretrain.training
-    found = {}
+    own, kept, times = shape_of(preset), preset.pretrain.training, preset.pretrain.shorten_rows
+    found: dict[str, tuple[Model, Optimizer, Schedule, Sequence[int]]] = {}
     for rate in (1e-3, 3e-3):
         form = own.model_copy(update=GPT2 | {"block_size": own.block_size})
         adamw = Optimizer(kind="adamw", lr=rate, muon_lr=1.0, weight_decay=0.1, betas=[0.9, 0.95])
-        found[f"gpt2, adamw {rate}, cosine"] = form, adamw, kept.schedule.model_copy(update=COSINE)
+        cosine = kept.schedule.model_copy(update=COSINE)
+        found[f"gpt2, adamw {rate}, cosine"] = form, adamw, cosine, (1,)
     for rate in (3e-3, 8e-3):
         adamw = kept.optimizer.model_copy(update={"kind": "adamw", "lr": rate})
-        found[f"preset's form, adamw {rate}, preset's schedule"] = own, adamw, kept.schedule
+        found[f"preset's form, adamw {rate}, preset's schedule"] = own, adamw, kept.schedule, times
     for rate in (0.01, 0.02, 0.03, 0.04):
         muon = kept.optimizer.model_copy(update={"kind": "muon", "muon_lr": rate})
-        found[f"preset's form and schedule, muon {rate}"] = own, muon, kept.schedule
+        found[f"preset's form and schedule, muon {rate}"] = own, muon, kept.schedule, times
     return found
 
 
@@ -71,11 +73,9 @@ def main(
     )
 
     def trained(
-        model: Model, optimizer: Optimizer, schedule: Schedule, steps: int
+        model: Model, optimizer: Optimizer, schedule: Schedule, times: Sequence[int], steps: int
     ) -> tuple[Transformer, float]:
         training = engine.settings(steps, settings.training.batch_size, optimizer, schedule)
-        # GPT-2's recipe has whole rows.
-        times = (1,) if model.position == GPT2["position"] else settings.shorten_rows
         recipe = engine.Recipe(model, training, times)
         return engine.trained(recipe, train, preset.runtime, settings.threads, seed)
 

@@ -198,8 +198,8 @@ def open_replay(
 
 
 def documents(rows: Rows, tokenizer: Tokenizer, batch: Batch, first: int) -> Iterator[Lines]:
-    """Yield rows of pretraining, or the parts into which they are split: the documents of each, and
-    its text.
+    """Yield rows of pretraining, or the short rows into which they are cut: the documents of each,
+    and its text.
     """
     ids, targets = batch.inputs[0], spread(batch)
     whole, length = rows.rows(first, ids.numel() // rows.block_size), ids.size(1)
